@@ -1,0 +1,87 @@
+"""The command line: serve, show, poll, sources. Exit status 0, 1 for what failed, 2 for bad settings or usage."""
+
+# Every command loads only what it needs: a service that restarts is missed for as long as its imports take.
+# ruff: noqa: PLC0415
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service import __version__
+from service.errors import SettingsError, TickerError
+from service.settings import Settings, load
+
+cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+Config = Annotated[Path | None, typer.Option("--config", help="A TOML file laid over config/default.toml.")]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn our errors into one line and an exit status."""
+    try:
+        yield
+    except TickerError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2 if isinstance(error, SettingsError) else 1) from None
+
+
+def _settings(config: Path | None, **overrides: dict[str, Any]) -> Settings:
+    return load(config, overrides={key: value for key, value in overrides.items() if value})
+
+
+@cli.command()
+def serve(
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
+) -> None:
+    """Poll the banks and serve the ticker, until SIGTERM or Ctrl-C."""
+    from service.embedded import embedded
+
+    with _told():
+        said = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+        settings = _settings(config, http=said)
+        server = embedded(settings.store, exclusive=True)
+        if server:
+            server.begin()  # it reads its file while we load the rest
+        from service import app
+
+        app.serve(settings, server)
+
+
+@cli.command()
+def show(
+    ticker: Annotated[str | None, typer.Argument(help="A ticker's id; the first one without.")] = None,
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As the service serves it.")] = False,
+) -> None:
+    """Print a ticker as it was last served."""
+    from service import commands
+
+    with _told():
+        commands.show(_settings(config), ticker, as_json=as_json)
+
+
+@cli.command()
+def poll(source: Annotated[str, typer.Argument(help="A source's key.")], config: Config = None) -> None:
+    """Ask one source once and print what would be stored; nothing is."""
+    from service import commands
+
+    with _told():
+        commands.poll(_settings(config), source)
+
+
+@cli.command()
+def sources(config: Config = None) -> None:
+    """Print every source and how its polls go."""
+    from service import commands
+
+    with _told():
+        commands.sources(_settings(config))
+
+
+if __name__ == "__main__":
+    cli()

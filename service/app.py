@@ -1,0 +1,96 @@
+"""The wiring, and nothing else: whatever holds a resource is a cleanup context."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+
+import uvloop
+from aiohttp import web
+
+from service.archive import Archive
+from service.board import Board
+from service.embedded import Embedded
+from service.errors import SettingsError, TickerError
+from service.poller import Poller
+from service.logs import configure
+from service.schedule import Schedule
+from service.settings import Settings
+from service.sources import SOURCES
+from service.sources.client import BankFeed, Client
+from service.store import Store
+from service.web import embed, health, sources, ticker
+from service.web.problems import unrouted
+from service.web.shelf import Shelf
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def checked(settings: Settings) -> Settings:
+    """Return the settings; raise `SettingsError` where they name a source that no adapter serves."""
+    for key in settings.sources:
+        if key not in SOURCES:
+            raise SettingsError(f"sources.{key}: there is no such source; there are {', '.join(SOURCES)}")
+    return settings
+
+
+def create_store(settings: Settings, server: Embedded | None) -> Store:
+    return Store(server.url if server else settings.store.url.get_secret_value(), settings.store.prefix)
+
+
+def serve(settings: Settings, server: Embedded | None) -> None:
+    """Serve until SIGTERM or SIGINT; what is in flight is finished first."""
+    configure(settings.log)
+    where = settings.http
+    try:
+        web.run_app(
+            create_app(settings, server),
+            host=where.host,
+            port=where.port,
+            loop=uvloop.new_event_loop(),
+            access_log=None,
+            print=None,
+            shutdown_timeout=3,
+        )
+    except OSError as error:
+        raise TickerError(f"cannot listen on {where.host}:{where.port}: {error.strerror or error}") from None
+
+
+def create_app(settings: Settings, server: Embedded | None, now: Clock = utc_now) -> web.Application:
+    """Return the whole service; it asks no bank and opens no store before it starts."""
+    board = Board(checked(settings))
+    store = create_store(settings, server)
+    archive = Archive(board, store)
+    client = Client(settings.client)
+    feeds = {key: BankFeed(key, source, client, now) for key, source in settings.polled.items()}
+    poller = Poller(board, archive, SOURCES, feeds, now)
+    schedule = Schedule(poller)
+    shelf = Shelf(board, now)
+
+    app = web.Application()
+    app.add_routes(ticker.routes(shelf))
+    app.add_routes(embed.routes(shelf))
+    app.add_routes(sources.routes(board, store, schedule.next_poll, now))
+    app.add_routes(health.routes(board, archive, schedule.next_poll, now))
+    app.router.add_route("*", "/{path:.*}", unrouted)
+
+    @asynccontextmanager
+    async def reviewed() -> AsyncIterator[None]:
+        """Show what the store remembers before anybody can ask."""
+        await poller.review()
+        yield
+
+    for context in (*([server] if server else []), store, reviewed(), client, schedule):
+        app.cleanup_ctx.append(_as_cleanup(context))
+    return app
+
+
+def _as_cleanup(context: AbstractAsyncContextManager[object]) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def cleanup(_: web.Application) -> AsyncIterator[None]:
+        async with context:
+            yield
+
+    return cleanup

@@ -1,0 +1,81 @@
+"""Between memory and the store: reads at the start, writes what is new, keeps what could not be written.
+
+A store that is away costs nothing but durability: what it missed is written when it is back.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from service.board import KEEP, Board, SourceState
+from service.errors import StoreError
+from service.fixings import Fixing
+from service.store import Refused, Store
+from service.ticker import Snapshot
+
+log = structlog.get_logger()
+
+Write = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Archive:
+    board: Board
+    store: Store
+    error: str | None = None
+    """What is wrong with the store; None while it does what it is asked."""
+    _loaded: bool = False
+    _waiting: dict[tuple[str, ...], Write] = field(default_factory=dict)
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def keep(self, fixing: Fixing) -> None:
+        """Take an accepted fixing; like everything kept here it is written by the next `sync`."""
+        self._waiting["fixing", fixing.source, str(fixing.date)] = lambda: self.store.save(fixing)
+
+    def keep_refused(self, refused: Refused) -> None:
+        key = ("refused", refused.fixing.source, str(refused.fixing.date), refused.fixing.digest)
+        self._waiting[key] = lambda: self.store.refuse(refused)
+
+    def keep_state(self, source: str, state: SourceState) -> None:
+        self._waiting["state", source] = lambda: self.store.save_state(source, state)
+
+    def keep_snapshot(self, snapshot: Snapshot) -> None:
+        self._waiting["snapshot", snapshot.id] = lambda: self.store.save_snapshot(snapshot)
+
+    async def sync(self) -> None:
+        """Read what was stored before this start, once, and write what waits, in its order.
+
+        Never raises for a store that is away: that is told when it begins and when it ends, and what
+        waits goes on waiting.
+        """
+        async with self._one_at_a_time:
+            try:
+                await self._load_once()
+                for key, write in list(self._waiting.items()):
+                    await write()
+                    if self._waiting[key] is write:
+                        del self._waiting[key]
+                await self.store.ping()
+            except StoreError as error:
+                if self.error is None:
+                    log.warning("store.lost", error=str(error))
+                self.error = str(error)
+            else:
+                if self.error is not None:
+                    log.info("store.back")
+                self.error = None
+
+    async def _load_once(self) -> None:
+        """Read into the board what it does not know from its own polls."""
+        if self._loaded:
+            return
+        states = await self.store.states()
+        for key in self.board.settings.polled:
+            for fixing in await self.store.recent(key, KEEP):
+                if self.board.series(key).on(fixing.date) is None:
+                    self.board.add(fixing)
+            if key in states and self.board.states[key].polled_at is None:
+                self.board.states[key] = states[key]
+        self._loaded = True

@@ -1,0 +1,79 @@
+"""The change between two fixings of one source, exactly, rounded once.
+
+Rates are compared as exact fractions: a cross or an inverse rate has no finite digits, and a
+quotient rounded at some precision and then rounded again for display can be off by a hundredth.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from enum import StrEnum
+from fractions import Fraction
+from math import floor
+
+from service.fixings import Fixing
+
+DERIVED_DIGITS = 10
+"""Significant digits of a rate that nobody published (a cross, an inverse)."""
+
+
+class Direction(StrEnum):
+    """The way a quote moved, as its rounded percentage shows it."""
+
+    UP = "up"
+    DOWN = "down"
+    FLAT = "flat"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A rate in a base, and how it moved; all but `rate` are None without a predecessor.
+
+    `rate`, `previous` and `change` are in units of the base for 1 unit of the currency;
+    `percent` is 100 x (new - old) / old, two decimals, half up.
+    """
+
+    rate: Decimal
+    previous: Decimal | None = None
+    change: Decimal | None = None
+    percent: Decimal | None = None
+    direction: Direction | None = None
+
+
+def change(code: str, base: str, new: Fixing, old: Fixing | None) -> Change:
+    """Return the change of `code` in `base` from `old` to `new`, which both quote it."""
+    now = _exact(code, base, new)
+    rate = _shown(code, base, new, now)
+    if old is None:
+        return Change(rate)
+    then = _exact(code, base, old)
+    previous = _shown(code, base, old, then)
+    percent = half_up(100 * (now - then) / then, 2)
+    direction = Direction.UP if percent > 0 else Direction.DOWN if percent < 0 else Direction.FLAT
+    return Change(rate, previous, rate - previous, percent, direction)
+
+
+def half_up(number: Fraction, places: int) -> Decimal:
+    """Round half away from zero to `places` decimals; zero has no sign."""
+    units = floor(abs(number) * 10**places + Fraction(1, 2))
+    return Decimal(-units if number < 0 else units).scaleb(-places)
+
+
+def percent_text(percent: Decimal | None) -> str:
+    """`+1.35%`, `-0.77%`, `0.00%`; a dash where there is no change."""
+    if percent is None:
+        return "—"
+    return f"{percent:+.2f}%" if percent else "0.00%"
+
+
+def _exact(code: str, base: str, fixing: Fixing) -> Fraction:
+    """Units of `base` for 1 unit of `code`, through the source's own rate of the base."""
+    return fixing.value(code) / fixing.value(base)
+
+
+def _shown(code: str, base: str, fixing: Fixing, exact: Fraction) -> Decimal:
+    """Return the published digits where there are some, else `DERIVED_DIGITS` significant ones."""
+    published = fixing.published(code) if base == fixing.base else None
+    if published is not None:
+        return published
+    with localcontext(prec=DERIVED_DIGITS):
+        return Decimal(exact.numerator) / Decimal(exact.denominator)

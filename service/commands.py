@@ -1,0 +1,125 @@
+"""What the command line prints: a ticker, the sources, what one poll brings."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import datetime
+from decimal import Decimal
+from typing import TypeVar
+
+from rich.console import Console
+from rich.table import Table
+
+from service import publications
+from service.app import checked, create_store, utc_now
+from service.archive import Archive
+from service.board import KEEP, Board
+from service.change import percent_text
+from service.embedded import embedded
+from service.errors import SettingsError, StoreError, TickerError
+from service.fixings import Series, objections
+from service.poller import LOOKBACK, published
+from service.settings import Settings
+from service.sources import SOURCES
+from service.sources.client import BankFeed, Client
+from service.store import Store
+from service.web.render import ticker_json
+from service.web.sources import describe
+
+T = TypeVar("T")
+
+
+def show(settings: Settings, ticker: str | None, *, as_json: bool) -> None:
+    """Print a ticker as it was last served."""
+    ids = [known.id for known in settings.tickers]
+    wanted = ticker or ids[0]
+    if wanted not in ids:
+        raise SettingsError(f"there is no ticker {wanted!r}; there are {', '.join(ids)}")
+    snapshot = _with_store(settings, lambda store: store.snapshot(wanted))
+    if snapshot is None:
+        raise TickerError(f"the ticker {wanted} has no figures yet; start the service with: make run")
+    if as_json:
+        sys.stdout.write(ticker_json(snapshot, settings).decode() + "\n")
+        return
+    title = f"{snapshot.base}, {snapshot.status}, as of {snapshot.as_of}"
+    table = Table("currency", "rate", "before", "change", "date", "source", title=title)
+    for quote in snapshot.quotes:
+        told = (quote.rate, quote.previous, percent_text(quote.percent), quote.date, quote.source)
+        table.add_row(quote.code, *map(_text, told))
+    Console().print(table)
+
+
+def sources(settings: Settings) -> None:
+    """Print every source and how its polls go."""
+    board = _with_store(settings, lambda store: _board(settings, store))
+    told = ("name", "base", "state", "last_fixing", "last_success", "error")
+    table = Table("source", *(column.replace("_", " ") for column in told))
+    for key in settings.polled:
+        described = describe(board, key, None, utc_now())
+        table.add_row(key, *(_text(described[column]) for column in told))
+    Console().print(table)
+
+
+def poll(settings: Settings, key: str) -> None:
+    """Ask one source once, as with an empty store, and print what would be stored; nothing is."""
+    if key not in settings.sources:
+        raise SettingsError(f"there is no source {key!r}; there are {', '.join(settings.sources)}")
+    series = asyncio.run(_poll(checked(settings), key))
+    if series.latest is None:
+        raise TickerError(f"{key}: no figures that could be published")
+    figures = Table("currency", "nominal", f"{series.latest.base}, {series.latest.direction}", title=str(series.latest.date))
+    for code, rate in sorted(series.latest.rates.items()):
+        figures.add_row(code, str(rate.nominal), f"{rate.value:f}")
+    Console().print(figures)
+
+
+async def _poll(settings: Settings, key: str) -> Series:
+    source, now = settings.sources[key], utc_now()
+    today, last_day = publications.today(source, now), publications.horizon(source, now)
+    series = Series()
+    table = Table("date", "currencies", "digest of the answer", "would be", title=source.name)
+    async with Client(settings.client) as client:
+        feed = BankFeed(key, source, client, utc_now)
+        async for fixing in published(SOURCES[key], feed, today - LOOKBACK, publications.effective(source, today)):
+            if known := series.on(fixing.date):
+                verdict = "nothing new" if known.same_figures(fixing) else "a revision"
+            elif reasons := objections(fixing, series, last_day):
+                verdict = f"refused: {'; '.join(reasons)}"
+            else:
+                before = series.before(fixing.date)
+                verdict = "stored as a carry-over" if before and fixing.repeats(before) else "stored"
+                series = series.with_fixing(fixing, KEEP)
+            table.add_row(str(fixing.date), str(len(fixing.rates)), fixing.digest[:16], verdict)
+    Console().print(table)
+    return series
+
+
+async def _board(settings: Settings, store: Store) -> Board:
+    archive = Archive(board := Board(settings), store)
+    await archive.sync()
+    if archive.error:
+        raise StoreError(archive.error)
+    return board
+
+
+def _with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Run `work` with the store that the service uses, beside it or without it."""
+
+    async def run() -> T:
+        server = embedded(settings.store, exclusive=False)
+        async with AsyncExitStack() as stack:
+            if server:
+                await stack.enter_async_context(server)
+            return await work(await stack.enter_async_context(create_store(settings, server)))
+
+    return asyncio.run(run())
+
+
+def _text(value: object) -> str:
+    """Return a table cell: a dash for nothing, plain digits, minutes of a time."""
+    if value is None:
+        return "—"
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return f"{value:%Y-%m-%d %H:%M} UTC" if isinstance(value, datetime) else str(value)

@@ -1,0 +1,46 @@
+"""What can go wrong, in one tree.
+
+::
+
+    TickerError                 everything below; its text is one line for people
+    ├── SettingsError           the configuration cannot be used (exit status 2)
+    ├── StoreError              Redis or Valkey did not do what it was asked
+    └── SourceError             a bank, named with the URL and what was wrong
+        ├── Unreachable         could not ask: no connection, no answer in time, 5xx
+        ├── BadAnswer           asked, and answered with what is no answer: status, size
+        └── NotUnderstood       an answer that is not the document the bank publishes
+"""
+
+
+class TickerError(Exception):
+    """Base of all errors of this project."""
+
+
+class SettingsError(TickerError):
+    """The configuration cannot be used; the text names the key."""
+
+
+class StoreError(TickerError):
+    """The store is away or refused; the text names the store without its password."""
+
+
+class SourceError(TickerError):
+    """A bank's answer could not be had or used. Never "no data"."""
+
+    def __init__(self, source: str, url: str, problem: str) -> None:
+        super().__init__(f"{source}: {problem} ({url})")
+        self.source = source
+        self.url = url
+        self.problem = problem
+
+
+class Unreachable(SourceError):
+    """Could not ask; worth another try."""
+
+
+class BadAnswer(SourceError):
+    """The answer is none: a status other than 2xx, or more than we read."""
+
+
+class NotUnderstood(SourceError):
+    """The answer is not the document that the bank publishes."""

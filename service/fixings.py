@@ -1,0 +1,150 @@
+"""What a bank published for a date, and what makes it acceptable."""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+from functools import cached_property
+from itertools import pairwise
+
+REVISIONS = 10
+
+
+class Direction(StrEnum):
+    """How a bank quotes: `nominal foreign = value native`, or the inverse."""
+
+    DIRECT = "direct"
+    INVERSE = "inverse"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """One published figure, digits as published.
+
+    `change` is the bank's own *absolute* change per nominal, where it publishes one.
+    """
+
+    value: Decimal
+    nominal: int = 1
+    change: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fixing:
+    """What one source published for one effective date, with its receipt.
+
+    `base` is the currency in which the source quotes; `fetched_at` is in UTC, whole seconds;
+    `digest` is the SHA-256 of the raw answer, in hex.
+    """
+
+    source: str
+    base: str
+    date: date
+    rates: Mapping[str, Rate]
+    url: str
+    fetched_at: datetime
+    digest: str
+    direction: Direction = Direction.DIRECT
+    revisions: tuple["Fixing", ...] = ()
+    """What the bank said of this date before, newest first; these have no revisions of their own."""
+
+    def value(self, code: str) -> Fraction:
+        """Units of `base` for 1 unit of `code`, exactly; the base itself is worth 1."""
+        if code == self.base:
+            return Fraction(1)
+        rate = self.rates[code]
+        if self.direction is Direction.INVERSE:
+            return rate.nominal / Fraction(rate.value)
+        return Fraction(rate.value) / rate.nominal
+
+    def quotes(self, code: str, base: str) -> bool:
+        """Whether it tells the rate of `code` in `base`, directly or as a cross."""
+        return {code, base} <= {self.base, *self.rates}
+
+    def published(self, code: str) -> Decimal | None:
+        """Like `value`, with the published digits; None where the figure must be derived."""
+        rate = self.rates.get(code)
+        if rate is None or self.direction is Direction.INVERSE:
+            return None
+        digits = rate.value / rate.nominal
+        return digits if digits * rate.nominal == rate.value else None
+
+    def repeats(self, other: "Fixing") -> bool:
+        """Whether every currency that both quote has the same rate: a weekend, a holiday."""
+        shared = self.rates.keys() & other.rates.keys()
+        return bool(shared) and all(_same(self.rates[code], other.rates[code]) for code in shared)
+
+    def revising(self, earlier: "Fixing") -> "Fixing":
+        """Return this fixing with what it replaces remembered, the `REVISIONS` newest forms."""
+        forms = (replace(earlier, revisions=()), *earlier.revisions)
+        return replace(self, revisions=forms[:REVISIONS])
+
+    def same_figures(self, other: "Fixing") -> bool:
+        """Whether both say the same of the same currencies, however it was written."""
+        return self.rates.keys() == other.rates.keys() and self.repeats(other)
+
+
+def _same(one: Rate, other: Rate) -> bool:
+    return one.value * other.nominal == other.value * one.nominal
+
+
+@dataclass(frozen=True)
+class Series:
+    """The fixings of one source, one a date, oldest first."""
+
+    fixings: tuple[Fixing, ...] = ()
+
+    @property
+    def latest(self) -> Fixing | None:
+        return self.fixings[-1] if self.fixings else None
+
+    @cached_property
+    def distinct(self) -> tuple[Fixing, ...]:
+        """The fixings without carry-overs: each the first day of its figures."""
+        return self.fixings[:1] + tuple(new for old, new in pairwise(self.fixings) if not new.repeats(old))
+
+    def on(self, day: date) -> Fixing | None:
+        at = self._index(day)
+        return self.fixings[at] if at < len(self.fixings) and self.fixings[at].date == day else None
+
+    def before(self, day: date) -> Fixing | None:
+        at = self._index(day)
+        return self.fixings[at - 1] if at else None
+
+    def until(self, day: date) -> "Series":
+        """The part that is in force on `day`."""
+        return self if not self.fixings or self.fixings[-1].date <= day else Series(
+            tuple(fixing for fixing in self.fixings if fixing.date <= day)
+        )
+
+    def with_fixing(self, new: Fixing, keep: int) -> "Series":
+        """With `new` in its place (or in place of its earlier form), the `keep` latest dates."""
+        others = [fixing for fixing in self.fixings if fixing.date != new.date]
+        return Series(tuple(sorted([*others, new], key=lambda fixing: fixing.date)[-keep:]))
+
+    def _index(self, day: date) -> int:
+        return bisect_left(self.fixings, day, key=lambda fixing: fixing.date)
+
+
+def objections(new: Fixing, known: Series, last_day: date) -> tuple[str, ...]:
+    """Why `new` must not be published; empty where it may be.
+
+    `last_day` is the last effective date that the bank can have published by now.
+    """
+    found = []
+    if not new.rates:
+        found.append("it quotes no currency")
+    found += [
+        f"{code} is {rate.value} for {rate.nominal}, not a positive finite rate"
+        for code, rate in sorted(new.rates.items())
+        if not (rate.value.is_finite() and rate.value > 0 and rate.nominal > 0)
+    ]
+    if new.date > last_day:
+        found.append(f"it is dated {new.date}, and the bank publishes up to {last_day} by now")
+    predecessor = known.before(new.date)
+    if predecessor and (missing := predecessor.rates.keys() - new.rates.keys()):
+        found.append(f"{', '.join(sorted(missing))} missing, quoted on {predecessor.date}")
+    return tuple(found)

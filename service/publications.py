@@ -1,0 +1,113 @@
+"""When a source publishes: what is due, what was missed, what comes next.
+
+A publication appears on a publication day, inside the window, and carries an effective date.
+Everything here is pure; times are timezone-aware. Bank holidays are not known here yet: a
+publication that a holiday swallowed counts as due until the next one arrives.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import IntEnum
+
+from service.settings import SourceSettings
+
+STALE_AFTER = 3
+"""So many missed publications make a series stale."""
+_DAY = timedelta(days=1)
+_YEAR = timedelta(days=366)
+
+
+class Freshness(IntEnum):
+    """How a series stands against its calendar; larger is worse."""
+
+    CURRENT = 0
+    LATE = 1
+    STALE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One publication: when it is expected (UTC), and the date it will carry."""
+
+    opens: datetime
+    closes: datetime
+    effective: date
+
+
+def today(source: SourceSettings, now: datetime) -> date:
+    return now.astimezone(source.timezone).date()
+
+
+def effective(source: SourceSettings, day: date) -> date:
+    """Return the date that a publication of `day` carries."""
+    match source.effective:
+        case "same-day":
+            return day
+        case "next-day":
+            return day + _DAY
+        case "next-working-day":
+            return next(later for later in _days_from(day + _DAY) if later.weekday() in source.weekdays)
+
+
+def horizon(source: SourceSettings, now: datetime) -> date:
+    """Return the last effective date that the source can have published by now."""
+    return today(source, now) + timedelta(days=source.ahead)
+
+
+def freshness(source: SourceSettings, latest: date, now: datetime) -> Freshness:
+    """Judge a series whose last date (carry-overs included) is `latest`."""
+    if source.window is None:
+        return Freshness.STALE
+    missed = 0
+    for publication in _after(source, latest):
+        if publication.closes > now:
+            break
+        missed += 1
+        if missed == STALE_AFTER:
+            return Freshness.STALE
+    return Freshness.LATE if missed else Freshness.CURRENT
+
+
+def awaited(source: SourceSettings, latest: date | None, now: datetime) -> bool:
+    """Whether a window is open whose publication has not arrived."""
+    local = now.astimezone(source.timezone)
+    if source.window is None or local.weekday() not in source.weekdays:
+        return False
+    publication = _on(source, local.date())
+    return publication.opens <= now < publication.closes and (latest is None or latest < publication.effective)
+
+
+def next_due(source: SourceSettings, latest: date, now: datetime) -> datetime | None:
+    """Return the next moment that matters to a reader of this series.
+
+    The opening of the next window whose publication is not here yet; inside such a window its close,
+    by which the publication is due. None for a source that publishes nothing new.
+    """
+    if source.window is None:
+        return None
+    start = max(latest, today(source, now) - 7 * _DAY)
+    coming = next(publication for publication in _after(source, start) if publication.closes > now)
+    return coming.opens if coming.opens > now else coming.closes
+
+
+def _after(source: SourceSettings, latest: date) -> Iterator[Publication]:
+    """Yield the publications that carry a later date than `latest`, in order."""
+    for day in _days_from(latest - 7 * _DAY):
+        if day.weekday() in source.weekdays and effective(source, day) > latest:
+            yield _on(source, day)
+
+
+def _on(source: SourceSettings, day: date) -> Publication:
+    assert source.window is not None  # noqa: S101 - callers asked
+    start, end = source.window
+    return Publication(
+        datetime.combine(day, start, source.timezone).astimezone(UTC),
+        datetime.combine(day, end, source.timezone).astimezone(UTC),
+        effective(source, day),
+    )
+
+
+def _days_from(day: date) -> Iterator[date]:
+    for offset in range(_YEAR.days):
+        yield day + offset * _DAY

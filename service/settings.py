@@ -1,0 +1,265 @@
+"""TOML and environment in, one typed, frozen object out: the only reader of the environment.
+
+`config/default.toml` is always read; a file of the operator's is laid over it, then the environment
+(`TICKER_`, and `__` between levels), then what the command line said. Tables are merged key by key,
+lists and values replaced.
+
+Read here and not by pydantic-settings, which costs 170 ms of start-up and 5 MB, and passes over
+unknown variables in silence (measured with 2.16 on 2026-11-24).
+"""
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import time, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from service import __version__
+from service.errors import SettingsError
+
+PREFIX = "TICKER_"
+DEFAULT = Path(__file__).parent.parent / "config" / "default.toml"
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS = get_args(Day)
+
+
+class Window(NamedTuple):
+    """The part of a publication day in which a source publishes, in its own time zone."""
+
+    start: time
+    end: time
+
+
+def _window(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        start, end = (time.fromisoformat(part.strip()) for part in value.split("-"))
+    except ValueError:
+        raise ValueError('must read like "15:30-19:00"') from None
+    if start >= end:
+        raise ValueError("must end after it starts, on the same day")
+    return Window(start, end)
+
+
+def _zone(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{value!r} is no IANA time zone") from None
+
+
+def _steps(every: timedelta) -> timedelta:
+    """Only steps that a cron line can say: they divide a minute, an hour or a day."""
+    seconds = every.total_seconds()
+    scales = ((1, 60), (60, 3600), (3600, 86400))
+    if any(unit <= seconds < whole and seconds % unit == 0 and whole % seconds == 0 for unit, whole in scales):
+        return every
+    raise ValueError("must divide a minute, an hour or a day evenly (PT30S, PT5M, PT1H)")
+
+
+def _duration(value: object) -> object:
+    """Seconds may be written as a number or, in the environment, as its text."""
+    return float(value) if isinstance(value, str) and value.replace(".", "", 1).isdigit() else value
+
+
+Currency = Annotated[str, StringConstraints(to_upper=True, pattern=r"^[A-Za-z]{3}$")]
+Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+Zone = Annotated[ZoneInfo, BeforeValidator(_zone), PlainSerializer(str)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Http(_Table):
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    max_age: Duration = timedelta(minutes=1)
+    """The longest time that a reader's cache may keep an answer."""
+    variants: int = Field(256, ge=1)
+    """How many `?currencies=` variants of a ticker are kept ready."""
+
+
+class StoreSettings(_Table):
+    url: SecretStr = SecretStr("embedded")
+    data_dir: Path = Path(".data")
+    prefix: str = "ticker:"
+
+
+class ClientSettings(_Table):
+    """The one HTTP client towards the banks."""
+
+    user_agent: str = f"currency-ticker/{__version__}"
+    connect_timeout: Duration = timedelta(seconds=5)
+    timeout: Duration = timedelta(seconds=15)
+    attempts: int = Field(3, ge=1, le=10)
+    max_bytes: int = Field(2_000_000, ge=1)
+
+
+class LogSettings(_Table):
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class SourceSettings(_Table):
+    """Who a source is and when it publishes. No `window`: it never publishes anything new."""
+
+    name: str
+    base: Currency
+    url: str
+    timezone: Zone
+    terms: str = ""
+    enabled: bool = True
+    recorded: bool = False
+    """Its publications ship with the project: always told as such."""
+    days: frozenset[Day] = Field(frozenset(DAYS[:5]), min_length=1)
+    window: Annotated[Window | None, BeforeValidator(_window)] = None
+    effective: Literal["same-day", "next-day", "next-working-day"] = "next-day"
+    """The date that a publication carries, counted from the day on which it appears."""
+    ahead: int = Field(1, ge=0)
+    """How many days ahead of the source's own today a date may lie."""
+    every: Annotated[Duration, AfterValidator(_steps)] = timedelta(minutes=10)
+    sweep: Duration = timedelta(hours=1)
+
+    @cached_property
+    def weekdays(self) -> frozenset[int]:
+        return frozenset(DAYS.index(day) for day in self.days)
+
+
+class TickerSettings(_Table):
+    id: Key
+    base: Currency
+    currencies: tuple[Currency, ...] = Field(min_length=1)
+    sources: tuple[Key, ...] = Field(min_length=1)
+    effective: Literal["latest", "today"] = "latest"
+    """Show the latest published fixing, or the one in force today."""
+
+    @model_validator(mode="after")
+    def _is_sensible(self) -> Self:
+        for what, values in (("currencies", self.currencies), ("sources", self.sources)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{what} names something twice")
+        if self.base in self.currencies:
+            raise ValueError(f"currencies names the base {self.base}")
+        return self
+
+
+class Settings(_Table):
+    http: Http = Http()
+    store: StoreSettings = StoreSettings()
+    client: ClientSettings = ClientSettings()
+    log: LogSettings = LogSettings()
+    tickers: tuple[TickerSettings, ...] = Field(min_length=1)
+    sources: dict[Key, SourceSettings] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        ids = [ticker.id for ticker in self.tickers]
+        if len(set(ids)) < len(ids):
+            raise ValueError("tickers: two have the same id")
+        for ticker in self.tickers:
+            for key in ticker.sources:
+                if key not in self.polled:
+                    raise ValueError(
+                        f"tickers.{ticker.id}.sources: {key!r} is no enabled source; there are {', '.join(self.polled)}"
+                    )
+        return self
+
+    @cached_property
+    def polled(self) -> dict[str, SourceSettings]:
+        return {key: source for key, source in self.sources.items() if source.enabled}
+
+
+def load(
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Read all layers; `file` defaults to what `TICKER_CONFIG` names.
+
+    Raises `SettingsError` with one line that names the key.
+    """
+    environ = os.environ if environ is None else environ
+    file = file or (Path(name) if (name := environ.get(f"{PREFIX}CONFIG")) else None)
+    layers = [_toml(DEFAULT), *([_toml(file)] if file else []), _environment(environ), overrides or {}]
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _laid_over(merged, layer)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_problem(detail) for detail in error.errors())) from None
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is not TOML: {error}") from None
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in sorted(environ.items()):
+        if not name.startswith(PREFIX) or name == f"{PREFIX}CONFIG":
+            continue
+        *parents, last = name.removeprefix(PREFIX).lower().split("__")
+        table = tree
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise SettingsError(f"{name}: a variable gives {parent} a value, so it can have no keys")
+        table[last] = _value(name, value)
+    return tree
+
+
+def _value(name: str, text: str) -> object:
+    """Return lists and tables from JSON; everything else is text, which pydantic reads."""
+    if not text.lstrip().startswith(("[", "{")):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"{name}: is not JSON: {error}") from None
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _laid_over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _problem(detail: Mapping[str, Any]) -> str:
+    """Return `key: what is wrong`, without the value, which may be a secret."""
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: there is no such setting"
+    if detail["type"] == "missing":
+        return f"{key}: is missing"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message

@@ -1,0 +1,27 @@
+"""Bank of Russia: XML by date in windows-1251, decimal commas.
+
+Asked for a date without a fixing of its own (Sunday, Monday, holidays, tomorrow before it is set)
+it answers with the last one, under that one's own date.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+from service.fixings import Fixing
+from service.sources import documents
+from service.sources.base import Feed, Payload, days
+
+
+class Cbr:
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        for day in days(since, until):
+            yield await feed.get(f"/XML_daily.asp?date_req={day:%d/%m/%Y}")
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        root = documents.xml(payload, "ValCurs")
+        day = documents.day(payload, root.get("Date", ""), "%d.%m.%Y")
+        figures = documents.Figures(payload)
+        for row in root.iterfind("Valute"):
+            code, value, nominal = (documents.text(payload, row, name) for name in ("CharCode", "Value", "Nominal"))
+            figures.add(day, code, value, nominal)
+        return figures.fixings() or payload.reject("has a date and no rates")

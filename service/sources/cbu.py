@@ -1,0 +1,21 @@
+"""Central Bank of Uzbekistan: a JSON array by date; numbers are strings, `Diff` is absolute per nominal."""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+from service.fixings import Fixing
+from service.sources import documents
+from service.sources.base import Feed, Payload, days
+
+
+class Cbu:
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        for day in days(since, until):
+            yield await feed.get(f"/all/{day}/")
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        figures = documents.Figures(payload)
+        for row in documents.json_rows(payload):
+            date_, code, value, nominal = documents.fields(payload, row, "Date", "Ccy", "Rate", "Nominal")
+            figures.add(documents.day(payload, date_, "%d.%m.%Y"), code, value, nominal, row.get("Diff"))
+        return figures.fixings()

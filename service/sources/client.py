@@ -1,0 +1,130 @@
+"""The one HTTP client towards the banks: bounded, patient, polite, and honest about who it is."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple, Self
+
+import aiohttp
+import stamina
+from yarl import URL
+
+from service.errors import BadAnswer, SourceError, Unreachable
+from service.settings import ClientSettings, SourceSettings
+from service.sources.base import Payload
+
+ACCEPT = "application/xml, application/json, text/xml, text/csv;q=0.9, */*;q=0.1"
+REMEMBERED = 16
+"""Answers with a validator that are kept for conditional requests, a bank."""
+
+
+class Client:
+    """The session that all banks are asked through: no cookies, no proxy of the environment, timeouts."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self.settings = settings
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            headers={"User-Agent": self.settings.user_agent, "Accept": ACCEPT},
+            timeout=aiohttp.ClientTimeout(
+                total=self.settings.timeout.total_seconds(),
+                sock_connect=self.settings.connect_timeout.total_seconds(),
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session:
+            await self._session.close()
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("the client is not open: use it as a context manager")
+        return self._session
+
+
+class _Remembered(NamedTuple):
+    validators: dict[str, str]
+    payload: Payload
+
+
+@dataclass
+class BankFeed:
+    """The way to one bank: one request at a time, and nothing asked twice that has not changed."""
+
+    key: str
+    source: SourceSettings
+    client: Client
+    now: Callable[[], datetime]
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _remembered: OrderedDict[str, _Remembered] = field(default_factory=OrderedDict)
+
+    @property
+    def base(self) -> str:
+        return self.source.base
+
+    @property
+    def url(self) -> str:
+        return self.source.url.rstrip("/")
+
+    async def get(self, step: str) -> Payload:
+        """Return the bank's answer, which may be the remembered one if it says 304.
+
+        Connection errors, timeouts and 5xx are tried again, with backoff and jitter.
+        Raises `SourceError` when that was of no use, or at once for every other bad answer.
+        """
+        url = f"{self.url}{step}"
+        async with self._turn:
+            async for attempt in stamina.retry_context(
+                on=Unreachable, attempts=self.client.settings.attempts, timeout=None, wait_initial=0.5, wait_max=8.0
+            ):
+                with attempt:
+                    return await self._ask(url)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _ask(self, url: str) -> Payload:
+        known = self._remembered.get(url)
+        try:
+            # Redirects are not followed: a bank that moves is news for a person.
+            async with self.client.session.get(
+                URL(url, encoded=True), headers=known.validators if known else {}, allow_redirects=False
+            ) as response:
+                if known and response.status == 304:
+                    return known.payload
+                if response.status >= 500:
+                    raise Unreachable(self.key, url, f"answered with status {response.status}")
+                if not 200 <= response.status < 300:
+                    raise BadAnswer(self.key, url, f"answered with status {response.status}")
+                body = await self._read(response, url)
+        except SourceError:
+            raise
+        except TimeoutError:
+            raise Unreachable(self.key, url, f"no answer within {self.client.settings.timeout.total_seconds():g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise Unreachable(self.key, url, f"cannot be reached: {error or type(error).__name__}") from error
+        payload = Payload(self.key, self.base, url, body, self.now().replace(microsecond=0))
+        self._remember(url, response, payload)
+        return payload
+
+    async def _read(self, response: aiohttp.ClientResponse, url: str) -> bytes:
+        limit, body = self.client.settings.max_bytes, bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                raise BadAnswer(self.key, url, f"answered with more than {limit} bytes")
+        return bytes(body)
+
+    def _remember(self, url: str, response: aiohttp.ClientResponse, payload: Payload) -> None:
+        pairs = (("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified"))
+        validators = {ask: response.headers[told] for ask, told in pairs if told in response.headers}
+        self._remembered.pop(url, None)
+        if validators:
+            self._remembered[url] = _Remembered(validators, payload)
+            if len(self._remembered) > REMEMBERED:
+                self._remembered.popitem(last=False)

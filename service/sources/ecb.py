@@ -1,0 +1,23 @@
+"""European Central Bank: one CSV for a range; 1 EUR = X foreign, so the direction is inverse.
+
+Weekends and TARGET holidays are absent. The rouble is suspended, the tenge is not quoted.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+from service.fixings import Direction, Fixing
+from service.sources import documents
+from service.sources.base import Feed, Payload
+
+
+class Ecb:
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:  # noqa: ARG002
+        yield await feed.get(f"/D..EUR.SP00.A?format=csvdata&startPeriod={since}")
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        figures = documents.Figures(payload)
+        for row in documents.csv_rows(payload, "CURRENCY", "TIME_PERIOD", "OBS_VALUE"):
+            day = documents.day(payload, row["TIME_PERIOD"], "%Y-%m-%d")
+            figures.add(day, row["CURRENCY"], row["OBS_VALUE"])
+        return figures.fixings(Direction.INVERSE)

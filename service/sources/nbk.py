@@ -1,0 +1,27 @@
+"""National Bank of Kazakhstan: XML by date, decimal points, changes per nominal.
+
+A date not yet set is a document with its date and no items. On Sundays, Mondays and holidays the
+bank repeats the last rates under the date asked for, and `<change>` is then 0.00.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+from service.fixings import Fixing
+from service.sources import documents
+from service.sources.base import Feed, Payload, days
+
+
+class Nbk:
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        for day in days(since, until):
+            yield await feed.get(f"/get_rates.cfm?fdate={day:%d.%m.%Y}")
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        root = documents.xml(payload, "rates")
+        day = documents.day(payload, documents.text(payload, root, "date"), "%d.%m.%Y")
+        figures = documents.Figures(payload)
+        for item in root.iterfind("item"):
+            code, value, nominal = (documents.text(payload, item, name) for name in ("title", "description", "quant"))
+            figures.add(day, code, value, nominal, item.findtext("change"))
+        return figures.fixings()

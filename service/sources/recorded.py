@@ -1,0 +1,38 @@
+"""Publications that ship with the project: real, dated, the last choice where no bank answers.
+
+`recorded.csv` holds their figures as published; each row names the answer it was taken from, so a
+receipt leads to the bank's own document and its digest.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import date, datetime
+from importlib.resources import files
+
+from service.fixings import Fixing
+from service.sources import documents
+from service.sources.base import Feed, Payload
+
+
+class Recorded:
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:  # noqa: ARG002
+        rows = (files("service.sources") / "recorded.csv").read_bytes()
+        yield Payload(feed.key, feed.base, feed.url, rows, feed.now())
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        figures = documents.Figures(payload)
+        answers: dict[date, dict[str, str]] = {}
+        columns = ("date", "code", "value", "nominal", "change", "url", "fetched_at", "digest")
+        for row in documents.csv_rows(payload, *columns):
+            on = documents.day(payload, row["date"], "%Y-%m-%d")
+            figures.add(on, row["code"], row["value"], row["nominal"], row["change"])
+            answers[on] = row
+        return [
+            replace(
+                fixing,
+                url=answers[fixing.date]["url"],
+                fetched_at=datetime.fromisoformat(answers[fixing.date]["fetched_at"]),
+                digest=answers[fixing.date]["digest"],
+            )
+            for fixing in figures.fixings()
+        ]

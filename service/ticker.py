@@ -1,0 +1,168 @@
+"""Settings and fixings in, a snapshot out: preference, crosses, status. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+import datetime as dt
+from decimal import Decimal
+from enum import StrEnum
+
+from service.change import Change, Direction, change
+from service.fixings import Fixing, Series
+from service.publications import Freshness, freshness, next_due, today
+from service.settings import SourceSettings, TickerSettings
+
+
+class Status(StrEnum):
+    """What a reader must know of a ticker's age; worst last."""
+
+    CURRENT = "current"
+    LATE = "late"
+    STALE = "stale"
+    RECORDED = "recorded"
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """One currency's line. Whole from one source; all but `code` None where no source quotes it.
+
+    `date` and `previous_date` are the first days of their figures; `choice` is the source's place
+    in the ticker's list, from 1; `cross` tells a rate through the source's own rate of the base.
+    """
+
+    code: str
+    rate: Decimal | None = None
+    previous: Decimal | None = None
+    change: Decimal | None = None
+    percent: Decimal | None = None
+    direction: Direction | None = None
+    date: dt.date | None = None
+    previous_date: dt.date | None = None
+    source: str | None = None
+    choice: int | None = None
+    cross: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The current state of a ticker. `as_of` is its latest effective date; times are in UTC."""
+
+    id: str
+    base: str
+    status: Status
+    recorded: bool
+    as_of: dt.date
+    updated_at: dt.datetime
+    next_update: dt.datetime | None
+    quotes: tuple[Quote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """What one source can say of one currency."""
+
+    source: str
+    choice: int
+    change: Change
+    new: Fixing
+    old: Fixing | None
+    latest: dt.date
+    """The last date of its series, carry-overs included."""
+    freshness: Freshness
+
+
+def snapshot(
+    ticker: TickerSettings,
+    sources: Mapping[str, SourceSettings],
+    series: Mapping[str, Series],
+    now: dt.datetime,
+) -> Snapshot | None:
+    """Return the ticker at `now`; None where no source can quote any of its currencies."""
+    chosen = {code: _choose(code, ticker, sources, series, now) for code in ticker.currencies}
+    used = [candidate for candidate in chosen.values() if candidate]
+    if not used:
+        return None
+    recorded = any(sources[candidate.source].recorded for candidate in used)
+    worst = max(candidate.freshness for candidate in used)
+    return Snapshot(
+        id=ticker.id,
+        base=ticker.base,
+        status=Status.RECORDED if recorded else Status[worst.name],
+        recorded=recorded,
+        as_of=max(candidate.new.date for candidate in used),
+        updated_at=max(candidate.new.fetched_at for candidate in used),
+        next_update=_next_update(ticker, sources, used, now),
+        quotes=tuple(_quote(code, ticker, candidate) for code, candidate in chosen.items()),
+    )
+
+
+def _choose(
+    code: str,
+    ticker: TickerSettings,
+    sources: Mapping[str, SourceSettings],
+    series: Mapping[str, Series],
+    now: dt.datetime,
+) -> _Candidate | None:
+    """Return the first source whose series is not stale; where all are, the one with the latest date."""
+    best: _Candidate | None = None
+    for choice, key in enumerate(ticker.sources, 1):
+        candidate = _candidate(code, ticker, key, choice, sources[key], series.get(key, Series()), now)
+        if candidate is None:
+            continue
+        if candidate.freshness is not Freshness.STALE:
+            return candidate
+        if best is None or candidate.new.date > best.new.date:
+            best = candidate
+    return best
+
+
+def _candidate(
+    code: str,
+    ticker: TickerSettings,
+    key: str,
+    choice: int,
+    source: SourceSettings,
+    series: Series,
+    now: dt.datetime,
+) -> _Candidate | None:
+    if ticker.effective == "today":
+        series = series.until(today(source, now))
+    latest = next((fixing for fixing in reversed(series.fixings) if fixing.quotes(code, ticker.base)), None)
+    if latest is None:
+        return None
+    new, *older = (fixing for fixing in reversed(series.distinct) if fixing.quotes(code, ticker.base))
+    old = older[0] if older else None
+    moved = change(code, ticker.base, new, old)
+    return _Candidate(key, choice, moved, new, old, latest.date, freshness(source, latest.date, now))
+
+
+def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None) -> Quote:
+    if candidate is None:
+        return Quote(code)
+    moved = candidate.change
+    return Quote(
+        code=code,
+        rate=moved.rate,
+        previous=moved.previous,
+        change=moved.change,
+        percent=moved.percent,
+        direction=moved.direction,
+        date=candidate.new.date,
+        previous_date=candidate.old.date if candidate.old else None,
+        source=candidate.source,
+        choice=candidate.choice,
+        cross=candidate.new.base != ticker.base,
+    )
+
+
+def _next_update(
+    ticker: TickerSettings,
+    sources: Mapping[str, SourceSettings],
+    used: list[_Candidate],
+    now: dt.datetime,
+) -> dt.datetime | None:
+    """Return when the sources in use publish next; the first choice that ever does, where none of them does."""
+    due = [at for one in used if (at := next_due(sources[one.source], one.latest, now))]
+    if due:
+        return min(due)
+    hoped = (at for key in ticker.sources if (at := next_due(sources[key], today(sources[key], now), now)))
+    return next(hoped, None)

@@ -1,0 +1,108 @@
+"""`/livez`, `/readyz`, `/health`: for whoever restarts, routes to, or looks after an instance.
+
+`/health` follows draft-inadarei-api-health-check: `pass` and `warn` answer 200, `fail` 503.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+
+from service import __version__
+from service.archive import Archive
+from service.board import Board, SourceState
+from service.settings import TickerSettings
+from service.ticker import Snapshot, Status
+from service.web.problems import OPEN, Problem, guarded
+from service.web.render import to_json
+from service.web.sources import NextPoll, describe
+
+_HEADERS = {**OPEN, "Cache-Control": "no-store"}
+_WORST_FIRST = ("fail", "warn", "pass")
+
+
+def routes(board: Board, archive: Archive, next_poll: NextPoll, now: Callable[[], datetime]) -> list[web.RouteDef]:
+    def livez(_: web.Request) -> web.StreamResponse:
+        return _answer({"status": "pass"})
+
+    def readyz(_: web.Request) -> web.StreamResponse:
+        if not board.snapshots:
+            raise Problem(503, "No ticker has figures yet.", {"Retry-After": "5"})
+        return _answer({"status": "pass"})
+
+    def health(_: web.Request) -> web.StreamResponse:
+        return _answer(report(board, archive, next_poll, now()))
+
+    return [
+        web.get("/livez", guarded(livez)),
+        web.get("/readyz", guarded(readyz)),
+        web.get("/health", guarded(health)),
+    ]
+
+
+def report(board: Board, archive: Archive, next_poll: NextPoll, now: datetime) -> dict[str, Any]:
+    """Return the whole health document: a check a ticker, a source and the store."""
+    checks = {f"ticker:{ticker.id}": _ticker(ticker, board.snapshots.get(ticker.id)) for ticker in board.settings.tickers}
+    for key in board.settings.polled:
+        checks[f"source:{key}"] = _source(board, key, next_poll(key), now)
+    checks["store"] = {
+        "componentType": "datastore",
+        "status": "warn" if archive.error else "pass",
+        **({"output": archive.error} if archive.error else {}),
+    }
+    found = {check["status"] for check in checks.values()}
+    return {
+        "status": next(status for status in _WORST_FIRST if status in found),
+        "version": __version__,
+        "description": "currency ticker",
+        "time": now,
+        "notes": [check["output"] for check in checks.values() if "output" in check],
+        "checks": {name: [check] for name, check in checks.items()},
+    }
+
+
+def _ticker(ticker: TickerSettings, snapshot: Snapshot | None) -> dict[str, Any]:
+    check: dict[str, Any] = {"componentId": ticker.id, "componentType": "component"}
+    if snapshot is None:
+        return check | {"status": "fail", "output": f"ticker {ticker.id}: no source has answered yet"}
+    check |= {"observedValue": snapshot.status, "observedUnit": "status", "time": snapshot.updated_at}
+    check |= {"asOf": snapshot.as_of, "nextUpdate": snapshot.next_update}
+    if snapshot.status is Status.CURRENT:
+        return check | {"status": "pass"}
+    told = f"ticker {ticker.id}: {snapshot.status}, as of {snapshot.as_of}"
+    return check | {"status": "fail" if snapshot.status is Status.STALE else "warn", "output": told}
+
+
+def _source(board: Board, key: str, next_poll: datetime | None, now: datetime) -> dict[str, Any]:
+    state, described = board.states[key], describe(board, key, next_poll, now)
+    check = {
+        "componentId": key,
+        "componentType": "system",
+        "status": "warn" if state.error or state.refused or described["state"] in ("late", "stale") else "pass",
+        "observedValue": described["state"],
+        "observedUnit": "state",
+        "time": state.polled_at,
+        "lastFixing": described["last_fixing"],
+        "lastSuccess": state.succeeded_at,
+        "failingSince": state.failing_since,
+        "consecutiveFailures": state.failures,
+        "nextPoll": described["next_poll"],
+        "refused": state.refused,
+    }
+    if output := _output(key, state, described["state"]):
+        check["output"] = output
+    return check
+
+
+def _output(key: str, state: SourceState, condition: str) -> str | None:
+    told = [state.error] if state.error else []
+    told += [f"{key}: {one.date} refused: {'; '.join(one.reasons)}" for one in state.refused]
+    if not told and condition in ("late", "stale"):
+        told = [f"{key}: {condition}, no new publication"]
+    return "; ".join(told) or None
+
+
+def _answer(document: dict[str, Any]) -> web.Response:
+    status = 503 if document["status"] == "fail" else 200
+    return web.Response(body=to_json(document), status=status, headers=_HEADERS, content_type="application/health+json")

@@ -1,0 +1,157 @@
+"""Replies made of ready bytes: a page is made once, its heads once a second.
+
+The fastest that aiohttp serves is one write of head and body together, through a response that is made
+beforehand and shared by all requests. The price: signals and middlewares that change headers have no
+effect on such a reply, so nothing here relies on them.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from email.utils import formatdate
+from functools import lru_cache
+from gzip import compress
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+
+from service.web.problems import OPEN
+
+SECURE: Final = {
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+"""On every document that a browser renders, beside its own Content-Security-Policy."""
+IMMUTABLE: Final = "public, max-age=31536000, immutable"
+
+
+class Reply(web.StreamResponse):
+    """A reply whose bytes are ready; it keeps no state, so that many requests can share it."""
+
+    def __init__(self, status: HTTPStatus, head: bytes, body: bytes, *, close: bool) -> None:
+        super().__init__(status=status)
+        self._head = head
+        self._whole = head + body
+        self._close = close
+
+    @property
+    def prepared(self) -> bool:
+        return False
+
+    @property
+    def keep_alive(self) -> bool | None:
+        return not self._close
+
+    @property
+    def body_length(self) -> int:
+        return len(self._whole) - len(self._head)
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        writer = request.writer
+        await writer.write(self._head if request.method == "HEAD" else self._whole)
+        # Without it a client that asks on and never reads makes the process grow.
+        await writer.drain()
+        return writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Do nothing: `prepare` has written all."""
+
+
+class Page:
+    """One representation: its bytes as they are and compressed, and the replies made of them."""
+
+    def __init__(
+        self,
+        body: bytes,
+        content_type: str,
+        cache_control: Callable[[int], str],
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take the bytes; `cache_control` is told the second (Unix time) of the reply."""
+        tag = sha256(body).hexdigest()[:20]
+        compressed = compress(body, 9, mtime=0)
+        self._forms = {"": (body, f'"{tag}"')}
+        if len(compressed) < len(body):
+            self._forms["gzip"] = (compressed, f'"{tag}-gzip"')
+        self._headers = {"Content-Type": content_type, **OPEN, **(headers or {})}
+        if len(self._forms) > 1:
+            self._headers["Vary"] = "Accept-Encoding"
+        self._cache_control = cache_control
+        self._second = 0
+        self._replies: dict[tuple[str, bool, bool], Reply] = {}
+
+    def reply(self, request: web.Request, now: datetime) -> Reply:
+        """Return what answers `request`: whole or 304, compressed where that is accepted."""
+        second = int(now.timestamp())
+        if second != self._second:
+            self._second = second
+            self._replies = {}
+        headers = request.headers
+        coding = "gzip" if "gzip" in self._forms and _accepts_gzip(headers.get("Accept-Encoding", "")) else ""
+        unchanged = False
+        if "If-None-Match" in headers and (match := self._matched(request, coding)) is not None:
+            coding, unchanged = match, True
+        # An HTTP/1.0 client would have to be told that the connection stays; it is rare enough to close.
+        close = request.version < HttpVersion11 or not request.keep_alive
+        key = (coding, unchanged, close)
+        reply = self._replies.get(key)
+        if reply is None:
+            reply = self._replies[key] = self._made(coding, unchanged=unchanged, close=close)
+        return reply
+
+    def _matched(self, request: web.Request, preferred: str) -> str | None:
+        """Return the form that the client has; another one than it would get now is as good."""
+        known = {tag.value for tag in request.if_none_match or ()}
+        if "*" in known:
+            return preferred
+        return next((form for form, (_, tag) in self._forms.items() if tag.strip('"') in known), None)
+
+    def _made(self, coding: str, *, unchanged: bool, close: bool) -> Reply:
+        status = HTTPStatus.NOT_MODIFIED if unchanged else HTTPStatus.OK
+        body, tag = self._forms[coding]
+        headers = {
+            "Date": formatdate(self._second, usegmt=True),
+            "ETag": tag,
+            "Cache-Control": self._cache_control(self._second),
+            **self._headers,
+        }
+        if unchanged:
+            body = b""
+            del headers["Content-Type"]
+        else:
+            headers["Content-Length"] = str(len(body))
+            if coding:
+                headers["Content-Encoding"] = coding
+        if close:
+            headers["Connection"] = "close"
+        lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+        return Reply(status, "\r\n".join([*lines, "", ""]).encode("latin-1"), body, close=close)
+
+
+def cache_for(longest: int, until: datetime | None = None) -> Callable[[int], str]:
+    """Return a Cache-Control of `longest` seconds, which never reaches past `until`."""
+
+    def cache_control(second: int) -> str:
+        age = longest if until is None else max(0, min(longest, int(until.timestamp()) - second))
+        return f"public, max-age={age}, stale-while-revalidate={age}, stale-if-error=86400"
+
+    return cache_control
+
+
+@lru_cache(maxsize=256)
+def _accepts_gzip(header: str) -> bool:
+    """Whether Accept-Encoding allows gzip, by name or by `*` (RFC 9110, 12.5.3)."""
+    weights = {}
+    for item in header.lower().split(","):
+        coding, *parameters = (part.strip() for part in item.split(";"))
+        weights[coding] = next((_weight(one) for one in parameters if one.startswith("q=")), 1.0)
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
+
+
+def _weight(parameter: str) -> float:
+    try:
+        return float(parameter.removeprefix("q="))
+    except ValueError:
+        return 0.0

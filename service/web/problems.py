@@ -1,0 +1,66 @@
+"""Errors as people and programs read them: RFC 9457 problem documents, never cached, with CORS."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+
+import msgspec
+import structlog
+from aiohttp import web
+
+OPEN = {
+    "Access-Control-Allow-Origin": "*",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+"""On every reply: anybody may read it, nobody may guess its type."""
+
+log = structlog.get_logger()
+
+Answer = Callable[[web.Request], web.StreamResponse | Awaitable[web.StreamResponse]]
+
+
+class Problem(web.HTTPException):
+    """Raise to answer with an error; `more` goes into the document (what there is instead, say)."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None, **more: object) -> None:
+        self.status_code = status
+        title = HTTPStatus(status).phrase
+        document = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+        super().__init__(
+            text=msgspec.json.encode(document).decode(),
+            content_type="application/problem+json",
+            headers={**OPEN, "Cache-Control": "no-store", **(headers or {})},
+        )
+
+
+def guarded(answer: Answer) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Make a handler whose unforeseen faults are logged and answered as a problem too.
+
+    A middleware would do the same, at 13 % of what the ticker can serve.
+    """
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        try:
+            answered = answer(request)
+            return answered if isinstance(answered, web.StreamResponse) else await answered
+        except web.HTTPException:
+            raise
+        except Exception:
+            log.exception("request.crashed", path=request.path)
+            raise Problem(500, "This is a fault of ours; it has been logged.") from None
+
+    return handler
+
+
+async def unrouted(request: web.Request) -> web.StreamResponse:
+    """Answer what no other route takes: 405 where the path exists for GET, else 404."""
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        _, methods = await resource.resolve(request)
+        allowed |= methods
+    readable = "GET" in allowed
+    if request.method == "OPTIONS" and readable:
+        return web.Response(status=204, headers={**OPEN, "Allow": "GET, HEAD", "Access-Control-Allow-Methods": "GET"})
+    if readable:
+        raise Problem(405, f"{request.method} is not possible here; everything is GET or HEAD.", {"Allow": "GET, HEAD"})
+    raise Problem(404, "There is nothing at this address; / tells what there is.")

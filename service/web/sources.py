@@ -1,0 +1,87 @@
+"""`/v1/sources` and `/v1/fixings`: who published what, when it was fetched, and the digest to check it by."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from typing import Any
+
+from aiohttp import web
+
+from service.board import Board
+from service.errors import StoreError
+from service.fixings import Fixing
+from service.publications import freshness
+from service.store import Store
+from service.web.pages import Page, cache_for
+from service.web.problems import Problem, guarded
+from service.web.render import to_json
+
+NextPoll = Callable[[str], datetime | None]
+_DATES_TOLD = 30
+_FRESH = 15
+
+
+def routes(board: Board, store: Store, next_poll: NextPoll, now: Callable[[], datetime]) -> list[web.RouteDef]:
+    def sources(request: web.Request) -> web.StreamResponse:
+        described = [describe(board, key, next_poll(key), now()) for key in board.settings.polled]
+        return answer(request, {"sources": described})
+
+    async def fixing(request: web.Request) -> web.StreamResponse:
+        key, day = request.match_info["source"], request.match_info["date"]
+        if key not in board.settings.polled:
+            raise Problem(404, f"There is no source {key[:40]!r}.", available=list(board.settings.polled))
+        found = await _find(board, store, key, day)
+        if found is None:
+            dates = [str(known.date) for known in reversed(board.series(key).fixings[-_DATES_TOLD:])]
+            raise Problem(404, f"{key} has no fixing for {day[:20]!r}.", available=dates)
+        return answer(request, receipt(found, board.settings.polled[key].name))
+
+    def answer(request: web.Request, document: object) -> web.StreamResponse:
+        return Page(to_json(document), "application/json", cache_for(_FRESH)).reply(request, now())
+
+    return [web.get("/v1/sources", guarded(sources)), web.get("/v1/fixings/{source}/{date}", guarded(fixing))]
+
+
+def describe(board: Board, key: str, next_poll: datetime | None, now: datetime) -> dict[str, Any]:
+    """Return what there is to say of a source: who, how current, how the polls go."""
+    source, state, latest = board.settings.polled[key], board.states[key], board.series(key).latest
+    if state.error:
+        condition = "failing"
+    elif latest is None:
+        condition = "empty"
+    elif source.recorded:
+        condition = "recorded"
+    else:
+        condition = freshness(source, latest.date, now).name.lower()
+    return {
+        "key": key,
+        "name": source.name,
+        "base": source.base,
+        "terms": source.terms,
+        "state": condition,
+        "error": state.error,
+        "last_fixing": str(latest.date) if latest else None,
+        "last_poll": state.polled_at,
+        "last_success": state.succeeded_at,
+        "next_poll": next_poll.astimezone(UTC) if next_poll else None,
+    }
+
+
+def receipt(fixing: Fixing, name: str) -> Mapping[str, Any]:
+    """Return a fixing as published, with all that is needed to check it."""
+    return {"name": name, **asdict(fixing)}
+
+
+async def _find(board: Board, store: Store, key: str, day: str) -> Fixing | None:
+    """Return a fixing from memory, an older one from the store."""
+    try:
+        asked = date.fromisoformat(day)
+    except ValueError:
+        return None
+    series = board.series(key)
+    if series.fixings and series.fixings[0].date <= asked:
+        return series.on(asked)
+    try:
+        return await store.fixing(key, asked)
+    except StoreError:
+        raise Problem(503, f"Older fixings of {key} cannot be read now.", {"Retry-After": "30"}) from None
