@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from service import __version__
 from service.errors import SettingsError, TickerError
 from service.settings import Settings, load
 

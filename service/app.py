@@ -11,8 +11,8 @@ from service.archive import Archive
 from service.board import Board
 from service.embedded import Embedded
 from service.errors import SettingsError, TickerError
-from service.poller import Poller
 from service.logs import configure
+from service.poller import Poller
 from service.schedule import Schedule
 from service.settings import Settings
 from service.sources import SOURCES
@@ -83,8 +83,10 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock = utc_now
         await poller.review()
         yield
 
-    for context in (*([server] if server else []), store, reviewed(), client, schedule):
-        app.cleanup_ctx.append(_as_cleanup(context))
+    contexts: list[AbstractAsyncContextManager[object]] = [store, reviewed(), client, schedule]
+    if server:
+        contexts.insert(0, server)
+    app.cleanup_ctx.extend(map(_as_cleanup, contexts))
     return app
 
 

@@ -18,7 +18,7 @@ from service.board import KEEP, Board
 from service.change import percent_text
 from service.embedded import embedded
 from service.errors import SettingsError, StoreError, TickerError
-from service.fixings import Series, objections
+from service.fixings import Series, judge
 from service.poller import LOOKBACK, published
 from service.settings import Settings
 from service.sources import SOURCES
@@ -68,7 +68,9 @@ def poll(settings: Settings, key: str) -> None:
     series = asyncio.run(_poll(checked(settings), key))
     if series.latest is None:
         raise TickerError(f"{key}: no figures that could be published")
-    figures = Table("currency", "nominal", f"{series.latest.base}, {series.latest.direction}", title=str(series.latest.date))
+    figures = Table(
+        "currency", "nominal", f"{series.latest.base}, {series.latest.direction}", title=str(series.latest.date)
+    )
     for code, rate in sorted(series.latest.rates.items()):
         figures.add_row(code, str(rate.nominal), f"{rate.value:f}")
     Console().print(figures)
@@ -78,19 +80,15 @@ async def _poll(settings: Settings, key: str) -> Series:
     source, now = settings.sources[key], utc_now()
     today, last_day = publications.today(source, now), publications.horizon(source, now)
     series = Series()
-    table = Table("date", "currencies", "digest of the answer", "would be", title=source.name)
+    table = Table("date", "currencies", "digest of the answer", "verdict", title=source.name)
     async with Client(settings.client) as client:
         feed = BankFeed(key, source, client, utc_now)
         async for fixing in published(SOURCES[key], feed, today - LOOKBACK, publications.effective(source, today)):
-            if known := series.on(fixing.date):
-                verdict = "nothing new" if known.same_figures(fixing) else "a revision"
-            elif reasons := objections(fixing, series, last_day):
-                verdict = f"refused: {'; '.join(reasons)}"
-            else:
-                before = series.before(fixing.date)
-                verdict = "stored as a carry-over" if before and fixing.repeats(before) else "stored"
-                series = series.with_fixing(fixing, KEEP)
-            table.add_row(str(fixing.date), str(len(fixing.rates)), fixing.digest[:16], verdict)
+            judged = judge(fixing, series, last_day)
+            if judged.accepted:
+                series = series.with_fixing(judged.fixing, KEEP)
+            told = ": ".join([judged.verdict, *(["; ".join(judged.reasons)] if judged.reasons else [])])
+            table.add_row(str(fixing.date), str(len(fixing.rates)), fixing.digest[:16], told)
     Console().print(table)
     return series
 

@@ -59,12 +59,19 @@ class Embedded:
         return self._begun
 
     async def __aenter__(self) -> Self:
-        await asyncio.wrap_future(self.begin())
+        try:
+            await asyncio.wrap_future(self.begin())
+        except BaseException:
+            self._unlock()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._server:
             await asyncio.to_thread(self._server.stop)
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._lock:
             self._lock.close()
 

@@ -69,8 +69,8 @@ class Fixing:
         rate = self.rates.get(code)
         if rate is None or self.direction is Direction.INVERSE:
             return None
-        digits = rate.value / rate.nominal
-        return digits if digits * rate.nominal == rate.value else None
+        places = len(str(rate.nominal)) - 1
+        return rate.value.scaleb(-places) if rate.nominal == 10**places else None
 
     def repeats(self, other: "Fixing") -> bool:
         """Whether every currency that both quote has the same rate: a weekend, a holiday."""
@@ -115,9 +115,11 @@ class Series:
         return self.fixings[at - 1] if at else None
 
     def until(self, day: date) -> "Series":
-        """The part that is in force on `day`."""
-        return self if not self.fixings or self.fixings[-1].date <= day else Series(
-            tuple(fixing for fixing in self.fixings if fixing.date <= day)
+        """Return the part that is in force on `day`."""
+        return (
+            self
+            if not self.fixings or self.fixings[-1].date <= day
+            else Series(tuple(fixing for fixing in self.fixings if fixing.date <= day))
         )
 
     def with_fixing(self, new: Fixing, keep: int) -> "Series":
@@ -129,11 +131,48 @@ class Series:
         return bisect_left(self.fixings, day, key=lambda fixing: fixing.date)
 
 
-def objections(new: Fixing, known: Series, last_day: date) -> tuple[str, ...]:
-    """Why `new` must not be published; empty where it may be.
+class Verdict(StrEnum):
+    """What becomes of a fixing."""
 
-    `last_day` is the last effective date that the bank can have published by now.
+    NEW = "new"
+    CARRY_OVER = "carry-over"
+    REVISION = "revision"
+    KNOWN = "known"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A fixing with its verdict; `reasons` say why it was refused."""
+
+    fixing: Fixing
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        return self.verdict in (Verdict.NEW, Verdict.CARRY_OVER, Verdict.REVISION)
+
+
+def judge(fixing: Fixing, known: Series, last_day: date) -> Judged:
+    """Judge one fixing by what is known of its source.
+
+    `last_day` is the last effective date that the source can have published by now. A revision comes
+    back with what it replaces.
     """
+    replaced = known.on(fixing.date)
+    if replaced and replaced.same_figures(fixing):
+        return Judged(fixing, Verdict.KNOWN)
+    if reasons := objections(fixing, known, last_day):
+        return Judged(fixing, Verdict.REFUSED, reasons)
+    if replaced:
+        return Judged(fixing.revising(replaced), Verdict.REVISION)
+    before = known.before(fixing.date)
+    return Judged(fixing, Verdict.CARRY_OVER if before and fixing.repeats(before) else Verdict.NEW)
+
+
+def objections(new: Fixing, known: Series, last_day: date) -> tuple[str, ...]:
+    """Return why `new` must not be published; nothing where it may be."""
     found = []
     if not new.rates:
         found.append("it quotes no currency")

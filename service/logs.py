@@ -12,7 +12,9 @@ from service.settings import LogSettings
 def configure(settings: LogSettings) -> None:
     """Set up logging for the process. Retries are not told one by one: the poller tells what came of them."""
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if settings.format == "json" else structlog.dev.ConsoleRenderer(colors=False)
+        structlog.processors.JSONRenderer()
+        if settings.format == "json"
+        else structlog.dev.ConsoleRenderer(colors=False)
     )
     structlog.configure(
         processors=[

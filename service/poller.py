@@ -3,8 +3,7 @@
 A poll that fails adds nothing and removes nothing.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -12,9 +11,9 @@ import structlog
 
 from service import publications
 from service.archive import Archive
-from service.board import Board, Refusal, SourceState
+from service.board import KEEP, Board, Refusal, SourceState
 from service.errors import NotUnderstood, SourceError
-from service.fixings import Fixing, objections
+from service.fixings import Fixing, Judged, Verdict, judge
 from service.sources.base import Feed, Source
 from service.store import Refused
 
@@ -66,50 +65,49 @@ class Poller:
             self.archive.keep_snapshot(snapshot)
 
     async def _ask(self, key: str) -> tuple[Refusal, ...]:
-        """Take in everything that the source has published; return what we do not publish."""
+        """Take in everything that the source has published; return what we do not publish.
+
+        All that one poll brings is shown together; where it breaks off, what came before that.
+        """
         source = self.board.settings.polled[key]
-        today = publications.today(source, self.now())
+        today, last_day = publications.today(source, self.now()), publications.horizon(source, self.now())
         since, until = self._since(key, today), publications.effective(source, today)
-        found = 0
-        refused: dict[date, Refusal] = {}
-        async for fixing in published(self.adapters[key], self.feeds[key], since, until):
-            found += 1
-            if refusal := self._take(fixing):
-                refused[fixing.date] = refusal
-        if not found:
+        known, judged = self.board.series(key), list[Judged]()
+        try:
+            async for fixing in published(self.adapters[key], self.feeds[key], since, until):
+                judged.append(judge(fixing, known, last_day))
+                if judged[-1].accepted:
+                    known = known.with_fixing(judged[-1].fixing, KEEP)
+        finally:
+            self._take_in(one for one in judged if one.accepted)
+        if not judged:
             raise NotUnderstood(key, self.feeds[key].url, f"no figures for any day from {since} to {until}")
-        return tuple(refused.values())
+        return self._refuse(key, [one for one in judged if one.verdict is Verdict.REFUSED])
+
+    def _take_in(self, accepted: Iterable[Judged]) -> None:
+        for one in accepted:
+            if one.verdict is Verdict.REVISION:
+                log.warning("fixing.revised", source=one.fixing.source, date=str(one.fixing.date))
+            self.board.add(one.fixing)
+            self.archive.keep(one.fixing)
+
+    def _refuse(self, key: str, judged: list[Judged]) -> tuple[Refusal, ...]:
+        """Keep and tell what was refused and was not before."""
+        told = self.board.states[key].refused
+        refusals = {one.fixing.date: (Refusal(one.fixing.date, one.reasons, one.fixing.digest), one) for one in judged}
+        for refusal, one in refusals.values():
+            if refusal not in told:
+                log.warning("fixing.refused", source=key, date=str(refusal.date), reasons=refusal.reasons)
+                self.archive.keep_refused(Refused(one.fixing, one.reasons, self.now()))
+        return tuple(refusal for refusal, _ in refusals.values())
 
     def _since(self, key: str, today: date) -> date:
         """Return the first date to ask for: known ones again for revisions, more where we know too little."""
         series = self.board.series(key)
         earliest = today - LOOKBACK
-        if series.latest is None or len(series.distinct) < 2:  # noqa: PLR2004 - a change needs two
+        if series.latest is None or len(series.distinct) < 2:
             return earliest
         return max(earliest, min(series.latest.date, today))
-
-    def _take(self, fixing: Fixing) -> Refusal | None:
-        """Accept one fixing, as new or as a revision, or refuse it."""
-        known = self.board.series(fixing.source)
-        replaced = known.on(fixing.date)
-        if replaced and replaced.same_figures(fixing):
-            return None
-        last_day = publications.horizon(self.board.settings.polled[fixing.source], self.now())
-        if reasons := objections(fixing, known, last_day):
-            return self._refuse(fixing, reasons)
-        if replaced:
-            log.warning("fixing.revised", source=fixing.source, date=str(fixing.date))
-            fixing = fixing.revising(replaced)
-        self.board.add(fixing)
-        self.archive.keep(fixing)
-        return None
-
-    def _refuse(self, fixing: Fixing, reasons: tuple[str, ...]) -> Refusal:
-        refusal = Refusal(fixing.date, reasons, fixing.digest)
-        if refusal not in self.board.states[fixing.source].refused:
-            log.warning("fixing.refused", source=fixing.source, date=str(fixing.date), reasons=reasons)
-            self.archive.keep_refused(Refused(fixing, reasons, self.now()))
-        return refusal
 
     def _succeeded(self, key: str, refused: tuple[Refusal, ...]) -> None:
         state = self.board.states[key]

@@ -24,6 +24,7 @@ class Schedule:
 
     def __init__(self, poller: Poller) -> None:
         self._poller = poller
+        self._running: set[asyncio.Task[None]] = set()
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         )
@@ -33,15 +34,20 @@ class Schedule:
         add, poller = self._scheduler.add_job, self._poller
         for key, source in poller.board.settings.polled.items():
             sweep = [poller.poll, key]
-            add(_quietly, _each(source.sweep), sweep, id=f"sweep:{key}", next_run_time=poller.now())
+            add(self._run, _each(source.sweep), sweep, id=f"sweep:{key}", next_run_time=datetime.now(UTC))
             if source.window:
-                add(_quietly, window_trigger(source), [poller.poll_if_awaited, key], id=f"window:{key}")
-        add(_quietly, _each(REVIEW), [poller.review], id="review")
+                add(self._run, window_trigger(source), [poller.poll_if_awaited, key], id=f"window:{key}")
+        add(self._run, _each(REVIEW), [poller.review], id="review")
         self._scheduler.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        """Start nothing more, cut off what runs, and return when it has ended."""
         self._scheduler.shutdown(wait=False)
+        await asyncio.sleep(0)  # the scheduler stops from within the loop
+        for job in self._running:
+            job.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
     def next_poll(self, key: str) -> datetime | None:
         """Return when a source will be asked next, as far as it is known now."""
@@ -55,11 +61,16 @@ class Schedule:
                 del times["window"]
         return min(times.values(), default=None)
 
-
-async def _quietly(work: Callable[..., Awaitable[None]], *args: str) -> None:
-    """Run a job; being cut off at shutdown is no error to log."""
-    with suppress(asyncio.CancelledError):
-        await work(*args)
+    async def _run(self, work: Callable[..., Awaitable[None]], *args: str) -> None:
+        """Do a job; being cut off at shutdown is no error to log."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self._running.add(task)
+        try:
+            with suppress(asyncio.CancelledError):
+                await work(*args)
+        finally:
+            self._running.discard(task)
 
 
 def _each(interval: timedelta) -> IntervalTrigger:
@@ -86,4 +97,3 @@ def window_trigger(source: SourceSettings) -> CronTrigger:
         jitter=int(min(source.every / 4, _JITTER).total_seconds()),
         **fields,
     )
-

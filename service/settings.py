@@ -12,80 +12,20 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from datetime import time, timedelta
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
-from zoneinfo import ZoneInfo
+from typing import Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SecretStr,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from service import __version__
 from service.errors import SettingsError
+from service.values import DAYS, Currency, Day, Duration, Key, OptionalWindow, Steps, Zone
 
 PREFIX = "TICKER_"
-DEFAULT = Path(__file__).parent.parent / "config" / "default.toml"
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-DAYS = get_args(Day)
-
-
-class Window(NamedTuple):
-    """The part of a publication day in which a source publishes, in its own time zone."""
-
-    start: time
-    end: time
-
-
-def _window(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        start, end = (time.fromisoformat(part.strip()) for part in value.split("-"))
-    except ValueError:
-        raise ValueError('must read like "15:30-19:00"') from None
-    if start >= end:
-        raise ValueError("must end after it starts, on the same day")
-    return Window(start, end)
-
-
-def _zone(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return ZoneInfo(value)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{value!r} is no IANA time zone") from None
-
-
-def _steps(every: timedelta) -> timedelta:
-    """Only steps that a cron line can say: they divide a minute, an hour or a day."""
-    seconds = every.total_seconds()
-    scales = ((1, 60), (60, 3600), (3600, 86400))
-    if any(unit <= seconds < whole and seconds % unit == 0 and whole % seconds == 0 for unit, whole in scales):
-        return every
-    raise ValueError("must divide a minute, an hour or a day evenly (PT30S, PT5M, PT1H)")
-
-
-def _duration(value: object) -> object:
-    """Seconds may be written as a number or, in the environment, as its text."""
-    return float(value) if isinstance(value, str) and value.replace(".", "", 1).isdigit() else value
-
-
-Currency = Annotated[str, StringConstraints(to_upper=True, pattern=r"^[A-Za-z]{3}$")]
-Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
-Zone = Annotated[ZoneInfo, BeforeValidator(_zone), PlainSerializer(str)]
+ROOT = Path(__file__).parent.parent
+DEFAULT = ROOT / "config" / "default.toml"
 
 
 class _Table(BaseModel):
@@ -94,10 +34,10 @@ class _Table(BaseModel):
 
 class Http(_Table):
     host: str = "127.0.0.1"
-    port: int = Field(8080, ge=0, le=65535)
+    port: int = Field(default=8080, ge=0, le=65535)
     max_age: Duration = timedelta(minutes=1)
     """The longest time that a reader's cache may keep an answer."""
-    variants: int = Field(256, ge=1)
+    variants: int = Field(default=256, ge=1)
     """How many `?currencies=` variants of a ticker are kept ready."""
 
 
@@ -113,8 +53,8 @@ class ClientSettings(_Table):
     user_agent: str = f"currency-ticker/{__version__}"
     connect_timeout: Duration = timedelta(seconds=5)
     timeout: Duration = timedelta(seconds=15)
-    attempts: int = Field(3, ge=1, le=10)
-    max_bytes: int = Field(2_000_000, ge=1)
+    attempts: int = Field(default=3, ge=1, le=10)
+    max_bytes: int = Field(default=2_000_000, ge=1)
 
 
 class LogSettings(_Table):
@@ -133,13 +73,13 @@ class SourceSettings(_Table):
     enabled: bool = True
     recorded: bool = False
     """Its publications ship with the project: always told as such."""
-    days: frozenset[Day] = Field(frozenset(DAYS[:5]), min_length=1)
-    window: Annotated[Window | None, BeforeValidator(_window)] = None
+    days: frozenset[Day] = Field(default=frozenset(DAYS[:5]), min_length=1)
+    window: OptionalWindow = None
     effective: Literal["same-day", "next-day", "next-working-day"] = "next-day"
     """The date that a publication carries, counted from the day on which it appears."""
-    ahead: int = Field(1, ge=0)
+    ahead: int = Field(default=1, ge=0)
     """How many days ahead of the source's own today a date may lie."""
-    every: Annotated[Duration, AfterValidator(_steps)] = timedelta(minutes=10)
+    every: Steps = timedelta(minutes=10)
     sweep: Duration = timedelta(hours=1)
 
     @cached_property

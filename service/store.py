@@ -66,7 +66,7 @@ def _connect(url: str) -> Redis:
         raise ValueError("needs hosts and a service name")
     if password:
         options |= {"username": unquote(user) or None, "password": unquote(password)}
-    return cast("Redis", Sentinel(addresses, **options).master_for(name, db=int(db or 0)))
+    return cast("Redis", Sentinel(addresses, **options).master_for(name, db=int(db or 0)))  # type: ignore[no-untyped-call]
 
 
 class Store:
@@ -100,10 +100,13 @@ class Store:
 
     async def refuse(self, refused: Refused) -> None:
         """Keep what was not published, the newest `_REFUSED` of a source. Doing it twice is as once."""
-        key, value = self._key("refused", refused.fixing.source), _REFUSAL.dump_json(refused)
+        key, value = self._key("refused", refused.fixing.source), _REFUSAL.dump_json(refused).decode()
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:
-                await pipe.lrem(key, 0, value).lpush(key, value).ltrim(key, 0, _REFUSED - 1).execute()
+                pipe.lrem(key, 0, value)
+                pipe.lpush(key, value)
+                pipe.ltrim(key, 0, _REFUSED - 1)
+                await pipe.execute()
 
     async def save_state(self, source: str, state: SourceState) -> None:
         with self._errors():
@@ -116,7 +119,7 @@ class Store:
     async def dates(self, source: str) -> list[date]:
         """Return every effective date of a source, oldest first."""
         with self._errors():
-            return sorted(date.fromisoformat(day) for day in await self._redis.hkeys(self._key("fixings", source)))
+            return sorted(date.fromisoformat(str(day)) for day in await self._redis.hkeys(self._key("fixings", source)))
 
     async def recent(self, source: str, count: int) -> list[Fixing]:
         """Return the fixings of the `count` latest dates, oldest first."""
@@ -141,7 +144,7 @@ class Store:
     async def states(self) -> Mapping[str, SourceState]:
         with self._errors():
             found = await self._redis.hgetall(self._key("states"))
-            return {key: _STATE.validate_json(json) for key, json in found.items()}
+            return {str(key): _STATE.validate_json(json) for key, json in found.items()}
 
     async def snapshot(self, ticker: str) -> Snapshot | None:
         with self._errors():
@@ -156,6 +159,6 @@ class Store:
         try:
             yield
         except (RedisError, OSError, TimeoutError) as error:
-            raise StoreError(f"{self.where}: {error or type(error).__name__}") from error
+            raise StoreError(f"{self.where}: {str(error) or type(error).__name__}") from error
         except ValidationError as error:
             raise StoreError(f"{self.where}: holds what this version cannot read: {error.title}") from error

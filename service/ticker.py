@@ -1,8 +1,8 @@
 """Settings and fixings in, a snapshot out: preference, crosses, status. Pure."""
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-import datetime as dt
 from decimal import Decimal
 from enum import StrEnum
 

@@ -21,7 +21,7 @@ class Cbr:
         root = documents.xml(payload, "ValCurs")
         day = documents.day(payload, root.get("Date", ""), "%d.%m.%Y")
         figures = documents.Figures(payload)
-        for row in root.iterfind("Valute"):
+        for row in root.iter("Valute"):
             code, value, nominal = (documents.text(payload, row, name) for name in ("CharCode", "Value", "Nominal"))
             figures.add(day, code, value, nominal)
         return figures.fixings() or payload.reject("has a date and no rates")

@@ -17,5 +17,6 @@ class Cbu:
         figures = documents.Figures(payload)
         for row in documents.json_rows(payload):
             date_, code, value, nominal = documents.fields(payload, row, "Date", "Ccy", "Rate", "Nominal")
-            figures.add(documents.day(payload, date_, "%d.%m.%Y"), code, value, nominal, row.get("Diff"))
+            change = documents.optional_field(payload, row, "Diff")
+            figures.add(documents.day(payload, date_, "%d.%m.%Y"), code, value, nominal, change)
         return figures.fixings()

@@ -33,15 +33,21 @@ def xml(payload: Payload, root: str) -> etree._Element:
     if element.getroottree().docinfo.doctype:
         payload.reject("has a document type declaration, which no rate feed needs")
     if element.tag != root:
-        payload.reject(f"has the root <{element.tag}> instead of <{root}>")
+        payload.reject(f"has the root <{element.tag!s}> instead of <{root}>")
     return element
 
 
 def text(payload: Payload, parent: etree._Element, name: str) -> str:
-    found = parent.findtext(name)
-    if found is None or not found.strip():
-        payload.reject(f"lacks <{name}> in <{parent.tag}>")
-    return found.strip()
+    found = optional_text(payload, parent, name)
+    return found or payload.reject(f"lacks <{name}> in <{parent.tag!s}>")
+
+
+def optional_text(payload: Payload, parent: etree._Element, name: str) -> str:
+    """Return the text of a child, which must be nothing but text; an empty one where there is none."""
+    found = parent.find(name)
+    if found is not None and len(found):
+        payload.reject(f"has something else than text in <{name}>")
+    return (parent.findtext(name) or "").strip()
 
 
 def json_rows(payload: Payload) -> list[dict[str, Any]]:
@@ -81,6 +87,14 @@ def fields(payload: Payload, row: dict[str, Any], *names: str) -> list[str]:
     return [str(value).strip() for value in found]
 
 
+def optional_field(payload: Payload, row: dict[str, Any], name: str) -> str:
+    """Return a field that may be absent or null, as text; an empty one then."""
+    found = row.get(name)
+    if found is not None and not isinstance(found, str):
+        payload.reject(f"has {name} of another kind than text in a row")
+    return (found or "").strip()
+
+
 def day(payload: Payload, published: str, form: str) -> date:
     try:
         return datetime.strptime(published, form).date()  # noqa: DTZ007 - a date has no zone
@@ -95,7 +109,7 @@ class Figures:
         self._payload = payload
         self._rates: defaultdict[date, dict[str, Rate]] = defaultdict(dict)
 
-    def add(self, on: date, code: str, value: str, nominal: str = "1", change: str | None = None) -> None:
+    def add(self, on: date, code: str, value: str, nominal: str = "1", change: str = "") -> None:
         """Take one figure as published; `change` is the bank's own, where it has one."""
         if not _CURRENCY.fullmatch(code):
             self._payload.reject(f"has {code[:40]!r} where a currency code should be")
@@ -103,7 +117,7 @@ class Figures:
             self._payload.reject(f"has {nominal[:40]!r} where a nominal should be")
         if code in self._rates[on]:
             self._payload.reject(f"quotes {code} twice for {on}")
-        own = self._number(change.strip()) if change and change.strip() else None
+        own = self._number(change) if change else None
         self._rates[on][code] = Rate(self._number(value), int(nominal), own)
 
     def fixings(self, direction: Direction = Direction.DIRECT) -> list[Fixing]:

@@ -18,6 +18,8 @@ class Ecb:
     def parse(self, payload: Payload) -> list[Fixing]:
         figures = documents.Figures(payload)
         for row in documents.csv_rows(payload, "CURRENCY", "TIME_PERIOD", "OBS_VALUE"):
+            if row["OBS_VALUE"] in ("", "NaN"):  # SDMX's way to say that this one was not quoted that day
+                continue
             day = documents.day(payload, row["TIME_PERIOD"], "%Y-%m-%d")
             figures.add(day, row["CURRENCY"], row["OBS_VALUE"])
         return figures.fixings(Direction.INVERSE)

@@ -21,7 +21,7 @@ class Nbk:
         root = documents.xml(payload, "rates")
         day = documents.day(payload, documents.text(payload, root, "date"), "%d.%m.%Y")
         figures = documents.Figures(payload)
-        for item in root.iterfind("item"):
+        for item in root.iter("item"):
             code, value, nominal = (documents.text(payload, item, name) for name in ("title", "description", "quant"))
-            figures.add(day, code, value, nominal, item.findtext("change"))
+            figures.add(day, code, value, nominal, documents.optional_text(payload, item, "change"))
         return figures.fixings()

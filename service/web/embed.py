@@ -1,6 +1,5 @@
 """The strip as a page of its own (`/embed`), the front page (`/`), and the files that they load."""
 
-from datetime import datetime
 from typing import Final
 
 from aiohttp import web

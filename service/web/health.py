@@ -43,7 +43,9 @@ def routes(board: Board, archive: Archive, next_poll: NextPoll, now: Callable[[]
 
 def report(board: Board, archive: Archive, next_poll: NextPoll, now: datetime) -> dict[str, Any]:
     """Return the whole health document: a check a ticker, a source and the store."""
-    checks = {f"ticker:{ticker.id}": _ticker(ticker, board.snapshots.get(ticker.id)) for ticker in board.settings.tickers}
+    checks = {
+        f"ticker:{ticker.id}": _ticker(ticker, board.snapshots.get(ticker.id)) for ticker in board.settings.tickers
+    }
     for key in board.settings.polled:
         checks[f"source:{key}"] = _source(board, key, next_poll(key), now)
     checks["store"] = {

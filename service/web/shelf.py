@@ -9,7 +9,6 @@ from typing import Final
 from aiohttp import web
 
 from service.board import Board
-from service.settings import Settings, TickerSettings
 from service.ticker import Snapshot
 from service.web.pages import SECURE, Page, cache_for
 from service.web.problems import Problem
@@ -57,9 +56,7 @@ class Shelf:
     def _missing(self, ticker: str) -> Problem:
         ids = [known.id for known in self.board.settings.tickers]
         if ticker in ids:
-            return Problem(
-                503, f"No source has answered for the ticker {ticker} yet.", {"Retry-After": "5"}
-            )
+            return Problem(503, f"No source has answered for the ticker {ticker} yet.", {"Retry-After": "5"})
         return Problem(404, f"There is no ticker {ticker!r}.", available=ids)
 
 

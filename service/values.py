@@ -1,0 +1,60 @@
+"""How values are written in the configuration: durations, windows, time zones, codes."""
+
+from datetime import time, timedelta
+from typing import Annotated, Literal, NamedTuple, get_args
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS = get_args(Day)
+
+
+class Window(NamedTuple):
+    """The part of a publication day in which a source publishes, in its own time zone."""
+
+    start: time
+    end: time
+
+
+def _window(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        start, end = (time.fromisoformat(part.strip()) for part in value.split("-"))
+    except ValueError:
+        raise ValueError('must read like "15:30-19:00"') from None
+    if start >= end:
+        raise ValueError("must end after it starts, on the same day")
+    return Window(start, end)
+
+
+def _zone(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{value!r} is no IANA time zone") from None
+
+
+def _steps(every: timedelta) -> timedelta:
+    """Only steps that a cron line can say: they divide a minute, an hour or a day."""
+    seconds = every.total_seconds()
+    scales = ((1, 60), (60, 3600), (3600, 86400))
+    if any(unit <= seconds < whole and seconds % unit == 0 and whole % seconds == 0 for unit, whole in scales):
+        return every
+    raise ValueError("must divide a minute, an hour or a day evenly (PT30S, PT5M, PT1H)")
+
+
+def _duration(value: object) -> object:
+    """Seconds may be written as a number or, in the environment, as its text."""
+    return float(value) if isinstance(value, str) and value.replace(".", "", 1).isdigit() else value
+
+
+Currency = Annotated[str, StringConstraints(to_upper=True, pattern=r"^[A-Za-z]{3}$")]
+Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+Steps = Annotated[Duration, AfterValidator(_steps)]
+OptionalWindow = Annotated[Window | None, BeforeValidator(_window)]
+Zone = Annotated[ZoneInfo, BeforeValidator(_zone), PlainSerializer(str)]

@@ -1,0 +1,1 @@
+"""Tests against real things: a Valkey server, HTTP servers standing in for banks, the service as a process."""

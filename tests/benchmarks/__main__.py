@@ -1,0 +1,119 @@
+"""`make bench`: one table of one run. Targets are told, not enforced: a machine may be busy or slow."""
+
+import argparse
+import os
+import platform
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from shutil import which
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks import rows
+from tests.benchmarks.load import CONNECTIONS, MeasureError, wrk_version
+from tests.benchmarks.processes import Cores, Service, available_cores
+from tests.benchmarks.rows import Effort, Row
+
+QUICK = Effort(rounds=3, seconds=1, starts=3, memory_runs=1)
+_DIGITS = {"requests/s": ",.0f", "s": ".2f", "MB": ".1f"}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a look, not a result")
+    effort = QUICK if parser.parse_args().quick else Effort()
+    if which("wrk") is None:
+        print("wrk is missing; get it: apt-get install wrk", file=sys.stderr)  # noqa: T201
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    cores = available_cores()
+    try:
+        with TemporaryDirectory(prefix="bench-") as folder:
+            measured, missing = _measured(Path(folder), cores, effort)
+    except (MeasureError, subprocess.SubprocessError) as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    # A table cut to the width of a pipe is of no use to anybody.
+    console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
+    console.print(_table(measured))
+    console.print(_machine(cores, effort), soft_wrap=True)
+    if missing:
+        console.print(f"Not there yet, so not in the memory: {', '.join(missing)}", soft_wrap=True)
+    return 0
+
+
+def _measured(folder: Path, cores: Cores, effort: Effort) -> tuple[list[Row], list[str]]:
+    service = Service(folder)
+    measured: list[Row] = []
+    with Console(stderr=True).status("filling the store") as status:
+        with service.running():
+            pass  # the first start takes in the publications that ship with the project, and compiles
+        status.update("requests a second")
+        for row in rows.speed(service, folder, cores, effort):
+            measured.append(row)
+            status.update(f"requests a second, {len(measured)} of 6 rows")
+        status.update("starts")
+        measured.append(rows.start(service, effort))
+        status.update("memory")
+        more, missing = rows.memory(service, cores, effort)
+    return [*measured, *more], missing
+
+
+def _table(measured: list[Row]) -> Table:
+    table = Table(title="median (min..max)", title_justify="left")
+    for name in ("what", "measured", "baseline", "", "x baseline", "target", "met"):
+        table.add_column(name, justify="left" if name in ("what", "", "target", "met") else "right")
+    for row in measured:
+        digits = _DIGITS[row.unit]
+        table.add_row(
+            f"{row.name}, {row.unit}",
+            _spread(row.own, digits),
+            _spread(row.base, digits),
+            row.baseline,
+            _spread(row.ratios, ".2f") if row.ratios else "-",
+            _target(row),
+            {True: "yes", False: "NO", None: ""}[row.met],
+        )
+    return table
+
+
+def _spread(values: list[float], digits: str) -> str:
+    return f"{median(values):{digits}} ({min(values):{digits}}..{max(values):{digits}})"
+
+
+def _target(row: Row) -> str:
+    if row.least_ratio is not None:
+        return f">= {row.least_ratio} x"
+    return "" if row.most is None else f"<= {row.most:g} {row.unit}"
+
+
+def _machine(cores: Cores, effort: Effort) -> str:
+    """Return what a reader needs to compare the figures with others."""
+    pinned = "nothing pinned" if cores.load is None else f"server on core {cores.server}, load on core {cores.load}"
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "uvloop", "pydantic", "redis"))
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {_processor()}, {os.cpu_count()} cores, {platform.system()} "
+        f"{platform.release()}; Python {platform.python_version()}, {libraries}, {wrk_version()}\n"
+        f"{CONNECTIONS} connections, {effort.rounds} rounds of {effort.seconds:g} s, each paired with its baseline; "
+        f"{pinned}; HEAD and its baseline by a client in Python, the others by wrk; {effort.starts} starts; "
+        f"memory of the Python process alone, in {effort.memory_runs} runs"
+    )
+
+
+def _processor() -> str:
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""What is measured runs as processes of its own; whoever starts one here also ends it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from tests.benchmarks.load import MeasureError
+
+ROOT = Path(__file__).parents[2]
+HOST = "127.0.0.1"
+_PATIENCE = 20.0
+_CONFIG = """\
+[[tickers]]
+id = "kzt"
+base = "KZT"
+currencies = ["USD", "EUR", "RUB", "GBP", "CNY"]
+sources = ["recorded"]
+"""
+_BANKS = ("nbk", "cbr", "ecb", "nbu", "cbu")
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Where the server runs and where the load comes from: two, so that neither measures the other.
+
+    None, for both, where nothing can be pinned: one core only, or no Linux.
+    """
+
+    server: int | None = None
+    load: int | None = None
+
+
+def available_cores() -> Cores:
+    if sys.platform != "linux":
+        return Cores()
+    cores = sorted(os.sched_getaffinity(0))
+    return Cores(cores[0], cores[-1]) if len(cores) > 1 else Cores()
+
+
+@contextmanager
+def on_core(core: int | None) -> Iterator[None]:
+    """Stay on one core, together with what is started meanwhile; on any for None."""
+    if sys.platform != "linux" or core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen[bytes]
+    port: int
+    started_in: float
+    """Seconds from the spawn to the first 200."""
+
+    @property
+    def resident(self) -> float:
+        return resident(self.process.pid)
+
+
+def resident(pid: int) -> float:
+    """Return the resident memory of one process, without its children, in MB (of 1,000,000 bytes)."""
+    return float(psutil.Process(pid).memory_info().rss) / 1e6
+
+
+class Service:
+    """The service on a data directory of its own, with the shipped publications as its only source."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / "service.log"
+        self._config = folder / "ticker.toml"
+        disabled = "".join(f"\n[sources.{key}]\nenabled = false\n" for key in _BANKS)
+        self._config.write_text(_CONFIG + disabled, encoding="utf-8")
+        self._environ = {key: value for key, value in os.environ.items() if not key.startswith("TICKER_")}
+        self._environ["TICKER_STORE__DATA_DIR"] = str(folder / "data")
+
+    @contextmanager
+    def running(self) -> Iterator[Server]:
+        port = _free_port()
+        command = ("-m", "service", "serve", "--config", str(self._config))
+        with _serving(command, port, "/readyz", self._log, {**self._environ, "TICKER_HTTP__PORT": str(port)}) as server:
+            yield server
+
+
+@contextmanager
+def hello(folder: Path) -> Iterator[Server]:
+    port = _free_port()
+    command = ("-m", "tests.benchmarks.hello", str(port))
+    with _serving(command, port, "/", folder / "hello.log", os.environ) as server:
+        yield server
+
+
+def seconds_to_run(code: str) -> float:
+    """Return how long a new Python takes to run `code` and to end."""
+    begun = time.perf_counter()
+    subprocess.run((sys.executable, "-c", code), cwd=ROOT, check=True, timeout=_PATIENCE)
+    return time.perf_counter() - begun
+
+
+def resident_after(code: str) -> float:
+    """Return the resident memory of a new Python that has run `code`, in MB."""
+    command = (sys.executable, "-c", f"{code}; import sys; print(flush=True); sys.stdin.read()")
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise MeasureError(f"the bare process did not run: {code}")
+        return resident(process.pid)  # leaving closes its input, which ends it
+
+
+@contextmanager
+def _serving(
+    command: tuple[str, ...], port: int, ready: str, log: Path, environ: Mapping[str, str]
+) -> Iterator[Server]:
+    with log.open("wb") as output:
+        begun = time.perf_counter()
+        process = subprocess.Popen(
+            (sys.executable, *command), cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        while not _answers(port, ready):
+            if process.poll() is not None or time.perf_counter() - begun > _PATIENCE:
+                told = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+                raise MeasureError(f"{' '.join(command)}: not ready, exit status {process.returncode}\n{told}")
+            time.sleep(0.005)
+        yield Server(process, port, time.perf_counter() - begun)
+    finally:
+        _end(process)
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = HTTPConnection(HOST, port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask it to stop; a service that does not is killed with the store it started, which nobody else would end."""
+    started: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        started = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        for child in started:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        raise MeasureError(f"{process.args!r} did not stop within 10 s of SIGTERM") from None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])

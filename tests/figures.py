@@ -1,0 +1,33 @@
+"""Short ways to write fixings."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from service.fixings import Direction, Fixing, Rate, Series
+from tests.standin import Figures
+
+FETCHED = datetime(2026, 4, 1, 11, 5, 12, tzinfo=UTC)
+
+
+def day(number: int, month: int = 4) -> date:
+    """Return a day of 2026, of April where no month is said."""
+    return date(2026, month, number)
+
+
+def fixing(
+    on: date,
+    source: str = "nbk",
+    base: str = "KZT",
+    direction: Direction = Direction.DIRECT,
+    **figures: str | tuple[str, int],
+) -> Fixing:
+    return Fixing(source, base, on, rates(figures), f"http://bank/{on}", FETCHED, f"digest of {on}", direction)
+
+
+def rates(figures: Figures) -> dict[str, Rate]:
+    pairs = ((code, one if isinstance(one, tuple) else (one, 1)) for code, one in figures.items())
+    return {code: Rate(Decimal(value), nominal) for code, (value, nominal) in pairs}
+
+
+def series(*fixings: Fixing) -> Series:
+    return Series(tuple(fixings))

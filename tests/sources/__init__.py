@@ -1,0 +1,1 @@
+"""One file an adapter, and what holds for all of them."""

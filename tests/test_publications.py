@@ -1,0 +1,92 @@
+"""When a source publishes: due, late, stale, next."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from service import publications
+from service.publications import Freshness
+from service.settings import load
+from tests.figures import day
+
+SOURCES = load(environ={}).sources
+NBK, ECB, NBU = SOURCES["nbk"], SOURCES["ecb"], SOURCES["nbu"]
+
+
+def astana(number: int, hour: int, minute: int = 0, month: int = 4) -> datetime:
+    return datetime(2026, month, number, hour - 5 if hour >= 5 else 0, minute, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("latest", "now", "expected"),
+    [
+        (day(2), astana(2, 9), Freshness.CURRENT),  # Thursday morning, today's figures
+        (day(2), astana(2, 18, 59), Freshness.CURRENT),  # the window is open: not late yet
+        (day(2), astana(2, 19), Freshness.LATE),  # closed, and Friday's figures are not here
+        (day(3), astana(2, 19), Freshness.CURRENT),
+        (day(4), astana(6, 15), Freshness.CURRENT),  # Friday's publication is valid over the weekend
+        (day(4), astana(6, 19), Freshness.LATE),  # Monday's is missing
+        (day(4), astana(7, 19), Freshness.LATE),  # two missed
+        (day(4), astana(8, 18, 59), Freshness.LATE),
+        (day(4), astana(8, 19), Freshness.STALE),  # three missed
+        (day(4), astana(30, 12), Freshness.STALE),
+    ],
+)
+def test_freshness_counts_publications_not_days(latest: date, now: datetime, expected: Freshness) -> None:
+    """A weekend is not due; one or two missed publications are late, three stale."""
+    assert publications.freshness(NBK, latest, now) is expected
+
+
+def test_what_ships_with_the_project_is_never_fresh() -> None:
+    """A source without a window publishes nothing new."""
+    assert publications.freshness(SOURCES["recorded"], day(2), astana(2, 9)) is Freshness.STALE
+    assert publications.next_due(SOURCES["recorded"], day(2), astana(2, 9)) is None
+
+
+def test_effective_dates() -> None:
+    """Astana dates ahead by a day, Frankfurt not at all, Kyiv to the next working day."""
+    friday = day(3)
+    assert publications.effective(NBK, friday) == day(4)
+    assert publications.effective(ECB, friday) == friday
+    assert publications.effective(NBU, friday) == day(6)
+
+
+@pytest.mark.parametrize(
+    ("latest", "now", "expected"),
+    [
+        (day(2), astana(2, 9), astana(2, 15, 30)),  # the contract's own example, a day earlier
+        (day(2), astana(2, 16), astana(2, 19)),  # inside the window: by its close
+        (day(3), astana(2, 16), astana(3, 15, 30)),  # it has come
+        (day(2), astana(2, 20), astana(3, 15, 30)),  # late: the next window
+        (day(4), astana(4, 12), astana(6, 15, 30)),  # Saturday: Monday
+        (day(2), astana(30, 12), astana(30, 15, 30)),  # long dead: today's
+    ],
+)
+def test_next_due_is_ahead_of_now(latest: date, now: datetime, expected: datetime) -> None:
+    """The next opening of a window that brings news, or the close of an open one."""
+    assert publications.next_due(NBK, latest, now) == expected
+
+
+@pytest.mark.parametrize(
+    ("latest", "now", "expected"),
+    [
+        (day(2), astana(2, 15, 29), False),
+        (day(2), astana(2, 15, 30), True),
+        (None, astana(2, 15, 30), True),
+        (day(3), astana(2, 15, 30), False),
+        (day(2), astana(2, 19), False),
+        (day(4), astana(4, 16), False),  # Saturday
+    ],
+)
+def test_awaited_only_in_an_open_window_until_it_has_come(latest: date | None, now: datetime, expected: bool) -> None:
+    """Nothing is asked before the window, after it, or once the due fixing is here."""
+    assert publications.awaited(NBK, latest, now) is expected
+
+
+def test_windows_follow_summer_time() -> None:
+    """Frankfurt's 15:45 is 14:45 UTC in winter and 13:45 in summer; Astana has no summer time."""
+    winter, summer = datetime(2026, 1, 14, 8, tzinfo=UTC), datetime(2026, 7, 15, 8, tzinfo=UTC)
+    due = [publications.next_due(ECB, now.date() - timedelta(days=1), now) for now in (winter, summer)]
+    assert [at and (at.hour, at.minute) for at in due] == [(14, 45), (13, 45)]
+    due = [publications.next_due(NBK, now.date(), now) for now in (winter, summer)]
+    assert [at and (at.hour, at.minute) for at in due] == [(10, 30), (10, 30)]

@@ -1,0 +1,341 @@
+"""The service as an operator runs it: a process, its signals, its disk, its exit status."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import psutil
+import pytest
+from aiohttp.test_utils import unused_port
+
+from service.settings import ROOT
+from tests.standin import Banks, Figures, serving
+
+OLD: Figures = {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"}
+NEW: Figures = {"USD": "405.40", "EUR": "513.40", "RUB": "5.00", "GBP": "624.66", "CNY": "80.20"}
+STRIP = "usd +1.35%\neur +2.68%\nrub 0.00%\ngbp +4.11%\ncny +0.25%\n"
+RECORDED = "usd -0.77%\neur +0.44%\nrub 0.00%\ngbp -0.02%\ncny -0.27%\n"
+
+
+class Service:
+    """A running service; `env` is laid over an environment without our variables."""
+
+    def __init__(self, env: Mapping[str, str], *arguments: str, port: int | None) -> None:
+        self.port = port
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("TICKER_")}
+        listen = ["--port", str(port)] if port else []
+        command = [sys.executable, "-m", "service", "serve", *listen, *arguments]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=clean | dict(env), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def wait_for(self, path: str, found: str, within: float = 15) -> str:
+        """Return the body of `path` once it holds `found`."""
+        give_up, last = time.monotonic() + within, ""
+        while time.monotonic() < give_up:
+            try:
+                _, last = self.get(path)
+            except OSError:
+                assert self.process.poll() is None, self.ended()[1]
+            if found in last:
+                return last
+            time.sleep(0.02)
+        raise AssertionError(f"{path} has no {found!r} within {within} s, but {last!r}")
+
+    def ended(self, within: float = 10) -> tuple[int, str]:
+        """Return exit status and log."""
+        _, log = self.process.communicate(timeout=within)
+        return self.process.returncode, log
+
+    def kill_all(self) -> None:
+        """Kill -9 the service and its store, as a power cut would."""
+        for process in (*psutil.Process(self.process.pid).children(), self.process):
+            os.kill(process.pid, signal.SIGKILL)
+        self.ended()
+
+
+@contextmanager
+def running(env: Mapping[str, str], *arguments: str, port: int | None = -1) -> Iterator[Service]:
+    """Run a service on a free port, or on `port`, or as its settings say (None)."""
+    service = Service(env, *arguments, port=unused_port() if port == -1 else port)
+    try:
+        yield service
+    finally:
+        if service.process.poll() is None:
+            service.process.send_signal(signal.SIGTERM)
+            service.ended()
+
+
+@pytest.fixture
+async def env(tmp_path: Path) -> AsyncIterator[tuple[dict[str, str], Banks]]:
+    """Yield the environment of a service with stand-in banks and a data directory of its own."""
+    async with serving(Banks()) as banks:
+        yield banks.environ() | {"TICKER_STORE__DATA_DIR": str(tmp_path / "d")}, banks
+
+
+def local(zone: str) -> date:
+    return datetime.now(ZoneInfo(zone)).date()
+
+
+def offline(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of a machine from which no bank can be reached."""
+    closed = f"http://127.0.0.1:{unused_port()}"
+    return {f"TICKER_SOURCES__{key}__URL": closed for key in ("NBK", "CBR", "ECB", "NBU", "CBU")} | {
+        "TICKER_STORE__DATA_DIR": str(tmp_path / "d"),
+        "TICKER_CLIENT__ATTEMPTS": "1",
+    }
+
+
+def test_without_a_network_the_recorded_publications_are_served(tmp_path: Path) -> None:
+    """The default configuration: five dated lines, told as recorded, and every bank named by health."""
+    with running(offline(tmp_path)) as service:
+        assert service.wait_for("/v1/ticker.txt", "cny") == RECORDED
+        snapshot = json.loads(service.get("/v1/ticker")[1])
+        assert (snapshot["recorded"], snapshot["status"], snapshot["as_of"]) == (True, "recorded", "2026-04-02")
+        assert "recorded" in service.get("/embed")[1]
+        for key in ("nbk", "cbr", "ecb", "nbu", "cbu"):
+            service.wait_for("/health", f"{key}: cannot be reached")
+        status, health = service.get("/health")
+        assert (status, json.loads(health)["status"]) == (200, "warn")
+        service.process.send_signal(signal.SIGTERM)
+        status, log = service.ended(within=5)
+    assert status == 0
+    assert "Traceback" not in log
+    assert log.count("source.failing") == 5
+
+
+async def test_five_banks_one_strip(env: tuple[dict[str, str], Banks], tmp_path: Path) -> None:
+    """KZT from NBK; without it the Bank of Russia's cross, marked; EUR from the ECB with a dash for the rouble."""
+    variables, banks = env
+    zones = {"nbk": "Asia/Almaty", "cbr": "Europe/Moscow", "ecb": "Europe/Berlin"}
+    today = {key: local(zone) for key, zone in zones.items()}
+    yesterday = {key: day - timedelta(days=1) for key, day in today.items()}
+    banks.published = {
+        "nbk": {yesterday["nbk"]: OLD, today["nbk"]: NEW},
+        "cbr": {
+            yesterday["cbr"]: {
+                "USD": "80.00",
+                "EUR": "90.00",
+                "GBP": "100.00",
+                "CNY": "11.00",
+                "KZT": ("16.0000", 100),
+            },
+            today["cbr"]: {"USD": "81.00", "EUR": "90.00", "GBP": "101.00", "CNY": "11.00", "KZT": ("15.8400", 100)},
+        },
+        "ecb": {
+            yesterday["ecb"]: {"USD": "1.1525", "GBP": "0.8700", "CNY": "7.9500"},
+            today["ecb"]: {"USD": "1.1599", "GBP": "0.8700", "CNY": "7.9000"},
+        },
+        "nbu": {local("Europe/Kyiv"): {"USD": "43.10", "KZT": ("8.65", 100)}},
+        "cbu": {local("Asia/Tashkent"): {"USD": "12142.10", "KZT": "25.55"}},
+    }
+    config = tmp_path / "tickers.toml"
+    config.write_text(
+        '[[tickers]]\nid = "kzt"\nbase = "KZT"\n'
+        'currencies = ["USD", "EUR", "RUB", "GBP", "CNY"]\nsources = ["nbk", "cbr"]\n'
+        '[[tickers]]\nid = "eur"\nbase = "EUR"\ncurrencies = ["USD", "GBP", "CNY", "RUB"]\nsources = ["ecb"]\n'
+    )
+
+    def check() -> None:
+        with running(variables, "--config", str(config)) as service:
+            service.wait_for("/v1/ticker", '"source":"nbk"')
+            assert service.get("/v1/ticker.txt")[1] == STRIP
+            assert service.wait_for("/v1/ticker/eur.txt", "usd") == "usd -0.64%\ngbp 0.00%\ncny +0.63%\nrub —\n"
+            rouble = json.loads(service.get("/v1/ticker/eur")[1])["quotes"][3]
+            assert (rouble["rate"], rouble["percent"], rouble["source"]) == (None, None, None)
+            for key in ("nbk", "cbr", "ecb", "nbu", "cbu"):
+                service.wait_for("/v1/sources", f'"key":"{key}"')
+            states = {one["key"]: one["error"] for one in json.loads(service.get("/v1/sources")[1])["sources"]}
+            assert set(states.values()) == {None}
+        banks.faults["nbk"] = 503
+        with running(variables | {"TICKER_STORE__DATA_DIR": str(tmp_path / "e")}, "--config", str(config)) as service:
+            # 80 / 0.16 = 500, 81 / 0.1584 = 511.36; 90 / 0.1584 = 568.18; 1 / 0.1584 = 6.31; 101 / 0.1584 = 637.63
+            service.wait_for("/v1/ticker", '"source":"cbr"')
+            assert service.get("/v1/ticker.txt")[1] == "usd +2.27%\neur +1.01%\nrub +1.01%\ngbp +2.02%\ncny +1.01%\n"
+            quotes = json.loads(service.get("/v1/ticker")[1])["quotes"]
+            assert {(quote["source"], quote["choice"], quote["cross"]) for quote in quotes} == {("cbr", 2, True)}
+            assert "Bank of Russia, cross rate, choice 2" in service.get("/embed")[1]
+
+    await asyncio.to_thread(check)
+
+
+async def test_a_kill_of_service_and_store_loses_nothing(env: tuple[dict[str, str], Banks]) -> None:
+    """Killed in the middle of polling, started again with every bank silent: the same ticker within 2 s."""
+    variables, banks = env
+    today = local("Asia/Almaty")
+    banks.published["nbk"] = {today - timedelta(days=1): OLD, today: NEW}
+    variables |= {"TICKER_SOURCES__NBK__SWEEP": "1"}
+
+    def check() -> None:
+        first = Service(variables, port=unused_port())
+        try:
+            first.wait_for("/v1/ticker", '"source":"nbk"')
+            before = first.get("/v1/ticker")[1]
+            banks.faults.update(dict.fromkeys(("nbk", "cbr", "ecb", "nbu", "cbu"), "hang"))
+            time.sleep(0.3)
+        finally:
+            first.kill_all()
+        started = time.monotonic()
+        with running(variables) as second:
+            assert second.wait_for("/v1/ticker", '"source":"nbk"') == before
+            assert time.monotonic() - started < 2
+            second.process.send_signal(signal.SIGKILL)
+            second.ended()
+        with running(variables) as third:
+            assert third.wait_for("/v1/ticker", '"source":"nbk"') == before
+
+    await asyncio.to_thread(check)
+
+
+async def test_sigterm_finishes_and_ends_in_time(env: tuple[dict[str, str], Banks]) -> None:
+    """With polls hanging and a connection open it ends within 5 s, status 0, its store stopped."""
+    variables, banks = env
+    banks.faults.update(dict.fromkeys(("nbk", "cbr", "ecb", "nbu", "cbu"), "hang"))
+
+    def check() -> None:
+        with running(variables) as service:
+            service.wait_for("/v1/ticker", "recorded")
+            (store,) = psutil.Process(service.process.pid).children()
+            service.process.send_signal(signal.SIGTERM)
+            status, log = service.ended(within=5)
+            assert status == 0
+            assert "Traceback" not in log
+            assert not store.is_running()
+
+    await asyncio.to_thread(check)
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"TICKER_HTPT__PORT": "1"}, "error: htpt: there is no such setting"),
+        ({"TICKER_HTTP__PORT": "canary"}, "error: http.port: Input should be a valid integer"),
+        ({"TICKER_STORE__URL": "http://canary"}, "error: store.url: "),
+        ({"TICKER_CONFIG": "/nowhere.toml"}, "error: /nowhere.toml: cannot be read"),
+    ],
+)
+def test_wrong_settings_stop_the_start(variables: dict[str, str], told: str, tmp_path: Path) -> None:
+    """One line that names the key, exit status 2, no traceback, no value."""
+    with running(variables | {"TICKER_STORE__DATA_DIR": str(tmp_path / "d")}, port=None) as service:
+        status, log = service.ended()
+    assert status == 2
+    assert log.startswith(told)
+    assert log.count("\n") == 1
+    assert "canary" not in log
+
+
+def test_an_address_in_use_is_told(tmp_path: Path) -> None:
+    """A second service on the same port ends with one line and status 1."""
+    with running(offline(tmp_path)) as service:
+        service.wait_for("/livez", "pass")
+        own = {"TICKER_STORE__DATA_DIR": str(tmp_path / "e")}
+        with running(offline(tmp_path) | own, port=service.port) as second:
+            status, log = second.ended()
+    assert status == 1
+    assert re.search(rf"error: cannot listen on 127\.0\.0\.1:{service.port}: ", log)
+    assert "Traceback" not in log
+
+
+def test_a_store_that_is_not_there_does_not_stop_the_service(tmp_path: Path) -> None:
+    """It serves from memory, and health says what is wrong, without the password."""
+    away = {"TICKER_STORE__URL": f"redis://:canary@127.0.0.1:{unused_port()}/0"}
+    with running(offline(tmp_path) | away) as service:
+        assert service.wait_for("/v1/ticker.txt", "cny") == RECORDED
+        health = service.wait_for("/health", "redis://127.0.0.1")
+        assert json.loads(health)["checks"]["store"][0]["status"] == "warn"
+        assert "canary" not in health
+        service.process.send_signal(signal.SIGTERM)
+        status, log = service.ended()
+    assert status == 0
+    assert log.count("store.lost") == 1
+    assert "canary" not in log
+
+
+class TestCommands:
+    """`show`, `poll` and `sources`, beside a running service and without one."""
+
+    @staticmethod
+    def command(variables: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("TICKER_")}
+        return subprocess.run(
+            [sys.executable, "-m", "service", *arguments],
+            cwd=ROOT, env=clean | {"COLUMNS": "200"} | dict(variables),
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+
+    def test_show_prints_what_is_served(self, tmp_path: Path) -> None:
+        """As a table and as the service's own JSON; before the first snapshot one clear line and status 1."""
+        variables = offline(tmp_path)
+        nothing = self.command(variables, "show")
+        assert (nothing.returncode, nothing.stdout) == (1, "")
+        assert nothing.stderr == "error: the ticker kzt has no figures yet; start the service with: make run\n"
+        with running(variables) as service:
+            service.wait_for("/v1/ticker", "recorded")
+            time.sleep(0.5)
+            beside = self.command(variables, "show", "--json")
+            assert json.loads(beside.stdout) == json.loads(service.get("/v1/ticker")[1])
+        table = self.command(variables, "show", "kzt")
+        assert table.returncode == 0
+        for held in ("recorded, as of 2026-04-02", "475.09", "-0.77%", "2026-04-02"):
+            assert held in table.stdout
+        unknown = self.command(variables, "show", "xyz")
+        assert (unknown.returncode, unknown.stderr) == (2, "error: there is no ticker 'xyz'; there are kzt\n")
+
+    async def test_poll_prints_what_would_be_stored(self, env: tuple[dict[str, str], Banks]) -> None:
+        """Each date with its verdict and the latest figures; nothing is stored."""
+        variables, banks = env
+        today = local("Asia/Almaty")
+        banks.published["nbk"] = {
+            today - timedelta(days=2): OLD, today - timedelta(days=1): OLD, today: NEW,
+            today + timedelta(days=1): {"USD": "0"},
+        }  # fmt: skip
+        polled = await asyncio.to_thread(self.command, variables, "poll", "nbk")
+        assert polled.returncode == 0, polled.stderr
+        for held in ("carry-over", "refused: USD is 0", "405.40", str(today)):
+            assert held in polled.stdout
+        banks.faults["nbk"] = b"<html></html>"
+        broken = await asyncio.to_thread(self.command, variables, "poll", "nbk")
+        assert broken.returncode == 1
+        assert re.fullmatch(r"error: nbk: the answer is an HTML page \(http://.*\)\n", broken.stderr)
+        unknown = await asyncio.to_thread(self.command, variables, "poll", "xyz")
+        assert unknown.returncode == 2
+
+    def test_sources_prints_all_with_their_state(self, tmp_path: Path) -> None:
+        """Every source, what it had last, and what is wrong."""
+        variables = offline(tmp_path)
+        with running(variables) as service:
+            for key in ("nbk", "cbr", "ecb", "nbu", "cbu"):
+                service.wait_for("/health", f"{key}: cannot be reached")
+            time.sleep(0.5)
+        printed = self.command(variables, "sources")
+        assert printed.returncode == 0
+        for held in ("nbk", "Bank of Russia", "failing", "recorded", "2026-04-02"):
+            assert held in printed.stdout
+
+
+def test_help_is_there() -> None:
+    """Without a command the commands are told."""
+    told = TestCommands.command({}, "--help")
+    assert told.returncode == 0
+    for name in ("serve", "show", "poll", "sources"):
+        assert name in told.stdout

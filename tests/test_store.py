@@ -1,0 +1,100 @@
+"""What outlives the process, against a real Valkey."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from service.board import Refusal, SourceState
+from service.errors import SettingsError, StoreError
+from service.fixings import Direction
+from service.settings import load
+from service.store import Refused, Store
+from service.ticker import snapshot
+from tests.figures import day, fixing, series
+
+NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
+
+
+async def test_a_fixing_comes_back_digit_by_digit(store: Store) -> None:
+    """Trailing zeros, nominals, direction, times, digests and revisions survive."""
+    first = fixing(day(1), "ecb", "EUR", Direction.INVERSE, USD="1.1500", JPY=("180.10", 100))
+    kept = replace(first, digest="new").revising(first)
+    await store.save(kept)
+    assert await store.fixing("ecb", day(1)) == kept
+    (found,) = await store.recent("ecb", 5)
+    assert str(found.rates["USD"].value) == "1.1500"
+    assert found.revisions[0].digest == first.digest
+
+
+async def test_fixings_are_found_by_date(store: Store) -> None:
+    """Dates in order, the latest few, nothing for what there is not."""
+    for number in (3, 1, 2):
+        await store.save(fixing(day(number), USD="475.09"))
+    await store.save(fixing(day(2), USD="476.00"))
+    assert await store.dates("nbk") == [day(1), day(2), day(3)]
+    assert [(one.date, one.rates["USD"].value) for one in await store.recent("nbk", 2)] == [
+        (day(2), Decimal("476.00")),
+        (day(3), Decimal("475.09")),
+    ]
+    assert await store.fixing("nbk", day(4)) is None
+    assert await store.recent("cbr", 5) == []
+
+
+async def test_refused_fixings_are_kept_once(store: Store) -> None:
+    """Saying it twice is as once; the newest comes first."""
+    one, two = (Refused(fixing(day(number), USD="0"), ("USD is 0",), NOW) for number in (1, 2))
+    for refused in (one, one, two):
+        await store.refuse(refused)
+    assert await store.refused("nbk") == [two, one]
+
+
+async def test_states_and_snapshots_come_back(store: Store) -> None:
+    """The last poll of each source and the snapshot of each ticker."""
+    state = SourceState(NOW, NOW, NOW, 3, "down", (Refusal(day(1), ("USD is 0",), "d"),))
+    await store.save_state("nbk", state)
+    assert await store.states() == {"nbk": state}
+    settings = load(environ={})
+    made = snapshot(settings.tickers[0], settings.polled, {"nbk": series(fixing(day(2), USD="475.09"))}, NOW)
+    assert made is not None
+    await store.save_snapshot(made)
+    assert await store.snapshot("kzt") == made
+    assert await store.snapshot("eur") is None
+
+
+async def test_a_store_that_is_away_is_a_clear_error() -> None:
+    """The address is named, the password is not."""
+    async with Store("redis://user:canary@127.0.0.1:1/0", "t:") as away:
+        with pytest.raises(StoreError, match=r"redis://127\.0\.0\.1:1/0: ") as error:
+            await away.ping()
+    assert "canary" not in str(error.value)
+
+
+async def test_what_cannot_be_read_is_a_clear_error(store: Store) -> None:
+    """Somebody else's value under our key is no fixing."""
+    await store._redis.hset(store._key("fixings", "nbk"), "2026-04-01", "{}")
+    with pytest.raises(StoreError, match="cannot read"):
+        await store.recent("nbk", 5)
+
+
+@pytest.mark.parametrize("url", ["http://h", "redis+sentinel://h", "redis+sentinel:///name", "nonsense"])
+def test_a_url_of_no_known_form_is_a_settings_error(url: str) -> None:
+    """The key is named."""
+    with pytest.raises(SettingsError, match=r"store\.url"):
+        Store(url, "t:")
+
+
+async def test_sentinel_urls_are_understood() -> None:
+    """Hosts, ports, service name, database and login arrive where the library wants them."""
+    async with Store("redis+sentinel://u:p%40ss@one,two:26380/main/3", "t:") as store:
+        pool: Any = store._redis.connection_pool
+        sentinels = [
+            (one.connection_pool.connection_kwargs["host"], one.connection_pool.connection_kwargs["port"])
+            for one in pool.sentinel_manager.sentinels
+        ]
+        assert sentinels == [("one", 26379), ("two", 26380)]
+        assert pool.service_name == "main"
+        assert pool.connection_kwargs == {"username": "u", "password": "p@ss", "db": 3} | pool.connection_kwargs
+        assert "p@ss" not in store.where

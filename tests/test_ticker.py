@@ -1,0 +1,137 @@
+"""Settings and fixings in, a snapshot out."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from service.fixings import Direction, Series
+from service.settings import TickerSettings, load
+from service.ticker import Quote, Snapshot, Status, snapshot
+from tests.figures import day, fixing, series
+
+SETTINGS = load(environ={})
+KZT = SETTINGS.tickers[0]
+NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
+
+NBK = series(
+    fixing(day(1), USD="478.77", EUR="548.62", RUB="5.87", GBP="631.98", CNY="69.31"),
+    fixing(day(2), USD="475.09", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12"),
+)
+CBR = series(
+    fixing(day(1), "cbr", "RUB", USD="80.0000", EUR="90.0000", GBP="100.0000", CNY="11.0000", KZT=("16.0000", 100)),
+    fixing(day(2), "cbr", "RUB", USD="81.0000", EUR="90.0000", GBP="100.0000", CNY="11.0000", KZT=("16.2000", 100)),
+)
+
+
+def taken(ticker: TickerSettings = KZT, now: datetime = NOW, **known: Series) -> Snapshot:
+    made = snapshot(ticker, SETTINGS.polled, known, now)
+    assert made is not None
+    return made
+
+
+def percents(made: Snapshot) -> dict[str, str | None]:
+    return {quote.code: str(quote.percent) if quote.percent is not None else None for quote in made.quotes}
+
+
+def test_a_ticker_from_its_first_source() -> None:
+    """The figures of 2 April 2026, direct, current, with both dates."""
+    made = taken(nbk=NBK, cbr=CBR)
+    assert percents(made) == {"USD": "-0.77", "EUR": "0.44", "RUB": "0.00", "GBP": "-0.02", "CNY": "-0.27"}
+    assert (made.status, made.recorded, made.as_of) == (Status.CURRENT, False, day(2))
+    assert made.next_update == datetime(2026, 4, 2, 10, 30, tzinfo=UTC)
+    dollar = made.quotes[0]
+    assert (dollar.source, dollar.choice, dollar.cross) == ("nbk", 1, False)
+    assert (dollar.date, dollar.previous_date) == (day(2), day(1))
+    assert (dollar.rate, dollar.previous, dollar.change) == (Decimal("475.09"), Decimal("478.77"), Decimal("-3.68"))
+
+
+def test_the_inspiring_strip() -> None:
+    """Fixings whose true changes are +1.35, +2.68, 0.00, +4.11 and +0.25 % give just these."""
+    old = fixing(day(1), USD="400.00", EUR="500.00", RUB="5.00", GBP="600.00", CNY="80.00")
+    new = fixing(day(2), USD="405.40", EUR="513.40", RUB="5.00", GBP="624.66", CNY="80.20")
+    made = taken(nbk=series(old, new))
+    assert percents(made) == {"USD": "1.35", "EUR": "2.68", "RUB": "0.00", "GBP": "4.11", "CNY": "0.25"}
+
+
+def test_a_second_choice_is_whole_and_marked() -> None:
+    """Without the first source every quote is a cross of the next, the rouble too."""
+    made = taken(cbr=CBR)
+    assert {(quote.source, quote.choice, quote.cross) for quote in made.quotes} == {("cbr", 2, True)}
+    # 80 / 0.16 = 500, 81 / 0.162 = 500; 90 / 0.162 = 555.56; 1 / 0.16 = 6.25, 1 / 0.162 = 6.17
+    assert percents(made) == {"USD": "0.00", "EUR": "-1.23", "RUB": "-1.23", "GBP": "-1.23", "CNY": "-1.23"}
+
+
+def test_a_stale_source_is_passed_over_and_taken_again() -> None:
+    """Three missed publications: the next source; with a new fixing the first one is back."""
+    old = series(*(fixing(day(number, 3), USD=f"47{number}.00") for number in (12, 13)))
+    cbr = taken(nbk=old, cbr=CBR)
+    assert cbr.quotes[0].source == "cbr"
+    assert taken(nbk=NBK, cbr=CBR).quotes[0].source == "nbk"
+
+
+def test_a_late_source_is_still_the_first_choice() -> None:
+    """Late figures are shown, and said to be late."""
+    evening = datetime(2026, 4, 2, 15, 0, tzinfo=UTC)
+    made = taken(now=evening, nbk=NBK, cbr=CBR)
+    assert (made.quotes[0].source, made.status) == ("nbk", Status.LATE)
+
+
+def test_where_all_are_stale_the_latest_date_is_shown() -> None:
+    """Figures stay visible, told as stale; the recorded ones of an earlier date are not preferred."""
+    summer = datetime(2026, 7, 1, 4, 0, tzinfo=UTC)
+    older = series(fixing(day(30, 3), "recorded", USD="470.00"), fixing(day(31, 3), "recorded", USD="471.00"))
+    made = taken(now=summer, nbk=NBK, recorded=older)
+    assert (made.quotes[0].source, made.status, made.recorded) == ("nbk", Status.STALE, False)
+
+
+def test_recorded_publications_are_told_as_such() -> None:
+    """With nothing else the last choice serves, dated, with the next publication of the first."""
+    known = series(fixing(day(1), "recorded", USD="478.77"), fixing(day(2), "recorded", USD="475.09"))
+    made = taken(now=datetime(2026, 7, 1, 4, 0, tzinfo=UTC), recorded=known)
+    assert (made.status, made.recorded, made.as_of) == (Status.RECORDED, True, day(2))
+    assert made.next_update == datetime(2026, 7, 1, 10, 30, tzinfo=UTC)
+
+
+def test_a_weekend_leaves_the_last_real_change() -> None:
+    """Friday's figures under Saturday's, Sunday's and Monday's date: still Friday's change and date."""
+    friday = fixing(day(4), USD="480.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12")
+    carried = [
+        fixing(day(number), USD="480.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12") for number in (5, 6)
+    ]
+    made = taken(now=datetime(2026, 4, 5, 9, 0, tzinfo=UTC), nbk=series(*NBK.fixings, friday, *carried))
+    dollar = made.quotes[0]
+    assert (str(dollar.percent), dollar.date, dollar.previous_date) == ("1.03", day(4), day(2))
+    assert percents(made)["RUB"] == "0.00"
+    assert made.status is Status.CURRENT
+
+
+def test_a_source_without_the_currency_leaves_it_to_the_next_or_to_a_dash() -> None:
+    """The ECB has no rouble: the quote stands in its place, empty."""
+    eur = TickerSettings(id="eur", base="EUR", currencies=("USD", "RUB"), sources=("ecb",))
+    ecb = series(
+        fixing(day(1), "ecb", "EUR", Direction.INVERSE, USD="1.1525"),
+        fixing(day(2), "ecb", "EUR", Direction.INVERSE, USD="1.1599"),
+    )
+    made = taken(eur, ecb=ecb)
+    assert str(made.quotes[0].percent) == "-0.64"
+    assert made.quotes[1] == Quote("RUB")
+
+
+def test_one_fixing_gives_a_rate_and_no_change() -> None:
+    """A quote without a predecessor has no percent and no direction."""
+    quote = taken(nbk=series(NBK.fixings[1])).quotes[0]
+    assert (str(quote.rate), quote.percent, quote.direction, quote.previous_date) == ("475.09", None, None, None)
+
+
+def test_nothing_known_gives_no_snapshot() -> None:
+    """There is nothing to show, and nothing is made up."""
+    assert snapshot(KZT, SETTINGS.polled, {}, NOW) is None
+
+
+@pytest.mark.parametrize(("effective", "as_of"), [("latest", day(3)), ("today", day(2))])
+def test_tomorrows_figures_or_todays(effective: str, as_of: object) -> None:
+    """The latest published is shown, or by the ticker's settings the one in force."""
+    tomorrow = fixing(day(3), USD="470.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12")
+    ticker = KZT.model_copy(update={"effective": effective})
+    assert taken(ticker, nbk=series(*NBK.fixings, tomorrow)).as_of == as_of
