@@ -3,15 +3,20 @@
 # Every command loads only what it needs: a service that restarts is missed for as long as its imports take.
 # ruff: noqa: PLC0415
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from threading import Thread
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.errors import SettingsError, TickerError
-from service.settings import Settings, load
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 Config = Annotated[Path | None, typer.Option("--config", help="A TOML file laid over config/default.toml.")]
@@ -27,7 +32,9 @@ def _told() -> Iterator[None]:
         raise typer.Exit(2 if isinstance(error, SettingsError) else 1) from None
 
 
-def _settings(config: Path | None, **overrides: dict[str, Any]) -> Settings:
+def _settings(config: Path | None, **overrides: dict[str, Any]) -> "Settings":
+    from service.settings import load
+
     return load(config, overrides={key: value for key, value in overrides.items() if value})
 
 
@@ -38,9 +45,12 @@ def serve(
     port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
 ) -> None:
     """Poll the banks and serve the ticker, until SIGTERM or Ctrl-C."""
-    from service.embedded import embedded
-
+    gc.disable()  # loading makes no garbage worth looking for; `app.serve` turns it on again
+    # aiohttp reads the machine's certificates while it loads, 0.1 s that other modules can have.
+    Thread(target=import_module, args=("aiohttp",), daemon=True).start()
     with _told():
+        from service.embedded import embedded
+
         said = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
         settings = _settings(config, http=said)
         server = embedded(settings.store, exclusive=True)

@@ -1,5 +1,6 @@
 """The wiring, and nothing else: whatever holds a resource is a cleanup context."""
 
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -12,11 +13,9 @@ from service.board import Board
 from service.embedded import Embedded
 from service.errors import SettingsError, TickerError
 from service.logs import configure
-from service.poller import Poller
-from service.schedule import Schedule
+from service.polling import Polling
 from service.settings import Settings
 from service.sources import SOURCES
-from service.sources.client import BankFeed, Client
 from service.store import Store
 from service.web import embed, health, sources, ticker
 from service.web.problems import unrouted
@@ -45,9 +44,12 @@ def serve(settings: Settings, server: Embedded | None) -> None:
     """Serve until SIGTERM or SIGINT; what is in flight is finished first."""
     configure(settings.log)
     where = settings.http
+    app = create_app(settings, server)
+    gc.freeze()  # what is loaded stays: the collector need not look at it again
+    gc.enable()
     try:
         web.run_app(
-            create_app(settings, server),
+            app,
             host=where.host,
             port=where.port,
             loop=uvloop.new_event_loop(),
@@ -64,26 +66,23 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock = utc_now
     board = Board(checked(settings))
     store = create_store(settings, server)
     archive = Archive(board, store)
-    client = Client(settings.client)
-    feeds = {key: BankFeed(key, source, client, now) for key, source in settings.polled.items()}
-    poller = Poller(board, archive, SOURCES, feeds, now)
-    schedule = Schedule(poller)
+    polling = Polling(board, archive, now)
     shelf = Shelf(board, now)
 
     app = web.Application()
     app.add_routes(ticker.routes(shelf))
     app.add_routes(embed.routes(shelf))
-    app.add_routes(sources.routes(board, store, schedule.next_poll, now))
-    app.add_routes(health.routes(board, archive, schedule.next_poll, now))
+    app.add_routes(sources.routes(board, store, polling.next_poll, now))
+    app.add_routes(health.routes(board, archive, polling.next_poll, now))
     app.router.add_route("*", "/{path:.*}", unrouted)
 
     @asynccontextmanager
-    async def reviewed() -> AsyncIterator[None]:
+    async def remembered() -> AsyncIterator[None]:
         """Show what the store remembers before anybody can ask."""
-        await poller.review()
+        await archive.review(now())
         yield
 
-    contexts: list[AbstractAsyncContextManager[object]] = [store, reviewed(), client, schedule]
+    contexts: list[AbstractAsyncContextManager[object]] = [store, remembered(), polling]
     if server:
         contexts.insert(0, server)
     app.cleanup_ctx.extend(map(_as_cleanup, contexts))

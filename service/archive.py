@@ -6,6 +6,7 @@ A store that is away costs nothing but durability: what it missed is written whe
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
 
@@ -43,6 +44,13 @@ class Archive:
 
     def keep_snapshot(self, snapshot: Snapshot) -> None:
         self._waiting["snapshot", snapshot.id] = lambda: self.store.save_snapshot(snapshot)
+
+    async def review(self, now: datetime) -> None:
+        """Bring store and snapshots up to date: what is shown was written first, where there is a store."""
+        await self.sync()
+        for snapshot in self.board.refresh(now):
+            log.info("ticker.changed", ticker=snapshot.id, status=snapshot.status, as_of=str(snapshot.as_of))
+            self.keep_snapshot(snapshot)
 
     async def sync(self) -> None:
         """Read what was stored before this start, once, and write what waits, in its order.

@@ -58,11 +58,7 @@ class Poller:
             await self.poll(key)
 
     async def review(self) -> None:
-        """Bring store and snapshots up to date: what is shown was written first, where there is a store."""
-        await self.archive.sync()
-        for snapshot in self.board.refresh(self.now()):
-            log.info("ticker.changed", ticker=snapshot.id, status=snapshot.status, as_of=str(snapshot.as_of))
-            self.archive.keep_snapshot(snapshot)
+        await self.archive.review(self.now())
 
     async def _ask(self, key: str) -> tuple[Refusal, ...]:
         """Take in everything that the source has published; return what we do not publish.

@@ -44,6 +44,8 @@ ALLOWED = {
     "service.embedded": {"service.errors", "service.settings"},
     "service.logs": {"service.settings"},
     "service.poller": STATE | {"service.archive", "service.sources.base", "service.store"},
+    "service.polling": STATE
+    | {"service.archive", "service.poller", "service.schedule", "service.sources", "service.sources.client"},
     "service.schedule": {"service.poller", "service.publications", "service.settings"},
 }
 ADAPTER = {"service.fixings", "service.errors", "service.sources.base", "service.sources.documents"}

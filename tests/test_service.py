@@ -174,7 +174,7 @@ async def test_five_banks_one_strip(env: tuple[dict[str, str], Banks], tmp_path:
             assert service.get("/v1/ticker.txt")[1] == "usd +2.27%\neur +1.01%\nrub +1.01%\ngbp +2.02%\ncny +1.01%\n"
             quotes = json.loads(service.get("/v1/ticker")[1])["quotes"]
             assert {(quote["source"], quote["choice"], quote["cross"]) for quote in quotes} == {("cbr", 2, True)}
-            assert "Bank of Russia, cross rate, choice 2" in service.get("/embed")[1]
+            assert "Bank of Russia, cross rate, second choice" in service.get("/embed")[1]
 
     await asyncio.to_thread(check)
 

@@ -5,20 +5,21 @@ from dataclasses import asdict
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from babel import Locale
-from babel.dates import format_date
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from service.change import percent_text
 from service.settings import Settings
 from service.ticker import Quote, Snapshot
 from service.web.assets import ASSETS
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _ARROWS = {"up": "▲", "down": "▼", "flat": "■", None: ""}
+_ORDINALS = {2: "second", 3: "third", 4: "fourth"}
 _LOCALE = "en"
 
 
@@ -92,9 +93,10 @@ def _whose(quote: Quote, settings: Settings) -> str:
     if quote.source is None:
         return "no source quotes it"
     notes = ["cross rate"] if quote.cross else []
-    if quote.choice != 1:
-        notes.append(f"choice {quote.choice}")
-    return ", ".join([settings.sources[quote.source].name, *notes])
+    source = settings.sources[quote.source]
+    if quote.choice and quote.choice > 1 and not source.recorded:
+        notes.append(f"{_ORDINALS.get(quote.choice, 'a later')} choice")
+    return ", ".join([source.name, *notes])
 
 
 def _date_line(snapshot: Snapshot, settings: Settings) -> dict[str, str]:
@@ -108,16 +110,22 @@ def _date_line(snapshot: Snapshot, settings: Settings) -> dict[str, str]:
 
 
 def _date(day: date | None) -> str:
+    from babel.dates import format_date  # noqa: PLC0415 - with the first page, not with the start
+
     return format_date(day, "d MMM y", locale=_LOCALE) if day else ""
 
 
 @cache
 def _name(code: str) -> str:
+    from babel import Locale  # noqa: PLC0415
+
     return str(Locale.parse(_LOCALE).currencies.get(code, code))
 
 
 @cache
-def _templates() -> Environment:
+def _templates() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

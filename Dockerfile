@@ -1,0 +1,21 @@
+# syntax=docker/dockerfile:1
+FROM python:3.13-slim AS build
+WORKDIR /app
+COPY requirements.lock .
+RUN python -m venv /app/.venv \
+ && /app/.venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --no-create-home ticker
+WORKDIR /app
+COPY --from=build /app/.venv .venv
+COPY config config
+COPY service service
+RUN .venv/bin/python -m compileall -q service
+USER ticker
+EXPOSE 8080
+ENV PYTHONUNBUFFERED=1
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
+  CMD [".venv/bin/python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/livez', timeout=2)"]
+ENTRYPOINT [".venv/bin/python", "-m", "service"]
+CMD ["serve", "--config", "config/production.toml"]

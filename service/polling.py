@@ -1,0 +1,65 @@
+"""Polling as a whole: the way to the banks, the poller and its schedule, once readers can be served."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from service.archive import Archive
+from service.board import Board
+from service.sources import SOURCES
+
+if TYPE_CHECKING:
+    from service.schedule import Schedule
+
+log = structlog.get_logger()
+
+READERS_FIRST = 0.05
+"""Seconds from the start to the first poll: what only polling needs is a tenth of all that is loaded."""
+
+
+@dataclass
+class Polling:
+    """A context in which the banks are polled."""
+
+    board: Board
+    archive: Archive
+    now: Callable[[], datetime]
+    _schedule: "Schedule | None" = None
+    _task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def next_poll(self, key: str) -> datetime | None:
+        """Return when a source will be asked next, as far as it is known now."""
+        return self._schedule.next_poll(key) if self._schedule else None
+
+    async def _run(self) -> None:
+        await asyncio.sleep(READERS_FIRST)
+        try:
+            await self._poll()
+        except Exception:
+            log.exception("polling.crashed")
+            raise
+
+    async def _poll(self) -> None:
+        from service.poller import Poller  # noqa: PLC0415 - readers first
+        from service.schedule import Schedule  # noqa: PLC0415
+        from service.sources.client import BankFeed, Client  # noqa: PLC0415
+
+        async with Client(self.board.settings.client) as client:
+            polled = self.board.settings.polled
+            feeds = {key: BankFeed(key, source, client, self.now) for key, source in polled.items()}
+            poller = Poller(self.board, self.archive, SOURCES, feeds, self.now)
+            async with Schedule(poller) as self._schedule:
+                await asyncio.Event().wait()
