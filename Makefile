@@ -26,8 +26,8 @@ fix: .venv/.dev ## Format, and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.dev ## Measure speed, start and memory (needs wrk)
-	$(RUN) tests.benchmarks
+bench: .venv/.dev ## Measure speed, start and memory, needs wrk (ARGS="--quick")
+	$(RUN) tests.benchmarks $(ARGS)
 
 lock: .venv/.dev ## Resolve the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded \

@@ -3,13 +3,13 @@
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
 
 import uvloop
 from aiohttp import web
 
 from service.archive import Archive
 from service.board import Board
+from service.clock import Clock
 from service.embedded import Embedded
 from service.errors import SettingsError, TickerError
 from service.logs import configure
@@ -20,12 +20,6 @@ from service.store import Store
 from service.web import embed, health, sources, ticker
 from service.web.problems import unrouted
 from service.web.shelf import Shelf
-
-Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 def checked(settings: Settings) -> Settings:
@@ -44,7 +38,7 @@ def serve(settings: Settings, server: Embedded | None) -> None:
     """Serve until SIGTERM or SIGINT; what is in flight is finished first."""
     configure(settings.log)
     where = settings.http
-    app = create_app(settings, server)
+    app = create_app(settings, server, Clock())
     gc.freeze()  # what is loaded stays: the collector need not look at it again
     gc.enable()
     try:
@@ -61,7 +55,7 @@ def serve(settings: Settings, server: Embedded | None) -> None:
         raise TickerError(f"cannot listen on {where.host}:{where.port}: {error.strerror or error}") from None
 
 
-def create_app(settings: Settings, server: Embedded | None, now: Clock = utc_now) -> web.Application:
+def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.Application:
     """Return the whole service; it asks no bank and opens no store before it starts."""
     board = Board(checked(settings))
     store = create_store(settings, server)

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from service import publications
-from service.app import checked, create_store, utc_now
+from service.app import checked, create_store
 from service.archive import Archive
 from service.board import KEEP, Board
 from service.change import percent_text
+from service.clock import Clock
 from service.embedded import embedded
 from service.errors import SettingsError, StoreError, TickerError
 from service.fixings import Series, judge
@@ -56,7 +57,7 @@ def sources(settings: Settings) -> None:
     told = ("name", "base", "state", "last_fixing", "last_success", "error")
     table = Table("source", *(column.replace("_", " ") for column in told))
     for key in settings.polled:
-        described = describe(board, key, None, utc_now())
+        described = describe(board, key, None, Clock()())
         table.add_row(key, *(_text(described[column]) for column in told))
     Console().print(table)
 
@@ -77,12 +78,13 @@ def poll(settings: Settings, key: str) -> None:
 
 
 async def _poll(settings: Settings, key: str) -> Series:
-    source, now = settings.sources[key], utc_now()
+    source, clock = settings.sources[key], Clock()
+    now = clock()
     today, last_day = publications.today(source, now), publications.horizon(source, now)
     series = Series()
     table = Table("date", "currencies", "digest of the answer", "verdict", title=source.name)
     async with Client(settings.client) as client:
-        feed = BankFeed(key, source, client, utc_now)
+        feed = BankFeed(key, source, client, clock)
         async for fixing in published(SOURCES[key], feed, today - LOOKBACK, publications.effective(source, today)):
             judged = judge(fixing, series, last_day)
             if judged.accepted:

@@ -3,15 +3,16 @@
 A poll that fails adds nothing and removes nothing.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 import structlog
 
 from service import publications
 from service.archive import Archive
 from service.board import KEEP, Board, Refusal, SourceState
+from service.clock import Clock
 from service.errors import NotUnderstood, SourceError
 from service.fixings import Fixing, Judged, Verdict, judge
 from service.sources.base import Feed, Source
@@ -29,7 +30,7 @@ class Poller:
     archive: Archive
     adapters: Mapping[str, Source]
     feeds: Mapping[str, Feed]
-    now: Callable[[], datetime]
+    now: Clock
     _busy: set[str] = field(default_factory=set)
 
     async def poll(self, key: str) -> None:

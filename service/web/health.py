@@ -3,7 +3,6 @@
 `/health` follows draft-inadarei-api-health-check: `pass` and `warn` answer 200, `fail` 503.
 """
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ from aiohttp import web
 from service import __version__
 from service.archive import Archive
 from service.board import Board, SourceState
+from service.clock import Clock
 from service.settings import TickerSettings
 from service.ticker import Snapshot, Status
 from service.web.problems import OPEN, Problem, guarded
@@ -22,7 +22,7 @@ _HEADERS = {**OPEN, "Cache-Control": "no-store"}
 _WORST_FIRST = ("fail", "warn", "pass")
 
 
-def routes(board: Board, archive: Archive, next_poll: NextPoll, now: Callable[[], datetime]) -> list[web.RouteDef]:
+def routes(board: Board, archive: Archive, next_poll: NextPoll, now: Clock) -> list[web.RouteDef]:
     def livez(_: web.Request) -> web.StreamResponse:
         return _answer({"status": "pass"})
 

@@ -8,14 +8,14 @@ effect on such a reply, so nothing here relies on them.
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from email.utils import formatdate
-from functools import lru_cache
 from gzip import compress
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion, HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.hdrs import ACCEPT_ENCODING, IF_NONE_MATCH
 
 from service.web.problems import OPEN
 
@@ -24,6 +24,9 @@ SECURE: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 """On every document that a browser renders, beside its own Content-Security-Policy."""
+_ANSWERS: Final = 64
+"""Different sets of headers a page remembers the reply to, within one second: what they say is parsed once."""
+_Asked = tuple[str | None, str | None, bool, HttpVersion]
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
@@ -81,25 +84,35 @@ class Page:
         self._cache_control = cache_control
         self._second = 0
         self._replies: dict[tuple[str, bool, bool], Reply] = {}
+        self._answers: dict[_Asked, Reply] = {}
 
-    def reply(self, request: web.Request, now: datetime) -> Reply:
-        """Return what answers `request`: whole or 304, compressed where that is accepted."""
-        second = int(now.timestamp())
-        if second != self._second:
-            self._second = second
+    def reply(self, request: web.Request, now: float) -> Reply:
+        """Return what answers `request` at `now` (Unix time): whole or 304, compressed where that is accepted."""
+        if int(now) != self._second:
+            self._second = int(now)
             self._replies = {}
+            self._answers = {}
         headers = request.headers
-        coding = "gzip" if "gzip" in self._forms and _accepts_gzip(headers.get("Accept-Encoding", "")) else ""
+        asked = (headers.get(ACCEPT_ENCODING), headers.get(IF_NONE_MATCH), request.keep_alive, request.version)
+        reply = self._answers.get(asked)
+        if reply is None:
+            reply = self._chosen(request)
+            if len(self._answers) < _ANSWERS:
+                self._answers[asked] = reply
+        return reply
+
+    def _chosen(self, request: web.Request) -> Reply:
+        headers = request.headers
+        coding = "gzip" if "gzip" in self._forms and _accepts_gzip(headers.get(ACCEPT_ENCODING, "")) else ""
         unchanged = False
-        if "If-None-Match" in headers and (match := self._matched(request, coding)) is not None:
+        if IF_NONE_MATCH in headers and (match := self._matched(request, coding)) is not None:
             coding, unchanged = match, True
         # An HTTP/1.0 client would have to be told that the connection stays; it is rare enough to close.
         close = request.version < HttpVersion11 or not request.keep_alive
         key = (coding, unchanged, close)
-        reply = self._replies.get(key)
-        if reply is None:
-            reply = self._replies[key] = self._made(coding, unchanged=unchanged, close=close)
-        return reply
+        if key not in self._replies:
+            self._replies[key] = self._made(coding, unchanged=unchanged, close=close)
+        return self._replies[key]
 
     def _matched(self, request: web.Request, preferred: str) -> str | None:
         """Return the form that the client has; another one than it would get now is as good."""
@@ -140,7 +153,6 @@ def cache_for(longest: int, until: datetime | None = None) -> Callable[[int], st
     return cache_control
 
 
-@lru_cache(maxsize=256)
 def _accepts_gzip(header: str) -> bool:
     """Whether Accept-Encoding allows gzip, by name or by `*` (RFC 9110, 12.5.3)."""
     weights = {}

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import lru_cache, partial
 from typing import Final
 
 from aiohttp import web
 
 from service.board import Board
+from service.clock import Clock
 from service.ticker import Snapshot
 from service.web.pages import SECURE, Page, cache_for
 from service.web.problems import Problem
@@ -28,7 +28,7 @@ Variant = Callable[[str, tuple[str, ...]], Page]
 @dataclass
 class Shelf:
     board: Board
-    now: Callable[[], datetime]
+    now: Clock
     _variants: dict[str, tuple[Snapshot, Variant]] = field(default_factory=dict)
 
     def reply(self, request: web.Request, ticker: str, form: str) -> web.StreamResponse:
@@ -40,8 +40,8 @@ class Shelf:
         if variant is None or shelved is not snapshot:
             variant = lru_cache(self.board.settings.http.variants)(partial(self._page, snapshot))
             self._variants[ticker] = (snapshot, variant)
-        codes = picked(snapshot, request.query.get("currencies", "")) if request.query_string else ()
-        return variant(form, codes).reply(request, self.now())
+        codes = picked(snapshot, request.query.get("currencies", "")) if request.rel_url.raw_query_string else ()
+        return variant(form, codes).reply(request, self.now.seconds())
 
     def _page(self, snapshot: Snapshot, form: str, codes: tuple[str, ...]) -> Page:
         if codes:

@@ -8,12 +8,13 @@ from typing import Any
 from aiohttp import web
 
 from service.board import Board
+from service.clock import Clock
 from service.errors import StoreError
 from service.fixings import Fixing
 from service.publications import freshness
 from service.store import Store
 from service.web.pages import Page, cache_for
-from service.web.problems import Problem, guarded
+from service.web.problems import Problem, guarded, guarded_async
 from service.web.render import to_json
 
 NextPoll = Callable[[str], datetime | None]
@@ -21,7 +22,7 @@ _DATES_TOLD = 30
 _FRESH = 15
 
 
-def routes(board: Board, store: Store, next_poll: NextPoll, now: Callable[[], datetime]) -> list[web.RouteDef]:
+def routes(board: Board, store: Store, next_poll: NextPoll, now: Clock) -> list[web.RouteDef]:
     def sources(request: web.Request) -> web.StreamResponse:
         described = [describe(board, key, next_poll(key), now()) for key in board.settings.polled]
         return answer(request, {"sources": described})
@@ -37,9 +38,9 @@ def routes(board: Board, store: Store, next_poll: NextPoll, now: Callable[[], da
         return answer(request, receipt(found, board.settings.polled[key].name))
 
     def answer(request: web.Request, document: object) -> web.StreamResponse:
-        return Page(to_json(document), "application/json", cache_for(_FRESH)).reply(request, now())
+        return Page(to_json(document), "application/json", cache_for(_FRESH)).reply(request, now.seconds())
 
-    return [web.get("/v1/sources", guarded(sources)), web.get("/v1/fixings/{source}/{date}", guarded(fixing))]
+    return [web.get("/v1/sources", guarded(sources)), web.get("/v1/fixings/{source}/{date}", guarded_async(fixing))]
 
 
 def describe(board: Board, key: str, next_poll: datetime | None, now: datetime) -> dict[str, Any]:

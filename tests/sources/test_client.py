@@ -36,7 +36,7 @@ class Bank:
     targets: list[str] = field(default_factory=list)
 
 
-def way_to(url: str, client: Client, now: Callable[[], datetime], key: str = "nbk") -> BankFeed:
+def way_to(url: str, client: Client, now: Clock, key: str = "nbk") -> BankFeed:
     return BankFeed(key, CONFIGURED[key].model_copy(update={"url": url}), client, now)
 
 
