@@ -4,10 +4,12 @@
 # ruff: noqa: PLC0415
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from signal import SIGTERM, signal
 from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +20,9 @@ from service.errors import SettingsError, TickerError
 if TYPE_CHECKING:
     from service.settings import Settings
 
-cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+cli = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__
+)
 Config = Annotated[Path | None, typer.Option("--config", help="A TOML file laid over config/default.toml.")]
 
 
@@ -45,6 +49,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
 ) -> None:
     """Poll the banks and serve the ticker, until SIGTERM or Ctrl-C."""
+    signal(SIGTERM, lambda *_: sys.exit(0))  # until the application has its own handler
     gc.disable()  # loading makes no garbage worth looking for; `app.serve` turns it on again
     # aiohttp reads the machine's certificates while it loads, 0.1 s that other modules can have.
     Thread(target=import_module, args=("aiohttp",), daemon=True).start()
@@ -67,7 +72,7 @@ def show(
     config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="As the service serves it.")] = False,
 ) -> None:
-    """Print a ticker as it was last served."""
+    """Print a ticker from what is stored, as the service would serve it now."""
     from service import commands
 
     with _told():

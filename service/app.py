@@ -4,9 +4,11 @@ import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import structlog
 import uvloop
 from aiohttp import web
 
+from service import __version__
 from service.archive import Archive
 from service.board import Board
 from service.clock import Clock
@@ -20,6 +22,8 @@ from service.store import Store
 from service.web import embed, health, sources, ticker
 from service.web.problems import unrouted
 from service.web.shelf import Shelf
+
+log = structlog.get_logger()
 
 
 def checked(settings: Settings) -> Settings:
@@ -48,8 +52,8 @@ def serve(settings: Settings, server: Embedded | None) -> None:
             port=where.port,
             loop=uvloop.new_event_loop(),
             access_log=None,
-            print=None,
-            shutdown_timeout=3,
+            print=lambda _: log.info("service.ready", url=f"http://{where.host}:{where.port}", version=__version__),
+            shutdown_timeout=1,
         )
     except OSError as error:
         raise TickerError(f"cannot listen on {where.host}:{where.port}: {error.strerror or error}") from None
@@ -59,7 +63,7 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
     """Return the whole service; it asks no bank and opens no store before it starts."""
     board = Board(checked(settings))
     store = create_store(settings, server)
-    archive = Archive(board, store)
+    archive = Archive(board, store, server)
     polling = Polling(board, archive, now)
     shelf = Shelf(board, now)
 
@@ -67,14 +71,15 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
     app.add_routes(ticker.routes(shelf))
     app.add_routes(embed.routes(shelf))
     app.add_routes(sources.routes(board, store, polling.next_poll, now))
-    app.add_routes(health.routes(board, archive, polling.next_poll, now))
+    app.add_routes(health.routes(board, archive, polling, now))
     app.router.add_route("*", "/{path:.*}", unrouted)
 
     @asynccontextmanager
     async def remembered() -> AsyncIterator[None]:
-        """Show what the store remembers before anybody can ask."""
+        """Show what the store remembers before anybody can ask; at the end leave it all there is."""
         await archive.review(now())
         yield
+        await archive.sync()
 
     contexts: list[AbstractAsyncContextManager[object]] = [store, remembered(), polling]
     if server:

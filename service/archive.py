@@ -11,6 +11,7 @@ from datetime import datetime
 import structlog
 
 from service.board import KEEP, Board, SourceState
+from service.embedded import Embedded
 from service.errors import StoreError
 from service.fixings import Fixing
 from service.store import Refused, Store
@@ -25,6 +26,8 @@ Write = Callable[[], Awaitable[None]]
 class Archive:
     board: Board
     store: Store
+    server: Embedded | None = None
+    """The server behind the store, where it is ours to look after."""
     error: str | None = None
     """What is wrong with the store; None while it does what it is asked."""
     _loaded: bool = False
@@ -33,7 +36,7 @@ class Archive:
 
     def keep(self, fixing: Fixing) -> None:
         """Take an accepted fixing; like everything kept here it is written by the next `sync`."""
-        self._waiting["fixing", fixing.source, str(fixing.date)] = lambda: self.store.save(fixing)
+        self._waiting[_key(fixing)] = lambda: self.store.save(fixing)
 
     def keep_refused(self, refused: Refused) -> None:
         key = ("refused", refused.fixing.source, str(refused.fixing.date), refused.fixing.digest)
@@ -46,11 +49,17 @@ class Archive:
         self._waiting["snapshot", snapshot.id] = lambda: self.store.save_snapshot(snapshot)
 
     async def review(self, now: datetime) -> None:
-        """Bring store and snapshots up to date: what is shown was written first, where there is a store."""
-        await self.sync()
+        """Bring store and snapshots up to date.
+
+        What is shown was written first, unless the store is known to be away: readers do not wait for it.
+        """
+        if self.error is None:
+            await self.sync()
         for snapshot in self.board.refresh(now):
             log.info("ticker.changed", ticker=snapshot.id, status=snapshot.status, as_of=str(snapshot.as_of))
             self.keep_snapshot(snapshot)
+        if self.error is not None or self._waiting:
+            await self.sync()
 
     async def sync(self) -> None:
         """Read what was stored before this start, once, and write what waits, in its order.
@@ -60,6 +69,8 @@ class Archive:
         """
         async with self._one_at_a_time:
             try:
+                if self.server:
+                    await self.server.ensure()
                 await self._load_once()
                 for key, write in list(self._waiting.items()):
                     await write()
@@ -76,14 +87,27 @@ class Archive:
                 self.error = None
 
     async def _load_once(self) -> None:
-        """Read into the board what it does not know from its own polls."""
+        """Join what was stored with what was polled meanwhile."""
         if self._loaded:
             return
         states = await self.store.states()
         for key in self.board.settings.polled:
-            for fixing in await self.store.recent(key, KEEP):
-                if self.board.series(key).on(fixing.date) is None:
-                    self.board.add(fixing)
+            for stored in await self.store.recent(key, KEEP):
+                self._join(stored, self.board.series(key).on(stored.date))
             if key in states and self.board.states[key].polled_at is None:
                 self.board.states[key] = states[key]
         self._loaded = True
+
+    def _join(self, stored: Fixing, polled: Fixing | None) -> None:
+        """Take what was stored; other figures polled since for the same date are its revision."""
+        if polled and not polled.same_figures(stored):
+            revision = polled.revising(stored)
+            self.board.add(revision)
+            self.keep(revision)
+            return
+        self.board.add(stored)
+        self._waiting.pop(_key(stored), None)
+
+
+def _key(fixing: Fixing) -> tuple[str, ...]:
+    return ("fixing", fixing.source, str(fixing.date))

@@ -20,8 +20,9 @@ from service.clock import Clock
 from service.embedded import embedded
 from service.errors import SettingsError, StoreError, TickerError
 from service.fixings import Series, judge
+from service.logs import configure
 from service.poller import LOOKBACK, published
-from service.settings import Settings
+from service.settings import LogSettings, Settings
 from service.sources import SOURCES
 from service.sources.client import BankFeed, Client
 from service.store import Store
@@ -30,14 +31,20 @@ from service.web.sources import describe
 
 T = TypeVar("T")
 
+_QUIET = LogSettings(level="critical")
+"""Errors are told once, by the command line."""
+
 
 def show(settings: Settings, ticker: str | None, *, as_json: bool) -> None:
-    """Print a ticker as it was last served."""
+    """Print a ticker from what is stored, as the service would serve it now."""
+    configure(_QUIET)
     ids = [known.id for known in settings.tickers]
     wanted = ticker or ids[0]
     if wanted not in ids:
         raise SettingsError(f"there is no ticker {wanted!r}; there are {', '.join(ids)}")
-    snapshot = _with_store(settings, lambda store: store.snapshot(wanted))
+    board = _with_store(settings, lambda store: _board(settings, store))
+    board.refresh(Clock()())
+    snapshot = board.snapshots.get(wanted)
     if snapshot is None:
         raise TickerError(f"the ticker {wanted} has no figures yet; start the service with: make run")
     if as_json:
@@ -53,6 +60,7 @@ def show(settings: Settings, ticker: str | None, *, as_json: bool) -> None:
 
 def sources(settings: Settings) -> None:
     """Print every source and how its polls go."""
+    configure(_QUIET)
     board = _with_store(settings, lambda store: _board(settings, store))
     told = ("name", "base", "state", "last_fixing", "last_success", "error")
     table = Table("source", *(column.replace("_", " ") for column in told))
@@ -64,6 +72,7 @@ def sources(settings: Settings) -> None:
 
 def poll(settings: Settings, key: str) -> None:
     """Ask one source once, as with an empty store, and print what would be stored; nothing is."""
+    configure(_QUIET)
     if key not in settings.sources:
         raise SettingsError(f"there is no source {key!r}; there are {', '.join(settings.sources)}")
     series = asyncio.run(_poll(checked(settings), key))
@@ -85,7 +94,7 @@ async def _poll(settings: Settings, key: str) -> Series:
     table = Table("date", "currencies", "digest of the answer", "verdict", title=source.name)
     async with Client(settings.client) as client:
         feed = BankFeed(key, source, client, clock)
-        async for fixing in published(SOURCES[key], feed, today - LOOKBACK, publications.effective(source, today)):
+        async for fixing in published(SOURCES[key], feed, today - LOOKBACK, last_day):
             judged = judge(fixing, series, last_day)
             if judged.accepted:
                 series = series.with_fixing(judged.fixing, KEEP)

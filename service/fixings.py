@@ -106,6 +106,12 @@ class Series:
         """The fixings without carry-overs: each the first day of its figures."""
         return self.fixings[:1] + tuple(new for old, new in pairwise(self.fixings) if not new.repeats(old))
 
+    def quoting(self, code: str, base: str) -> "Series":
+        """Return the part that tells the rate of `code` in `base`."""
+        if all(fixing.quotes(code, base) for fixing in self.fixings):
+            return self
+        return Series(tuple(fixing for fixing in self.fixings if fixing.quotes(code, base)))
+
     def on(self, day: date) -> Fixing | None:
         at = self._index(day)
         return self.fixings[at] if at < len(self.fixings) and self.fixings[at].date == day else None
@@ -183,7 +189,7 @@ def objections(new: Fixing, known: Series, last_day: date) -> tuple[str, ...]:
     ]
     if new.date > last_day:
         found.append(f"it is dated {new.date}, and the bank publishes up to {last_day} by now")
-    predecessor = known.before(new.date)
-    if predecessor and (missing := predecessor.rates.keys() - new.rates.keys()):
-        found.append(f"{', '.join(sorted(missing))} missing, quoted on {predecessor.date}")
+    earlier = known.on(new.date) or known.before(new.date)
+    if earlier and (missing := earlier.rates.keys() - new.rates.keys()):
+        found.append(f"{', '.join(sorted(missing))} missing, quoted on {earlier.date}")
     return tuple(found)

@@ -28,4 +28,6 @@ def configure(settings: LogSettings) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a poll that outlasts its interval is no news
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # any stranger can send a bad request
     stamina.instrumentation.set_on_retry_hooks([])

@@ -43,7 +43,8 @@ class Poller:
         except SourceError as error:
             self._failed(key, str(error))
         except Exception as error:  # the one place that must survive every fault of an adapter
-            log.exception("poll.crashed", source=key)
+            if not self.board.states[key].failing_since:
+                log.exception("poll.crashed", source=key)
             self._failed(key, f"{key}: a fault of ours: {error!r}")
         else:
             self._succeeded(key, refused)
@@ -53,9 +54,12 @@ class Poller:
         await self.review()
 
     async def poll_if_awaited(self, key: str) -> None:
-        """Ask inside a publication window, until the due fixing is here."""
-        latest = self.board.series(key).latest
-        if publications.awaited(self.board.settings.polled[key], latest.date if latest else None, self.now()):
+        """Ask inside a publication window, every so often, until the due fixing is here."""
+        source, latest = self.board.settings.polled[key], self.board.series(key).latest
+        asked = self.board.states[key].polled_at
+        if asked and self.now() - asked < source.every * 0.9:  # the schedule's jitter may bring two fires together
+            return
+        if publications.awaited(source, latest.date if latest else None, self.now()):
             await self.poll(key)
 
     async def review(self) -> None:
@@ -68,17 +72,17 @@ class Poller:
         """
         source = self.board.settings.polled[key]
         today, last_day = publications.today(source, self.now()), publications.horizon(source, self.now())
-        since, until = self._since(key, today), publications.effective(source, today)
+        since = self._since(key, today)
         known, judged = self.board.series(key), list[Judged]()
         try:
-            async for fixing in published(self.adapters[key], self.feeds[key], since, until):
+            async for fixing in published(self.adapters[key], self.feeds[key], since, last_day):
                 judged.append(judge(fixing, known, last_day))
                 if judged[-1].accepted:
                     known = known.with_fixing(judged[-1].fixing, KEEP)
         finally:
             self._take_in(one for one in judged if one.accepted)
         if not judged:
-            raise NotUnderstood(key, self.feeds[key].url, f"no figures for any day from {since} to {until}")
+            raise NotUnderstood(key, self.feeds[key].url, f"no figures for any day from {since} to {last_day}")
         return self._refuse(key, [one for one in judged if one.verdict is Verdict.REFUSED])
 
     def _take_in(self, accepted: Iterable[Judged]) -> None:
@@ -90,10 +94,10 @@ class Poller:
 
     def _refuse(self, key: str, judged: list[Judged]) -> tuple[Refusal, ...]:
         """Keep and tell what was refused and was not before."""
-        told = self.board.states[key].refused
+        told = {(known.date, known.reasons) for known in self.board.states[key].refused}
         refusals = {one.fixing.date: (Refusal(one.fixing.date, one.reasons, one.fixing.digest), one) for one in judged}
         for refusal, one in refusals.values():
-            if refusal not in told:
+            if (refusal.date, refusal.reasons) not in told:
                 log.warning("fixing.refused", source=key, date=str(refusal.date), reasons=refusal.reasons)
                 self.archive.keep_refused(Refused(one.fixing, one.reasons, self.now()))
         return tuple(refusal for refusal, _ in refusals.values())

@@ -44,6 +44,11 @@ class Polling:
         """Return when a source will be asked next, as far as it is known now."""
         return self._schedule.next_poll(key) if self._schedule else None
 
+    @property
+    def stopped(self) -> bool:
+        """Whether polling has ended while the service goes on: a fault, which health must tell."""
+        return self._task is not None and self._task.done()
+
     async def _run(self) -> None:
         await asyncio.sleep(READERS_FIRST)
         try:

@@ -16,7 +16,8 @@ from service.settings import SourceSettings
 
 REVIEW = timedelta(seconds=15)
 """How often statuses follow the clock, and a store that was away is tried again."""
-_JITTER = timedelta(seconds=30)
+_JITTER = 30
+"""Seconds: not every ticker asks a bank at the same moment."""
 
 
 class Schedule:
@@ -51,15 +52,16 @@ class Schedule:
 
     def next_poll(self, key: str) -> datetime | None:
         """Return when a source will be asked next, as far as it is known now."""
-        board = self._poller.board
-        latest = board.series(key).latest
-        jobs = {kind: self._scheduler.get_job(f"{kind}:{key}") for kind in ("sweep", "window")}
-        times = {kind: job.next_run_time for kind, job in jobs.items() if job}
-        if "window" in times:
-            source, expected = board.settings.polled[key], latest.date if latest else None
-            if not publications.awaited(source, expected, times["window"]):
-                del times["window"]
-        return min(times.values(), default=None)
+        board, now = self._poller.board, self._poller.now()
+        source, series = board.settings.polled[key], board.series(key)
+        latest = series.latest.date if series.latest else None
+        sweep, window = (self._scheduler.get_job(f"{kind}:{key}") for kind in ("sweep", "window"))
+        times = [job.next_run_time for job in (sweep,) if job]
+        if window and publications.awaited(source, latest, now):
+            times.append(max(window.next_run_time, (board.states[key].polled_at or now) + source.every))
+        elif window and (due := publications.next_due(source, latest or publications.today(source, now), now)):
+            times.append(due)
+        return min(times, default=None)
 
     async def _run(self, work: Callable[..., Awaitable[None]], *args: str) -> None:
         """Do a job; being cut off at shutdown is no error to log."""
@@ -78,22 +80,18 @@ def _each(interval: timedelta) -> IntervalTrigger:
 
 
 def window_trigger(source: SourceSettings) -> CronTrigger:
-    """Fire `every` so often on publication days, in the hours of the window and the bank's own zone.
+    """Fire on publication days, in the hours of the window and in the bank's own zone.
 
-    Whole hours: the poller leaves out what lies before the window opens and after it closes.
+    Every minute, or every second where `every` is shorter: the poller leaves out what lies before the
+    window opens, after it closes, and sooner than `every` since the last poll.
     """
     assert source.window is not None  # noqa: S101 - asked by the caller
-    every = int(source.every.total_seconds())
-    hours = f"{source.window.start.hour}-{source.window.end.hour}"
-    if every < 60:
-        fields = {"hour": hours, "minute": "*", "second": f"*/{every}"}
-    elif every < 3600:
-        fields = {"hour": hours, "minute": f"*/{every // 60}", "second": "0"}
-    else:
-        fields = {"hour": f"{hours}/{every // 3600}", "minute": str(source.window.start.minute), "second": "0"}
+    seconds = source.every < timedelta(minutes=1)
     return CronTrigger(
         day_of_week=",".join(sorted(source.days)),
+        hour=f"{source.window.start.hour}-{source.window.end.hour}",
+        minute="*",
+        second="*" if seconds else "0",
         timezone=source.timezone,
-        jitter=int(min(source.every / 4, _JITTER).total_seconds()),
-        **fields,
+        jitter=None if seconds else _JITTER,
     )

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 
 from service import __version__
 from service.errors import SettingsError
-from service.values import DAYS, Currency, Day, Duration, Key, OptionalWindow, Steps, Zone
+from service.values import DAYS, Address, Currency, Day, Duration, Interval, Key, OptionalWindow, Zone
 
 PREFIX = "TICKER_"
 ROOT = Path(__file__).parent.parent
@@ -59,7 +59,7 @@ class ClientSettings(_Table):
 
 class LogSettings(_Table):
     format: Literal["console", "json"] = "console"
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error", "critical"] = "info"
 
 
 class SourceSettings(_Table):
@@ -67,7 +67,7 @@ class SourceSettings(_Table):
 
     name: str
     base: Currency
-    url: str
+    url: Address
     timezone: Zone
     terms: str = ""
     enabled: bool = True
@@ -79,8 +79,8 @@ class SourceSettings(_Table):
     """The date that a publication carries, counted from the day on which it appears."""
     ahead: int = Field(default=1, ge=0)
     """How many days ahead of the source's own today a date may lie."""
-    every: Steps = timedelta(minutes=10)
-    sweep: Duration = timedelta(hours=1)
+    every: Interval = timedelta(minutes=10)
+    sweep: Interval = timedelta(hours=1)
 
     @cached_property
     def weekdays(self) -> frozenset[int]:

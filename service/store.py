@@ -15,6 +15,7 @@ from datetime import date, datetime
 from typing import Any, Self, cast
 from urllib.parse import unquote, urlsplit
 
+import structlog
 from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -28,7 +29,8 @@ from service.fixings import Fixing
 from service.ticker import Snapshot
 
 SENTINEL = "redis+sentinel"
-_TIMEOUT = 2.0
+_FORMS = "embedded, redis://, rediss://, unix://, redis+sentinel://host:26379,host2:26379/name/0"
+_TIMEOUT = 1.0
 _REFUSED = 100
 
 
@@ -40,6 +42,8 @@ class Refused:
     reasons: tuple[str, ...]
     at: datetime
 
+
+log = structlog.get_logger()
 
 _FIXING = TypeAdapter(Fixing)
 _REFUSAL = TypeAdapter(Refused)
@@ -53,7 +57,7 @@ def _connect(url: str) -> Redis:
         "decode_responses": True,
         "socket_timeout": _TIMEOUT,
         "socket_connect_timeout": _TIMEOUT,
-        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2),
+        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1),
     }
     parts = urlsplit(url)
     if parts.scheme != SENTINEL:
@@ -69,6 +73,14 @@ def _connect(url: str) -> Redis:
     return cast("Redis", Sentinel(addresses, **options).master_for(name, db=int(db or 0)))  # type: ignore[no-untyped-call]
 
 
+def _date(field: str) -> date | None:
+    """Return the date of a hash's field; None for one that is none of ours."""
+    try:
+        return date.fromisoformat(field)
+    except ValueError:
+        return None
+
+
 class Store:
     """All methods raise `StoreError` when the store is away or refuses."""
 
@@ -76,8 +88,8 @@ class Store:
         """Connect lazily. Raises `SettingsError` for a URL of no known form."""
         try:
             self._redis = _connect(url)
-        except ValueError as error:
-            raise SettingsError(f"store.url: is none that can be used: {error}") from None
+        except ValueError:
+            raise SettingsError(f"store.url: is none of {_FORMS}") from None
         self._prefix = prefix
         parts = urlsplit(url)
         self.where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
@@ -119,16 +131,23 @@ class Store:
     async def dates(self, source: str) -> list[date]:
         """Return every effective date of a source, oldest first."""
         with self._errors():
-            return sorted(date.fromisoformat(str(day)) for day in await self._redis.hkeys(self._key("fixings", source)))
+            days = [str(day) for day in await self._redis.hkeys(self._key("fixings", source))]
+        return sorted(day for day in map(_date, days) if day)
 
     async def recent(self, source: str, count: int) -> list[Fixing]:
-        """Return the fixings of the `count` latest dates, oldest first."""
+        """Return the fixings of the `count` latest dates, oldest first; what is unreadable is left out and told."""
         days = [str(day) for day in (await self.dates(source))[-count:]]
         if not days:
             return []
         with self._errors():
             found = await self._redis.hmget(self._key("fixings", source), days)
-            return [_FIXING.validate_json(json) for json in found if json]
+        fixings = []
+        for day, json in zip(days, found, strict=True):
+            try:
+                fixings.append(_FIXING.validate_json(json or ""))
+            except ValidationError:
+                log.warning("fixing.unreadable", source=source, date=day)
+        return fixings
 
     async def fixing(self, source: str, day: date) -> Fixing | None:
         with self._errors():

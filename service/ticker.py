@@ -126,10 +126,10 @@ def _candidate(
 ) -> _Candidate | None:
     if ticker.effective == "today":
         series = series.until(today(source, now))
-    latest = next((fixing for fixing in reversed(series.fixings) if fixing.quotes(code, ticker.base)), None)
+    latest = series.quoting(code, ticker.base).latest
     if latest is None:
         return None
-    new, *older = (fixing for fixing in reversed(series.distinct) if fixing.quotes(code, ticker.base))
+    new, *older = reversed(series.quoting(code, ticker.base).distinct)
     old = older[0] if older else None
     moved = change(code, ticker.base, new, old)
     return _Candidate(key, choice, moved, new, old, latest.date, freshness(source, latest.date, now))

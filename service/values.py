@@ -2,6 +2,7 @@
 
 from datetime import time, timedelta
 from typing import Annotated, Literal, NamedTuple, get_args
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints
@@ -24,6 +25,8 @@ def _window(value: object) -> object:
         start, end = (time.fromisoformat(part.strip()) for part in value.split("-"))
     except ValueError:
         raise ValueError('must read like "15:30-19:00"') from None
+    if start.tzinfo or end.tzinfo:
+        raise ValueError("has no zone of its own: timezone says it")
     if start >= end:
         raise ValueError("must end after it starts, on the same day")
     return Window(start, end)
@@ -38,13 +41,13 @@ def _zone(value: object) -> object:
         raise ValueError(f"{value!r} is no IANA time zone") from None
 
 
-def _steps(every: timedelta) -> timedelta:
-    """Only steps that a cron line can say: they divide a minute, an hour or a day."""
-    seconds = every.total_seconds()
-    scales = ((1, 60), (60, 3600), (3600, 86400))
-    if any(unit <= seconds < whole and seconds % unit == 0 and whole % seconds == 0 for unit, whole in scales):
-        return every
-    raise ValueError("must divide a minute, an hour or a day evenly (PT30S, PT5M, PT1H)")
+def _address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address like https://bank.example/rates")
+    if "@" in parts.netloc:
+        raise ValueError("must hold no login: receipts show it to everybody")
+    return value
 
 
 def _duration(value: object) -> object:
@@ -54,7 +57,8 @@ def _duration(value: object) -> object:
 
 Currency = Annotated[str, StringConstraints(to_upper=True, pattern=r"^[A-Za-z]{3}$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
-Steps = Annotated[Duration, AfterValidator(_steps)]
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0), le=timedelta(days=366))]
+Interval = Annotated[Duration, Field(ge=timedelta(seconds=1))]
+Address = Annotated[str, AfterValidator(_address)]
 OptionalWindow = Annotated[Window | None, BeforeValidator(_window)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone), PlainSerializer(str)]

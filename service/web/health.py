@@ -4,7 +4,7 @@
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -16,13 +16,23 @@ from service.settings import TickerSettings
 from service.ticker import Snapshot, Status
 from service.web.problems import OPEN, Problem, guarded
 from service.web.render import to_json
-from service.web.sources import NextPoll, describe
+from service.web.sources import describe
+
+
+class Polling(Protocol):
+    """What health must know of polling."""
+
+    @property
+    def stopped(self) -> bool: ...
+
+    def next_poll(self, key: str) -> datetime | None: ...
+
 
 _HEADERS = {**OPEN, "Cache-Control": "no-store"}
 _WORST_FIRST = ("fail", "warn", "pass")
 
 
-def routes(board: Board, archive: Archive, next_poll: NextPoll, now: Clock) -> list[web.RouteDef]:
+def routes(board: Board, archive: Archive, polling: Polling, now: Clock) -> list[web.RouteDef]:
     def livez(_: web.Request) -> web.StreamResponse:
         return _answer({"status": "pass"})
 
@@ -32,7 +42,7 @@ def routes(board: Board, archive: Archive, next_poll: NextPoll, now: Clock) -> l
         return _answer({"status": "pass"})
 
     def health(_: web.Request) -> web.StreamResponse:
-        return _answer(report(board, archive, next_poll, now()))
+        return _answer(report(board, archive, polling, now()))
 
     return [
         web.get("/livez", guarded(livez)),
@@ -41,13 +51,16 @@ def routes(board: Board, archive: Archive, next_poll: NextPoll, now: Clock) -> l
     ]
 
 
-def report(board: Board, archive: Archive, next_poll: NextPoll, now: datetime) -> dict[str, Any]:
+def report(board: Board, archive: Archive, polling: Polling, now: datetime) -> dict[str, Any]:
     """Return the whole health document: a check a ticker, a source and the store."""
     checks = {
         f"ticker:{ticker.id}": _ticker(ticker, board.snapshots.get(ticker.id)) for ticker in board.settings.tickers
     }
     for key in board.settings.polled:
-        checks[f"source:{key}"] = _source(board, key, next_poll(key), now)
+        checks[f"source:{key}"] = _source(board, key, polling.next_poll(key), now)
+    checks["polling"] = {"componentType": "component", "status": "fail" if polling.stopped else "pass"}
+    if polling.stopped:
+        checks["polling"]["output"] = "polling has stopped by a fault of ours, see the log; restart the service"
     checks["store"] = {
         "componentType": "datastore",
         "status": "warn" if archive.error else "pass",

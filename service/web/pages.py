@@ -83,25 +83,23 @@ class Page:
             self._headers["Vary"] = "Accept-Encoding"
         self._cache_control = cache_control
         self._second = 0
-        self._replies: dict[tuple[str, bool, bool], Reply] = {}
         self._answers: dict[_Asked, Reply] = {}
 
     def reply(self, request: web.Request, now: float) -> Reply:
         """Return what answers `request` at `now` (Unix time): whole or 304, compressed where that is accepted."""
         if int(now) != self._second:
             self._second = int(now)
-            self._replies = {}
             self._answers = {}
         headers = request.headers
         asked = (headers.get(ACCEPT_ENCODING), headers.get(IF_NONE_MATCH), request.keep_alive, request.version)
         reply = self._answers.get(asked)
         if reply is None:
-            reply = self._chosen(request)
+            reply = self._fitting(request)
             if len(self._answers) < _ANSWERS:
                 self._answers[asked] = reply
         return reply
 
-    def _chosen(self, request: web.Request) -> Reply:
+    def _fitting(self, request: web.Request) -> Reply:
         headers = request.headers
         coding = "gzip" if "gzip" in self._forms and _accepts_gzip(headers.get(ACCEPT_ENCODING, "")) else ""
         unchanged = False
@@ -109,10 +107,7 @@ class Page:
             coding, unchanged = match, True
         # An HTTP/1.0 client would have to be told that the connection stays; it is rare enough to close.
         close = request.version < HttpVersion11 or not request.keep_alive
-        key = (coding, unchanged, close)
-        if key not in self._replies:
-            self._replies[key] = self._made(coding, unchanged=unchanged, close=close)
-        return self._replies[key]
+        return self._made(coding, unchanged=unchanged, close=close)
 
     def _matched(self, request: web.Request, preferred: str) -> str | None:
         """Return the form that the client has; another one than it would get now is as good."""

@@ -9,6 +9,7 @@ from aiohttp import web
 
 OPEN = {
     "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "ETag",
     "Cross-Origin-Resource-Policy": "cross-origin",
     "X-Content-Type-Options": "nosniff",
 }
@@ -77,7 +78,10 @@ async def unrouted(request: web.Request) -> web.StreamResponse:
         allowed |= methods
     readable = "GET" in allowed
     if request.method == "OPTIONS" and readable:
-        return web.Response(status=204, headers={**OPEN, "Allow": "GET, HEAD", "Access-Control-Allow-Methods": "GET"})
+        granted = {"Access-Control-Allow-Methods": "GET, HEAD", "Access-Control-Allow-Headers": "If-None-Match"}
+        return web.Response(
+            status=204, headers={**OPEN, **granted, "Allow": "GET, HEAD", "Access-Control-Max-Age": "86400"}
+        )
     if readable:
         raise Problem(405, f"{request.method} is not possible here; everything is GET or HEAD.", {"Allow": "GET, HEAD"})
     raise Problem(404, "There is nothing at this address; / tells what there is.")

@@ -40,7 +40,9 @@ class Shelf:
         if variant is None or shelved is not snapshot:
             variant = lru_cache(self.board.settings.http.variants)(partial(self._page, snapshot))
             self._variants[ticker] = (snapshot, variant)
-        codes = picked(snapshot, request.query.get("currencies", "")) if request.rel_url.raw_query_string else ()
+        codes: tuple[str, ...] = ()
+        if request.rel_url.raw_query_string:
+            codes = picked(snapshot, ",".join(request.query.getall("currencies", [])))
         return variant(form, codes).reply(request, self.now.seconds())
 
     def _page(self, snapshot: Snapshot, form: str, codes: tuple[str, ...]) -> Page:
