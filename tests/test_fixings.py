@@ -35,6 +35,12 @@ def test_a_currency_that_the_bank_quoted_before_must_be_there() -> None:
     assert reason == "RUB missing, quoted on 2026-04-03"
 
 
+def test_a_revision_drops_no_currency() -> None:
+    """What this very date quoted must be in its later form too."""
+    (reason,) = objections(fixing(day(3), USD="475.09"), series(FRIDAY), day(4))
+    assert reason == "RUB missing, quoted on 2026-04-03"
+
+
 def test_a_new_currency_is_welcome() -> None:
     """More than before is no reason to refuse."""
     assert objections(fixing(day(4), USD="475.09", RUB="5.87", EUR="551.06"), series(FRIDAY), day(4)) == ()

@@ -153,6 +153,7 @@ async def test_a_refused_fixing_is_kept_and_told(poller: Poller, banks: Banks) -
     banks.published["nbk"][day(3)] = {"USD": "1.00"}
     with capture_logs() as logs:
         await poller.poll("nbk")
+        banks.published["nbk"][day(3)] = {"USD": "1.01"}
         await poller.poll("nbk")
     assert [log["event"] for log in logs] == ["fixing.refused"]
     (refusal,) = poller.board.states["nbk"].refused
@@ -181,7 +182,7 @@ async def test_a_bogus_future_date_freezes_nothing(poller: Poller, banks: Banks)
 async def test_inside_the_window_it_asks_until_the_due_fixing_is_here(
     poller: Poller, banks: Banks, clock: Clock
 ) -> None:
-    """Before 15:30 nothing; then at every step; after the arrival nothing."""
+    """Before 15:30 nothing; then every ten minutes and no sooner; after the arrival nothing."""
     await poller.poll("nbk")
     asked = banks.asked["nbk"]
     await poller.poll_if_awaited("nbk")
@@ -189,9 +190,14 @@ async def test_inside_the_window_it_asks_until_the_due_fixing_is_here(
     clock.time = datetime(2026, 4, 2, 10, 30, tzinfo=UTC)
     await poller.poll_if_awaited("nbk")
     assert banks.asked["nbk"] == asked + 2
+    clock.forward(minutes=5)
+    await poller.poll_if_awaited("nbk")
+    assert banks.asked["nbk"] == asked + 2
     banks.published["nbk"][day(3)] = APRIL[day(1)]
+    clock.forward(minutes=5)
     await poller.poll_if_awaited("nbk")
     assert banks.asked["nbk"] == asked + 4
+    clock.forward(minutes=10)
     await poller.poll_if_awaited("nbk")
     assert banks.asked["nbk"] == asked + 4
 
@@ -206,6 +212,7 @@ async def test_a_fault_of_an_adapter_is_survived(poller: Poller, monkeypatch: py
     """Whatever an adapter raises is logged with its traceback and told; nothing else stops."""
     monkeypatch.setattr(SOURCES["nbk"], "parse", lambda _: 1 / 0)
     with capture_logs() as logs:
+        await poller.poll("nbk")
         await poller.poll("nbk")
     assert [log["event"] for log in logs] == ["poll.crashed", "source.failing"]
     assert "ZeroDivisionError" in str(poller.board.states["nbk"].error)
@@ -256,6 +263,24 @@ async def test_a_store_that_comes_late_brings_its_past(settings: Settings, clock
         await poller.review()
         assert [one.date for one in poller.board.series("nbk").fixings] == [day(15, 3), day(1), day(2)]
         assert percents(poller)[0] == "-0.77"
+        revised = await alive.fixing("nbk", day(2))
+        assert revised is not None
+        assert [str(one.rates["USD"].value) for one in (revised, *revised.revisions)] == ["475.09", "400.00"]
+
+
+async def test_a_store_that_comes_late_keeps_its_receipts(settings: Settings, clock: Clock, banks: Banks) -> None:
+    """The same figures polled again take nothing of what was stored with them."""
+    banks.published["nbk"] = dict(APRIL)
+    async with polling(settings, clock) as poller:
+        await poller.poll("nbk")
+        stored = await poller.archive.store.fixing("nbk", day(2))
+    clock.forward(hours=1)
+    async with polling(settings, clock) as poller, Store("redis://127.0.0.1:1/0", "t:") as dead:
+        alive, poller.archive.store = poller.archive.store, dead
+        await poller.poll("nbk")
+        poller.archive.store = alive
+        await poller.review()
+        assert await alive.fixing("nbk", day(2)) == stored == poller.board.series("nbk").on(day(2))
 
 
 async def test_time_alone_makes_a_ticker_late_and_stale(poller: Poller, clock: Clock) -> None:

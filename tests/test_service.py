@@ -1,10 +1,12 @@
 """The service as an operator runs it: a process, its signals, its disk, its exit status."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -207,8 +209,44 @@ async def test_a_kill_of_service_and_store_loses_nothing(env: tuple[dict[str, st
     await asyncio.to_thread(check)
 
 
+async def test_a_store_that_dies_alone_is_started_again(env: tuple[dict[str, str], Banks]) -> None:
+    """What was accepted meanwhile is written then: a later restart with silent banks shows it."""
+    variables, banks = env
+    today = local("Asia/Almaty")
+    banks.published["nbk"] = {today - timedelta(days=1): OLD, today: {**OLD, "USD": "401.00"}}
+    variables |= {"TICKER_SOURCES__NBK__SWEEP": "1"}
+
+    def check() -> None:
+        with running(variables) as service:
+            service.wait_for("/v1/ticker.txt", "usd +0.25%")
+            (store,) = psutil.Process(service.process.pid).children()
+            store.kill()
+            banks.published["nbk"][today] = NEW
+            service.wait_for("/v1/ticker.txt", "usd +1.35%", within=30)
+            assert service.wait_for("/v1/ticker.txt", "cny") == STRIP
+            service.wait_for("/health", '"store":[{"componentType":"datastore","status":"pass"}]', within=30)
+        banks.faults.update(dict.fromkeys(("nbk", "cbr", "ecb", "nbu", "cbu"), "hang"))
+        with running(variables) as service:
+            assert service.wait_for("/v1/ticker.txt", "cny") == STRIP
+
+    await asyncio.to_thread(check)
+
+
+def test_sigterm_is_obeyed_at_any_moment_of_the_start(tmp_path: Path) -> None:
+    """Status 0, and no server is left behind."""
+    for delay in (0.3, 0.6, 0.9):
+        with running(offline(tmp_path)) as service:
+            time.sleep(delay)
+            children = psutil.Process(service.process.pid).children()
+            service.process.send_signal(signal.SIGTERM)
+            status, log = service.ended(within=5)
+            assert (status, "Traceback" in log) == (0, False), log
+            _, left = psutil.wait_procs(children, timeout=3)
+            assert left == []
+
+
 async def test_sigterm_finishes_and_ends_in_time(env: tuple[dict[str, str], Banks]) -> None:
-    """With polls hanging and a connection open it ends within 5 s, status 0, its store stopped."""
+    """With polls hanging, a reader that never reads, half a request and a store that sleeps: 5 s, status 0."""
     variables, banks = env
     banks.faults.update(dict.fromkeys(("nbk", "cbr", "ecb", "nbu", "cbu"), "hang"))
 
@@ -216,8 +254,18 @@ async def test_sigterm_finishes_and_ends_in_time(env: tuple[dict[str, str], Bank
         with running(variables) as service:
             service.wait_for("/v1/ticker", "recorded")
             (store,) = psutil.Process(service.process.pid).children()
-            service.process.send_signal(signal.SIGTERM)
-            status, log = service.ended(within=5)
+            with socket.create_connection(("127.0.0.1", service.port or 0)) as reader:
+                reader.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        reader.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 100)
+                with socket.create_connection(("127.0.0.1", service.port or 0)) as writer:
+                    writer.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\nhalf")
+                    store.suspend()
+                    started = time.monotonic()
+                    service.process.send_signal(signal.SIGTERM)
+                    status, log = service.ended(within=10)
+            assert time.monotonic() - started < 5
             assert status == 0
             assert "Traceback" not in log
             assert not store.is_running()

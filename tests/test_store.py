@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.board import Refusal, SourceState
 from service.errors import SettingsError, StoreError
@@ -72,11 +73,26 @@ async def test_a_store_that_is_away_is_a_clear_error() -> None:
     assert "canary" not in str(error.value)
 
 
-async def test_what_cannot_be_read_is_a_clear_error(store: Store) -> None:
-    """Somebody else's value under our key is no fixing."""
-    await store._redis.hset(store._key("fixings", "nbk"), "2026-04-01", "{}")
+async def test_what_cannot_be_read_is_told_and_left_out(store: Store) -> None:
+    """Somebody else's value under our key is no fixing, and costs no other."""
+    key = store._key("fixings", "nbk")
+    await store.save(fixing(day(2), USD="475.09"))
+    await store._redis.hset(key, mapping={"2026-04-01": "{}", "2026-19-39": "{}", "oops": "{}"})
+    with capture_logs() as logs:
+        assert [one.date for one in await store.recent("nbk", 5)] == [day(2)]
+    assert logs == [{"event": "fixing.unreadable", "log_level": "warning", "source": "nbk", "date": "2026-04-01"}]
     with pytest.raises(StoreError, match="cannot read"):
-        await store.recent("nbk", 5)
+        await store.fixing("nbk", day(1))
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:canary/x@h:6379/0", "redis+sentinel://:canary/x@h/name/0", "http://:canary@h"]
+)
+def test_a_url_that_cannot_be_used_does_not_tell_its_password(url: str) -> None:
+    """A slash in a password breaks the URL, not its secrecy."""
+    with pytest.raises(SettingsError) as error:
+        Store(url, "t:")
+    assert "canary" not in str(error.value)
 
 
 @pytest.mark.parametrize("url", ["http://h", "redis+sentinel://h", "redis+sentinel:///name", "nonsense"])

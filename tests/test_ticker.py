@@ -118,6 +118,14 @@ def test_a_source_without_the_currency_leaves_it_to_the_next_or_to_a_dash() -> N
     assert made.quotes[1] == Quote("RUB")
 
 
+def test_a_currency_that_first_appears_in_a_carry_over_has_a_rate() -> None:
+    """The others repeat, so the fixing is no news of them; the new one has its first figure by it."""
+    made = taken(nbk=series(fixing(day(1), USD="475.09"), fixing(day(2), USD="475.09", EUR="551.06")))
+    dollar, euro = made.quotes[0], made.quotes[1]
+    assert (dollar.date, dollar.percent) == (day(1), None)
+    assert (str(euro.rate), euro.date, euro.percent) == ("551.06", day(2), None)
+
+
 def test_one_fixing_gives_a_rate_and_no_change() -> None:
     """A quote without a predecessor has no percent and no direction."""
     quote = taken(nbk=series(NBK.fixings[1])).quotes[0]

@@ -155,6 +155,8 @@ async def test_currencies_are_picked_and_ordered(client: Client) -> None:
     """`?currencies=` works on every form; case does not matter, a name twice is once."""
     async with client.get("/v1/ticker.txt?currencies=rub,USD,rub") as response:
         assert await body(response) == "rub 0.00%\nusd -0.77%\n"
+    async with client.get("/v1/ticker.txt?currencies=rub&currencies=usd") as response:
+        assert await body(response) == "rub 0.00%\nusd -0.77%\n"
     async with client.get("/v1/ticker?currencies=cny") as response:
         assert [quote["code"] for quote in json.loads(await body(response))["quotes"]] == ["CNY"]
     async with client.get("/embed?currencies=eur") as response:
@@ -201,6 +203,7 @@ async def test_only_reading_is_possible(client: Client) -> None:
             assert response.content_type == "application/problem+json"
     async with client.options("/v1/ticker") as response:
         assert (response.status, response.headers["Access-Control-Allow-Origin"]) == (204, "*")
+        assert response.headers["Access-Control-Allow-Headers"] == "If-None-Match"
     async with client.post("/nowhere") as response:
         assert response.status == 404
 
@@ -212,9 +215,13 @@ async def test_only_reading_is_possible(client: Client) -> None:
 async def test_no_cache_reaches_past_the_next_publication(client: Client, clock: Clock, now: str, max_age: int) -> None:
     """max-age shrinks as the next due publication comes near."""
     clock.time = datetime.fromisoformat(now).replace(tzinfo=UTC)
-    async with client.get("/v1/ticker") as response:
-        assert response.headers["Cache-Control"].split(", ")[1] == f"max-age={max_age}"
-        assert response.headers["Date"] == f"{clock.time:%a, %d %b %Y %H:%M:%S GMT}"
+    paths = {"/v1/ticker": 60, "/embed": 60, "/v1/fixings/nbk/2026-04-02": 15 if max_age else 0}
+    for path, longest in paths.items():
+        if not longest:  # a receipt is made for each request, so it knows that the window has opened
+            continue
+        async with client.get(path) as response:
+            assert response.headers["Cache-Control"].split(", ")[1] == f"max-age={min(max_age, longest)}"
+            assert response.headers["Date"] == f"{clock.time:%a, %d %b %Y %H:%M:%S GMT}"
 
 
 async def test_a_receipt_leads_back_to_the_answer(client: Client, banks: Banks) -> None:
@@ -292,6 +299,16 @@ async def test_before_the_first_snapshot_it_is_alive_and_not_ready(
     async with client.get("/health") as response:
         assert response.status == 503
     async with client.get("/livez") as response:
+        assert response.status == 200
+
+
+async def test_polling_that_has_stopped_fails_health(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures would grow old in silence: whoever looks after it is told, readers are served on."""
+    monkeypatch.setattr("service.polling.Polling.stopped", True)
+    async with client.get("/health") as response:
+        assert response.status == 503
+        assert "polling has stopped" in await body(response)
+    async with client.get("/v1/ticker") as response:
         assert response.status == 200
 
 

@@ -78,10 +78,13 @@ async def unrouted(request: web.Request) -> web.StreamResponse:
         allowed |= methods
     readable = "GET" in allowed
     if request.method == "OPTIONS" and readable:
-        granted = {"Access-Control-Allow-Methods": "GET, HEAD", "Access-Control-Allow-Headers": "If-None-Match"}
-        return web.Response(
-            status=204, headers={**OPEN, **granted, "Allow": "GET, HEAD", "Access-Control-Max-Age": "86400"}
-        )
+        granted = {
+            "Allow": "GET, HEAD",
+            "Access-Control-Allow-Methods": "GET, HEAD",
+            "Access-Control-Allow-Headers": "If-None-Match",
+            "Access-Control-Max-Age": "86400",
+        }
+        return web.Response(status=204, headers=OPEN | granted)
     if readable:
         raise Problem(405, f"{request.method} is not possible here; everything is GET or HEAD.", {"Allow": "GET, HEAD"})
     raise Problem(404, "There is nothing at this address; / tells what there is.")
