@@ -124,7 +124,18 @@ class Poller:
 
 
 async def published(adapter: Source, feed: Feed, since: date, until: date) -> AsyncIterator[Fixing]:
-    """Yield what a source has published from `since` to `until`: fetched, and understood."""
+    """Yield what a source has published from `since` to `until`: fetched, and understood.
+
+    An answer that is not understood keeps no other from being read: its error comes after them.
+    """
+    odd: NotUnderstood | None = None
     async for payload in adapter.fetch(feed, since, until):
-        for fixing in adapter.parse(payload):
+        try:
+            fixings = adapter.parse(payload)
+        except NotUnderstood as error:
+            odd = odd or error
+            continue
+        for fixing in fixings:
             yield fixing
+    if odd:
+        raise odd

@@ -73,7 +73,7 @@ class Banks:
 
     published: dict[str, dict[date, Figures]] = field(default_factory=dict)
     faults: dict[str, Any] = field(default_factory=dict)
-    """By bank: a status, bytes to answer instead, or `hang`."""
+    """By bank, or by the query of one request: a status, bytes to answer instead, or `hang`."""
     asked: Counter[str] = field(default_factory=Counter)
     headers: list[Mapping[str, str]] = field(default_factory=list)
     at_once: dict[str, int] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Banks:
         self.at_once[key] = max(self.at_once.get(key, 0), self._under_way[key])
         try:
             await asyncio.sleep(0)
-            fault = self.faults.get(key)
+            fault = self.faults.get(key, self.faults.get(request.query_string))
             if fault == "hang":
                 await asyncio.sleep(60)
             if isinstance(fault, int):

@@ -146,6 +146,15 @@ async def test_a_bad_answer_removes_nothing_and_is_told_once(
         assert poller.board.states["nbk"].error is None
 
 
+@pytest.mark.parametrize("bad", [404, HTML])
+async def test_one_bad_day_keeps_no_other_from_being_shown(poller: Poller, banks: Banks, bad: int | bytes) -> None:
+    """A day whose answer is broken is told as a failure; what the bank says of the other days is taken."""
+    banks.faults = {"fdate=20.03.2026": bad, "fdate=03.04.2026": bad}
+    await poller.poll("nbk")
+    assert percents(poller)[0] == "-0.77"
+    assert "fdate=20.03.2026" in str(poller.board.states["nbk"].error)
+
+
 async def test_a_refused_fixing_is_kept_and_told(poller: Poller, banks: Banks) -> None:
     """A bogus future date and a missing currency are not published and not lost; the bank's repair is."""
     await poller.poll("nbk")

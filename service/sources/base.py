@@ -14,14 +14,14 @@ is not the expected document is `payload.reject(...)`, never an empty list. A ra
 digits, nominal, direction, date. Judging it is not the adapter's business.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
 from typing import NoReturn, Protocol
 
-from service.errors import NotUnderstood
+from service.errors import BadAnswer, NotUnderstood
 from service.fixings import Direction, Fixing, Rate
 
 
@@ -75,7 +75,17 @@ class Source(Protocol):
     def parse(self, payload: Payload) -> list[Fixing]: ...
 
 
-def days(since: date, until: date) -> Iterator[date]:
-    """Yield every date from `since` to `until`, both included."""
+async def by_day(feed: Feed, since: date, until: date, step: Callable[[date], str]) -> AsyncIterator[Payload]:
+    """Ask for one day after the other.
+
+    A day that is answered badly keeps no other from being asked: its error comes after them. A bank that
+    cannot be reached is not asked on.
+    """
+    refused: BadAnswer | None = None
     for offset in range((until - since).days + 1):
-        yield since + timedelta(days=offset)
+        try:
+            yield await feed.get(step(since + timedelta(days=offset)))
+        except BadAnswer as error:
+            refused = refused or error
+    if refused:
+        raise refused

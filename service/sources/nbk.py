@@ -9,13 +9,12 @@ from datetime import date
 
 from service.fixings import Fixing
 from service.sources import documents
-from service.sources.base import Feed, Payload, days
+from service.sources.base import Feed, Payload, by_day
 
 
 class Nbk:
-    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
-        for day in days(since, until):
-            yield await feed.get(f"/get_rates.cfm?fdate={day:%d.%m.%Y}")
+    def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        return by_day(feed, since, until, lambda day: f"/get_rates.cfm?fdate={day:%d.%m.%Y}")
 
     def parse(self, payload: Payload) -> list[Fixing]:
         root = documents.xml(payload, "rates")
