@@ -120,6 +120,17 @@ def test_what_does_not_shrink_is_not_compressed() -> None:
     assert "Vary" not in page._headers
 
 
+async def test_what_is_remembered_of_headers_is_bounded() -> None:
+    """Many sets of headers and long ones get their replies and are not kept."""
+    page = Page(BODY, "text/plain", cache_for(60))
+    for number in range(100):
+        for value in (f"x{number}", "x" * 1000 + str(number)):
+            request = make_mocked_request("GET", "/", headers={"Accept-Encoding": value})
+            assert page.reply(request, NOW.timestamp()).status == 200
+    assert len(page._answers) == 8
+    assert all(len(encoding or "") < 1000 for encoding, *_ in page._answers)
+
+
 def test_a_second_has_one_head() -> None:
     """Requests of one second share a reply; the next second has a new Date."""
     page, request = Page(BODY, "text/plain", cache_for(60)), make_mocked_request("GET", "/")

@@ -24,8 +24,10 @@ SECURE: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 """On every document that a browser renders, beside its own Content-Security-Policy."""
-_ANSWERS: Final = 64
-"""Different sets of headers a page remembers the reply to, within one second: what they say is parsed once."""
+_ANSWERS: Final = 8
+"""Different sets of headers that a page remembers the reply to, within one second: what they say is parsed once."""
+_LONGEST: Final = 200
+"""Characters of a header in such a set; a longer one is parsed each time."""
 _Asked = tuple[str | None, str | None, bool, HttpVersion]
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
@@ -95,7 +97,7 @@ class Page:
         reply = self._answers.get(asked)
         if reply is None:
             reply = self._fitting(request)
-            if len(self._answers) < _ANSWERS:
+            if len(self._answers) < _ANSWERS and all(len(value or "") <= _LONGEST for value in asked[:2]):
                 self._answers[asked] = reply
         return reply
 
