@@ -54,8 +54,11 @@ class Reply(web.StreamResponse):
         return len(self._whole) - len(self._head)
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        writer = request.writer
-        await writer.write(self._head if request.method == "HEAD" else self._whole)
+        writer, transport = request.writer, request.transport
+        if transport is None:
+            raise ConnectionResetError("the reader has gone")
+        # Not by the writer, whose own `write` would be one more coroutine for a reply that has no encoding.
+        transport.write(self._head if request.method == "HEAD" else self._whole)
         # Without it a client that asks on and never reads makes the process grow.
         await writer.drain()
         return writer
