@@ -19,9 +19,10 @@ from service.polling import Polling
 from service.settings import Settings
 from service.sources import SOURCES
 from service.store import Store
-from service.web import embed, health, sources, ticker
+from service.web import embed, health, oembed, sources, stream, ticker
 from service.web.problems import unrouted
 from service.web.shelf import Shelf
+from service.web.stream import Streams
 
 log = structlog.get_logger()
 
@@ -66,10 +67,13 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
     archive = Archive(board, store, server)
     polling = Polling(board, archive, now)
     shelf = Shelf(board, now)
+    streams = Streams(shelf)
 
     app = web.Application()
     app.add_routes(ticker.routes(shelf))
+    app.add_routes(stream.routes(streams))
     app.add_routes(embed.routes(shelf))
+    app.add_routes(oembed.routes(shelf))
     app.add_routes(sources.routes(board, store, polling.next_poll, now))
     app.add_routes(health.routes(board, archive, polling, now))
     app.router.add_route("*", "/{path:.*}", unrouted)
@@ -81,9 +85,10 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
         yield
         await archive.sync()
 
-    contexts: list[AbstractAsyncContextManager[object]] = [store, remembered(), polling]
+    contexts: list[AbstractAsyncContextManager[object]] = [store, streams, remembered(), polling]
     if server:
         contexts.insert(0, server)
+    app.on_shutdown.append(streams.close)
     app.cleanup_ctx.extend(map(_as_cleanup, contexts))
     return app
 

@@ -3,9 +3,10 @@
 All of it is in memory, so readers depend on nothing else. The board is told; it asks nobody.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from itertools import product
 
 from service.fixings import Fixing, Series
 from service.settings import Settings
@@ -45,6 +46,8 @@ class SourceState:
 class Board:
     settings: Settings
     states: dict[str, SourceState] = field(default_factory=dict)
+    watchers: list[Callable[[Snapshot], None]] = field(default_factory=list)
+    """Called with each snapshot that differs from the one before."""
     _series: dict[str, Series] = field(default_factory=dict)
     _snapshots: dict[str, Snapshot] = field(default_factory=dict)
 
@@ -72,4 +75,6 @@ class Board:
         made = (snapshot(ticker, self.settings.polled, self._series, now) for ticker in self.settings.tickers)
         changed = tuple(new for new in made if new and new != self._snapshots.get(new.id))
         self._snapshots.update((new.id, new) for new in changed)
+        for new, watcher in product(changed, self.watchers):
+            watcher(new)
         return changed

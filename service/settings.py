@@ -21,7 +21,19 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 
 from service import __version__
 from service.errors import SettingsError
-from service.values import DAYS, Address, Currency, Day, Duration, Interval, Key, OptionalWindow, Zone
+from service.values import (
+    DAYS,
+    Address,
+    Currency,
+    Day,
+    Duration,
+    FrameAncestor,
+    Interval,
+    Key,
+    OptionalAddress,
+    OptionalWindow,
+    Zone,
+)
 
 PREFIX = "TICKER_"
 ROOT = Path(__file__).parent.parent
@@ -38,7 +50,13 @@ class Http(_Table):
     max_age: Duration = timedelta(minutes=1)
     """The longest time that a reader's cache may keep an answer."""
     variants: int = Field(default=256, ge=1)
-    """How many `?currencies=` variants of a ticker are kept ready."""
+    """How many variants of a ticker (`?currencies=`, `?lang=` and so on) are kept ready."""
+    public_url: OptionalAddress = None
+    """Where readers see the service, for oEmbed; what a request says of it where not set."""
+    frame_ancestors: tuple[FrameAncestor, ...] = Field(default=("*",), min_length=1)
+    """Which sites may frame `/embed`."""
+    streams: int = Field(default=10_000, ge=0)
+    """How many readers may hold `/v1/stream` open."""
 
 
 class StoreSettings(_Table):
@@ -66,6 +84,8 @@ class SourceSettings(_Table):
     """Who a source is and when it publishes. No `window`: it never publishes anything new."""
 
     name: str
+    names: dict[str, str] = {}
+    """The name in other languages: `kk`, `ru`."""
     base: Currency
     url: Address
     timezone: Zone

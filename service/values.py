@@ -46,7 +46,7 @@ def _address(value: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an address like https://bank.example/rates")
     if "@" in parts.netloc:
-        raise ValueError("must hold no login: receipts show it to everybody")
+        raise ValueError("must hold no login: everybody gets to see it")
     return value
 
 
@@ -60,5 +60,10 @@ Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0), le=timedelta(days=366))]
 Interval = Annotated[Duration, Field(ge=timedelta(seconds=1))]
 Address = Annotated[str, AfterValidator(_address)]
+OptionalAddress = Annotated[Address | None, BeforeValidator(lambda value: value or None)]
+FrameAncestor = Annotated[
+    str, StringConstraints(pattern=r"^(\*|'self'|'none'|https?:|(https?://)?[A-Za-z0-9*][A-Za-z0-9.*-]*(:[0-9*]+)?)$")
+]
+"""One source expression of the Content-Security-Policy directive of that name."""
 OptionalWindow = Annotated[Window | None, BeforeValidator(_window)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone), PlainSerializer(str)]

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,7 @@ from aiohttp.test_utils import TestClient
 
 from service.settings import Settings
 from service.web import shelf
-from service.web.render import FORMS
+from service.web.render import FORMS, View
 from tests.conftest import Clock, Started
 from tests.figures import day
 from tests.standin import Banks
@@ -87,7 +88,12 @@ async def test_the_text_is_a_line_a_currency(client: Client, path: str) -> None:
         ("/v1/ticker/kzt", "application/json", '"code":"USD"'),
         ("/v1/ticker/kzt.html", "text/html", "-0.77%"),
         ("/v1/ticker.html", "text/html", "2 Apr 2026"),
+        ("/v1/ticker.svg", "image/svg+xml", "-0.77%"),
+        ("/v1/ticker?lang=kk", "application/json", "-0,77%"),
         ("/embed", "text/html", "-0.77%"),
+        ("/embed.js", "text/javascript", "currency-ticker"),
+        ("/embed.css", "text/css", ".ticker"),
+        ("/oembed?url={own}/embed", "application/json", '"rich"'),
         ("/", "text/html", "National Bank of Kazakhstan"),
         ("/v1/sources", "application/json", '"key":"nbk"'),
         ("/v1/fixings/nbk/2026-04-02", "application/json", '"value":475.09'),
@@ -95,6 +101,7 @@ async def test_the_text_is_a_line_a_currency(client: Client, path: str) -> None:
 )
 async def test_every_cacheable_reply_keeps_the_promises(client: Client, path: str, kind: str, held: str) -> None:
     """GET, HEAD, gzip, 304 and the headers, on every route alike."""
+    path = path.replace("{own}", str(client.make_url("")).rstrip("/"))
     async with client.get(path, headers={"Accept-Encoding": "identity"}) as plain:
         assert (plain.status, plain.content_type) == (200, kind)
         text = await body(plain)
@@ -103,7 +110,8 @@ async def test_every_cacheable_reply_keeps_the_promises(client: Client, path: st
     assert "Access-Control-Allow-Credentials" not in plain.headers
     assert "Set-Cookie" not in plain.headers
     assert plain.headers["X-Content-Type-Options"] == "nosniff"
-    assert plain.headers["Vary"] == "Accept-Encoding"
+    varies = "Accept-Encoding, Accept-Language" if path in ("/embed", "/") else "Accept-Encoding"
+    assert plain.headers["Vary"] == varies
     assert plain.headers["Cache-Control"].startswith("public, max-age=")
     assert plain.headers["Content-Length"] == str(len(text.encode()))
     assert "Date" in plain.headers
@@ -131,15 +139,16 @@ async def test_every_cacheable_reply_keeps_the_promises(client: Client, path: st
 
 
 async def test_pages_are_locked_down(client: Client) -> None:
-    """No script, no style but our own, framing only of the strip; the stylesheet is there and immutable."""
+    """No script and no style but our own, framing only of the strip; the stylesheet is there and immutable."""
     for path, ancestors in (("/embed", "*"), ("/", "'none'"), ("/v1/ticker.html", "'none'")):
         async with client.get(path) as response:
             policy = response.headers["Content-Security-Policy"]
-            assert policy.startswith("default-src 'none'; style-src 'self';")
+            assert policy.startswith("default-src 'none'; base-uri 'none'; form-action 'none'; ")
+            assert "unsafe" not in policy
             assert policy.endswith(f"frame-ancestors {ancestors}")
             assert response.headers["Referrer-Policy"] == "no-referrer"
             text = await body(response)
-            assert "<script" not in text
+            assert text.count("<script") == text.count('<script type="module" src="')
             assert "<style" not in text
             assert " style=" not in text
     async with client.get("/embed") as response:
@@ -170,7 +179,7 @@ async def test_currencies_are_picked_and_ordered(client: Client) -> None:
     [
         ("/v1/ticker/eur", 404, "no ticker 'eur'", ["kzt"]),
         ("/embed?ticker=eur", 404, "no ticker 'eur'", ["kzt"]),
-        ("/v1/ticker/kzt.pdf", 404, "no form .pdf", [".json", ".txt", ".html"]),
+        ("/v1/ticker/kzt.pdf", 404, "no form .pdf", [".json", ".txt", ".svg", ".html"]),
         ("/v1/ticker?currencies=usd,zzz", 400, "no currency 'ZZZ'", ["USD", "EUR", "RUB", "GBP", "CNY"]),
         ("/v1/ticker?currencies=,", 400, "no currency ''", ["USD", "EUR", "RUB", "GBP", "CNY"]),
         ("/v1/fixings/xyz/2026-04-02", 404, "no source 'xyz'", ["nbk", "cbr", "ecb", "nbu", "cbu", "recorded"]),
@@ -327,13 +336,13 @@ async def test_variants_are_rendered_once_and_bounded(
 ) -> None:
     """The same currencies are the same bytes; however many orders are asked for, so many are kept."""
     rendered: list[tuple[str, ...]] = []
-    render, kind = FORMS["txt"]
+    form = FORMS["txt"]
 
-    def counting(snapshot: Any, settings: Settings) -> bytes:
-        rendered.append(tuple(quote.code for quote in snapshot.quotes))
-        return render(snapshot, settings)
+    def counting(view: View) -> bytes:
+        rendered.append(tuple(quote.code for quote in view.snapshot.quotes))
+        return form.render(view)
 
-    monkeypatch.setattr(shelf, "FORMS", {**FORMS, "txt": (counting, kind)})
+    monkeypatch.setattr(shelf, "FORMS", {**FORMS, "txt": replace(form, render=counting)})
     banks.published["nbk"] = dict(APRIL)
     http = settings.http.model_copy(update={"variants": 4})
     client = await start(settings.model_copy(update={"http": http}))

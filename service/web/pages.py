@@ -76,16 +76,21 @@ class Page:
         content_type: str,
         cache_control: Callable[[int], str],
         headers: Mapping[str, str] | None = None,
+        vary: str | None = None,
     ) -> None:
-        """Take the bytes; `cache_control` is told the second (Unix time) of the reply."""
-        tag = sha256(body).hexdigest()[:20]
+        """Take the bytes; `cache_control` is told the second (Unix time) of the reply.
+
+        `vary` names a request header by which this page was chosen.
+        """
+        self.body = body
+        self.tag = tag = sha256(body).hexdigest()[:20]
         compressed = compress(body, 9, mtime=0)
         self._forms = {"": (body, f'"{tag}"')}
         if len(compressed) < len(body):
             self._forms["gzip"] = (compressed, f'"{tag}-gzip"')
         self._headers = {"Content-Type": content_type, **OPEN, **(headers or {})}
-        if len(self._forms) > 1:
-            self._headers["Vary"] = "Accept-Encoding"
+        if varying := [*(["Accept-Encoding"] if len(self._forms) > 1 else []), *([vary] if vary else [])]:
+            self._headers["Vary"] = ", ".join(varying)
         self._cache_control = cache_control
         self._second = 0
         self._answers: dict[_Asked, Reply] = {}

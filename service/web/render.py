@@ -1,8 +1,7 @@
-"""From a snapshot to bytes: JSON, text, HTML. Pure; the caller keeps the bytes."""
+"""From a snapshot to bytes, in every form that a reader may want. Pure; the caller keeps the bytes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from datetime import date
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,14 +12,35 @@ from service.change import percent_text
 from service.settings import Settings
 from service.ticker import Quote, Snapshot
 from service.web.assets import ASSETS
+from service.web.builder import BUILDER, LANGUAGES
+from service.web.language import ENGLISH, language
+from service.web.options import AUTO, FIGURES, LAYOUTS, THEMES, Options
+from service.web.pages import SECURE
+from service.web.picture import ARROWS, drawn
+from service.web.texts import QuoteText, TickerText, quote_text, ticker_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
-_ARROWS = {"up": "▲", "down": "▼", "flat": "■", None: ""}
-_ORDINALS = {2: "second", 3: "third", 4: "fourth"}
-_LOCALE = "en"
+_LOCKED = "default-src 'none'; base-uri 'none'; form-action 'none'; "
+_OURS = "style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A snapshot with the quotes that were picked, how it is wanted, and its texts."""
+
+    snapshot: Snapshot
+    settings: Settings
+    options: Options
+
+    @property
+    def texts(self) -> tuple[TickerText, list[tuple[Quote, QuoteText]]]:
+        said = language(self.options.lang or ENGLISH)
+        base = self.snapshot.base
+        pairs = [(quote, quote_text(quote, base, self.settings, said)) for quote in self.snapshot.quotes]
+        return ticker_text(self.snapshot, self.settings, said), pairs
 
 
 def to_json(value: object) -> bytes:
@@ -28,103 +48,101 @@ def to_json(value: object) -> bytes:
     return _ENCODER.encode(value)
 
 
-def ticker_json(snapshot: Snapshot, settings: Settings) -> bytes:  # noqa: ARG001 - one signature for all forms
-    quotes = [{"code": quote.code, "name": _name(quote.code), **asdict(quote)} for quote in snapshot.quotes]
-    return to_json({**asdict(snapshot), "quotes": quotes})
+def ticker_json(view: View) -> bytes:
+    document = asdict(view.snapshot)
+    named = language(ENGLISH).name
+    quotes = [{"code": quote.code, "name": named(quote.code), **asdict(quote)} for quote in view.snapshot.quotes]
+    if view.options.lang:
+        text, pairs = view.texts
+        for quote, (_, said) in zip(quotes, pairs, strict=True):
+            quote["text"] = asdict(said)
+        document["text"] = asdict(text)
+    return to_json({**document, "quotes": quotes})
 
 
-def ticker_txt(snapshot: Snapshot, settings: Settings) -> bytes:  # noqa: ARG001 - one signature for all forms
-    lines = (f"{quote.code.lower()} {percent_text(quote.percent)}\n" for quote in snapshot.quotes)
+def ticker_txt(view: View) -> bytes:
+    lines = (f"{quote.code.lower()} {percent_text(quote.percent)}\n" for quote in view.snapshot.quotes)
     return "".join(lines).encode()
 
 
-def ticker_html(snapshot: Snapshot, settings: Settings) -> bytes:
-    return _page("ticker.html", snapshot, settings)
+def ticker_svg(view: View) -> bytes:
+    text, pairs = view.texts
+    return _rendered("ticker.svg", view, picture=drawn(view.snapshot, text, pairs, view.options))
 
 
-def embed(snapshot: Snapshot, settings: Settings) -> bytes:
-    return _page("embed.html", snapshot, settings)
+def ticker_html(view: View) -> bytes:
+    return _rendered("ticker.html", view)
 
 
-def index(snapshot: Snapshot, settings: Settings) -> bytes:
-    return _page("index.html", snapshot, settings)
+def embed(view: View) -> bytes:
+    return _rendered("embed.html", view)
 
 
-FORMS: Final[Mapping[str, tuple[Callable[[Snapshot, Settings], bytes], str]]] = {
-    "json": (ticker_json, "application/json"),
-    "txt": (ticker_txt, "text/plain; charset=utf-8"),
-    "html": (ticker_html, "text/html; charset=utf-8"),
-    "embed": (embed, "text/html; charset=utf-8"),
-    "index": (index, "text/html; charset=utf-8"),
-}
-
-
-def _page(template: str, snapshot: Snapshot, settings: Settings) -> bytes:
-    lines = [_line(quote, snapshot.base, settings) for quote in snapshot.quotes]
-    return (
-        _templates()
-        .get_template(template)
-        .render(snapshot=snapshot, lines=lines, date_line=_date_line(snapshot, settings), settings=settings)
-        .encode()
+def index(view: View) -> bytes:
+    words = BUILDER[language(view.options.lang or ENGLISH).words_tag]
+    return _rendered(
+        "index.html", view, words=words, languages=LANGUAGES, themes=THEMES, layouts=LAYOUTS, figures=FIGURES
     )
 
 
-def _line(quote: Quote, base: str, settings: Settings) -> dict[str, Any]:
-    name, whose = _name(quote.code), _whose(quote, settings)
-    then = f"{quote.previous:f} on {_date(quote.previous_date)}" if quote.previous_date else "nothing earlier is known"
-    return {
-        "code": quote.code.lower(),
-        "name": name,
-        "percent": percent_text(quote.percent),
-        "direction": quote.direction or "none",
-        "arrow": _ARROWS[quote.direction],
-        "date": _date(quote.date),
-        "previous_date": _date(quote.previous_date),
-        "whose": whose,
-        "details": f"{name}: {quote.rate:f} {base} on {_date(quote.date)}, {then} ({whose})"
-        if quote.date
-        else f"{name}: {whose}",
-        "quote": quote,
-    }
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form that a ticker is served in, and what a reader may say of it."""
+
+    render: Callable[[View], bytes]
+    content_type: str
+    takes: frozenset[str]
+    lang: str | None = None
+    """The language where nothing is said; None: no texts then."""
+    theme: str = AUTO
+    headers: Mapping[str, str] | None = None
 
 
-def _whose(quote: Quote, settings: Settings) -> str:
-    """Name the source, and say where it is not the first choice or not direct."""
-    if quote.source is None:
-        return "no source quotes it"
-    notes = ["cross rate"] if quote.cross else []
-    source = settings.sources[quote.source]
-    if quote.choice and quote.choice > 1 and not source.recorded:
-        notes.append(f"{_ORDINALS.get(quote.choice, 'a later')} choice")
-    return ", ".join([source.name, *notes])
+_HTML = "text/html; charset=utf-8"
+_LOOK = frozenset({"lang", "theme", "layout", "show"})
+FORMS: Final[Mapping[str, Form]] = {
+    "json": Form(ticker_json, "application/json", frozenset({"lang"})),
+    "txt": Form(ticker_txt, "text/plain; charset=utf-8", frozenset()),
+    "svg": Form(
+        ticker_svg,
+        "image/svg+xml",
+        _LOOK,
+        ENGLISH,
+        "light",
+        {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"},
+    ),
+    "html": Form(
+        ticker_html,
+        _HTML,
+        _LOOK,
+        ENGLISH,
+        headers={**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"},
+    ),
+    "embed": Form(embed, _HTML, _LOOK | {"live", "origin"}, AUTO),
+    "index": Form(
+        index,
+        _HTML,
+        frozenset({"lang", "origin"}),
+        AUTO,
+        headers={**SECURE, "Content-Security-Policy": f"{_LOCKED}{_OURS}frame-ancestors 'none'"},
+    ),
+}
 
 
-def _date_line(snapshot: Snapshot, settings: Settings) -> dict[str, str]:
-    used = dict.fromkeys(quote.source for quote in snapshot.quotes if quote.source)
-    words = {"recorded": "recorded, ", "late": "update late, ", "stale": "update overdue, "}
-    return {
-        "before": words.get(snapshot.status, ""),
-        "date": _date(snapshot.as_of),
-        "sources": "; ".join(settings.sources[key].name for key in used),
-    }
+def embed_headers(frame_ancestors: tuple[str, ...]) -> Mapping[str, str]:
+    """Return the headers of `/embed`, which others may frame."""
+    return {**SECURE, "Content-Security-Policy": f"{_LOCKED}{_OURS}frame-ancestors {' '.join(frame_ancestors)}"}
 
 
-def _date(day: date | None) -> str:
-    from babel.dates import format_date  # noqa: PLC0415 - with the first page, not with the start
-
-    return format_date(day, "d MMM y", locale=_LOCALE) if day else ""
-
-
-@cache
-def _name(code: str) -> str:
-    from babel import Locale  # noqa: PLC0415
-
-    return str(Locale.parse(_LOCALE).currencies.get(code, code))
+def _rendered(template: str, view: View, **more: Any) -> bytes:  # noqa: ANN401 - a template takes anything
+    text, pairs = view.texts
+    values = {"snapshot": view.snapshot, "settings": view.settings, "options": view.options, "text": text}
+    return _templates().get_template(template).render(**values, pairs=pairs, arrows=ARROWS, **more).encode()
 
 
 @cache
 def _templates() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - not with the start
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -133,5 +151,5 @@ def _templates() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["asset"] = ASSETS.names.__getitem__
+    environment.globals["assets"] = ASSETS
     return environment

@@ -1,28 +1,26 @@
 """The pages of every ticker, each rendered once per snapshot, a bounded number kept."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Final
 
 from aiohttp import web
+from aiohttp.hdrs import ACCEPT_LANGUAGE
 
 from service.board import Board
 from service.clock import Clock
 from service.ticker import Snapshot
-from service.web.pages import SECURE, Page, cache_for
+from service.web.language import negotiate
+from service.web.options import AUTO, HEADER_LONGEST, Options, asked
+from service.web.pages import Page, cache_for
 from service.web.problems import Problem
-from service.web.render import FORMS
+from service.web.render import FORMS, View, embed_headers
 
-_CSP = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
-_HEADERS: Final[Mapping[str, Mapping[str, str]]] = {
-    "embed": {**SECURE, "Content-Security-Policy": f"{_CSP}*"},
-    "index": {**SECURE, "Content-Security-Policy": f"{_CSP}'none'"},
-    "html": {**SECURE, "Content-Security-Policy": f"{_CSP}'none'"},
-}
-
-Variant = Callable[[str, tuple[str, ...]], Page]
-"""The page of one snapshot in a form, with the picked currencies (all for none)."""
+Variant = Callable[[str, Options], Page]
+"""The page of one snapshot in a form, as the options want it."""
+_HOST: Final = re.compile(r"[\w.-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?", re.ASCII)
 
 
 @dataclass
@@ -32,43 +30,63 @@ class Shelf:
     _variants: dict[str, tuple[Snapshot, Variant]] = field(default_factory=dict)
 
     def reply(self, request: web.Request, ticker: str, form: str) -> web.StreamResponse:
-        """Answer with a ticker in the form asked for, of the currencies asked for."""
-        snapshot = self.board.snapshots.get(ticker)
-        if snapshot is None:
-            raise self._missing(ticker)
+        """Answer with a ticker in the form asked for, as the query wants it. Raises `Problem`."""
+        return self.page(ticker, form, self.options(request, ticker, form)).reply(request, self.now.seconds())
+
+    def page(self, ticker: str, form: str, options: Options) -> Page:
+        """Return the page of the ticker as it is now; the same one until the ticker changes."""
+        snapshot = self.snapshot(ticker)
         shelved, variant = self._variants.get(ticker, (None, None))
         if variant is None or shelved is not snapshot:
             variant = lru_cache(self.board.settings.http.variants)(partial(self._page, snapshot))
             self._variants[ticker] = (snapshot, variant)
-        codes: tuple[str, ...] = ()
+        return variant(form, options)
+
+    def options(self, request: web.Request, ticker: str, form: str) -> Options:
+        """Read what a request wants of a form. Raises `Problem`."""
+        made = FORMS[form]
+        origin = self.origin(request) if "origin" in made.takes else ""
+        accepted = request.headers.get(ACCEPT_LANGUAGE, "")
         if request.rel_url.raw_query_string:
-            codes = picked(snapshot, ",".join(request.query.getall("currencies", [])))
-        return variant(form, codes).reply(request, self.now.seconds())
+            options = asked(request.query, accepted, self.snapshot(ticker), made.takes, made.lang, made.theme)
+            return replace(options, origin=origin) if origin else options
+        return _plain(made.lang, made.theme, accepted[:HEADER_LONGEST] if made.lang == AUTO else None, origin)
 
-    def _page(self, snapshot: Snapshot, form: str, codes: tuple[str, ...]) -> Page:
-        if codes:
+    def origin(self, request: web.Request) -> str:
+        """Return where readers see the service: as it is set, else as the request says; nothing if that is odd."""
+        if public := self.board.settings.http.public_url:
+            return public.rstrip("/")
+        return f"{request.scheme}://{request.host}" if _HOST.fullmatch(request.host) else ""
+
+    def _page(self, snapshot: Snapshot, form: str, options: Options) -> Page:
+        if options.currencies:
             quotes = {quote.code: quote for quote in snapshot.quotes}
-            snapshot = replace(snapshot, quotes=tuple(quotes[code] for code in codes))
-        settings = self.board.settings
-        render, content_type = FORMS[form]
+            snapshot = replace(snapshot, quotes=tuple(quotes[code] for code in options.currencies))
+        settings, made = self.board.settings, FORMS[form]
         longest = int(settings.http.max_age.total_seconds())
-        cache_control = cache_for(longest, snapshot.next_update)
-        return Page(render(snapshot, settings), content_type, cache_control, _HEADERS.get(form))
+        headers = embed_headers(settings.http.frame_ancestors) if form == "embed" else made.headers
+        return Page(
+            made.render(View(snapshot, settings, options)),
+            made.content_type,
+            cache_for(longest, snapshot.next_update),
+            headers,
+            vary="Accept-Language" if options.negotiated else None,
+        )
 
-    def _missing(self, ticker: str) -> Problem:
-        ids = [known.id for known in self.board.settings.tickers]
-        if ticker in ids:
-            return Problem(503, f"No source has answered for the ticker {ticker} yet.", {"Retry-After": "5"})
-        return Problem(404, f"There is no ticker {ticker!r}.", available=ids)
+    def snapshot(self, ticker: str) -> Snapshot:
+        """Return a ticker as it is now. Raises `Problem`: 404 where there is none, 503 where it has no figures yet."""
+        snapshot = self.board.snapshots.get(ticker)
+        if snapshot is None:
+            ids = [known.id for known in self.board.settings.tickers]
+            if ticker in ids:
+                raise Problem(503, f"No source has answered for the ticker {ticker} yet.", {"Retry-After": "5"})
+            raise Problem(404, f"There is no ticker {ticker[:40]!r}.", available=ids)
+        return snapshot
 
 
-def picked(snapshot: Snapshot, currencies: str) -> tuple[str, ...]:
-    """Return the codes that a `currencies` parameter names, each once, in its order; none for an empty one."""
-    if not currencies:
-        return ()
-    known = [quote.code for quote in snapshot.quotes]
-    codes = tuple(dict.fromkeys(code.strip().upper() for code in currencies.split(",")))
-    if unknown := [code for code in codes if code not in known]:
-        names = ", ".join(repr(code[:8]) for code in unknown[:5])
-        raise Problem(400, f"The ticker {snapshot.id} has no currency {names}.", available=known)
-    return codes
+@lru_cache(256)
+def _plain(lang: str | None, theme: str, accept_language: str | None, origin: str) -> Options:
+    """Return the options of a request that asks for nothing in particular."""
+    if accept_language is None:
+        return Options(lang=lang, theme=theme, origin=origin)
+    return Options(lang=negotiate(accept_language), negotiated=True, theme=theme, origin=origin)

@@ -1,4 +1,4 @@
-"""`/v1/ticker`: the snapshot as JSON, text or an HTML fragment."""
+"""`/v1/ticker`: the snapshot as JSON, text, a picture or an HTML fragment."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from aiohttp import web
 from service.web.problems import Problem, guarded
 from service.web.shelf import Shelf
 
-SUFFIXES: Final = ("json", "txt", "html")
+SUFFIXES: Final = ("json", "txt", "svg", "html")
 
 
 def routes(shelf: Shelf) -> list[web.RouteDef]:

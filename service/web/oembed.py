@@ -1,0 +1,97 @@
+"""`/oembed`: what a site's editor asks when somebody pastes an address of ours (https://oembed.com)."""
+
+from math import ceil
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from aiohttp import web
+from markupsafe import escape
+from multidict import MultiDict, MultiMapping
+
+from service.web.options import asked
+from service.web.pages import Page, cache_for
+from service.web.picture import drawn
+from service.web.problems import Problem, guarded
+from service.web.render import FORMS, View, to_json
+from service.web.shelf import Shelf
+
+_PATHS: Final = ("", "/", "/embed")
+"""What may be pasted: the builder's address, or the strip's."""
+_CACHE_AGE: Final = 3600
+_LINE: Final = 44
+"""Height of a strip of one line, in pixels; all lengths here are."""
+_TAPE: Final = 640
+
+
+def routes(shelf: Shelf) -> list[web.RouteDef]:
+    default = shelf.board.settings.tickers[0].id
+
+    def oembed(request: web.Request) -> web.StreamResponse:
+        query = request.query
+        if query.get("format", "json") != "json":
+            raise Problem(501, "Only JSON is spoken here: format=json.")
+        if "url" not in query:
+            raise Problem(400, "url is missing: the address of an /embed of this service.")
+        origin = shelf.origin(request)
+        pasted = _query_of(query["url"], origin)
+        ticker = pasted.get("ticker", default)
+        snapshot = shelf.snapshot(ticker)
+        form = FORMS["embed"]
+        options = asked(pasted, "", snapshot, form.takes, form.lang, form.theme)
+        view = View(snapshot, shelf.board.settings, options)
+        width, height = _size(view, _most(query, "maxwidth"), _most(query, "maxheight"))
+        title = view.texts[0].label
+        source = f"{origin}/embed{options.query(pasted.get('ticker', ''))}"
+        frame = (
+            f'<iframe src="{escape(source)}" title="{escape(title)}" width="{width}" height="{height}" '
+            'style="border:0" loading="lazy"></iframe>'
+        )
+        document = {
+            "version": "1.0",
+            "type": "rich",
+            "provider_name": "Currency ticker",
+            "provider_url": f"{origin}/",
+            "title": title,
+            "cache_age": _CACHE_AGE,
+            "width": width,
+            "height": height,
+            "html": frame,
+        }
+        return Page(to_json(document), "application/json", cache_for(_CACHE_AGE)).reply(request, shelf.now.seconds())
+
+    return [web.get("/oembed", guarded(oembed))]
+
+
+def _query_of(address: str, origin: str) -> MultiMapping[str]:
+    """Return the query of an address of ours. Raises `Problem` for another one."""
+    unknown = Problem(404, "That is no address of this service; /embed is one.")
+    if not origin or not address.startswith(origin):
+        raise unknown
+    try:
+        parts = urlsplit(address[len(origin) :])
+        query = MultiDict(parse_qsl(parts.query, max_num_fields=50))
+    except ValueError:
+        raise unknown from None
+    if parts.scheme or parts.netloc or parts.path not in _PATHS:
+        raise unknown
+    return query
+
+
+def _most(query: MultiMapping[str], name: str) -> int | None:
+    text = query.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and 1 <= len(text) <= 5 and int(text)):
+        raise Problem(400, f"{name} must be a number of pixels.")
+    return int(text)
+
+
+def _size(view: View, widest: int | None, highest: int | None) -> tuple[int, int]:
+    """Return width and height of the frame, which a strip needs when it is broken into lines."""
+    layout = view.options.layout
+    picture = drawn(view.snapshot, *view.texts, view.options)
+    natural = _TAPE if layout == "tape" else round(picture.width * 1.15)
+    width = min(natural, widest or natural)
+    lines = ceil(natural / width)
+    height = picture.height + _LINE * lines if layout == "list" else _LINE * (1 if layout == "tape" else lines)
+    return width, min(height, highest or height)

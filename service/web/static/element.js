@@ -1,0 +1,204 @@
+// <currency-ticker>: the strip inside a page of somebody else's. It shows the texts that the service has made.
+// What stands inside the tag is seen until there is something to show.
+const HERE = new URL(".", import.meta.url);
+const FIGURES = ["rate", "change", "percent"];
+const ARROWS = { up: "▲", down: "▼", flat: "■" };
+const sheet = new CSSStyleSheet();
+sheet.replaceSync("strip.css");
+
+// One for each address, whatever the number of elements; kept when the last one goes, for the next that comes.
+const feeds = new Map();
+const following = () => [...feeds.values()].flatMap((feed) => [...feed.elements]);
+const pageLanguage = new MutationObserver(() => following().forEach((element) => element.follow()));
+
+class Feed {
+  static of(ticker, lang, live) {
+    const query = new URLSearchParams({ lang });
+    const url = new URL(`v1/ticker${ticker && `/${encodeURIComponent(ticker)}`}?${query}`, HERE);
+    const key = url + live;
+    let feed = feeds.get(key);
+    if (!feed) {
+      for (const [old, { elements }] of feeds) if (feeds.size > 7 && !elements.size) feeds.delete(old);
+      if (ticker) query.set("ticker", ticker);
+      feeds.set(key, (feed = new Feed(url, live && new URL(`v1/stream?${query}`, HERE))));
+    }
+    return feed;
+  }
+
+  constructor(url, stream) {
+    this.elements = new Set();
+    this.refresh = new Refresh(url, stream, {
+      read: async (response) => this.take(await response.text()),
+      told: (text) => this.take(text),
+      failed: (times) => times > 1 && !this.away && this.show((this.away = true)),
+    });
+  }
+
+  take(text) {
+    const changed = text !== this.text || this.away;
+    this.data = JSON.parse(text);
+    this.text = text;
+    this.away = false;
+    if (changed) this.show();
+  }
+
+  show() {
+    for (const element of this.elements) element.render();
+  }
+
+  add(element) {
+    if (!following().length) pageLanguage.observe(document.documentElement, { attributeFilter: ["lang"] });
+    this.elements.add(element);
+    this.refresh.start();
+  }
+
+  remove(element) {
+    this.elements.delete(element);
+    if (!this.elements.size) this.refresh.stop();
+    if (!following().length) pageLanguage.disconnect();
+  }
+}
+
+function make(name, part, text, ...children) {
+  const node = document.createElement(name);
+  node.className = part;
+  if (part) node.setAttribute("part", part);
+  node.append(text ?? "", ...children);
+  return node;
+}
+
+class CurrencyTicker extends HTMLElement {
+  static observedAttributes = ["ticker", "currencies", "lang", "theme", "layout", "show", "live"];
+
+  constructor() {
+    super();
+    this.attachShadow({ mode: "open" }).adoptedStyleSheets = [sheet];
+    this.render();
+  }
+
+  connectedCallback() {
+    this.follow();
+  }
+
+  disconnectedCallback() {
+    this.feed?.remove(this);
+    this.feed = null;
+  }
+
+  attributeChangedCallback(name, old, now) {
+    if (!this.isConnected || old === now) return;
+    if (name === "ticker" || name === "lang" || name === "live") this.follow();
+    else this.render();
+  }
+
+  follow() {
+    const ticker = this.get("ticker");
+    const feed = Feed.of(ticker, this.language(), this.hasAttribute("live") && this.get("live") !== "false");
+    if (feed !== this.feed) {
+      this.feed?.remove(this);
+      this.feed = feed;
+      feed.add(this);
+      // Until another language has come, the old one stays; another ticker's figures would be wrong.
+      if (!feed.data && this.data && ticker !== this.ticker) this.data = null;
+    }
+    this.ticker = ticker;
+    this.render();
+  }
+
+  get(name) {
+    return (this.getAttribute(name) ?? "").trim().toLowerCase();
+  }
+
+  one(name, ...values) {
+    return values.find((value) => value === this.get(name)) ?? values[0];
+  }
+
+  words(name) {
+    return this.get(name).split(/[\s,]+/).filter(Boolean);
+  }
+
+  language() {
+    const own = this.getAttribute("lang");
+    if (own && own !== "auto") return own;
+    const host = (node) => node.getRootNode().host;
+    for (let node = this.parentElement ?? host(this); node; node = node.parentElement ?? host(node)) {
+      if (node.lang) return node.lang;
+    }
+    return "auto";
+  }
+
+  render() {
+    const layout = this.one("layout", "strip", "list", "tape");
+    const data = (this.data = this.feed?.data ?? this.data);
+    const box = make("div", "ticker");
+    box.classList.add(layout, this.one("theme", "auto", "light", "dark", "transparent"));
+    box.part.add(layout);
+    if (data) this.fill(box, layout, data);
+    else this.wait(box, layout);
+    this.shadowRoot.replaceChildren(box);
+    if (data && layout === "tape") tape(box, this.paused, (now) => (this.paused = now));
+  }
+
+  wait(box, layout) {
+    box.classList.add("wait");
+    box.append(document.createElement("slot"));
+    if (layout === "list") box.style.minHeight = `${3.1 * (this.words("currencies").length || 5) + 2.8}em`;
+  }
+
+  fill(box, layout, { quotes, text, status, as_of }) {
+    const picked = this.words("currencies");
+    const chosen = picked.map((code) => quotes.find((quote) => quote.code.toLowerCase() === code)).filter(Boolean);
+    const wanted = this.words("show").filter((figure) => FIGURES.includes(figure));
+    const usual = layout === "strip" ? ["percent"] : ["rate", "percent"];
+    const show = FIGURES.filter((figure) => (wanted.length ? wanted : usual).includes(figure));
+    const away = this.feed?.away;
+    box.classList.add(status, ...(away ? ["away"] : []));
+    box.part.add(status, ...(away ? ["away"] : []));
+    box.lang = text.lang;
+    box.dir = text.dir;
+
+    const list = make("ul", "");
+    list.ariaLabel = text.label;
+    list.append(...(chosen.length ? chosen : quotes).map((quote) => this.quote(quote, layout, show)));
+    const date = make("p", "date");
+    const said = [status !== "current" && text.status, away && text.away].filter(Boolean).map((words) => {
+      const node = make("span", "status", words);
+      if (!text.lang.startsWith(text.words)) node.lang = text.words;
+      return node;
+    });
+    if (layout === "list") date.append(...said.flatMap((node) => [node, ": "]), text.footer);
+    else {
+      const time = make("time", "", text.date);
+      time.dateTime = as_of;
+      date.title = text.footer;
+      date.append(time, ...said.flatMap((node) => [", ", node]));
+    }
+    box.append(make("div", "view", "", list), date);
+    if (layout === "tape") {
+      const pause = make("button", "pause");
+      pause.type = "button";
+      pause.ariaLabel = text.pause;
+      box.append(pause);
+    }
+  }
+
+  quote({ code, direction, text }, layout, show) {
+    const item = make("li", direction ?? "none");
+    item.part.add("quote");
+    item.title = text.details;
+    const eye = (part, text, ...more) => {
+      const node = make("span", part, text, ...more);
+      node.ariaHidden = "true";
+      item.append(node, " ");
+    };
+    eye("code", code.toLowerCase());
+    if (layout === "list") eye("name", text.name, ...(text.note ? [" ", make("span", "note", text.note)] : []));
+    for (const figure of show) eye(figure, text[figure]);
+    if (direction && String(show) !== "rate") eye("arrow", ARROWS[direction]);
+    const heard = show.filter((figure) => figure !== "percent").map((figure) => text[figure]);
+    item.append(make("span", "said", [text.sentence, ...heard].join(", ")));
+    return item;
+  }
+}
+
+customElements.get("currency-ticker") ?? customElements.define("currency-ticker", CurrencyTicker);

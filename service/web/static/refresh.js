@@ -1,0 +1,89 @@
+// Keeps one address fresh: asks again when the reply's own Cache-Control says so, not while nobody looks,
+// later and later when it fails. With a stream it is told, and asks only now and then.
+const wait = (seconds) => seconds * 1000 * (1 + Math.random() / 4);
+
+class Refresh {
+  // `read(response)` takes a good reply in, `failed(times)` is told of a bad one, `told(data)` of an event.
+  constructor(url, stream, { read, failed, told }) {
+    Object.assign(this, { url, stream, read, failed, told, due: 0, listenAt: 0, failures: 0, broken: 0 });
+  }
+
+  start() {
+    if (this.on) return;
+    this.on = true;
+    document.addEventListener("visibilitychange", this);
+    addEventListener("online", this);
+    this.handleEvent();
+  }
+
+  stop() {
+    this.on = false;
+    document.removeEventListener("visibilitychange", this);
+    removeEventListener("online", this);
+    this.pause();
+  }
+
+  handleEvent(event) {
+    if (event?.type === "online") this.due = 0;
+    if (document.hidden) this.pause();
+    else this.plan();
+  }
+
+  pause() {
+    clearTimeout(this.timer);
+    this.source?.close();
+    this.source = null;
+  }
+
+  plan() {
+    clearTimeout(this.timer);
+    if (!this.on || document.hidden) return;
+    if (this.stream && !this.source && Date.now() >= this.listenAt) this.listen();
+    this.timer = setTimeout(() => this.ask(), Math.max(0, this.due - Date.now()));
+  }
+
+  async ask() {
+    if (this.asking) return;
+    this.asking = true;
+    try {
+      const response = await fetch(this.url, {
+        cache: this.due ? "no-cache" : "default",
+        credentials: "omit",
+        referrerPolicy: "no-referrer",
+        signal: AbortSignal.timeout(15000),
+      });
+      if (!response.ok) throw new Error(response.status);
+      await this.read(response);
+      this.took(Number(/max-age=(\d+)/.exec(response.headers.get("cache-control"))?.[1]) || 15);
+    } catch {
+      this.failed(++this.failures);
+      this.due = Date.now() + wait(Math.min(300, 2 ** this.failures));
+    }
+    this.asking = false;
+    this.plan();
+  }
+
+  took(seconds) {
+    this.failures = 0;
+    this.due = Date.now() + wait(this.source ? Math.max(seconds, 300) : seconds);
+  }
+
+  listen() {
+    const source = (this.source = new EventSource(this.stream));
+    this.due = Math.max(this.due, Date.now() + 10000);
+    source.addEventListener("ticker", (event) => {
+      this.broken = 0;
+      this.took(300);
+      this.told(event.data);
+      this.plan();
+    });
+    source.onerror = () => {
+      // Ask instead, and listen again later.
+      source.close();
+      this.source = null;
+      this.listenAt = Date.now() + wait(Math.min(300, 5 * 2 ** this.broken++));
+      this.due = Math.min(this.due, Date.now() + wait(1));
+      this.plan();
+    };
+  }
+}

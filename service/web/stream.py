@@ -1,0 +1,173 @@
+"""`/v1/stream`: Server-Sent Events, a ticker's snapshot whenever it changes.
+
+One frame is made for all who read the same variant and written straight to their connections; one that does
+not read is dropped, so that it costs nobody else anything. Resuming is to compare: whoever names the snapshot
+that is still the latest (Last-Event-ID) is sent nothing but news.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from random import randint
+from typing import Final, Self
+
+import structlog
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from service.ticker import Snapshot
+from service.web.options import Options
+from service.web.pages import Page, Reply
+from service.web.problems import OPEN, Problem, guarded
+from service.web.shelf import Shelf
+
+log = structlog.get_logger()
+
+HEARTBEAT: Final = 15.0
+"""Seconds between two comments, by which both sides see that the other is there."""
+_AT_ONCE: Final = 200
+"""Connections that are written to before others get their turn."""
+_BEHIND: Final = 64 * 1024
+"""Bytes that a reader may leave unread."""
+_BEAT: Final = b":\n\n"
+_HEADERS: Final = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+    "Connection": "close",
+    **OPEN,
+}
+_HEAD: Final = "\r\n".join(["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in _HEADERS.items()), "", ""])
+
+Variant = tuple[str, Options]
+
+
+class Connection(Reply):
+    """One reader's open stream: a reply that ends when `close` is called."""
+
+    def __init__(self, first: bytes) -> None:
+        super().__init__(HTTPStatus.OK, _HEAD.encode(), first, close=True)
+        self._transport: asyncio.Transport | None = None
+        self._ended = asyncio.Event()
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        self._transport = request.transport
+        if request.method == "HEAD":
+            self._ended.set()
+        return await super().prepare(request)
+
+    async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - aiohttp's
+        """Wait for the end; until then `send` writes."""
+        await self._ended.wait()
+
+    @property
+    def alive(self) -> bool:
+        """Whether somebody reads: not gone, and not too far behind."""
+        if self._transport is None:  # not written to yet
+            return not self._ended.is_set()
+        return not self._transport.is_closing() and self._transport.get_write_buffer_size() <= _BEHIND
+
+    def send(self, frame: bytes) -> None:
+        if self._transport and not self._transport.is_closing():
+            self._transport.write(frame)
+
+    def close(self) -> None:
+        if self._transport and not self.alive:
+            self._transport.abort()  # what it has not read it never will
+        self._ended.set()
+
+
+@dataclass
+class Streams:
+    """All open streams; a context, in which changes and heartbeats are written to them."""
+
+    shelf: Shelf
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _open: dict[Variant, set[Connection]] = field(default_factory=dict)
+    _news: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self._open.values()))
+
+    def answer(self, request: web.Request, ticker: str) -> web.StreamResponse:
+        """Open a stream. Raises `Problem` where there are too many."""
+        if self.count >= self.shelf.board.settings.http.streams:
+            raise Problem(503, "Too many streams are open here; ask /v1/ticker instead.", {"Retry-After": "60"})
+        options = self.shelf.options(request, ticker, "json")
+        page = self.shelf.page(ticker, "json", options)
+        known = request.headers.get("Last-Event-ID") == page.tag
+        connection = Connection(_retry() + (_BEAT if known else _frame(page)))
+        if request.method != "HEAD":
+            self._open.setdefault((ticker, options), set()).add(connection)
+        return connection
+
+    async def __aenter__(self) -> Self:
+        self.shelf.board.watchers.append(self._changed)
+        self._tasks = [asyncio.create_task(self._tell()), asyncio.create_task(self._beat())]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.shelf.board.watchers.remove(self._changed)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def close(self, _: web.Application) -> None:
+        """End all streams; each reader is told another time to come back, so that not all do at once."""
+        for connections in self._open.values():
+            for connection in connections:
+                connection.send(_retry())
+                connection.close()
+        self._open.clear()
+
+    def _changed(self, snapshot: Snapshot) -> None:
+        self._news.put_nowait(snapshot.id)
+
+    async def _tell(self) -> None:
+        while True:
+            ticker = await self._news.get()
+            for variant in [variant for variant in self._open if variant[0] == ticker]:
+                try:
+                    frame = _frame(self.shelf.page(ticker, "json", variant[1]))
+                except Exception:
+                    log.exception("stream.crashed", ticker=ticker)
+                    continue
+                await self._write(variant, frame)
+
+    async def _beat(self) -> None:
+        while True:
+            await self.sleep(HEARTBEAT)
+            for variant in list(self._open):
+                await self._write(variant, _BEAT)
+
+    async def _write(self, variant: Variant, frame: bytes) -> None:
+        connections = self._open.get(variant, set())
+        for number, connection in enumerate(list(connections), 1):
+            if connection.alive:
+                connection.send(frame)
+            else:
+                connection.close()
+                connections.discard(connection)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        if not connections:
+            self._open.pop(variant, None)
+
+
+def routes(streams: Streams) -> list[web.RouteDef]:
+    default = streams.shelf.board.settings.tickers[0].id
+    return [
+        web.get("/v1/stream", guarded(lambda request: streams.answer(request, request.query.get("ticker", default))))
+    ]
+
+
+def _frame(page: Page) -> bytes:
+    return b"id: %s\nevent: ticker\ndata: %s\n\n" % (page.tag.encode(), page.body)
+
+
+def _retry() -> bytes:
+    """Tell when to come back after the connection has gone, in milliseconds."""
+    return b"retry: %d\n\n" % randint(2000, 6000)  # noqa: S311 - spread, not secrecy
