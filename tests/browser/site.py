@@ -1,0 +1,138 @@
+"""The service and a site of somebody else's, each with an origin of its own, beside the browser.
+
+Playwright's synchronous interface has the thread of the tests; everything that serves has another one.
+"""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, TypeVar
+
+from aiohttp import web
+from aiohttp.test_utils import unused_port
+
+from service.app import create_app
+from service.clock import Clock
+from service.settings import Settings, load
+from tests.standin import Banks, Figures, serving
+
+T = TypeVar("T")
+STRICT = "default-src 'none'; script-src {service}; connect-src {service}; require-trusted-types-for 'script'"
+"""The policy of a site that allows our host the least that the element needs."""
+OLD: Figures = {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"}
+NEW: Figures = {"USD": "405.40", "EUR": "513.40", "RUB": "5.00", "GBP": "594.66", "CNY": "80.20"}
+_PREFIXES = (f"browser{number}:" for number in itertools.count())
+
+
+def today() -> date:
+    """Return the date in Astana, as the bank has it."""
+    return Clock()().astimezone(load(environ={}).sources["nbk"].timezone).date()
+
+
+@dataclass
+class Site:
+    """A service that polls the stand-in of one bank every second, and the foreign pages that embed it."""
+
+    store: str
+    banks: Banks = field(default_factory=Banks)
+    http: dict[str, Any] = field(default_factory=dict)
+    tickers: list[dict[str, Any]] = field(default_factory=list)
+    pages: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """What the foreign site serves: path to markup and Content-Security-Policy."""
+    port: int = field(default_factory=unused_port)
+    foreign_port: int = field(default_factory=unused_port)
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    _service: web.AppRunner | None = None
+
+    @property
+    def service(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def foreign(self) -> str:
+        return f"http://localhost:{self.foreign_port}"
+
+    def page(self, markup: str, policy: str = STRICT, path: str = "/", lang: str = "en") -> str:
+        """Put a page on the foreign site; return its address."""
+        document = f'<!doctype html><html lang="{lang}"><head><meta charset="utf-8"><title>A site</title></head>'
+        self.pages[path] = (
+            f"{document}<body><main><h1>News</h1>{markup}</main></body></html>",
+            policy.format(service=self.service),
+        )
+        return self.foreign + path
+
+    def publish(self, figures: Figures, before: Figures = OLD) -> None:
+        self.banks.published["nbk"] = {today() - timedelta(days=1): before, today(): figures}
+
+    def start(self) -> None:
+        self.run(self._start())
+
+    def stop(self) -> None:
+        """Take the service away, as a crash or a cut cable would for its readers."""
+        self.run(self._stop())
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+
+    async def _start(self) -> None:
+        runner = web.AppRunner(create_app(self.settings, None, Clock()), shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True).start()
+        self._service = runner
+
+    async def _stop(self) -> None:
+        if self._service:
+            await self._service.cleanup()
+            self._service = None
+
+    @property
+    def settings(self) -> Settings:
+        environ = self.banks.environ() | {"TICKER_STORE__URL": self.store, "TICKER_STORE__PREFIX": next(_PREFIXES)}
+        # Today's publication is there and tomorrow's is not due, at whatever hour the tests run.
+        week = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+        nbk = {"window": "00:00-23:59", "days": week, "effective": "same-day", "sweep": 1}
+        others = {key: {"enabled": False} for key in ("cbr", "ecb", "nbu", "cbu", "recorded")}
+        default = {"id": "kzt", "base": "KZT", "currencies": list(OLD), "sources": ["nbk"]}
+        overrides = {"sources": {"nbk": nbk, **others}, "http": self.http, "tickers": self.tickers or [default]}
+        return load(environ=environ, overrides=overrides)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        if request.path == "/favicon.ico":
+            return web.Response(status=204)
+        markup, policy = self.pages[request.path]
+        headers = {"Content-Security-Policy": policy} if policy else {}
+        return web.Response(text=markup, content_type="text/html", headers=headers)
+
+    @contextmanager
+    def serving(self) -> Iterator["Site"]:
+        thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        thread.start()
+        banks = serving(self.banks)
+        foreign = web.Application()
+        foreign.router.add_get("/{path:.*}", self._answer)
+        runner = web.AppRunner(foreign, shutdown_timeout=0.1)
+
+        async def begin() -> None:
+            await banks.__aenter__()
+            await runner.setup()
+            await web.TCPSite(runner, "localhost", self.foreign_port).start()
+
+        async def end() -> None:
+            await self._stop()
+            await runner.cleanup()
+            await banks.__aexit__(None, None, None)
+
+        self.run(begin())
+        try:
+            self.publish(NEW)
+            self.start()
+            yield self
+        finally:
+            self.run(end())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            thread.join()
+            self._loop.close()

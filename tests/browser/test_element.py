@@ -1,0 +1,350 @@
+"""<currency-ticker> on pages of others."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import Open, figures, wait_until
+from tests.browser.site import NEW, Site
+
+SCRIPT = '<script type="module" src="{service}/embed.js"></script>'
+STRIP = "usd +1.35% ▲ eur +2.68% ▲ rub 0.00% ■ gbp -0.89% ▼ cny +0.25% ▲"
+
+
+def with_script(site: Site, markup: str) -> str:
+    return SCRIPT.format(service=site.service) + markup
+
+
+def seen(element: Locator) -> str:
+    """Return what is seen of an element's quotes: not what only screen readers get."""
+    parts = element.locator("ul").first.locator("li > span:not(.said)").all_inner_texts()
+    return " ".join(part.strip() for part in parts)
+
+
+def ready(page: Page, count: int = 1) -> Locator:
+    """Wait for the figures; return the elements."""
+    elements = page.locator("currency-ticker")
+    for number in range(count):
+        expect(elements.nth(number).locator("li").first).to_be_visible()
+    return elements
+
+
+def test_it_works_under_a_strict_policy_without_a_word(site: Site, open_page: Open) -> None:
+    """On a foreign page that allows script and connection to our host only: shown, and nothing to complain of."""
+    watched = open_page(site.page(with_script(site, "<currency-ticker><i>the fallback</i></currency-ticker>")))
+    element = ready(watched.page).first
+    assert seen(element) == STRIP
+    expect(element.get_by_text("the fallback")).not_to_be_visible()
+    watched.page.wait_for_timeout(300)
+    assert watched.console == []
+    assert len(watched.of("/embed")) == len(watched.of("/v1/")) == 1
+    ours = {site.service, site.foreign}
+    assert {re.match(r"\w+://[^/]+", request.url)[0] for request in watched.requests} <= ours  # type: ignore[index]
+    assert watched.page.context.cookies() == []
+    assert watched.page.evaluate("localStorage.length + sessionStorage.length") == 0
+
+
+def test_attributes_change_it_in_place(site: Site, open_page: Open) -> None:
+    """Currencies, theme, layout and figures: the same data shown otherwise, no request, no reload."""
+    watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")))
+    element = ready(watched.page).first
+    box = element.locator(".ticker")
+
+    def put(name: str, value: str) -> None:
+        element.evaluate("(node, [name, value]) => node.setAttribute(name, value)", [name, value])
+
+    put("currencies", "CNY, usd,xyz")
+    assert seen(element) == "cny +0.25% ▲ usd +1.35% ▲"
+    put("show", "rate change")
+    assert seen(element) == "cny 80.20 +0.20 ▲ usd 405.40 +5.40 ▲"
+    put("layout", "list")
+    expect(box).to_have_class(re.compile(r"\blist\b"))
+    assert "US Dollar" in seen(element)
+    put("layout", "tape")
+    expect(element.get_by_role("button", name="Pause")).to_be_visible()
+    put("layout", "nonsense")
+    expect(box).to_have_class(re.compile(r"\bstrip\b"))
+    for theme, surface in (
+        ("dark", "rgb(23, 29, 41)"),
+        ("light", "rgb(255, 255, 255)"),
+        ("transparent", "rgba(0, 0, 0, 0)"),
+    ):
+        put("theme", theme)
+        expect(box).to_have_css("background-color", surface)
+    assert len(watched.of("/v1/")) == 1
+    assert watched.console == []
+
+
+def test_a_language_is_asked_for_once(site: Site, open_page: Open) -> None:
+    """Another language needs its texts: one request; back again needs none. auto follows the page, also later."""
+    watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>"), lang="ru"))
+    element = ready(watched.page).first
+    expect(element.locator("li .percent").first).to_have_text("+1,35\u00a0%")
+    for lang, text in (("kk", "+1,35%"), ("ru", "+1,35\u00a0%"), ("kk", "+1,35%"), ("xx-unknown", "+1.35%")):
+        element.evaluate("(node, lang) => node.lang = lang", lang)
+        expect(element.locator("li .percent").first).to_have_text(text)
+    assert [url.split("lang=")[1] for url in watched.of("/v1/")] == ["ru", "kk", "xx-unknown"]
+    element.evaluate("node => node.removeAttribute('lang')")
+    watched.page.evaluate("document.documentElement.lang = 'ar'")
+    expect(element.locator(".ticker")).to_have_attribute("dir", "rtl")
+    assert len(watched.of("/v1/")) == 4
+    assert watched.console == []
+
+
+def test_many_elements_share_one_request(site: Site, open_page: Open) -> None:
+    """Ten elements, all different: one request for the data."""
+    layouts = ("", 'layout="list"', 'layout="tape"', 'theme="dark"', 'show="rate"')
+    markup = "".join(
+        f'<currency-ticker {one} currencies="{code}"></currency-ticker>' for one in layouts for code in ("usd", "eur")
+    )
+    watched = open_page(site.page(with_script(site, markup)))
+    ready(watched.page, 10)
+    assert len(watched.of("/v1/")) == 1
+
+
+def test_coming_and_going_leaves_nothing_behind(site: Site, open_page: Open) -> None:
+    """A hundred times in and out of the page: no listener, node or stream more, and no further request."""
+    count_streams = (
+        "const Real = EventSource; window.streams = 0;"
+        "window.EventSource = class extends Real {"
+        "  constructor(url) { super(url); streams++ } close() { if (this.readyState < 2) streams--; super.close() } }"
+    )
+    markup = "<div id='host'><currency-ticker live layout='tape'></currency-ticker></div>"
+    watched = open_page(site.page(with_script(site, markup)), count_streams)
+    page = watched.page
+    ready(page)
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+
+    def cycle(times: int) -> dict[str, float]:
+        page.evaluate(
+            """async (times) => {
+              const host = document.getElementById("host"), element = host.firstElementChild;
+              for (let turn = 0; turn < times; turn++) {
+                element.remove();
+                if (turn % 2) await new Promise(requestAnimationFrame);
+                host.append(element);
+              }
+              await new Promise((done) => setTimeout(done, 300));
+            }""",
+            times,
+        )
+        session.send("HeapProfiler.collectGarbage")
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return {metric["name"]: metric["value"] for metric in metrics}
+
+    before, after = cycle(20), cycle(100)
+    for name in ("JSEventListeners", "Nodes", "Documents"):
+        assert after[name] <= before[name] + 5, name
+    assert page.evaluate("streams") == 1
+    page.evaluate("document.querySelector('currency-ticker').remove()")
+    assert page.evaluate("streams") == 0
+    assert watched.of("/v1/ticker") == []  # the stream brought all
+    assert watched.console == []
+
+
+def test_a_dead_service_mutes_the_strip_and_its_return_wakes_it(
+    make_site: Callable[..., Site], open_page: Open
+) -> None:
+    """Stopped: figures and date stay, muted, told in words. Back: fresh again, without a reload."""
+    site = make_site(http={"max_age": 1})
+    watched = open_page(site.page(with_script(site, "<currency-ticker><i>the fallback</i></currency-ticker>")))
+    element = ready(watched.page).first
+    box = element.locator(".ticker")
+    date = element.locator("time").inner_text()
+    watched.page.evaluate("window.same = true")
+    site.stop()
+    expect(box).to_have_class(re.compile(r"\baway\b"), timeout=15000)
+    assert seen(element) == STRIP
+    expect(element.locator(".date")).to_have_text(f"{date}, no connection")
+    expect(element.locator(".code").first).to_have_css("color", "rgb(91, 100, 116)")
+    site.publish({**NEW, "USD": "420.00"})
+    site.start()
+    expect(element.locator("li .percent").first).to_have_text("+5.00%", timeout=20000)
+    expect(box).not_to_have_class(re.compile(r"\baway\b"))
+    expect(element.locator(".date")).to_have_text(date)
+    assert watched.page.evaluate("window.same")
+
+
+def test_without_the_service_the_fallback_stays(site: Site, open_page: Open) -> None:
+    """Whether the script never comes or the figures do not: what stands inside the tag is seen."""
+    markup = "<currency-ticker><a href='/rates'>Rates</a></currency-ticker>"
+    page = site.page(with_script(site, markup))
+    watched = open_page(page)
+    ready(watched.page)
+    watched.page.route("**/v1/**", lambda route: route.abort())
+    watched.page.evaluate(
+        """() => {
+          const element = document.querySelector("currency-ticker"), other = element.cloneNode(true);
+          other.lang = "fr";
+          element.replaceWith(other);
+        }"""
+    )
+    expect(watched.page.get_by_text("Rates")).to_be_visible()
+    site.stop()
+    watched = open_page(page)
+    expect(watched.page.get_by_text("Rates")).to_be_visible()
+
+
+def test_a_hidden_page_asks_for_nothing(make_site: Callable[..., Site], open_page: Open) -> None:
+    """Out of sight: no request, also where it would be time; in sight again: at once."""
+    site = make_site(http={"max_age": 1})
+    watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")))
+    page = watched.page
+    ready(page)
+    wait_until_asked(watched.page, lambda: len(watched.of("/v1/")) >= 2)
+    set_hidden(page, hidden=True)
+    page.wait_for_timeout(200)
+    asked = len(watched.of("/v1/"))
+    page.wait_for_timeout(3000)
+    assert len(watched.of("/v1/")) == asked
+    set_hidden(page, hidden=False)
+    page.wait_for_timeout(500)
+    assert len(watched.of("/v1/")) == asked + 1
+
+
+def test_live_is_told_at_once(site: Site, open_page: Open) -> None:
+    """With `live` one stream serves all elements, and no data is asked for."""
+    markup = "<currency-ticker live></currency-ticker><currency-ticker live layout='list'></currency-ticker>"
+    watched = open_page(site.page(with_script(site, markup)))
+    elements = ready(watched.page, 2)
+    site.publish({**NEW, "USD": "420.00"})
+    for number in range(2):
+        expect(elements.nth(number).locator("li .percent").first).to_have_text("+5.00%", timeout=5000)
+    assert len(watched.of("/v1/stream")) == 1
+    assert watched.of("/v1/ticker") == []
+    assert watched.console == []
+
+
+def test_live_falls_back_to_asking(make_site: Callable[..., Site], open_page: Open) -> None:
+    """Where there are no streams to be had, it polls, and does not try the stream at every turn."""
+    site = make_site(http={"max_age": 1, "streams": 0})
+    watched = open_page(site.page(with_script(site, "<currency-ticker live></currency-ticker>")))
+    element = ready(watched.page).first
+    site.publish({**NEW, "USD": "420.00"})
+    expect(element.locator("li .percent").first).to_have_text("+5.00%", timeout=8000)
+    assert len(watched.of("/v1/ticker")) >= 2
+    assert len(watched.of("/v1/stream")) <= 2
+
+
+def test_a_second_script_does_no_harm(site: Site, open_page: Open) -> None:
+    """Two copies of the script, pinned and not: the first one counts, nobody complains."""
+    watched = open_page(f"{site.service}/?lang=en")
+    pinned = watched.page.locator(".snippets").get_attribute("data-script")
+    markup = f'<script type="module" src="{site.service}/{pinned}"></script><currency-ticker></currency-ticker>'
+    watched = open_page(site.page(with_script(site, markup)))
+    assert seen(ready(watched.page).first) == STRIP
+    assert watched.console == []
+    assert len(watched.of("/v1/")) == 1
+
+
+def test_screen_readers_hear_sentences(site: Site, open_page: Open) -> None:
+    """A named list of sentences; the signs for the eye are not read; nothing is announced at updates."""
+    watched = open_page(site.page(with_script(site, "<currency-ticker currencies='usd,gbp'></currency-ticker>")))
+    element = ready(watched.page).first
+    expect(element).to_match_aria_snapshot(
+        """
+        - list "Currency changes against the tenge":
+          - listitem: US dollar, up 1.35 percent against the tenge
+          - listitem: British pound, down 0.89 percent against the tenge
+        """
+    )
+    assert "%" not in element.aria_snapshot()
+    assert element.locator("[aria-live], [role=status], [role=alert]").count() == 0
+
+
+def test_the_tape_moves_only_where_motion_is_wanted(site: Site, open_page: Open) -> None:
+    """It moves and is stopped by a button, also from the keyboard; with reduced motion it is a strip."""
+    address = site.page(with_script(site, "<currency-ticker layout='tape'></currency-ticker>"))
+    page = open_page(address, reduced_motion="no-preference").page
+    element = ready(page).first
+    button = element.get_by_role("button", name="Pause")
+    lists = element.locator("ul")
+    assert lists.count() == 2
+    assert element.get_by_role("list").count() == 1  # the copy is for the eye alone
+    place = "node => node.getBoundingClientRect().x"
+    first = lists.first.evaluate(place)
+    page.wait_for_timeout(200)
+    assert lists.first.evaluate(place) < first
+    page.keyboard.press("Tab")
+    expect(button).to_be_focused()
+    page.keyboard.press("Space")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    first = lists.first.evaluate(place)
+    page.wait_for_timeout(200)
+    assert lists.first.evaluate(place) == first
+    element.evaluate("node => node.setAttribute('theme', 'dark')")
+    expect(element.locator(".ticker")).to_have_class(re.compile(r"\bpaused\b"))  # it stays stopped
+
+    element = ready(open_page(address, reduced_motion="reduce").page).first
+    expect(element.locator("ul").nth(1)).not_to_be_visible()
+    expect(element.locator("button")).not_to_be_visible()
+    assert element.locator("ul").first.evaluate("node => getComputedStyle(node).animationName") == "none"
+
+
+@pytest.mark.parametrize("layout", ["strip", "list", "tape"])
+def test_nothing_on_the_page_moves_when_it_comes(site: Site, open_page: Open, layout: str) -> None:
+    """With the builder's snippet the layout shift of the page is 0."""
+    builder = open_page(f"{site.service}/?lang=en").page
+    builder.get_by_label("Layout").select_option(layout)
+    snippet = builder.locator("[data-snippet=element]").inner_text()
+    assert f'layout="{layout}"' in snippet or layout == "strip"
+    observe = (
+        "window.shift = 0; new PerformanceObserver((list) => list.getEntries().forEach((entry) => shift += entry.value))"
+        ".observe({ type: 'layout-shift', buffered: true });"
+    )
+    watched = open_page(site.page(f"<p>Above</p>{snippet}<p>Below</p><p>And more</p>", policy=""), observe)
+    ready(watched.page)
+    watched.page.wait_for_timeout(500)
+    assert watched.page.evaluate("PerformanceObserver.supportedEntryTypes.includes('layout-shift')")
+    assert watched.page.evaluate("shift") == 0
+    assert watched.console == []
+
+
+def test_a_site_gives_it_its_own_look(site: Site, open_page: Open) -> None:
+    """Custom properties and parts reach inside."""
+    style = "<style>currency-ticker { --ticker-surface: rgb(1, 2, 3) } currency-ticker::part(percent) { color: rgb(4, 5, 6) }</style>"
+    watched = open_page(site.page(with_script(site, f"{style}<currency-ticker></currency-ticker>"), policy=""))
+    element = ready(watched.page).first
+    expect(element.locator(".ticker")).to_have_css("background-color", "rgb(1, 2, 3)")
+    expect(element.locator(".percent").first).to_have_css("color", "rgb(4, 5, 6)")
+
+
+def test_the_texts_are_the_servers(site: Site, open_page: Open) -> None:
+    """In eight languages the browser shows, letter for letter, what the JSON says."""
+    languages = ("kk", "ru", "en", "de", "fr", "uz", "zh", "ar")
+    markup = "".join(
+        f'<currency-ticker lang="{lang}" layout="list" show="rate,change,percent"></currency-ticker>'
+        for lang in languages
+    )
+    watched = open_page(site.page(with_script(site, markup)))
+    elements = ready(watched.page, len(languages))
+    for number, lang in enumerate(languages):
+        element, document = elements.nth(number), figures(site, f"?lang={lang}")
+        texts = [quote["text"] for quote in document["quotes"]]
+        for part in ("name", "rate", "change", "percent"):
+            shown = (
+                element.locator("ul")
+                .first.locator(f".{part}")
+                .evaluate_all("nodes => nodes.map((node) => node.textContent)")
+            )
+            assert shown == [text[part] for text in texts]
+        assert element.locator(".date").text_content() == document["text"]["footer"]
+        assert element.locator(".said").first.text_content().startswith(texts[0]["sentence"])  # type: ignore[union-attr]
+
+
+def set_hidden(page: Page, *, hidden: bool) -> None:
+    """Say that the page is out of sight; a headless browser never hides one by itself."""
+    page.evaluate(
+        """(hidden) => {
+          Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+def wait_until_asked(page: Page, holds: Callable[[], bool]) -> None:
+    wait_until(lambda: bool(page.wait_for_timeout(50)) or holds())
