@@ -9,7 +9,7 @@ import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -28,21 +28,18 @@ NEW: Figures = {"USD": "405.40", "EUR": "513.40", "RUB": "5.00", "GBP": "594.66"
 _PREFIXES = (f"browser{number}:" for number in itertools.count())
 
 
-def today() -> date:
-    """Return the date in Astana, as the bank has it."""
-    return Clock()().astimezone(load(environ={}).sources["nbk"].timezone).date()
-
-
 @dataclass
 class Site:
     """A service that polls the stand-in of one bank every second, and the foreign pages that embed it."""
 
     store: str
     banks: Banks = field(default_factory=Banks)
+    published: tuple[Figures, Figures] = (OLD, NEW)
     http: dict[str, Any] = field(default_factory=dict)
     tickers: list[dict[str, Any]] = field(default_factory=list)
     pages: dict[str, tuple[str, str]] = field(default_factory=dict)
     """What the foreign site serves: path to markup and Content-Security-Policy."""
+    clock: Clock = field(default_factory=Clock)
     port: int = field(default_factory=unused_port)
     foreign_port: int = field(default_factory=unused_port)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
@@ -66,7 +63,8 @@ class Site:
         return self.foreign + path
 
     def publish(self, figures: Figures, before: Figures = OLD) -> None:
-        self.banks.published["nbk"] = {today() - timedelta(days=1): before, today(): figures}
+        day = self.clock().astimezone(self.settings.sources["nbk"].timezone).date()
+        self.banks.published["nbk"] = {day - timedelta(days=1): before, day: figures}
 
     def start(self) -> None:
         self.run(self._start())
@@ -79,7 +77,7 @@ class Site:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
     async def _start(self) -> None:
-        runner = web.AppRunner(create_app(self.settings, None, Clock()), shutdown_timeout=0.1)
+        runner = web.AppRunner(create_app(self.settings, None, self.clock), shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True).start()
         self._service = runner
@@ -128,7 +126,7 @@ class Site:
 
         self.run(begin())
         try:
-            self.publish(NEW)
+            self.publish(self.published[1], self.published[0])
             self.start()
             yield self
         finally:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Open, figures, wait_until
+from tests.browser.conftest import Open, figures
 from tests.browser.site import NEW, Site
 
 SCRIPT = '<script type="module" src="{service}/embed.js"></script>'
@@ -19,7 +19,7 @@ def with_script(site: Site, markup: str) -> str:
 
 def seen(element: Locator) -> str:
     """Return what is seen of an element's quotes: not what only screen readers get."""
-    parts = element.locator("ul").first.locator("li > span:not(.said)").all_inner_texts()
+    parts = element.locator("ul:visible").first.locator("li > span:not(.said)").all_inner_texts()
     return " ".join(part.strip() for part in parts)
 
 
@@ -27,7 +27,7 @@ def ready(page: Page, count: int = 1) -> Locator:
     """Wait for the figures; return the elements."""
     elements = page.locator("currency-ticker")
     for number in range(count):
-        expect(elements.nth(number).locator("li").first).to_be_visible()
+        expect(elements.nth(number).locator("li:visible").first).to_be_visible()
     return elements
 
 
@@ -194,7 +194,10 @@ def test_a_hidden_page_asks_for_nothing(make_site: Callable[..., Site], open_pag
     watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")))
     page = watched.page
     ready(page)
-    wait_until_asked(watched.page, lambda: len(watched.of("/v1/")) >= 2)
+    for _ in range(100):
+        page.wait_for_timeout(50)
+        if len(watched.of("/v1/")) >= 2:
+            break
     set_hidden(page, hidden=True)
     page.wait_for_timeout(200)
     asked = len(watched.of("/v1/"))
@@ -292,7 +295,8 @@ def test_nothing_on_the_page_moves_when_it_comes(site: Site, open_page: Open, la
     snippet = builder.locator("[data-snippet=element]").inner_text()
     assert f'layout="{layout}"' in snippet or layout == "strip"
     observe = (
-        "window.shift = 0; new PerformanceObserver((list) => list.getEntries().forEach((entry) => shift += entry.value))"
+        "window.shift = 0;"
+        "new PerformanceObserver((list) => list.getEntries().forEach((entry) => shift += entry.value))"
         ".observe({ type: 'layout-shift', buffered: true });"
     )
     watched = open_page(site.page(f"<p>Above</p>{snippet}<p>Below</p><p>And more</p>", policy=""), observe)
@@ -305,7 +309,8 @@ def test_nothing_on_the_page_moves_when_it_comes(site: Site, open_page: Open, la
 
 def test_a_site_gives_it_its_own_look(site: Site, open_page: Open) -> None:
     """Custom properties and parts reach inside."""
-    style = "<style>currency-ticker { --ticker-surface: rgb(1, 2, 3) } currency-ticker::part(percent) { color: rgb(4, 5, 6) }</style>"
+    rules = "currency-ticker { --ticker-surface: rgb(1, 2, 3) } currency-ticker::part(percent) { color: rgb(4, 5, 6) }"
+    style = f"<style>{rules}</style>"
     watched = open_page(site.page(with_script(site, f"{style}<currency-ticker></currency-ticker>"), policy=""))
     element = ready(watched.page).first
     expect(element.locator(".ticker")).to_have_css("background-color", "rgb(1, 2, 3)")
@@ -344,7 +349,3 @@ def set_hidden(page: Page, *, hidden: bool) -> None:
         }""",
         hidden,
     )
-
-
-def wait_until_asked(page: Page, holds: Callable[[], bool]) -> None:
-    wait_until(lambda: bool(page.wait_for_timeout(50)) or holds())

@@ -2,12 +2,13 @@
 const form = document.querySelector("form");
 const preview = document.querySelector("currency-ticker");
 const stage = preview.parentElement;
-const { script, integrity, label } = document.querySelector(".snippets").dataset;
+const { script, integrity } = document.querySelector(".snippets").dataset;
 const here = new URL(".", location.href).href;
 const usual = { theme: "auto", layout: "strip", lang: "auto" };
 const figures = { strip: "percent", list: "rate,percent", tape: "rate,percent" };
 
-const escaped = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt()};`);
+const signs = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
+const escaped = (text) => text.replace(/[&<>"]/g, (sign) => signs[sign]);
 const tag = (name, attributes, inner = "") =>
   `<${name}${attributes.map(([key, value]) => ` ${key}${value === "" ? "" : `="${escaped(String(value))}"`}`).join("")}>${inner}</${name}>`;
 
@@ -31,11 +32,10 @@ function snippets(options) {
   };
   const path = (suffix, ...names) => here + "v1/ticker" + (options.ticker ? `/${options.ticker}` : "") + suffix + query(...names);
   const embed = here + "embed" + query("ticker", "currencies", "lang", "theme", "layout", "show", "live");
-  const { width, height } = preview.getBoundingClientRect();
-  const high = Math.ceil(height);
+  const high = Math.ceil(preview.getBoundingClientRect().height);
+  const label = preview.shadowRoot.querySelector("ul")?.ariaLabel ?? document.title;
   const reserved = `display:block;min-height:${high}px`;
   const link = tag("a", [["href", embed]], escaped(label));
-  const fixed = options.lang ? options : { ...options, lang: preview.lang };
   return {
     element:
       tag("script", [["type", "module"], ["src", here + script], ["integrity", integrity], ["crossorigin", "anonymous"]]) +

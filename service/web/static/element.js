@@ -142,7 +142,8 @@ class CurrencyTicker extends HTMLElement {
   wait(box, layout) {
     box.classList.add("wait");
     box.append(document.createElement("slot"));
-    if (layout === "list") box.style.minHeight = `${3.1 * (this.words("currencies").length || 5) + 2.8}em`;
+    // As high as the rows and the footer of the list will be at the least, so that nothing moves.
+    if (layout === "list") box.style.minHeight = `calc(${3.7 * (this.words("currencies").length || 5) + 3.84}em + 2px)`;
   }
 
   fill(box, layout, { quotes, text, status, as_of }) {

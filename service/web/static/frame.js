@@ -27,5 +27,6 @@ const refresh = new Refresh(location.href, document.body.dataset.stream && new U
   },
 });
 place();
+refresh.known = true;
 refresh.due = Date.now() + wait(Number(document.body.dataset.maxAge));
 refresh.start();

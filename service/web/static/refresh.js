@@ -47,13 +47,14 @@ class Refresh {
     this.asking = true;
     try {
       const response = await fetch(this.url, {
-        cache: this.due ? "no-cache" : "default",
+        cache: this.known ? "no-cache" : "default",
         credentials: "omit",
         referrerPolicy: "no-referrer",
         signal: AbortSignal.timeout(15000),
       });
       if (!response.ok) throw new Error(response.status);
       await this.read(response);
+      this.known = true;
       this.took(Number(/max-age=(\d+)/.exec(response.headers.get("cache-control"))?.[1]) || 15);
     } catch {
       this.failed(++this.failures);

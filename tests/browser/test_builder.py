@@ -1,0 +1,93 @@
+"""The builder at `/`."""
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Open
+from tests.browser.site import Site
+from tests.browser.test_element import ready, seen
+
+
+def test_what_is_chosen_shows_in_the_preview_and_in_each_snippet(site: Site, open_page: Open) -> None:
+    """Currencies, language, theme, layout, figures and stream, in the real element and in what is copied."""
+    watched = open_page(f"{site.service}/?lang=en")
+    page = watched.page
+    preview = ready(page).first
+    page.get_by_label("EUR").uncheck()
+    page.get_by_label("RUB").uncheck()
+    page.get_by_label("Language As the page").select_option("kk")
+    expect(preview.locator(".percent:visible").first).to_have_text("+1,35%")
+    page.get_by_label("Theme").select_option("dark")
+    page.get_by_label("Layout").select_option("list")
+    expect(preview.locator(".rate:visible").first).to_have_text("405,40")
+    page.get_by_role("checkbox", name="change").check()
+    page.get_by_label("stream").check()
+    expect(preview.locator(".ticker:visible")).to_have_class(re.compile("list dark"))
+    assert "usd АҚШ доллары 405,40 +5,40 +1,35% ▲ gbp" in seen(preview)
+    taken = {
+        name: page.locator(f"[data-snippet={name}]").inner_text()
+        for name in ("element", "iframe", "svg", "html", "oembed", "json")
+    }
+    query = "currencies=usd,gbp,cny&lang=kk&theme=dark&layout=list&show=rate,change,percent"
+    assert taken["element"].count("\n") == 0
+    reserved = re.search(
+        '<currency-ticker currencies="usd,gbp,cny" theme="dark" layout="list" lang="kk" show="rate,change,percent" '
+        r'live style="display:block;min-height:(\d+)px"><a href="[^"]+">'
+        "Валюта бағамдарының теңгеге қатысты өзгерісі</a>",
+        taken["element"],
+    )
+    assert reserved
+    assert 0 <= int(reserved[1]) - preview.bounding_box()["height"] <= 1  # type: ignore[index]
+    assert re.search(
+        rf'<script type="module" src="{site.service}/embed\.[0-9a-f]{{12}}\.js" integrity="sha384-[\w+/=]+" '
+        'crossorigin="anonymous"></script>',
+        taken["element"],
+    )
+    for name, path in (
+        ("iframe", "embed"),
+        ("svg", "v1/ticker.svg"),
+        ("html", "v1/ticker.html"),
+        ("json", "v1/ticker.json"),
+    ):
+        assert f"{site.service}/{path}?" in taken[name]
+    assert sorted(taken["oembed"].split("?")[1].split("&")) == sorted([*query.split("&"), "live=1"])
+    for name in ("iframe", "svg"):
+        address = re.search('src="([^"]+)"', taken[name])[1].replace("&amp;", "&")  # type: ignore[index]
+        assert page.request.get(address).ok
+    assert watched.console == []
+
+
+def test_a_button_copies(site: Site, open_page: Open) -> None:
+    """What stands in the snippet is what the clipboard has, and it is said."""
+    page = open_page(f"{site.service}/?lang=en", permissions=["clipboard-read", "clipboard-write"]).page
+    ready(page)
+    page.get_by_role("button", name="Copy").first.click()
+    expect(page.get_by_role("status")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == page.locator("[data-snippet=element]").inner_text()
+
+
+def test_it_speaks_the_readers_language(site: Site, open_page: Open) -> None:
+    """By Accept-Language, and by a link."""
+    page = open_page(f"{site.service}/", locale="kk-KZ").page
+    expect(page.get_by_role("heading", level=1)).to_have_text("Валюта бағамдарының жолағы")
+    page.get_by_role("link", name="Русский").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Курсы валют строкой")
+    expect(page.locator("html")).to_have_attribute("lang", "ru")
+    expect(ready(page).first.locator(".percent:visible").first).to_have_text("+1,35\u00a0%")
+
+
+def test_it_is_of_use_without_javascript(site: Site, open_page: Open) -> None:
+    """Figures, dates, sources and a snippet."""
+    page = open_page(f"{site.service}/?lang=en", java_script_enabled=False).page
+    assert "usd +1.35% ▲" in seen(page.locator("currency-ticker"))
+    assert page.locator("noscript code").inner_text().startswith(f'<iframe src="{site.service}/embed"')
+    expect(page.get_by_role("row", name="US Dollar USD").get_by_role("link").first).to_be_visible()
+    assert page.get_by_role("combobox").count() == 0
+
+
+def test_it_fits_a_narrow_screen(site: Site, open_page: Open) -> None:
+    """At 320 px nothing scrolls sideways but the snippets and the table in their own boxes."""
+    page = open_page(f"{site.service}/?lang=kk", viewport={"width": 320, "height": 800}).page
+    ready(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
