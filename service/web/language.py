@@ -20,7 +20,7 @@ _LONGEST: Final = 35
 """Characters of a language tag that are looked at (RFC 5646, 4.4.1)."""
 _MOST: Final = 10
 """Languages of an Accept-Language header that are looked at."""
-_LOADED: Final = 12
+_LOADED: Final = 10
 """Locales that are kept ready, each about 1 MB."""
 _DASH: Final = "—"
 
@@ -101,7 +101,7 @@ def language(tag: str) -> Language:
     from babel import Locale, localedata  # noqa: PLC0415
 
     # Babel keeps every locale that was ever asked for, 350 MB of them all.
-    if len(localedata._cache) > 3 * _LOADED:  # noqa: SLF001 - there is no public way; held by a test
+    if len(localedata._cache) > 2 * _LOADED:  # noqa: SLF001 - there is no public way; held by a test
         localedata._cache.clear()  # noqa: SLF001
     return Language(tag, Locale.parse(tag, sep="-"))
 

@@ -12,7 +12,6 @@ from aiohttp.hdrs import ACCEPT_LANGUAGE
 from service.board import Board
 from service.clock import Clock
 from service.ticker import Snapshot
-from service.web.language import negotiate
 from service.web.options import AUTO, HEADER_LONGEST, Options, asked
 from service.web.pages import Page, cache_for
 from service.web.problems import Problem
@@ -20,37 +19,68 @@ from service.web.render import FORMS, View, embed_headers
 
 Variant = Callable[[str, Options], Page]
 """The page of one snapshot in a form, as the options want it."""
+_Said = tuple[str, str, str] | None
+_PLAIN: Final = 64
+"""Pages kept by what the headers of their requests say: scheme, host and languages."""
 _HOST: Final = re.compile(r"[\w.-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?", re.ASCII)
+
+
+@dataclass
+class _Shelved:
+    """What is kept of one snapshot."""
+
+    snapshot: Snapshot
+    variant: Variant
+    plain: dict[tuple[str, _Said], Page] = field(default_factory=dict)
+    """The pages of requests without a query, by the form and what their headers say."""
 
 
 @dataclass
 class Shelf:
     board: Board
     now: Clock
-    _variants: dict[str, tuple[Snapshot, Variant]] = field(default_factory=dict)
+    _kept: dict[str, _Shelved] = field(default_factory=dict)
 
     def reply(self, request: web.Request, ticker: str, form: str) -> web.StreamResponse:
         """Answer with a ticker in the form asked for, as the query wants it. Raises `Problem`."""
-        return self.page(ticker, form, self.options(request, ticker, form)).reply(request, self.now.seconds())
+        if request.rel_url.raw_query_string:
+            page = self.page(ticker, form, self.options(request, ticker, form))
+        else:
+            page = self._plain(request, ticker, form)
+        return page.reply(request, self.now.seconds())
 
     def page(self, ticker: str, form: str, options: Options) -> Page:
         """Return the page of the ticker as it is now; the same one until the ticker changes."""
+        return self._shelved(ticker).variant(form, options)
+
+    def _plain(self, request: web.Request, ticker: str, form: str) -> Page:
+        """Return the page of a request that asks for nothing in particular, without working its options out anew."""
+        plain = self._shelved(ticker).plain
+        said: _Said = None
+        if FORMS[form].lang == AUTO:
+            said = (request.scheme, request.host, request.headers.get(ACCEPT_LANGUAGE, "")[:HEADER_LONGEST])
+        page = plain.get((form, said))
+        if page is None:
+            page = self.page(ticker, form, self.options(request, ticker, form))
+            if len(plain) >= _PLAIN:
+                plain.clear()
+            plain[form, said] = page
+        return page
+
+    def _shelved(self, ticker: str) -> _Shelved:
         snapshot = self.snapshot(ticker)
-        shelved, variant = self._variants.get(ticker, (None, None))
-        if variant is None or shelved is not snapshot:
+        kept = self._kept.get(ticker)
+        if kept is None or kept.snapshot is not snapshot:
             variant = lru_cache(self.board.settings.http.variants)(partial(self._page, snapshot))
-            self._variants[ticker] = (snapshot, variant)
-        return variant(form, options)
+            kept = self._kept[ticker] = _Shelved(snapshot, variant)
+        return kept
 
     def options(self, request: web.Request, ticker: str, form: str) -> Options:
         """Read what a request wants of a form. Raises `Problem`."""
         made = FORMS[form]
-        origin = self.origin(request) if "origin" in made.takes else ""
         accepted = request.headers.get(ACCEPT_LANGUAGE, "")
-        if request.rel_url.raw_query_string:
-            options = asked(request.query, accepted, self.snapshot(ticker), made.takes, made.lang, made.theme)
-            return replace(options, origin=origin) if origin else options
-        return _plain(made.lang, made.theme, accepted[:HEADER_LONGEST] if made.lang == AUTO else None, origin)
+        options = asked(request.query, accepted, self.snapshot(ticker), made.takes, made.lang, made.theme)
+        return replace(options, origin=self.origin(request)) if "origin" in made.takes else options
 
     def origin(self, request: web.Request) -> str:
         """Return where readers see the service: as it is set, else as the request says; nothing if that is odd."""
@@ -82,11 +112,3 @@ class Shelf:
                 raise Problem(503, f"No source has answered for the ticker {ticker} yet.", {"Retry-After": "5"})
             raise Problem(404, f"There is no ticker {ticker[:40]!r}.", available=ids)
         return snapshot
-
-
-@lru_cache(256)
-def _plain(lang: str | None, theme: str, accept_language: str | None, origin: str) -> Options:
-    """Return the options of a request that asks for nothing in particular."""
-    if accept_language is None:
-        return Options(lang=lang, theme=theme, origin=origin)
-    return Options(lang=negotiate(accept_language), negotiated=True, theme=theme, origin=origin)

@@ -9,10 +9,12 @@ from statistics import median
 from typing import Final
 
 import msgspec
+from babel.localedata import locale_identifiers
 
 from tests.benchmarks.load import MeasureError, ask, rate_of, request, send, wrk
 from tests.benchmarks.processes import Cores, Server, Service, hello, on_core, resident_after, seconds_to_run
 
+LANGUAGES: Final = tuple(sorted(locale_identifiers()))
 START_BASELINE: Final = "import aiohttp.web, redis.asyncio, pydantic"
 MEMORY_BASELINE: Final = (
     "import aiohttp.web, redis.asyncio, pydantic, apscheduler.schedulers.asyncio, structlog, stamina, lxml.etree, "
@@ -21,8 +23,17 @@ MEMORY_BASELINE: Final = (
 ROUTES: Final = (
     *("/", "/embed", "/embed.js", "/v1/ticker", "/v1/ticker/kzt", "/v1/ticker/kzt.txt"),
     *(f"/v1/ticker.{form}" for form in ("json", "txt", "svg", "html")),
+    *(f"/embed?lang={lang}&layout=list" for lang in ("kk", "ru", "en", "de", "fr", "uz", "zh", "ar")),
     *("/v1/ticker?currencies=usd,eur", "/v1/ticker?lang=kk", "/v1/history/usd", "/v1/sources", "/v1/stream"),
-    *("/oembed?url=http://127.0.0.1:8080/embed", "/livez", "/readyz", "/health", "/metrics", "/openapi.json", "/docs"),
+    *(
+        "/oembed?url=http://127.0.0.1:{port}/embed",
+        "/livez",
+        "/readyz",
+        "/health",
+        "/metrics",
+        "/openapi.json",
+        "/docs",
+    ),
 )
 
 
@@ -133,7 +144,7 @@ def start(service: Service, effort: Effort) -> Row:
 def memory(service: Service, cores: Cores, effort: Effort) -> tuple[list[Row], list[str]]:
     """Return the rows, and the promised routes that there are not yet."""
     count = f"{effort.requests:,}"
-    used = Row(f"memory, all routes and {count} requests", "libraries imported", "MB", most=90)
+    used = Row(f"memory, all routes and {count} requests", "libraries imported", "MB", most=95)
     grown, again = (
         Row(f"memory, growth by {which} junk requests", f"by {count} as before", "MB", related=False)
         for which in (count, f"{count} more")
@@ -165,7 +176,8 @@ def _visit(port: int) -> list[str]:
     figures = msgspec.json.decode(ask(port, "/v1/ticker")[2])["quotes"][0]
     files = sorted(set(re.findall(r"/static/[\w.-]+", ask(port, "/")[2].decode() + ask(port, "/embed")[2].decode())))
     statuses = {
-        path: ask(port, path)[0] for path in (*ROUTES, f"/v1/fixings/{figures['source']}/{figures['date']}", *files)
+        path: ask(port, path.format(port=port))[0]
+        for path in (*ROUTES, f"/v1/fixings/{figures['source']}/{figures['date']}", *files)
     }
     if wrong := {path: status for path, status in statuses.items() if status not in (200, 404)}:
         raise MeasureError(f"the service answered {wrong}")
@@ -173,7 +185,7 @@ def _visit(port: int) -> list[str]:
 
 
 def junk(first: int, count: int) -> Iterator[bytes]:
-    """Yield what caches must not keep: all orders of currencies, and values that never come twice."""
+    """Yield what caches must not keep: all orders of currencies, all languages, and values that never come twice."""
     codes = ("usd", "eur", "rub", "gbp", "cny")
     orders = [",".join(order) for order in chain.from_iterable(permutations(codes, size) for size in range(1, 6))]
     for number in range(first, first + count):
@@ -186,6 +198,6 @@ def junk(first: int, count: int) -> Iterator[bytes]:
             ),
             request(f"/v1/ticker?currencies={mark}", {"Cookie": f"{mark}={mark}", f"X-{mark}": mark}),
             request(f"/v1/ticker/{mark}?currencies={order}"),
-            request(f"/{mark}/{mark}?lang={mark}"),
+            request(f"/embed?lang={LANGUAGES[number % len(LANGUAGES)]}&layout=list&currencies={order}"),
             request(f"/v1/ticker.html?currencies={order},{order}&lang={mark}", {"Accept-Language": mark}),
         )[number % 7]
