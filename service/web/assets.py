@@ -55,3 +55,9 @@ def _lean(path: Path) -> str:
 
 
 ASSETS: Final = Assets(_FOLDER, _RELEASED)
+
+
+if __name__ == "__main__":  # `make pin`
+    name = ASSETS.names["embed.js"]
+    _RELEASED.mkdir(exist_ok=True)
+    (_RELEASED / name).write_bytes(ASSETS.files[name][0])
