@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 ENGLISH: Final = "en"
 _LONGEST: Final = 35
 """Characters of a language tag that are looked at (RFC 5646, 4.4.1)."""
+_TAG: Final = re.compile(r"[A-Za-z0-9_-]+")
+_WEIGHT: Final = re.compile(r"q=([01](?:\.[0-9]{0,3})?)", re.IGNORECASE)
 _MOST: Final = 10
 """Languages of an Accept-Language header that are looked at."""
 _LOADED: Final = 10
@@ -30,7 +32,7 @@ class Language:
 
     def __init__(self, tag: str, locale: "Locale") -> None:
         """Take the tag that readers know it by, and its data."""
-        from babel import Locale, numbers  # noqa: PLC0415 - with the first page, not with the start
+        from babel import numbers  # noqa: PLC0415 - with the first page, not with the start
 
         self.tag = tag
         self.dir = locale.text_direction
@@ -40,7 +42,7 @@ class Language:
         """Whether sentences can be made; else they are a name and a figure, which need no words."""
         self._locale = locale
         # English of no country has the day before the month, as all of the world but the United States.
-        self._dates = Locale.parse("en_001") if tag == ENGLISH else locale
+        self._dates = _loaded("en-001") if tag == ENGLISH else locale
         self._percent = re.sub("0(?!.*0)", "0.00", locale.percent_formats[None].pattern.split(";")[0])
         self._number = locale.decimal_formats[None].pattern.split(";")[0].partition(".")[0]
         self._signs = {1: numbers.get_plus_sign_symbol(locale), -1: numbers.get_minus_sign_symbol(locale), 0: ""}
@@ -98,12 +100,21 @@ class Language:
 @lru_cache(_LOADED)
 def language(tag: str) -> Language:
     """Return the language that `resolve` has named."""
+    return Language(tag, _loaded(tag))
+
+
+def _loaded(tag: str) -> "Locale":
+    """Load a locale with data of its own.
+
+    Babel keeps every locale that was ever asked for, 350 MB of them all, and lets them share their roots, into
+    which each writes: after Walloon, Arabic has no names of months. There is no public way; a test holds this one.
+    """
     from babel import Locale, localedata  # noqa: PLC0415
 
-    # Babel keeps every locale that was ever asked for, 350 MB of them all.
-    if len(localedata._cache) > 2 * _LOADED:  # noqa: SLF001 - there is no public way; held by a test
-        localedata._cache.clear()  # noqa: SLF001
-    return Language(tag, Locale.parse(tag, sep="-"))
+    localedata._cache.clear()  # noqa: SLF001
+    locale = Locale.parse(tag, sep="-")
+    _ = locale.text_direction  # by which it is loaded, before another one is
+    return locale
 
 
 @lru_cache(512)
@@ -122,16 +133,15 @@ def negotiate(header: str) -> str:
 def _weighed(items: Iterable[str]) -> Iterable[tuple[str, Decimal]]:
     for item in items:
         tag, _, parameter = item.partition(";")
-        text = parameter.strip().removeprefix("q=")
-        plain = text.replace(".", "", 1).isdecimal() and text.isascii() and len(text) <= 5
-        yield tag.strip(), Decimal(text) if plain else Decimal(not parameter.strip())
+        weight = _WEIGHT.fullmatch(parameter.strip())
+        yield tag.strip(), Decimal(weight[1]) if weight else Decimal(not parameter.strip())
 
 
 def _known(tag: str) -> str | None:
     """Return what CLDR has of a tag, dropping subtags from its end."""
     from babel import Locale, UnknownLocaleError  # noqa: PLC0415
 
-    parts = tag.replace("_", "-").split("-")
+    parts = tag.replace("_", "-").split("-") if _TAG.fullmatch(tag) else []
     while parts and parts[0] not in ("", "root"):
         try:
             return str(Locale.parse("-".join(parts), sep="-")).replace("_", "-")

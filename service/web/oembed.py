@@ -57,7 +57,9 @@ def routes(shelf: Shelf) -> list[web.RouteDef]:
             "height": height,
             "html": frame,
         }
-        return Page(to_json(document), "application/json", cache_for(_CACHE_AGE)).reply(request, shelf.now.seconds())
+        return Page(to_json(document), "application/json", cache_for(_CACHE_AGE, snapshot.next_update)).reply(
+            request, shelf.now.seconds()
+        )
 
     return [web.get("/oembed", guarded(oembed))]
 
@@ -69,7 +71,7 @@ def _query_of(address: str, origin: str) -> MultiMapping[str]:
         raise unknown
     try:
         parts = urlsplit(address[len(origin) :])
-        query = MultiDict(parse_qsl(parts.query, max_num_fields=50))
+        query = MultiDict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=50))
     except ValueError:
         raise unknown from None
     if parts.scheme or parts.netloc or parts.path not in _PATHS:

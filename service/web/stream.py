@@ -53,7 +53,7 @@ class Connection(Reply):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         self._transport = request.transport
-        if request.method == "HEAD":
+        if request.method == "HEAD" or self._transport is None:
             self._ended.set()
         return await super().prepare(request)
 
@@ -85,7 +85,8 @@ class Streams:
     shelf: Shelf
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _open: dict[Variant, set[Connection]] = field(default_factory=dict)
-    _news: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    _news: set[str] = field(default_factory=set)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
@@ -124,18 +125,21 @@ class Streams:
         self._open.clear()
 
     def _changed(self, snapshot: Snapshot) -> None:
-        self._news.put_nowait(snapshot.id)
+        self._news.add(snapshot.id)
+        self._wake.set()
 
     async def _tell(self) -> None:
         while True:
-            ticker = await self._news.get()
-            for variant in [variant for variant in self._open if variant[0] == ticker]:
+            await self._wake.wait()
+            self._wake.clear()
+            changed, self._news = self._news, set()
+            for ticker, options in [variant for variant in self._open if variant[0] in changed]:
                 try:
-                    frame = _frame(self.shelf.page(ticker, "json", variant[1]))
+                    frame = _frame(self.shelf.page(ticker, "json", options))
                 except Exception:
                     log.exception("stream.crashed", ticker=ticker)
                     continue
-                await self._write(variant, frame)
+                await self._write((ticker, options), frame)
 
     async def _beat(self) -> None:
         while True:

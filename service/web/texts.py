@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from service.change import DERIVED_DIGITS
 from service.settings import Settings, SourceSettings
 from service.ticker import Quote, Snapshot
 from service.web.language import Language
 
-_CROSS_DIGITS: Final = 6
+_READ_DIGITS: Final = 6
 """Significant digits of a rate that nobody published, where people read it."""
 
 
@@ -96,9 +97,10 @@ def _decimals(quote: Quote) -> int:
     """Return how many decimals the figures of a quote are read with: the published ones."""
     if quote.rate is None:
         return 0
+    if quote.cross or len(quote.rate.as_tuple().digits) >= DERIVED_DIGITS:  # nobody published it
+        return max(2, _READ_DIGITS - quote.rate.adjusted() - 1)
     exponents = (figure.as_tuple().exponent for figure in (quote.rate, quote.previous) if figure is not None)
-    published = max(0, *(-exponent for exponent in exponents if isinstance(exponent, int)))
-    return min(published, max(2, _CROSS_DIGITS - quote.rate.adjusted() - 1)) if quote.cross else published
+    return max(0, *(-exponent for exponent in exponents if isinstance(exponent, int)))
 
 
 def _sentence(quote: Quote, base: str, percent: str, note: str, language: Language) -> str:

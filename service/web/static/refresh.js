@@ -59,14 +59,15 @@ class Refresh {
     } catch {
       this.failed(++this.failures);
       this.due = Date.now() + wait(Math.min(300, 2 ** this.failures));
+    } finally {
+      this.asking = false;
+      this.plan();
     }
-    this.asking = false;
-    this.plan();
   }
 
   took(seconds) {
     this.failures = 0;
-    this.due = Date.now() + wait(this.source ? Math.max(seconds, 300) : seconds);
+    this.due = Date.now() + wait(Math.min(3600, this.source ? Math.max(seconds, 300) : seconds));
   }
 
   listen() {

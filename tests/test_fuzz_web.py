@@ -1,0 +1,155 @@
+"""Whatever is asked of a form: the answer is a whole page, picture or problem, with nothing of the asker's in it."""
+
+import asyncio
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from aiohttp.test_utils import TestClient
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from justhtml import Element, JustHTML, Node
+from lxml import etree
+from yarl import URL
+
+from service.web.options import FIGURES, LAYOUTS, THEMES
+from tests.conftest import Started
+from tests.standin import Banks
+from tests.test_poller import APRIL
+from tests.test_web import body, until_ready
+
+Client = TestClient[Any, Any]
+PATHS = ("/embed", "/v1/ticker.svg", "/v1/ticker.html", "/oembed", "/")
+PAYLOAD = '"><script>x</script>'
+PAYLOADS = (
+    PAYLOAD,
+    "</title><script>x</script>",
+    "'><script>x</script><a b='",
+    "]]><script>x</script>",
+    f"kk@{PAYLOAD}",
+)
+INSIDE = "<script>x"
+"""What all payloads have, and no page of ours."""
+VALID = {
+    "currencies": ("usd", "usd,eur", "CNY, rub", ""),
+    "lang": ("kk", "ru-RU", "ar", "zh", "auto", "sr-Latn", ""),
+    "theme": THEMES,
+    "layout": LAYOUTS,
+    "show": (*FIGURES, "rate,change", "change percent", ""),
+    "live": ("0", "1", "true", ""),
+    "ticker": ("kzt", "eur"),
+    "format": ("json", "xml"),
+    "maxwidth": ("1", "300", "99999"),
+    "maxheight": ("1", "44", "-1"),
+    "url": (
+        "{own}",
+        "{own}/embed",
+        "{own}/embed?lang=kk&theme=dark",
+        "{own}/embed?{query}",
+        "https://foreign.example/",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request; `{own}` in its query is where the service is."""
+
+    path: str
+    query: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+ANYTHING = st.one_of(
+    st.sampled_from(PAYLOADS),
+    st.text(max_size=40),
+    st.tuples(st.text(max_size=10), st.sampled_from(PAYLOADS), st.text(max_size=10)).map("".join),
+)
+PAIR = st.one_of(
+    *(st.tuples(st.just(name), st.sampled_from(values)) for name, values in VALID.items()),
+    *(st.tuples(st.just(name), ANYTHING) for name in VALID),
+    st.tuples(ANYTHING, ANYTHING),
+)
+PAIRS = st.lists(PAIR, max_size=6)
+QUERY = st.one_of(PAIRS.map(urlencode), st.text("%0123456789ABCDEFabcdef=&;+,langurl@.", max_size=60))
+# What no client could send inside a header is left out: the server would never see it as one.
+HEADER = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60) | st.sampled_from(PAYLOADS)
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "Accept-Language": HEADER | st.text("kruzen-;,=q.01* ", max_size=60),
+        "Host": HEADER | st.text("abc.:[]1/@?_-", max_size=40),
+    },
+)
+LOOK = st.sampled_from(("lang", "theme", "layout", "show", "live", "currencies")).flatmap(
+    lambda name: st.tuples(st.just(name), st.sampled_from(VALID[name]))
+)
+PASTED = st.one_of(
+    st.lists(LOOK | st.tuples(st.sampled_from(("lang", "utm")), ANYTHING), max_size=5).map(urlencode), QUERY
+).map(lambda query: "url={own}/embed?{query}&".replace("{query}", quote(query)))
+ASKED = st.builds(Asked, st.sampled_from(PATHS), QUERY, HEADERS.map(lambda headers: tuple(headers.items())))
+EMBEDDED = st.builds(lambda asked, pasted: replace(asked, path="/oembed", query=pasted + asked.query), ASKED, PASTED)
+
+
+async def test_nothing_that_is_asked_breaks_an_answer(start: Started, banks: Banks) -> None:
+    """Never a fault, never what was sent as markup; pages, fragments and pictures parse without an error."""
+    banks.published["nbk"] = dict(APRIL)
+    banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
+    client = await start()
+    await until_ready(client)
+    loop = asyncio.get_running_loop()
+
+    @settings(max_examples=400, deadline=None)
+    @given(ASKED | EMBEDDED)
+    @example(Asked("/embed", urlencode({"lang": f"kk@{PAYLOAD}"})))
+    @example(Asked("/v1/ticker.svg", urlencode({"lang": "kk@\x01"})))
+    @example(Asked("/", "", (("Host", PAYLOAD), ("Accept-Language", PAYLOAD))))
+    @example(Asked("/oembed", f"url={{own}}/embed?{quote(urlencode({'lang': PAYLOAD}))}"))
+    def ask(asked: Asked) -> None:
+        asyncio.run_coroutine_threadsafe(check(client, asked), loop).result()
+
+    await asyncio.to_thread(ask)
+
+
+async def check(client: Client, asked: Asked) -> None:
+    own = str(client.make_url("")).rstrip("/")
+    query = asked.query.replace("%7Bown%7D", own).replace("{own}", own)
+    url = URL.build(path=asked.path, query_string=query, encoded=True)
+    async with client.get(url, headers=dict(asked.headers)) as response:
+        text = await body(response)
+        kind, status = response.content_type, response.status
+        sniffed = response.headers.get("X-Content-Type-Options") != "nosniff"
+    assert status in (200, 400, 404) or (status == 501 and asked.path == "/oembed")
+    if status == 200 and asked.path == "/oembed":
+        assert (kind, sniffed) == ("application/json", False)
+        (frame,) = elements(JustHTML(json.loads(text)["html"], sanitize=False, strict=True, fragment=True).root)
+        assert set(frame.attrs) == {"src", "title", "width", "height", "style", "loading"}
+        assert frame.name == "iframe"
+    elif status == 200 and asked.path == "/v1/ticker.svg":
+        assert kind == "image/svg+xml"
+        assert INSIDE not in text.lower()
+        assert not [element for element in etree.fromstring(text.encode()).iter() if "script" in str(element.tag)]
+    elif status == 200:
+        assert kind == "text/html"
+        assert INSIDE not in text.lower()
+        fragment = asked.path == "/v1/ticker.html"
+        check_page(JustHTML(text, sanitize=False, strict=True, fragment=fragment).root)
+    elif kind == "application/problem+json":
+        assert not sniffed
+        assert json.loads(text)["status"] == status
+    else:  # refused before it came to us: no request at all
+        assert (status, kind) == (400, "text/plain")
+
+
+def check_page(page: Node) -> None:
+    """Check that all that can act on a page is ours."""
+    for element in elements(page):
+        assert not [name for name in element.attrs if name.startswith("on")]
+        if element.name == "script":
+            assert str(element.attrs["src"]).startswith(("static/", "embed."))
+            assert element.to_text() == ""
+
+
+def elements(page: Node) -> list[Element]:
+    return [node for node in page.query("*") if isinstance(node, Element)]
