@@ -22,7 +22,7 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # not longer: while it is open, no other test can have an event loop
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("NO BROWSER TESTS: no Chromium is installed and none could be; name one by CHROMIUM=/path")
@@ -45,9 +45,12 @@ def make_site(valkey: str) -> Iterator[Callable[..., Site]]:
         yield made
 
 
-@pytest.fixture
-def site(make_site: Callable[..., Site]) -> Site:
-    return make_site()
+@pytest.fixture(scope="package")
+def site(valkey: str) -> Iterator[Site]:
+    """Return the site of all tests that change nothing of it."""
+    with Site(valkey).serving() as site:
+        wait_until(lambda: figures(site)["quotes"][0]["source"] == "nbk")
+        yield site
 
 
 @dataclass

@@ -168,8 +168,9 @@ def test_a_dead_service_mutes_the_strip_and_its_return_wakes_it(
     assert watched.page.evaluate("window.same")
 
 
-def test_without_the_service_the_fallback_stays(site: Site, open_page: Open) -> None:
+def test_without_the_service_the_fallback_stays(make_site: Callable[..., Site], open_page: Open) -> None:
     """Whether the script never comes or the figures do not: what stands inside the tag is seen."""
+    site = make_site()
     markup = "<currency-ticker><a href='/rates'>Rates</a></currency-ticker>"
     page = site.page(with_script(site, markup))
     watched = open_page(page)
@@ -208,8 +209,9 @@ def test_a_hidden_page_asks_for_nothing(make_site: Callable[..., Site], open_pag
     assert len(watched.of("/v1/")) == asked + 1
 
 
-def test_live_is_told_at_once(site: Site, open_page: Open) -> None:
+def test_live_is_told_at_once(make_site: Callable[..., Site], open_page: Open) -> None:
     """With `live` one stream serves all elements, and no data is asked for."""
+    site = make_site()
     markup = "<currency-ticker live></currency-ticker><currency-ticker live layout='list'></currency-ticker>"
     watched = open_page(site.page(with_script(site, markup)))
     elements = ready(watched.page, 2)

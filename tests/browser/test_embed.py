@@ -56,8 +56,9 @@ def test_it_keeps_itself_fresh(make_site: Callable[..., Site], open_page: Open) 
     assert page.evaluate("window.same")
 
 
-def test_live_is_told_at_once(site: Site, open_page: Open) -> None:
+def test_live_is_told_at_once(make_site: Callable[..., Site], open_page: Open) -> None:
     """With ?live the page follows the stream."""
+    site = make_site()
     watched = open_page(f"{site.service}/embed?lang=en&live=1")
     expect(watched.page.locator("li .percent").first).to_have_text("+1.35%")
     site.publish({**NEW, "USD": "420.00"})
