@@ -27,7 +27,7 @@ from service.sources import SOURCES
 from service.sources.client import BankFeed, Client
 from service.store import Store
 from service.web.options import Options
-from service.web.render import View, ticker_json
+from service.web.render import View, sayer, ticker_json
 from service.web.sources import describe
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ def show(settings: Settings, ticker: str | None, *, as_json: bool) -> None:
     if snapshot is None:
         raise TickerError(f"the ticker {wanted} has no figures yet; start the service with: make run")
     if as_json:
-        sys.stdout.write(ticker_json(View(snapshot, settings, Options())).decode() + "\n")
+        sys.stdout.write(ticker_json(View(snapshot, settings, Options(), sayer(snapshot, settings))).decode() + "\n")
         return
     title = f"{snapshot.base}, {snapshot.status}, as of {snapshot.as_of}"
     table = Table("currency", "rate", "before", "change", "date", "source", title=title)

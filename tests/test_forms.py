@@ -123,7 +123,7 @@ async def test_all_forms_say_the_same(client: Client, lang: str) -> None:
         assert texts(page, "li .percent") == percents
         assert texts(page, ".date time") == [document["text"]["date"]]
         assert texts(page, ".said") == [text["sentence"] for text in said]
-        assert [item.attrs["title"] for item in found(page, "li")] == [text["details"] for text in said]
+        assert [item.attrs["title"] for item in found(page, "li .seen")] == [text["details"] for text in said]
         assert one(page, ".date").attrs["title"] == document["text"]["footer"]
         assert one(page, "ul").attrs["aria-label"] == document["text"]["label"]
         strip = one(page, ".ticker")
@@ -161,7 +161,25 @@ async def test_a_page_speaks_as_its_reader(client: Client, form: str) -> None:
         async with client.get(form, headers={"Accept-Language": header}) as response:
             assert response.headers["Vary"] == "Accept-Encoding, Accept-Language"
         page = await page_of(client, form, header)
-        assert one(page, ".ticker").attrs["lang"] == lang
+        assert one(page, ".ticker").attrs["lang"] == (lang[:2] if form == "/" else lang)
+
+
+@together
+async def test_the_builder_has_figures_and_words_in_one_language(client: Client) -> None:
+    """Where it has no words it is English throughout, dates and directions too."""
+    page = await page_of(client, "/?lang=ar")
+    assert {element.attrs.get("lang") for element in (one(page, "html"), one(page, ".ticker"))} == {"en"}
+    assert "2 Apr 2026" in texts(page, "td time")
+    assert one(page, "currency-ticker").attrs["lang"] == "en"
+
+
+@together
+async def test_what_one_request_says_of_our_host_is_shown_to_nobody_else(client: Client) -> None:
+    """Without public_url a page names itself on loopback only: a shared cache may keep it for everybody."""
+    for path in ("/", "/embed"):
+        async with client.get(path, headers={"Host": "evil.example"}) as response:
+            assert "evil.example" not in await body(response)
+        assert "json+oembed" in await text_of(client, path)
 
 
 @together
@@ -342,7 +360,7 @@ async def test_a_name_is_a_text_in_every_form(settings: Settings, start: Started
     for path in ("/embed?layout=list&lang=en", "/v1/ticker.html?layout=list"):
         page = await page_of(client, path)
         assert texts(page, ".date") == [footer]
-        assert str(found(page, "li")[0].attrs["title"]).endswith(f". {name}")
+        assert str(found(page, "li .seen")[0].attrs["title"]).endswith(f". {name}")
     assert name in texts(await page_of(client, "/"), "td")
     assert str((await picture_of(client, "/v1/ticker.svg")).findtext(f"{SVG}desc")).endswith(f"{footer}.")
     assert parts(await picture_of(client, "/v1/ticker.svg?layout=list"))[-1] == [footer]
@@ -587,10 +605,18 @@ async def test_the_unpinned_script_is_the_newest(client: Client) -> None:
 
 
 @together
+async def test_a_hash_that_is_no_longer_there_gets_the_newest(client: Client) -> None:
+    """What a cached page names after an upgrade is the file as it is now, for a short time; a pin by SRI protects."""
+    for name in ("embed.000000000000.js", "static/strip.000000000000.css", "static/frame.000000000000.js"):
+        async with client.get(f"/{name}") as response:
+            assert response.status == 200
+            assert response.headers["Cache-Control"].startswith("public, max-age=300")
+
+
+@together
 @pytest.mark.parametrize(
     "name",
     [
-        "embed.000000000000.js",
         "embed.00.js",
         "embed.0000000000000.js",
         "embed.X00000000000.js",

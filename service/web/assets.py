@@ -1,10 +1,11 @@
 """The files that pages load: read once, named by their content, kept by browsers for good.
 
 Scripts are put together here from their parts, so that a page asks for one. No build step, nothing to
-install: what is served is what stands in `static/`, less indents and lines that are a comment.
+install: what is served is what stands in `static/`, less white space and lines that are a comment.
 """
 
 import json
+import re
 from base64 import b64encode
 from hashlib import sha256, sha384
 from pathlib import Path
@@ -49,6 +50,8 @@ def _lean(path: Path) -> str:
     """Read a file without what only its writers need; a script gets the style sheet that it asks for."""
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
     text = "\n".join(line for line in lines if line and not line.startswith(("//", "/*"))) + "\n"
+    if path.suffix == ".css":
+        text = re.sub(r"\s*([{}])\s*|([:;,])\s+", lambda found: found[1] or found[2], text)
     if _STYLE in text:
         text = text.replace(_STYLE, json.dumps(_lean(path.parent / "strip.css"), ensure_ascii=False))
     return text

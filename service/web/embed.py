@@ -1,5 +1,6 @@
 """What sites take and what it loads: `/embed`, `/embed.js`, the builder at `/`, and their files."""
 
+import re
 from typing import Final
 
 from aiohttp import web
@@ -10,12 +11,12 @@ from service.web.problems import Problem, guarded
 from service.web.shelf import Shelf
 
 _FILES: Final = {name: Page(body, kind, lambda _: IMMUTABLE) for name, (body, kind) in ASSETS.files.items()}
+_HASH: Final = re.compile(r"\.[0-9a-f]{12}(?=\.)")
 _SHORT: Final = cache_for(300)
-_UNPINNED: Final = {
-    name: Page(*ASSETS.files[ASSETS.names[file]], _SHORT)
-    for name, file in (("embed.js", "embed.js"), ("embed.css", "strip.css"))
-}
-"""Under names that stay the same: always the newest, so browsers ask again soon."""
+_NEWEST: Final = {name: Page(*ASSETS.files[hashed], _SHORT) for name, hashed in ASSETS.names.items()}
+"""The newest of each: for a hash that is no longer there, asked for by a page that a cache has kept."""
+_UNPINNED: Final = {"embed.js": _NEWEST["embed.js"], "embed.css": _NEWEST["strip.css"]}
+"""Under names that stay the same: browsers ask again soon."""
 
 
 def routes(shelf: Shelf) -> list[web.RouteDef]:
@@ -26,7 +27,8 @@ def routes(shelf: Shelf) -> list[web.RouteDef]:
         return shelf.reply(request, ticker, form)
 
     def file(request: web.Request) -> web.StreamResponse:
-        page = _FILES.get(request.match_info["name"])
+        name = request.match_info["name"]
+        page = _FILES.get(name) or (_NEWEST.get(_HASH.sub("", name)) if _HASH.search(name) else None)
         if page is None:
             raise Problem(404, "There is no such file; pages name the ones that there are.")
         return page.reply(request, shelf.now.seconds())

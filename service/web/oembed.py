@@ -18,8 +18,11 @@ from service.web.shelf import Shelf
 _PATHS: Final = ("", "/", "/embed")
 """What may be pasted: the builder's address, or the strip's."""
 _CACHE_AGE: Final = 3600
-_LINE: Final = 44
-"""Height of a strip of one line, in pixels; all lengths here are."""
+_LINE, _MORE = 46, 38
+"""Heights of a strip of one line, and of each further line, in pixels; all lengths here are."""
+_QUOTE, _FOOTER, _BROKEN = 56, 80, 18
+"""Heights in a list: of a quote, of its end, and of one more line in each where it is narrower than `_WIDE`."""
+_WIDE: Final = 405
 _TAPE: Final = 640
 
 
@@ -38,7 +41,7 @@ def routes(shelf: Shelf) -> list[web.RouteDef]:
         snapshot = shelf.snapshot(ticker)
         form = FORMS["embed"]
         options = asked(pasted, "", snapshot, form.takes, form.lang, form.theme)
-        view = View(snapshot, shelf.board.settings, options)
+        view = shelf.view(ticker, options)
         width, height = _size(view, _most(query, "maxwidth"), _most(query, "maxheight"))
         title = view.texts[0].label
         source = f"{origin}/embed{options.query(pasted.get('ticker', ''))}"
@@ -89,11 +92,17 @@ def _most(query: MultiMapping[str], name: str) -> int | None:
 
 
 def _size(view: View, widest: int | None, highest: int | None) -> tuple[int, int]:
-    """Return width and height of the frame, which a strip needs when it is broken into lines."""
+    """Return width and height of the frame, about: its fonts are the reader's."""
     layout = view.options.layout
-    picture = drawn(view.snapshot, *view.texts, view.options)
-    natural = _TAPE if layout == "tape" else round(picture.width * 1.15)
+    natural = _TAPE if layout == "tape" else round(drawn(view.snapshot, *view.texts, view.options).width * 1.15)
     width = min(natural, widest or natural)
-    lines = ceil(natural / width)
-    height = picture.height + _LINE * lines if layout == "list" else _LINE * (1 if layout == "tape" else lines)
+    count = len(view.snapshot.quotes)
+    if layout == "list":
+        narrow = width < _WIDE
+        height = (_QUOTE + narrow * _BROKEN) * count + _FOOTER + narrow * _BROKEN
+    elif layout == "tape":
+        height = _LINE
+    else:
+        in_a_line = max(1, width * (count + 1) // natural)  # of the quotes and the date, which are never broken
+        height = _LINE + _MORE * (ceil((count + 1) / in_a_line) - 1)
     return width, min(height, highest or height)

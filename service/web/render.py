@@ -1,8 +1,8 @@
 """From a snapshot to bytes, in every form that a reader may want. Pure; the caller keeps the bytes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,24 +23,42 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
+_SAID: Final = 32
+"""Languages in which a snapshot's texts are kept."""
 _LOCKED = "default-src 'none'; base-uri 'none'; form-action 'none'; "
 _OURS = "style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
 
 
-@dataclass(frozen=True, slots=True)
+Sayer = Callable[[str], Mapping[str, QuoteText]]
+"""Says each quote of a snapshot, by its code, in a language."""
+
+
+@dataclass(frozen=True)
 class View:
     """A snapshot with the quotes that were picked, how it is wanted, and its texts."""
 
     snapshot: Snapshot
     settings: Settings
     options: Options
+    said: Sayer
 
-    @property
+    @cached_property
     def texts(self) -> tuple[TickerText, list[tuple[Quote, QuoteText]]]:
-        said = language(self.options.lang or ENGLISH)
-        base = self.snapshot.base
-        pairs = [(quote, quote_text(quote, base, self.settings, said)) for quote in self.snapshot.quotes]
-        return ticker_text(self.snapshot, self.settings, said), pairs
+        lang = self.options.lang or ENGLISH
+        said = self.said(lang)
+        pairs = [(quote, said[quote.code]) for quote in self.snapshot.quotes]
+        return ticker_text(self.snapshot, self.settings, language(lang)), pairs
+
+
+def sayer(snapshot: Snapshot, settings: Settings) -> Sayer:
+    """Return the sayer of a snapshot; it keeps what it has said."""
+
+    @lru_cache(_SAID)
+    def said(lang: str) -> Mapping[str, QuoteText]:
+        spoken = language(lang)
+        return {quote.code: quote_text(quote, snapshot.base, settings, spoken) for quote in snapshot.quotes}
+
+    return said
 
 
 def to_json(value: object) -> bytes:
@@ -79,7 +97,10 @@ def embed(view: View) -> bytes:
 
 
 def index(view: View) -> bytes:
-    words = BUILDER[language(view.options.lang or ENGLISH).words_tag]
+    tag = language(
+        view.options.lang or ENGLISH
+    ).words_tag  # a page of figures in one language and words in another is odd
+    view, words = replace(view, options=replace(view.options, lang=tag)), BUILDER[tag]
     return _rendered(
         "index.html", view, words=words, languages=LANGUAGES, themes=THEMES, layouts=LAYOUTS, figures=FIGURES
     )

@@ -15,7 +15,7 @@ from service.ticker import Snapshot
 from service.web.options import AUTO, HEADER_LONGEST, Options, asked
 from service.web.pages import Page, cache_for
 from service.web.problems import Problem
-from service.web.render import FORMS, View, embed_headers
+from service.web.render import FORMS, Sayer, View, embed_headers, sayer
 
 Variant = Callable[[str, Options], Page]
 """The page of one snapshot in a form, as the options want it."""
@@ -24,6 +24,8 @@ _PLAIN: Final = 64
 """Pages kept by what the headers of their requests say: scheme, host and languages."""
 _HOST: Final = re.compile(r"[\w.-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?", re.ASCII)
 
+_LOOPBACK: Final = re.compile(r"(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?", re.ASCII)
+
 
 @dataclass
 class _Shelved:
@@ -31,6 +33,7 @@ class _Shelved:
 
     snapshot: Snapshot
     variant: Variant
+    said: Sayer
     plain: dict[tuple[str, _Said], Page] = field(default_factory=dict)
     """The pages of requests without a query, by the form and what their headers say."""
 
@@ -71,8 +74,9 @@ class Shelf:
         snapshot = self.snapshot(ticker)
         kept = self._kept.get(ticker)
         if kept is None or kept.snapshot is not snapshot:
-            variant = lru_cache(self.board.settings.http.variants)(partial(self._page, snapshot))
-            kept = self._kept[ticker] = _Shelved(snapshot, variant)
+            said = sayer(snapshot, self.board.settings)
+            variant = lru_cache(self.board.settings.http.variants)(partial(self._page, snapshot, said))
+            kept = self._kept[ticker] = _Shelved(snapshot, variant, said)
         return kept
 
     def options(self, request: web.Request, ticker: str, form: str) -> Options:
@@ -80,7 +84,7 @@ class Shelf:
         made = FORMS[form]
         accepted = request.headers.get(ACCEPT_LANGUAGE, "")
         options = asked(request.query, accepted, self.snapshot(ticker), made.takes, made.lang, made.theme)
-        return replace(options, origin=self.origin(request)) if "origin" in made.takes else options
+        return replace(options, origin=self._known_origin(request)) if "origin" in made.takes else options
 
     def origin(self, request: web.Request) -> str:
         """Return where readers see the service: as it is set, else as the request says; nothing if that is odd."""
@@ -88,15 +92,28 @@ class Shelf:
             return public.rstrip("/")
         return f"{request.scheme}://{request.host}" if _HOST.fullmatch(request.host) else ""
 
-    def _page(self, snapshot: Snapshot, form: str, options: Options) -> Page:
+    def _known_origin(self, request: web.Request) -> str:
+        """Return the origin for a page that many get to see: a shared cache may keep what one request says of it."""
+        public = self.board.settings.http.public_url
+        return self.origin(request) if public or _LOOPBACK.fullmatch(request.host) else ""
+
+    def view(self, ticker: str, options: Options) -> View:
+        """Return a ticker as it is now, as the options want it seen."""
+        kept = self._shelved(ticker)
+        return self._view(kept.snapshot, kept.said, options)
+
+    def _view(self, snapshot: Snapshot, said: Sayer, options: Options) -> View:
         if options.currencies:
             quotes = {quote.code: quote for quote in snapshot.quotes}
             snapshot = replace(snapshot, quotes=tuple(quotes[code] for code in options.currencies))
+        return View(snapshot, self.board.settings, options, said)
+
+    def _page(self, snapshot: Snapshot, said: Sayer, form: str, options: Options) -> Page:
         settings, made = self.board.settings, FORMS[form]
         longest = int(settings.http.max_age.total_seconds())
         headers = embed_headers(settings.http.frame_ancestors) if form == "embed" else made.headers
         return Page(
-            made.render(View(snapshot, settings, options)),
+            made.render(self._view(snapshot, said, options)),
             made.content_type,
             cache_for(longest, snapshot.next_update),
             headers,

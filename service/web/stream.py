@@ -30,6 +30,9 @@ _AT_ONCE: Final = 200
 """Connections that are written to before others get their turn."""
 _BEHIND: Final = 64 * 1024
 """Bytes that a reader may leave unread."""
+_VARIANTS: Final = 64
+"""Different tickers, languages and choices of currencies: each is a frame to make when figures change."""
+_LATER: Final = {"Retry-After": "60"}
 _BEAT: Final = b":\n\n"
 _HEADERS: Final = {
     "Content-Type": "text/event-stream",
@@ -96,8 +99,10 @@ class Streams:
     def answer(self, request: web.Request, ticker: str) -> web.StreamResponse:
         """Open a stream. Raises `Problem` where there are too many."""
         if self.count >= self.shelf.board.settings.http.streams:
-            raise Problem(503, "Too many streams are open here; ask /v1/ticker instead.", {"Retry-After": "60"})
+            raise Problem(503, "Too many streams are open here; ask /v1/ticker instead.", _LATER)
         options = self.shelf.options(request, ticker, "json")
+        if (ticker, options) not in self._open and len(self._open) >= _VARIANTS:
+            raise Problem(503, "Too many different streams are open here; ask /v1/ticker instead.", _LATER)
         page = self.shelf.page(ticker, "json", options)
         known = request.headers.get("Last-Event-ID") == page.tag
         connection = Connection(_retry() + (_BEAT if known else _frame(page)))
@@ -140,6 +145,7 @@ class Streams:
                     log.exception("stream.crashed", ticker=ticker)
                     continue
                 await self._write((ticker, options), frame)
+                await asyncio.sleep(0)
 
     async def _beat(self) -> None:
         while True:

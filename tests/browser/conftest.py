@@ -11,6 +11,7 @@ from shutil import which
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
 
 from tests.browser.site import Site
@@ -111,3 +112,10 @@ def wait_until(holds: Callable[[], bool], within: float = 15) -> None:
             pass
         assert time.monotonic() < give_up, "it did not come true"
         time.sleep(0.05)
+
+
+def complaints(page: Page) -> str:
+    """Return what axe-core finds wrong with a page; nothing where it is content."""
+    results = Axe().run(page)
+    assert results.response["passes"], "axe has looked at nothing"
+    return results.generate_report() if results.violations_count else ""

@@ -3,20 +3,13 @@
 from typing import Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import Open, complaints
 from tests.browser.site import Site
 
 LANGUAGES = ("kk", "ru", "en")
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-
-
-def complaints(page: Page) -> str:
-    results = Axe().run(page)
-    assert results.response["passes"], "axe has looked at nothing"
-    return results.generate_report() if results.violations_count else ""
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

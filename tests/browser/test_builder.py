@@ -47,10 +47,10 @@ def test_what_is_chosen_shows_in_the_preview_and_in_each_snippet(site: Site, ope
     for name, path in (
         ("iframe", "embed"),
         ("svg", "v1/ticker.svg"),
-        ("html", "v1/ticker.html"),
         ("json", "v1/ticker.json"),
     ):
         assert f"{site.service}/{path}?" in taken[name]
+    assert taken["html"].startswith('<!--#include virtual="/v1/ticker.html?')
     assert sorted(taken["oembed"].split("?")[1].split("&")) == sorted([*query.split("&"), "live=1"])
     for name in ("iframe", "svg"):
         address = re.search('src="([^"]+)"', taken[name])[1].replace("&amp;", "&")  # type: ignore[index]

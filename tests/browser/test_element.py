@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Open, figures
+from tests.browser.conftest import Open, complaints, figures
 from tests.browser.site import NEW, Site
 
 SCRIPT = '<script type="module" src="{service}/embed.js"></script>'
@@ -19,7 +19,7 @@ def with_script(site: Site, markup: str) -> str:
 
 def seen(element: Locator) -> str:
     """Return what is seen of an element's quotes: not what only screen readers get."""
-    parts = element.locator("ul:visible").first.locator("li > span:not(.said)").all_inner_texts()
+    parts = element.locator("ul:visible").first.locator(".seen > span").all_inner_texts()
     return " ".join(part.strip() for part in parts)
 
 
@@ -351,3 +351,61 @@ def set_hidden(page: Page, *, hidden: bool) -> None:
         }""",
         hidden,
     )
+
+
+@pytest.mark.parametrize("layout", ["strip", "list", "tape"])
+@pytest.mark.parametrize(
+    "parent",
+    [
+        "display: flex",
+        "display: grid; grid-template-columns: 1fr 200px",
+        "float: left",
+        "display: inline-block",
+        "display: flex; flex-direction: column; align-items: center",
+    ],
+)
+def test_it_stays_inside_its_place(site: Site, open_page: Open, parent: str, layout: str) -> None:
+    """Whatever its parent is laid out by, the page does not become wider."""
+    element = f'<currency-ticker layout="{layout}" show="rate,change,percent"></currency-ticker>'
+    markup = f'<div style="{parent}">{element}<p>More</p></div>'
+    page = open_page(site.page(with_script(site, markup), policy=""), viewport={"width": 700, "height": 500}).page
+    ready(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+
+
+def test_an_odd_answer_harms_nothing(make_site: Callable[..., Site], open_page: Open) -> None:
+    """200 with something else than a ticker is a failure: the figures stay, muted; it recovers; no error escapes."""
+    site = make_site(http={"max_age": 1})
+    watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")))
+    element = ready(watched.page).first
+    odd = iter(('{"ok": true}', '{"quotes": []}', "<h1>Maintenance</h1>"))
+    watched.page.route("**/v1/ticker*", lambda route: route.fulfill(body=next(odd, "null"), content_type="text/html"))
+    box = element.locator(".ticker")
+    expect(box).to_have_class(re.compile(r"\baway\b"), timeout=15000)
+    element.evaluate("node => node.setAttribute('layout', 'list')")
+    assert "usd US Dollar 405.40 +1.35%" in seen(element)
+    watched.page.unroute("**/v1/ticker*")
+    expect(box).not_to_have_class(re.compile(r"\baway\b"), timeout=20000)
+    assert watched.console == []
+
+
+def test_news_leave_the_focus_where_it_is(make_site: Callable[..., Site], open_page: Open) -> None:
+    """Whoever stands on the button stands there still when figures change."""
+    site = make_site()
+    watched = open_page(site.page(with_script(site, "<currency-ticker live layout='tape'></currency-ticker>")))
+    element = ready(watched.page).first
+    button = element.get_by_role("button")
+    button.focus()
+    site.publish({**NEW, "USD": "420.00"})
+    expect(element.locator("li .percent").first).to_have_text("+5.00%", timeout=5000)
+    expect(button).to_be_focused()
+
+
+def test_transparent_takes_the_colour_of_the_page(site: Site, open_page: Open) -> None:
+    """Light text on a dark ground, of which the page says nothing: readable all the same."""
+    style = "<style>main { color: #e8ecf3; background: #10151f }</style>"
+    markup = f"{style}<currency-ticker theme='transparent'></currency-ticker>"
+    page = open_page(site.page(with_script(site, markup), policy="")).page
+    element = ready(page).first
+    expect(element.locator(".code").first).to_have_css("color", "rgb(232, 236, 243)")
+    assert complaints(page) == ""

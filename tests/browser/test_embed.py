@@ -1,10 +1,12 @@
 """`/embed` in frames and by itself."""
 
 import re
+import urllib.request
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 
 from tests.browser.conftest import Open
 from tests.browser.site import NEW, Site
@@ -108,7 +110,7 @@ def test_it_is_small(site: Site, open_page: Open) -> None:
     watched.page.wait_for_load_state("networkidle")
     sizes = bodies(watched)
     assert {re.sub(r"\.[0-9a-f]{12}\.", ".", url.split("/")[-1].split("?")[0]) for url in sizes} == {
-        "embed", "strip.css", "frame.js", "icon.svg"
+        "embed", "strip.css", "frame.css", "frame.js", "icon.svg"
     }  # fmt: skip
     assert sum(sizes.values()) <= 6000
 
@@ -122,7 +124,7 @@ def test_it_fits_a_narrow_screen(site: Site, open_page: Open, layout: str, lang:
     expect(page.locator("li").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     if layout != "tape":  # a tape shows its parts one after the other
-        spans = page.locator("li span:not(.said)").evaluate_all(
+        spans = page.locator("li .seen span").evaluate_all(
             "nodes => nodes.map((n) => n.getBoundingClientRect().toJSON())"
         )
         assert all(span["left"] >= 0 and span["right"] <= 320 for span in spans)
@@ -134,3 +136,51 @@ def test_forced_colours_keep_the_signs(site: Site, open_page: Open) -> None:
     assert strip(page.locator("html")) == STRIP
     border = page.locator("li").nth(1).evaluate("node => getComputedStyle(node).borderInlineStartWidth")
     assert border == "1px"
+
+
+def test_an_odd_answer_harms_nothing(make_site: Callable[..., Site], open_page: Open) -> None:
+    """A maintenance page with status 200 is a failure: the strip stays, muted, and recovers; also without ETags."""
+    site = make_site(http={"max_age": 1})
+    watched = open_page(f"{site.service}/embed?lang=en")
+    page, box = watched.page, watched.page.locator(".ticker")
+    page.route("**/embed*", lambda route: route.fulfill(body="<h1>Maintenance</h1>", content_type="text/html"))
+    expect(box).to_have_class(re.compile(r"\baway\b"), timeout=15000)
+    assert strip(page.locator("html")) == STRIP
+    page.unroute("**/embed*")
+
+    def without_etag(route: Route) -> None:
+        response = route.fetch()
+        headers = {name: value for name, value in response.headers.items() if name != "etag"}
+        route.fulfill(response=response, headers=headers)
+
+    page.route("**/embed*", without_etag)
+    expect(box).not_to_have_class(re.compile(r"\baway\b"), timeout=20000)
+    site.publish({**NEW, "USD": "420.00"})
+    expect(page.locator("li .percent").first).to_have_text("+5.00%", timeout=8000)
+    assert watched.console == []
+
+
+def test_a_tape_without_its_script_stands_still(site: Site, open_page: Open) -> None:
+    """Where nothing works the button there is none, and nothing moves: a blocked script, a fragment."""
+    policy = "default-src 'none'; style-src {service}"
+    fragment = urllib.request.urlopen(f"{site.service}/v1/ticker.html?layout=tape", timeout=5).read().decode()
+    sheet = f'<link rel="stylesheet" href="{site.service}/embed.css">'
+    page = open_page(site.page(sheet + fragment, policy)).page
+    expect(page.locator("li").first).to_be_visible()
+    expect(page.locator("button")).not_to_be_visible()
+    assert page.locator("ul").evaluate("node => getComputedStyle(node).animationName") == "none"
+
+
+@pytest.mark.parametrize("lang", ["en", "ru", "kk", "ar"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_oembed_frame_shows_all(site: Site, open_page: Open, layout: str, lang: str) -> None:
+    """The frame that editors are given is as high as what stands in it, also where it may not be wide."""
+    page = open_page(site.page("", "")).page
+    for figures in ("percent", "rate,change,percent"):
+        for widest in ("", "&maxwidth=600", "&maxwidth=360"):
+            address = quote(f"{site.service}/embed?layout={layout}&lang={lang}&show={figures}", safe="")
+            answer = page.request.get(f"{site.service}/oembed?url={address}{widest}").json()
+            page.set_viewport_size({"width": answer["width"], "height": answer["height"]})
+            page.goto(re.search('src="([^"]+)"', answer["html"])[1].replace("&amp;", "&"))  # type: ignore[index]
+            assert page.evaluate("document.documentElement.scrollHeight") <= answer["height"]
+            assert page.evaluate("document.documentElement.scrollWidth") <= answer["width"]

@@ -42,7 +42,7 @@ function snippets(options) {
       tag("currency-ticker", [...Object.entries(options), ["style", reserved]], link),
     iframe: tag("iframe", [["src", embed], ["title", label], ["width", "100%"], ["height", high + 2], ["style", "border:0"], ["loading", "lazy"]]),
     svg: tag("img", [["src", path(".svg", "currencies", "lang", "theme", "layout", "show")], ["alt", label]]).replace("</img>", ""),
-    html: `<!--#include virtual="${path(".html", "currencies", "lang", "theme", "layout", "show")}" -->`,
+    html: `<!--#include virtual="${path(".html", "currencies", "lang", "theme", "layout", "show").slice(location.origin.length)}" -->`,
     oembed: embed,
     json: path(".json", "currencies", "lang"),
   };
@@ -51,9 +51,9 @@ function snippets(options) {
 function show() {
   const options = chosen();
   for (const name of preview.constructor.observedAttributes) {
-    if (name === "lang") preview.lang = options.lang ?? document.documentElement.lang;
-    else if (name in options) preview.setAttribute(name, options[name]);
-    else preview.removeAttribute(name);
+    if (name === "lang") preview.setAttribute("lang", options.lang ?? document.documentElement.lang);
+    else if (!(name in options)) preview.removeAttribute(name);
+    else if (preview.getAttribute(name) !== options[name]) preview.setAttribute(name, options[name]);
   }
   stage.className = `stage ${options.theme ?? ""}`;
   const made = snippets(options);
@@ -80,4 +80,5 @@ for (const button of document.querySelectorAll(".snippet button")) {
 }
 await customElements.whenDefined("currency-ticker");
 new ResizeObserver(show).observe(preview);
+new MutationObserver(show).observe(preview.shadowRoot, { childList: true });
 show();

@@ -35,10 +35,11 @@ class Feed {
   }
 
   take(text) {
-    const changed = text !== this.text || this.away;
-    this.data = JSON.parse(text);
-    this.text = text;
-    this.away = false;
+    const data = JSON.parse(text);
+    if (!data.quotes?.length || !data.text) throw Error("no ticker");
+    const shown = JSON.stringify([data.quotes, data.text, data.status]);
+    const changed = shown !== this.shown || this.away;
+    Object.assign(this, { data, shown, away: false });
     if (changed) this.show();
   }
 
@@ -135,8 +136,10 @@ class CurrencyTicker extends HTMLElement {
     box.part.add(layout);
     if (data) this.fill(box, layout, data);
     else this.wait(box, layout);
+    const focused = this.shadowRoot.activeElement;
     this.shadowRoot.replaceChildren(box);
     if (data && layout === "tape") tape(box, this.paused, (now) => (this.paused = now));
+    if (focused) box.querySelector("button")?.focus();
   }
 
   wait(box, layout) {
@@ -149,9 +152,8 @@ class CurrencyTicker extends HTMLElement {
   fill(box, layout, { quotes, text, status, as_of }) {
     const picked = this.words("currencies");
     const chosen = picked.map((code) => quotes.find((quote) => quote.code.toLowerCase() === code)).filter(Boolean);
-    const wanted = this.words("show").filter((figure) => FIGURES.includes(figure));
-    const usual = layout === "strip" ? ["percent"] : ["rate", "percent"];
-    const show = FIGURES.filter((figure) => (wanted.length ? wanted : usual).includes(figure));
+    const wanted = FIGURES.filter((figure) => this.words("show").includes(figure));
+    const show = wanted.length ? wanted : layout === "strip" ? ["percent"] : ["rate", "percent"];
     const away = this.feed?.away;
     box.classList.add(status, ...(away ? ["away"] : []));
     box.part.add(status, ...(away ? ["away"] : []));
@@ -160,6 +162,7 @@ class CurrencyTicker extends HTMLElement {
 
     const list = make("ul", "");
     list.ariaLabel = text.label;
+    list.role = "list";
     list.append(...(chosen.length ? chosen : quotes).map((quote) => this.quote(quote, layout, show)));
     const date = make("p", "date");
     const said = [status !== "current" && text.status, away && text.away].filter(Boolean).map((words) => {
@@ -185,19 +188,17 @@ class CurrencyTicker extends HTMLElement {
 
   quote({ code, direction, text }, layout, show) {
     const item = make("li", direction ?? "none");
+    const seen = make("span", "seen");
     item.part.add("quote");
-    item.title = text.details;
-    const eye = (part, text, ...more) => {
-      const node = make("span", part, text, ...more);
-      node.ariaHidden = "true";
-      item.append(node, " ");
-    };
+    seen.title = text.details;
+    seen.ariaHidden = "true";
+    const eye = (part, text, ...more) => seen.append(make("span", part, text, ...more), " ");
     eye("code", code.toLowerCase());
     if (layout === "list") eye("name", text.name, ...(text.note ? [" ", make("span", "note", text.note)] : []));
     for (const figure of show) eye(figure, text[figure]);
     if (direction && String(show) !== "rate") eye("arrow", ARROWS[direction]);
     const heard = show.filter((figure) => figure !== "percent").map((figure) => text[figure]);
-    item.append(make("span", "said", [text.sentence, ...heard].join(", ")));
+    item.append(seen, make("span", "said", [text.sentence, ...heard].join(", ")));
     return item;
   }
 }

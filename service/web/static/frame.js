@@ -1,32 +1,37 @@
-// The strip in a frame, kept fresh: the page is asked for again and its strip put in place of the old one.
-let tag, paused = false;
+// The strip in a frame, kept fresh: the page is asked for again, and its strip put in place of the old one.
+const { stream, away, maxAge } = document.body.dataset;
+let shown = document.querySelector(".ticker").outerHTML;
+let paused = false;
+let alone = false;
 const place = () => {
   const root = document.querySelector(".ticker");
   if (root.classList.contains("tape")) tape(root, paused, (now) => (paused = now));
 };
-const refresh = new Refresh(location.href, document.body.dataset.stream && new URL(document.body.dataset.stream, location), {
+const refresh = new Refresh(location.href, stream && new URL(stream, location), {
   async read(response) {
-    const fresh = response.headers.get("etag");
-    const text = await response.text();
-    if (fresh === tag) return;
-    tag = fresh;
-    const page = new DOMParser().parseFromString(text, "text/html");
-    document.querySelector(".ticker").replaceWith(page.querySelector(".ticker"));
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const fresh = page.querySelector(".ticker");
+    if (!fresh) throw new Error("no strip");
+    if (fresh.outerHTML === shown && !alone) return;
+    const focused = document.activeElement.matches(".pause");
+    shown = fresh.outerHTML;
+    alone = false;
+    document.querySelector(".ticker").replaceWith(fresh);
     document.title = page.title;
     place();
+    if (focused) document.querySelector(".pause")?.focus();
   },
   failed(times) {
-    const root = document.querySelector(".ticker");
-    if (times < 2 || root.classList.contains("away")) return;
-    root.classList.add("away");
-    root.querySelector(".date").prepend(`${document.body.dataset.away}: `);
-    tag = null;
+    if (times < 2 || alone) return;
+    alone = true;
+    document.querySelector(".ticker").classList.add("away");
+    document.querySelector(".date").prepend(`${away}: `);
   },
   told() {
-    refresh.due = 0;
+    refresh.due = Date.now() + Math.random() * 2000;
   },
 });
 place();
 refresh.known = true;
-refresh.due = Date.now() + wait(Number(document.body.dataset.maxAge));
+refresh.took(Number(maxAge));
 refresh.start();

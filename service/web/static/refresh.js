@@ -39,7 +39,8 @@ class Refresh {
     clearTimeout(this.timer);
     if (!this.on || document.hidden) return;
     if (this.stream && !this.source && Date.now() >= this.listenAt) this.listen();
-    this.timer = setTimeout(() => this.ask(), Math.max(0, this.due - Date.now()));
+    // An hour at the most, also where the clock was set back.
+    this.timer = setTimeout(() => this.ask(), Math.min(3.6e6, Math.max(0, this.due - Date.now())));
   }
 
   async ask() {
@@ -52,13 +53,13 @@ class Refresh {
         referrerPolicy: "no-referrer",
         signal: AbortSignal.timeout(15000),
       });
-      if (!response.ok) throw new Error(response.status);
+      if (!response.ok) throw Error(response.status);
       await this.read(response);
       this.known = true;
       this.took(Number(/max-age=(\d+)/.exec(response.headers.get("cache-control"))?.[1]) || 15);
     } catch {
       this.failed(++this.failures);
-      this.due = Date.now() + wait(Math.min(300, 2 ** this.failures));
+      this.due = Date.now() + wait(Math.min(300, 2 ** this.failures)) * (0.5 + Math.random() / 2);
     } finally {
       this.asking = false;
       this.plan();
@@ -84,7 +85,7 @@ class Refresh {
       source.close();
       this.source = null;
       this.listenAt = Date.now() + wait(Math.min(300, 5 * 2 ** this.broken++));
-      this.due = Math.min(this.due, Date.now() + wait(1));
+      this.due = Math.min(this.due, Date.now() + wait(4) * Math.random());
       this.plan();
     };
   }

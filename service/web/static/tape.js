@@ -6,6 +6,7 @@ function tape(root, paused = false, changed) {
   copy.ariaHidden = "true";
   copy.inert = true;
   list.after(copy);
+  root.classList.add("moving");
   const show = () => {
     root.classList.toggle("paused", paused);
     button.ariaPressed = String(paused);
