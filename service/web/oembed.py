@@ -103,6 +103,6 @@ def _size(view: View, widest: int | None, highest: int | None) -> tuple[int, int
     elif layout == "tape":
         height = _LINE
     else:
-        in_a_line = max(1, width * (count + 1) // natural)  # of the quotes and the date, which are never broken
-        height = _LINE + _MORE * (ceil((count + 1) / in_a_line) - 1)
+        in_a_line = max(1, width * (count + 1) // natural)  # a quote is never broken; the date then has its own line
+        height = _LINE + (_MORE * ceil(count / in_a_line) if width < natural else 0)
     return width, min(height, highest or height)
