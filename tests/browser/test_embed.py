@@ -123,7 +123,12 @@ def test_it_fits_a_narrow_screen(site: Site, open_page: Open, layout: str, lang:
     page = open_page(address, viewport={"width": 320, "height": 700}, device_scale_factor=2).page
     expect(page.locator("li").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    if layout != "tape":  # a tape shows its parts one after the other
+    if layout == "tape":  # which shows its parts one after the other
+        box = page.get_by_role("button").bounding_box()
+        assert box
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 320
+    else:
         spans = page.locator("li .seen span").evaluate_all(
             "nodes => nodes.map((n) => n.getBoundingClientRect().toJSON())"
         )
