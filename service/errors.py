@@ -41,6 +41,10 @@ class Unreachable(SourceError):
 class BadAnswer(SourceError):
     """The answer is none: a status other than 2xx, or more than we read."""
 
+    def __init__(self, source: str, url: str, problem: str, status: int | None = None) -> None:
+        super().__init__(source, url, problem)
+        self.status = status
+
 
 class NotUnderstood(SourceError):
     """The answer is not the document that the bank publishes."""

@@ -6,7 +6,9 @@ Who the bank is and when it publishes lies in `config/default.toml`, under the a
 `fetch` asks for every effective date from `since` to `until`, both included and both in the bank's own
 calendar, and yields the raw answers, oldest first. `until` is what the bank may have published ahead.
 `since` is asked for again though it is known: figures are revised, and an answer without any fixing is
-thereby a broken one. It asks through `feed` and nothing else.
+thereby a broken one. It asks through `feed` and nothing else: by `get`; by `post` where the bank speaks
+SOAP; by `find` where the bank says by status 404 that there is nothing, which is a reason to be written
+beside the call, since at every other bank a 404 is a bad answer.
 
 `parse` turns one answer into fixings, and is pure: it sees the payload alone. An empty list means that
 the bank says, in its own documented way, that it has published nothing for that date. Whatever else
@@ -15,7 +17,7 @@ digits, nominal, direction, date. Judging it is not the adapter's business.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
@@ -27,13 +29,17 @@ from service.fixings import Direction, Fixing, Rate
 
 @dataclass(frozen=True)
 class Payload:
-    """One raw answer: whose, from where, when (UTC)."""
+    """One raw answer: whose, from where, when (UTC).
+
+    `since` is the first date that was wanted of an answer that has many more; older ones are left out.
+    """
 
     source: str
     base: str
     url: str
     body: bytes
     fetched_at: datetime
+    since: date = date.min
 
     @cached_property
     def digest(self) -> str:
@@ -66,6 +72,14 @@ class Feed(Protocol):
         """Ask for what lies behind the bank's base address: `await feed.get("/json/all/2026-04-02/")`."""
         ...
 
+    async def find(self, step: str) -> Payload | None:
+        """Ask like `get`, of a bank whose 404 means that there is nothing: None then."""
+        ...
+
+    async def post(self, step: str, body: bytes, headers: Mapping[str, str]) -> Payload:
+        """Ask by a body, for what it says to read; it may be sent more than once."""
+        ...
+
 
 class Source(Protocol):
     """An adapter. It has no state and no identity; see the module's words."""
@@ -89,3 +103,15 @@ async def by_day(feed: Feed, since: date, until: date, step: Callable[[date], st
             refused = refused or error
     if refused:
         raise refused
+
+
+async def by_year(feed: Feed, since: date, until: date, step: Callable[[int], str]) -> AsyncIterator[Payload]:
+    """Ask for one year after the other, of which only what lies after `since` is wanted.
+
+    The year of `since` must be there. One that begins after it may be missing by 404: in its first days
+    the bank has published nothing for it.
+    """
+    yield replace(await feed.get(step(since.year)), since=since)
+    for year in range(since.year + 1, until.year + 1):
+        if begun := await feed.find(step(year)):
+            yield begun

@@ -3,6 +3,7 @@
 import asyncio
 import zlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
@@ -50,6 +51,13 @@ class Client:
         return self._session
 
 
+class _Question(NamedTuple):
+    """What a body asks, and the headers that go with it."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
 class _Remembered(NamedTuple):
     validators: dict[str, str]
     payload: Payload
@@ -80,29 +88,45 @@ class BankFeed:
         Connection errors, timeouts and 5xx are tried again, with backoff and jitter.
         Raises `SourceError` when that was of no use, or at once for every other bad answer.
         """
-        url = f"{self.url}{step}"
+        return await self._patiently(f"{self.url}{step}")
+
+    async def find(self, step: str) -> Payload | None:
+        """Return what `get` returns, or None where the bank answers with status 404."""
+        try:
+            return await self.get(step)
+        except BadAnswer as error:
+            if error.status != 404:
+                raise
+            return None
+
+    async def post(self, step: str, body: bytes, headers: Mapping[str, str]) -> Payload:
+        """Ask by a body, as patiently as `get`; never conditional, since an address is not what was asked."""
+        return await self._patiently(f"{self.url}{step}", _Question(body, headers))
+
+    async def _patiently(self, url: str, question: _Question | None = None) -> Payload:
         async with self._turn:
             async for attempt in stamina.retry_context(
                 on=Unreachable, attempts=self.client.settings.attempts, timeout=None, wait_initial=0.5, wait_max=8.0
             ):
                 with attempt:
-                    return await self._ask(url)
+                    return await self._ask(url, question)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _ask(self, url: str) -> Payload:
-        known = self._remembered.get(url)
+    async def _ask(self, url: str, question: _Question | None) -> Payload:
+        known = None if question else self._remembered.get(url)
+        method, body, headers = ("POST", *question) if question else ("GET", None, known.validators if known else {})
         try:
             # Redirects are not followed: a bank that moves is news for a person.
-            async with self.client.session.get(
-                URL(url, encoded=True), headers=known.validators if known else {}, allow_redirects=False
+            async with self.client.session.request(
+                method, URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
             ) as response:
                 if known and response.status == 304:
                     return known.payload
                 if response.status >= 500:
                     raise Unreachable(self.key, url, f"answered with status {response.status}")
                 if not 200 <= response.status < 300:
-                    raise BadAnswer(self.key, url, f"answered with status {response.status}")
-                body = await self._read(response, url)
+                    raise BadAnswer(self.key, url, f"answered with status {response.status}", response.status)
+                answer = await self._read(response, url)
         except SourceError:
             raise
         except aiohttp.ConnectionTimeoutError:
@@ -114,8 +138,9 @@ class BankFeed:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             told = " ".join(str(error).split()) or type(error).__name__
             raise Unreachable(self.key, url, f"cannot be reached: {told}") from error
-        payload = Payload(self.key, self.base, url, body, self.now().replace(microsecond=0))
-        self._remember(url, response, payload)
+        payload = Payload(self.key, self.base, url, answer, self.now().replace(microsecond=0))
+        if not question:
+            self._remember(url, response, payload)
         return payload
 
     async def _read(self, response: aiohttp.ClientResponse, url: str) -> bytes:

@@ -1,9 +1,11 @@
 """Answers as a bank would give them, and a feed that records what it is asked for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
+from service.errors import BadAnswer
 from service.fixings import Direction, Fixing
 from service.settings import load
 from service.sources import SOURCES
@@ -42,19 +44,36 @@ def receipt(fixing: Fixing) -> tuple[str, str, Direction, str, datetime, str]:
 
 @dataclass
 class Asked:
-    """A feed that answers everything with nothing, and keeps the steps it was asked for."""
+    """A feed that answers with nothing where no answer is given, and keeps the steps it was asked for."""
 
     key: str
     base: str = "KZT"
     url: str = "http://bank.test"
+    absent: frozenset[str] = frozenset()
+    """Steps that are answered with 404."""
+    answers: Mapping[str, bytes] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
+    posts: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    """Bodies and headers of what was asked by a body."""
 
     def now(self) -> datetime:
         return FETCHED
 
     async def get(self, step: str) -> Payload:
         self.steps.append(step)
-        return Payload(self.key, self.base, self.url + step, b"", FETCHED)
+        if step in self.absent:
+            raise BadAnswer(self.key, self.url + step, "answered with status 404", 404)
+        return Payload(self.key, self.base, self.url + step, self.answers.get(step, b""), FETCHED)
+
+    async def find(self, step: str) -> Payload | None:
+        try:
+            return await self.get(step)
+        except BadAnswer:
+            return None
+
+    async def post(self, step: str, body: bytes, headers: Mapping[str, str]) -> Payload:
+        self.posts.append((body.decode(), headers))
+        return await self.get(step)
 
 
 async def asked(key: str, since: date, until: date) -> list[str]:

@@ -34,6 +34,8 @@ class Bank:
     feed: BankFeed
     headers: list[CIMultiDictProxy[str]] = field(default_factory=list)
     targets: list[str] = field(default_factory=list)
+    questions: list[tuple[str, bytes]] = field(default_factory=list)
+    """Method and body of each request."""
 
 
 def way_to(url: str, client: Client, now: Clock, key: str = "nbk") -> BankFeed:
@@ -45,6 +47,7 @@ async def serving(handler: Handler, clock: Clock, **client: Any) -> AsyncIterato
     async def answer(request: web.Request) -> web.StreamResponse:
         bank.headers.append(request.headers)
         bank.targets.append(request.raw_path)
+        bank.questions.append((request.method, await request.read()))
         return await handler(request)
 
     app = web.Application()
@@ -323,6 +326,94 @@ async def test_an_answer_cut_short_is_not_taken_for_a_whole_one(clock: Clock, ha
             await bank.feed.get("/")
     assert len(bank.targets) == requests
     assert re.fullmatch(r"nbk: cannot be reached: .+ \(http://.+/rss/\)", str(lost.value))
+
+
+SOAP = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '"http://bank.test/Rates"'}
+
+
+async def test_a_question_with_a_body_arrives_as_it_was_asked(clock: Clock) -> None:
+    """Posted to the address with its own headers, beside those that say who we are; the answer has its receipt."""
+    async with serving(always(body=BODY), clock) as bank:
+        payload = await bank.feed.post("/exchangerates.asmx", b"<question/>", SOAP)
+    assert (bank.targets, bank.questions) == (["/rss/exchangerates.asmx"], [("POST", b"<question/>")])
+    assert {name: bank.headers[0][name] for name in SOAP} == SOAP
+    assert bank.headers[0]["User-Agent"] == f"currency-ticker/{__version__}"
+    assert bank.headers[0]["Accept"] == ACCEPT
+    assert (payload.source, payload.base, payload.body) == ("nbk", "KZT", BODY)
+    assert payload.url == f"{bank.feed.url}/exchangerates.asmx"
+    assert payload.fetched_at == clock.time
+    assert payload.digest == sha256(BODY).hexdigest()
+
+
+async def test_a_question_with_a_body_is_never_conditional(clock: Clock) -> None:
+    """Two questions to one address have two answers, whatever validators come with them, and a page there a third."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=await request.read() or b"page", headers={"ETag": '"same"'})
+
+    async with serving(handler, clock) as bank:
+        answers = [await bank.feed.get("/a"), *[await bank.feed.post("/a", body, SOAP) for body in (b"1", b"2", b"1")]]
+        await bank.feed.get("/a")
+    assert [answer.body for answer in answers] == [b"page", b"1", b"2", b"1"]
+    assert [headers.get("If-None-Match") for headers in bank.headers] == [None, None, None, None, '"same"']
+
+
+async def test_a_304_to_a_question_with_a_body_is_no_answer(clock: Clock) -> None:
+    """Nothing was remembered that it could mean."""
+    async with serving(always(status=304), clock) as bank:
+        with pytest.raises(BadAnswer, match="status 304"):
+            await bank.feed.post("/a", b"1", SOAP)
+
+
+async def test_a_question_with_a_body_is_asked_as_patiently(clock: Clock) -> None:
+    """Two answers of 500, which is also how a SOAP service says that it has failed, and then the document."""
+    failing = [lambda: web.Response(status=500)] * 2
+    async with serving(in_turn(*failing, lambda: web.Response(body=BODY)), clock) as bank:
+        with stamina.set_testing(True, attempts=3):
+            assert (await bank.feed.post("/", b"<question/>", SOAP)).body == BODY
+    assert bank.questions == [("POST", b"<question/>")] * 3
+
+
+@pytest.mark.parametrize(
+    ("handler", "error", "told"),
+    [
+        (always(body=b"x" * 11), BadAnswer, "more than 10 bytes"),
+        (always(status=404), BadAnswer, "answered with status 404"),
+        (always(status=307, headers={"Location": "/elsewhere"}), BadAnswer, "answered with status 307"),
+        (_silent, Unreachable, r"no answer within 0\.1 s"),
+    ],
+)
+async def test_an_answer_to_a_body_has_the_same_bounds(
+    clock: Clock, handler: Handler, error: type[SourceError], told: str
+) -> None:
+    """Size, status, redirects and time are watched as ever."""
+    async with serving(handler, clock, max_bytes=10, timeout=timedelta(seconds=0.1)) as bank:
+        with pytest.raises(error, match=told):
+            await bank.feed.post("/", b"<question/>", SOAP)
+    assert len(bank.targets) == 1
+
+
+async def test_what_a_bank_does_not_have_is_nothing_where_404_means_that(clock: Clock) -> None:
+    """Looked for, a 404 is None, at once; what is there is had as ever, the conditional way."""
+    answers = in_turn(
+        lambda: web.Response(status=404),
+        lambda: web.Response(body=BODY, headers={"ETag": '"1"'}),
+        lambda: web.Response(status=304),
+    )
+    async with serving(answers, clock) as bank:
+        with stamina.set_testing(True, attempts=3):
+            found = [await bank.feed.find("/a") for _ in range(3)]
+    assert [payload and payload.body for payload in found] == [None, BODY, BODY]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(400, BadAnswer), (403, BadAnswer), (410, BadAnswer), (503, Unreachable)]
+)
+async def test_only_404_means_nothing(clock: Clock, status: int, error: type[SourceError]) -> None:
+    """Every other status that is no answer stays none, also for what is looked for."""
+    async with serving(always(status=status), clock) as bank:
+        with pytest.raises(error, match=f"status {status}"):
+            await bank.feed.find("/a")
 
 
 async def test_one_bank_is_asked_one_thing_at_a_time(clock: Clock) -> None:
