@@ -17,10 +17,4 @@ class Cbr:
         return by_day(feed, since, until, lambda day: f"/XML_daily.asp?date_req={day:%d/%m/%Y}")
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        root = documents.xml(payload, "ValCurs")
-        day = documents.day(payload, root.get("Date", ""), "%d.%m.%Y")
-        figures = documents.Figures(payload)
-        for row in root.iter("Valute"):
-            code, value, nominal = (documents.text(payload, row, name) for name in ("CharCode", "Value", "Nominal"))
-            figures.add(day, code, value, nominal)
-        return figures.fixings() or payload.reject("has a date and no rates")
+        return documents.val_curs(payload, "%d.%m.%Y") or payload.reject("has a date and no rates")

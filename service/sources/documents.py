@@ -8,12 +8,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias, TypeGuard
 
 from lxml import etree
 
 from service.fixings import Direction, Fixing, Rate
 from service.sources.base import Payload
+
+Element: TypeAlias = etree._Element  # noqa: SLF001 - what lxml calls it
+"""An XML element, for the signatures of who has no lxml."""
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _NOMINAL = re.compile(r"[1-9][0-9]{0,6}")
@@ -22,9 +25,12 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:[.,][0-9]{1,15})?")
 _HTML = (b"<!doctype html", b"<html")
 
 
-def xml(payload: Payload, root: str) -> etree._Element:
-    """Return the root element, which must be named `root`. Entities, DTDs and the network stay off."""
-    body = _body(payload)
+def xml(payload: Payload, root: str, inner: str | None = None) -> Element:
+    """Return the root element, which must be named `root`; `{*}name` is that name in any namespace.
+
+    Entities, DTDs and the network stay off. `inner` is a document that was found within the answer.
+    """
+    body = _body(payload, payload.body if inner is None else inner.encode())
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
         element = etree.fromstring(body, parser)
@@ -32,44 +38,76 @@ def xml(payload: Payload, root: str) -> etree._Element:
         payload.reject(f"is not well-formed XML: {error}")
     if element.getroottree().docinfo.doctype:
         payload.reject("has a document type declaration, which no rate feed needs")
-    if element.tag != root:
+    told = f"{{*}}{etree.QName(element).localname}" if root.startswith("{*}") else str(element.tag)
+    if told != root:
         payload.reject(f"has the root <{element.tag!s}> instead of <{root}>")
     return element
 
 
-def text(payload: Payload, parent: etree._Element, name: str) -> str:
+def content(payload: Payload, element: Element) -> str:
+    """Return the text of an element, which must be nothing but text."""
+    if len(element):
+        payload.reject(f"has something else than text in <{element.tag!s}>")
+    return (element.text or "").strip()
+
+
+def text(payload: Payload, parent: Element, name: str) -> str:
     found = optional_text(payload, parent, name)
     return found or payload.reject(f"lacks <{name}> in <{parent.tag!s}>")
 
 
-def optional_text(payload: Payload, parent: etree._Element, name: str) -> str:
+def optional_text(payload: Payload, parent: Element, name: str) -> str:
     """Return the text of a child, which must be nothing but text; an empty one where there is none."""
     found = parent.find(name)
-    if found is not None and len(found):
-        payload.reject(f"has something else than text in <{name}>")
-    return (parent.findtext(name) or "").strip()
+    return "" if found is None else content(payload, found)
+
+
+def val_curs(payload: Payload, form: str) -> list[Fixing]:
+    """Return the figures of `<ValCurs>`, the Bank of Russia's format, which other banks write too."""
+    root = xml(payload, "ValCurs")
+    on = day(payload, root.get("Date", ""), form)
+    figures = Figures(payload)
+    for row in root.iter("Valute"):
+        code, value, nominal = (text(payload, row, name) for name in ("CharCode", "Value", "Nominal"))
+        figures.add(on, code, value, nominal)
+    return figures.fixings()
 
 
 def json_rows(payload: Payload) -> list[dict[str, Any]]:
     """Return an array of objects; every number as its published text."""
-    try:
-        rows = json.loads(_body(payload), parse_float=str, parse_int=str, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        payload.reject(f"is not JSON: {error}")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        payload.reject("is not a JSON array of objects")
-    return rows
+    found = _json(payload)
+    return found if _are_rows(found) else payload.reject("is not a JSON array of objects")
+
+
+def json_object(payload: Payload) -> dict[str, Any]:
+    """Return an object; every number as its published text."""
+    found = _json(payload)
+    return found if isinstance(found, dict) else payload.reject("is not a JSON object")
+
+
+def rows(payload: Payload, parent: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return the array of objects that an object has under `name`."""
+    found = parent.get(name)
+    return found if _are_rows(found) else payload.reject(f"lacks {name}, an array of objects")
+
+
+def member(payload: Payload, parent: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the object that an object has under `name`."""
+    found = parent.get(name)
+    return found if isinstance(found, dict) else payload.reject(f"lacks {name[:40]}, an object")
 
 
 def csv_rows(payload: Payload, *columns: str) -> Iterator[dict[str, str]]:
     """Yield the rows of a CSV with a header that has `columns`; a cut last line is an error."""
-    body = _body(payload)
+    body = _body(payload, payload.body)
     if not body.endswith(b"\n"):
         payload.reject("ends within a line")
     try:
         reader = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
-        if missing := set(columns) - set(reader.fieldnames or ()):
+        if missing := set(columns) - set(header := reader.fieldnames or ()):
             payload.reject(f"lacks the columns {', '.join(sorted(missing))}")
+        if len(set(header)) < len(header):
+            payload.reject("names a column twice")
         for row in reader:
             if None in row or None in row.values():
                 payload.reject(f"has a row of another length than its header, in line {reader.line_num}")
@@ -121,8 +159,9 @@ class Figures:
         self._rates[on][code] = Rate(self._number(value), int(nominal), own)
 
     def fixings(self, direction: Direction = Direction.DIRECT) -> list[Fixing]:
-        """Return one fixing a date, oldest first."""
-        return [self._payload.fixing(on, rates, direction) for on, rates in sorted(self._rates.items())]
+        """Return one fixing a date that was wanted, oldest first."""
+        wanted = sorted(on for on in self._rates if on >= self._payload.since)
+        return [self._payload.fixing(on, self._rates[on], direction) for on in wanted]
 
     def _number(self, published: str) -> Decimal:
         if not _NUMBER.fullmatch(published):
@@ -130,13 +169,35 @@ class Figures:
         return Decimal(published.replace(",", "."))
 
 
-def _body(payload: Payload) -> bytes:
-    start = payload.body.lstrip(b"\xef\xbb\xbf \t\r\n")
+def _body(payload: Payload, body: bytes) -> bytes:
+    start = body.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not start:
         payload.reject("is empty")
     if start[:20].lower().startswith(_HTML):
         payload.reject("is an HTML page")
-    return payload.body
+    return body
+
+
+def _json(payload: Payload) -> object:
+    body = _body(payload, payload.body)
+    try:
+        return json.loads(
+            body, parse_float=str, parse_int=str, parse_constant=_no_constant, object_pairs_hook=_named_once
+        )
+    except (ValueError, RecursionError) as error:
+        payload.reject(f"is not JSON: {error}")
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two figures under one name json would silently take the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has a name twice")
+    return found
+
+
+def _are_rows(found: object) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(found, list) and all(isinstance(row, dict) for row in found)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -17,7 +17,7 @@ from service.settings import DEFAULT
 from service.sources import SOURCES
 from tests.sources.answers import FIXTURES, URL, answer, document, parse
 
-NO_ADAPTERS = {"__init__", "base", "client", "documents"}
+NO_ADAPTERS = {"__init__", "base", "client", "documents", "soap"}
 HTML = b'<html lang="ru"><head><title>Access denied</title></head><body>Are you a robot?</body></html>\n'
 FAR = date(2100, 1, 1)
 

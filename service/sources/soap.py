@@ -1,0 +1,39 @@
+"""SOAP 1.1, as far as two banks need it: a question in an envelope, and the answer out of one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from service.sources import documents
+from service.sources.base import Feed, Payload
+
+_ENVELOPE: Final = "http://schemas.xmlsoap.org/soap/envelope/"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a service can be asked: its name, the namespace of its elements, the header SOAPAction."""
+
+    name: str
+    namespace: str
+    action: str
+
+    async def ask(self, feed: Feed, step: str, arguments: Mapping[str, object]) -> Payload:
+        """Ask for what the operation says of `arguments`, which are words, codes and dates."""
+        inside = "".join(f"<{name}>{value}</{name}>" for name, value in arguments.items())
+        body = (
+            '<?xml version="1.0" encoding="utf-8"?>'
+            f'<soap:Envelope xmlns:soap="{_ENVELOPE}"><soap:Body>'
+            f'<{self.name} xmlns="{self.namespace}">{inside}</{self.name}>'
+            "</soap:Body></soap:Envelope>"
+        )
+        return await feed.post(
+            step, body.encode(), {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": self.action}
+        )
+
+    def result(self, payload: Payload) -> documents.Element:
+        """Return the element that holds what the operation answered."""
+        own = f"{{{self.namespace}}}{self.name}"
+        envelope = documents.xml(payload, f"{{{_ENVELOPE}}}Envelope")
+        found = envelope.find(f"{{{_ENVELOPE}}}Body/{own}Response/{own}Result")
+        return payload.reject(f"lacks <{self.name}Result>") if found is None else found
