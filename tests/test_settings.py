@@ -22,6 +22,14 @@ def test_the_default_configuration_stands_alone() -> None:
     assert settings.sources["nbk"].window == Window(time(15, 30), time(19))
 
 
+def test_a_bank_that_no_ticker_names_is_not_polled() -> None:
+    """Every enabled source is polled, so the banks that the default ticker has no use for are there, and asleep."""
+    settings = load(environ={"TICKER_SOURCES__NBG__ENABLED": "true"})
+    assert set(settings.polled) == {"nbk", "cbr", "ecb", "nbu", "cbu", "nbg", "recorded"}
+    asleep = {"nbrb", "nbkr", "nbm", "cba", "nbt", "nbp", "cnb", "bnr", "mnb", "boc", "boe"}
+    assert settings.sources.keys() - settings.polled.keys() == asleep
+
+
 def test_production_shows_nothing_recorded() -> None:
     """The shipped production file has no recorded choice, and does not poll one."""
     settings = load(ROOT / "config" / "production.toml", environ={})

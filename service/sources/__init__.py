@@ -3,10 +3,22 @@
 from typing import Final
 
 from service.sources.base import Source
+from service.sources.bnr import Bnr
+from service.sources.boc import Boc
+from service.sources.boe import Boe
+from service.sources.cba import Cba
 from service.sources.cbr import Cbr
 from service.sources.cbu import Cbu
+from service.sources.cnb import Cnb
 from service.sources.ecb import Ecb
+from service.sources.mnb import Mnb
+from service.sources.nbg import Nbg
 from service.sources.nbk import Nbk
+from service.sources.nbkr import Nbkr
+from service.sources.nbm import Nbm
+from service.sources.nbp import Nbp
+from service.sources.nbrb import Nbrb
+from service.sources.nbt import Nbt
 from service.sources.nbu import Nbu
 from service.sources.recorded import Recorded
 
@@ -16,5 +28,17 @@ SOURCES: Final[dict[str, Source]] = {
     "ecb": Ecb(),
     "nbu": Nbu(),
     "cbu": Cbu(),
+    "nbrb": Nbrb(),
+    "nbkr": Nbkr(),
+    "nbg": Nbg(),
+    "nbm": Nbm(),
+    "cba": Cba(),
+    "nbt": Nbt(),
+    "nbp": Nbp(),
+    "cnb": Cnb(),
+    "bnr": Bnr(),
+    "mnb": Mnb(),
+    "boc": Boc(),
+    "boe": Boe(),
     "recorded": Recorded(),
 }

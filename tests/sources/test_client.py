@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -14,14 +14,18 @@ import pytest
 import stamina
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
+from lxml import etree
 from multidict import CIMultiDictProxy
 
 from service import __version__
 from service.errors import BadAnswer, SourceError, Unreachable
+from service.poller import published
 from service.settings import ClientSettings
+from service.sources import SOURCES
 from service.sources.client import ACCEPT, REMEMBERED, BankFeed, Client
 from tests.conftest import Clock
-from tests.sources.answers import CONFIGURED
+from tests.figures import day
+from tests.sources.answers import CONFIGURED, document, parse
 
 BODY = "<rates>тенге</rates>".encode()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -391,6 +395,25 @@ async def test_an_answer_to_a_body_has_the_same_bounds(
         with pytest.raises(error, match=told):
             await bank.feed.post("/", b"<question/>", SOAP)
     assert len(bank.targets) == 1
+
+
+@pytest.mark.parametrize(("key", "name"), [("cba", "2026-03-17-to-18.xml"), ("mnb", "2025-03-27-to-28.xml")])
+async def test_a_bank_that_speaks_soap_is_asked_and_understood(clock: Clock, key: str, name: str) -> None:
+    """A server that answers only an envelope with the bank's own action: its range becomes fixings."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        envelope = etree.fromstring(await request.read())
+        (operation,) = envelope.iterfind("{http://schemas.xmlsoap.org/soap/envelope/}Body/*")
+        action = request.headers["SOAPAction"].strip('"')
+        if request.method != "POST" or not action.endswith(f"/{etree.QName(operation).localname}"):
+            return web.Response(status=500)
+        return web.Response(body=document(key, name), content_type="text/xml", headers={"Cache-Control": "private"})
+
+    async with serving(handler, clock) as bank:
+        feed = way_to(bank.feed.source.url, bank.feed.client, clock, key)
+        fixings = [one async for one in published(SOURCES[key], feed, date(2025, 3, 1), day(2))]
+    assert [len(fixing.rates) for fixing in fixings] == [len(one.rates) for one in parse(key, document(key, name))]
+    assert {fixing.url for fixing in fixings} == {f"{feed.url}/{bank.targets[0].removeprefix('/rss/')}"}
 
 
 async def test_what_a_bank_does_not_have_is_nothing_where_404_means_that(clock: Clock) -> None:

@@ -20,6 +20,8 @@ from tests.sources.answers import FIXTURES, URL, answer, document, parse
 NO_ADAPTERS = {"__init__", "base", "client", "documents", "soap"}
 HTML = b'<html lang="ru"><head><title>Access denied</title></head><body>Are you a robot?</body></html>\n'
 FAR = date(2100, 1, 1)
+TWINS = {"cbr", "nbm"}
+"""Who write one format, so that only the address tells whose document it is."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,18 @@ class Wire:
     root: tuple[str, str]
     """What makes it this bank's document, and something else instead."""
     code: str
+    other: str = "GBP"
+    """A currency that it quotes besides the dollar."""
     nominal: tuple[str, str] | None = None
 
     @property
     def form(self) -> str:
         return Path(self.name).suffix
+
+    @property
+    def bare(self) -> bool:
+        """Whether its figures are JSON numbers, so that other text is no JSON at all."""
+        return self.form == ".json" and '"{}"' not in self.rate[0]
 
     @property
     def malformed(self) -> str:
@@ -84,6 +93,100 @@ WIRES = {
         code='"Ccy":"{}"',
         nominal=('"Nominal":"{}"', "1"),
     ),
+    "nbrb": Wire(
+        "2026-03-17.json",
+        rate=('"Cur_OfficialRate":{}}', "2.9463"),
+        date=('"Date":"2026-03-17T00:00:00",', ""),
+        root=("[", '{"rates":['),
+        code='"Cur_Abbreviation":"{}"',
+        nominal=('"Cur_Scale":{},', "1"),
+    ),
+    "nbkr": Wire(
+        "2026-05-24.xml",
+        rate=("<Value>{}</Value>", "87,4500"),
+        date=(' Date="24.05.2026"', ""),
+        root=("CurrencyRates", "CurrencyQuotes"),
+        code='ISOCode="{}"',
+        other="EUR",
+        nominal=("<Nominal>{}</Nominal>", "1"),
+    ),
+    "nbg": Wire(
+        "2026-02-28.json",
+        rate=('"rate":{},', "2.6759"),
+        date=('"date":"2026-02-28T00:00:00.000Z",', ""),
+        root=("[", '{"sets":['),
+        code='"code":"{}"',
+        nominal=('"quantity":{},', "1"),
+    ),
+    "nbm": Wire(
+        "2026-04-07.xml",
+        rate=("<Value>{}</Value>", "17.5303"),
+        date=(' Date="07.04.2026"', ""),
+        root=("ValCurs", "ValQuotes"),
+        code="<CharCode>{}</CharCode>",
+        nominal=("<Nominal>{}</Nominal>", "1"),
+    ),
+    "cba": Wire(
+        "2026-03-17-to-18.xml",
+        rate=("<Rate>{}</Rate>", "377.46"),
+        date=("<RateDate>2026-03-17T00:00:00+04:00</RateDate>", ""),
+        root=("soap:Envelope", "soap:Letter"),
+        code="<ISO>{}</ISO>",
+        nominal=("<Amount>{}</Amount>", "1"),
+    ),
+    "nbt": Wire(
+        "2026-05-19.xml",
+        rate=("<Value>{}</Value>", "9.3371"),
+        date=(' Date="2026-05-19"', ""),
+        root=("ValCurs", "ValQuotes"),
+        code="<CharCode>{}</CharCode>",
+        nominal=("<Nominal>{}</Nominal>", "1"),
+    ),
+    "nbp": Wire(
+        "2026-03-02-to-03.json",
+        rate=('"mid":{}}', "3.6056"),
+        date=('"effectiveDate":"2026-03-02",', ""),
+        root=("[", '{"tables":['),
+        code='"code":"{}"',
+    ),
+    "cnb": Wire(
+        "2026.json",
+        rate=('"rate":{}}', "21.129"),
+        date=('"validFor":"2026-04-01",', ""),
+        root=('"rates":', '"quotes":'),
+        code='"currencyCode":"{}"',
+        nominal=('"amount":{},', "1"),
+    ),
+    "bnr": Wire(
+        "2026.xml",
+        rate=('<Rate currency="USD">{}</Rate>', "4.5298"),
+        date=(' date="2026-08-18"', ""),
+        root=("DataSet", "DataBag"),
+        code='currency="{}"',
+        nominal=('multiplier="{}"', "100"),
+    ),
+    "mnb": Wire(
+        "2025-03-27-to-28.xml",
+        rate=('curr="USD"&gt;{}&lt;', "371,80"),
+        date=(' date="2025-03-27"', ""),
+        root=("s:Envelope", "s:Letter"),
+        code='curr="{}"',
+        nominal=('unit="{}"', "1"),
+    ),
+    "boc": Wire(
+        "2026-03-17-to-18.json",
+        rate=('"v": "{}"', "1.3699"),
+        date=('"d": "2026-03-17",', ""),
+        root=('"observations"', '"notes"'),
+        code='"FX{}CAD": {\n    "v"',
+    ),
+    "boe": Wire(
+        "2026-03-17-to-18.csv",
+        rate=("17 Mar 2026,{},", "1.3343"),
+        date=("17 Mar 2026,", ","),
+        root=("DATE,", "DAY,"),
+        code="XUDLUSS",
+    ),
 }
 
 Fault = tuple[str, bytes, str]
@@ -100,7 +203,7 @@ def with_rate(key: str, figure: str | bytes) -> bytes:
     before, after = wire.rate[0].split("{}")
     figure = figure if isinstance(figure, bytes) else figure.encode()
     return swapped(
-        document(key, wire.name), wire.rate[0].format(wire.rate[1]), before.encode() + figure + after.encode()
+        document(key, wire.name), wire.rate[0].replace("{}", wire.rate[1]), before.encode() + figure + after.encode()
     )
 
 
@@ -116,37 +219,43 @@ def faults(key: str) -> Iterator[Fault]:
     yield "a word", b"Service Unavailable\n", "is not well-formed XML|is not JSON|lacks the columns"
     yield "half of it", body[: len(body) // 2], wire.malformed
     yield "nine tenths of it", body[: len(body) * 9 // 10], wire.malformed
-    for other in (other for other in WIRES if other != key):
+    for other in (other for other in WIRES if other != key and {key, other} != TWINS):
         foreign = document(other, WIRES[other].name)
-        yield f"foreign: {other}", foreign, "has the root|is not well-formed XML|is not JSON|lacks|ends within a line"
+        says = "has the root|is not (?:well-formed XML|JSON|a JSON|CSV)|lacks|ends within a line|where a date should be"
+        yield f"foreign: {other}", foreign, says
     other_root = swapped(body, *wire.root, count=-1 if wire.form == ".xml" else 1)
-    other_root += b"}" if wire.form == ".json" else b""
-    yield "another root", other_root, "has the root|is not a JSON array of objects|lacks the columns"
+    other_root += b"}" if wire.root[0] == "[" else b""
+    yield (
+        "another root",
+        other_root,
+        "has the root|is not a JSON array of objects|lacks (?:the columns|observations|rates)",
+    )
     yield "no date", swapped(body, *wire.date), "lacks|where a date should be"
-    yield "a date of text", swapped(body, _date(wire), "today"), "has 'today' where a date should be"
-    yield "a date that is none", swapped(body, _date(wire), "31.02.2026"), "has '31.02.2026' where a date should be"
+    yield "a date of text", swapped(body, _date(wire), "today"), "has 'today[^']*' where a date should be"
+    none = swapped(body, _date(wire), "31.02.2026")
+    yield "a date that is none", none, "has '31.02.2026[^']*' where a date should be"
     yield from _of_numbers(key, wire, body)
     yield from _of_bytes(key, wire, body)
 
 
 def _date(wire: Wire) -> str:
-    found = re.search(r"[\d.-]{10}", wire.date[0])
+    found = re.search(r"[\d.-]{10}|\d+ \w+ \d{4}", wire.date[0])
     assert found
     return found[0]
 
 
 def _of_numbers(key: str, wire: Wire, body: bytes) -> Iterator[Fault]:
     text = rate = "where a number should be"
-    if key == "nbu":  # its numbers are bare, so that text and NaN are no JSON at all
+    if wire.bare:
         rate = f"{text}|is not JSON"
         yield "a rate that is quoted text", with_rate(key, '"n/a"'), f"has 'n/a' {text}"
         for literal in ("null", "true", "[1]", '{"a":1}'):
-            yield f"a rate of {literal}", with_rate(key, literal), "lacks rate in a row"
-    # An empty value and NaN are SDMX's "not quoted that day", which test_ecb holds.
+            yield f"a rate of {literal}", with_rate(key, literal), r"lacks \w+ in a row"
+    # An empty value is "not quoted that day" where the form has a place for each, and NaN is so in SDMX: `test_<key>`.
     not_quoted = () if key == "ecb" else ("NaN",)
     for figure in (*not_quoted, "n/a", "Infinity", "-Infinity", "1e3", "1E+500", "0x1F", "1_000", "47 877", "1" * 400):
         yield f"a rate of {figure[:9]}", with_rate(key, figure), rate
-    if key != "ecb":
+    if key not in ("ecb", "boc", "boe"):
         yield "an empty rate", with_rate(key, ""), f"{rate}|lacks <"
     yield "a rate that is not ASCII", with_rate(key, "١٢٣"), rate
     if wire.nominal:
@@ -154,15 +263,19 @@ def _of_numbers(key: str, wire: Wire, body: bytes) -> Iterator[Fault]:
         for figure in ("0", "-1", "1.5", "1e2", "10000000000"):
             yield (
                 f"a nominal of {figure}",
-                swapped(body, form.format(nominal), form.format(figure)),
+                swapped(body, form.replace("{}", nominal), form.replace("{}", figure)),
                 "a nominal should be",
             )
-    usd, gbp = (wire.code.format(code) for code in ("USD", "GBP"))
-    yield "a currency twice", swapped(body, gbp, usd), "quotes USD twice for 2026-"
+    if key == "boe":  # which names its series, and not currencies
+        yield "a currency twice", swapped(body, "XUDLERS", "XUDLUSS"), "names a column twice"
+        yield "a series of its own", swapped(body, "XUDLUSS", "XUDLXXX"), "has the series 'XUDLXXX', which"
+        return
+    usd, other = (wire.code.replace("{}", code) for code in ("USD", wire.other))
+    yield "a currency twice", swapped(body, other, usd), r"quotes USD twice for 202\d-|an object has a name twice"
     for code in ("usd", "US", "USDT", "840"):
         yield (
             f"a code {code}",
-            swapped(body, usd, wire.code.format(code)),
+            swapped(body, usd, wire.code.replace("{}", code)),
             f"has '{code}' where a currency code should be",
         )
 
@@ -170,7 +283,8 @@ def _of_numbers(key: str, wire: Wire, body: bytes) -> Iterator[Fault]:
 def _of_bytes(key: str, wire: Wire, body: bytes) -> Iterator[Fault]:
     malformed = {".csv": "is not CSV in UTF-8"}.get(wire.form, wire.malformed)
     # Every byte is a letter of windows-1251, so there the figure itself must show it.
-    yield "bytes of no encoding", with_rate(key, b"\xff\xfe"), "where a number should be" if key == "cbr" else malformed
+    says = "where a number should be" if b"windows-1251" in body else malformed
+    yield "bytes of no encoding", with_rate(key, b"\xff\xfe"), says
     if key == "cbr":
         yield "another encoding than declared", swapped(body, "windows-1251", "utf-8"), malformed
     if wire.form != ".xml":

@@ -1,0 +1,30 @@
+"""Bank of Canada: one JSON object for a range, an observation a day, in it a series a currency: FXUSDCAD.
+
+Weekends and holidays are absent. A series without a value is one that was not quoted that day: an
+observation has a place for each of its group, which the bank leaves empty.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+from service.fixings import Fixing
+from service.sources import documents
+from service.sources.base import Feed, Payload
+
+
+class Boc:
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:  # noqa: ARG002
+        yield await feed.get(f"/observations/group/FX_RATES_DAILY/json?start_date={since}")
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        figures = documents.Figures(payload)
+        for row in documents.rows(payload, documents.json_object(payload), "observations"):
+            (date_,) = documents.fields(payload, row, "d")
+            day = documents.day(payload, date_, "%Y-%m-%d")
+            for series in (name for name in row if name != "d"):
+                seen = documents.member(payload, row, series)
+                if "v" not in seen:
+                    payload.reject(f"lacks v in {series[:40]}")
+                if value := documents.optional_field(payload, seen, "v"):
+                    figures.add(day, series.removeprefix("FX").removesuffix("CAD"), value)
+        return figures.fixings()

@@ -1,0 +1,38 @@
+"""Central Bank of Armenia: SOAP, one answer for a range; `Diff` is the bank's own change, per `Amount`.
+
+Working days only. A range has the currencies that it is asked for by name, so the bank's list stands
+here, without gold and silver, whose rates are per gram.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+from service.fixings import Fixing
+from service.sources import documents
+from service.sources.base import Feed, Payload
+from service.sources.soap import Operation
+
+RANGE = Operation(
+    "ExchangeRatesByDateRangeByISO", "http://www.cba.am/", '"http://www.cba.am/ExchangeRatesByDateRangeByISO"'
+)
+CURRENCIES = (
+    "USD,GBP,AUD,EUR,XDR,IRR,PLN,CAD,INR,NOK,JPY,SEK,CHF,CZK,CNY,SGD,BRL,AED,KGS,KZT,RUB,UAH,UZS,BYN,TJS,GEL,HKD,NZD"
+)
+
+
+class Cba:
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        arguments = {"ISOCodes": CURRENCIES, "DateFrom": since, "DateTo": until}
+        yield await RANGE.ask(feed, "/exchangerates.asmx", arguments)
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        rows = RANGE.result(payload).find("{urn:schemas-microsoft-com:xml-diffgram-v1}diffgram")
+        if rows is None:
+            payload.reject("lacks <diffgram>")
+        figures = documents.Figures(payload)
+        for row in rows.iter("ExchangeRatesByRange"):
+            names = ("RateDate", "ISO", "Rate", "Amount")
+            date_, code, value, nominal = (documents.text(payload, row, name) for name in names)
+            day = documents.day(payload, date_, "%Y-%m-%dT%H:%M:%S%z")
+            figures.add(day, code, value, nominal, documents.optional_text(payload, row, "Diff"))
+        return figures.fixings()

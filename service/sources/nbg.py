@@ -1,0 +1,27 @@
+"""National Bank of Georgia: a JSON array of one set by date, rates and changes per `quantity`.
+
+It answers with the last valid set, under that one's own date: asked for a Monday, with Saturday's.
+`diff` is the bank's own change, absolute and signed; `diffFormated` has lost the sign.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+from service.fixings import Fixing
+from service.sources import documents
+from service.sources.base import Feed, Payload, by_day
+
+
+class Nbg:
+    def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        return by_day(feed, since, until, lambda day: f"/currencies/?date={day}")
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        figures = documents.Figures(payload)
+        for valid in documents.json_rows(payload):
+            (date_,) = documents.fields(payload, valid, "date")
+            day = documents.day(payload, date_, "%Y-%m-%dT%H:%M:%S.%fZ")  # a date of Tbilisi, whatever the Z says
+            for row in documents.rows(payload, valid, "currencies"):
+                code, value, nominal = documents.fields(payload, row, "code", "rate", "quantity")
+                figures.add(day, code, value, nominal, documents.optional_field(payload, row, "diff"))
+        return figures.fixings() or payload.reject("has no rates")

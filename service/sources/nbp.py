@@ -1,0 +1,35 @@
+"""National Bank of Poland: one JSON array for a range, a table a day, each rate for one unit.
+
+Table A alone: table B (RUB, KZT and the rest) is of Wednesdays, and with it a Wednesday's fixing would
+have currencies that Thursday's lacks.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+
+from service.fixings import Fixing
+from service.sources import documents
+from service.sources.base import Feed, Payload
+
+LONGEST = timedelta(days=92)
+"""From the first day to the last: more than 93 days are refused (https://api.nbp.pl)."""
+
+
+class Nbp:
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        while since <= until:
+            end = min(until, since + LONGEST)
+            # "404 NotFound" is how the bank says that a range has no table (https://api.nbp.pl): a weekend.
+            if tables := await feed.find(f"/tables/A/{since}/{end}/?format=json"):
+                yield tables
+            since = end + timedelta(days=1)
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        figures = documents.Figures(payload)
+        for table in documents.json_rows(payload):
+            kind, date_ = documents.fields(payload, table, "table", "effectiveDate")
+            if kind != "A":
+                payload.reject(f"has the table {kind[:40]!r} instead of 'A'")
+            for row in documents.rows(payload, table, "rates"):
+                figures.add(documents.day(payload, date_, "%Y-%m-%d"), *documents.fields(payload, row, "code", "mid"))
+        return figures.fixings() or payload.reject("has no rates")

@@ -1,0 +1,25 @@
+"""National Bank of the Republic of Belarus: a JSON array by date, rates per `Cur_Scale`.
+
+Of its two lists it is the one of daily rates (`periodicity=0`). Saturday and Sunday repeat Friday's
+rates. The ranges of `/rates/dynamics` are no choice: they have one currency each, and no scale.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+from service.fixings import Fixing
+from service.sources import documents
+from service.sources.base import Feed, Payload, by_day
+
+
+class Nbrb:
+    def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        return by_day(feed, since, until, lambda day: f"/rates?periodicity=0&ondate={day}")
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        figures = documents.Figures(payload)
+        names = ("Date", "Cur_Abbreviation", "Cur_OfficialRate", "Cur_Scale")
+        for row in documents.json_rows(payload):
+            date_, code, value, nominal = documents.fields(payload, row, *names)
+            figures.add(documents.day(payload, date_, "%Y-%m-%dT%H:%M:%S"), code, value, nominal)
+        return figures.fixings()
