@@ -90,7 +90,8 @@ class SourceSettings(_Table):
     url: Address
     timezone: Zone
     terms: str = ""
-    enabled: bool = True
+    enabled: bool | None = None
+    """Polled or not; where nothing is said, it is if a ticker names it."""
     recorded: bool = False
     """Its publications ship with the project: always told as such."""
     days: frozenset[Day] = Field(default=frozenset(DAYS[:5]), min_length=1)
@@ -148,7 +149,12 @@ class Settings(_Table):
 
     @cached_property
     def polled(self) -> dict[str, SourceSettings]:
-        return {key: source for key, source in self.sources.items() if source.enabled}
+        named = {key for ticker in self.tickers for key in ticker.sources}
+        return {
+            key: source
+            for key, source in self.sources.items()
+            if source.enabled or (source.enabled is None and key in named)
+        }
 
 
 def load(

@@ -23,11 +23,14 @@ def test_the_default_configuration_stands_alone() -> None:
 
 
 def test_a_bank_that_no_ticker_names_is_not_polled() -> None:
-    """Every enabled source is polled, so the banks that the default ticker has no use for are there, and asleep."""
+    """A bank sleeps until a ticker names it, or a setting wakes it; another setting puts it to sleep."""
+    asleep = {"nbrb", "nbkr", "nbm", "cba", "nbt", "nbp", "cnb", "bnr", "mnb", "boc", "boe"}
     settings = load(environ={"TICKER_SOURCES__NBG__ENABLED": "true"})
     assert set(settings.polled) == {"nbk", "cbr", "ecb", "nbu", "cbu", "nbg", "recorded"}
-    asleep = {"nbrb", "nbkr", "nbm", "cba", "nbt", "nbp", "cnb", "bnr", "mnb", "boc", "boe"}
     assert settings.sources.keys() - settings.polled.keys() == asleep
+    ticker = {"id": "byn", "base": "BYN", "currencies": ["USD"], "sources": ["nbrb"]}
+    settings = load(environ={"TICKER_SOURCES__ECB__ENABLED": "false"}, overrides={"tickers": [ticker]})
+    assert set(settings.polled) == {"nbrb"}
 
 
 def test_production_shows_nothing_recorded() -> None:
