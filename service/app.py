@@ -17,7 +17,7 @@ from service.errors import SettingsError, TickerError
 from service.logs import configure
 from service.polling import Polling
 from service.settings import Settings
-from service.sources import SOURCES
+from service.sources import RELAYS, SOURCES
 from service.store import Store
 from service.web import embed, health, oembed, sources, stream, ticker
 from service.web.problems import unrouted
@@ -29,9 +29,12 @@ log = structlog.get_logger()
 
 def checked(settings: Settings) -> Settings:
     """Return the settings; raise `SettingsError` where they name a source that no adapter serves."""
-    for key in settings.sources:
-        if key not in SOURCES:
-            raise SettingsError(f"sources.{key}: there is no such source; there are {', '.join(SOURCES)}")
+    for key, source in settings.sources.items():
+        if settings.adapter(key) not in SOURCES:
+            where, what = (f"{key}.adapter", "adapter") if source.adapter else (key, "source")
+            raise SettingsError(f"sources.{where}: there is no such {what}; there are {', '.join(SOURCES)}")
+        if settings.adapter(key) in RELAYS and not source.provider:
+            raise SettingsError(f"sources.{key}.provider: is missing: whose rates to ask for")
     return settings
 
 

@@ -94,8 +94,8 @@ async def _poll(settings: Settings, key: str) -> Series:
     series = Series()
     table = Table("date", "currencies", "digest of the answer", "verdict", title=source.name)
     async with Client(settings.client) as client:
-        feed = BankFeed(key, source, client, clock)
-        async for fixing in published(SOURCES[key], feed, today - LOOKBACK, last_day):
+        feed = BankFeed(key, source, client, clock, settings.wanted(key))
+        async for fixing in published(SOURCES[settings.adapter(key)], feed, today - LOOKBACK, last_day):
             judged = judge(fixing, series, last_day)
             if judged.accepted:
                 series = series.with_fixing(judged.fixing, KEEP)

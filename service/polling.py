@@ -63,8 +63,12 @@ class Polling:
         from service.sources.client import BankFeed, Client  # noqa: PLC0415
 
         async with Client(self.board.settings.client) as client:
-            polled = self.board.settings.polled
-            feeds = {key: BankFeed(key, source, client, self.now) for key, source in polled.items()}
-            poller = Poller(self.board, self.archive, SOURCES, feeds, self.now)
+            settings = self.board.settings
+            polled = settings.polled
+            feeds = {
+                key: BankFeed(key, source, client, self.now, settings.wanted(key)) for key, source in polled.items()
+            }
+            adapters = {key: SOURCES[settings.adapter(key)] for key in polled}
+            poller = Poller(self.board, self.archive, adapters, feeds, self.now)
             async with Schedule(poller) as self._schedule:
                 await asyncio.Event().wait()

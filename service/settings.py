@@ -90,6 +90,10 @@ class SourceSettings(_Table):
     url: Address
     timezone: Zone
     terms: str = ""
+    adapter: Key | None = None
+    """What asks it and reads its answers; its own key where nothing is said."""
+    provider: str = Field(default="", max_length=40, pattern=r"^[A-Za-z0-9_-]*$")
+    """Whose rates a relay is asked for, in the relay's own code."""
     enabled: bool | None = None
     """Polled or not; where nothing is said, it is if a ticker names it."""
     recorded: bool = False
@@ -146,6 +150,14 @@ class Settings(_Table):
                         f"tickers.{ticker.id}.sources: {key!r} is no enabled source; there are {', '.join(self.polled)}"
                     )
         return self
+
+    def adapter(self, key: str) -> str:
+        return self.sources[key].adapter or key
+
+    def wanted(self, key: str) -> tuple[str, ...]:
+        """Return the currencies that tickers want of a source, their bases too where it quotes in another one."""
+        codes = [code for one in self.tickers if key in one.sources for code in (*one.currencies, one.base)]
+        return tuple(dict.fromkeys(code for code in codes if code != self.sources[key].base))
 
     @cached_property
     def polled(self) -> dict[str, SourceSettings]:

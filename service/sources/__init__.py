@@ -11,6 +11,7 @@ from service.sources.cbr import Cbr
 from service.sources.cbu import Cbu
 from service.sources.cnb import Cnb
 from service.sources.ecb import Ecb
+from service.sources.frankfurter import Frankfurter
 from service.sources.mnb import Mnb
 from service.sources.nbg import Nbg
 from service.sources.nbk import Nbk
@@ -22,6 +23,8 @@ from service.sources.nbt import Nbt
 from service.sources.nbu import Nbu
 from service.sources.recorded import Recorded
 
+RELAYS: Final = frozenset({"frankfurter"})
+"""Adapters that must be told whose rates to ask for."""
 SOURCES: Final[dict[str, Source]] = {
     "nbk": Nbk(),
     "cbr": Cbr(),
@@ -40,5 +43,6 @@ SOURCES: Final[dict[str, Source]] = {
     "mnb": Mnb(),
     "boc": Boc(),
     "boe": Boe(),
+    "frankfurter": Frankfurter(),
     "recorded": Recorded(),
 }

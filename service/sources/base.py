@@ -1,7 +1,8 @@
 """What a source is: the contract for whoever adds a bank.
 
 An adapter knows one publisher's way of publishing: which addresses to ask, and what the answers mean.
-Who the bank is and when it publishes lies in `config/default.toml`, under the adapter's key in `SOURCES`.
+Who the bank is and when it publishes lies in `config/default.toml`, under the adapter's key in `SOURCES`. An
+adapter that serves several sources (a relay) is named by them: `adapter = "frankfurter"`.
 
 `fetch` asks for every effective date from `since` to `until`, both included and both in the bank's own
 calendar, and yields the raw answers, oldest first. `until` is what the bank may have published ahead.
@@ -65,6 +66,16 @@ class Feed(Protocol):
 
     @property
     def url(self) -> str: ...
+
+    @property
+    def provider(self) -> str:
+        """Whose rates a relay is asked for."""
+        ...
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The currencies that tickers want, for who must ask for each."""
+        ...
 
     def now(self) -> datetime: ...
 

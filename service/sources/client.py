@@ -71,12 +71,17 @@ class BankFeed:
     source: SourceSettings
     client: Client
     now: Clock
+    wanted: tuple[str, ...] = ()
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _remembered: OrderedDict[str, _Remembered] = field(default_factory=OrderedDict)
 
     @property
     def base(self) -> str:
         return self.source.base
+
+    @property
+    def provider(self) -> str:
+        return self.source.provider
 
     @property
     def url(self) -> str:

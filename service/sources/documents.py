@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import chain
 from typing import Any, NoReturn, TypeAlias, TypeGuard
 
 from lxml import etree
@@ -77,6 +78,14 @@ def json_rows(payload: Payload) -> list[dict[str, Any]]:
     """Return an array of objects; every number as its published text."""
     found = _json(payload)
     return found if _are_rows(found) else payload.reject("is not a JSON array of objects")
+
+
+def json_row_lists(payload: Payload) -> list[dict[str, Any]]:
+    """Return the objects of an array of arrays of objects, one after the other."""
+    found = _json(payload)
+    if not (isinstance(found, list) and found and all(map(_are_rows, found))):
+        payload.reject("is not a JSON array of objects for each currency")
+    return list(chain.from_iterable(found))
 
 
 def json_object(payload: Payload) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from service.sources.base import Payload
 from tests.figures import FETCHED
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
-CONFIGURED = load(environ={}).sources
 URL = "http://bank.test/an/answer?of=today"
+_RELAY = {"frankfurter": {"provider": "NBK", "base": "KZT", "url": URL, "timezone": "Asia/Almaty", "name": "A relay"}}
+CONFIGURED = load(environ={}, overrides={"sources": _RELAY}).sources
+"""Every adapter's source, and one for the relay, which the default configuration has not."""
 
 
 def document(key: str, name: str) -> bytes:
@@ -49,6 +51,8 @@ class Asked:
     key: str
     base: str = "KZT"
     url: str = "http://bank.test"
+    provider: str = ""
+    wanted: tuple[str, ...] = ()
     absent: frozenset[str] = frozenset()
     """Steps that are answered with 404."""
     answers: Mapping[str, bytes] = field(default_factory=dict)

@@ -14,7 +14,7 @@ import service.sources
 from service.errors import NotUnderstood
 from service.fixings import Series, objections
 from service.settings import DEFAULT
-from service.sources import SOURCES
+from service.sources import RELAYS, SOURCES
 from tests.sources.answers import FIXTURES, URL, answer, document, parse
 
 NO_ADAPTERS = {"__init__", "base", "client", "documents", "soap"}
@@ -84,6 +84,13 @@ WIRES = {
         root=("[", '{"rates":['),
         code='"cc":"{}"',
         nominal=('"units":{},', "1"),
+    ),
+    "frankfurter": Wire(
+        "2026-04-01-to-02.json",
+        rate=('"rate":{}', "478.77"),
+        date=('"date":"2026-04-01",', ""),
+        root=("[[{", '[["rates",{'),
+        code='"base":"{}"',
     ),
     "cbu": Wire(
         "2026-04-02.json",
@@ -318,7 +325,7 @@ def test_no_source_is_forgotten() -> None:
     assert {key: type(source).__module__ for key, source in SOURCES.items()} == {
         key: f"service.sources.{key}" for key in SOURCES
     }
-    assert set(tomllib.loads(DEFAULT.read_text(encoding="utf-8"))["sources"]) == set(SOURCES)
+    assert set(tomllib.loads(DEFAULT.read_text(encoding="utf-8"))["sources"]) == SOURCES.keys() - RELAYS
     assert {path.stem for path in Path(__file__).parent.glob("test_*.py")} >= {f"test_{key}" for key in SOURCES}
     assert {path.name for path in FIXTURES.iterdir()} == SOURCES.keys() - {"recorded"} == WIRES.keys()
 

@@ -1,5 +1,6 @@
 """The adapters against what the real banks really answered."""
 
+import contextlib
 import csv
 import json
 import re
@@ -14,12 +15,15 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from lxml import etree
 
+from service.app import checked
 from service.errors import NotUnderstood
 from service.fixings import Fixing, Series, objections
+from service.settings import ROOT, TickerSettings, load
 from service.sources import SOURCES
 from tests.figures import day
 from tests.sources.answers import CONFIGURED, Asked, answer, parse
 
+EXAMPLE = load(ROOT / "config" / "example.toml", environ={})
 # Each bank's figures by another way than the adapters': a pattern over the raw text. Where a day stands before its
 # figures, a match with nothing but a day is the heading of those after it.
 RAW = {
@@ -272,3 +276,23 @@ def test_known_figures_are_there(recordings: Path, key: str, on: date, code: str
     """Figures read by a person from the recorded documents stand where they should, zeros included."""
     found = {fixing.date: fixing for fixing in fixings(recordings, key)}
     assert str(found[on].rates[code].value) == digits
+
+
+@pytest.mark.parametrize("ticker", EXAMPLE.tickers, ids=lambda ticker: ticker.id)
+def test_the_banks_of_the_example_quote_what_its_tickers_want(recordings: Path, ticker: TickerSettings) -> None:
+    """Each ticker's first choice has all of its currencies, each further one the base and most of them."""
+    for choice, key in enumerate(ticker.sources):
+        quoted = {EXAMPLE.sources[key].base}
+        for path in (recordings / key).iterdir():
+            with contextlib.suppress(NotUnderstood):  # a document that the adapter does not ask for
+                quoted |= {code for one in SOURCES[key].parse(answer(key, path.read_bytes())) for code in one.rates}
+        missing = {*ticker.currencies, ticker.base} - quoted
+        assert ticker.base not in missing
+        assert len(missing) <= min(choice, 1)
+
+
+def test_the_example_needs_nothing_else() -> None:
+    """It loads as it is, wakes the banks that it names, and leaves the relay asleep."""
+    assert checked(EXAMPLE).adapter("frankfurter_nbk") == "frankfurter"
+    assert {key for ticker in EXAMPLE.tickers for key in ticker.sources} <= EXAMPLE.polled.keys()
+    assert "frankfurter_nbk" not in EXAMPLE.polled
