@@ -27,7 +27,7 @@ from service.values import (
     Currency,
     Day,
     Duration,
-    FrameAncestor,
+    FrameAncestors,
     Interval,
     Key,
     OptionalAddress,
@@ -53,7 +53,7 @@ class Http(_Table):
     """How many variants of a ticker (`?currencies=`, `?lang=` and so on) are kept ready."""
     public_url: OptionalAddress = None
     """Where readers see the service, for oEmbed; what a request says of it where not set."""
-    frame_ancestors: tuple[FrameAncestor, ...] = Field(default=("*",), min_length=1)
+    frame_ancestors: FrameAncestors = ("*",)
     """Which sites may frame `/embed`."""
     streams: int = Field(default=10_000, ge=0)
     """How many readers may hold `/v1/stream` open."""

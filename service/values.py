@@ -50,6 +50,11 @@ def _address(value: str) -> str:
     return value
 
 
+def _listed(value: object) -> object:
+    """Several may be written as one text, as the header has them."""
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
 def _duration(value: object) -> object:
     """Seconds may be written as a number or, in the environment, as its text."""
     return float(value) if isinstance(value, str) and value.replace(".", "", 1).isdigit() else value
@@ -65,5 +70,6 @@ FrameAncestor = Annotated[
     str, StringConstraints(pattern=r"^(\*|'self'|'none'|https?:|(https?://)?[A-Za-z0-9*][A-Za-z0-9.*-]*(:[0-9*]+)?)$")
 ]
 """One source expression of the Content-Security-Policy directive of that name."""
+FrameAncestors = Annotated[tuple[FrameAncestor, ...], BeforeValidator(_listed), Field(min_length=1)]
 OptionalWindow = Annotated[Window | None, BeforeValidator(_window)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone), PlainSerializer(str)]

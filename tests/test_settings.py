@@ -150,3 +150,13 @@ def test_settings_are_frozen() -> None:
     """Nothing changes them after the start."""
     with pytest.raises(ValidationError):
         load(environ={}).http.port = 1
+
+
+def test_who_may_frame_is_a_list_or_a_text() -> None:
+    """Both ways lead to the same; what would break out of the header is refused."""
+    for written in ('["https://a.example", "*.b.example"]', "https://a.example *.b.example"):
+        http = load(environ={"TICKER_HTTP__FRAME_ANCESTORS": written}).http
+        assert http.frame_ancestors == ("https://a.example", "*.b.example")
+    for bad in ("https://a.example; script-src *", "", "none'"):
+        with pytest.raises(SettingsError, match=r"http\.frame_ancestors"):
+            load(environ={"TICKER_HTTP__FRAME_ANCESTORS": bad})
