@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -356,6 +356,49 @@ async def test_too_many_readers_are_sent_to_the_ticker() -> None:
         await served.until_open(0)
         async with served.reading() as reader:
             assert (await reader.event())["event"] == "ticker"
+
+
+async def test_different_streams_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each variant is a frame to make at news: beyond the bound a new one is refused, a known one is not."""
+    monkeypatch.setattr(stream, "_VARIANTS", 2)
+    async with house(filled()) as served, served.reading() as first, served.reading("?lang=kk") as second:
+        for reader in (first, second):
+            await reader.event()
+        refused = await served.answer("/v1/stream?lang=ru")
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "60")
+        assert "different" in json.loads(refused.text)["detail"]
+        async with served.reading("?lang=kk") as known:
+            assert (await known.event())["event"] == "ticker"
+
+
+async def test_news_of_many_variants_let_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the frames of two variants the event loop goes round: a publication blocks nobody for their sum."""
+    turns, made = 0, []
+    frame = stream._frame
+
+    def counted(page: Page) -> bytes:
+        made.append(turns)
+        return frame(page)
+
+    async def turning() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with AsyncExitStack() as stack:
+        served = await stack.enter_async_context(house(filled()))
+        queries = ("", "?lang=kk", "?lang=ru", "?lang=en", "?currencies=usd")
+        readers = [await stack.enter_async_context(served.reading(query)) for query in queries]
+        for reader in readers:
+            await reader.event()
+        monkeypatch.setattr(stream, "_frame", counted)
+        other = asyncio.create_task(turning())
+        served.publish("500.00")
+        for reader in readers:
+            assert '"rate":500.00' in (await reader.event())["data"]
+        other.cancel()
+    assert len(set(made)) == len(made) == len(queries)
 
 
 async def test_streams_can_be_switched_off() -> None:

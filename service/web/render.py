@@ -97,9 +97,8 @@ def embed(view: View) -> bytes:
 
 
 def index(view: View) -> bytes:
-    tag = language(
-        view.options.lang or ENGLISH
-    ).words_tag  # a page of figures in one language and words in another is odd
+    # In one language throughout: figures of one and words of another make an odd page.
+    tag = language(view.options.lang or ENGLISH).words_tag
     view, words = replace(view, options=replace(view.options, lang=tag)), BUILDER[tag]
     return _rendered(
         "index.html", view, words=words, languages=LANGUAGES, themes=THEMES, layouts=LAYOUTS, figures=FIGURES
@@ -119,26 +118,14 @@ class Form:
     headers: Mapping[str, str] | None = None
 
 
+_STILL = {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"}
 _HTML = "text/html; charset=utf-8"
 _LOOK = frozenset({"lang", "theme", "layout", "show"})
 FORMS: Final[Mapping[str, Form]] = {
     "json": Form(ticker_json, "application/json", frozenset({"lang"})),
     "txt": Form(ticker_txt, "text/plain; charset=utf-8", frozenset()),
-    "svg": Form(
-        ticker_svg,
-        "image/svg+xml",
-        _LOOK,
-        ENGLISH,
-        "light",
-        {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"},
-    ),
-    "html": Form(
-        ticker_html,
-        _HTML,
-        _LOOK,
-        ENGLISH,
-        headers={**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"},
-    ),
+    "svg": Form(ticker_svg, "image/svg+xml", _LOOK, ENGLISH, "light", _STILL),
+    "html": Form(ticker_html, _HTML, _LOOK, ENGLISH, headers=_STILL),
     "embed": Form(embed, _HTML, _LOOK | {"live", "origin"}, AUTO),
     "index": Form(
         index,

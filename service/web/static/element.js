@@ -143,7 +143,6 @@ class CurrencyTicker extends HTMLElement {
   }
 
   wait(box, layout) {
-    box.classList.add("wait");
     box.append(document.createElement("slot"));
     // As high as the rows and the footer of the list will be at the least, so that nothing moves.
     if (layout === "list") box.style.minHeight = `calc(${3.7 * (this.words("currencies").length || 5) + 3.84}em + 2px)`;
