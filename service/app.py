@@ -3,6 +3,7 @@
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import date
 
 import structlog
 import uvloop
@@ -11,6 +12,7 @@ from aiohttp import web
 from service import __version__
 from service.archive import Archive
 from service.board import Board
+from service.calendars import days_off
 from service.clock import Clock
 from service.embedded import Embedded
 from service.errors import SettingsError, TickerError
@@ -28,8 +30,12 @@ log = structlog.get_logger()
 
 
 def checked(settings: Settings) -> Settings:
-    """Return the settings; raise `SettingsError` where they name a source that no adapter serves."""
+    """Return the settings; raise `SettingsError` where they name an adapter or a calendar that there is not."""
     for key, source in settings.sources.items():
+        try:
+            days_off(source.calendar, date.today().year)  # noqa: DTZ011 - any year will do
+        except SettingsError as error:
+            raise SettingsError(f"sources.{key}.{error}") from None
         if settings.adapter(key) not in SOURCES:
             where, what = (f"{key}.adapter", "adapter") if source.adapter else (key, "source")
             raise SettingsError(f"sources.{where}: there is no such {what}; there are {', '.join(SOURCES)}")

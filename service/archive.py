@@ -4,6 +4,7 @@ A store that is away costs nothing but durability: what it missed is written whe
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -55,8 +56,10 @@ class Archive:
         """
         if self.error is None:
             await self.sync()
+        shown = dict(self.board.snapshots)
         for snapshot in self.board.refresh(now):
             log.info("ticker.changed", ticker=snapshot.id, status=snapshot.status, as_of=str(snapshot.as_of))
+            _tell_choices(snapshot, shown.get(snapshot.id))
             self.keep_snapshot(snapshot)
         if self.error is not None or self._waiting:
             await self.sync()
@@ -107,6 +110,18 @@ class Archive:
             return
         self.board.add(stored)
         self._waiting.pop(_key(stored), None)
+
+
+def _tell_choices(snapshot: Snapshot, before: Snapshot | None) -> None:
+    """Tell which quotes come from another source than they did, and why."""
+    was = {quote.code: quote.source for quote in before.quotes} if before else {}
+    moved = defaultdict[tuple[str | None, str | None, str | None], list[str]](list)
+    for quote in snapshot.quotes:
+        if before and quote.source != was.get(quote.code):
+            moved[was.get(quote.code), quote.source, quote.reason].append(quote.code)
+    for (old, new, reason), codes in moved.items():
+        told = reason or "the first choice is back"
+        log.warning("ticker.source_changed", ticker=snapshot.id, codes=codes, before=old, source=new, reason=told)
 
 
 def _key(fixing: Fixing) -> tuple[str, ...]:

@@ -106,6 +106,11 @@ class Series:
         """The fixings without carry-overs: each the first day of its figures."""
         return self.fixings[:1] + tuple(new for old, new in pairwise(self.fixings) if not new.repeats(old))
 
+    @property
+    def news(self) -> Fixing | None:
+        """The first day of the latest figures: what repeats them since is no news."""
+        return self.distinct[-1] if self.fixings else None
+
     def quoting(self, code: str, base: str) -> "Series":
         """Return the part that tells the rate of `code` in `base`."""
         if all(fixing.quotes(code, base) for fixing in self.fixings):

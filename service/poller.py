@@ -55,7 +55,7 @@ class Poller:
 
     async def poll_if_awaited(self, key: str) -> None:
         """Ask inside a publication window, every so often, until the due fixing is here."""
-        source, latest = self.board.settings.polled[key], self.board.series(key).latest
+        source, latest = self.board.settings.polled[key], self.board.series(key).news
         asked = self.board.states[key].polled_at
         if asked and self.now() - asked < source.every * 0.9:  # the schedule's jitter may bring two fires together
             return

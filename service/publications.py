@@ -1,8 +1,9 @@
 """When a source publishes: what is due, what was missed, what comes next.
 
 A publication appears on a publication day, inside the window, and carries an effective date.
-Everything here is pure; times are timezone-aware. Bank holidays are not known here yet: a
-publication that a holiday swallowed counts as due until the next one arrives.
+A bank holiday is no publication day. What repeats the figures before it is no publication: a feed that
+carries old figures under new dates is as late as one that says nothing.
+Everything here is pure; times are timezone-aware.
 """
 
 from collections.abc import Iterator
@@ -10,12 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
 
+from service.calendars import days_off
 from service.settings import SourceSettings
 
 STALE_AFTER = 3
 """So many missed publications make a series stale."""
 _DAY = timedelta(days=1)
 _YEAR = timedelta(days=366)
+_LOOKBACK = timedelta(days=14)
+"""Farther than any publication lies before the date that it carries: across the longest holidays."""
 
 
 class Freshness(IntEnum):
@@ -39,6 +43,11 @@ def today(source: SourceSettings, now: datetime) -> date:
     return now.astimezone(source.timezone).date()
 
 
+def works(source: SourceSettings, day: date) -> bool:
+    """Whether the source publishes on `day`: one of its days, and no holiday."""
+    return day.weekday() in source.weekdays and day not in days_off(source.calendar, day.year)
+
+
 def effective(source: SourceSettings, day: date) -> date:
     """Return the date that a publication of `day` carries."""
     match source.effective:
@@ -47,16 +56,17 @@ def effective(source: SourceSettings, day: date) -> date:
         case "next-day":
             return day + _DAY
         case "next-working-day":
-            return next(later for later in _days_from(day + _DAY) if later.weekday() in source.weekdays)
+            return next(later for later in _days_from(day + _DAY) if works(source, later))
 
 
 def horizon(source: SourceSettings, now: datetime) -> date:
     """Return the last effective date that the source can have published by now."""
-    return today(source, now) + timedelta(days=source.ahead)
+    day = today(source, now)
+    return min(day + timedelta(days=source.ahead), max(effective(source, day), day))
 
 
 def freshness(source: SourceSettings, latest: date, now: datetime) -> Freshness:
-    """Judge a series whose last date (carry-overs included) is `latest`."""
+    """Judge a series whose latest figures are of `latest`, which is no carry-over."""
     if source.window is None:
         return Freshness.STALE
     missed = 0
@@ -72,7 +82,7 @@ def freshness(source: SourceSettings, latest: date, now: datetime) -> Freshness:
 def awaited(source: SourceSettings, latest: date | None, now: datetime) -> bool:
     """Whether a window is open whose publication has not arrived."""
     local = now.astimezone(source.timezone)
-    if source.window is None or local.weekday() not in source.weekdays:
+    if source.window is None or not works(source, local.date()):
         return False
     publication = _on(source, local.date())
     return publication.opens <= now < publication.closes and (latest is None or latest < publication.effective)
@@ -86,15 +96,15 @@ def next_due(source: SourceSettings, latest: date, now: datetime) -> datetime | 
     """
     if source.window is None:
         return None
-    start = max(latest, today(source, now) - 7 * _DAY)
+    start = max(latest, today(source, now) - _LOOKBACK)
     coming = next(publication for publication in _after(source, start) if publication.closes > now)
     return coming.opens if coming.opens > now else coming.closes
 
 
 def _after(source: SourceSettings, latest: date) -> Iterator[Publication]:
     """Yield the publications that carry a later date than `latest`, in order."""
-    for day in _days_from(latest - 7 * _DAY):
-        if day.weekday() in source.weekdays and effective(source, day) > latest:
+    for day in _days_from(latest - _LOOKBACK):
+        if works(source, day) and effective(source, day) > latest:
             yield _on(source, day)
 
 

@@ -54,7 +54,7 @@ class Schedule:
         """Return when a source will be asked next, as far as it is known now."""
         board, now = self._poller.board, self._poller.now()
         source, series = board.settings.polled[key], board.series(key)
-        latest = series.latest.date if series.latest else None
+        latest = series.news.date if series.news else None
         sweep, window = (self._scheduler.get_job(f"{kind}:{key}") for kind in ("sweep", "window"))
         times = [job.next_run_time for job in (sweep,) if job]
         if window and publications.awaited(source, latest, now):

@@ -24,6 +24,7 @@ from service.errors import SettingsError
 from service.values import (
     DAYS,
     Address,
+    Calendar,
     Currency,
     Day,
     Duration,
@@ -99,6 +100,8 @@ class SourceSettings(_Table):
     recorded: bool = False
     """Its publications ship with the project: always told as such."""
     days: frozenset[Day] = Field(default=frozenset(DAYS[:5]), min_length=1)
+    calendar: Calendar = ""
+    """Whose holidays it keeps: a country (`KZ`), a part of one (`GB-ENG`) or a market (`XECB`); none where empty."""
     window: OptionalWindow = None
     effective: Literal["same-day", "next-day", "next-working-day"] = "next-day"
     """The date that a publication carries, counted from the day on which it appears."""

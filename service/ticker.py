@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
@@ -26,7 +26,8 @@ class Quote:
     """One currency's line. Whole from one source; all but `code` None where no source quotes it.
 
     `date` and `previous_date` are the first days of their figures; `choice` is the source's place
-    in the ticker's list, from 1; `cross` tells a rate through the source's own rate of the base.
+    in the ticker's list, from 1; `reason` says why the ones before it were passed over; `cross` tells a rate
+    through the source's own rate of the base.
     """
 
     code: str
@@ -39,6 +40,7 @@ class Quote:
     previous_date: dt.date | None = None
     source: str | None = None
     choice: int | None = None
+    reason: str | None = None
     cross: bool = False
 
 
@@ -65,9 +67,8 @@ class _Candidate:
     change: Change
     new: Fixing
     old: Fixing | None
-    latest: dt.date
-    """The last date of its series, carry-overs included."""
     freshness: Freshness
+    reason: str | None = None
 
 
 def snapshot(
@@ -103,16 +104,21 @@ def _choose(
     now: dt.datetime,
 ) -> _Candidate | None:
     """Return the first source whose series is not stale; where all are, the one with the latest date."""
-    best: _Candidate | None = None
+    stale: list[_Candidate] = []
+    passed: list[str] = []
     for choice, key in enumerate(ticker.sources, 1):
         candidate = _candidate(code, ticker, key, choice, sources[key], series.get(key, Series()), now)
         if candidate is None:
-            continue
-        if candidate.freshness is not Freshness.STALE:
-            return candidate
-        if best is None or candidate.new.date > best.new.date:
-            best = candidate
-    return best
+            passed.append(f"{key} does not quote it" if series.get(key, Series()).fixings else f"{key} has no figures")
+        elif candidate.freshness is not Freshness.STALE:
+            return replace(candidate, reason="; ".join(passed) or None)
+        else:
+            stale.append(candidate)
+            passed.append(f"{key} is stale, its latest figures are of {candidate.new.date}")
+    if not stale:
+        return None
+    best = max(stale, key=lambda one: (one.new.date, -one.choice))
+    return replace(best, reason="; ".join(passed))
 
 
 def _candidate(
@@ -126,13 +132,12 @@ def _candidate(
 ) -> _Candidate | None:
     if ticker.effective == "today":
         series = series.until(today(source, now))
-    latest = series.quoting(code, ticker.base).latest
-    if latest is None:
+    quoting = series.quoting(code, ticker.base)
+    new = quoting.news
+    if new is None:
         return None
-    new, *older = reversed(series.quoting(code, ticker.base).distinct)
-    old = older[0] if older else None
-    moved = change(code, ticker.base, new, old)
-    return _Candidate(key, choice, moved, new, old, latest.date, freshness(source, latest.date, now))
+    old = quoting.distinct[-2] if len(quoting.distinct) > 1 else None
+    return _Candidate(key, choice, change(code, ticker.base, new, old), new, old, freshness(source, new.date, now))
 
 
 def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None) -> Quote:
@@ -150,6 +155,7 @@ def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None) -> Q
         previous_date=candidate.old.date if candidate.old else None,
         source=candidate.source,
         choice=candidate.choice,
+        reason=candidate.reason,
         cross=candidate.new.base != ticker.base,
     )
 
@@ -161,7 +167,7 @@ def _next_update(
     now: dt.datetime,
 ) -> dt.datetime | None:
     """Return when the sources in use publish next; the first choice that ever does, where none of them does."""
-    due = [at for one in used if (at := next_due(sources[one.source], one.latest, now))]
+    due = [at for one in used if (at := next_due(sources[one.source], one.new.date, now))]
     if due:
         return min(due)
     hoped = (at for key in ticker.sources if (at := next_due(sources[key], today(sources[key], now), now)))

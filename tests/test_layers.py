@@ -21,12 +21,14 @@ DOORS = {
     "stamina": {"service.sources.client", "service.logs"},
     "jinja2": {"service.web.render"},
     "babel": {"service.web.language"},
+    "holidays": {"service.calendars"},
     "typer": {"service.__main__"},
     "rich": {"service.commands"},
 }
 # From the leaves up: each module with all that it may import of ours.
 PURE = {
     "service",
+    "service.calendars",
     "service.clock",
     "service.errors",
     "service.settings",
@@ -42,7 +44,8 @@ ALLOWED = {
     "service.fixings": set(),
     "service.values": set(),
     "service.settings": {"service", "service.errors", "service.values"},
-    "service.publications": {"service.settings"},
+    "service.calendars": {"service.errors"},
+    "service.publications": {"service.calendars", "service.settings"},
     "service.change": {"service.fixings"},
     "service.ticker": {"service.change", "service.fixings", "service.publications", "service.settings"},
     "service.board": {"service.fixings", "service.settings", "service.ticker"},

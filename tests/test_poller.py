@@ -178,14 +178,14 @@ async def test_a_refused_fixing_is_kept_and_told(poller: Poller, banks: Banks) -
 
 
 async def test_a_bogus_future_date_freezes_nothing(poller: Poller, banks: Banks) -> None:
-    """A date further ahead than the bank publishes is refused; the true next one is taken."""
+    """A date further ahead than the bank publishes is refused, by days or by decades; the true next one is taken."""
     figures: Figures = {"USD": "43.10", "KZT": ("8.65", 100)}
-    banks.faults["nbu"] = nbu(dict.fromkeys((day(1), day(2), day(6), date(2099, 1, 1)), figures))
+    banks.faults["nbu"] = nbu(dict.fromkeys((day(1), day(2), day(3), day(6), date(2099, 1, 1)), figures))
     await poller.poll("nbu")
     latest = poller.board.series("nbu").latest
     assert latest is not None
-    assert latest.date == day(6)
-    assert [one.date for one in poller.board.states["nbu"].refused] == [date(2099, 1, 1)]
+    assert latest.date == day(3)
+    assert [one.date for one in poller.board.states["nbu"].refused] == [day(6), date(2099, 1, 1)]
 
 
 async def test_inside_the_window_it_asks_until_the_due_fixing_is_here(

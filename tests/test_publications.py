@@ -10,7 +10,7 @@ from service.settings import load
 from tests.figures import day
 
 SOURCES = load(environ={}).sources
-NBK, ECB, NBU = SOURCES["nbk"], SOURCES["ecb"], SOURCES["nbu"]
+NBK, ECB, NBU, CBR, CBU = (SOURCES[key] for key in ("nbk", "ecb", "nbu", "cbr", "cbu"))
 
 
 def astana(number: int, hour: int, minute: int = 0, month: int = 4) -> datetime:
@@ -90,3 +90,63 @@ def test_windows_follow_summer_time() -> None:
     assert [at and (at.hour, at.minute) for at in due] == [(14, 45), (13, 45)]
     due = [publications.next_due(NBK, now.date(), now) for now in (winter, summer)]
     assert [at and (at.hour, at.minute) for at in due] == [(10, 30), (10, 30)]
+
+
+@pytest.mark.parametrize(
+    ("latest", "now", "expected"),
+    [
+        (day(21, 3), astana(25, 20, month=3), Freshness.CURRENT),  # Nauryz, 21 to 25 March 2026, two days observed
+        (day(21, 3), astana(26, 18, 59, month=3), Freshness.CURRENT),
+        (day(21, 3), astana(26, 19, month=3), Freshness.LATE),  # the first working day after it
+        (day(21, 3), astana(30, 19, month=3), Freshness.STALE),  # Thursday, Friday and Monday missed
+    ],
+)
+def test_nauryz_is_not_due(latest: date, now: datetime, expected: Freshness) -> None:
+    """Five days without a publication are current, in Astana, that year."""
+    assert publications.freshness(NBK, latest, now) is expected
+
+
+def test_after_nauryz_comes_the_next_working_day() -> None:
+    """From the evening before the feast on, the next update is that of the day after it."""
+    assert publications.next_due(NBK, day(21, 3), astana(20, 20, month=3)) == astana(26, 15, 30, month=3)
+    assert not publications.awaited(NBK, day(21, 3), astana(24, 16, month=3))
+    assert publications.effective(CBU, day(20, 3) - timedelta(days=1)) == day(24, 3)  # Eid, Nauryz, observed
+
+
+def test_the_russian_january() -> None:
+    """What was set on 30 December 2025 is in force until the first working day of 2026, Monday the 12th."""
+    latest = date(2025, 12, 31)
+    assert publications.next_due(CBR, latest, datetime(2025, 12, 31, 9, tzinfo=UTC)) == datetime(
+        2026, 1, 12, 12, 30, tzinfo=UTC
+    )
+    assert publications.freshness(CBR, latest, datetime(2026, 1, 12, 14, 59, tzinfo=UTC)) is Freshness.CURRENT
+    assert publications.freshness(CBR, latest, datetime(2026, 1, 12, 15, tzinfo=UTC)) is Freshness.LATE
+
+
+def test_the_easter_of_the_ecb() -> None:
+    """Good Friday and Easter Monday are no TARGET days, 3 and 6 April 2026; in Astana they are."""
+    tuesday = datetime(2026, 4, 7, 15, 29, tzinfo=UTC)
+    assert publications.freshness(ECB, day(2), tuesday) is Freshness.CURRENT
+    assert publications.freshness(ECB, day(2), tuesday + timedelta(minutes=1)) is Freshness.LATE
+    assert publications.works(NBK, day(3))
+    assert not publications.works(ECB, day(3))
+
+
+@pytest.mark.parametrize(
+    ("friday", "horizon"),
+    [
+        (day(3), day(6)),  # Kyiv sets Monday's
+        (day(2), day(3)),  # and on Thursday Friday's, though up to five days ahead are possible
+        (day(4), day(6)),
+    ],
+)
+def test_the_horizon_is_what_the_calendar_lets_a_bank_publish(friday: date, horizon: date) -> None:
+    """A date ahead of the next working day is bogus, however near it is."""
+    assert publications.horizon(NBU, datetime(2026, 4, friday.day, 12, tzinfo=UTC)) == horizon
+
+
+def test_every_bank_keeps_a_calendar() -> None:
+    """The New Year of 2026 is a holiday wherever a bank keeps any; Ukraine has none in the war."""
+    for key, source in SOURCES.items():
+        if source.window and key != "nbu":
+            assert not publications.works(source, date(2026, 1, 1)), key

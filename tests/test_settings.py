@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from service.app import checked
 from service.errors import SettingsError
 from service.settings import ROOT, load
 from service.values import Window
@@ -160,3 +161,11 @@ def test_who_may_frame_is_a_list_or_a_text() -> None:
     for bad in ("https://a.example; script-src *", "", "none'"):
         with pytest.raises(SettingsError, match=r"http\.frame_ancestors"):
             load(environ={"TICKER_HTTP__FRAME_ANCESTORS": bad})
+
+
+def test_a_calendar_that_there_is_not_stops_the_start() -> None:
+    """A form that is none, and a country that nobody knows."""
+    with pytest.raises(SettingsError, match=r"sources\.nbk\.calendar: String should match pattern"):
+        load(environ={"TICKER_SOURCES__NBK__CALENDAR": "Kazakhstan"})
+    with pytest.raises(SettingsError, match=r"sources\.nbk\.calendar: 'XX' is no country"):
+        checked(load(environ={"TICKER_SOURCES__NBK__CALENDAR": "XX"}))

@@ -66,8 +66,31 @@ def test_a_stale_source_is_passed_over_and_taken_again() -> None:
     """Three missed publications: the next source; with a new fixing the first one is back."""
     old = series(*(fixing(day(number, 3), USD=f"47{number}.00") for number in (12, 13)))
     cbr = taken(nbk=old, cbr=CBR)
-    assert cbr.quotes[0].source == "cbr"
-    assert taken(nbk=NBK, cbr=CBR).quotes[0].source == "nbk"
+    assert (cbr.quotes[0].source, cbr.quotes[0].choice) == ("cbr", 2)
+    assert cbr.quotes[0].reason == "nbk is stale, its latest figures are of 2026-03-13"
+    assert cbr.quotes[1].reason == "nbk does not quote it"
+    back = taken(nbk=NBK, cbr=CBR)
+    assert {(quote.source, quote.reason) for quote in back.quotes} == {("nbk", None)}
+
+
+def test_a_frozen_feed_is_as_stale_as_a_silent_one() -> None:
+    """The same figures under the dates of four working days: the next source, though the dates are fresh."""
+    figures = {"USD": "475.09", "EUR": "551.06", "RUB": "5.87", "GBP": "631.87", "CNY": "69.12"}
+    frozen = series(*(fixing(day(number, 3), **figures) for number in (27, 28, 29, 30, 31)), fixing(day(1), **figures))
+    two_missed = taken(now=datetime(2026, 3, 30, 15, 0, tzinfo=UTC), nbk=frozen, cbr=CBR)
+    assert ({quote.source for quote in two_missed.quotes}, two_missed.status) == ({"nbk"}, Status.LATE)
+    three_missed = taken(now=datetime(2026, 3, 31, 15, 0, tzinfo=UTC), nbk=frozen, cbr=CBR)
+    assert {quote.source for quote in three_missed.quotes} == {"cbr"}
+
+
+def test_a_quote_fails_over_alone() -> None:
+    """A currency that the bank no longer quotes comes from the next, the others stay where they are."""
+    without = fixing(day(1), USD="475.09", EUR="551.06", GBP="631.87", CNY="69.12")
+    older = fixing(day(20, 3), USD="470.00", EUR="550.06", RUB="5.80", GBP="630.87", CNY="69.02")
+    made = taken(nbk=series(older, without, NBK.fixings[1]), cbr=CBR)
+    assert {quote.code: quote.source for quote in made.quotes if quote.source != "nbk"} == {}
+    made = taken(nbk=series(older, without, fixing(day(2), USD="476.00", EUR="1", GBP="1", CNY="1")), cbr=CBR)
+    assert {quote.code: quote.source for quote in made.quotes if quote.source != "nbk"} == {"RUB": "cbr"}
 
 
 def test_a_late_source_is_still_the_first_choice() -> None:

@@ -3,6 +3,7 @@
 `/health` follows draft-inadarei-api-health-check: `pass` and `warn` answer 200, `fail` 503.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -83,6 +84,10 @@ def _ticker(ticker: TickerSettings, snapshot: Snapshot | None) -> dict[str, Any]
         return check | {"status": "fail", "output": f"ticker {ticker.id}: no source has answered yet"}
     check |= {"observedValue": snapshot.status, "observedUnit": "status", "time": snapshot.updated_at}
     check |= {"asOf": snapshot.as_of, "nextUpdate": snapshot.next_update}
+    check["choices"] = {
+        quote.code: {"source": quote.source, "choice": quote.choice, "reason": quote.reason}
+        for quote in snapshot.quotes
+    }
     if snapshot.status is Status.CURRENT:
         return check | {"status": "pass"}
     told = f"ticker {ticker.id}: {snapshot.status}, as of {snapshot.as_of}"
@@ -105,16 +110,18 @@ def _source(board: Board, key: str, next_poll: datetime | None, now: datetime) -
         "nextPoll": described["next_poll"],
         "refused": state.refused,
     }
-    if output := _output(key, state, described["state"]):
+    if output := _output(key, state, described):
         check["output"] = output
     return check
 
 
-def _output(key: str, state: SourceState, condition: str) -> str | None:
+def _output(key: str, state: SourceState, described: Mapping[str, Any]) -> str | None:
+    condition, latest, news = described["state"], described["last_fixing"], described["last_change"]
+    why = f"its figures up to {latest} are those of {news}" if latest != news else f"nothing new since {news}"
     told = [state.error] if state.error else []
     told += [f"{key}: {one.date} refused: {'; '.join(one.reasons)}" for one in state.refused]
     if not told and condition in ("late", "stale"):
-        told = [f"{key}: {condition}, no new publication"]
+        told = [f"{key}: {condition}, {why}"]
     return "; ".join(told) or None
 
 

@@ -54,22 +54,23 @@ def _page(document: object, until: datetime | None) -> Page:
 
 def _due(board: Board, key: str, now: datetime) -> datetime | None:
     """Return when a source publishes next, after which what we say of it may be old."""
-    latest = board.series(key).latest
+    latest = board.series(key).news
     source = board.settings.polled[key]
     return next_due(source, latest.date if latest else today(source, now), now)
 
 
 def describe(board: Board, key: str, next_poll: datetime | None, now: datetime) -> dict[str, Any]:
     """Return what there is to say of a source: who, how current, how the polls go."""
-    source, state, latest = board.settings.polled[key], board.states[key], board.series(key).latest
+    source, state, series = board.settings.polled[key], board.states[key], board.series(key)
+    latest, news = series.latest, series.news
     if state.error:
         condition = "failing"
-    elif latest is None:
+    elif news is None:
         condition = "empty"
     elif source.recorded:
         condition = "recorded"
     else:
-        condition = freshness(source, latest.date, now).name.lower()
+        condition = freshness(source, news.date, now).name.lower()
     return {
         "key": key,
         "name": source.name,
@@ -78,6 +79,7 @@ def describe(board: Board, key: str, next_poll: datetime | None, now: datetime) 
         "state": condition,
         "error": state.error,
         "last_fixing": str(latest.date) if latest else None,
+        "last_change": str(news.date) if news else None,
         "last_poll": state.polled_at,
         "last_success": state.succeeded_at,
         "next_poll": next_poll.astimezone(UTC) if next_poll else None,
