@@ -1,4 +1,4 @@
-"""The command line: serve, show, poll, sources. Exit status 0, 1 for what failed, 2 for bad settings or usage."""
+"""The command line. Exit status 0, 1 for what failed, 2 for bad settings or usage."""
 
 # Every command loads only what it needs: a service that restarts is missed for as long as its imports take.
 # ruff: noqa: PLC0415
@@ -7,6 +7,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from signal import SIGTERM, signal
@@ -95,6 +96,42 @@ def sources(config: Config = None) -> None:
 
     with _told():
         commands.sources(_settings(config))
+
+
+waits = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="What was not published, and waits.")
+cli.add_typer(waits, name="quarantine")
+Source = Annotated[str, typer.Argument(help="A source's key.")]
+Day = Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="The effective date.")]
+
+
+@waits.callback()
+def quarantine(context: typer.Context, config: Config = None) -> None:
+    """Print what waits in quarantine, why, and how earlier waits ended."""
+    from service import commands
+
+    if context.invoked_subcommand is None:
+        with _told():
+            commands.quarantine(_settings(config))
+
+
+@waits.command()
+def accept(source: Source, day: Day, config: Config = None) -> None:
+    """Publish what waits for a date: it is true, for all that it looks wrong."""
+    from service import commands
+    from service.quarantine import Outcome
+
+    with _told():
+        commands.decide(_settings(config), source, day.date(), Outcome.ACCEPTED)
+
+
+@waits.command()
+def reject(source: Source, day: Day, config: Config = None) -> None:
+    """Never publish what waits for a date, and say no more of it."""
+    from service import commands
+    from service.quarantine import Outcome
+
+    with _told():
+        commands.decide(_settings(config), source, day.date(), Outcome.REJECTED)
 
 
 if __name__ == "__main__":

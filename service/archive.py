@@ -15,7 +15,9 @@ from service.board import KEEP, Board, SourceState
 from service.embedded import Embedded
 from service.errors import StoreError
 from service.fixings import Fixing
-from service.store import Refused, Store
+from service.quarantine import Decision, Quarantine, Waiting
+from service.sources.base import Payload
+from service.store import Store
 from service.ticker import Snapshot
 
 log = structlog.get_logger()
@@ -32,16 +34,30 @@ class Archive:
     error: str | None = None
     """What is wrong with the store; None while it does what it is asked."""
     _loaded: bool = False
+    _versions: dict[str, int] = field(default_factory=dict)
+    """What is known here of each source in the store."""
     _waiting: dict[tuple[str, ...], Write] = field(default_factory=dict)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def keep(self, fixing: Fixing) -> None:
         """Take an accepted fixing; like everything kept here it is written by the next `sync`."""
-        self._waiting[_key(fixing)] = lambda: self.store.save(fixing)
+        self._waiting[_key(fixing)] = lambda: self._versioned(fixing.source, self.store.save(fixing))
 
-    def keep_refused(self, refused: Refused) -> None:
-        key = ("refused", refused.fixing.source, str(refused.fixing.date), refused.fixing.digest)
-        self._waiting[key] = lambda: self.store.refuse(refused)
+    def keep_waiting(self, waiting: Waiting) -> None:
+        self._waiting["waiting", *_key(waiting.fixing)] = lambda: self.store.quarantine(waiting)
+
+    def keep_decision(self, decision: Decision) -> None:
+        fixing = decision.waiting.fixing
+        self._waiting.pop(("waiting", *_key(fixing)), None)
+        key = ("decision", *_key(fixing), decision.at.isoformat())
+        self._waiting[key] = lambda: self._versioned(fixing.source, self.store.decide(decision))
+
+    def keep_raw(self, payload: Payload) -> None:
+        """Take a bank's answer, by which its figures can be checked."""
+        source, digest, body = payload.source, payload.digest, payload.body
+        keep = self.board.settings.store.keep_raw
+        if keep:
+            self._waiting["raw", source, digest] = lambda: self.store.save_raw(source, digest, body, keep)
 
     def keep_state(self, source: str, state: SourceState) -> None:
         self._waiting["state", source] = lambda: self.store.save_state(source, state)
@@ -79,7 +95,7 @@ class Archive:
                     await write()
                     if self._waiting[key] is write:
                         del self._waiting[key]
-                await self.store.ping()
+                await self._follow()
             except StoreError as error:
                 if self.error is None:
                     log.warning("store.lost", error=str(error))
@@ -93,13 +109,40 @@ class Archive:
         """Join what was stored with what was polled meanwhile."""
         if self._loaded:
             return
+        versions = await self.store.versions()
         states = await self.store.states()
         for key in self.board.settings.polled:
             for stored in await self.store.recent(key, KEEP):
                 self._join(stored, self.board.series(key).on(stored.date))
+            await self._load_quarantine(key)
             if key in states and self.board.states[key].polled_at is None:
                 self.board.states[key] = states[key]
+        self._versions = versions
         self._loaded = True
+
+    async def _load_quarantine(self, key: str) -> None:
+        stored = Quarantine.of(await self.store.waiting(key), await self.store.decisions(key))
+        for day, waiting in self.board.quarantine[key].waiting.items():
+            if ("waiting", *_key(waiting.fixing)) in self._waiting:
+                stored.waiting[day] = waiting
+        self.board.quarantine[key] = stored
+
+    async def _versioned(self, source: str, write: Awaitable[int]) -> None:
+        """Write; a version that is not the next one tells that somebody else has written too."""
+        version = await write
+        if version == self._versions.get(source, 0) + 1:
+            self._versions[source] = version
+
+    async def _follow(self) -> None:
+        """Read what others have written: an operator's decision, a backfill, an import."""
+        versions = await self.store.versions()
+        for key in self.board.settings.polled:
+            if versions.get(key, 0) != self._versions.get(key, 0):
+                for stored in await self.store.recent(key, KEEP):
+                    if _key(stored) not in self._waiting:
+                        self.board.add(stored)
+                await self._load_quarantine(key)
+        self._versions = versions
 
     def _join(self, stored: Fixing, polled: Fixing | None) -> None:
         """Take what was stored; other figures polled since for the same date are its revision."""

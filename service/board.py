@@ -5,10 +5,14 @@ All of it is in memory, so readers depend on nothing else. The board is told; it
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import datetime
+from fractions import Fraction
 from itertools import product
 
+from service import publications
+from service.acceptance import Rules, unusable
 from service.fixings import Fixing, Series
+from service.quarantine import Quarantine, Waiting
 from service.settings import Settings
 from service.ticker import Snapshot, snapshot
 
@@ -17,24 +21,14 @@ KEEP = 90
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A fixing that was not published, and why."""
-
-    date: date
-    reasons: tuple[str, ...]
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
 class SourceState:
-    """How polling a source went; times are in UTC. `refused` is what the last answer had that we do not publish."""
+    """How polling a source went; times are in UTC."""
 
     polled_at: datetime | None = None
     succeeded_at: datetime | None = None
     failing_since: datetime | None = None
     failures: int = 0
     error: str | None = None
-    refused: tuple[Refusal, ...] = ()
 
     def after_failure(self, now: datetime, error: str) -> "SourceState":
         return replace(
@@ -48,6 +42,7 @@ class Board:
     states: dict[str, SourceState] = field(default_factory=dict)
     watchers: list[Callable[[Snapshot], None]] = field(default_factory=list)
     """Called with each snapshot that differs from the one before."""
+    quarantine: dict[str, Quarantine] = field(default_factory=dict)
     _series: dict[str, Series] = field(default_factory=dict)
     _snapshots: dict[str, Snapshot] = field(default_factory=dict)
 
@@ -55,6 +50,7 @@ class Board:
         for key in self.settings.polled:
             self.states.setdefault(key, SourceState())
             self._series.setdefault(key, Series())
+            self.quarantine.setdefault(key, Quarantine())
 
     def series(self, source: str) -> Series:
         return self._series[source]
@@ -62,6 +58,33 @@ class Board:
     def add(self, fixing: Fixing) -> None:
         """Take in an accepted fixing, in place of what was known for its date."""
         self._series[fixing.source] = self._series[fixing.source].with_fixing(fixing, KEEP)
+
+    def held_up(self, source: str) -> list[Waiting]:
+        """Return what waits and would be news: what has been passed by since holds nothing up."""
+        latest = self._series[source].latest
+        waiting = self.quarantine[source].waiting
+        return [waiting[day] for day in sorted(waiting) if latest is None or day >= latest.date]
+
+    def rules(self, source: str, now: datetime) -> Rules:
+        """Return by what a fixing of a source is judged: its calendar, and what the other sources say.
+
+        What waits there is a word too: at a true jump two banks wait for each other.
+        """
+        limits = self.settings.acceptance
+        return Rules(
+            publications.horizon(self.settings.polled[source], now),
+            Fraction(limits.jump) / 100,
+            Fraction(limits.tolerance) / 100,
+            {key: self._said(key) for key in self._series if key != source},
+        )
+
+    def _said(self, source: str) -> Series:
+        waiting = (one.fixing for one in self.quarantine[source].waiting.values())
+        said = self._series[source]
+        for fixing in waiting:
+            if not unusable(fixing):
+                said = said.with_fixing(fixing, KEEP)
+        return said
 
     @property
     def snapshots(self) -> Mapping[str, Snapshot]:

@@ -41,11 +41,11 @@ class Change:
 
 def change(code: str, base: str, new: Fixing, old: Fixing | None) -> Change:
     """Return the change of `code` in `base` from `old` to `new`, which both quote it."""
-    now = _exact(code, base, new)
+    now = new.cross(code, base)
     rate = _shown(code, base, new, now)
     if old is None:
         return Change(rate)
-    then = _exact(code, base, old)
+    then = old.cross(code, base)
     previous = _shown(code, base, old, then)
     percent = half_up(100 * (now - then) / then, 2)
     direction = Direction.UP if percent > 0 else Direction.DOWN if percent < 0 else Direction.FLAT
@@ -63,11 +63,6 @@ def percent_text(percent: Decimal | None) -> str:
     if percent is None:
         return "—"
     return f"{percent:+.2f}%" if percent else "0.00%"
-
-
-def _exact(code: str, base: str, fixing: Fixing) -> Fraction:
-    """Units of `base` for 1 unit of `code`, through the source's own rate of the base."""
-    return fixing.value(code) / fixing.value(base)
 
 
 def _shown(code: str, base: str, fixing: Fixing, exact: Fraction) -> Decimal:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service import publications
+from service.acceptance import Rules, judge, unusable
 from service.app import checked, create_store
 from service.archive import Archive
 from service.board import KEEP, Board
@@ -19,9 +20,10 @@ from service.change import percent_text
 from service.clock import Clock
 from service.embedded import embedded
 from service.errors import SettingsError, StoreError, TickerError
-from service.fixings import Series, judge
+from service.fixings import Series
 from service.logs import configure
 from service.poller import LOOKBACK, published
+from service.quarantine import Decision, Outcome, Waiting
 from service.settings import LogSettings, Settings
 from service.sources import SOURCES
 from service.sources.client import BankFeed, Client
@@ -31,6 +33,8 @@ from service.web.render import View, sayer, ticker_json
 from service.web.sources import describe
 
 T = TypeVar("T")
+_TOLD = 20
+"""Decisions that are printed."""
 
 _QUIET = LogSettings(level="critical")
 """Errors are told once, by the command line."""
@@ -71,6 +75,52 @@ def sources(settings: Settings) -> None:
     Console().print(table)
 
 
+def quarantine(settings: Settings) -> None:
+    """Print what waits, and how the last waits ended."""
+    configure(_QUIET)
+    keys = list(settings.polled)
+
+    async def read(store: Store) -> tuple[list[Waiting], list[Decision]]:
+        waiting = [one for key in keys for one in await store.waiting(key)]
+        return waiting, [one for key in keys for one in await store.decisions(key)]
+
+    waiting, decisions = _with_store(settings, read)
+    table = Table("source", "date", "since", "why", title="in quarantine")
+    for one in waiting:
+        table.add_row(one.fixing.source, str(one.fixing.date), _text(one.since), "\n".join(one.reasons))
+    console = Console()
+    console.print(table if waiting else "nothing waits")
+    ended = Table("source", "date", "waited since", "ended", "how", title="decided")
+    for decision in sorted(decisions, key=lambda one: one.at, reverse=True)[:_TOLD]:
+        fixing, since = decision.waiting.fixing, decision.waiting.since
+        ended.add_row(fixing.source, str(fixing.date), _text(since), _text(decision.at), decision.outcome)
+    if decisions:
+        console.print(ended)
+
+
+def decide(settings: Settings, key: str, day: date, outcome: Outcome) -> None:
+    """Publish what waits for a date, or see to it that it never is; the service follows by itself."""
+    configure(_QUIET)
+
+    async def end(store: Store) -> None:
+        found = {one.fixing.date: one for one in await store.waiting(key)}
+        if day not in found:
+            waits = ", ".join(map(str, found)) or "nothing"
+            raise TickerError(f"{key}: nothing waits for {day}; there is {waits}")
+        decision = Decision(found[day], outcome, Clock()())
+        fixing = decision.waiting.fixing
+        if outcome is Outcome.REJECTED:
+            await store.decide(decision)
+        elif bad := unusable(fixing):
+            raise TickerError(f"{key}: the fixing of {day} cannot be published by anybody: {'; '.join(bad)}")
+        else:
+            replaced = await store.fixing(key, day)
+            await store.save(fixing.revising(replaced) if replaced else fixing, decision=decision)
+
+    _with_store(settings, end)
+    Console().print(f"{key} {day}: {outcome}")
+
+
 def poll(settings: Settings, key: str) -> None:
     """Ask one source once, as with an empty store, and print what would be stored; nothing is."""
     configure(_QUIET)
@@ -95,8 +145,8 @@ async def _poll(settings: Settings, key: str) -> Series:
     table = Table("date", "currencies", "digest of the answer", "verdict", title=source.name)
     async with Client(settings.client) as client:
         feed = BankFeed(key, source, client, clock, settings.wanted(key))
-        async for fixing in published(SOURCES[settings.adapter(key)], feed, today - LOOKBACK, last_day):
-            judged = judge(fixing, series, last_day)
+        async for _, fixing in published(SOURCES[settings.adapter(key)], feed, today - LOOKBACK, last_day):
+            judged = judge(fixing, series, Rules(last_day))
             if judged.accepted:
                 series = series.with_fixing(judged.fixing, KEEP)
             told = ": ".join([judged.verdict, *(["; ".join(judged.reasons)] if judged.reasons else [])])

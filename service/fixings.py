@@ -60,6 +60,10 @@ class Fixing:
             return rate.nominal / Fraction(rate.value)
         return Fraction(rate.value) / rate.nominal
 
+    def cross(self, code: str, base: str) -> Fraction:
+        """Units of `base` for 1 unit of `code`, through the source's own rate of the base."""
+        return self.value(code) / self.value(base)
+
     def quotes(self, code: str, base: str) -> bool:
         """Whether it tells the rate of `code` in `base`, directly or as a cross."""
         return {code, base} <= {self.base, *self.rates}
@@ -140,61 +144,3 @@ class Series:
 
     def _index(self, day: date) -> int:
         return bisect_left(self.fixings, day, key=lambda fixing: fixing.date)
-
-
-class Verdict(StrEnum):
-    """What becomes of a fixing."""
-
-    NEW = "new"
-    CARRY_OVER = "carry-over"
-    REVISION = "revision"
-    KNOWN = "known"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A fixing with its verdict; `reasons` say why it was refused."""
-
-    fixing: Fixing
-    verdict: Verdict
-    reasons: tuple[str, ...] = ()
-
-    @property
-    def accepted(self) -> bool:
-        return self.verdict in (Verdict.NEW, Verdict.CARRY_OVER, Verdict.REVISION)
-
-
-def judge(fixing: Fixing, known: Series, last_day: date) -> Judged:
-    """Judge one fixing by what is known of its source.
-
-    `last_day` is the last effective date that the source can have published by now. A revision comes
-    back with what it replaces.
-    """
-    replaced = known.on(fixing.date)
-    if replaced and replaced.same_figures(fixing):
-        return Judged(fixing, Verdict.KNOWN)
-    if reasons := objections(fixing, known, last_day):
-        return Judged(fixing, Verdict.REFUSED, reasons)
-    if replaced:
-        return Judged(fixing.revising(replaced), Verdict.REVISION)
-    before = known.before(fixing.date)
-    return Judged(fixing, Verdict.CARRY_OVER if before and fixing.repeats(before) else Verdict.NEW)
-
-
-def objections(new: Fixing, known: Series, last_day: date) -> tuple[str, ...]:
-    """Return why `new` must not be published; nothing where it may be."""
-    found = []
-    if not new.rates:
-        found.append("it quotes no currency")
-    found += [
-        f"{code} is {rate.value} for {rate.nominal}, not a positive finite rate"
-        for code, rate in sorted(new.rates.items())
-        if not (rate.value.is_finite() and rate.value > 0 and rate.nominal > 0)
-    ]
-    if new.date > last_day:
-        found.append(f"it is dated {new.date}, and the bank publishes up to {last_day} by now")
-    earlier = known.on(new.date) or known.before(new.date)
-    if earlier and (missing := earlier.rates.keys() - new.rates.keys()):
-        found.append(f"{', '.join(sorted(missing))} missing, quoted on {earlier.date}")
-    return tuple(found)

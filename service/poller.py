@@ -5,18 +5,19 @@ A poll that fails adds nothing and removes nothing.
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import structlog
 
 from service import publications
+from service.acceptance import Judged, Verdict, judge_all
 from service.archive import Archive
-from service.board import KEEP, Board, Refusal, SourceState
+from service.board import KEEP, Board, SourceState
 from service.clock import Clock
 from service.errors import NotUnderstood, SourceError
-from service.fixings import Fixing, Judged, Verdict, judge
-from service.sources.base import Feed, Source
-from service.store import Refused
+from service.fixings import Fixing
+from service.quarantine import Decision
+from service.sources.base import Feed, Payload, Source
 
 log = structlog.get_logger()
 
@@ -39,7 +40,7 @@ class Poller:
             return
         self._busy.add(key)
         try:
-            refused = await self._ask(key)
+            await self._ask(key)
         except SourceError as error:
             self._failed(key, str(error))
         except Exception as error:  # the one place that must survive every fault of an adapter
@@ -47,7 +48,7 @@ class Poller:
                 log.exception("poll.crashed", source=key)
             self._failed(key, f"{key}: a fault of ours: {error!r}")
         else:
-            self._succeeded(key, refused)
+            self._succeeded(key)
         finally:
             self._busy.discard(key)
         self.archive.keep_state(key, self.board.states[key])
@@ -65,42 +66,58 @@ class Poller:
     async def review(self) -> None:
         await self.archive.review(self.now())
 
-    async def _ask(self, key: str) -> tuple[Refusal, ...]:
-        """Take in everything that the source has published; return what we do not publish.
+    async def _ask(self, key: str) -> None:
+        """Take in everything that the source has published; what may not be shown waits in quarantine.
 
         All that one poll brings is shown together; where it breaks off, what came before that.
         """
-        source = self.board.settings.polled[key]
-        today, last_day = publications.today(source, self.now()), publications.horizon(source, self.now())
-        since = self._since(key, today)
-        known, judged = self.board.series(key), list[Judged]()
+        source, now = self.board.settings.polled[key], self.now()
+        rules = self.board.rules(key, now)
+        since = self._since(key, publications.today(source, now))
+        read = list[tuple[Payload, Fixing]]()
         try:
-            async for fixing in published(self.adapters[key], self.feeds[key], since, last_day):
-                judged.append(judge(fixing, known, last_day))
-                if judged[-1].accepted:
-                    known = known.with_fixing(judged[-1].fixing, KEEP)
+            async for one in published(self.adapters[key], self.feeds[key], since, rules.last_day):
+                read.append(one)
         finally:
-            self._take_in(one for one in judged if one.accepted)
-        if not judged:
-            raise NotUnderstood(key, self.feeds[key].url, f"no figures for any day from {since} to {last_day}")
-        return self._refuse(key, [one for one in judged if one.verdict is Verdict.REFUSED])
+            judged = judge_all([fixing for _, fixing in read], self.board.series(key), rules, KEEP)
+            self._take_in(key, judged, now)
+            self._keep_raw(read, judged)
+        if not read:
+            raise NotUnderstood(key, self.feeds[key].url, f"no figures for any day from {since} to {rules.last_day}")
+        self._ended(self.board.quarantine[key].withdraw(since, (fixing.date for _, fixing in read), now))
 
-    def _take_in(self, accepted: Iterable[Judged]) -> None:
-        for one in accepted:
+    def _take_in(self, key: str, judged: list[Judged], now: datetime) -> None:
+        for one in judged:
             if one.verdict is Verdict.REVISION:
-                log.warning("fixing.revised", source=one.fixing.source, date=str(one.fixing.date))
-            self.board.add(one.fixing)
-            self.archive.keep(one.fixing)
+                log.warning("fixing.revised", source=key, date=str(one.fixing.date))
+            if one.accepted:
+                self.board.add(one.fixing)
+                self.archive.keep(one.fixing)
+        quarantine = self.board.quarantine[key]
+        before = dict(quarantine.waiting)
+        changed, ended = quarantine.receive(judged, now)
+        for waiting in changed:
+            day = waiting.fixing.date
+            if day not in before or not before[day].fixing.same_figures(waiting.fixing):
+                log.warning("fixing.quarantined", source=key, date=str(day), reasons=waiting.reasons)
+            self.archive.keep_waiting(waiting)
+        self._ended(ended)
 
-    def _refuse(self, key: str, judged: list[Judged]) -> tuple[Refusal, ...]:
-        """Keep and tell what was refused and was not before."""
-        told = {(known.date, known.reasons) for known in self.board.states[key].refused}
-        refusals = {one.fixing.date: (Refusal(one.fixing.date, one.reasons, one.fixing.digest), one) for one in judged}
-        for refusal, one in refusals.values():
-            if (refusal.date, refusal.reasons) not in told:
-                log.warning("fixing.refused", source=key, date=str(refusal.date), reasons=refusal.reasons)
-                self.archive.keep_refused(Refused(one.fixing, one.reasons, self.now()))
-        return tuple(refusal for refusal, _ in refusals.values())
+    def _ended(self, decisions: Iterable[Decision]) -> None:
+        for one in decisions:
+            fixing = one.waiting.fixing
+            log.info("quarantine.ended", source=fixing.source, date=str(fixing.date), outcome=one.outcome)
+            self.archive.keep_decision(one)
+
+    def _keep_raw(self, read: Iterable[tuple[Payload, Fixing]], judged: Iterable[Judged]) -> None:
+        """Keep the answers that told something new, once each."""
+        telling = {
+            payload.digest: payload
+            for (payload, _), one in zip(read, judged, strict=True)
+            if one.verdict is not Verdict.KNOWN
+        }
+        for payload in telling.values():
+            self.archive.keep_raw(payload)
 
     def _since(self, key: str, today: date) -> date:
         """Return the first date to ask for: known ones again for revisions, more where we know too little."""
@@ -110,11 +127,11 @@ class Poller:
             return earliest
         return max(earliest, min(series.latest.date, today))
 
-    def _succeeded(self, key: str, refused: tuple[Refusal, ...]) -> None:
+    def _succeeded(self, key: str) -> None:
         state = self.board.states[key]
         if state.failing_since:
             log.info("source.recovered", source=key, failing_since=state.failing_since.isoformat())
-        self.board.states[key] = SourceState(polled_at=self.now(), succeeded_at=self.now(), refused=refused)
+        self.board.states[key] = SourceState(polled_at=self.now(), succeeded_at=self.now())
 
     def _failed(self, key: str, problem: str) -> None:
         state = self.board.states[key]
@@ -123,8 +140,8 @@ class Poller:
         self.board.states[key] = state.after_failure(self.now(), problem)
 
 
-async def published(adapter: Source, feed: Feed, since: date, until: date) -> AsyncIterator[Fixing]:
-    """Yield what a source has published from `since` to `until`: fetched, and understood.
+async def published(adapter: Source, feed: Feed, since: date, until: date) -> AsyncIterator[tuple[Payload, Fixing]]:
+    """Yield what a source has published from `since` to `until`: fetched, and understood; each with its answer.
 
     An answer that is not understood keeps no other from being read: its error comes after them.
     """
@@ -136,6 +153,6 @@ async def published(adapter: Source, feed: Feed, since: date, until: date) -> As
             odd = odd or error
             continue
         for fixing in fixings:
-            yield fixing
+            yield payload, fixing
     if odd:
         raise odd

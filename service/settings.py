@@ -1,25 +1,15 @@
-"""TOML and environment in, one typed, frozen object out: the only reader of the environment.
+"""What can be set: one typed, frozen object, read from the layers of the configuration."""
 
-`config/default.toml` is always read; a file of the operator's is laid over it, then the environment
-(`TICKER_`, and `__` between levels), then what the command line said. Tables are merged key by key,
-lists and values replaced.
-
-Read here and not by pydantic-settings, which costs 170 ms of start-up and 5 MB, and passes over
-unknown variables in silence (measured with 2.16 on 2026-11-24).
-"""
-
-import json
-import os
-import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
-from service import __version__
+from service import __version__, layers
 from service.errors import SettingsError
 from service.values import (
     DAYS,
@@ -33,12 +23,9 @@ from service.values import (
     Key,
     OptionalAddress,
     OptionalWindow,
+    Retention,
     Zone,
 )
-
-PREFIX = "TICKER_"
-ROOT = Path(__file__).parent.parent
-DEFAULT = ROOT / "config" / "default.toml"
 
 
 class _Table(BaseModel):
@@ -64,6 +51,8 @@ class StoreSettings(_Table):
     url: SecretStr = SecretStr("embedded")
     data_dir: Path = Path(".data")
     prefix: str = "ticker:"
+    keep_raw: Retention = timedelta(days=90)
+    """How long the banks' own answers are kept; 0: not at all."""
 
 
 class ClientSettings(_Table):
@@ -74,6 +63,15 @@ class ClientSettings(_Table):
     timeout: Duration = timedelta(seconds=15)
     attempts: int = Field(default=3, ge=1, le=10)
     max_bytes: int = Field(default=2_000_000, ge=1)
+
+
+class AcceptanceSettings(_Table):
+    """When a fixing waits in quarantine. In percent."""
+
+    jump: Decimal = Field(default=Decimal(15), gt=0, le=1000)
+    """The largest move of a currency that needs no other bank's word."""
+    tolerance: Decimal = Field(default=Decimal(5), gt=0, le=100)
+    """How far the move at another bank may differ and still confirm it."""
 
 
 class LogSettings(_Table):
@@ -137,6 +135,7 @@ class Settings(_Table):
     http: Http = Http()
     store: StoreSettings = StoreSettings()
     client: ClientSettings = ClientSettings()
+    acceptance: AcceptanceSettings = AcceptanceSettings()
     log: LogSettings = LogSettings()
     tickers: tuple[TickerSettings, ...] = Field(min_length=1)
     sources: dict[Key, SourceSettings] = Field(min_length=1)
@@ -181,58 +180,10 @@ def load(
 
     Raises `SettingsError` with one line that names the key.
     """
-    environ = os.environ if environ is None else environ
-    file = file or (Path(name) if (name := environ.get(f"{PREFIX}CONFIG")) else None)
-    layers = [_toml(DEFAULT), *([_toml(file)] if file else []), _environment(environ), overrides or {}]
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        merged = _laid_over(merged, layer)
     try:
-        return Settings.model_validate(merged)
+        return Settings.model_validate(layers.merged(file, environ, overrides))
     except ValidationError as error:
         raise SettingsError("; ".join(_problem(detail) for detail in error.errors())) from None
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: is not TOML: {error}") from None
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, value in sorted(environ.items()):
-        if not name.startswith(PREFIX) or name == f"{PREFIX}CONFIG":
-            continue
-        *parents, last = name.removeprefix(PREFIX).lower().split("__")
-        table = tree
-        for parent in parents:
-            table = table.setdefault(parent, {})
-            if not isinstance(table, dict):
-                raise SettingsError(f"{name}: a variable gives {parent} a value, so it can have no keys")
-        table[last] = _value(name, value)
-    return tree
-
-
-def _value(name: str, text: str) -> object:
-    """Return lists and tables from JSON; everything else is text, which pydantic reads."""
-    if not text.lstrip().startswith(("[", "{")):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise SettingsError(f"{name}: is not JSON: {error}") from None
-
-
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = _laid_over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
 
 
 def _problem(detail: Mapping[str, Any]) -> str:

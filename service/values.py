@@ -64,6 +64,7 @@ Calendar = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}(-[A-Z0-9]{1,6})
 Currency = Annotated[str, StringConstraints(to_upper=True, pattern=r"^[A-Za-z]{3}$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0), le=timedelta(days=366))]
+Retention = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0), le=timedelta(days=3660))]
 Interval = Annotated[Duration, Field(ge=timedelta(seconds=1))]
 Address = Annotated[str, AfterValidator(_address)]
 OptionalAddress = Annotated[Address | None, BeforeValidator(lambda value: value or None)]

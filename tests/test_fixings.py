@@ -1,49 +1,12 @@
-"""What makes a fixing acceptable, and a series of them."""
+"""A fixing, and a series of them."""
 
 from dataclasses import replace
 from decimal import Decimal
 
-import pytest
-
-from service.fixings import REVISIONS, Fixing, objections
+from service.fixings import REVISIONS, Fixing
 from tests.figures import day, fixing, series
 
 FRIDAY = fixing(day(3), USD="475.09", RUB="5.87")
-
-
-@pytest.mark.parametrize(
-    ("bad", "told"),
-    [
-        (fixing(day(2)), "quotes no currency"),
-        (fixing(day(2), USD="0"), "USD is 0"),
-        (fixing(day(2), USD="-475.09"), "USD is -475.09"),
-        (fixing(day(2), USD="NaN"), "USD is NaN"),
-        (fixing(day(2), USD="Infinity"), "USD is Infinity"),
-        (fixing(day(2), USD=("475.09", 0)), "USD is 475.09 for 0"),
-        (fixing(day(4), USD="475.09"), "dated 2026-04-04, and the bank publishes up to 2026-04-03"),
-    ],
-)
-def test_what_cannot_be_true_is_refused(bad: Fixing, told: str) -> None:
-    """Each rule says what is wrong."""
-    (reason,) = objections(bad, series(), day(3))
-    assert told in reason
-
-
-def test_a_currency_that_the_bank_quoted_before_must_be_there() -> None:
-    """The missing ones are named, with the date that had them."""
-    (reason,) = objections(fixing(day(4), USD="475.09"), series(FRIDAY), day(4))
-    assert reason == "RUB missing, quoted on 2026-04-03"
-
-
-def test_a_revision_drops_no_currency() -> None:
-    """What this very date quoted must be in its later form too."""
-    (reason,) = objections(fixing(day(3), USD="475.09"), series(FRIDAY), day(4))
-    assert reason == "RUB missing, quoted on 2026-04-03"
-
-
-def test_a_new_currency_is_welcome() -> None:
-    """More than before is no reason to refuse."""
-    assert objections(fixing(day(4), USD="475.09", RUB="5.87", EUR="551.06"), series(FRIDAY), day(4)) == ()
 
 
 def test_carry_overs_are_no_baseline() -> None:

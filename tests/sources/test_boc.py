@@ -4,8 +4,9 @@ from hashlib import sha256
 
 import pytest
 
+from service.acceptance import Rules, objections
 from service.errors import NotUnderstood
-from service.fixings import Direction, Series, objections
+from service.fixings import Direction, Series
 from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
 
@@ -50,7 +51,7 @@ def test_a_value_that_is_not_there_was_not_quoted(nothing: bytes) -> None:
     assert fixing.date == day(2)
     euro = b'{"d":"2026-04-07","FXUSDCAD":{"v":%b},"FXEURCAD":{"v":"1.6041"}}' % nothing
     known, lacking = parse("boc", b'{"observations":[%b,%b]}' % (good, euro))
-    assert objections(lacking, Series((known,)), day(7)) == ("USD missing, quoted on 2026-04-02",)
+    assert objections(lacking, Series((known,)), Rules(day(7))) == ("USD missing, quoted on 2026-04-02",)
 
 
 @pytest.mark.parametrize(

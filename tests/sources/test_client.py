@@ -411,7 +411,7 @@ async def test_a_bank_that_speaks_soap_is_asked_and_understood(clock: Clock, key
 
     async with serving(handler, clock) as bank:
         feed = way_to(bank.feed.source.url, bank.feed.client, clock, key)
-        fixings = [one async for one in published(SOURCES[key], feed, date(2025, 3, 1), day(2))]
+        fixings = [one async for _, one in published(SOURCES[key], feed, date(2025, 3, 1), day(2))]
     assert [len(fixing.rates) for fixing in fixings] == [len(one.rates) for one in parse(key, document(key, name))]
     assert {fixing.url for fixing in fixings} == {f"{feed.url}/{bank.targets[0].removeprefix('/rss/')}"}
 

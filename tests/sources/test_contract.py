@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import service.sources
+from service.acceptance import Rules, objections
 from service.errors import NotUnderstood
-from service.fixings import Series, objections
-from service.settings import DEFAULT
+from service.fixings import Series
+from service.layers import DEFAULT
 from service.sources import RELAYS, SOURCES
 from tests.sources.answers import FIXTURES, URL, answer, document, parse
 
@@ -335,7 +336,7 @@ def test_the_documents_of_these_tests_are_good_ones(key: str) -> None:
     """Without a fault the same document is figures without objections, so that each fault is the only one."""
     fixings = parse(key, document(key, WIRES[key].name))
     assert all(len(fixing.rates) >= 5 for fixing in fixings)
-    assert [objections(fixing, Series(), FAR) for fixing in fixings] == [()] * len(fixings) != []
+    assert [objections(fixing, Series(), Rules(FAR)) for fixing in fixings] == [()] * len(fixings) != []
 
 
 @pytest.mark.parametrize(("key", "body", "says"), FAULTS)
@@ -353,7 +354,7 @@ def test_a_rate_that_is_not_positive_is_understood_and_then_objected_to(key: str
     """An adapter does not judge: such a figure is taken as published, and quarantined by `objections`."""
     fixing = SOURCES[key].parse(answer(key, with_rate(key, figure)))[0]
     assert str(fixing.rates["USD"].value) == figure
-    assert objections(fixing, Series(), FAR) == (f"USD is {figure} for 1, not a positive finite rate",)
+    assert objections(fixing, Series(), Rules(FAR)) == (f"USD is {figure} for 1, not a positive finite rate",)
 
 
 @pytest.mark.parametrize("inside", ["<!-- -->", "<?pi?>", "<b/>"])

@@ -5,8 +5,9 @@ from hashlib import sha256
 
 import pytest
 
+from service.acceptance import Rules, objections
 from service.errors import NotUnderstood
-from service.fixings import Direction, Series, objections
+from service.fixings import Direction, Series
 from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
 
@@ -84,4 +85,4 @@ def test_a_value_that_is_not_there_was_not_quoted(nothing: bytes) -> None:
     (fixing,) = parse("ecb", head + good + holiday)
     assert fixing.date == day(2)
     known, lacking = parse("ecb", head + good + b"USD,2026-04-07,%b\nGBP,2026-04-07,0.8701\n" % nothing)
-    assert objections(lacking, Series((known,)), day(7)) == ("USD missing, quoted on 2026-04-02",)
+    assert objections(lacking, Series((known,)), Rules(day(7))) == ("USD missing, quoted on 2026-04-02",)

@@ -107,7 +107,7 @@ async def test_a_relay_is_asked_as_its_source_says() -> None:
     async with TestServer(app) as server, Client(load(environ={}).client) as client:
         source = SourceSettings.model_validate(RELAY | {"url": str(server.make_url("/v2"))})
         feed = BankFeed("frankfurter_nbk", source, client, Clock(), ("USD", "EUR"))
-        (fixing,) = [one async for one in published(SOURCES[KEY], feed, day(1), day(2))]
+        (fixing,) = [one async for _, one in published(SOURCES[KEY], feed, day(1), day(2))]
     assert (fixing.source, fixing.date, digits(fixing)["EUR"]) == ("frankfurter_nbk", day(2), ("551.06", 1, None))
     expected = {"quotes": "KZT", "providers": "NBK", "from": "2026-04-01", "to": "2026-04-02"}
     assert asked == [{"base": code, **expected} for code in rates]

@@ -15,10 +15,12 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from lxml import etree
 
+from service.acceptance import Rules, objections
 from service.app import checked
 from service.errors import NotUnderstood
-from service.fixings import Fixing, Series, objections
-from service.settings import ROOT, TickerSettings, load
+from service.fixings import Fixing, Series
+from service.layers import ROOT
+from service.settings import TickerSettings, load
 from service.sources import SOURCES
 from tests.figures import day
 from tests.sources.answers import CONFIGURED, Asked, answer, parse
@@ -135,7 +137,7 @@ def test_no_recorded_fixing_is_objected_to(recordings: Path, key: str) -> None:
     """What a bank really published is published: read in order, nothing recorded is refused."""
     series = Series()
     for fixing in fixings(recordings, key):
-        assert objections(fixing, series, fixing.date) == ()
+        assert objections(fixing, series, Rules(fixing.date)) == ()
         series = series.with_fixing(fixing, 100)
 
 

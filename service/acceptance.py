@@ -1,0 +1,191 @@
+"""What makes a fixing acceptable: the rules that keep a false figure from being published. Pure.
+
+A fixing that breaks one waits in quarantine, whole: for a correction by the bank, for another bank that
+says the same, or for an operator.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import StrEnum
+from fractions import Fraction
+from itertools import product
+
+from service.change import half_up, percent_text
+from service.fixings import Fixing, Series
+
+DROPPED_AFTER = 3
+"""A currency that is missing from so many further publications was given up by the bank."""
+_DISTINCT = Fraction(3, 100)
+"""Two currencies whose rates are farther apart than this can be told from each other, whatever a day brings."""
+_EARLIER, _LATER = timedelta(days=4), timedelta(days=3)
+"""How far the dates of two banks lie apart for the same days of the market, weekends included."""
+
+
+class Verdict(StrEnum):
+    """What becomes of a fixing."""
+
+    NEW = "new"
+    CARRY_OVER = "carry-over"
+    REVISION = "revision"
+    KNOWN = "known"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A fixing with its verdict; `reasons` say why it was refused."""
+
+    fixing: Fixing
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        return self.verdict in (Verdict.NEW, Verdict.CARRY_OVER, Verdict.REVISION)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """By what a source's fixings are judged.
+
+    `last_day` is the last effective date that it can have published by now; `jump` the largest move, as a
+    fraction, that needs no other bank's word; `tolerance` how far another bank's move may differ and still
+    confirm ours; `others` what the other sources have published.
+    """
+
+    last_day: date
+    jump: Fraction = Fraction(15, 100)
+    tolerance: Fraction = Fraction(5, 100)
+    others: Mapping[str, Series] = field(default_factory=dict)
+
+
+def judge_all(fixings: Sequence[Fixing], known: Series, rules: Rules, keep: int) -> list[Judged]:
+    """Judge what one answer or several held, in its order, each by what was accepted before it.
+
+    `known` is the series of the source, of which the `keep` latest dates are looked at.
+    """
+    judged = []
+    for at, fixing in enumerate(fixings):
+        judged.append(judge(fixing, known, rules, fixings[at + 1 :]))
+        if judged[-1].accepted:
+            known = known.with_fixing(judged[-1].fixing, keep)
+    return judged
+
+
+def judge(fixing: Fixing, known: Series, rules: Rules, later: Sequence[Fixing] = ()) -> Judged:
+    """Judge one fixing by what is known of its source, and by what the bank has published `later`.
+
+    A revision comes back with what it replaces.
+    """
+    replaced = known.on(fixing.date)
+    if replaced and replaced.same_figures(fixing):
+        return Judged(fixing, Verdict.KNOWN)
+    if reasons := objections(fixing, known, rules, later):
+        return Judged(fixing, Verdict.REFUSED, reasons)
+    if replaced:
+        return Judged(fixing.revising(replaced), Verdict.REVISION)
+    before = known.before(fixing.date)
+    return Judged(fixing, Verdict.CARRY_OVER if before and fixing.repeats(before) else Verdict.NEW)
+
+
+def objections(new: Fixing, known: Series, rules: Rules, later: Sequence[Fixing] = ()) -> tuple[str, ...]:
+    """Return why `new` must not be published; nothing where it may be."""
+    if found := unusable(new):
+        return found
+    found = ()
+    if new.date > rules.last_day:
+        found = (f"it is dated {new.date}, and the bank publishes up to {rules.last_day} by now",)
+    before = known.before(new.date) or known.on(new.date)
+    if before is None:
+        return found
+    return (*found, *_missing(new, known.on(new.date) or before, later), *_doubts(new, before, rules))
+
+
+def unusable(new: Fixing) -> tuple[str, ...]:
+    """Return what makes a fixing worthless, whoever confirms it: no figures, or such as are no rates."""
+    if not new.rates:
+        return ("it quotes no currency",)
+    return tuple(
+        f"{code} is {rate.value} for {rate.nominal}, not a positive finite rate"
+        for code, rate in sorted(new.rates.items())
+        if not (rate.value.is_finite() and rate.value > 0 and rate.nominal > 0)
+    )
+
+
+def _missing(new: Fixing, earlier: Fixing, later: Sequence[Fixing]) -> Iterator[str]:
+    """Tell which currencies have gone, unless it is known by now that they have gone for good."""
+    missing = earlier.rates.keys() - new.rates.keys()
+    following = [fixing for fixing in later if fixing.date > new.date and not fixing.repeats(new)][:DROPPED_AFTER]
+    if len(following) == DROPPED_AFTER:
+        missing = {code for code in missing if any(code in fixing.rates for fixing in following)}
+    if missing:
+        yield f"{', '.join(sorted(missing))} missing, quoted on {earlier.date}"
+
+
+def _doubts(new: Fixing, before: Fixing, rules: Rules) -> Iterator[str]:
+    """Tell which moves since `before` no other bank confirms: jumps, and figures under another currency's name."""
+    moves = {code: new.value(code) / before.value(code) for code in sorted(new.rates.keys() & before.rates.keys())}
+    doubted = {code: f"moved by {_percent(move)}" for code, move in moves.items() if abs(move - 1) > rules.jump}
+    for one, other in _mistaken(new, before, moves):
+        doubted.setdefault(one, f"has what is, or was, the figure of {other}")
+    words = {code: _witnesses(code, new, before, rules) for code in doubted}
+    confirmed = {
+        code for code, moved in words.items() if any(_alike(one, moves[code], rules) for one in moved.values())
+    }
+    for code, doubt in doubted.items():
+        # A currency that nobody else quotes is believed if it moved with one that is: then it was the base that moved.
+        along = not words[code] and any(_alike(moves[one], moves[code], rules) for one in confirmed)
+        if code not in confirmed and not along:
+            told = ", ".join(f"{key} {_percent(move)}" for key, move in words[code].items()) or "none quotes it"
+            figures = f"from {_figure(before, code)} on {before.date} to {_figure(new, code)}"
+            yield f"{code} {doubt}, {figures}; no other bank confirms it ({told})"
+
+
+def _mistaken(new: Fixing, before: Fixing, moves: Mapping[str, Fraction]) -> Iterator[tuple[str, str]]:
+    """Yield the currencies whose figure is another's: two that changed places, or one that took the other's."""
+    moved = [code for code, move in moves.items() if abs(move - 1) > _DISTINCT / 3]
+    for one, other in product(moved, moves):
+        apart = before.value(other) / before.value(one)
+        if abs(apart - 1) <= _DISTINCT:
+            continue
+        if new.value(one) == new.value(other) or (
+            abs(moves[one] / apart - 1) <= _DISTINCT / 3 and abs(moves[other] * apart - 1) <= _DISTINCT / 3
+        ):
+            yield one, other
+
+
+def _witnesses(code: str, new: Fixing, before: Fixing, rules: Rules) -> Mapping[str, Fraction]:
+    """Return how other banks saw `code` move against our base over the same days: of each the move most like ours.
+
+    Another bank is one with another base: a relay of the same bank confirms nothing.
+    """
+    ours = new.value(code) / before.value(code)
+    found = {}
+    for key, series in rules.others.items():
+        quoting = [one for one in series.fixings if one.base != new.base and one.quotes(code, new.base)]
+        olds = [one for one in quoting if before.date - _EARLIER <= one.date <= before.date]
+        news = [one for one in quoting if new.date - timedelta(days=1) <= one.date <= new.date + _LATER]
+        moves = [
+            late.cross(code, new.base) / early.cross(code, new.base)
+            for early in olds
+            for late in news
+            if early.date < late.date
+        ]
+        if moves:
+            found[key] = min(moves, key=lambda move: abs(move / ours - 1))
+    return found
+
+
+def _alike(witness: Fraction, ours: Fraction, rules: Rules) -> bool:
+    """Whether a move confirms ours: within the tolerance, and more like it than like standing still."""
+    return abs(witness / ours - 1) <= min(rules.tolerance, abs(ours - 1) / 2)
+
+
+def _percent(move: Fraction) -> str:
+    return percent_text(half_up(100 * (move - 1), 2))
+
+
+def _figure(fixing: Fixing, code: str) -> str:
+    rate = fixing.rates[code]
+    return f"{rate.value}" if rate.nominal == 1 else f"{rate.value} for {rate.nominal}"

@@ -1,0 +1,74 @@
+"""The way to Redis or Valkey: what a store's URL means, and what its errors are called."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+from pydantic import ValidationError
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import RedisError
+
+from service.errors import SettingsError, StoreError
+
+SENTINEL = "redis+sentinel"
+_FORMS = "embedded, redis://, rediss://, unix://, redis+sentinel://host:26379,host2:26379/name/0"
+_TIMEOUT = 1.0
+
+
+class Connection:
+    """The client of a store and those of the Sentinels that name it. Connects lazily."""
+
+    def __init__(self, url: str) -> None:
+        """Take `redis://`, `rediss://`, `unix://` or `redis+sentinel://host,host2/name/0`.
+
+        Raises `SettingsError` for a URL of no known form.
+        """
+        try:
+            self.redis, self._sentinels = _clients(url)
+        except ValueError:
+            raise SettingsError(f"store.url: is none of {_FORMS}") from None
+        parts = urlsplit(url)
+        self.where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        """The address without its password, for messages."""
+
+    async def close(self) -> None:
+        for client in (self.redis, *self._sentinels):
+            await client.aclose()
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn whatever goes wrong into a `StoreError`."""
+        try:
+            yield
+        except (RedisError, OSError, TimeoutError) as error:
+            # redis-py prints the whole client of each Sentinel that did not answer.
+            told = str(error).partition(" : <")[0] or type(error).__name__
+            raise StoreError(f"{self.where}: {told}") from error
+        except ValidationError as error:
+            raise StoreError(f"{self.where}: holds what this version cannot read: {error.title}") from error
+
+
+def _clients(url: str) -> tuple[Redis, list[Redis]]:
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "socket_timeout": _TIMEOUT,
+        "socket_connect_timeout": _TIMEOUT,
+        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1),
+    }
+    parts = urlsplit(url)
+    if parts.scheme != SENTINEL:
+        return Redis.from_url(url, **options), []
+    login, _, hosts = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    name, _, db = parts.path.strip("/").partition("/")
+    addresses = [(host, int(port or 26379)) for host, _, port in (one.partition(":") for one in hosts.split(","))]
+    if not name or not all(host for host, _ in addresses):
+        raise ValueError("needs hosts and a service name")
+    if password:
+        options |= {"username": unquote(user) or None, "password": unquote(password)}
+    sentinel = Sentinel(addresses, **options)  # type: ignore[no-untyped-call]
+    return cast("Redis", sentinel.master_for(name, db=int(db or 0))), sentinel.sentinels

@@ -1,0 +1,218 @@
+"""What makes a fixing acceptable."""
+
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.acceptance import Rules, Verdict, judge, judge_all, objections
+from service.fixings import Direction, Fixing
+from tests.figures import day, fixing, series
+
+FRIDAY = fixing(day(3), USD="475.09", RUB="5.87")
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (fixing(day(2)), "quotes no currency"),
+        (fixing(day(2), USD="0"), "USD is 0"),
+        (fixing(day(2), USD="-475.09"), "USD is -475.09"),
+        (fixing(day(2), USD="NaN"), "USD is NaN"),
+        (fixing(day(2), USD="Infinity"), "USD is Infinity"),
+        (fixing(day(2), USD=("475.09", 0)), "USD is 475.09 for 0"),
+        (fixing(day(4), USD="475.09"), "dated 2026-04-04, and the bank publishes up to 2026-04-03"),
+    ],
+)
+def test_what_cannot_be_true_is_refused(bad: Fixing, told: str) -> None:
+    """Each rule says what is wrong."""
+    (reason,) = objections(bad, series(), Rules(day(3)))
+    assert told in reason
+
+
+def test_a_currency_that_the_bank_quoted_before_must_be_there() -> None:
+    """The missing ones are named, with the date that had them."""
+    (reason,) = objections(fixing(day(4), USD="475.09"), series(FRIDAY), Rules(day(4)))
+    assert reason == "RUB missing, quoted on 2026-04-03"
+
+
+def test_a_revision_drops_no_currency() -> None:
+    """What this very date quoted must be in its later form too."""
+    (reason,) = objections(fixing(day(3), USD="475.09"), series(FRIDAY), Rules(day(4)))
+    assert reason == "RUB missing, quoted on 2026-04-03"
+
+
+def test_a_new_currency_is_welcome() -> None:
+    """More than before is no reason to refuse."""
+    assert objections(fixing(day(4), USD="475.09", RUB="5.87", EUR="551.06"), series(FRIDAY), Rules(day(4))) == ()
+
+
+OLD = {"USD": "475.09", "EUR": "551.06", "RUB": "5.87", "GBP": "631.87", "CNY": "69.12", "JPY": "3.12"}
+
+
+def nbk(on: date, **figures: str) -> Fixing:
+    return fixing(on, **(OLD | figures))  # type: ignore[arg-type]
+
+
+def scaled(by: int, *codes: str) -> dict[str, str]:
+    return {code: str(Decimal(OLD[code]) * by) for code in codes}
+
+
+BEFORE = series(nbk(day(1), USD="474.00"), nbk(day(2)))
+
+
+@pytest.mark.parametrize("by", [10, 100, 1000])
+@pytest.mark.parametrize("codes", [("USD",), ("JPY",), tuple(OLD)])
+def test_a_scale_fault_waits(by: int, codes: tuple[str, ...]) -> None:
+    """One currency or all of them, ten, a hundred or a thousand times too large, or too small."""
+    reasons = objections(nbk(day(3), **scaled(by, *codes)), BEFORE, Rules(day(3)))
+    assert [reason.split()[0] for reason in reasons] == sorted(codes)
+    assert all(f"moved by +{by - 1}00.00%" in reason for reason in reasons)
+    small = {code: str(Decimal(OLD[code]) / by) for code in codes}
+    assert len(objections(nbk(day(3), **small), BEFORE, Rules(day(3)))) == len(codes)
+
+
+def test_an_inverted_feed_waits() -> None:
+    """Foreign units for one of ours instead of the other way."""
+    inverted = {code: str(round(1 / Decimal(value), 6)) for code, value in OLD.items()}
+    assert len(objections(nbk(day(3), **inverted), BEFORE, Rules(day(3)))) == len(OLD)
+
+
+def test_two_currencies_that_changed_places_wait() -> None:
+    """Dollar and euro: both moves are below the limit, the figures are each other's."""
+    reasons = objections(nbk(day(3), USD="551.90", EUR="475.80"), BEFORE, Rules(day(3), jump=Fraction(20, 100)))
+    assert [reason.partition(", from")[0] for reason in reasons] == [
+        "EUR has what is, or was, the figure of USD",
+        "USD has what is, or was, the figure of EUR",
+    ]
+
+
+def test_a_currency_with_anothers_figure_waits() -> None:
+    """The euro's figure stands beside the dollar too."""
+    (reason,) = objections(nbk(day(3), USD="552.00", EUR="552.00"), BEFORE, Rules(day(3), jump=Fraction(20, 100)))
+    assert reason.startswith("USD has what is, or was, the figure of EUR, from 475.09 on 2026-04-02 to 552.00; ")
+
+
+def test_near_currencies_may_meet() -> None:
+    """Two that were never far apart may have the same figure."""
+    close = series(fixing(day(2), AUD="339.00", CAD="341.00"))
+    assert objections(fixing(day(3), AUD="340.12", CAD="340.12"), close, Rules(day(3))) == ()
+
+
+@pytest.mark.parametrize(("to", "waits"), [("546.35", False), ("546.36", True), ("403.83", False), ("403.82", True)])
+def test_the_limit_is_a_limit(to: str, waits: bool) -> None:
+    """15 % of 475.09 are 71.2635."""
+    assert bool(objections(nbk(day(3), USD=to), BEFORE, Rules(day(3)))) is waits
+
+
+def test_a_direction_of_quotation_does_not_matter() -> None:
+    """An inverse rate moves the other way; the limit is of what a reader sees."""
+    known = series(fixing(day(1), "ecb", "EUR", Direction.INVERSE, USD="1.0000"))
+    falls = fixing(day(2), "ecb", "EUR", Direction.INVERSE, USD="1.1700")  # the dollar is worth 14.5 % less
+    rises = fixing(day(2), "ecb", "EUR", Direction.INVERSE, USD="0.8600")  # and here 16.3 % more
+    assert objections(falls, known, Rules(day(2))) == ()
+    assert "moved by +16.28%" in objections(rises, known, Rules(day(2)))[0]
+
+
+AUGUST_20, AUGUST_21 = date(2015, 8, 20), date(2015, 8, 21)
+PEGGED = fixing(AUGUST_20, USD="188.38", EUR="209.05", AED="51.29", RUB="2.83")
+FLOATED = fixing(AUGUST_21, USD="255.26", EUR="284.69", AED="69.50", RUB="3.80")
+CBR = (
+    fixing(AUGUST_20, "cbr", "RUB", USD="66.0861", EUR="73.1045", KZT=("35.1015", 100)),
+    fixing(AUGUST_21, "cbr", "RUB", USD="67.4933", EUR="75.3200", KZT=("26.8100", 100)),
+)
+
+
+def test_the_float_of_2015_waits_without_another_bank() -> None:
+    """On 20 August 2015 the tenge was floated: true, and not to be told from a fault by one bank alone."""
+    reasons = objections(FLOATED, series(PEGGED), Rules(AUGUST_21))
+    assert [reason.split()[0] for reason in reasons] == ["AED", "EUR", "RUB", "USD"]
+    assert reasons[-1] == (
+        "USD moved by +35.50%, from 188.38 on 2015-08-20 to 255.26; no other bank confirms it (none quotes it)"
+    )
+
+
+def test_the_float_of_2015_passes_with_another_bank() -> None:
+    """The Bank of Russia saw the tenge fall too; the dirham, which it does not quote, moved with the dollar."""
+    confirmed = judge(FLOATED, series(PEGGED), Rules(AUGUST_21, others={"cbr": series(*CBR)}))
+    assert (confirmed.verdict, confirmed.reasons) == (Verdict.NEW, ())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (CBR[0],),  # it has not published that day yet
+        (CBR[0], fixing(AUGUST_21, "cbr", "RUB", USD="67.4933", EUR="75.3200", KZT=("35.1015", 100))),  # it stood still
+        (fixing(AUGUST_20, "relay", USD="188.38"), fixing(AUGUST_21, "relay", USD="255.26")),  # the same bank, relayed
+    ],
+)
+def test_what_does_not_confirm(other: tuple[Fixing, ...]) -> None:
+    """A bank without that day, one that saw nothing, and our own bank by another way."""
+    assert objections(FLOATED, series(PEGGED), Rules(AUGUST_21, others={"other": series(*other)}))
+
+
+def test_a_jump_that_others_contradict_is_not_excused_by_one_that_they_confirm() -> None:
+    """The whole float is true; a dollar ten times too large in it is not."""
+    wrong = fixing(AUGUST_21, USD="2552.60", EUR="284.69", AED="69.50", RUB="3.80")
+    (reason,) = objections(wrong, series(PEGGED), Rules(AUGUST_21, others={"cbr": series(*CBR)}))
+    assert reason.startswith("USD moved by +1255.03%, from 188.38 on 2015-08-20 to 2552.60; ")
+    assert reason.endswith("(cbr +33.71%)")
+
+
+def test_a_swap_of_near_figures_is_not_confirmed_by_a_bank_that_stood_still() -> None:
+    """Moves of 4 % lie within the tolerance of none at all; a confirmation must have moved itself."""
+    known = series(fixing(day(1), CHF="600.00", GBP="624.00"))
+    swapped = fixing(day(2), CHF="624.00", GBP="600.00")
+    other = series(
+        *(fixing(day(n), "cbr", "RUB", CHF="100.0", GBP="104.0", KZT=("16.0", 100)) for n in (1, 2)),
+    )
+    assert len(objections(swapped, known, Rules(day(2), others={"cbr": other}))) == 2
+
+
+def test_a_currency_that_has_gone_for_good_is_let_go() -> None:
+    """Three further publications without it, known by now: a bank has dropped it. Fewer do not tell."""
+    without = [fixing(day(number), USD=f"47{number}.00") for number in (6, 7, 8, 9)]
+    assert [one.verdict for one in judge_all(without[:3], series(FRIDAY), Rules(day(9)), 90)] == [Verdict.REFUSED] * 3
+    assert [one.verdict for one in judge_all(without, series(FRIDAY), Rules(day(9)), 90)] == [Verdict.NEW] * 4
+
+
+def test_a_currency_that_comes_back_was_only_missing() -> None:
+    """One bad publication among good ones."""
+    fixings = [fixing(day(6), USD="476.00"), *(fixing(day(n), USD=f"47{n}.00", RUB="5.87") for n in (7, 8, 9))]
+    verdicts = [one.verdict for one in judge_all(fixings, series(FRIDAY), Rules(day(9)), 90)]
+    assert verdicts == [Verdict.REFUSED, Verdict.NEW, Verdict.NEW, Verdict.NEW]
+
+
+def test_an_accepted_fixing_is_the_new_measure() -> None:
+    """After a jump that was let through the next day is judged by it."""
+    far = nbk(day(3), **scaled(10, "USD"))
+    assert judge(nbk(day(4), **scaled(10, "USD")), series(*BEFORE.fixings, far), Rules(day(4))).accepted
+
+
+def test_a_revision_is_judged_by_the_day_before() -> None:
+    """A wrong figure may be corrected back, however far; a right one not be spoilt."""
+    wrong = nbk(day(3), **scaled(10, "USD"))
+    known = series(*BEFORE.fixings, wrong)
+    assert judge(nbk(day(3)), known, Rules(day(3))).verdict is Verdict.REVISION
+    assert judge(wrong, series(*BEFORE.fixings, nbk(day(3))), Rules(day(3))).verdict is Verdict.REFUSED
+
+
+@given(
+    st.lists(st.decimals("0.01", "9999", places=2), min_size=2, max_size=2),
+    st.sampled_from([1, 10, 100, 1000]),
+    st.sampled_from(list(Direction)),
+)
+def test_every_move_beyond_the_limit_waits_and_no_other(
+    values: list[Decimal], nominal: int, direction: Direction
+) -> None:
+    """Exactly: by rational arithmetic, for any digits, nominal and direction."""
+    old, new = (
+        fixing(day(number), direction=direction, USD=(str(value), nominal))
+        for number, value in zip((1, 2), values, strict=True)
+    )
+    ratio = Fraction(values[1]) / Fraction(values[0])
+    moved = (ratio if direction is Direction.DIRECT else 1 / ratio) - 1
+    assert bool(objections(new, series(old), Rules(day(2)))) is (abs(moved) > Fraction(15, 100))

@@ -1,0 +1,68 @@
+"""What waits, and what becomes of it."""
+
+from datetime import UTC, datetime, timedelta
+
+from service.acceptance import Judged, Verdict
+from service.fixings import Fixing
+from service.quarantine import KEEP, Decision, Outcome, Quarantine, Waiting
+from tests.figures import day, fixing
+
+NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=10)
+ONE = fixing(day(3), USD="4750.9")
+
+
+def refused(one: Fixing, reason: str = "a jump") -> Judged:
+    return Judged(one, Verdict.REFUSED, (reason,))
+
+
+def test_what_is_refused_waits_since_it_came() -> None:
+    """Said again it is no news; other reasons are, and leave the beginning of the wait."""
+    quarantine = Quarantine()
+    assert quarantine.receive([refused(ONE)], NOW) == ([Waiting(ONE, ("a jump",), NOW)], [])
+    assert quarantine.receive([refused(ONE)], LATER) == ([], [])
+    assert quarantine.receive([refused(ONE, "a jump, cbr +1%")], LATER) == (
+        [Waiting(ONE, ("a jump, cbr +1%",), NOW)],
+        [],
+    )
+    other = fixing(day(3), USD="4800")
+    assert quarantine.receive([refused(other)], LATER) == ([Waiting(other, ("a jump",), LATER)], [])
+    assert list(quarantine.waiting) == [day(3)]
+
+
+def test_a_wait_ends_by_confirmation_or_by_correction() -> None:
+    """The same figures accepted were confirmed; others were the bank's correction."""
+    for figures, outcome in (("4750.9", Outcome.CONFIRMED), ("475.09", Outcome.WITHDRAWN)):
+        quarantine = Quarantine()
+        (waiting,), _ = quarantine.receive([refused(ONE)], NOW)
+        taken = Judged(fixing(day(3), USD=figures), Verdict.NEW)
+        assert quarantine.receive([taken], LATER) == ([], [Decision(waiting, outcome, LATER)])
+        assert quarantine.waiting == {}
+
+
+def test_what_the_bank_says_no_more_is_withdrawn() -> None:
+    """Of the days that it was asked for; what lies before them goes on waiting."""
+    early, late = fixing(day(1), USD="1"), fixing(day(6), USD="1")
+    quarantine = Quarantine()
+    quarantine.receive([refused(early), refused(ONE), refused(late)], NOW)
+    gone = quarantine.withdraw(day(2), [day(2), day(3)], LATER)
+    assert [(one.waiting.fixing, one.outcome) for one in gone] == [(late, Outcome.WITHDRAWN)]
+    assert list(quarantine.waiting) == [day(1), day(3)]
+
+
+def test_what_an_operator_rejected_is_not_said_again() -> None:
+    """The same figures of the same day; others of that day are."""
+    rejected = Decision(Waiting(ONE, ("a jump",), NOW), Outcome.REJECTED, NOW)
+    quarantine = Quarantine.of([], [rejected])
+    assert quarantine.receive([refused(ONE)], LATER) == ([], [])
+    assert quarantine.waiting == {}
+    assert len(quarantine.receive([refused(fixing(day(3), USD="4800"))], LATER)[0]) == 1
+
+
+def test_the_quarantine_is_bounded() -> None:
+    """A feed that is wrong for years fills no memory; the oldest dates give way, and are told."""
+    quarantine = Quarantine()
+    days = [day(1) + timedelta(days=number) for number in range(KEEP + 5)]
+    changed, ended = quarantine.receive([refused(fixing(one, USD="1")) for one in days], NOW)
+    assert len(quarantine.waiting) == len(changed) == KEEP
+    assert [one.waiting.fixing.date for one in ended] == days[:5]
