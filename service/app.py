@@ -21,7 +21,7 @@ from service.polling import Polling
 from service.settings import Settings
 from service.sources import RELAYS, SOURCES
 from service.store import Store
-from service.web import embed, health, oembed, sources, stream, ticker
+from service.web import embed, health, oembed, receipts, sources, stream, ticker
 from service.web.problems import unrouted
 from service.web.shelf import Shelf
 from service.web.stream import Streams
@@ -83,7 +83,8 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
     app.add_routes(stream.routes(streams))
     app.add_routes(embed.routes(shelf))
     app.add_routes(oembed.routes(shelf))
-    app.add_routes(sources.routes(board, store, polling.next_poll, now))
+    app.add_routes(sources.routes(board, polling.next_poll, now))
+    app.add_routes(receipts.routes(board, store, now))
     app.add_routes(health.routes(board, archive, polling, now))
     app.router.add_route("*", "/{path:.*}", unrouted)
 

@@ -12,6 +12,7 @@ from itertools import product
 from service import publications
 from service.acceptance import Rules, unusable
 from service.fixings import Fixing, Series
+from service.own_change import Check, check
 from service.quarantine import Quarantine, Waiting
 from service.settings import Settings
 from service.ticker import Snapshot, snapshot
@@ -64,6 +65,12 @@ class Board:
         latest = self._series[source].latest
         waiting = self.quarantine[source].waiting
         return [waiting[day] for day in sorted(waiting) if latest is None or day >= latest.date]
+
+    def own_check(self, source: str) -> Check | None:
+        """Return what the bank's own changes say of the latest figures; None where there are none."""
+        series = self._series[source]
+        news = series.news
+        return check(news, series.before(news.date), self.settings.polled[source]) if news else None
 
     def rules(self, source: str, now: datetime) -> Rules:
         """Return by what a fixing of a source is judged: its calendar, and what the other sources say.

@@ -93,6 +93,9 @@ class Poller:
             if one.accepted:
                 self.board.add(one.fixing)
                 self.archive.keep(one.fixing)
+        own = self.board.own_check(key)
+        if own and own.differences and any(one.accepted for one in judged):
+            log.warning("fixing.change_differs", source=key, against=str(own.against), differences=own.differences)
         quarantine = self.board.quarantine[key]
         before = dict(quarantine.waiting)
         changed, ended = quarantine.receive(judged, now)

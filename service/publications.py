@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
+from itertools import takewhile
 
 from service.calendars import days_off
 from service.settings import SourceSettings
@@ -77,6 +78,13 @@ def freshness(source: SourceSettings, latest: date, now: datetime) -> Freshness:
         if missed == STALE_AFTER:
             return Freshness.STALE
     return Freshness.LATE if missed else Freshness.CURRENT
+
+
+def between(source: SourceSettings, earlier: date, later: date) -> int:
+    """Return how many publications carry a date after `earlier` and up to `later`."""
+    if source.window is None:
+        return 0
+    return sum(1 for _ in takewhile(lambda one: one.effective <= later, _after(source, earlier)))
 
 
 def awaited(source: SourceSettings, latest: date | None, now: datetime) -> bool:

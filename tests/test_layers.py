@@ -37,7 +37,7 @@ PURE = {
     "service.change",
     "service.acceptance",
 }
-STATE = PURE | {"service.quarantine", "service.ticker", "service.board"}
+STATE = PURE | {"service.own_change", "service.quarantine", "service.ticker", "service.board"}
 ALLOWED = {
     "service": set(),
     "service.clock": set(),
@@ -52,7 +52,8 @@ ALLOWED = {
     "service.acceptance": {"service.change", "service.fixings"},
     "service.ticker": {"service.change", "service.fixings", "service.publications", "service.settings"},
     "service.quarantine": {"service.acceptance", "service.fixings"},
-    "service.board": PURE | {"service.quarantine", "service.ticker"},
+    "service.own_change": {"service.fixings", "service.publications", "service.settings"},
+    "service.board": PURE | {"service.own_change", "service.quarantine", "service.ticker"},
     "service.sources": {"service.sources"},
     "service.sources.client": {"service.clock", "service.errors", "service.settings", "service.sources.base"},
     "service.connection": {"service.errors"},
@@ -122,7 +123,7 @@ def test_a_library_has_one_door(library: str) -> None:
 
 def test_the_pure_part_knows_no_world() -> None:
     """Fixings, changes, publications and tickers are worked out without network, store or schedule."""
-    for module in ("fixings", "change", "acceptance", "quarantine", "publications", "ticker", "board"):
+    for module in ("fixings", "change", "acceptance", "quarantine", "own_change", "publications", "ticker", "board"):
         worldly = {"aiohttp", "redis", "apscheduler", "structlog", "asyncio"}
         assert not worldly & {name.split(".")[0] for name in imports(MODULES[f"service.{module}"])}
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from service.web import shelf
 from service.web.render import FORMS, View
 from tests.conftest import Clock, Started
 from tests.figures import day
-from tests.standin import Banks
+from tests.standin import Banks, nbk
 from tests.test_poller import APRIL
 
 Client = TestClient[Any, Any]
@@ -67,6 +68,7 @@ async def test_the_json_is_the_contracts(client: Client) -> None:
         "code": "USD", "name": "US Dollar", "rate": Decimal("475.09"), "previous": Decimal("478.77"),
         "change": Decimal("-3.68"), "percent": Decimal("-0.77"), "direction": "down", "date": "2026-04-02",
         "previous_date": "2026-04-01", "source": "nbk", "choice": 1, "reason": None, "cross": False,
+        "receipts": ["/v1/fixings/nbk/2026-04-02", "/v1/fixings/nbk/2026-04-01"],
     }  # fmt: skip
     assert (rouble["direction"], str(rouble["percent"])) == ("flat", "0.00")
     assert '"rate":475.09,' in text
@@ -243,8 +245,47 @@ async def test_a_receipt_leads_back_to_the_answer(client: Client, banks: Banks) 
         "nbk", "KZT", "2026-04-02", "direct"
     )  # fmt: skip
     assert receipt["fetched_at"] == "2026-04-02T04:00:00Z"
-    assert len(receipt["digest"]) == 64
     assert receipt["revisions"] == []
+    async with client.get(receipt["raw"]) as response:
+        raw = await response.read()
+    assert sha256(raw).hexdigest() == receipt["digest"]
+    assert b"<description>475.09</description>" in raw
+    assert response.headers["Content-Type"] == "application/octet-stream"
+    assert response.headers["Content-Disposition"] == 'attachment; filename="nbk-2026-04-02.raw"'
+    assert response.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_each_quote_leads_to_its_two_receipts(client: Client) -> None:
+    """The figures of the ticker are those of the fixings it names."""
+    async with client.get("/v1/ticker") as response:
+        quotes = json.loads(await body(response), parse_float=Decimal)["quotes"]
+    for quote in quotes:
+        for path, figure in zip(quote["receipts"], ("rate", "previous"), strict=True):
+            async with client.get(path) as response:
+                receipt = json.loads(await body(response), parse_float=Decimal)
+            assert receipt["rates"][quote["code"]]["value"] == quote[figure]
+
+
+@pytest.mark.parametrize(("dollar", "result"), [("-3.68", "equal"), ("-3.86", "different")])
+async def test_a_receipt_tells_what_the_bank_says_of_the_change(
+    start: Started, banks: Banks, dollar: str, result: str
+) -> None:
+    """Different, it is a warning with both numbers, and the figures are shown all the same."""
+    changes = {"USD": dollar, "EUR": "2.44", "RUB": "0.00", "GBP": "-0.11", "CNY": "-0.19"}
+    banks.published["nbk"] = dict(APRIL)
+    banks.faults["fdate=02.04.2026"] = nbk(day(2), APRIL[day(2)], changes)
+    client = await start()
+    await until_ready(client)
+    async with client.get("/v1/fixings/nbk/2026-04-02") as response:
+        check = json.loads(await body(response))["check"]
+    assert (check["result"], check["against"], check["compared"]) == (result, "2026-04-01", 5)
+    async with client.get("/health") as response:
+        health = await response.json(content_type=None)
+    told = "nbk: the bank's own changes of 2026-04-02 are not those since 2026-04-01: USD -3.86, computed -3.68"
+    assert (told in health["notes"]) is (result == "different")
+    async with client.get("/v1/ticker.txt") as response:
+        assert (await body(response)).startswith("usd -0.77%")
 
 
 async def test_sources_tell_how_they_are(client: Client) -> None:

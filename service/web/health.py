@@ -3,7 +3,7 @@
 `/health` follows draft-inadarei-api-health-check: `pass` and `warn` answer 200, `fail` 503.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -11,9 +11,8 @@ from aiohttp import web
 
 from service import __version__
 from service.archive import Archive
-from service.board import Board, SourceState
+from service.board import Board
 from service.clock import Clock
-from service.quarantine import Waiting
 from service.settings import TickerSettings
 from service.ticker import Snapshot, Status
 from service.web.problems import OPEN, Problem, guarded
@@ -97,10 +96,11 @@ def _ticker(ticker: TickerSettings, snapshot: Snapshot | None) -> dict[str, Any]
 
 def _source(board: Board, key: str, next_poll: datetime | None, now: datetime) -> dict[str, Any]:
     state, described, held_up = board.states[key], describe(board, key, next_poll, now), board.held_up(key)
+    told = list(_told(key, board, described))
     check = {
         "componentId": key,
         "componentType": "system",
-        "status": "warn" if state.error or held_up or described["state"] in ("late", "stale") else "pass",
+        "status": "warn" if told else "pass",
         "observedValue": described["state"],
         "observedUnit": "state",
         "time": state.polled_at,
@@ -111,19 +111,23 @@ def _source(board: Board, key: str, next_poll: datetime | None, now: datetime) -
         "nextPoll": described["next_poll"],
         "quarantine": [{"date": one.fixing.date, "since": one.since, "reasons": one.reasons} for one in held_up],
     }
-    if output := _output(key, state, held_up, described):
-        check["output"] = output
-    return check
+    return check | {"output": "; ".join(told)} if told else check
 
 
-def _output(key: str, state: SourceState, held_up: list[Waiting], described: Mapping[str, Any]) -> str | None:
-    condition, latest, news = described["state"], described["last_fixing"], described["last_change"]
-    why = f"its figures up to {latest} are those of {news}" if latest != news else f"nothing new since {news}"
-    told = [state.error] if state.error else []
-    told += [f"{key}: {one.fixing.date} waits in quarantine: {'; '.join(one.reasons)}" for one in held_up]
-    if not told and condition in ("late", "stale"):
-        told = [f"{key}: {condition}, {why}"]
-    return "; ".join(told) or None
+def _told(key: str, board: Board, described: Mapping[str, Any]) -> Iterator[str]:
+    """Tell what is wrong with a source; nothing where all is well."""
+    state, latest, news = described["state"], described["last_fixing"], described["last_change"]
+    if error := board.states[key].error:
+        yield error
+    for one in board.held_up(key):
+        yield f"{key}: {one.fixing.date} waits in quarantine: {'; '.join(one.reasons)}"
+    own = board.own_check(key)
+    if own and own.differences:
+        figures = ", ".join(f"{one.code} {one.published}, computed {one.computed}" for one in own.differences)
+        yield f"{key}: the bank's own changes of {news} are not those since {own.against}: {figures}"
+    if state in ("late", "stale"):
+        same = f"its figures up to {latest} are those of {news}" if latest != news else f"nothing new since {news}"
+        yield f"{key}: {state}, {same}"
 
 
 def _answer(document: dict[str, Any]) -> web.Response:

@@ -77,17 +77,19 @@ class Page:
         cache_control: Callable[[int], str],
         headers: Mapping[str, str] | None = None,
         vary: str | None = None,
+        *,
+        compressed: bool = True,
     ) -> None:
         """Take the bytes; `cache_control` is told the second (Unix time) of the reply.
 
-        `vary` names a request header by which this page was chosen.
+        `vary` names a request header by which this page was chosen. One that is made for a single request and
+        may be large is not worth being `compressed`.
         """
         self.body = body
         self.tag = tag = sha256(body).hexdigest()[:20]
-        compressed = compress(body, 9, mtime=0)
         self._forms = {"": (body, f'"{tag}"')}
-        if len(compressed) < len(body):
-            self._forms["gzip"] = (compressed, f'"{tag}-gzip"')
+        if compressed and len(smaller := compress(body, 9, mtime=0)) < len(body):
+            self._forms["gzip"] = (smaller, f'"{tag}-gzip"')
         self._headers = {"Content-Type": content_type, **OPEN, **(headers or {})}
         if varying := [*(["Accept-Encoding"] if len(self._forms) > 1 else []), *([vary] if vary else [])]:
             self._headers["Vary"] = ", ".join(varying)

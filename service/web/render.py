@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -66,10 +67,24 @@ def to_json(value: object) -> bytes:
     return _ENCODER.encode(value)
 
 
+def receipt_path(source: str, day: date) -> str:
+    """Return where the receipt of a fixing is."""
+    return f"/v1/fixings/{source}/{day}"
+
+
+def _receipts(quote: Quote) -> list[str]:
+    """Return where the two fixings of a quote can be checked."""
+    days = (day for day in (quote.date, quote.previous_date) if day)
+    return [receipt_path(quote.source, day) for day in days] if quote.source else []
+
+
 def ticker_json(view: View) -> bytes:
     document = asdict(view.snapshot)
     named = language(ENGLISH).name
-    quotes = [{"code": quote.code, "name": named(quote.code), **asdict(quote)} for quote in view.snapshot.quotes]
+    quotes = [
+        {"code": quote.code, "name": named(quote.code), **asdict(quote), "receipts": _receipts(quote)}
+        for quote in view.snapshot.quotes
+    ]
     if view.options.lang:
         text, pairs = view.texts
         for quote, (_, said) in zip(quotes, pairs, strict=True):

@@ -20,6 +20,7 @@ from service.app import checked
 from service.errors import NotUnderstood
 from service.fixings import Fixing, Series
 from service.layers import ROOT
+from service.own_change import check
 from service.settings import TickerSettings, load
 from service.sources import SOURCES
 from tests.figures import day
@@ -148,6 +149,7 @@ def test_our_subtraction_is_the_banks_own_change_in_every_currency(recordings: P
     for old, new in pairwise(fixings(recordings, key)):
         ours = {code: rate.value - old.rates[code].value for code, rate in new.rates.items()}
         assert ours == {code: rate.change for code, rate in new.rates.items()}
+        assert check(new, old, CONFIGURED[key]).differences == ()
         compared += len(ours)
     assert compared >= at_least
 

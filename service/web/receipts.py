@@ -1,0 +1,98 @@
+"""`/v1/fixings`: who published what, when it was fetched, what the bank's own changes say, and the answer itself."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import date
+from typing import Any, Final
+
+from aiohttp import web
+
+from service.board import Board
+from service.clock import Clock
+from service.errors import StoreError
+from service.fixings import Fixing
+from service.own_change import check
+from service.settings import SourceSettings
+from service.store import Store
+from service.web.pages import Page, cache_for
+from service.web.problems import Problem, guarded_async
+from service.web.render import receipt_path, to_json
+from service.web.sources import due
+
+_DATES_TOLD: Final = 30
+_FRESH: Final = 15
+_AS_IT_CAME: Final = {"Content-Security-Policy": "default-src 'none'; sandbox"}
+"""What a bank sent is nothing that a browser should run under our name."""
+
+
+def routes(board: Board, store: Store, now: Clock) -> list[web.RouteDef]:
+    polled = board.settings.polled
+
+    async def found(request: web.Request) -> tuple[Fixing, Fixing | None]:
+        key, day = request.match_info["source"], request.match_info["date"]
+        if key not in polled:
+            raise Problem(404, f"There is no source {key[:40]!r}.", available=list(polled))
+        try:
+            pair = await _find(board, store, key, day)
+        except StoreError:
+            raise Problem(503, f"Older fixings of {key} cannot be read now.", {"Retry-After": "30"}) from None
+        if pair is None:
+            dates = [str(known.date) for known in reversed(board.series(key).fixings[-_DATES_TOLD:])]
+            raise Problem(404, f"{key} has no fixing for {day[:20]!r}.", available=dates)
+        return pair
+
+    async def fixing(request: web.Request) -> web.StreamResponse:
+        new, before = await found(request)
+        document = receipt(new, before, polled[new.source])
+        page = Page(to_json(document), "application/json", cache_for(_FRESH, due(board, new.source, now())))
+        return page.reply(request, now.seconds())
+
+    async def raw(request: web.Request) -> web.StreamResponse:
+        new, _ = await found(request)
+        try:
+            body = await store.raw(new.source, new.digest)
+        except StoreError:
+            raise Problem(503, f"Answers of {new.source} cannot be read now.", {"Retry-After": "30"}) from None
+        if body is None:
+            raise Problem(404, f"The answer of {new.source} for {new.date} is not kept any more; its digest is.")
+        name = f'attachment; filename="{new.source}-{new.date}.raw"'
+        headers = {**_AS_IT_CAME, "Content-Disposition": name}
+        page = Page(
+            body,
+            "application/octet-stream",
+            cache_for(_FRESH, due(board, new.source, now())),
+            headers,
+            compressed=False,
+        )
+        return page.reply(request, now.seconds())
+
+    return [
+        web.get("/v1/fixings/{source}/{date}.raw", guarded_async(raw)),
+        web.get("/v1/fixings/{source}/{date}", guarded_async(fixing)),
+    ]
+
+
+def receipt(new: Fixing, before: Fixing | None, source: SourceSettings) -> Mapping[str, Any]:
+    """Return a fixing as published, with all that is needed to check it."""
+    raw = f"{receipt_path(new.source, new.date)}.raw"
+    return {"name": source.name, **asdict(new), "check": asdict(check(new, before, source)), "raw": raw}
+
+
+async def _find(board: Board, store: Store, key: str, day: str) -> tuple[Fixing, Fixing | None] | None:
+    """Return a fixing and the one before it, from memory or, older ones, from the store. Raises `StoreError`."""
+    try:
+        asked = date.fromisoformat(day)
+    except ValueError:
+        return None
+    if str(asked) != day:  # one address a receipt: not 20260402 and not 2026-W14-4
+        return None
+    series = board.series(key)
+    new, before = series.on(asked), series.before(asked)
+    if (new and before) or (series.fixings and series.fixings[0].date < asked):
+        return (new, before) if new else None
+    if not new:
+        new = await store.fixing(key, asked)
+    if new:
+        earlier = [known for known in await store.dates(key) if known < asked]
+        before = next(iter(await store.fixings(key, earlier[-1:])), None)
+    return (new, before) if new else None
