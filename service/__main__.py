@@ -98,6 +98,50 @@ def sources(config: Config = None) -> None:
         commands.sources(_settings(config))
 
 
+@cli.command()
+def backfill(
+    source: Annotated[str, typer.Argument(help="A source's key.")],
+    since: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The first effective date.")],
+    until: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="The last one; today without.")
+    ] = None,
+    pause: Annotated[
+        float | None, typer.Option(min=0, help="Seconds to wait after each request; `client.pause` without.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Ask a source for its past. Cut off at any time, it goes on where it was when run again."""
+    from datetime import timedelta
+
+    from service import commands
+
+    with _told():
+        wait = None if pause is None else timedelta(seconds=pause)
+        commands.backfill(_settings(config), source, since.date(), until.date() if until else None, wait)
+
+
+@cli.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to write it: fixings.ndjson.gz")], config: Config = None
+) -> None:
+    """Write all fixings to one file, for another installation or to keep."""
+    from service import commands
+
+    with _told():
+        commands.export(_settings(config), file)
+
+
+@cli.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="What export has written.", exists=True)], config: Config = None
+) -> None:
+    """Take in the fixings of a file; what is known already stays as it is."""
+    from service import commands
+
+    with _told():
+        commands.load(_settings(config), file)
+
+
 waits = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="What was not published, and waits.")
 cli.add_typer(waits, name="quarantine")
 Source = Annotated[str, typer.Argument(help="A source's key.")]

@@ -77,13 +77,8 @@ class Board:
 
         What waits there is a word too: at a true jump two banks wait for each other.
         """
-        limits = self.settings.acceptance
-        return Rules(
-            publications.horizon(self.settings.polled[source], now),
-            Fraction(limits.jump) / 100,
-            Fraction(limits.tolerance) / 100,
-            {key: self._said(key) for key in self._series if key != source},
-        )
+        others = {key: self._said(key) for key in self._series if key != source}
+        return rules(self.settings, source, now, others)
 
     def _said(self, source: str) -> Series:
         waiting = (one.fixing for one in self.quarantine[source].waiting.values())
@@ -108,3 +103,10 @@ class Board:
         for new, watcher in product(changed, self.watchers):
             watcher(new)
         return changed
+
+
+def rules(settings: Settings, source: str, now: datetime, others: Mapping[str, Series]) -> Rules:
+    """Return by what a fixing of a source is judged at `now`, beside what `others` have published."""
+    limits = settings.acceptance
+    last_day = publications.horizon(settings.sources[source], now)
+    return Rules(last_day, Fraction(limits.jump) / 100, Fraction(limits.tolerance) / 100, others)

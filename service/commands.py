@@ -4,17 +4,20 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 from rich.table import Table
 
-from service import publications
+from service import portable, publications
 from service.acceptance import Rules, judge, unusable
 from service.app import checked, create_store
 from service.archive import Archive
+from service.backfill import Backfill, Count
 from service.board import KEEP, Board
 from service.change import percent_text
 from service.clock import Clock
@@ -24,8 +27,8 @@ from service.fixings import Series
 from service.logs import configure
 from service.poller import LOOKBACK, published
 from service.quarantine import Decision, Outcome, Waiting
-from service.settings import LogSettings, Settings
-from service.sources import SOURCES
+from service.settings import LogSettings, Settings, SourceSettings
+from service.sources import LATEST_ONLY, SOURCES
 from service.sources.client import BankFeed, Client
 from service.store import Store
 from service.web.options import Options
@@ -121,11 +124,61 @@ def decide(settings: Settings, key: str, day: date, outcome: Outcome) -> None:
     Console().print(f"{key} {day}: {outcome}")
 
 
+def backfill(settings: Settings, key: str, since: date, until: date | None, pause: timedelta | None) -> None:
+    """Fill the past of a source; what is done is kept, whatever happens."""
+    configure(_QUIET)
+    source = _source(checked(settings), key)
+    if settings.adapter(key) in LATEST_ONLY:
+        raise SettingsError(f"{key} tells its latest figures only, there is no past to ask for")
+    clock = Clock()
+    until = until or publications.today(source, clock())
+    if since > until:
+        raise SettingsError(f"--from {since} lies after {until}")
+
+    async def fill(store: Store) -> Count:
+        wait = settings.client.pause if pause is None else pause
+        async with Client(settings.client) as client:
+            feed = BankFeed(key, source, client, clock, settings.wanted(key), pause=wait)
+            run = Backfill(settings, store, feed, clock, told)
+            progress.update(task, total=sum((last - first).days + 1 for first, last in await run.steps(since, until)))
+            return await run.run(since, until)
+
+    def told(days: int, count: Count) -> None:
+        done = count.accepted + count.known
+        rate = done / max(progress.tasks[task].elapsed or 1, 1)
+        progress.update(task, advance=days, done=f"{done} fixings, {rate:.0f}/s")
+
+    columns = (
+        "{task.description}",
+        BarColumn(),
+        TaskProgressColumn(),
+        "{task.fields[done]}",
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(f"{key} from {since} to {until}", total=None, done="")
+        count = _with_store(settings, fill)
+    Console().print(f"{key}: {count.accepted} new, {count.known} known, {count.waiting} in quarantine")
+
+
+def export(settings: Settings, path: Path) -> None:
+    """Write all fixings to a file."""
+    configure(_QUIET)
+    count = _with_store(settings, lambda store: portable.export(store, path))
+    Console().print(f"{path}: {count} fixings")
+
+
+def load(settings: Settings, path: Path) -> None:
+    """Take in the fixings of a file."""
+    configure(_QUIET)
+    new, known, different = _with_store(settings, lambda store: portable.load(store, path))
+    Console().print(f"{path}: {new} new, {known} known, {different} different from what is known, which stays")
+
+
 def poll(settings: Settings, key: str) -> None:
     """Ask one source once, as with an empty store, and print what would be stored; nothing is."""
     configure(_QUIET)
-    if key not in settings.sources:
-        raise SettingsError(f"there is no source {key!r}; there are {', '.join(settings.sources)}")
+    _source(settings, key)
     series = asyncio.run(_poll(checked(settings), key))
     if series.latest is None:
         raise TickerError(f"{key}: no figures that could be published")
@@ -135,6 +188,12 @@ def poll(settings: Settings, key: str) -> None:
     for code, rate in sorted(series.latest.rates.items()):
         figures.add_row(code, str(rate.nominal), f"{rate.value:f}")
     Console().print(figures)
+
+
+def _source(settings: Settings, key: str) -> SourceSettings:
+    if key not in settings.sources:
+        raise SettingsError(f"there is no source {key!r}; there are {', '.join(settings.sources)}")
+    return settings.sources[key]
 
 
 async def _poll(settings: Settings, key: str) -> Series:

@@ -55,6 +55,11 @@ class Quarantine:
                 rejected.setdefault(one.waiting.fixing.date, one.waiting.fixing)
         return cls({one.fixing.date: one for one in waiting}, rejected)
 
+    def is_rejected(self, fixing: Fixing) -> bool:
+        """Whether an operator will not see these figures published for that day."""
+        known = self.rejected.get(fixing.date)
+        return known is not None and known.same_figures(fixing)
+
     def receive(self, judged: Sequence[Judged], now: datetime) -> tuple[list[Waiting], list[Decision]]:
         """Take in what an answer held; return what waits anew or for other reasons, and the waits that ended."""
         changed, ended = dict[date, Waiting](), []
@@ -64,7 +69,7 @@ class Quarantine:
             if one.verdict is not Verdict.REFUSED:
                 if known:
                     ended.append(self._end(known, Outcome.CONFIRMED if same else Outcome.WITHDRAWN, now))
-            elif not (day in self.rejected and self.rejected[day].same_figures(one.fixing)):
+            elif not self.is_rejected(one.fixing):
                 if not (known and same):
                     known = Waiting(one.fixing, one.reasons, now)
                     changed[day] = known

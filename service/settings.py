@@ -62,6 +62,8 @@ class ClientSettings(_Table):
     connect_timeout: Duration = timedelta(seconds=5)
     timeout: Duration = timedelta(seconds=15)
     attempts: int = Field(default=3, ge=1, le=10)
+    pause: Duration = timedelta(seconds=1)
+    """How long a backfill waits after each request."""
     max_bytes: int = Field(default=2_000_000, ge=1)
 
 

@@ -5,12 +5,14 @@ Keys, all under the configured prefix::
     fixings:<source>       hash    effective date -> fixing
     quarantine:<source>    hash    effective date -> what waits
     decisions:<source>     list    how waits ended, newest first
+    backfilled             hash    source -> the spans that were asked for, and are whole
     raw:<source>:<digest>  string  a bank's answer, compressed; expires
     versions               hash    source -> how often its fixings or decisions were written
     states                 hash    source -> how its last polls went
     snapshots              hash    ticker -> its last snapshot
 """
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
@@ -33,9 +35,10 @@ _DECISIONS = 1000
 
 log = structlog.get_logger()
 
-_FIXING = TypeAdapter(Fixing)
+FIXING = TypeAdapter(Fixing)
 _WAITING = TypeAdapter(Waiting)
 _DECISION = TypeAdapter(Decision)
+_SPANS = TypeAdapter(list[tuple[date, date]])
 _STATE = TypeAdapter(SourceState)
 _SNAPSHOT = TypeAdapter(Snapshot)
 
@@ -61,7 +64,7 @@ class Store:
         Together with the decision that lets one in, where there is one.
         """
         source, days = fixings[0].source, [str(fixing.date) for fixing in fixings]
-        json = [_FIXING.dump_json(fixing).decode() for fixing in fixings]
+        json = [FIXING.dump_json(fixing).decode() for fixing in fixings]
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hset(self._key("fixings", source), mapping=dict(zip(days, json, strict=True)))
@@ -102,6 +105,14 @@ class Store:
             found = await self._redis.hgetall(self._key("versions"))
             return {str(source): int(version) for source, version in found.items()}
 
+    async def sources(self) -> list[str]:
+        """Return every source of which there are fixings, by name."""
+        beginning = self._key("fixings", "")
+        with self._errors():
+            return sorted(
+                [str(key)[len(beginning) :] async for key in self._redis.scan_iter(f"{_literal(beginning)}*")]
+            )
+
     async def dates(self, source: str) -> list[date]:
         """Return every effective date of a source, oldest first."""
         with self._errors():
@@ -118,12 +129,12 @@ class Store:
             return []
         with self._errors():
             found = await self._redis.hmget(self._key("fixings", source), [str(day) for day in days])
-        return list(_readable(_FIXING, found, source))
+        return list(_readable(FIXING, found, source))
 
     async def fixing(self, source: str, day: date) -> Fixing | None:
         with self._errors():
             json = await self._redis.hget(self._key("fixings", source), str(day))
-            return _FIXING.validate_json(json) if json else None
+            return FIXING.validate_json(json) if json else None
 
     async def waiting(self, source: str) -> list[Waiting]:
         """Return what is in quarantine, oldest date first."""
@@ -149,6 +160,15 @@ class Store:
             found = await self._redis.execute_command("GET", self._key("raw", source, digest), **options)  # type: ignore[no-untyped-call]
             return zlib.decompress(found) if found else None
 
+    async def backfilled(self, source: str) -> list[tuple[date, date]]:
+        """Return the spans that backfills have asked for, the first and the last day of each, oldest first."""
+        with self._errors():
+            return _SPANS.validate_json(await self._redis.hget(self._key("backfilled"), source) or "[]")
+
+    async def save_backfilled(self, source: str, spans: Sequence[tuple[date, date]]) -> None:
+        with self._errors():
+            await self._redis.hset(self._key("backfilled"), source, _SPANS.dump_json(list(spans)))
+
     async def save_state(self, source: str, state: SourceState) -> None:
         with self._errors():
             await self._redis.hset(self._key("states"), source, _STATE.dump_json(state))
@@ -169,6 +189,11 @@ class Store:
 
     def _key(self, *parts: str) -> str:
         return self._prefix + ":".join(parts)
+
+
+def _literal(text: str) -> str:
+    """Return a pattern that matches only this."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
 
 
 def _readable(kind: TypeAdapter[T], found: Iterable[str | bytes | None], source: str) -> Iterator[T]:

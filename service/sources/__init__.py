@@ -25,6 +25,10 @@ from service.sources.recorded import Recorded
 
 RELAYS: Final = frozenset({"frankfurter"})
 """Adapters that must be told whose rates to ask for."""
+LATEST_ONLY: Final = frozenset({"nbkr", "recorded"})
+"""Adapters that cannot ask for a date: what was missed stays missing, and there is no history to be had."""
+BY_YEAR: Final = frozenset({"cnb", "bnr", "boc", "boe", "mnb", "frankfurter"})
+"""Adapters that are best asked for a year at once: a request brings that much, and it is not too large."""
 SOURCES: Final[dict[str, Source]] = {
     "nbk": Nbk(),
     "cbr": Cbr(),

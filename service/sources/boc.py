@@ -13,8 +13,9 @@ from service.sources.base import Feed, Payload
 
 
 class Boc:
-    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:  # noqa: ARG002
-        yield await feed.get(f"/observations/group/FX_RATES_DAILY/json?start_date={since}")
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        end = f"&end_date={until}" if until < feed.now().date() else ""
+        yield await feed.get(f"/observations/group/FX_RATES_DAILY/json?start_date={since}{end}")
 
     def parse(self, payload: Payload) -> list[Fixing]:
         figures = documents.Figures(payload)

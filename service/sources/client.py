@@ -5,6 +5,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import NamedTuple, Self
 
 import aiohttp
@@ -72,6 +73,8 @@ class BankFeed:
     client: Client
     now: Clock
     wanted: tuple[str, ...] = ()
+    pause: timedelta = timedelta(0)
+    """How long to wait after each request."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _remembered: OrderedDict[str, _Remembered] = field(default_factory=OrderedDict)
 
@@ -114,7 +117,9 @@ class BankFeed:
                 on=Unreachable, attempts=self.client.settings.attempts, timeout=None, wait_initial=0.5, wait_max=8.0
             ):
                 with attempt:
-                    return await self._ask(url, question)
+                    payload = await self._ask(url, question)
+                    await asyncio.sleep(self.pause.total_seconds())
+                    return payload
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _ask(self, url: str, question: _Question | None) -> Payload:

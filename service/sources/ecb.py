@@ -12,8 +12,9 @@ from service.sources.base import Feed, Payload
 
 
 class Ecb:
-    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:  # noqa: ARG002
-        yield await feed.get(f"/D..EUR.SP00.A?format=csvdata&startPeriod={since}")
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        end = f"&endPeriod={until}" if until < feed.now().date() else ""
+        yield await feed.get(f"/D..EUR.SP00.A?format=csvdata&startPeriod={since}{end}")
 
     def parse(self, payload: Payload) -> list[Fixing]:
         figures = documents.Figures(payload)

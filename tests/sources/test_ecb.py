@@ -74,6 +74,9 @@ def test_a_header_without_rows_is_nothing() -> None:
 async def test_the_range_is_asked_for_at_once() -> None:
     """One request from the first date on; the bank publishes nothing ahead, so no end is said."""
     assert await asked("ecb", day(31, 3), day(2)) == ["/D..EUR.SP00.A?format=csvdata&startPeriod=2026-03-31"]
+    assert await asked("ecb", day(1, 3), day(31, 3)) == [
+        "/D..EUR.SP00.A?format=csvdata&startPeriod=2026-03-01&endPeriod=2026-03-31"
+    ]
 
 
 @pytest.mark.parametrize("nothing", [b"", b"NaN"])

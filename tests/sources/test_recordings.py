@@ -225,7 +225,7 @@ def test_no_other_recorded_answer_is_taken_for_a_banks_own(recordings: Path, key
         ("cnb", day(1), day(2)),
         ("bnr", day(18, 8), day(19, 8)),
         ("mnb", date(2025, 3, 24), date(2025, 3, 28)),
-        ("boc", day(12, 3), day(19, 3)),
+        ("boc", day(12, 3), day(9)),  # up to today: no end is named
         ("boe", day(17, 3), day(20, 3)),
     ],
 )

@@ -1,0 +1,100 @@
+"""All fixings as one file, to move between installations: NDJSON, compressed by gzip.
+
+The first line says what it is, each further one is a fixing as it is stored, with its revisions, by source and
+date. Equal stores make equal files.
+"""
+
+import gzip
+import json
+from collections.abc import Iterator
+from datetime import date
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from service.acceptance import unusable
+from service.errors import TickerError
+from service.fixings import Fixing
+from service.store import FIXING, Store
+
+HEADER: Final = {"format": "currency-ticker fixings", "version": 1}
+_BATCH: Final = 250
+_LONGEST: Final = 1_000_000
+"""Bytes of a line: a fixing of 75 currencies with ten revisions has a twentieth of it."""
+
+
+async def export(store: Store, path: Path) -> int:
+    """Write every fixing of the store, and return how many; the file is there whole or not at all."""
+    count, unfinished = 0, path.with_name(f".{path.name}.part")
+    try:
+        with unfinished.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
+            file.write(json.dumps(HEADER).encode() + b"\n")
+            for source in await store.sources():
+                days = await store.dates(source)
+                for at in range(0, len(days), _BATCH):
+                    for fixing in await store.fixings(source, days[at : at + _BATCH]):
+                        file.write(FIXING.dump_json(fixing) + b"\n")
+                        count += 1
+        unfinished.replace(path)
+    except OSError as error:
+        raise TickerError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return count
+
+
+async def load(store: Store, path: Path) -> tuple[int, int, int]:
+    """Take in the fixings of a file; return how many are new, known, and different from what is known, which stays.
+
+    The file is read to its end before anything is written: a bad line costs nothing. Raises `TickerError`.
+    """
+    for _ in _read(path):
+        pass
+    new = known = different = 0
+    for source, fixings in groupby(_read(path), key=lambda fixing: fixing.source):
+        while batch := list(islice(fixings, _BATCH)):
+            stored = {one.date: one for one in await store.fixings(source, await _there(store, source, batch))}
+            missing = [one for one in batch if one.date not in stored]
+            if missing:
+                await store.save(*missing)
+            same = sum(one.date in stored and stored[one.date].same_figures(one) for one in batch)
+            new, known, different = (
+                new + len(missing),
+                known + same,
+                different + len(batch) - len(missing) - same,
+            )
+    return new, known, different
+
+
+async def _there(store: Store, source: str, batch: list[Fixing]) -> list[date]:
+    days = set(await store.dates(source))
+    return [one.date for one in batch if one.date in days]
+
+
+def _read(path: Path) -> Iterator[Fixing]:
+    """Yield the fixings of a file, each checked."""
+    number = 0
+    try:
+        with gzip.open(path, "rb") as file:
+            while line := file.readline(_LONGEST):
+                number += 1
+                if number == 1:
+                    if json.loads(line) != HEADER:
+                        raise TickerError(f"{path}: is no export of fixings, version {HEADER['version']}")
+                    continue
+                fixing = FIXING.validate_json(line)
+                if bad := unusable(fixing):
+                    raise TickerError(f"{path}: line {number}: {'; '.join(bad)}")
+                yield fixing
+    except (OSError, EOFError) as error:
+        raise TickerError(f"{path}: cannot be read: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise TickerError(f"{path}: line {number}: is no fixing: {where}: {first['msg']}") from None
+    except ValueError:
+        raise TickerError(f"{path}: line {number}: is not JSON") from None
+    if not number:
+        raise TickerError(f"{path}: is empty")

@@ -1,0 +1,260 @@
+"""The past of a source: asked for step by step, cut off, gone on with, judged."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from service import backfill
+from service.archive import Archive
+from service.backfill import Backfill, Count
+from service.board import Board
+from service.errors import TickerError
+from service.fixings import Fixing
+from service.layers import ROOT
+from service.quarantine import Decision, Outcome
+from service.settings import Settings
+from service.sources.client import BankFeed, Client
+from service.store import Store
+from tests.conftest import Clock
+from tests.figures import day
+from tests.standin import Banks, Figures
+
+SINCE, UNTIL = date(2025, 11, 10), date(2026, 2, 20)
+CODES = ("USD", "EUR", "RUB", "GBP", "CNY")
+
+
+def past(since: date = SINCE, until: date = UNTIL) -> dict[date, Figures]:
+    """Return what Astana published: on each working day, valid from the next one, weekends carried over."""
+    found: dict[date, Figures] = {}
+    for offset in range((until - since).days + 1):
+        on = since + timedelta(days=offset)
+        number = len(found) if on.weekday() in (6, 0) else offset  # Sunday and Monday repeat Saturday
+        before = found.get(on - timedelta(days=1))
+        if before and on.weekday() in (6, 0):
+            found[on] = before
+        else:
+            found[on] = {code: str(Decimal(400 + at * 50) + Decimal(number % 37) / 4) for at, code in enumerate(CODES)}
+    return found
+
+
+@pytest.fixture
+def banks(banks: Banks) -> Banks:
+    banks.published["nbk"] = past()
+    return banks
+
+
+def told(days: int, count: Count) -> None:
+    """Say nothing."""
+
+
+@asynccontextmanager
+async def filling(settings: Settings, store: Store, clock: Clock, key: str = "nbk") -> AsyncIterator[Backfill]:
+    async with Client(settings.client) as client:
+        feed = BankFeed(key, settings.sources[key], client, clock)
+        yield Backfill(settings, store, feed, clock, told)
+
+
+async def filled(settings: Settings, store: Store, clock: Clock, since: date = SINCE, until: date = UNTIL) -> Count:
+    async with filling(settings, store, clock) as run:
+        return await run.run(since, until)
+
+
+async def content(store: Store, key: str = "nbk") -> list[Fixing]:
+    """Return all that is stored of a source, but for when it was fetched."""
+    fixings = await store.fixings(key, await store.dates(key))
+    return [replace(fixing, fetched_at=datetime.min.replace(tzinfo=UTC)) for fixing in fixings]
+
+
+async def test_every_publication_is_there_and_nothing_is_asked_twice(
+    settings: Settings, store: Store, clock: Clock, banks: Banks
+) -> None:
+    """Carry-overs too; a second run has nothing left to do, a longer one only what is new."""
+    count = await filled(settings, store, clock)
+    assert count == Count(accepted=len(past()))
+    stored = await store.fixings("nbk", await store.dates("nbk"))
+    assert {one.date: {code: str(rate.value) for code, rate in one.rates.items()} for one in stored} == past()
+    asked = banks.asked["nbk"]
+    assert asked == (UNTIL - SINCE).days + 1
+    assert await filled(settings, store, clock) == Count()
+    assert banks.asked["nbk"] == asked
+    await filled(settings, store, clock, SINCE - timedelta(days=3), UNTIL + timedelta(days=2))
+    assert banks.asked["nbk"] == asked + 5
+    assert await store.backfilled("nbk") == [(SINCE - timedelta(days=3), UNTIL + timedelta(days=2))]
+
+
+async def test_its_answers_are_kept(settings: Settings, store: Store, clock: Clock, banks: Banks) -> None:
+    """A figure of years ago can be checked like today's."""
+    await filled(settings, store, clock)
+    fixing = await store.fixing("nbk", date(2026, 1, 15))
+    assert fixing is not None
+    assert b"15.01.2026" in (await store.raw("nbk", fixing.digest) or b"")
+
+
+async def test_what_is_young_is_asked_for_again(settings: Settings, store: Store, clock: Clock, banks: Banks) -> None:
+    """The last week may not have been complete."""
+    banks.published["nbk"] = past(date(2026, 3, 1), day(2))
+    await filled(settings, store, clock, date(2026, 3, 1), date(2027, 1, 1))
+    assert await store.backfilled("nbk") == [(date(2026, 3, 1), date(2026, 3, 26))]
+    asked = banks.asked["nbk"]
+    assert await filled(settings, store, clock, date(2026, 3, 1), day(2)) == Count(known=7)
+    assert banks.asked["nbk"] == asked + 7
+
+
+@pytest.mark.parametrize("at", ["10.11.2025", "31.12.2025", "01.01.2026", "17.01.2026", "20.02.2026"])
+async def test_a_bank_that_fails_in_the_middle_costs_nothing(
+    settings: Settings, store: Store, clock: Clock, banks: Banks, valkey: str, at: str
+) -> None:
+    """It is told up to where all is there; run again it ends as if nothing had happened."""
+    banks.faults[f"fdate={at}"] = 500
+    with pytest.raises(TickerError, match=r"status 500 .*; filled up to .*, run it again to go on"):
+        await filled(settings, store, clock)
+    del banks.faults[f"fdate={at}"]
+    await filled(settings, store, clock)
+    async with Store(valkey, f"{store._prefix}undisturbed:") as other:
+        await filled(settings, other, clock)
+        assert await content(store) == await content(other) != []
+        assert await store.backfilled("nbk") == await other.backfilled("nbk") == [(SINCE, UNTIL)]
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+async def test_a_process_that_is_cut_off_goes_on(
+    settings: Settings, store: Store, clock: Clock, banks: Banks, valkey: str, sign: signal.Signals
+) -> None:
+    """Ctrl-C and kill -9 in the middle of the command; run again it ends with what an undisturbed run has."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("TICKER_")} | banks.environ()
+    environ |= {"TICKER_STORE__URL": valkey, "TICKER_STORE__PREFIX": store._prefix, "COLUMNS": "150"}
+    command = [sys.executable, "-m", "service", "backfill", "nbk", "--from", str(SINCE), "--to", str(UNTIL)]
+    cut = await asyncio.create_subprocess_exec(
+        *command, "--pause", "0.02", cwd=ROOT, env=environ, stderr=asyncio.subprocess.DEVNULL
+    )
+    async with asyncio.timeout(20):
+        while not await store.backfilled("nbk"):  # noqa: ASYNC110 - the process tells by the store alone
+            await asyncio.sleep(0.01)
+    cut.send_signal(sign)
+    assert await cut.wait() != 0
+    before = banks.asked["nbk"]
+    assert 0 < len(await store.dates("nbk")) < len(past())
+    done = await asyncio.to_thread(
+        subprocess.run, [*command, "--pause", "0"], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
+    )
+    assert "in quarantine" in done.stdout
+    assert banks.asked["nbk"] - before < (UNTIL - SINCE).days
+    async with Store(valkey, f"{store._prefix}undisturbed:") as other:
+        await filled(settings, other, clock)
+        assert await content(store) == await content(other) != []
+
+
+async def test_one_wrong_publication_waits_and_the_rest_is_filled(
+    settings: Settings, store: Store, clock: Clock, banks: Banks
+) -> None:
+    """What quarantine would refuse daily it refuses here."""
+    wrong = date(2026, 1, 15)
+    banks.published["nbk"][wrong] = {**banks.published["nbk"][wrong], "USD": "4055.00"}
+    assert await filled(settings, store, clock) == Count(accepted=len(past()) - 1, waiting=1)
+    assert [(one.fixing.date, one.reasons[0][:20]) for one in await store.waiting("nbk")] == [
+        (wrong, "USD moved by +896.31")
+    ]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ACCEPTED, Outcome.REJECTED])
+async def test_many_that_must_wait_are_a_matter_for_a_person(
+    settings: Settings, store: Store, clock: Clock, banks: Banks, outcome: Outcome
+) -> None:
+    """It stops with the first of them named; decided on, it goes on behind them."""
+    began, ends = date(2026, 1, 15), date(2026, 1, 17) if outcome is Outcome.REJECTED else UNTIL
+    for on, figures in banks.published["nbk"].items():
+        if began <= on <= ends:
+            banks.published["nbk"][on] = {code: str(Decimal(str(value)) * 10) for code, value in figures.items()}
+    with pytest.raises(TickerError, match=r"nbk: too many in a row must wait, from 2026-01-15 on: CNY moved"):
+        await filled(settings, store, clock)
+    waiting = await store.waiting("nbk")
+    assert [one.fixing.date for one in waiting] == [began, date(2026, 1, 16), date(2026, 1, 17)]
+    assert (await store.dates("nbk"))[-1] == date(2026, 1, 14)
+    for one in waiting if outcome is Outcome.REJECTED else waiting[:1]:
+        decision = Decision(one, outcome, clock())
+        await (store.decide(decision) if outcome is Outcome.REJECTED else store.save(one.fixing, decision=decision))
+    await filled(settings, store, clock)
+    left_out = 3 if outcome is Outcome.REJECTED else 0
+    assert len(await store.dates("nbk")) == len(past()) - left_out
+    assert await store.waiting("nbk") == []
+
+
+async def test_a_currency_that_was_dropped_stops_nothing(
+    settings: Settings, store: Store, clock: Clock, banks: Banks
+) -> None:
+    """What the bank published later tells that it was given up: also where a month ends just then."""
+    for dropped in (date(2025, 11, 28), date(2025, 11, 30), date(2026, 1, 1), date(2026, 1, 20)):
+        banks.published["nbk"] = {
+            on: {code: value for code, value in figures.items() if on < dropped or code != "CNY"}
+            for on, figures in past().items()
+        }
+        async with Store(settings.store.url.get_secret_value(), f"{store._prefix}{dropped}:") as other:
+            assert await filled(settings, other, clock) == Count(accepted=len(past()))
+
+
+async def test_another_bank_confirms_a_jump_of_the_past(
+    settings: Settings, store: Store, clock: Clock, banks: Banks
+) -> None:
+    """Filled first, the other bank's past is a witness."""
+    began = date(2026, 1, 15)
+    for on, figures in banks.published["nbk"].items():
+        if on >= began:
+            scaled = {code: str(Decimal(str(value)) * Decimal("1.355")) for code, value in figures.items()}
+            banks.published["nbk"][on] = scaled
+    banks.published["nbu"] = {
+        on: {"USD": "43.0", "EUR": "50.0", "KZT": ("9.00" if on < began else "6.65", 100)} for on in past()
+    }
+    async with filling(settings, store, clock, "nbu") as run:
+        with pytest.raises(TickerError, match="KZT moved by -26"):
+            await run.run(SINCE, UNTIL)  # it cannot know either
+    first, *_ = await store.waiting("nbu")
+    await store.save(first.fixing, decision=Decision(first, Outcome.ACCEPTED, clock()))
+    async with filling(settings, store, clock, "nbu") as run:
+        await run.run(SINCE, UNTIL)
+    assert await filled(settings, store, clock) == Count(accepted=len(past()))
+
+
+async def test_a_running_service_follows(settings: Settings, store: Store, clock: Clock, banks: Banks) -> None:
+    """What a backfill writes within its memory is shown at the next look, and what it holds itself is not lost."""
+    clock.time = datetime(2026, 2, 20, 6, tzinfo=UTC)
+    board = Board(settings)
+    async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as own:
+        archive = Archive(board, own)
+        await archive.review(clock())
+        assert not board.series("nbk").fixings
+        async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as other:
+            await filled(settings, other, clock)
+        await archive.review(clock())
+    assert board.series("nbk").fixings[-1].date == UNTIL
+    assert board.snapshots["kzt"].quotes[0].source == "nbk"
+
+
+def test_gaps_and_joins_are_each_others_opposite() -> None:
+    """What is left of a span when other spans are done."""
+    done = [(day(3), day(5)), (day(8), day(9)), (day(20), day(30))]
+    gaps = list(backfill._gaps(day(1), day(25), done))
+    assert gaps == [(day(1), day(2)), (day(6), day(7)), (day(10), day(19))]
+    assert backfill._joined([*gaps, *done]) == [(day(1), day(30))]
+    assert list(backfill._gaps(day(4), day(5), done)) == []
+
+
+def test_steps_end_with_months_or_years() -> None:
+    """Cut off where the span begins and ends."""
+    begin, end = date(2025, 11, 10), date(2026, 1, 5)
+    months = list(backfill._split(begin, end, yearly=False))
+    assert months == [
+        (begin, date(2025, 11, 30)),
+        (date(2025, 12, 1), date(2025, 12, 31)),
+        (date(2026, 1, 1), end),
+    ]
+    years = list(backfill._split(begin, end, yearly=True))
+    assert years == [(begin, date(2025, 12, 31)), (date(2026, 1, 1), end)]

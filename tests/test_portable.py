@@ -1,0 +1,91 @@
+"""All fixings as one file."""
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import portable
+from service.errors import TickerError
+from service.store import FIXING, Store
+from tests.figures import day, fixing
+
+FIXINGS = [
+    fixing(day(1), USD="478.77", JPY=("31.50", 10)),
+    replace(fixing(day(2), USD="475.09"), revisions=(fixing(day(2), USD="475.10"),)),
+    fixing(day(2), "cbr", "RUB", USD="80.0000"),
+]
+
+
+async def everything(store: Store) -> dict[str, Any]:
+    keys = [str(key) async for key in store._redis.scan_iter(f"{store._prefix}fixings:*")]
+    return {key: await store._redis.hgetall(key) for key in keys}
+
+
+async def test_out_and_in_again_is_identical(store: Store, tmp_path: Path) -> None:
+    """Exported, wiped, imported: byte by byte the same; equal stores make equal files."""
+    for one in FIXINGS:
+        await store.save(one)
+    before = await everything(store)
+    file, again = tmp_path / "a.gz", tmp_path / "b.gz"
+    assert await portable.export(store, file) == 3
+    await store._redis.delete(*before)
+    assert await everything(store) == {}
+    assert await portable.load(store, file) == (3, 0, 0)
+    assert await everything(store) == before
+    await portable.export(store, again)
+    assert again.read_bytes() == file.read_bytes()
+    assert await portable.load(store, file) == (0, 3, 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gz", "b.gz"]
+
+
+async def test_what_is_known_stays(store: Store, tmp_path: Path) -> None:
+    """A file brings what is missing, and changes nothing."""
+    for one in FIXINGS:
+        await store.save(one)
+    await portable.export(store, tmp_path / "a.gz")
+    await store._redis.delete(store._key("fixings", "cbr"))
+    await store.save(fixing(day(1), USD="999.00"))
+    assert await portable.load(store, tmp_path / "a.gz") == (1, 1, 1)
+    kept = await store.fixing("nbk", day(1))
+    assert kept is not None
+    assert str(kept.rates["USD"].value) == "999.00"
+
+
+def spoilt(line: int, **changes: object) -> bytes:
+    """Return an export of which a line has other values."""
+    lines = [dict(portable.HEADER), *(json.loads(FIXING.dump_json(one)) for one in FIXINGS)]
+    lines[line] |= changes
+    return gzip.compress("".join(json.dumps(one) + "\n" for one in lines).encode())
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        (b"", "is empty"),
+        (b"no gzip", "cannot be read"),
+        (spoilt(1)[:-12], "cannot be read"),
+        (gzip.compress(b"{}\n"), "is no export of fixings"),
+        (gzip.compress(b"[\n"), "line 1: is not JSON"),
+        (spoilt(3, date="yesterday"), "line 4: is no fixing: date: "),
+        (spoilt(2, rates={"USD": {"value": "-1"}}), "line 3: USD is -1 for 1, not a positive finite rate"),
+        (spoilt(2, rates={}), "line 3: it quotes no currency"),
+        (spoilt(0, version=2), "is no export of fixings, version 1"),
+    ],
+)
+async def test_a_bad_file_is_told_and_costs_nothing(store: Store, tmp_path: Path, file: bytes, told: str) -> None:
+    """The line is named; the good ones before it are not taken in either."""
+    path = tmp_path / "bad.gz"
+    path.write_bytes(file)
+    with pytest.raises(TickerError, match=told):
+        await portable.load(store, path)
+    assert await everything(store) == {}
+
+
+async def test_a_place_that_cannot_be_written_is_told(store: Store, tmp_path: Path) -> None:
+    """And no half of a file is left."""
+    with pytest.raises(TickerError, match=r"cannot be written: "):
+        await portable.export(store, tmp_path / "nowhere" / "a.gz")
