@@ -1,7 +1,7 @@
 """What can be set: one typed, frozen object, read from the layers of the configuration."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from service.values import (
     DAYS,
     Address,
     Calendar,
+    Currencies,
     Currency,
     Day,
     Duration,
@@ -91,6 +92,10 @@ class SourceSettings(_Table):
     url: Address
     timezone: Zone
     terms: str = ""
+    quotes: Currencies = ()
+    """Its currencies, as they were recorded: told, not depended on, since banks take some in and drop some."""
+    since: date | None = None
+    """The first date that its feed is known to answer for."""
     adapter: Key | None = None
     """What asks it and reads its answers; its own key where nothing is said."""
     provider: str = Field(default="", max_length=40, pattern=r"^[A-Za-z0-9_-]*$")

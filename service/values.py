@@ -51,7 +51,7 @@ def _address(value: str) -> str:
 
 
 def _listed(value: object) -> object:
-    """Several may be written as one text, as the header has them."""
+    """Several may be written as one text."""
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
@@ -62,6 +62,7 @@ def _duration(value: object) -> object:
 
 Calendar = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}(-[A-Z0-9]{1,6})?|[A-Z]{4})?$")]
 Currency = Annotated[str, StringConstraints(to_upper=True, pattern=r"^[A-Za-z]{3}$")]
+Currencies = Annotated[tuple[Currency, ...], BeforeValidator(_listed)]
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0), le=timedelta(days=366))]
 Retention = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0), le=timedelta(days=3660))]

@@ -93,6 +93,8 @@ TICKER = '[[tickers]]\nid = "kzt"\nbase = "KZT"\ncurrencies = ["USD"]\nsources =
         ('[sources.nbk]\nurl = "nonsense"', "sources.nbk.url: must be an address like"),
         ('[sources.nbk]\nurl = "ftp://bank.example"', "sources.nbk.url: must be an address like"),
         ('[sources.nbk]\nurl = "https://user:pass@bank.example"', "sources.nbk.url: must hold no login"),
+        ('[sources.nbk]\nquotes = "USD dollar"', "sources.nbk.quotes.1: String should match"),
+        ('[sources.nbk]\nsince = "1999"', "sources.nbk.since: Datetimes provided to dates"),
         ("[sources.nbk]\nsweep = 0", "sources.nbk.sweep: "),
         ('[sources.nbk]\nsweep = "soon"', "sources.nbk.sweep: "),
         ("[sources.nbk]\ndays = []", "sources.nbk.days: "),

@@ -29,6 +29,8 @@ LATEST_ONLY: Final = frozenset({"nbkr", "recorded"})
 """Adapters that cannot ask for a date: what was missed stays missing, and there is no history to be had."""
 BY_YEAR: Final = frozenset({"cnb", "bnr", "boc", "boe", "mnb", "frankfurter"})
 """Adapters that are best asked for a year at once: a request brings that much, and it is not too large."""
+OWN_CHANGES: Final = frozenset({"nbk", "cbu", "nbg", "cba", "recorded"})
+"""Adapters whose answers have the absolute changes of the bank's own beside the rates."""
 SOURCES: Final[dict[str, Source]] = {
     "nbk": Nbk(),
     "cbr": Cbr(),
