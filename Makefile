@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser pictures pin check fix bench lock clean
+.PHONY: help setup run test browser pictures docs pin check fix bench lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -25,6 +25,10 @@ browser: # What the browser tests need, where it can be had; pytest says loudly 
 
 pictures: .venv/.dev browser ## Take the pictures of README and docs anew
 	$(RUN) tests.browser.pictures
+
+docs: .venv/.runtime ## Write docs/sources.md anew, from config/default.toml
+	$(RUN) service sources --markdown > docs/sources.md.new
+	mv docs/sources.md.new docs/sources.md
 
 pin: .venv/.runtime ## Keep the element's script as it is now, for the sites that pin it (at a release)
 	$(RUN) service.web.assets

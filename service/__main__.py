@@ -90,11 +90,21 @@ def poll(source: Annotated[str, typer.Argument(help="A source's key.")], config:
 
 
 @cli.command()
-def sources(config: Config = None) -> None:
+def sources(
+    config: Config = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="All that are known, as a document (docs/sources.md).")
+    ] = False,
+) -> None:
     """Print every source and how its polls go."""
-    from service import commands
-
     with _told():
+        if markdown:
+            from service import catalogue
+
+            typer.echo(catalogue.markdown(_settings(config)), nl=False)
+            return
+        from service import commands
+
         commands.sources(_settings(config))
 
 

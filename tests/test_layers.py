@@ -48,6 +48,7 @@ ALLOWED = {
     "service.settings": {"service", "service.errors", "service.layers", "service.values"},
     "service.calendars": {"service.errors"},
     "service.publications": {"service.calendars", "service.settings"},
+    "service.catalogue": {"service.settings", "service.sources", "service.values"},
     "service.change": {"service.fixings"},
     "service.acceptance": {"service.change", "service.fixings"},
     "service.ticker": {"service.change", "service.fixings", "service.publications", "service.settings"},

@@ -411,6 +411,13 @@ class TestCommands:
         for held in ("nbk", "Bank of Russia", "failing", "recorded", "2026-04-02"):
             assert held in printed.stdout
 
+    def test_sources_are_a_document_without_any_store(self) -> None:
+        """The shipped one, to the letter, also where the store is away."""
+        away = {"TICKER_STORE__URL": f"redis://127.0.0.1:{unused_port()}/0"}
+        printed = self.command(away, "sources", "--markdown")
+        assert (printed.returncode, printed.stderr) == (0, "")
+        assert printed.stdout == (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
+
 
 def test_help_is_there() -> None:
     """Without a command the commands are told."""
