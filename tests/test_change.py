@@ -3,13 +3,14 @@
 import dataclasses
 from decimal import Decimal
 from fractions import Fraction
+from itertools import permutations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.change import change, half_up, percent_text
-from service.fixings import Direction
+from service.fixings import Direction as Quotation
 from tests.figures import day, fixing, rates
 
 # National Bank of Kazakhstan, 1 and 2 April 2026.
@@ -80,8 +81,8 @@ def test_a_sources_own_currency_is_worth_one() -> None:
 
 def test_an_inverse_quotation_is_turned_around() -> None:
     """The ECB says dollars a euro; the dollar in euro rises when that falls."""
-    old = fixing(day(1), "ecb", "EUR", Direction.INVERSE, USD="1.25")
-    new = fixing(day(2), "ecb", "EUR", Direction.INVERSE, USD="1.00")
+    old = fixing(day(1), "ecb", "EUR", Quotation.INVERSE, USD="1.25")
+    new = fixing(day(2), "ecb", "EUR", Quotation.INVERSE, USD="1.00")
     moved = change("USD", "EUR", new, old)
     assert (moved.rate, moved.previous, moved.percent) == (Decimal(1), Decimal("0.8"), Decimal("25.00"))
 
@@ -113,6 +114,42 @@ def test_percent_is_exact_arithmetic_rounded_once(old: Decimal, new: Decimal) ->
     true = 100 * (Fraction(new) - Fraction(old)) / Fraction(old)
     assert abs(Fraction(moved.percent) - true) <= Fraction(1, 200)
     assert (moved.percent > 0, moved.percent < 0) == (moved.direction == "up", moved.direction == "down")
+
+
+NOMINAL = st.sampled_from([1, 10, 100, 1000])
+
+
+@given(st.tuples(RATE, NOMINAL), st.tuples(RATE, NOMINAL), st.sampled_from(Quotation))
+def test_percent_is_exact_for_any_nominals_and_directions(
+    old: tuple[Decimal, int], new: tuple[Decimal, int], direction: Quotation
+) -> None:
+    """Worked out by whole numbers alone, another way than the service's: half up, of 100 x (new - old) / old."""
+    fixings = [
+        fixing(day(number), direction=direction, USD=(str(value), nominal))
+        for number, (value, nominal) in ((1, old), (2, new))
+    ]
+    (then, then_of), (now, now_of) = ((Fraction(value), nominal) for value, nominal in (old, new))
+    ratio = (now * then_of) / (then * now_of)  # direct: base for 1 foreign
+    if direction is Quotation.INVERSE:
+        ratio = 1 / ratio
+    hundredths, rest = divmod(abs(ratio - 1) * 10000, 1)
+    rounded = (int(hundredths) + (rest >= Fraction(1, 2))) * (1 if ratio >= 1 else -1)
+    shown = change("USD", "KZT", fixings[1], fixings[0]).percent
+    assert shown == Decimal(rounded).scaleb(-2)
+    assert shown is not None
+    assert shown.as_tuple().exponent == -2
+    assert not (shown.is_signed() and shown == 0)
+
+
+@given(st.lists(st.tuples(RATE, NOMINAL), min_size=3, max_size=3), st.sampled_from(Quotation))
+def test_a_cross_of_a_cross_is_the_cross(figures: list[tuple[Decimal, int]], direction: Quotation) -> None:
+    """Through any third currency, there and back, and against the source's own: exactly."""
+    codes = ("USD", "EUR", "KZT")
+    quoted = dict(zip(codes, ((str(value), nominal) for value, nominal in figures), strict=True))
+    one = fixing(day(1), "cbr", "RUB", direction, **quoted)
+    for a, b, c in permutations((*codes, "RUB"), 3):
+        assert one.cross(a, b) * one.cross(b, c) == one.cross(a, c)
+        assert one.cross(a, b) * one.cross(b, a) == 1
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,15 @@ def test_no_float_in_arithmetic() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "module", ["fixings", "change", "acceptance", "own_change", "quarantine", "ticker", "board", "backfill", "portable"]
+)
+def test_no_number_with_a_point_in_arithmetic(module: str) -> None:
+    """Where figures are reckoned with, no literal is a float."""
+    tree = ast.parse(MODULES[f"service.{module}"].read_text(encoding="utf-8"))
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, float)]
+
+
 def test_modules_say_why_they_exist_and_stay_small() -> None:
     """A docstring first; at most 250 lines, an adapter at most 100."""
     for module, path in MODULES.items():
