@@ -21,7 +21,7 @@ from service.polling import Polling
 from service.settings import Settings
 from service.sources import RELAYS, SOURCES
 from service.store import Store
-from service.web import embed, health, oembed, receipts, sources, stream, ticker
+from service.web import embed, health, history, oembed, receipts, sources, stream, ticker
 from service.web.problems import unrouted
 from service.web.shelf import Shelf
 from service.web.stream import Streams
@@ -80,6 +80,7 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
 
     app = web.Application()
     app.add_routes(ticker.routes(shelf))
+    app.add_routes(history.routes(shelf, store))
     app.add_routes(stream.routes(streams))
     app.add_routes(embed.routes(shelf))
     app.add_routes(oembed.routes(shelf))

@@ -10,7 +10,7 @@ from enum import StrEnum
 from fractions import Fraction
 from math import floor
 
-from service.fixings import Fixing
+from service.fixings import Figures
 
 DERIVED_DIGITS = 10
 """Significant digits of a rate that nobody published (a cross, an inverse)."""
@@ -39,7 +39,7 @@ class Change:
     direction: Direction | None = None
 
 
-def change(code: str, base: str, new: Fixing, old: Fixing | None) -> Change:
+def change(code: str, base: str, new: Figures, old: Figures | None) -> Change:
     """Return the change of `code` in `base` from `old` to `new`, which both quote it."""
     now = new.cross(code, base)
     rate = _shown(code, base, new, now)
@@ -65,7 +65,7 @@ def percent_text(percent: Decimal | None) -> str:
     return f"{percent:+.2f}%" if percent else "0.00%"
 
 
-def _shown(code: str, base: str, fixing: Fixing, exact: Fraction) -> Decimal:
+def _shown(code: str, base: str, fixing: Figures, exact: Fraction) -> Decimal:
     """Return the published digits where there are some, else `DERIVED_DIGITS` significant ones."""
     published = fixing.published(code) if base == fixing.base else None
     if published is not None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
+from typing import Protocol
 
 REVISIONS = 10
 
@@ -32,8 +33,57 @@ class Rate:
     change: Decimal | None = None
 
 
+class Quoted(Protocol):
+    """One published figure, however it is kept: `nominal` of one currency are `value` of the other."""
+
+    @property
+    def value(self) -> Decimal: ...
+    @property
+    def nominal(self) -> int: ...
+
+
+class Figures:
+    """What published rates tell, however they are kept. A `Fixing` is them with their receipt."""
+
+    __slots__ = ()
+    base: str
+    date: date
+    rates: Mapping[str, Quoted]
+    direction: Direction
+
+    def value(self, code: str) -> Fraction:
+        """Units of `base` for 1 unit of `code`, exactly; the base itself is worth 1."""
+        if code == self.base:
+            return Fraction(1)
+        rate = self.rates[code]
+        if self.direction is Direction.INVERSE:
+            return rate.nominal / Fraction(rate.value)
+        return Fraction(rate.value) / rate.nominal
+
+    def cross(self, code: str, base: str) -> Fraction:
+        """Units of `base` for 1 unit of `code`, through the source's own rate of the base."""
+        return self.value(code) if base == self.base else self.value(code) / self.value(base)
+
+    def quotes(self, code: str, base: str) -> bool:
+        """Whether it tells the rate of `code` in `base`, directly or as a cross."""
+        return {code, base} <= {self.base, *self.rates}
+
+    def published(self, code: str) -> Decimal | None:
+        """Like `value`, with the published digits; None where the figure must be derived."""
+        rate = self.rates.get(code)
+        if rate is None or self.direction is Direction.INVERSE:
+            return None
+        places = len(str(rate.nominal)) - 1
+        return rate.value.scaleb(-places) if rate.nominal == 10**places else None
+
+    def repeats(self, other: "Figures") -> bool:
+        """Whether every currency that both quote has the same rate: a weekend, a holiday."""
+        shared = self.rates.keys() & other.rates.keys()
+        return bool(shared) and all(_same(self.rates[code], other.rates[code]) for code in shared)
+
+
 @dataclass(frozen=True, slots=True)
-class Fixing:
+class Fixing(Figures):
     """What one source published for one effective date, with its receipt.
 
     `base` is the currency in which the source quotes; `fetched_at` is in UTC, whole seconds;
@@ -51,36 +101,6 @@ class Fixing:
     revisions: tuple["Fixing", ...] = ()
     """What the bank said of this date before, newest first; these have no revisions of their own."""
 
-    def value(self, code: str) -> Fraction:
-        """Units of `base` for 1 unit of `code`, exactly; the base itself is worth 1."""
-        if code == self.base:
-            return Fraction(1)
-        rate = self.rates[code]
-        if self.direction is Direction.INVERSE:
-            return rate.nominal / Fraction(rate.value)
-        return Fraction(rate.value) / rate.nominal
-
-    def cross(self, code: str, base: str) -> Fraction:
-        """Units of `base` for 1 unit of `code`, through the source's own rate of the base."""
-        return self.value(code) / self.value(base)
-
-    def quotes(self, code: str, base: str) -> bool:
-        """Whether it tells the rate of `code` in `base`, directly or as a cross."""
-        return {code, base} <= {self.base, *self.rates}
-
-    def published(self, code: str) -> Decimal | None:
-        """Like `value`, with the published digits; None where the figure must be derived."""
-        rate = self.rates.get(code)
-        if rate is None or self.direction is Direction.INVERSE:
-            return None
-        places = len(str(rate.nominal)) - 1
-        return rate.value.scaleb(-places) if rate.nominal == 10**places else None
-
-    def repeats(self, other: "Fixing") -> bool:
-        """Whether every currency that both quote has the same rate: a weekend, a holiday."""
-        shared = self.rates.keys() & other.rates.keys()
-        return bool(shared) and all(_same(self.rates[code], other.rates[code]) for code in shared)
-
     def revising(self, earlier: "Fixing") -> "Fixing":
         """Return this fixing with what it replaces remembered, the `REVISIONS` newest forms."""
         forms = (replace(earlier, revisions=()), *earlier.revisions)
@@ -91,7 +111,9 @@ class Fixing:
         return self.rates.keys() == other.rates.keys() and self.repeats(other)
 
 
-def _same(one: Rate, other: Rate) -> bool:
+def _same(one: Quoted, other: Quoted) -> bool:
+    if one.nominal == other.nominal:
+        return one.value == other.value
     return one.value * other.nominal == other.value * one.nominal
 
 

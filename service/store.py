@@ -19,6 +19,7 @@ from datetime import date, timedelta
 from typing import Self, TypeVar
 
 import structlog
+from msgspec import DecodeError
 from pydantic import TypeAdapter, ValidationError
 from redis.asyncio.client import Pipeline
 from redis.client import NEVER_DECODE
@@ -27,6 +28,7 @@ from service.board import SourceState
 from service.connection import Connection
 from service.fixings import Fixing
 from service.quarantine import Decision, Waiting
+from service.records import RECORD, Record
 from service.ticker import Snapshot
 
 T = TypeVar("T")
@@ -131,6 +133,16 @@ class Store:
             found = await self._redis.hmget(self._key("fixings", source), [str(day) for day in days])
         return list(_readable(FIXING, found, source))
 
+    async def figures(self, source: str, since: date, until: date) -> list[Record]:
+        """Return the figures of all days from `since` to `until`, oldest first; what is unreadable as in `fixings`.
+
+        Each day is asked for, published or not: one without a fixing costs less than the list of all dates.
+        """
+        days = [str(date.fromordinal(day)) for day in range(since.toordinal(), until.toordinal() + 1)]
+        with self._errors():
+            found = await self._redis.hmget(self._key("fixings", source), days)
+        return list(_readable_figures(found, source))
+
     async def fixing(self, source: str, day: date) -> Fixing | None:
         with self._errors():
             json = await self._redis.hget(self._key("fixings", source), str(day))
@@ -202,6 +214,16 @@ def _readable(kind: TypeAdapter[T], found: Iterable[str | bytes | None], source:
             yield kind.validate_json(json or "")
         except ValidationError as error:
             log.warning("store.unreadable", source=source, kind=error.title, beginning=str(json)[:80])
+
+
+def _readable_figures(found: Iterable[str | bytes | None], source: str) -> Iterator[Record]:
+    for json in found:
+        if json is None:
+            continue
+        try:
+            yield RECORD.decode(json)
+        except DecodeError:
+            log.warning("store.unreadable", source=source, kind="Record", beginning=str(json)[:80])
 
 
 def _date(field: str) -> date | None:

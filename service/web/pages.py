@@ -90,6 +90,7 @@ class Page:
         self._forms = {"": (body, f'"{tag}"')}
         if compressed and len(smaller := compress(body, 9, mtime=0)) < len(body):
             self._forms["gzip"] = (smaller, f'"{tag}-gzip"')
+        self._tags = {coding: tag for coding, (_, tag) in self._forms.items()}
         self._headers = {"Content-Type": content_type, **OPEN, **(headers or {})}
         if varying := [*(["Accept-Encoding"] if len(self._forms) > 1 else []), *([vary] if vary else [])]:
             self._headers["Vary"] = ", ".join(varying)
@@ -113,20 +114,13 @@ class Page:
 
     def _fitting(self, request: web.Request) -> Reply:
         headers = request.headers
-        coding = "gzip" if "gzip" in self._forms and _accepts_gzip(headers.get(ACCEPT_ENCODING, "")) else ""
+        coding = "gzip" if "gzip" in self._forms and accepts_gzip(headers.get(ACCEPT_ENCODING, "")) else ""
         unchanged = False
-        if IF_NONE_MATCH in headers and (match := self._matched(request, coding)) is not None:
+        if IF_NONE_MATCH in headers and (match := matching(request, self._tags, coding)) is not None:
             coding, unchanged = match, True
         # An HTTP/1.0 client would have to be told that the connection stays; it is rare enough to close.
         close = request.version < HttpVersion11 or not request.keep_alive
         return self._made(coding, unchanged=unchanged, close=close)
-
-    def _matched(self, request: web.Request, preferred: str) -> str | None:
-        """Return the form that the client has; another one than it would get now is as good."""
-        known = {tag.value for tag in request.if_none_match or ()}
-        if "*" in known:
-            return preferred
-        return next((form for form, (_, tag) in self._forms.items() if tag.strip('"') in known), None)
 
     def _made(self, coding: str, *, unchanged: bool, close: bool) -> Reply:
         status = HTTPStatus.NOT_MODIFIED if unchanged else HTTPStatus.OK
@@ -150,6 +144,17 @@ class Page:
         return Reply(status, "\r\n".join([*lines, "", ""]).encode("latin-1"), body, close=close)
 
 
+def matching(request: web.Request, tags: Mapping[str, str], preferred: str) -> str | None:
+    """Return the coding (of those that `tags` names with their ETags) in which the client has the reply already.
+
+    Another one than the `preferred`, which it would get now, is as good.
+    """
+    known = {f'"{tag.value}"' for tag in request.if_none_match or ()}
+    if '"*"' in known:
+        return preferred
+    return next((coding for coding, tag in tags.items() if tag in known), None)
+
+
 def cache_for(longest: int, until: datetime | None = None) -> Callable[[int], str]:
     """Return a Cache-Control of `longest` seconds, which never reaches past `until`."""
 
@@ -160,7 +165,7 @@ def cache_for(longest: int, until: datetime | None = None) -> Callable[[int], st
     return cache_control
 
 
-def _accepts_gzip(header: str) -> bool:
+def accepts_gzip(header: str) -> bool:
     """Whether Accept-Encoding allows gzip, by name or by `*` (RFC 9110, 12.5.3)."""
     weights = {}
     for item in header.lower().split(","):
