@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from enum import StrEnum
 from fractions import Fraction
-from math import floor
 
 from service.fixings import Figures
 
@@ -54,7 +53,8 @@ def change(code: str, base: str, new: Figures, old: Figures | None) -> Change:
 
 def half_up(number: Fraction, places: int) -> Decimal:
     """Round half away from zero to `places` decimals; zero has no sign."""
-    units = floor(abs(number) * 10**places + Fraction(1, 2))
+    above, below = abs(number.numerator) * 10**places, number.denominator
+    units = (2 * above + below) // (2 * below)
     return Decimal(-units if number < 0 else units).scaleb(-places)
 
 

@@ -223,7 +223,7 @@ def _readable_figures(found: Iterable[str | bytes | None], source: str) -> Itera
         try:
             yield RECORD.decode(json)
         except DecodeError:
-            log.warning("store.unreadable", source=source, kind="Record", beginning=str(json)[:80])
+            log.warning("store.unreadable", source=source, kind="Fixing", beginning=str(json)[:80])
 
 
 def _date(field: str) -> date | None:

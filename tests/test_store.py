@@ -52,6 +52,23 @@ async def test_fixings_are_found_by_date(store: Store) -> None:
     assert await store.recent("cbr", 5) == []
 
 
+async def test_figures_of_many_days_are_read_without_receipts(store: Store) -> None:
+    """Digits, nominals and direction as published, oldest first; days without a fixing are left out."""
+    for number in (3, 1, 4):
+        one = fixing(day(number), "ecb", "EUR", Direction.INVERSE, USD="1.1500", JPY=("180.10", 100))
+        await store.save(replace(one, digest="new").revising(one))
+    found = await store.figures("ecb", day(1), day(3))
+    assert [(one.date, one.base, one.direction) for one in found] == [
+        (day(1), "EUR", Direction.INVERSE),
+        (day(3), "EUR", Direction.INVERSE),
+    ]
+    assert {code: (str(rate.value), rate.nominal) for code, rate in found[0].rates.items()} == {
+        "USD": ("1.1500", 1),
+        "JPY": ("180.10", 100),
+    }
+    assert await store.figures("ecb", day(5), day(9)) == await store.figures("nbk", day(1), day(9)) == []
+
+
 async def test_what_waits_is_kept_until_it_is_decided(store: Store) -> None:
     """Once a date; a decision ends the wait and is kept, once; so does a fixing that is accepted for the date."""
     one, two, three = (Waiting(fixing(day(number), USD="0"), ("USD is 0",), NOW) for number in (1, 2, 3))
@@ -115,8 +132,9 @@ async def test_what_cannot_be_read_is_told_and_left_out(store: Store) -> None:
     await store._redis.hset(key, mapping={"2026-04-01": "{}", "2026-19-39": "{}", "oops": "{}"})
     with capture_logs() as logs:
         assert [one.date for one in await store.recent("nbk", 5)] == [day(2)]
+        assert [one.date for one in await store.figures("nbk", day(1), day(2))] == [day(2)]
     told = {"event": "store.unreadable", "log_level": "warning", "source": "nbk", "kind": "Fixing", "beginning": "{}"}
-    assert logs == [told]
+    assert logs == [told, told]
     with pytest.raises(StoreError, match="cannot read"):
         await store.fixing("nbk", day(1))
 

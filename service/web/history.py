@@ -37,8 +37,8 @@ _BEFORE: Final = 64
 """Days before the part in which its first point's predecessor is looked for: longer than any holiday."""
 _PIECE: Final = 64
 """Days that are worked out before others get their turn: some 2 ms where each has 39 currencies."""
-_IN_WORK: Final = 3
-"""Pieces that are in work together; the others wait for their turn."""
+_IN_WORK: Final = 2
+"""Pieces that are in work together: one waits for the store while the other is worked out."""
 _UNDER_WAY: Final = 64
 """Replies that have begun and not ended; they may wait for their turn, or for a slow reader."""
 _PATIENCE: Final = 30.0
@@ -204,20 +204,21 @@ def _day(query: MultiMapping[str], name: str) -> date | None:
         return None
     try:
         day = date.fromisoformat(text)
+        if str(day) == text:  # one address a part: not 20260402 and not 2026-W14-4
+            return day
     except ValueError:
-        day = None
-    if str(day) != text:  # one address a part: not 20260402 and not 2026-W14-4
-        raise Problem(400, f"{name} must be a date like 2026-04-02, not {text[:20]!r}.")
-    return day
+        pass
+    raise Problem(400, f"{name} must be a date like 2026-04-02, not {text[:20]!r}.")
 
 
 def _years_before(day: date, years: int) -> date:
     """Return the same day so many years before; for a leap day the last of that February."""
-    year = max(1, day.year - years)
+    if day.year <= years:
+        return date.min
     try:
-        return day.replace(year=year)
+        return day.replace(year=day.year - years)
     except ValueError:
-        return day.replace(year=year, day=28)
+        return day.replace(year=day.year - years, day=28)
 
 
 def routes(shelf: Shelf, store: Store) -> list[web.RouteDef]:
