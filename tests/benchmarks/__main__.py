@@ -17,13 +17,13 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import rows
+from tests.benchmarks import decade, rows
 from tests.benchmarks.load import CONNECTIONS, MeasureError, wrk_version
 from tests.benchmarks.processes import Cores, Service, available_cores
 from tests.benchmarks.rows import Effort, Row
 
 QUICK = Effort(rounds=3, seconds=1, starts=3, memory_runs=1)
-_DIGITS = {"requests/s": ",.0f", "s": ".2f", "MB": ".1f"}
+_DIGITS = {"requests/s": ",.0f", "s": ".2f", "ms": ".1f", "MB": ".1f"}
 
 
 def main() -> int:
@@ -60,6 +60,8 @@ def _measured(folder: Path, cores: Cores, effort: Effort) -> tuple[list[Row], li
         for row in rows.speed(service, folder, cores, effort):
             measured.append(row)
             status.update(f"requests a second, {len(measured)} of 6 rows")
+        status.update("histories")
+        measured += rows.history(decade.filled(folder / "decade"), folder, cores, effort)
         status.update("starts")
         measured.append(rows.start(service, effort))
         status.update("memory")
@@ -104,6 +106,7 @@ def _machine(cores: Cores, effort: Effort) -> str:
         f"{platform.release()}; Python {platform.python_version()}, {libraries}, {wrk_version()}\n"
         f"{CONNECTIONS} connections, {effort.rounds} rounds of {effort.seconds:g} s, each paired with its baseline; "
         f"{pinned}; HEAD and its baseline by a client in Python, the others by wrk; {effort.starts} starts; "
+        f"histories of {decade.CURRENCIES} currencies a day; "
         f"memory of the Python process alone, in {effort.memory_runs} runs"
     )
 

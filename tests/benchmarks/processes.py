@@ -82,12 +82,14 @@ class Service:
     """The service on a data directory of its own, with the shipped publications as its only source."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self.data = folder / "data"
         self._log = folder / "service.log"
         self._config = folder / "ticker.toml"
         disabled = "".join(f"\n[sources.{key}]\nenabled = false\n" for key in _BANKS)
         self._config.write_text(_CONFIG + disabled, encoding="utf-8")
         self._environ = {key: value for key, value in os.environ.items() if not key.startswith("TICKER_")}
-        self._environ["TICKER_STORE__DATA_DIR"] = str(folder / "data")
+        self._environ["TICKER_STORE__DATA_DIR"] = str(self.data)
 
     @contextmanager
     def running(self) -> Iterator[Server]:
