@@ -40,15 +40,23 @@ class Change:
 
 def change(code: str, base: str, new: Figures, old: Figures | None) -> Change:
     """Return the change of `code` in `base` from `old` to `new`, which both quote it."""
-    now = new.cross(code, base)
-    rate = _shown(code, base, new, now)
     if old is None:
-        return Change(rate)
-    then = old.cross(code, base)
-    previous = _shown(code, base, old, then)
+        return Change(rate(code, base, new))
+    now, then = new.cross(code, base), old.cross(code, base)
+    shown, previous = rate(code, base, new), rate(code, base, old)
     percent = half_up(100 * (now - then) / then, 2)
     direction = Direction.UP if percent > 0 else Direction.DOWN if percent < 0 else Direction.FLAT
-    return Change(rate, previous, rate - previous, percent, direction)
+    return Change(shown, previous, shown - previous, percent, direction)
+
+
+def rate(code: str, base: str, fixing: Figures) -> Decimal:
+    """Return the rate of `code` in `base`: the published digits, or `DERIVED_DIGITS` significant ones of our own."""
+    published = fixing.published(code) if base == fixing.base else None
+    if published is not None:
+        return published
+    exact = fixing.cross(code, base)
+    with localcontext(prec=DERIVED_DIGITS):
+        return Decimal(exact.numerator) / Decimal(exact.denominator)
 
 
 def half_up(number: Fraction, places: int) -> Decimal:
@@ -63,12 +71,3 @@ def percent_text(percent: Decimal | None) -> str:
     if percent is None:
         return "—"
     return f"{percent:+.2f}%" if percent else "0.00%"
-
-
-def _shown(code: str, base: str, fixing: Figures, exact: Fraction) -> Decimal:
-    """Return the published digits where there are some, else `DERIVED_DIGITS` significant ones."""
-    published = fixing.published(code) if base == fixing.base else None
-    if published is not None:
-        return published
-    with localcontext(prec=DERIVED_DIGITS):
-        return Decimal(exact.numerator) / Decimal(exact.denominator)

@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final, NamedTuple
 
-from service.change import Change, Direction, change
+from service.change import Change, Direction, change, rate
 from service.fixings import Fixing, Series
 from service.publications import Freshness, freshness, next_due, today
 from service.settings import SourceSettings, TickerSettings
+
+HISTORY: Final = 30
+"""Publications of a quote that are remembered with it."""
 
 
 class Status(StrEnum):
@@ -21,13 +25,21 @@ class Status(StrEnum):
     RECORDED = "recorded"
 
 
+class Point(NamedTuple):
+    """What a rate was from a date on."""
+
+    date: dt.date
+    rate: Decimal
+
+
 @dataclass(frozen=True, slots=True)
 class Quote:
     """One currency's line. Whole from one source; all but `code` None where no source quotes it.
 
     `date` and `previous_date` are the first days of their figures; `choice` is the source's place
     in the ticker's list, from 1; `reason` says why the ones before it were passed over; `cross` tells a rate
-    through the source's own rate of the base.
+    through the source's own rate of the base. `history` has the source's last publications of it, oldest
+    first, this one included: `HISTORY` at most.
     """
 
     code: str
@@ -42,6 +54,7 @@ class Quote:
     choice: int | None = None
     reason: str | None = None
     cross: bool = False
+    history: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,8 @@ class _Candidate:
     new: Fixing
     old: Fixing | None
     freshness: Freshness
+    published: tuple[Fixing, ...]
+    """Its last publications, carry-overs excluded, oldest first."""
     reason: str | None = None
 
 
@@ -137,7 +152,8 @@ def _candidate(
     if new is None:
         return None
     old = quoting.distinct[-2] if len(quoting.distinct) > 1 else None
-    return _Candidate(key, choice, change(code, ticker.base, new, old), new, old, freshness(source, new.date, now))
+    moved, fresh = change(code, ticker.base, new, old), freshness(source, new.date, now)
+    return _Candidate(key, choice, moved, new, old, fresh, quoting.distinct[-HISTORY:])
 
 
 def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None) -> Quote:
@@ -157,6 +173,7 @@ def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None) -> Q
         choice=candidate.choice,
         reason=candidate.reason,
         cross=candidate.new.base != ticker.base,
+        history=tuple(Point(one.date, rate(code, ticker.base, one)) for one in candidate.published),
     )
 
 

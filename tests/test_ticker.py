@@ -1,14 +1,14 @@
 """Settings and fixings in, a snapshot out."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from service.fixings import Direction, Series
 from service.settings import TickerSettings, load
-from service.ticker import Quote, Snapshot, Status, snapshot
+from service.ticker import HISTORY, Point, Quote, Snapshot, Status, snapshot
 from tests.figures import day, fixing, series
 
 SETTINGS = load(environ={})
@@ -167,3 +167,55 @@ def test_tomorrows_figures_or_todays(effective: str, as_of: object) -> None:
     tomorrow = fixing(day(3), USD="470.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12")
     ticker = KZT.model_copy(update={"effective": effective})
     assert taken(ticker, nbk=series(*NBK.fixings, tomorrow)).as_of == as_of
+
+
+def every_day(count: int) -> Series:
+    """Return the publications of so many days up to 2 April, the dollar rising by 0.01 each, weekends carried over."""
+    days = [day(2) - timedelta(number) for number in reversed(range(count))]
+    working = [sum(on.weekday() < 5 for on in days[: number + 1]) for number in range(count)]
+    return series(
+        *(
+            fixing(on, USD=f"{400 + number // 100}.{number % 100:02}", EUR="500.10")
+            for on, number in zip(days, working, strict=True)
+        )
+    )
+
+
+@pytest.mark.parametrize("days", [1, 2, 7, 20, 60, 90])
+def test_a_quote_remembers_its_publications(days: int) -> None:
+    """The last 30, oldest first, by the first days of their figures; a carry-over is none; the last is the quote's."""
+    known = every_day(days)
+    dollar = taken(nbk=known).quotes[0]
+    expected = [Point(one.date, one.rates["USD"].value) for one in known.fixings if one.date.weekday() < 5]
+    if known.fixings[0].date.weekday() >= 5:  # nothing is known before it
+        expected.insert(0, Point(known.fixings[0].date, known.fixings[0].rates["USD"].value))
+    assert list(dollar.history) == expected[-HISTORY:]
+    assert len(dollar.history) <= HISTORY == 30
+    assert dollar.history[-1] == (dollar.date, dollar.rate)
+    assert [point.rate for point in dollar.history[-2:-1]] == [dollar.previous] * (days > 1)
+
+
+def test_what_is_remembered_is_of_one_source_and_in_the_tickers_base() -> None:
+    """Another bank's publications are never mixed in; a cross is worked out for each of them as the rate itself is."""
+    made = taken(cbr=CBR, nbk=series(fixing(day(1, 3), USD="470.00", EUR="548.62"), fixing(day(2, 3), USD="471.00")))
+    for quote in made.quotes:
+        assert quote.source == "cbr"
+        assert quote.history == ((day(1), quote.previous), (day(2), quote.rate))
+    assert made.quotes[1].history == ((day(1), Decimal("562.5")), (day(2), Decimal("555.5555556")))
+
+
+def test_what_does_not_quote_a_currency_is_no_publication_of_it() -> None:
+    """The dates on which the bank left it out are not there, and nothing is put in their place."""
+    known = series(*every_day(4).fixings, fixing(day(3), USD="410.00", EUR="501.00", GBP="600.00"))
+    dollar, _, rouble, pound, _ = taken(nbk=known).quotes
+    assert len(dollar.history) == 5
+    assert pound.history == ((day(3), Decimal("600.00")),)
+    assert rouble.history == ()
+
+
+def test_what_is_not_in_force_yet_is_not_remembered_either() -> None:
+    """A ticker that shows the figures in force has no later ones in their history."""
+    ticker = KZT.model_copy(update={"effective": "today"})
+    known = series(*NBK.fixings, fixing(day(3), USD="470.00"))
+    dates = [[point.date for point in taken(one, nbk=known).quotes[0].history] for one in (ticker, KZT)]
+    assert dates == [[day(1), day(2)], [day(1), day(2), day(3)]]

@@ -79,10 +79,10 @@ def _receipts(quote: Quote) -> list[str]:
 
 
 def ticker_json(view: View) -> bytes:
-    document = asdict(view.snapshot)
+    document = asdict(replace(view.snapshot, quotes=()))
     named = language(ENGLISH).name
     quotes = [
-        {"code": quote.code, "name": named(quote.code), **asdict(quote), "receipts": _receipts(quote)}
+        {"code": quote.code, "name": named(quote.code), **_bare(quote), "receipts": _receipts(quote)}
         for quote in view.snapshot.quotes
     ]
     if view.options.lang:
@@ -91,6 +91,13 @@ def ticker_json(view: View) -> bytes:
             quote["text"] = asdict(said)
         document["text"] = asdict(text)
     return to_json({**document, "quotes": quotes})
+
+
+def _bare(quote: Quote) -> dict[str, Any]:
+    """Return the fields of a quote without its history, which makes each several times as long."""
+    fields = asdict(replace(quote, history=()))
+    del fields["history"]
+    return fields
 
 
 def ticker_txt(view: View) -> bytes:
