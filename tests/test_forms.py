@@ -654,6 +654,37 @@ def test_a_released_script_is_served_for_good(tmp_path: Path) -> None:
     assert assets.files.keys() - ASSETS.files.keys() == {"embed.0123456789ab.js"}
 
 
+def test_a_script_is_served_without_what_means_nothing(tmp_path: Path) -> None:
+    """White space and comments go; strings, templates, regular expressions and divisions are as they were written."""
+    static = Path(__file__).parent.parent / "service" / "web" / "static"
+    for path in static.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "builder.js").write_text(
+        """// What it is for.
+const said = "a  =  { b } ; // no comment", sign = '" , "'; // a comment
+const made = `${ said } ,  (x) => x`;
+const found = /[\\s,"'/]+/g.exec(said);
+class One {
+  static all = [ 1, 2, ];
+
+  async of(url, { a, b = "https://x.example/ y" }) {
+    if (!a && b) return (one) => one / 2 / (a + b);
+    else for (const [key] of this.all) key.then((then) => then);
+  }
+}
+"""
+    )
+    assets = Assets(tmp_path, tmp_path)
+    served, _ = assets.files[assets.names["builder.js"]]
+    assert served.decode() == (
+        'const said="a  =  { b } ; // no comment",sign=\'" , "\';\n'
+        "const made=`${ said } ,  (x) => x`;"
+        "const found=/[\\s,\"'/]+/g.exec(said);"
+        'class One{static all=[1,2,];async of(url,{a,b="https://x.example/ y"})'
+        "{if(!a&&b)return(one)=>one / 2 /(a + b);else for(const[key]of this.all)key.then(then=>then)}}"
+    )
+
+
 def test_a_script_has_a_new_name_when_a_part_of_it_changes(tmp_path: Path) -> None:
     """The style sheet stands inside the element's script, so that a change of it is one of both."""
     static = Path(__file__).parent.parent / "service" / "web" / "static"

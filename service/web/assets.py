@@ -1,7 +1,7 @@
 """The files that pages load: read once, named by their content, kept by browsers for good.
 
 Scripts are put together here from their parts, so that a page asks for one. No build step, nothing to
-install: what is served is what stands in `static/`, less white space and lines that are a comment.
+install: what is served is what stands in `static/`, less white space and comments.
 """
 
 import json
@@ -22,6 +22,16 @@ _SCRIPTS: Final = {
 }
 _STYLE: Final = '"strip.css"'
 """Stands in a script for the whole of that style sheet."""
+_SPARE_CSS: Final = re.compile(r";?\s*([{}])\s*|([:;,])\s+")
+_SPARE_JS: Final = re.compile(
+    r"""("(?:\\.|[^"\\])*"|'[^']*'|`[^`]*`|/(?:\\.|[^\s/\\])+/)"""  # a string, a template, a regular expression
+    r"|\s*//.*"
+    r"|\((\w+)\) (=>)\s*"
+    r"|[;,]?\s*(})\s*"
+    r"|\s*([*%=<>!&|?:;,(){[\]])\s*"
+)
+"""White space that means nothing and what goes with it, in scripts as ours are: all statements end in a semicolon, no
+template stands in another, and a slash that divides has spaces around it."""
 
 
 class Assets:
@@ -51,7 +61,9 @@ def _lean(path: Path) -> str:
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
     text = "\n".join(line for line in lines if line and not line.startswith(("//", "/*"))) + "\n"
     if path.suffix == ".css":
-        text = re.sub(r"\s*([{}])\s*|([:;,])\s+", lambda found: found[1] or found[2], text)
+        return _SPARE_CSS.sub(r"\1\2", text)
+    if path.suffix == ".js":
+        text = _SPARE_JS.sub(r"\1\2\3\4\5", text)
     if _STYLE in text:
         text = text.replace(_STYLE, json.dumps(_lean(path.parent / "strip.css"), ensure_ascii=False))
     return text

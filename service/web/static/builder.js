@@ -9,8 +9,8 @@ const figures = { strip: "percent", list: "rate,percent", tape: "rate,percent" }
 
 const signs = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 const escaped = (text) => text.replace(/[&<>"]/g, (sign) => signs[sign]);
-const tag = (name, attributes, inner = "") =>
-  `<${name}${attributes.map(([key, value]) => ` ${key}${value === "" ? "" : `="${escaped(String(value))}"`}`).join("")}>${inner}</${name}>`;
+const attribute = ([name, value]) => (value === "" ? ` ${name}` : ` ${name}="${escaped(String(value))}"`);
+const tag = (name, attributes, inner = "") => `<${name}${attributes.map(attribute).join("")}>${inner}</${name}>`;
 
 function chosen() {
   const data = new FormData(form);
