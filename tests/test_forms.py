@@ -391,7 +391,7 @@ def frame_of(document: Mapping[str, Any]) -> Element:
         "/",
         "/embed",
         "/embed?lang=kk",
-        "/embed?currencies=usd,eur&lang=ru&theme=dark&layout=list&show=rate&live=1",
+        "/embed?currencies=usd,eur&lang=ru&theme=dark&layout=list&show=rate&spark=1&live=1",
         "/embed#x",
         "?lang=ar",
     ],
@@ -551,7 +551,8 @@ async def test_the_public_address_is_the_one_that_is_set(
 
 @together
 @pytest.mark.parametrize(
-    "path", ["/embed", "/", "/embed?lang=kk&layout=list", "/embed?currencies=usd&show=rate,change&live=1&theme=dark"]
+    "path",
+    ["/embed", "/", "/embed?lang=kk&layout=list&spark=1", "/embed?currencies=usd&show=rate,change&live=1&theme=dark"],
 )
 async def test_a_page_leads_to_its_oembed(client: Client, path: str) -> None:
     """Its link is answered with a frame that shows that very page, or from the builder the strip."""

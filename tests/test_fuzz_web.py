@@ -38,6 +38,7 @@ VALID = {
     "layout": LAYOUTS,
     "show": (*FIGURES, "rate,change", "change percent", ""),
     "live": ("0", "1", "true", ""),
+    "spark": ("0", "1", "true", ""),
     "ticker": ("kzt", "eur"),
     "format": ("json", "xml"),
     "maxwidth": ("1", "300", "99999"),
@@ -82,7 +83,7 @@ HEADERS = st.fixed_dictionaries(
         "Host": HEADER | st.text("abc.:[]1/@?_-", max_size=40),
     },
 )
-LOOK = st.sampled_from(("lang", "theme", "layout", "show", "live", "currencies")).flatmap(
+LOOK = st.sampled_from(("lang", "theme", "layout", "show", "live", "spark", "currencies")).flatmap(
     lambda name: st.tuples(st.just(name), st.sampled_from(VALID[name]))
 )
 PASTED = st.one_of(

@@ -12,12 +12,12 @@ from service.change import Direction
 from service.fixings import Direction as Quotation
 from service.fixings import Series
 from service.settings import TickerSettings
-from service.ticker import Quote, Snapshot, Status
+from service.ticker import Point, Quote, Snapshot, Status
 from service.web.builder import BUILDER, BuilderWords
 from service.web.language import language
 from service.web.options import FIGURES, LAYOUTS, THEMES
-from service.web.texts import QuoteText, TickerText, quote_text, ticker_text
-from service.web.words import WORDS, Words
+from service.web.texts import QuoteText, TickerText, quote_text, spark_text, ticker_text
+from service.web.words import SPARK_WITHOUT_WORDS, WORDS, Words
 from tests.figures import day, fixing, series
 from tests.test_ticker import CBR, KZT, NBK, NOW, SETTINGS, taken
 
@@ -396,6 +396,39 @@ def test_what_is_seen_is_heard(show: tuple[str, ...], heard: str) -> None:
     assert told(QUOTE).heard(show) == f"US dollar, down 0.77 percent against the tenge{heard}"
 
 
+@pytest.mark.parametrize(
+    ("lang", "said"),
+    [
+        ("en", "3 publications, 31 March 2026 to 2 April 2026: lowest 470.10, highest 481.54"),
+        (
+            "ru",
+            (
+                f"Публикации с 31 марта 2026{NARROW}г. по 2 апреля 2026{NARROW}г. (всего 3): "
+                "минимум 470,10, максимум 481,54"
+            ),
+        ),
+        (
+            "kk",
+            f"3 жарияланым, 2026{NARROW}ж. 31 наурыз – 2026{NARROW}ж. 2 сәуір: ең төмені 470,10, ең жоғарысы 481,54",
+        ),
+        ("de", "31. März 2026 – 2. April 2026: 470,10 – 481,54"),
+        ("ar", "31 مارس 2026 – 2 أبريل 2026: 470.10 – 481.54"),
+    ],
+)
+def test_a_sparkline_is_said(lang: str, said: str) -> None:
+    """How many publications, from when to when, and between which rates; without words where we have none."""
+    rates = (Point(day(31, 3), Decimal("470.1")), Point(day(1), Decimal("481.54")), Point(day(2), Decimal("475.09")))
+    assert spark_text(replace(QUOTE, history=rates), language(lang)) == said
+
+
+def test_a_sparkline_is_said_with_all_published_digits() -> None:
+    """Also those that only the lowest or the highest rate has; a cross has six, as its rate."""
+    rates = tuple(Point(day(number), Decimal(rate)) for number, rate in ((1, "470.1234"), (2, "475"), (3, "476")))
+    assert spark_text(replace(QUOTE, history=rates), language("en")).endswith(": lowest 470.1234, highest 476.0000")
+    derived = replace(QUOTE, rate=Decimal("6.476012848"), cross=True, history=(Point(day(1), Decimal("6.123456789")),))
+    assert spark_text(derived, language("en")).endswith(": lowest 6.12346, highest 6.12346")
+
+
 def slots(text: str) -> set[str]:
     """Return the names that a text wants filled in."""
     return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
@@ -412,6 +445,7 @@ def test_words_are_complete(lang: str) -> None:
         assert slots(sentence) == slots(english.spoken[direction])
     assert slots(words.label) == {"base"}
     assert slots(words.against) == {"date", "previous"}
+    assert slots(words.spark) == {"count", *slots(SPARK_WITHOUT_WORDS)}
     assert slots(words.base) <= {"name", "code"}
     texts = list(texts_of(words))
     assert all(text == text.strip() != "" for text in texts)

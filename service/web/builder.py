@@ -34,6 +34,7 @@ class BuilderWords:
     values: Mapping[str, str]
     """How the values of theme, layout and figures are called."""
     as_page: str
+    spark: str
     live: str
     preview: str
     take: str
@@ -72,6 +73,7 @@ BUILDER: Final[Mapping[str, BuilderWords]] = {
             "percent": "percent",
         },
         as_page="As the page",
+        spark="Sparkline of the last 30 publications",
         live="Update at once, by a stream",
         preview="Preview",
         take="Take it",
@@ -115,6 +117,7 @@ BUILDER: Final[Mapping[str, BuilderWords]] = {
             "percent": "процент",
         },
         as_page="Как на странице",
+        spark="График последних 30 публикаций",
         live="Обновлять сразу, потоком",
         preview="Предпросмотр",
         take="Возьмите код",
@@ -158,6 +161,7 @@ BUILDER: Final[Mapping[str, BuilderWords]] = {
             "percent": "пайыз",
         },
         as_page="Беттегідей",
+        spark="Соңғы 30 жарияланымның сызығы",
         live="Бірден, ағынмен жаңарту",
         preview="Алдын ала қарау",
         take="Кодты алыңыз",

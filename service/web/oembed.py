@@ -94,7 +94,9 @@ def _most(query: MultiMapping[str], name: str) -> int | None:
 def _size(view: View, widest: int | None, highest: int | None) -> tuple[int, int]:
     """Return width and height of the frame, about: its fonts are the reader's."""
     layout = view.options.layout
-    natural = _TAPE if layout == "tape" else round(drawn(view.snapshot, *view.texts, view.options).width * 1.15)
+    natural = (
+        _TAPE if layout == "tape" else round(drawn(view.snapshot, *view.texts, view.options, view.sparks).width * 1.15)
+    )
     width = min(natural, widest or natural)
     count = len(view.snapshot.quotes)
     if layout == "list":

@@ -38,6 +38,8 @@ class Options:
     theme: str = AUTO
     layout: str = LAYOUTS[0]
     show: tuple[str, ...] = _USUAL[LAYOUTS[0]]
+    spark: bool = False
+    """A line of each quote's last publications; True only where the form has a place for it."""
     live: bool = False
     origin: str = ""
     """Where readers see the service, for a form that names itself: `https://ticker.example`."""
@@ -51,6 +53,7 @@ class Options:
             "theme": self.theme != AUTO and self.theme,
             "layout": self.layout != LAYOUTS[0] and self.layout,
             "show": self.show != _USUAL[self.layout] and ",".join(self.show),
+            "spark": self.spark and "1",
             "live": self.live and "1",
         }
         query = urlencode({name: value for name, value in said.items() if value}, safe=",")
@@ -84,7 +87,9 @@ def asked(
         theme=_one_of(query, "theme", THEMES, theme) if "theme" in takes else theme,
         layout=layout,
         show=_figures(query, layout) if "show" in takes else _USUAL[layout],
-        live="live" in takes and query.get("live", "0").lower() not in ("0", "false", "no"),
+        # A list has a place for it, and so have the texts that JSON has in a language.
+        spark=_wanted(query, "spark", takes) and (layout == "list" if "layout" in takes else lang is not None),
+        live=_wanted(query, "live", takes),
     )
 
 
@@ -106,6 +111,10 @@ def _figures(query: MultiMapping[str], layout: str) -> tuple[str, ...]:
     if unknown := named.difference(FIGURES):
         raise Problem(400, f"show knows no {min(unknown)[:20]!r}.", available=list(FIGURES))
     return tuple(figure for figure in FIGURES if figure in named) or _USUAL[layout]
+
+
+def _wanted(query: MultiMapping[str], name: str, takes: frozenset[str]) -> bool:
+    return name in takes and query.get(name, "0").lower() not in ("0", "false", "no")
 
 
 def _one_of(query: MultiMapping[str], name: str, values: tuple[str, ...], usual: str) -> str:

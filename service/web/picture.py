@@ -12,10 +12,13 @@ from typing import Final
 
 from service.ticker import Quote, Snapshot, Status
 from service.web.options import Options
+from service.web.spark import Spark
 from service.web.texts import QuoteText, TickerText
 
 ARROWS: Final[Mapping[str | None, str]] = {"up": "▲", "down": "▼", "flat": "■", None: ""}
 _PAD, _ROW, _SMALL = 12, 38, 12
+_SPARK, _BESIDE = 60, 16
+"""Width of a sparkline, and what is kept free before it."""
 _GAP, _WIDE_GAP = "\u00a0", "\u2003\u00a0"
 _TURN: Final = "\u200f"
 """Between the parts of a row that reads from the right: without it Latin codes and figures flow from the left."""
@@ -62,15 +65,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of text: what stands at its leading edge, and what ends at the other."""
+    """A line of text: what stands at its leading edge, and what ends at the other; the path of its sparkline."""
 
     baseline: int
     start: Sequence[Part]
     end: Sequence[Part]
-
-    @property
-    def length(self) -> float:
-        return sum(part.length for part in (*self.start, *self.end))
+    spark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,37 @@ class Picture:
     height: int
     turn: str
     """Goes before each part."""
+    spark_at: int
+    """Where the sparklines begin, from the left: beside the widest figures."""
 
 
-def drawn(snapshot: Snapshot, text: TickerText, pairs: Sequence[tuple[Quote, QuoteText]], options: Options) -> Picture:
+def drawn(
+    snapshot: Snapshot,
+    text: TickerText,
+    pairs: Sequence[tuple[Quote, QuoteText]],
+    options: Options,
+    sparks: Mapping[str, Spark],
+) -> Picture:
     """Lay out a ticker. A tape is a strip here: a picture does not move."""
     inks = _INKS.get(options.theme, _LIGHT)
     if snapshot.status in _MUTED:
         inks = {**inks, **dict.fromkeys(("ink", "up", "down", "flat"), inks["soft"])}
-    rows = (_list if options.layout == "list" else _strip)(snapshot, text, pairs, options, inks)
-    width = round(max(row.length for row in rows)) + 2 * _PAD
-    return Picture(rows, inks, width, _ROW * len(rows), _TURN if text.dir == "rtl" else "")
+    if options.layout == "list":
+        rows = _list(snapshot, text, pairs, options, inks, sparks)
+    else:
+        rows = _strip(snapshot, text, pairs, options, inks)
+    lined = [row for row in rows if row.spark]
+    end = max((_length(row.end) for row in lined), default=0)
+    lengths = [_length(row.start) + _length(row.end) for row in rows]
+    lengths += [_length(row.start) + _BESIDE + _SPARK + end for row in lined]
+    width = round(max(lengths)) + 2 * _PAD
+    rtl = text.dir == "rtl"
+    spark_at = _PAD + round(end) if rtl else width - _PAD - round(end) - _SPARK
+    return Picture(rows, inks, width, _ROW * len(rows), _TURN if rtl else "", spark_at)
+
+
+def _length(parts: Sequence[Part]) -> float:
+    return sum(part.length for part in parts)
 
 
 def _strip(
@@ -114,12 +135,14 @@ def _list(
     pairs: Sequence[tuple[Quote, QuoteText]],
     options: Options,
     inks: Mapping[str, str],
+    sparks: Mapping[str, Spark],
 ) -> list[Row]:
     rows = []
     for number, (quote, said) in enumerate(pairs):
         name = [Part(quote.code, inks["ink"], "", bold=True, size=13), Part(said.name, inks["soft"], size=_SMALL)]
         figures = _figures(quote, said, options, inks)
-        rows.append(Row(_ROW * number + 24, name, [Part("", inks["ink"], _WIDE_GAP), *figures]))
+        spark = sparks[quote.code].path if quote.code in sparks else ""
+        rows.append(Row(_ROW * number + 24, name, [Part("", inks["ink"], _WIDE_GAP), *figures], spark))
     status = [] if snapshot.status is Status.CURRENT else [Part(f"{text.status}:", inks["warn"], "", size=_SMALL)]
     footer = Part(text.footer, inks["soft"], _GAP if status else "", size=_SMALL)
     return [*rows, Row(_ROW * len(pairs) + 24, [*status, footer], [])]

@@ -18,7 +18,8 @@ from service.web.language import ENGLISH, language
 from service.web.options import AUTO, FIGURES, LAYOUTS, THEMES, Options
 from service.web.pages import SECURE
 from service.web.picture import ARROWS, drawn
-from service.web.texts import QuoteText, TickerText, quote_text, ticker_text
+from service.web.spark import Spark, path
+from service.web.texts import QuoteText, TickerText, quote_text, spark_text, ticker_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -49,6 +50,15 @@ class View:
         said = self.said(lang)
         pairs = [(quote, said[quote.code]) for quote in self.snapshot.quotes]
         return ticker_text(self.snapshot, self.settings, language(lang)), pairs
+
+    @cached_property
+    def sparks(self) -> Mapping[str, Spark]:
+        """The lines of those quotes that have one, by their codes; none where they are not wanted."""
+        if not self.options.spark:
+            return {}
+        spoken = language(self.options.lang or ENGLISH)
+        paths = ((quote, path([rate for _, rate in quote.history])) for quote in self.snapshot.quotes)
+        return {quote.code: Spark(line, spark_text(quote, spoken)) for quote, line in paths if line}
 
 
 def sayer(snapshot: Snapshot, settings: Settings) -> Sayer:
@@ -89,6 +99,9 @@ def ticker_json(view: View) -> bytes:
         text, pairs = view.texts
         for quote, (_, said) in zip(quotes, pairs, strict=True):
             quote["text"] = asdict(said)
+            if view.options.spark:
+                spark = view.sparks.get(quote["code"])
+                quote["text"] |= {"spark": spark and spark.path, "spark_label": spark and spark.label}
         document["text"] = asdict(text)
     return to_json({**document, "quotes": quotes})
 
@@ -107,7 +120,7 @@ def ticker_txt(view: View) -> bytes:
 
 def ticker_svg(view: View) -> bytes:
     text, pairs = view.texts
-    return _rendered("ticker.svg", view, picture=drawn(view.snapshot, text, pairs, view.options))
+    return _rendered("ticker.svg", view, picture=drawn(view.snapshot, text, pairs, view.options, view.sparks))
 
 
 def ticker_html(view: View) -> bytes:
@@ -142,9 +155,9 @@ class Form:
 
 _STILL = {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"}
 _HTML = "text/html; charset=utf-8"
-_LOOK = frozenset({"lang", "theme", "layout", "show"})
+_LOOK = frozenset({"lang", "theme", "layout", "show", "spark"})
 FORMS: Final[Mapping[str, Form]] = {
-    "json": Form(ticker_json, "application/json", frozenset({"lang"})),
+    "json": Form(ticker_json, "application/json", frozenset({"lang", "spark"})),
     "txt": Form(ticker_txt, "text/plain; charset=utf-8", frozenset()),
     "svg": Form(ticker_svg, "image/svg+xml", _LOOK, ENGLISH, "light", _STILL),
     "html": Form(ticker_html, _HTML, _LOOK, ENGLISH, headers=_STILL),
@@ -167,7 +180,8 @@ def embed_headers(frame_ancestors: tuple[str, ...]) -> Mapping[str, str]:
 def _rendered(template: str, view: View, **more: Any) -> bytes:  # noqa: ANN401 - a template takes anything
     text, pairs = view.texts
     values = {"snapshot": view.snapshot, "settings": view.settings, "options": view.options, "text": text}
-    return _templates().get_template(template).render(**values, pairs=pairs, arrows=ARROWS, **more).encode()
+    values |= {"pairs": pairs, "sparks": view.sparks, "arrows": ARROWS}
+    return _templates().get_template(template).render(**values, **more).encode()
 
 
 @cache

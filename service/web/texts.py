@@ -8,6 +8,7 @@ from service.change import DERIVED_DIGITS
 from service.settings import Settings, SourceSettings
 from service.ticker import Quote, Snapshot
 from service.web.language import Language
+from service.web.words import SPARK_WITHOUT_WORDS
 
 _READ_DIGITS: Final = 6
 """Significant digits of a rate that nobody published, where people read it."""
@@ -74,6 +75,16 @@ def quote_text(quote: Quote, base: str, settings: Settings, language: Language) 
     )
 
 
+def spark_text(quote: Quote, language: Language) -> str:
+    """Say what the line of a quote's history shows, which has a point at the least."""
+    rates = [rate for _, rate in quote.history]
+    decimals = _decimals(quote, min(rates), max(rates))
+    low, high = (language.number(rate, decimals) for rate in (min(rates), max(rates)))
+    first, last = (language.long_date(day) for day, _ in (quote.history[0], quote.history[-1]))
+    pattern = language.words.spark if language.spoken else SPARK_WITHOUT_WORDS
+    return pattern.format(count=len(rates), first=first, last=last, low=low, high=high)
+
+
 def ticker_text(snapshot: Snapshot, settings: Settings, language: Language) -> TickerText:
     words = language.words
     used = dict.fromkeys(quote.source for quote in snapshot.quotes if quote.source)
@@ -93,13 +104,13 @@ def ticker_text(snapshot: Snapshot, settings: Settings, language: Language) -> T
     )
 
 
-def _decimals(quote: Quote) -> int:
-    """Return how many decimals the figures of a quote are read with: the published ones."""
+def _decimals(quote: Quote, *others: Decimal) -> int:
+    """Return how many decimals the figures of a quote are read with: the published ones, those of `others` too."""
     if quote.rate is None:
         return 0
     if quote.cross or len(quote.rate.as_tuple().digits) >= DERIVED_DIGITS:  # nobody published it
         return max(2, _READ_DIGITS - quote.rate.adjusted() - 1)
-    exponents = (figure.as_tuple().exponent for figure in (quote.rate, quote.previous) if figure is not None)
+    exponents = (figure.as_tuple().exponent for figure in (quote.rate, quote.previous, *others) if figure is not None)
     return max(0, *(-exponent for exponent in exponents if isinstance(exponent, int)))
 
 

@@ -1,6 +1,6 @@
 """The words that the strip says, in the languages that we speak; numbers, dates and names are CLDR's.
 
-To add a language, add a `Words` here. `{name}`, `{percent}` and `{base}` are filled in by `texts`.
+To add a language, add a `Words` here. What stands in braces is filled in by `texts`.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,9 @@ from typing import Final
 
 from service.change import Direction
 from service.ticker import Status
+
+SPARK_WITHOUT_WORDS: Final = "{first} – {last}: {low} – {high}"
+"""What a sparkline shows, in a language of which we have no words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Words:
     """The date of the figures and the date that they are compared with."""
     before: str
     """Leads to the rate before."""
+    spark: str
+    """What a sparkline shows: how many publications, of which dates, between which rates. `count` is three or more."""
     nothing: str
     """No source quotes the currency."""
     cross: str
@@ -55,6 +60,7 @@ WORDS: Final[Mapping[str, Words]] = {
         label="Currency changes against {base}",
         against="{date} against {previous}",
         before="before that",
+        spark="{count} publications, {first} to {last}: lowest {low}, highest {high}",
         nothing="no source quotes it",
         cross="cross rate",
         choices={2: "second choice", 3: "third choice", 4: "fourth choice"},
@@ -87,6 +93,8 @@ WORDS: Final[Mapping[str, Words]] = {
         label="Изменение курсов валют к {base}",
         against="{date} по сравнению с {previous}",
         before="до этого",
+        # The number stands apart: its noun would need three endings.
+        spark="Публикации с {first} по {last} (всего {count}): минимум {low}, максимум {high}",
         nothing="ни один источник не котирует эту валюту",
         cross="кросс-курс",
         choices={2: "второй источник", 3: "третий источник", 4: "четвёртый источник"},
@@ -122,6 +130,7 @@ WORDS: Final[Mapping[str, Words]] = {
         label="Валюта бағамдарының {base} қатысты өзгерісі",
         against="{date}, салыстыру күні: {previous}",
         before="бұған дейін",
+        spark="{count} жарияланым, {first} – {last}: ең төмені {low}, ең жоғарысы {high}",
         nothing="ешбір дереккөз бағамын бермейді",
         cross="кросс-бағам",
         choices={2: "екінші дереккөз", 3: "үшінші дереккөз", 4: "төртінші дереккөз"},

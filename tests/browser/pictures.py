@@ -56,7 +56,7 @@ def _site() -> Iterator[Site]:
     with TemporaryDirectory(prefix="pictures-") as folder:
         socket = Path(folder) / "valkey.sock"
         with ValkeyServer(port=0, data_dir=folder, unix_socket_path=socket):
-            site = Site(f"unix://{socket}", published=(APRIL[day(1)], APRIL[day(2)]), clock=Clock())
+            site = Site(f"unix://{socket}", published=(APRIL[day(1)], APRIL[day(2)]), earlier=(), clock=Clock())
             with site.serving():
                 wait_until(lambda: bool(figures(site)["quotes"]))
                 yield site

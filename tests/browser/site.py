@@ -25,6 +25,10 @@ STRICT = "default-src 'none'; script-src {service}; connect-src {service}; requi
 """The policy of a site that allows our host the least that the element needs."""
 OLD: Figures = {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"}
 NEW: Figures = {"USD": "405.40", "EUR": "513.40", "RUB": "5.00", "GBP": "594.66", "CNY": "80.20"}
+EARLIER: tuple[Figures, ...] = tuple(
+    {**OLD, "USD": f"{395 + number * 3 % 7}.50", "EUR": f"{505 - number}.00", "RUB": "5.00"} for number in range(11)
+)
+"""What was published on the days before, oldest first."""
 _PREFIXES = (f"browser{number}:" for number in itertools.count())
 
 
@@ -35,6 +39,7 @@ class Site:
     store: str
     banks: Banks = field(default_factory=Banks)
     published: tuple[Figures, Figures] = (OLD, NEW)
+    earlier: tuple[Figures, ...] = EARLIER
     http: dict[str, Any] = field(default_factory=dict)
     tickers: list[dict[str, Any]] = field(default_factory=list)
     pages: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -64,7 +69,10 @@ class Site:
 
     def publish(self, figures: Figures, before: Figures = OLD) -> None:
         day = self.clock().astimezone(self.settings.sources["nbk"].timezone).date()
-        self.banks.published["nbk"] = {day - timedelta(days=1): before, day: figures}
+        all_of_them = (*self.earlier, before, figures)
+        self.banks.published["nbk"] = {
+            day - timedelta(days=number): one for number, one in enumerate(reversed(all_of_them))
+        }
 
     def start(self) -> None:
         self.run(self._start())

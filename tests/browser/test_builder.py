@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
@@ -56,6 +57,42 @@ def test_what_is_chosen_shows_in_the_preview_and_in_each_snippet(site: Site, ope
         address = re.search('src="([^"]+)"', taken[name])[1].replace("&amp;", "&")  # type: ignore[index]
         assert page.request.get(address).ok
     assert watched.console == []
+
+
+def test_a_list_may_have_sparklines(site: Site, open_page: Open) -> None:
+    """Offered for a list, chosen they are in the preview and in what is copied; not for what has no place for them."""
+    page = open_page(f"{site.service}/?lang=en").page
+    preview, box = ready(page).first, page.get_by_label("Sparkline")
+    expect(box).not_to_be_visible()
+    page.get_by_label("Layout").select_option("list")
+    expect(box).not_to_be_checked()
+    box.check()
+    expect(preview.get_by_role("img")).to_have_count(5)
+    taken = {code: page.locator(f"[data-snippet={code}]").inner_text() for code in ("element", "iframe", "svg", "html")}
+    assert '<currency-ticker layout="list" spark style=' in taken["element"]
+    for name in ("iframe", "svg", "html"):
+        assert re.search(r"[?](amp;)?layout=list&(amp;)?spark=1\b", taken[name]), name
+    assert page.locator("[data-snippet=oembed]").inner_text() == f"{site.service}/embed?layout=list&spark=1"
+    page.get_by_label("Layout").select_option("tape")
+    expect(box).not_to_be_visible()
+    expect(page.locator("[data-snippet=oembed]")).to_have_text(f"{site.service}/embed?layout=tape")
+    assert "spark" not in page.locator("[data-snippet=element]").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("lang", "label"),
+    [
+        ("en", "Sparkline of the last 30 publications"),
+        ("ru", "График последних 30 публикаций"),
+        ("kk", "Соңғы 30 жарияланымның сызығы"),
+    ],
+)
+def test_sparklines_are_offered_in_our_languages(site: Site, open_page: Open, lang: str, label: str) -> None:
+    """A checkbox with a name."""
+    page = open_page(f"{site.service}/?lang={lang}").page
+    ready(page)
+    page.locator("[name=layout]").select_option("list")
+    expect(page.get_by_role("checkbox", name=label)).to_be_visible()
 
 
 def test_a_button_copies(site: Site, open_page: Open) -> None:

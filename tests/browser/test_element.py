@@ -289,13 +289,17 @@ def test_the_tape_moves_only_where_motion_is_wanted(site: Site, open_page: Open)
     assert element.locator("ul").first.evaluate("node => getComputedStyle(node).animationName") == "none"
 
 
-@pytest.mark.parametrize("layout", ["strip", "list", "tape"])
+@pytest.mark.parametrize("layout", ["strip", "list", "tape", "list with sparklines"])
 def test_nothing_on_the_page_moves_when_it_comes(site: Site, open_page: Open, layout: str) -> None:
     """With the builder's snippet the layout shift of the page is 0."""
     builder = open_page(f"{site.service}/?lang=en").page
+    layout, _, sparklines = layout.partition(" with ")
     builder.get_by_label("Layout").select_option(layout)
+    if sparklines:
+        builder.get_by_label("Sparkline").check()
     snippet = builder.locator("[data-snippet=element]").inner_text()
     assert f'layout="{layout}"' in snippet or layout == "strip"
+    assert (" spark " in snippet) is bool(sparklines)
     observe = (
         "window.shift = 0;"
         "new PerformanceObserver((list) => list.getEntries().forEach((entry) => shift += entry.value))"
@@ -340,6 +344,47 @@ def test_the_texts_are_the_servers(site: Site, open_page: Open) -> None:
             assert shown == [text[part] for text in texts]
         assert element.locator(".date").text_content() == document["text"]["footer"]
         assert element.locator(".said").first.text_content().startswith(texts[0]["sentence"])  # type: ignore[union-attr]
+
+
+def test_a_list_has_sparklines_where_they_are_wanted(site: Site, open_page: Open) -> None:
+    """Drawn under the strictest policy as the JSON has them; taken away, and passed over in the other layouts."""
+    watched = open_page(site.page(with_script(site, "<currency-ticker layout='list' spark></currency-ticker>")))
+    page, element = watched.page, ready(watched.page).first
+    texts = [quote["text"] for quote in figures(site, "?lang=en&spark=1")["quotes"]]
+    lines = element.get_by_role("img")
+    assert [lines.nth(number).locator("path").get_attribute("d") for number in range(5)] == [
+        text["spark"] for text in texts
+    ]
+    for number, text in enumerate(texts):
+        expect(lines.nth(number)).to_have_accessible_name(text["spark_label"])
+        box, row = lines.nth(number).bounding_box(), element.locator("li").nth(number).bounding_box()
+        assert box
+        assert row
+        assert (box["width"], box["height"]) == (60, 16)
+        assert row["y"] < box["y"] < box["y"] + box["height"] < row["y"] + row["height"]
+    assert [url.partition("?")[2] for url in watched.of("/v1/")] == ["lang=en&spark=1"]
+    element.evaluate("node => node.setAttribute('layout', 'tape')")
+    expect(lines).to_have_count(0)
+    element.evaluate("node => node.setAttribute('layout', 'list')")
+    expect(lines).to_have_count(5)
+    element.evaluate("node => node.removeAttribute('spark')")
+    expect(lines).to_have_count(0)
+    assert [url.partition("?")[2] for url in watched.of("/v1/")] == ["lang=en&spark=1", "lang=en"]
+    assert page.evaluate("document.querySelector('currency-ticker').shadowRoot.querySelector('[style]')") is None
+    assert watched.console == []
+
+
+def test_a_live_list_draws_its_news(make_site: Callable[..., Site], open_page: Open) -> None:
+    """What the stream brings has the lines too."""
+    site = make_site()
+    markup = "<currency-ticker live layout='list' spark='true'></currency-ticker>"
+    watched = open_page(site.page(with_script(site, markup)))
+    line = ready(watched.page).first.get_by_role("img").first
+    expect(line).to_have_accessible_name(re.compile("highest 405.40$"))
+    site.publish({**NEW, "USD": "420.00"})
+    expect(line).to_have_accessible_name(re.compile("highest 420.00$"))
+    assert watched.of("/v1/ticker") == []
+    assert watched.console == []
 
 
 def set_hidden(page: Page, *, hidden: bool) -> None:

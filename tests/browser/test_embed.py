@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Route, expect
 
 from tests.browser.conftest import Open
+from tests.browser.conftest import figures as figures_of
 from tests.browser.site import NEW, Site
 from tests.browser.test_element import STRIP, seen
 
@@ -135,6 +136,55 @@ def test_it_fits_a_narrow_screen(site: Site, open_page: Open, layout: str, lang:
         assert all(span["left"] >= 0 and span["right"] <= 320 for span in spans)
 
 
+@pytest.mark.parametrize("show", ["rate,percent", "rate,change,percent"])
+@pytest.mark.parametrize("lang", ["kk", "ru", "en", "ar"])
+@pytest.mark.parametrize("width", [320, 480])
+def test_sparklines_take_no_room(site: Site, open_page: Open, width: int, lang: str, show: str) -> None:
+    """Rows are as high and texts stand where they stood without; lines are below each other and clear of all texts."""
+    address = f"{site.service}/embed?lang={lang}&layout=list&show={show}"
+    watched = open_page(address, viewport={"width": width, "height": 700})
+    page = watched.page
+    boxes = "nodes => nodes.map((node) => node.getBoundingClientRect().toJSON())"
+    texts = ".seen > span, li, .date"
+    before = page.locator(texts).evaluate_all(boxes)
+    page.goto(f"{address}&spark=1")
+    assert page.locator(texts).evaluate_all(boxes) == before
+    lines = page.locator(".spark").evaluate_all(boxes)
+    assert len(lines) == 5
+    if width == 480:
+        assert {(line["x"], line["width"]) for line in lines} == {(lines[0]["x"], 60)}
+    letters = """nodes => nodes.map((node) => {
+      const range = document.createRange();
+      range.selectNodeContents(node);
+      return range.getBoundingClientRect().toJSON();
+    })"""
+    quotes = [page.locator("li").nth(number).locator(".seen > span").evaluate_all(letters) for number in range(5)]
+    for line, (code, name, *rest) in zip(lines, quotes, strict=True):
+        assert line["bottom"] <= name["top"] + 0.5
+        for text in (code, *rest):
+            assert line["width"] == 0 or line["right"] <= text["left"] or line["left"] >= text["right"]
+    assert watched.console == []
+
+
+@pytest.mark.parametrize(
+    ("lang", "label"),
+    [
+        ("en", r"13 publications, .+ to .+: lowest 395\.50, highest 405\.40"),
+        ("ru", r"Публикации с .+ по .+ \(всего 13\): минимум 395,50, максимум 405,40"),
+        ("kk", r"13 жарияланым, .+ – .+: ең төмені 395,50, ең жоғарысы 405,40"),
+    ],
+)
+def test_a_sparkline_is_heard(site: Site, open_page: Open, lang: str, label: str) -> None:
+    """After the sentence, as a picture with a name."""
+    page = open_page(f"{site.service}/embed?lang={lang}&layout=list&spark=1&currencies=usd").page
+    sentence = figures_of(site, f"?lang={lang}")["quotes"][0]["text"]["sentence"]
+    item = page.get_by_role("listitem")
+    expect(item.get_by_role("img")).to_have_accessible_name(re.compile(f"^{label}$"))
+    heard = item.aria_snapshot().splitlines()
+    assert [line.strip(" -'").partition(" ")[0] for line in heard] == ["listitem:", "text:", "img"]
+    assert heard[1].strip().startswith(f"- text: {sentence}")
+
+
 def test_forced_colours_keep_the_signs(site: Site, open_page: Open) -> None:
     """Where the reader's own colours rule, sign, arrow and borders still tell."""
     page = open_page(f"{site.service}/embed?lang=en", forced_colors="active").page
@@ -181,7 +231,7 @@ def test_a_tape_without_its_script_stands_still(site: Site, open_page: Open) -> 
 def test_an_oembed_frame_shows_all(site: Site, open_page: Open, layout: str, lang: str) -> None:
     """The frame that editors are given is as high as what stands in it, also where it may not be wide."""
     page = open_page(site.page("", "")).page
-    for figures in ("percent", "rate,change,percent"):
+    for figures in ("percent", "rate,change,percent", "rate,percent&spark=1"):
         for widest in ("", "&maxwidth=600", "&maxwidth=360"):
             address = quote(f"{site.service}/embed?layout={layout}&lang={lang}&show={figures}", safe="")
             answer = page.request.get(f"{site.service}/oembed?url={address}{widest}").json()

@@ -21,7 +21,7 @@ function chosen() {
   if (codes.length && codes.length < form.querySelectorAll("[name=currencies]").length) options.currencies = codes.join();
   for (const [name, value] of Object.entries(usual)) if (data.get(name) !== value) options[name] = data.get(name);
   if (show && show !== figures[data.get("layout")]) options.show = show;
-  if (data.has("live")) options.live = "";
+  for (const name of ["spark", "live"]) if (data.has(name)) options[name] = "";
   return options;
 }
 
@@ -31,7 +31,7 @@ function snippets(options) {
     return String(said) && `?${String(said).replaceAll("%2C", ",")}`;
   };
   const path = (suffix, ...names) => here + "v1/ticker" + (options.ticker ? `/${options.ticker}` : "") + suffix + query(...names);
-  const embed = here + "embed" + query("ticker", "currencies", "lang", "theme", "layout", "show", "live");
+  const embed = here + "embed" + query("ticker", "currencies", "lang", "theme", "layout", "show", "spark", "live");
   const high = Math.ceil(preview.getBoundingClientRect().height);
   const label = preview.shadowRoot.querySelector("ul")?.ariaLabel ?? document.title;
   const reserved = `display:block;min-height:${high}px`;
@@ -41,14 +41,16 @@ function snippets(options) {
       tag("script", [["type", "module"], ["src", here + script], ["integrity", integrity], ["crossorigin", "anonymous"]]) +
       tag("currency-ticker", [...Object.entries(options), ["style", reserved]], link),
     iframe: tag("iframe", [["src", embed], ["title", label], ["width", "100%"], ["height", high + 2], ["style", "border:0"], ["loading", "lazy"]]),
-    svg: tag("img", [["src", path(".svg", "currencies", "lang", "theme", "layout", "show")], ["alt", label]]).replace("</img>", ""),
-    html: `<!--#include virtual="${path(".html", "currencies", "lang", "theme", "layout", "show").slice(location.origin.length)}" -->`,
+    svg: tag("img", [["src", path(".svg", "currencies", "lang", "theme", "layout", "show", "spark")], ["alt", label]]).replace("</img>", ""),
+    html: `<!--#include virtual="${path(".html", "currencies", "lang", "theme", "layout", "show", "spark").slice(location.origin.length)}" -->`,
     oembed: embed,
     json: path(".json", "currencies", "lang"),
   };
 }
 
 function show() {
+  // Only a list has a place for it.
+  form.spark.disabled = form.spark.parentElement.hidden = form.layout.value !== "list";
   const options = chosen();
   for (const name of preview.constructor.observedAttributes) {
     if (name === "lang") preview.setAttribute("lang", options.lang ?? document.documentElement.lang);

@@ -4,7 +4,6 @@ const HERE = new URL(".", import.meta.url);
 const FIGURES = ["rate", "change", "percent"];
 const ARROWS = { up: "▲", down: "▼", flat: "■" };
 const sheet = new CSSStyleSheet();
-sheet.replaceSync("strip.css");
 
 // One for each address, whatever the number of elements; kept when the last one goes, for the next that comes.
 const feeds = new Map();
@@ -12,8 +11,8 @@ const following = () => [...feeds.values()].flatMap((feed) => [...feed.elements]
 const pageLanguage = new MutationObserver(() => following().forEach((element) => element.follow()));
 
 class Feed {
-  static of(ticker, lang, live) {
-    const query = new URLSearchParams({ lang });
+  static of(ticker, lang, live, spark) {
+    const query = new URLSearchParams(spark ? { lang, spark: 1 } : { lang });
     const url = new URL(`v1/ticker${ticker && `/${encodeURIComponent(ticker)}`}?${query}`, HERE);
     const key = url + live;
     let feed = feeds.get(key);
@@ -61,15 +60,15 @@ class Feed {
 }
 
 function make(name, part, text, ...children) {
-  const node = document.createElement(name);
-  node.className = part;
-  if (part) node.setAttribute("part", part);
+  const svg = /svg|path|title/.test(name);
+  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
+  if (part) node.classList = node.part = part;
   node.append(text ?? "", ...children);
   return node;
 }
 
 class CurrencyTicker extends HTMLElement {
-  static observedAttributes = ["ticker", "currencies", "lang", "theme", "layout", "show", "live"];
+  static observedAttributes = ["ticker", "currencies", "lang", "theme", "layout", "show", "live", "spark"];
 
   constructor() {
     super();
@@ -88,13 +87,13 @@ class CurrencyTicker extends HTMLElement {
 
   attributeChangedCallback(name, old, now) {
     if (!this.isConnected || old === now) return;
-    if (name === "ticker" || name === "lang" || name === "live") this.follow();
+    if (["ticker", "lang", "live", "spark"].includes(name)) this.follow();
     else this.render();
   }
 
   follow() {
     const ticker = this.get("ticker");
-    const feed = Feed.of(ticker, this.language(), this.hasAttribute("live") && this.get("live") !== "false");
+    const feed = Feed.of(ticker, this.language(), this.has("live"), this.has("spark"));
     if (feed !== this.feed) {
       this.feed?.remove(this);
       this.feed = feed;
@@ -108,6 +107,10 @@ class CurrencyTicker extends HTMLElement {
 
   get(name) {
     return (this.getAttribute(name) ?? "").trim().toLowerCase();
+  }
+
+  has(name) {
+    return this.hasAttribute(name) && this.get(name) !== "false";
   }
 
   one(name, ...values) {
@@ -143,7 +146,7 @@ class CurrencyTicker extends HTMLElement {
   }
 
   wait(box, layout) {
-    box.append(document.createElement("slot"));
+    box.append(make("slot"));
     // As high as the rows and the footer of the list will be at the least, so that nothing moves.
     if (layout === "list") box.style.minHeight = `calc(${3.7 * (this.words("currencies").length || 5) + 3.84}em + 2px)`;
   }
@@ -198,8 +201,18 @@ class CurrencyTicker extends HTMLElement {
     if (direction && String(show) !== "rate") eye("arrow", ARROWS[direction]);
     const heard = show.filter((figure) => figure !== "percent").map((figure) => text[figure]);
     item.append(seen, make("span", "said", [text.sentence, ...heard].join(", ")));
+    if (layout === "list" && text.spark) {
+      const line = make("path");
+      const spark = make("svg", "spark", make("title", "", text.spark_label), line);
+      line.setAttribute("d", text.spark);
+      spark.setAttribute("viewBox", "0 0 240 64");
+      spark.role = "img";
+      item.append(spark);
+    }
     return item;
   }
 }
 
+// At the end, because the two kinds of text pack better apart.
+sheet.replaceSync("strip.css");
 customElements.get("currency-ticker") ?? customElements.define("currency-ticker", CurrencyTicker);
