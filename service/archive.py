@@ -56,8 +56,7 @@ class Archive:
         """Take a bank's answer, by which its figures can be checked."""
         source, digest, body = payload.source, payload.digest, payload.body
         keep = self.board.settings.store.keep_raw
-        if keep:
-            self._waiting["raw", source, digest] = lambda: self.store.save_raw(source, digest, body, keep)
+        self._waiting["raw", source, digest] = lambda: self.store.save_raw(source, digest, body, keep)
 
     def keep_state(self, source: str, state: SourceState) -> None:
         self._waiting["state", source] = lambda: self.store.save_state(source, state)

@@ -161,7 +161,9 @@ class Store:
         return list(_readable(_DECISION, found, source))
 
     async def save_raw(self, source: str, digest: str, body: bytes, keep: timedelta) -> None:
-        """Keep a bank's answer for a while, compressed."""
+        """Keep a bank's answer for a while, compressed; where no time is given, not at all."""
+        if not keep:
+            return
         with self._errors():
             await self._redis.set(self._key("raw", source, digest), zlib.compress(body), ex=keep)
 

@@ -100,6 +100,8 @@ async def test_a_raw_answer_comes_back_byte_by_byte_and_expires(store: Store) ->
     assert await store.raw("cbr", "abc") == body
     assert await store.raw("nbk", "abc") is None
     key = store._key("raw", "cbr", "abc")
+    await store.save_raw("cbr", "def", body, timedelta(0))
+    assert await store.raw("cbr", "def") is None
     assert 89 * 86400 < await store._redis.ttl(key) <= 90 * 86400
     assert await store._redis.strlen(key) < len(body) / 10
 
