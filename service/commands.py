@@ -81,7 +81,7 @@ def sources(settings: Settings) -> None:
 def quarantine(settings: Settings) -> None:
     """Print what waits, and how the last waits ended."""
     configure(_QUIET)
-    keys = list(settings.polled)
+    keys = list(settings.sources)  # a backfill may have filled one that is not polled
 
     async def read(store: Store) -> tuple[list[Waiting], list[Decision]]:
         waiting = [one for key in keys for one in await store.waiting(key)]
