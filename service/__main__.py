@@ -123,11 +123,11 @@ def backfill(
     """Ask a source for its past. Cut off at any time, it goes on where it was when run again."""
     from datetime import timedelta
 
-    from service import commands
+    from service import upkeep
 
     with _told():
         wait = None if pause is None else timedelta(seconds=pause)
-        commands.backfill(_settings(config), source, since.date(), until.date() if until else None, wait)
+        upkeep.backfill(_settings(config), source, since.date(), until.date() if until else None, wait)
 
 
 @cli.command()
@@ -135,10 +135,10 @@ def export(
     file: Annotated[Path, typer.Argument(help="Where to write it: fixings.ndjson.gz")], config: Config = None
 ) -> None:
     """Write all fixings to one file, for another installation or to keep."""
-    from service import commands
+    from service import upkeep
 
     with _told():
-        commands.export(_settings(config), file)
+        upkeep.export(_settings(config), file)
 
 
 @cli.command(name="import")
@@ -146,10 +146,10 @@ def import_(
     file: Annotated[Path, typer.Argument(help="What export has written.", exists=True)], config: Config = None
 ) -> None:
     """Take in the fixings of a file; what is known already stays as it is."""
-    from service import commands
+    from service import upkeep
 
     with _told():
-        commands.load(_settings(config), file)
+        upkeep.load(_settings(config), file)
 
 
 waits = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="What was not published, and waits.")
@@ -161,31 +161,31 @@ Day = Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="The effecti
 @waits.callback()
 def quarantine(context: typer.Context, config: Config = None) -> None:
     """Print what waits in quarantine, why, and how earlier waits ended."""
-    from service import commands
+    from service import upkeep
 
     if context.invoked_subcommand is None:
         with _told():
-            commands.quarantine(_settings(config))
+            upkeep.quarantine(_settings(config))
 
 
 @waits.command()
 def accept(source: Source, day: Day, config: Config = None) -> None:
     """Publish what waits for a date: it is true, for all that it looks wrong."""
-    from service import commands
+    from service import upkeep
     from service.quarantine import Outcome
 
     with _told():
-        commands.decide(_settings(config), source, day.date(), Outcome.ACCEPTED)
+        upkeep.decide(_settings(config), source, day.date(), Outcome.ACCEPTED)
 
 
 @waits.command()
 def reject(source: Source, day: Day, config: Config = None) -> None:
     """Never publish what waits for a date, and say no more of it."""
-    from service import commands
+    from service import upkeep
     from service.quarantine import Outcome
 
     with _told():
-        commands.decide(_settings(config), source, day.date(), Outcome.REJECTED)
+        upkeep.decide(_settings(config), source, day.date(), Outcome.REJECTED)
 
 
 if __name__ == "__main__":

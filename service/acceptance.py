@@ -4,12 +4,12 @@ A fixing that breaks one waits in quarantine, whole: for a correction by the ban
 says the same, or for an operator.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 from fractions import Fraction
-from itertools import product
+from statistics import median_low
 
 from service.change import half_up, percent_text
 from service.fixings import Fixing, Series
@@ -18,6 +18,8 @@ DROPPED_AFTER = 3
 """A currency that is missing from so many further publications was given up by the bank."""
 _DISTINCT = Fraction(3, 100)
 """Two currencies whose rates are farther apart than this can be told from each other, whatever a day brings."""
+_MANY = 5
+"""From so many currencies on, what most of them do is the base's doing."""
 _EARLIER, _LATER = timedelta(days=4), timedelta(days=3)
 """How far the dates of two banks lie apart for the same days of the market, weekends included."""
 
@@ -58,6 +60,10 @@ class Rules:
     jump: Fraction = Fraction(15, 100)
     tolerance: Fraction = Fraction(5, 100)
     others: Mapping[str, Series] = field(default_factory=dict)
+    wanted: Collection[str] | None = None
+    """The currencies that a relay is asked for: one that is wanted no more is not missing."""
+    rejected: Mapping[date, Fixing] = field(default_factory=dict)
+    """What an operator will not see published, by effective date."""
 
 
 def judge_all(fixings: Sequence[Fixing], known: Series, rules: Rules, keep: int) -> list[Judged]:
@@ -81,6 +87,9 @@ def judge(fixing: Fixing, known: Series, rules: Rules, later: Sequence[Fixing] =
     replaced = known.on(fixing.date)
     if replaced and replaced.same_figures(fixing):
         return Judged(fixing, Verdict.KNOWN)
+    rejected = rules.rejected.get(fixing.date)
+    if rejected and rejected.same_figures(fixing):
+        return Judged(fixing, Verdict.REFUSED, ("an operator has rejected it",))
     if reasons := objections(fixing, known, rules, later):
         return Judged(fixing, Verdict.REFUSED, reasons)
     if replaced:
@@ -96,10 +105,13 @@ def objections(new: Fixing, known: Series, rules: Rules, later: Sequence[Fixing]
     found = ()
     if new.date > rules.last_day:
         found = (f"it is dated {new.date}, and the bank publishes up to {rules.last_day} by now",)
-    before = known.before(new.date) or known.on(new.date)
-    if before is None:
-        return found
-    return (*found, *_missing(new, known.on(new.date) or before, later), *_doubts(new, before, rules))
+    before = known.before(new.date)
+    earlier = known.on(new.date) or before
+    if earlier:
+        found = (*found, *_missing(new, earlier, rules, later))
+    if before:
+        return (*found, *_doubts(new, _measures(new, known), rules))
+    return (*found, *_doubts_of_the_first(new, known, rules, later))
 
 
 def unusable(new: Fixing) -> tuple[str, ...]:
@@ -113,9 +125,11 @@ def unusable(new: Fixing) -> tuple[str, ...]:
     )
 
 
-def _missing(new: Fixing, earlier: Fixing, later: Sequence[Fixing]) -> Iterator[str]:
+def _missing(new: Fixing, earlier: Fixing, rules: Rules, later: Sequence[Fixing]) -> Iterator[str]:
     """Tell which currencies have gone, unless it is known by now that they have gone for good."""
     missing = earlier.rates.keys() - new.rates.keys()
+    if rules.wanted is not None:
+        missing &= set(rules.wanted)
     following = [fixing for fixing in later if fixing.date > new.date and not fixing.repeats(new)][:DROPPED_AFTER]
     if len(following) == DROPPED_AFTER:
         missing = {code for code in missing if any(code in fixing.rates for fixing in following)}
@@ -123,13 +137,38 @@ def _missing(new: Fixing, earlier: Fixing, later: Sequence[Fixing]) -> Iterator[
         yield f"{', '.join(sorted(missing))} missing, quoted on {earlier.date}"
 
 
-def _doubts(new: Fixing, before: Fixing, rules: Rules) -> Iterator[str]:
-    """Tell which moves since `before` no other bank confirms: jumps, and figures under another currency's name."""
-    moves = {code: new.value(code) / before.value(code) for code in sorted(new.rates.keys() & before.rates.keys())}
+def _measures(new: Fixing, known: Series) -> dict[str, Fixing]:
+    """Return by which fixing each currency is measured: the latest before `new` that quotes it."""
+    found: dict[str, Fixing] = {}
+    for fixing in reversed(known.fixings):
+        if fixing.date < new.date:
+            found = {code: fixing for code in fixing.rates if code in new.rates} | found
+            if len(found) == len(new.rates):
+                break
+    return found
+
+
+def _doubts_of_the_first(new: Fixing, known: Series, rules: Rules, later: Sequence[Fixing]) -> Iterator[str]:
+    """Tell what is odd about a fixing that has none before it: by the next known, or by two more of the same answer.
+
+    Two, since of one other nobody knows which is wrong.
+    """
+    following = [fixing for fixing in known.fixings if fixing.date > new.date][:1]
+    if not following and len(later) > 1:
+        following = list(later[:2])
+    doubts = [list(_doubts(new, dict.fromkeys(new.rates.keys() & one.rates.keys(), one), rules)) for one in following]
+    if doubts and all(doubts):
+        yield from doubts[0]
+
+
+def _doubts(new: Fixing, measures: Mapping[str, Fixing], rules: Rules) -> Iterator[str]:
+    """Tell which moves no other bank confirms: jumps, and figures under another currency's name."""
+    old = {code: measures[code].value(code) for code in sorted(measures)}
+    moves = {code: new.value(code) / value for code, value in old.items()}
     doubted = {code: f"moved by {_percent(move)}" for code, move in moves.items() if abs(move - 1) > rules.jump}
-    for one, other in _mistaken(new, before, moves):
-        doubted.setdefault(one, f"has what is, or was, the figure of {other}")
-    words = {code: _witnesses(code, new, before, rules) for code in doubted}
+    for code, other in _mistaken(new, old, moves):
+        doubted.setdefault(code, f"has what is, or was, the figure of {other}")
+    words = {code: _witnesses(code, new, measures[code], rules) for code in doubted}
     confirmed = {
         code for code, moved in words.items() if any(_alike(one, moves[code], rules) for one in moved.values())
     }
@@ -138,21 +177,27 @@ def _doubts(new: Fixing, before: Fixing, rules: Rules) -> Iterator[str]:
         along = not words[code] and any(_alike(moves[one], moves[code], rules) for one in confirmed)
         if code not in confirmed and not along:
             told = ", ".join(f"{key} {_percent(move)}" for key, move in words[code].items()) or "none quotes it"
-            figures = f"from {_figure(before, code)} on {before.date} to {_figure(new, code)}"
+            figures = f"from {_figure(measures[code], code)} on {measures[code].date} to {_figure(new, code)}"
             yield f"{code} {doubt}, {figures}; no other bank confirms it ({told})"
 
 
-def _mistaken(new: Fixing, before: Fixing, moves: Mapping[str, Fraction]) -> Iterator[tuple[str, str]]:
-    """Yield the currencies whose figure is another's: two that changed places, or one that took the other's."""
-    moved = [code for code, move in moves.items() if abs(move - 1) > _DISTINCT / 3]
-    for one, other in product(moved, moves):
-        apart = before.value(other) / before.value(one)
-        if abs(apart - 1) <= _DISTINCT:
-            continue
-        if new.value(one) == new.value(other) or (
-            abs(moves[one] / apart - 1) <= _DISTINCT / 3 and abs(moves[other] * apart - 1) <= _DISTINCT / 3
-        ):
-            yield one, other
+def _mistaken(new: Fixing, old: Mapping[str, Fraction], moves: Mapping[str, Fraction]) -> Iterator[tuple[str, str]]:
+    """Yield the currencies whose figure is another's, or its own upside down.
+
+    A figure is another's where both have the same, or where it took the place of one that moved away too: two that
+    changed places, a row that slipped. What all of them moved by together is the base's and is left out.
+    """
+    near = _DISTINCT / 3
+    common = median_low(moves.values()) if len(moves) >= _MANY else Fraction(1)
+    moved = {code: move / common for code, move in moves.items() if abs(move / common - 1) > near}
+    for one, move in moved.items():
+        if abs(moves[one] - 1) > _DISTINCT and abs(new.value(one) * old[one] - 1) <= near:
+            yield one, f"1/{one}"
+        for other in old:
+            apart = old[other] / old[one]
+            taken = other in moved and abs(moved[other] - 1) > 2 * near and abs(move / apart - 1) <= near
+            if abs(apart - 1) > _DISTINCT and (taken or new.value(one) == new.value(other)):
+                yield one, other
 
 
 def _witnesses(code: str, new: Fixing, before: Fixing, rules: Rules) -> Mapping[str, Fraction]:

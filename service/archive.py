@@ -5,12 +5,13 @@ A store that is away costs nothing but durability: what it missed is written whe
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
 
+from service.acceptance import Judged, Verdict, judge_all
 from service.board import KEEP, Board, SourceState
 from service.embedded import Embedded
 from service.errors import StoreError
@@ -22,6 +23,8 @@ from service.ticker import Snapshot
 
 log = structlog.get_logger()
 
+_RAWS = 100
+"""Answers that wait for the store at most: they are large, and can be done without."""
 Write = Callable[[], Awaitable[None]]
 
 
@@ -56,7 +59,8 @@ class Archive:
         """Take a bank's answer, by which its figures can be checked."""
         source, digest, body = payload.source, payload.digest, payload.body
         keep = self.board.settings.store.keep_raw
-        self._waiting["raw", source, digest] = lambda: self.store.save_raw(source, digest, body, keep)
+        if sum(waiting[0] == "raw" for waiting in self._waiting) < _RAWS:
+            self._waiting["raw", source, digest] = lambda: self.store.save_raw(source, digest, body, keep)
 
     def keep_state(self, source: str, state: SourceState) -> None:
         self._waiting["state", source] = lambda: self.store.save_state(source, state)
@@ -91,8 +95,9 @@ class Archive:
                     await self.server.ensure()
                 await self._load_once()
                 for key, write in list(self._waiting.items()):
-                    await write()
-                    if self._waiting[key] is write:
+                    if self._waiting.get(key) is write:  # else it was overtaken while others were written
+                        await write()
+                    if self._waiting.get(key) is write:
                         del self._waiting[key]
                 await self._follow()
             except StoreError as error:
@@ -111,9 +116,9 @@ class Archive:
         versions = await self.store.versions()
         states = await self.store.states()
         for key in self.board.settings.polled:
-            for stored in await self.store.recent(key, KEEP):
-                self._join(stored, self.board.series(key).on(stored.date))
+            stored = await self.store.recent(key, KEEP)
             await self._load_quarantine(key)
+            self._join(key, stored)
             if key in states and self.board.states[key].polled_at is None:
                 self.board.states[key] = states[key]
         self._versions = versions
@@ -143,15 +148,40 @@ class Archive:
                 await self._load_quarantine(key)
         self._versions = versions
 
-    def _join(self, stored: Fixing, polled: Fixing | None) -> None:
-        """Take what was stored; other figures polled since for the same date are its revision."""
-        if polled and not polled.same_figures(stored):
-            revision = polled.revising(stored)
-            self.board.add(revision)
-            self.keep(revision)
-            return
-        self.board.add(stored)
-        self._waiting.pop(_key(stored), None)
+    def _join(self, key: str, stored: Iterable[Fixing]) -> None:
+        """Take what was stored, and judge by it what was polled without knowing it."""
+        polled = self.board.series(key).fixings
+        self.board.reset(key, stored)
+        for fixing in polled:
+            self._waiting.pop(_key(fixing), None)
+        if polled:
+            now = max(fixing.fetched_at for fixing in polled)
+            self.take_in(key, judge_all(polled, self.board.series(key), self.board.rules(key, now), KEEP), now)
+
+    def take_in(self, key: str, judged: list[Judged], now: datetime) -> list[Waiting]:
+        """Take in what was judged: show and keep what is accepted, let the rest wait; return what waits anew."""
+        for one in judged:
+            if one.verdict is Verdict.REVISION:
+                log.warning("fixing.revised", source=key, date=str(one.fixing.date))
+            if one.accepted:
+                self.board.add(one.fixing)
+                self.keep(one.fixing)
+        quarantine = self.board.quarantine[key]
+        before = dict(quarantine.waiting)
+        changed, ended = quarantine.receive(judged, now)
+        for waiting in changed:
+            day = waiting.fixing.date
+            if day not in before or not before[day].fixing.same_figures(waiting.fixing):
+                log.warning("fixing.quarantined", source=key, date=str(day), reasons=waiting.reasons)
+            self.keep_waiting(waiting)
+        self.end_waits(ended)
+        return changed
+
+    def end_waits(self, decisions: Iterable[Decision]) -> None:
+        for one in decisions:
+            fixing = one.waiting.fixing
+            log.info("quarantine.ended", source=fixing.source, date=str(fixing.date), outcome=one.outcome)
+            self.keep_decision(one)
 
 
 def _tell_choices(snapshot: Snapshot, before: Snapshot | None) -> None:

@@ -13,10 +13,10 @@ from service import publications
 from service.acceptance import Judged, Verdict, judge_all
 from service.board import rules
 from service.clock import Clock
-from service.errors import SourceError, TickerError
+from service.errors import SourceError, StoreError, TickerError
 from service.fixings import Fixing, Series
 from service.poller import published
-from service.quarantine import Quarantine
+from service.quarantine import KEEP, Quarantine
 from service.settings import Settings
 from service.sources import BY_YEAR, SOURCES
 from service.sources.base import Feed, Payload
@@ -62,22 +62,25 @@ class Backfill:
 
     async def run(self, since: date, until: date) -> Count:
         """Fill from `since` to `until`, both included. Raises `TickerError` where it cannot go on; run again then."""
+        if self.feed.provider and not self.feed.wanted:
+            raise TickerError(f"{self.feed.key}: a relay is asked for what tickers want of it, and none names it")
         steps = await self.steps(since, until)
         for number, step in enumerate(steps, 1):
             first, last = step
             try:
                 read = await self._ask(first, last)
-            except SourceError as error:
+                begun = min([first, *(fixing.date for _, fixing in self._held)])
+                await self._take_in([*self._held, *read], step, final=number == len(steps))
+                await self._note((begun, last))
+            except (SourceError, StoreError) as error:
                 raise TickerError(f"{error}; filled up to {first - _DAY}, run it again to go on") from None
-            await self._take_in([*self._held, *read], step, final=number == len(steps))
-            await self._note(step)
             self.tell((last - first).days + 1, self.count)
         return self.count
 
     async def steps(self, since: date, until: date) -> list[Step]:
         """Return what is left to ask for, oldest first."""
         until = min(until, publications.horizon(self.settings.sources[self.feed.key], self.now()))
-        done = await self.store.backfilled(self.feed.key)
+        done = await self.store.backfilled(self._asked)
         yearly = self.settings.adapter(self.feed.key) in BY_YEAR
         return [step for gap in _gaps(since, until, done) for step in _split(*gap, yearly=yearly)]
 
@@ -97,10 +100,11 @@ class Backfill:
         key, (first, last) = self.feed.key, step
         span = (min([first, *(fixing.date for fixing in fixings)]) - _AROUND, last + _AROUND)
         known = await self._known(key, span)
-        judged = judge_all(fixings, known, rules(self.settings, key, self.now(), {}), _KEEP)
+        rejected = Quarantine.of([], await self.store.decisions(key)).rejected
+        judged = judge_all(fixings, known, rules(self.settings, key, self.now(), {}, rejected), _KEEP)
         if any(one.verdict is Verdict.REFUSED for one in judged):
             others = {other: await self._known(other, span) for other in self.settings.sources if other != key}
-            judged = judge_all(fixings, known, rules(self.settings, key, self.now(), others), _KEEP)
+            judged = judge_all(fixings, known, rules(self.settings, key, self.now(), others, rejected), _KEEP)
         return judged
 
     async def _known(self, key: str, span: Step) -> Series:
@@ -113,16 +117,16 @@ class Backfill:
         quarantine = Quarantine.of(await self.store.waiting(key), await self.store.decisions(key))
         stop = self._stop(judged, quarantine)
         kept = judged if stop is None else judged[:stop]
+        coming = {one.fixing.date for one in kept if one.verdict is Verdict.REFUSED} | quarantine.waiting.keys()
+        if len(coming) > KEEP:
+            raise TickerError(f"{key}: {len(coming)} fixings would wait, decide on some (python -m service quarantine)")
         if accepted := [one.fixing for one in kept if one.accepted]:
             await self.store.save(*accepted)
-        telling = {
-            payload.digest: payload
-            for (payload, _), one in zip(read, kept, strict=False)
-            if one.verdict is not Verdict.KNOWN
-        }
-        for payload in telling.values():
-            await self.store.save_raw(key, payload.digest, payload.body, self.settings.store.keep_raw)
         waiting, ended = quarantine.receive(kept, self.now())
+        telling = {*(one.digest for one in accepted), *(one.fixing.digest for one in waiting)}
+        for payload in {payload.digest: payload for payload, _ in read}.values():
+            if payload.digest in telling:
+                await self.store.save_raw(key, payload.digest, payload.body, self.settings.store.keep_raw)
         for one in waiting:
             await self.store.quarantine(one)
         for decision in ended:
@@ -155,8 +159,14 @@ class Backfill:
         if self._held:
             last = min(last, self._held[0][1].date - _DAY)
         if last >= first:
-            done = await self.store.backfilled(self.feed.key)
-            await self.store.save_backfilled(self.feed.key, _joined([*done, (first, last)]))
+            done = await self.store.backfilled(self._asked)
+            await self.store.save_backfilled(self._asked, _joined([*done, (first, last)]))
+
+    @property
+    def _asked(self) -> str:
+        """What is asked for: of a relay it is what tickers want, and another past when they want more."""
+        wanted = f":{','.join(sorted(self.feed.wanted))}" if self.feed.provider else ""
+        return f"{self.feed.key}{wanted}"
 
     def _today(self) -> date:
         return publications.today(self.settings.sources[self.feed.key], self.now())
@@ -176,7 +186,9 @@ def _joined(spans: Iterable[Step]) -> list[Step]:
 def _gaps(since: date, until: date, done: Iterable[Step]) -> Iterator[Step]:
     """Yield the spans from `since` to `until` that are not done."""
     for first, last in done:
-        if since < first <= until:
+        if first > until:
+            break
+        if since < first:
             yield since, first - _DAY
         since = max(since, last + _DAY)
     if since <= until:

@@ -3,9 +3,9 @@
 All of it is in memory, so readers depend on nothing else. The board is told; it asks nobody.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from fractions import Fraction
 from itertools import product
 
@@ -56,6 +56,10 @@ class Board:
     def series(self, source: str) -> Series:
         return self._series[source]
 
+    def reset(self, source: str, fixings: Iterable[Fixing]) -> None:
+        """Take these fixings for all that is known of a source, oldest first."""
+        self._series[source] = Series(tuple(fixings))
+
     def add(self, fixing: Fixing) -> None:
         """Take in an accepted fixing, in place of what was known for its date."""
         self._series[fixing.source] = self._series[fixing.source].with_fixing(fixing, KEEP)
@@ -78,7 +82,7 @@ class Board:
         What waits there is a word too: at a true jump two banks wait for each other.
         """
         others = {key: self._said(key) for key in self._series if key != source}
-        return rules(self.settings, source, now, others)
+        return rules(self.settings, source, now, others, self.quarantine[source].rejected)
 
     def _said(self, source: str) -> Series:
         waiting = (one.fixing for one in self.quarantine[source].waiting.values())
@@ -105,8 +109,16 @@ class Board:
         return changed
 
 
-def rules(settings: Settings, source: str, now: datetime, others: Mapping[str, Series]) -> Rules:
+def rules(
+    settings: Settings, source: str, now: datetime, others: Mapping[str, Series], rejected: Mapping[date, Fixing]
+) -> Rules:
     """Return by what a fixing of a source is judged at `now`, beside what `others` have published."""
     limits = settings.acceptance
-    last_day = publications.horizon(settings.sources[source], now)
-    return Rules(last_day, Fraction(limits.jump) / 100, Fraction(limits.tolerance) / 100, others)
+    return Rules(
+        publications.horizon(settings.sources[source], now),
+        Fraction(limits.jump) / 100,
+        Fraction(limits.tolerance) / 100,
+        others,
+        settings.wanted(source) if settings.sources[source].provider else None,
+        rejected,
+    )

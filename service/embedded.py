@@ -100,7 +100,9 @@ class Embedded:
             _end_orphan(self._socket)
             self._server = _started(self._data_dir, self._socket)
         elif self._exclusive:
-            raise SettingsError(f"store.data_dir: {self._data_dir} is in use by another service; give each its own")
+            raise SettingsError(
+                f"store.data_dir: {self._data_dir} is in use by another service or command; give each its own"
+            )
 
 
 def embedded(settings: StoreSettings, *, exclusive: bool) -> Embedded | None:

@@ -3,20 +3,19 @@
 A poll that fails adds nothing and removes nothing.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 import structlog
 
 from service import publications
-from service.acceptance import Judged, Verdict, judge_all
+from service.acceptance import Rules, judge_all
 from service.archive import Archive
 from service.board import KEEP, Board, SourceState
 from service.clock import Clock
 from service.errors import NotUnderstood, SourceError
 from service.fixings import Fixing
-from service.quarantine import Decision
 from service.sources.base import Feed, Payload, Source
 
 log = structlog.get_logger()
@@ -79,48 +78,27 @@ class Poller:
             async for one in published(self.adapters[key], self.feeds[key], since, rules.last_day):
                 read.append(one)
         finally:
-            judged = judge_all([fixing for _, fixing in read], self.board.series(key), rules, KEEP)
-            self._take_in(key, judged, now)
-            self._keep_raw(read, judged)
+            self._take_in(key, read, rules, now)
         if not read:
             raise NotUnderstood(key, self.feeds[key].url, f"no figures for any day from {since} to {rules.last_day}")
-        self._ended(self.board.quarantine[key].withdraw(since, (fixing.date for _, fixing in read), now))
+        said = {fixing.date for _, fixing in read}
+        # What lies before all that the answer has may just not be told any more.
+        self.archive.end_waits(self.board.quarantine[key].withdraw(max(since, min(said)), said, now))
 
-    def _take_in(self, key: str, judged: list[Judged], now: datetime) -> None:
-        for one in judged:
-            if one.verdict is Verdict.REVISION:
-                log.warning("fixing.revised", source=key, date=str(one.fixing.date))
-            if one.accepted:
-                self.board.add(one.fixing)
-                self.archive.keep(one.fixing)
+    def _take_in(self, key: str, read: list[tuple[Payload, Fixing]], rules: Rules, now: datetime) -> None:
+        """Judge what was read, and what waits from before: later publications or another bank may explain it."""
+        said = {fixing.date for _, fixing in read}
+        waiting = [one.fixing for day, one in self.board.quarantine[key].waiting.items() if said and day < min(said)]
+        fixings = [*sorted(waiting, key=lambda fixing: fixing.date), *(fixing for _, fixing in read)]
+        judged = judge_all(fixings, self.board.series(key), rules, KEEP)
+        changed = self.archive.take_in(key, judged, now)
+        telling = {one.fixing.digest for one in judged if one.accepted} | {one.fixing.digest for one in changed}
+        for payload in {payload.digest: payload for payload, _ in read}.values():
+            if payload.digest in telling:
+                self.archive.keep_raw(payload)
         own = self.board.own_check(key)
         if own and own.differences and any(one.accepted for one in judged):
             log.warning("fixing.change_differs", source=key, against=str(own.against), differences=own.differences)
-        quarantine = self.board.quarantine[key]
-        before = dict(quarantine.waiting)
-        changed, ended = quarantine.receive(judged, now)
-        for waiting in changed:
-            day = waiting.fixing.date
-            if day not in before or not before[day].fixing.same_figures(waiting.fixing):
-                log.warning("fixing.quarantined", source=key, date=str(day), reasons=waiting.reasons)
-            self.archive.keep_waiting(waiting)
-        self._ended(ended)
-
-    def _ended(self, decisions: Iterable[Decision]) -> None:
-        for one in decisions:
-            fixing = one.waiting.fixing
-            log.info("quarantine.ended", source=fixing.source, date=str(fixing.date), outcome=one.outcome)
-            self.archive.keep_decision(one)
-
-    def _keep_raw(self, read: Iterable[tuple[Payload, Fixing]], judged: Iterable[Judged]) -> None:
-        """Keep the answers that told something new, once each."""
-        telling = {
-            payload.digest: payload
-            for (payload, _), one in zip(read, judged, strict=True)
-            if one.verdict is not Verdict.KNOWN
-        }
-        for payload in telling.values():
-            self.archive.keep_raw(payload)
 
     def _since(self, key: str, today: date) -> date:
         """Return the first date to ask for: known ones again for revisions, more where we know too little."""

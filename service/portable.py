@@ -6,8 +6,9 @@ date. Equal stores make equal files.
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from service.acceptance import unusable
 from service.errors import TickerError
 from service.fixings import Fixing
+from service.quarantine import Decision, Outcome, Waiting
 from service.store import FIXING, Store
 
 HEADER: Final = {"format": "currency-ticker fixings", "version": 1}
@@ -25,14 +27,18 @@ _LONGEST: Final = 1_000_000
 """Bytes of a line: a fixing of 75 currencies with ten revisions has a twentieth of it."""
 
 
-async def export(store: Store, path: Path) -> int:
-    """Write every fixing of the store, and return how many; the file is there whole or not at all."""
-    count, unfinished = 0, path.with_name(f".{path.name}.part")
+async def export(store: Store, path: Path) -> tuple[int, int]:
+    """Write every fixing of the store, and return how many, and how many could not be read.
+
+    The file is there whole or not at all.
+    """
+    count, there, unfinished = 0, 0, path.with_name(f".{path.name}.part")
     try:
         with unfinished.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
             file.write(json.dumps(HEADER).encode() + b"\n")
             for source in await store.sources():
                 days = await store.dates(source)
+                there += len(days)
                 for at in range(0, len(days), _BATCH):
                     for fixing in await store.fixings(source, days[at : at + _BATCH]):
                         file.write(FIXING.dump_json(fixing) + b"\n")
@@ -42,10 +48,10 @@ async def export(store: Store, path: Path) -> int:
         raise TickerError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
         unfinished.unlink(missing_ok=True)
-    return count
+    return count, there - count
 
 
-async def load(store: Store, path: Path) -> tuple[int, int, int]:
+async def load(store: Store, path: Path, now: datetime) -> tuple[int, int, int]:
     """Take in the fixings of a file; return how many are new, known, and different from what is known, which stays.
 
     The file is read to its end before anything is written: a bad line costs nothing. Raises `TickerError`.
@@ -55,10 +61,13 @@ async def load(store: Store, path: Path) -> tuple[int, int, int]:
     new = known = different = 0
     for source, fixings in groupby(_read(path), key=lambda fixing: fixing.source):
         while batch := list(islice(fixings, _BATCH)):
+            waiting = await store.waiting(source)
             stored = {one.date: one for one in await store.fixings(source, await _there(store, source, batch))}
             missing = [one for one in batch if one.date not in stored]
             if missing:
                 await store.save(*missing)
+            for ended in _ended(waiting, missing, now):
+                await store.decide(ended)
             same = sum(one.date in stored and stored[one.date].same_figures(one) for one in batch)
             new, known, different = (
                 new + len(missing),
@@ -66,6 +75,15 @@ async def load(store: Store, path: Path) -> tuple[int, int, int]:
                 different + len(batch) - len(missing) - same,
             )
     return new, known, different
+
+
+def _ended(waiting: list[Waiting], taken: list[Fixing], now: datetime) -> Iterator[Decision]:
+    """Yield how the waits end whose dates have a fixing now."""
+    by_day = {one.date: one for one in taken}
+    for one in waiting:
+        if fixing := by_day.get(one.fixing.date):
+            same = fixing.same_figures(one.fixing)
+            yield Decision(one, Outcome.CONFIRMED if same else Outcome.WITHDRAWN, now)
 
 
 async def _there(store: Store, source: str, batch: list[Fixing]) -> list[date]:
@@ -88,7 +106,7 @@ def _read(path: Path) -> Iterator[Fixing]:
                 if bad := unusable(fixing):
                     raise TickerError(f"{path}: line {number}: {'; '.join(bad)}")
                 yield fixing
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise TickerError(f"{path}: cannot be read: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]

@@ -61,9 +61,15 @@ def effective(source: SourceSettings, day: date) -> date:
 
 
 def horizon(source: SourceSettings, now: datetime) -> date:
-    """Return the last effective date that the source can have published by now."""
+    """Return the last effective date that the source can have published by now.
+
+    For the next working day one more is let in: a day off may be one by decree, which no calendar knows.
+    """
     day = today(source, now)
-    return min(day + timedelta(days=source.ahead), max(effective(source, day), day))
+    last = effective(source, day)
+    if source.effective == "next-working-day":
+        last = effective(source, last)
+    return min(day + timedelta(days=source.ahead), max(last, day))
 
 
 def freshness(source: SourceSettings, latest: date, now: datetime) -> Freshness:

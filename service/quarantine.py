@@ -49,11 +49,13 @@ class Quarantine:
     @classmethod
     def of(cls, waiting: Iterable[Waiting], decisions: Iterable[Decision]) -> "Quarantine":
         """Return it as it was stored; `decisions` newest first."""
-        rejected: dict[date, Fixing] = {}
-        for one in decisions:
-            if one.outcome is Outcome.REJECTED:
-                rejected.setdefault(one.waiting.fixing.date, one.waiting.fixing)
-        return cls({one.fixing.date: one for one in waiting}, rejected)
+        last: dict[date, Decision] = {}
+        for decision in decisions:
+            last.setdefault(decision.waiting.fixing.date, decision)
+        rejected = {day: one.waiting.fixing for day, one in last.items() if one.outcome is Outcome.REJECTED}
+        found = cls({}, rejected)
+        found.waiting = {one.fixing.date: one for one in waiting if not found.is_rejected(one.fixing)}
+        return found
 
     def is_rejected(self, fixing: Fixing) -> bool:
         """Whether an operator will not see these figures published for that day."""

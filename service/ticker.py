@@ -80,6 +80,8 @@ class _Candidate:
     change: Change
     new: Fixing
     old: Fixing | None
+    latest: dt.date
+    """The date of its latest figures, which may not be in force yet."""
     freshness: Freshness
     published: tuple[Fixing, ...]
     """Its last publications, carry-overs excluded, oldest first."""
@@ -145,15 +147,16 @@ def _candidate(
     series: Series,
     now: dt.datetime,
 ) -> _Candidate | None:
-    if ticker.effective == "today":
-        series = series.until(today(source, now))
     quoting = series.quoting(code, ticker.base)
+    latest = quoting.news
+    if ticker.effective == "today":
+        quoting = quoting.until(today(source, now))
     new = quoting.news
-    if new is None:
+    if new is None or latest is None:
         return None
     old = quoting.distinct[-2] if len(quoting.distinct) > 1 else None
-    moved, fresh = change(code, ticker.base, new, old), freshness(source, new.date, now)
-    return _Candidate(key, choice, moved, new, old, fresh, quoting.distinct[-HISTORY:])
+    moved, fresh = change(code, ticker.base, new, old), freshness(source, latest.date, now)
+    return _Candidate(key, choice, moved, new, old, latest.date, fresh, quoting.distinct[-HISTORY:])
 
 
 def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None) -> Quote:
@@ -184,7 +187,7 @@ def _next_update(
     now: dt.datetime,
 ) -> dt.datetime | None:
     """Return when the sources in use publish next; the first choice that ever does, where none of them does."""
-    due = [at for one in used if (at := next_due(sources[one.source], one.new.date, now))]
+    due = [at for one in used if (at := next_due(sources[one.source], one.latest, now))]
     if due:
         return min(due)
     hoped = (at for key in ticker.sources if (at := next_due(sources[key], today(sources[key], now), now)))

@@ -216,3 +216,66 @@ def test_every_move_beyond_the_limit_waits_and_no_other(
     ratio = Fraction(values[1]) / Fraction(values[0])
     moved = (ratio if direction is Direction.DIRECT else 1 / ratio) - 1
     assert bool(objections(new, series(old), Rules(day(2)))) is (abs(moved) > Fraction(15, 100))
+
+
+def test_a_row_that_slipped_waits() -> None:
+    """Three figures one line too low: each move is below the limit."""
+    known = series(fixing(day(1), USD="475.09", EUR="551.06", CHF="590.00", GBP="631.87", JPY="3.12", CNY="69.12"))
+    slipped = fixing(day(2), USD="476.00", EUR="590.50", CHF="631.60", GBP="551.40", JPY="3.13", CNY="69.00")
+    reasons = objections(slipped, known, Rules(day(2), jump=Fraction(20, 100)))
+    assert [reason.split(",")[0] for reason in reasons] == [
+        "CHF has what is", "EUR has what is", "GBP has what is"
+    ]  # fmt: skip
+
+
+def test_what_the_base_did_is_no_slip() -> None:
+    """All of them moved by as much as some are apart: nobody took another's place."""
+    old = {"USD": "475.00", "EUR": "551.00", "AUD": "300.00", "CAD": "312.00", "CHF": "324.50", "GBP": "631.00"}
+    new = {code: str(Decimal(value) * Decimal("1.04")) for code, value in old.items()}
+    assert objections(fixing(day(2), **new), series(fixing(day(1), **old)), Rules(day(2))) == ()  # type: ignore[arg-type]
+
+
+def test_a_rate_near_one_upside_down_waits() -> None:
+    """1.08 and its inverse are less than the limit apart."""
+    known = series(fixing(day(1), "ecb", "EUR", Direction.INVERSE, USD="1.0800", GBP="0.8500"))
+    (reason,) = objections(
+        fixing(day(2), "ecb", "EUR", Direction.INVERSE, USD="0.9259", GBP="0.8510"),
+        known,
+        Rules(day(2), Fraction(20, 100)),
+    )
+    assert reason.startswith("USD has what is, or was, the figure of 1/USD")
+
+
+def test_a_currency_that_comes_back_is_measured_by_its_last_figure() -> None:
+    """A gap hides no jump."""
+    known = series(fixing(day(1), USD="475.00", GBP="631.00"), fixing(day(2), USD="475.10"))
+    (reason,) = objections(fixing(day(3), USD="475.20", GBP="6310.00"), known, Rules(day(3)))
+    assert reason.startswith("GBP moved by +900.00%, from 631.00 on 2026-04-01 to 6310.00")
+
+
+def test_the_first_of_all_is_measured_by_those_after_it() -> None:
+    """By the next that is known; in one answer by two more, of which one alone would not tell who is wrong."""
+    wrong, *right = nbk(day(1), **scaled(10, *OLD)), nbk(day(2), USD="474.00"), nbk(day(3))
+    verdicts = [one.verdict for one in judge_all([wrong, *right], series(), Rules(day(3)), 90)]
+    assert verdicts == [Verdict.REFUSED, Verdict.NEW, Verdict.NEW]
+    verdicts = [
+        one.verdict for one in judge_all([right[0], nbk(day(3), **scaled(10, *OLD))], series(), Rules(day(3)), 90)
+    ]
+    assert verdicts == [Verdict.NEW, Verdict.REFUSED]
+    assert objections(wrong, series(*right), Rules(day(3)))
+    assert objections(nbk(day(1), USD="474.10"), series(*right), Rules(day(3))) == ()
+
+
+def test_what_an_operator_rejected_is_never_let_in() -> None:
+    """Also when its day has come, or another bank says the same."""
+    one = nbk(day(3))
+    assert judge(one, BEFORE, Rules(day(3))).accepted
+    assert not judge(one, BEFORE, Rules(day(3), rejected={day(3): one})).accepted
+    assert judge(nbk(day(3), USD="475.10"), BEFORE, Rules(day(3), rejected={day(3): one})).accepted
+
+
+def test_a_relay_misses_only_what_is_wanted_of_it() -> None:
+    """A currency that a ticker has given up is not missing."""
+    new = fixing(day(4), USD="475.19")
+    assert objections(new, series(FRIDAY), Rules(day(4), wanted=("USD",))) == ()
+    assert objections(new, series(FRIDAY), Rules(day(4), wanted=("USD", "RUB")))

@@ -188,6 +188,37 @@ async def test_many_that_must_wait_are_a_matter_for_a_person(
     assert await store.waiting("nbk") == []
 
 
+async def test_an_older_past_is_asked_for_beside_a_younger(
+    settings: Settings, store: Store, clock: Clock, banks: Banks
+) -> None:
+    """A span that ends before another one begins is no part of it."""
+    await filled(settings, store, clock, date(2026, 1, 10), date(2026, 1, 20))
+    assert await filled(settings, store, clock, SINCE, date(2025, 11, 20)) == Count(accepted=11)
+    await filled(settings, store, clock)
+    assert await store.backfilled("nbk") == [(SINCE, UNTIL)]
+
+
+async def test_months_with_odd_ends_are_not_asked_for_again(
+    settings: Settings, store: Store, clock: Clock, banks: Banks
+) -> None:
+    """What waited for the next month's word is done with it."""
+    for on in (date(2025, 11, 28), date(2025, 12, 30)):
+        banks.published["nbk"][on] = {**banks.published["nbk"][on], "USD": "4055.00"}
+    assert await filled(settings, store, clock) == Count(accepted=len(past()) - 2, waiting=2)
+    assert await store.backfilled("nbk") == [(SINCE, UNTIL)]
+
+
+async def test_a_first_day_that_is_wrong_is_found_out_by_those_after_it(
+    settings: Settings, store: Store, clock: Clock, banks: Banks
+) -> None:
+    """Nothing lies before it to measure it by."""
+    banks.published["nbk"][SINCE] = {
+        code: str(Decimal(str(value)) * 10) for code, value in banks.published["nbk"][SINCE].items()
+    }
+    assert await filled(settings, store, clock) == Count(accepted=len(past()) - 1, waiting=1)
+    assert [one.fixing.date for one in await store.waiting("nbk")] == [SINCE]
+
+
 async def test_a_currency_that_was_dropped_stops_nothing(
     settings: Settings, store: Store, clock: Clock, banks: Banks
 ) -> None:
@@ -245,6 +276,7 @@ def test_gaps_and_joins_are_each_others_opposite() -> None:
     assert gaps == [(day(1), day(2)), (day(6), day(7)), (day(10), day(19))]
     assert backfill._joined([*gaps, *done]) == [(day(1), day(30))]
     assert list(backfill._gaps(day(4), day(5), done)) == []
+    assert list(backfill._gaps(day(1), day(2), done)) == [(day(1), day(2))]
 
 
 def test_steps_end_with_months_or_years() -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from hashlib import sha256
 
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from service.archive import Archive
@@ -182,15 +183,15 @@ async def test_a_suspicious_fixing_waits_and_is_told_once(poller: Poller, banks:
 async def test_a_bogus_future_date_freezes_nothing(poller: Poller, banks: Banks) -> None:
     """A date further ahead than the bank publishes waits, by days or by decades; the true next one is taken."""
     figures: Figures = {"USD": "43.10", "KZT": ("8.65", 100)}
-    banks.faults["nbu"] = nbu(dict.fromkeys((day(1), day(2), day(3), day(6), date(2099, 1, 1)), figures))
+    banks.faults["nbu"] = nbu(dict.fromkeys((day(1), day(2), day(3), day(7), date(2099, 1, 1)), figures))
     await poller.poll("nbu")
     latest = poller.board.series("nbu").latest
     assert latest is not None
     assert latest.date == day(3)
-    assert list(poller.board.quarantine["nbu"].waiting) == [day(6), date(2099, 1, 1)]
-    banks.faults["nbu"] = nbu(dict.fromkeys((day(2), day(3), day(6)), figures))
+    assert list(poller.board.quarantine["nbu"].waiting) == [day(7), date(2099, 1, 1)]
+    banks.faults["nbu"] = nbu(dict.fromkeys((day(2), day(3), day(7)), figures))
     await poller.poll("nbu")  # it says no more of 2099
-    assert list(poller.board.quarantine["nbu"].waiting) == [day(6)]
+    assert list(poller.board.quarantine["nbu"].waiting) == [day(7)]
 
 
 async def test_a_jump_waits_for_another_bank(poller: Poller, banks: Banks, clock: Clock) -> None:
@@ -329,8 +330,8 @@ async def test_a_store_that_comes_late_brings_its_past(settings: Settings, clock
     banks.published["nbk"] = dict(APRIL)
     async with polling(settings, clock) as poller, Store("redis://127.0.0.1:1/0", "t:") as dead:
         alive, poller.archive.store = poller.archive.store, dead
-        await alive.save(fixing(day(15, 3), USD="400.00"))
-        await alive.save(fixing(day(2), USD="400.00"))
+        await alive.save(fixing(day(15, 3), USD="470.00"))
+        await alive.save(fixing(day(2), USD="470.00"))
         await poller.poll("nbk")
         poller.archive.store = alive
         await poller.review()
@@ -338,7 +339,48 @@ async def test_a_store_that_comes_late_brings_its_past(settings: Settings, clock
         assert percents(poller)[0] == "-0.77"
         revised = await alive.fixing("nbk", day(2))
         assert revised is not None
-        assert [str(one.rates["USD"].value) for one in (revised, *revised.revisions)] == ["475.09", "400.00"]
+        assert [str(one.rates["USD"].value) for one in (revised, *revised.revisions)] == ["475.09", "470.00"]
+
+
+async def test_what_was_polled_without_the_store_is_judged_by_it(
+    settings: Settings, clock: Clock, banks: Banks
+) -> None:
+    """Started without its memory it takes a scale fault for true; back, the fault waits and the true figures stay."""
+    banks.published["nbk"] = dict(APRIL)
+    async with polling(settings, clock) as poller:
+        await poller.poll("nbk")
+    away = settings.model_copy(
+        update={"store": settings.store.model_copy(update={"url": SecretStr("redis://127.0.0.1:1")})}
+    )
+    banks.published["nbk"] = {
+        on: {code: str(Decimal(str(value)) * 10) for code, value in figures.items()} for on, figures in APRIL.items()
+    }
+    async with (
+        polling(away, clock) as poller,
+        Store(settings.store.url.get_secret_value(), settings.store.prefix) as back,
+    ):
+        await poller.poll("nbk")
+        assert str(shown(poller).quotes[0].rate) == "4750.90"
+        poller.archive.store = back
+        await poller.review()
+        await poller.review()
+        assert str(shown(poller).quotes[0].rate) == "475.09"
+        assert sorted(poller.board.quarantine["nbk"].waiting) == [day(1), day(2)]
+        kept = await back.fixing("nbk", day(2))
+        assert kept is not None
+        assert str(kept.rates["USD"].value) == "475.09"
+
+
+async def test_a_dropped_currency_is_let_go_in_the_end(poller: Poller, banks: Banks, clock: Clock) -> None:
+    """Four publications without it, one a day: the first three waited, and are in with the fourth."""
+    await poller.poll("nbk")
+    for number in (3, 4, 7, 8):
+        clock.time = datetime(2026, 4, number - 1, 11, tzinfo=UTC)
+        banks.published["nbk"][day(number)] = {"USD": f"47{number}.00", "EUR": "551.00", "RUB": "5.87", "GBP": "631.00"}
+        banks.published["nbk"] = {on: figures for on, figures in banks.published["nbk"].items() if on >= day(number)}
+        await poller.poll("nbk")
+        assert len(poller.board.held_up("nbk")) == {3: 1, 4: 2, 7: 3, 8: 0}[number]
+    assert [one.date for one in poller.board.series("nbk").fixings] == [day(number) for number in (1, 2, 3, 4, 7, 8)]
 
 
 async def test_a_store_that_comes_late_keeps_its_receipts(settings: Settings, clock: Clock, banks: Banks) -> None:

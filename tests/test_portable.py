@@ -3,6 +3,7 @@
 import gzip
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from service import portable
 from service.errors import TickerError
+from service.quarantine import Decision, Outcome, Waiting
 from service.store import FIXING, Store
 from tests.figures import day, fixing
 
@@ -18,6 +20,9 @@ FIXINGS = [
     replace(fixing(day(2), USD="475.09"), revisions=(fixing(day(2), USD="475.10"),)),
     fixing(day(2), "cbr", "RUB", USD="80.0000"),
 ]
+
+
+NOW = datetime(2026, 4, 3, 4, tzinfo=UTC)
 
 
 async def everything(store: Store) -> dict[str, Any]:
@@ -31,14 +36,14 @@ async def test_out_and_in_again_is_identical(store: Store, tmp_path: Path) -> No
         await store.save(one)
     before = await everything(store)
     file, again = tmp_path / "a.gz", tmp_path / "b.gz"
-    assert await portable.export(store, file) == 3
+    assert await portable.export(store, file) == (3, 0)
     await store._redis.delete(*before)
     assert await everything(store) == {}
-    assert await portable.load(store, file) == (3, 0, 0)
+    assert await portable.load(store, file, NOW) == (3, 0, 0)
     assert await everything(store) == before
     await portable.export(store, again)
     assert again.read_bytes() == file.read_bytes()
-    assert await portable.load(store, file) == (0, 3, 0)
+    assert await portable.load(store, file, NOW) == (0, 3, 0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gz", "b.gz"]
 
 
@@ -49,10 +54,28 @@ async def test_what_is_known_stays(store: Store, tmp_path: Path) -> None:
     await portable.export(store, tmp_path / "a.gz")
     await store._redis.delete(store._key("fixings", "cbr"))
     await store.save(fixing(day(1), USD="999.00"))
-    assert await portable.load(store, tmp_path / "a.gz") == (1, 1, 1)
+    assert await portable.load(store, tmp_path / "a.gz", NOW) == (1, 1, 1)
     kept = await store.fixing("nbk", day(1))
     assert kept is not None
     assert str(kept.rates["USD"].value) == "999.00"
+
+
+async def test_what_cannot_be_read_is_told(store: Store, tmp_path: Path) -> None:
+    """A fixing that this version does not understand is counted, not passed over in silence."""
+    await store.save(FIXINGS[0])
+    await store._redis.hset(store._key("fixings", "nbk"), "2026-03-31", "{}")
+    assert await portable.export(store, tmp_path / "a.gz") == (1, 1)
+
+
+async def test_an_import_ends_waits_by_a_decision(store: Store, tmp_path: Path) -> None:
+    """What waited for a date that the file brings."""
+    await store.save(FIXINGS[0])
+    await portable.export(store, tmp_path / "a.gz")
+    await store._redis.delete(store._key("fixings", "nbk"))
+    waiting = Waiting(fixing(day(1), USD="4787.70"), ("a jump",), NOW)
+    await store.quarantine(waiting)
+    await portable.load(store, tmp_path / "a.gz", NOW)
+    assert await store.decisions("nbk") == [Decision(waiting, Outcome.WITHDRAWN, NOW)]
 
 
 def spoilt(line: int, **changes: object) -> bytes:
@@ -68,6 +91,7 @@ def spoilt(line: int, **changes: object) -> bytes:
         (b"", "is empty"),
         (b"no gzip", "cannot be read"),
         (spoilt(1)[:-12], "cannot be read"),
+        (spoilt(1)[:40] + b"\xff" + spoilt(1)[41:], "cannot be read"),
         (gzip.compress(b"{}\n"), "is no export of fixings"),
         (gzip.compress(b"[\n"), "line 1: is not JSON"),
         (spoilt(3, date="yesterday"), "line 4: is no fixing: date: "),
@@ -81,7 +105,7 @@ async def test_a_bad_file_is_told_and_costs_nothing(store: Store, tmp_path: Path
     path = tmp_path / "bad.gz"
     path.write_bytes(file)
     with pytest.raises(TickerError, match=told):
-        await portable.load(store, path)
+        await portable.load(store, path, NOW)
     assert await everything(store) == {}
 
 

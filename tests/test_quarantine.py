@@ -59,6 +59,14 @@ def test_what_an_operator_rejected_is_not_said_again() -> None:
     assert len(quarantine.receive([refused(fixing(day(3), USD="4800"))], LATER)[0]) == 1
 
 
+def test_the_last_word_of_an_operator_counts() -> None:
+    """Rejected and then accepted after all; and what is rejected does not wait."""
+    waiting = Waiting(ONE, ("a jump",), NOW)
+    rejected, accepted = (Decision(waiting, outcome, NOW) for outcome in (Outcome.REJECTED, Outcome.ACCEPTED))
+    assert not Quarantine.of([], [accepted, rejected]).is_rejected(ONE)
+    assert Quarantine.of([waiting], [rejected, accepted]) == Quarantine({}, {day(3): ONE})
+
+
 def test_the_quarantine_is_bounded() -> None:
     """A feed that is wrong for years fills no memory; the oldest dates give way, and are told."""
     quarantine = Quarantine()
