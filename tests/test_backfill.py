@@ -12,6 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from service import backfill
 from service.archive import Archive
@@ -290,3 +292,32 @@ def test_steps_end_with_months_or_years() -> None:
     ]
     years = list(backfill._split(begin, end, yearly=True))
     assert years == [(begin, date(2025, 12, 31)), (date(2026, 1, 1), end)]
+
+
+async def test_a_relay_is_asked_for_what_tickers_want(settings: Settings, store: Store, clock: Clock) -> None:
+    """With nothing wanted nothing is noted as done; with one more currency the past is asked for again."""
+    relay = settings.sources["nbk"].model_copy(update={"adapter": "frankfurter", "provider": "NBK"})
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.query["base"])
+        days = [day(number) for number in (1, 2)]
+        return web.json_response([{"date": str(on), "base": asked[-1], "quote": "KZT", "rate": 475.5} for on in days])
+
+    app = web.Application()
+    app.router.add_get("/rates", answer)
+    async with TestServer(app) as server, Client(settings.client) as client:
+        source = relay.model_copy(update={"url": str(server.make_url(""))})
+        configured = settings.model_copy(update={"sources": {**settings.sources, "relay": source}})
+        clock.time = datetime(2026, 5, 1, tzinfo=UTC)
+
+        async def fill(*wanted: str) -> None:
+            feed = BankFeed("relay", source, client, clock, wanted)
+            await Backfill(configured, store, feed, clock, told).run(day(1), day(2))
+
+        with pytest.raises(TickerError, match="relay: a relay is asked for what tickers want of it"):
+            await fill()
+        for wanted in (("USD",), ("USD",), ("USD", "EUR")):
+            await fill(*wanted)
+    assert asked == ["USD", "USD", "EUR"]
+    assert {code for one in await content(store, "relay") for code in one.rates} == {"USD", "EUR"}

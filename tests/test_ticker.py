@@ -219,3 +219,12 @@ def test_what_is_not_in_force_yet_is_not_remembered_either() -> None:
     known = series(*NBK.fixings, fixing(day(3), USD="470.00"))
     dates = [[point.date for point in taken(one, nbk=known).quotes[0].history] for one in (ticker, KZT)]
     assert dates == [[day(1), day(2)], [day(1), day(2), day(3)]]
+
+
+def test_what_is_in_force_today_is_not_late_when_tomorrows_is_here() -> None:
+    """In the evening tomorrow's figures have come, and are not shown yet: nothing is missing."""
+    evening = datetime(2026, 4, 2, 15, 0, tzinfo=UTC)
+    tomorrow = fixing(day(3), USD="470.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12")
+    made = taken(KZT.model_copy(update={"effective": "today"}), evening, nbk=series(*NBK.fixings, tomorrow))
+    assert (made.as_of, made.status) == (day(2), Status.CURRENT)
+    assert made.next_update == datetime(2026, 4, 3, 10, 30, tzinfo=UTC)
