@@ -17,12 +17,14 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import decade, rows
+from tests.benchmarks import backfilling, decade, rows
+from tests.benchmarks.bank import CURRENCIES
 from tests.benchmarks.load import CONNECTIONS, MeasureError, wrk_version
 from tests.benchmarks.processes import Cores, Service, available_cores
 from tests.benchmarks.rows import Effort, Row
+from tests.benchmarks.steady import RATE
 
-QUICK = Effort(rounds=3, seconds=1, starts=3, memory_runs=1)
+QUICK = Effort(rounds=3, seconds=1, starts=3, memory_runs=1, backfills=1)
 _DIGITS = {"requests/s": ",.0f", "s": ".2f", "ms": ".1f", "MB": ".1f"}
 
 
@@ -62,6 +64,8 @@ def _measured(folder: Path, cores: Cores, effort: Effort) -> tuple[list[Row], li
             status.update(f"requests a second, {len(measured)} of 6 rows")
         status.update("histories")
         measured += rows.history(decade.filled(folder / "decade"), folder, cores, effort)
+        status.update("backfills")
+        measured += backfilling.backfill(folder / "backfills", effort)
         status.update("starts")
         measured.append(rows.start(service, effort))
         status.update("memory")
@@ -94,6 +98,8 @@ def _spread(values: list[float], digits: str) -> str:
 def _target(row: Row) -> str:
     if row.least_ratio is not None:
         return f">= {row.least_ratio} x"
+    if row.most_ratio is not None:
+        return f"<= {row.most_ratio:g} x"
     return "" if row.most is None else f"<= {row.most:g} {row.unit}"
 
 
@@ -106,7 +112,8 @@ def _machine(cores: Cores, effort: Effort) -> str:
         f"{platform.release()}; Python {platform.python_version()}, {libraries}, {wrk_version()}\n"
         f"{CONNECTIONS} connections, {effort.rounds} rounds of {effort.seconds:g} s, each paired with its baseline; "
         f"{pinned}; HEAD and its baseline by a client in Python, the others by wrk; {effort.starts} starts; "
-        f"histories of {decade.CURRENCIES} currencies a day; "
+        f"histories of {CURRENCIES} currencies a day; {effort.backfills} backfills into empty stores, nothing pinned, "
+        f"beside {RATE} requests a second; "
         f"memory of the Python process alone, in {effort.memory_runs} runs"
     )
 

@@ -4,15 +4,13 @@ import asyncio
 import random
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from itertools import product
 from pathlib import Path
 
 from service.fixings import Fixing, Rate
 from service.store import Store
+from tests.benchmarks.bank import CODES
 from tests.benchmarks.processes import Service
 
-CURRENCIES = 39
-_CODES = ("USD", "EUR", *("".join(letters) for letters in product("XYZ", "ABCD", "EFGH")))[:CURRENCIES]
 _FIRST, _LAST = date(2015, 12, 1), date(2026, 3, 31)
 """Up to the day before the publications that ship with the project."""
 
@@ -30,6 +28,6 @@ async def _fill(url: str) -> None:
     days = (date.fromordinal(day) for day in range(_FIRST.toordinal(), _LAST.toordinal() + 1))
     async with Store(url, "ticker:") as store:
         for day in (day for day in days if day.weekday() < 5):
-            rates = {code: Rate(Decimal(figures.randint(100, 99_999)).scaleb(-2)) for code in _CODES}
+            rates = {code: Rate(Decimal(figures.randint(100, 99_999)).scaleb(-2)) for code in CODES}
             at = datetime(day.year, day.month, day.day, 11, tzinfo=UTC)
             await store.save(Fixing("recorded", "KZT", day, rates, f"https://bank.example/{day}", at, "0" * 64))

@@ -19,12 +19,14 @@ from tests.benchmarks.load import MeasureError
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 _PATIENCE = 20.0
+_LONGEST = 500.0
+"""Seconds for a command."""
 _CONFIG = """\
 [[tickers]]
 id = "kzt"
 base = "KZT"
 currencies = ["USD", "EUR", "RUB", "GBP", "CNY"]
-sources = ["recorded"]
+sources = [{sources}]
 """
 _BANKS = ("nbk", "cbr", "ecb", "nbu", "cbu")
 
@@ -79,17 +81,24 @@ def resident(pid: int) -> float:
 
 
 class Service:
-    """The service on a data directory of its own, with the shipped publications as its only source."""
+    """The service on a data directory of its own, with the shipped publications as its only source.
 
-    def __init__(self, folder: Path) -> None:
+    With the port of a `bank` also with that, as the first choice.
+    """
+
+    def __init__(self, folder: Path, bank_port: int | None = None) -> None:
         folder.mkdir(exist_ok=True)
         self.data = folder / "data"
         self._log = folder / "service.log"
         self._config = folder / "ticker.toml"
-        disabled = "".join(f"\n[sources.{key}]\nenabled = false\n" for key in _BANKS)
-        self._config.write_text(_CONFIG + disabled, encoding="utf-8")
+        asked = _BANKS[:1] if bank_port else ()
+        tables = "".join(f"\n[sources.{key}]\nenabled = {str(key in asked).lower()}\n" for key in _BANKS)
+        sources = ", ".join(f'"{key}"' for key in (*asked, "recorded"))
+        self._config.write_text(_CONFIG.format(sources=sources) + tables, encoding="utf-8")
         self._environ = {key: value for key, value in os.environ.items() if not key.startswith("TICKER_")}
         self._environ["TICKER_STORE__DATA_DIR"] = str(self.data)
+        if bank_port:
+            self._environ["TICKER_SOURCES__NBK__URL"] = f"http://{HOST}:{bank_port}/rss"
 
     @contextmanager
     def running(self) -> Iterator[Server]:
@@ -97,6 +106,25 @@ class Service:
         command = ("-m", "service", "serve", "--config", str(self._config))
         with _serving(command, port, "/readyz", self._log, {**self._environ, "TICKER_HTTP__PORT": str(port)}) as server:
             yield server
+
+    def run(self, *arguments: str) -> float:
+        """Run a command on the same store; return its seconds."""
+        command = (sys.executable, "-m", "service", *arguments, "--config", str(self._config))
+        begun = time.perf_counter()
+        done = subprocess.run(
+            command, cwd=ROOT, env=self._environ, capture_output=True, text=True, check=False, timeout=_LONGEST
+        )
+        if done.returncode:
+            raise MeasureError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
+        return time.perf_counter() - begun
+
+
+@contextmanager
+def bank(folder: Path) -> Iterator[Server]:
+    port = _free_port()
+    command = ("-m", "tests.benchmarks.bank", str(port))
+    with _serving(command, port, "/", folder / "bank.log", os.environ) as server:
+        yield server
 
 
 @contextmanager

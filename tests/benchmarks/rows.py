@@ -48,6 +48,7 @@ class Effort:
     seconds: float = 2
     starts: int = 7
     memory_runs: int = 3
+    backfills: int = 5
     requests: int = 20_000
 
 
@@ -60,6 +61,7 @@ class Row:
     unit: str
     least_ratio: float | None = None
     most: float | None = None
+    most_ratio: float | None = None
     related: bool = True
     """Whether a ratio says something; it does not where the baseline is next to nothing."""
     pairs: list[tuple[float, float]] = field(default_factory=list)
@@ -81,6 +83,8 @@ class Row:
         """Whether the median reaches the target; None without one."""
         if self.least_ratio is not None:
             return median(self.ratios) >= self.least_ratio
+        if self.most_ratio is not None:
+            return median(self.ratios) <= self.most_ratio
         return None if self.most is None else median(self.own) <= self.most
 
 
