@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import backfilling, decade, rows
+from tests.benchmarks import backfilling, decade, histories, rows
 from tests.benchmarks.bank import CURRENCIES
 from tests.benchmarks.load import CONNECTIONS, MeasureError, wrk_version
 from tests.benchmarks.processes import Cores, Service, available_cores
@@ -63,7 +63,7 @@ def _measured(folder: Path, cores: Cores, effort: Effort) -> tuple[list[Row], li
             measured.append(row)
             status.update(f"requests a second, {len(measured)} of 6 rows")
         status.update("histories")
-        measured += rows.history(decade.filled(folder / "decade"), folder, cores, effort)
+        measured += histories.history(decade.filled(folder / "decade"), folder, cores, effort)
         status.update("backfills")
         measured += backfilling.backfill(folder / "backfills", effort)
         status.update("starts")
