@@ -108,7 +108,7 @@ class Backfill:
         return judged
 
     async def _known(self, key: str, span: Step) -> Series:
-        days = [day for day in await self.store.dates(key) if span[0] <= day <= span[1]]
+        days = [span[0] + number * _DAY for number in range((span[1] - span[0]).days + 1)]
         return Series(tuple(await self.store.fixings(key, days)))
 
     async def _write(self, read: list[Read], judged: list[Judged]) -> None:

@@ -8,7 +8,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import datetime
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Final
@@ -62,7 +62,7 @@ async def load(store: Store, path: Path, now: datetime) -> tuple[int, int, int]:
     for source, fixings in groupby(_read(path), key=lambda fixing: fixing.source):
         while batch := list(islice(fixings, _BATCH)):
             waiting = await store.waiting(source)
-            stored = {one.date: one for one in await store.fixings(source, await _there(store, source, batch))}
+            stored = {one.date: one for one in await store.fixings(source, [one.date for one in batch])}
             missing = [one for one in batch if one.date not in stored]
             if missing:
                 await store.save(*missing)
@@ -84,11 +84,6 @@ def _ended(waiting: list[Waiting], taken: list[Fixing], now: datetime) -> Iterat
         if fixing := by_day.get(one.fixing.date):
             same = fixing.same_figures(one.fixing)
             yield Decision(one, Outcome.CONFIRMED if same else Outcome.WITHDRAWN, now)
-
-
-async def _there(store: Store, source: str, batch: list[Fixing]) -> list[date]:
-    days = set(await store.dates(source))
-    return [one.date for one in batch if one.date in days]
 
 
 def _read(path: Path) -> Iterator[Fixing]:

@@ -126,12 +126,12 @@ class Store:
         return await self.fixings(source, (await self.dates(source))[-count:])
 
     async def fixings(self, source: str, days: Sequence[date]) -> list[Fixing]:
-        """Return the fixings of some dates, in their order; what is unreadable is left out and told."""
+        """Return the fixings that there are of some dates, in their order; what is unreadable is left out and told."""
         if not days:
             return []
         with self._errors():
             found = await self._redis.hmget(self._key("fixings", source), [str(day) for day in days])
-        return list(_readable(FIXING, found, source))
+        return list(_readable(FIXING, filter(None, found), source))
 
     async def figures(self, source: str, since: date, until: date) -> list[Record]:
         """Return the figures of all days from `since` to `until`, oldest first; what is unreadable as in `fixings`.

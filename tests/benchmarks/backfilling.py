@@ -14,7 +14,8 @@ from tests.benchmarks.processes import Server, Service, bank
 from tests.benchmarks.rows import Effort, Row
 from tests.benchmarks.steady import p99
 
-_COMMAND: Final = ("backfill", "nbk", "--from", str(FIRST), "--to", str(LAST), "--pause", "0")
+_COMMAND: Final = ("backfill", "nbk", "--from", str(FIRST), "--to", str(LAST), "--pause", "0.008")
+"""Paced: a bank is nothing to be hurried, and half a minute of the target is left for that."""
 _IDLE: Final = 8.0
 """Seconds of readers alone, about as many as a backfill takes: as much of the machine's own doings in both."""
 _STORED: Final = {"fixings": ("fixings", "quarantine", "decisions"), "raw answers": ("raw",)}
