@@ -21,10 +21,12 @@ from service.polling import Polling
 from service.settings import Settings
 from service.sources import RELAYS, SOURCES
 from service.store import Store
-from service.web import embed, health, history, oembed, receipts, sources, stream, ticker
+from service.tally import Tally
+from service.web import embed, health, history, metrics, oembed, receipts, sources, stream, ticker
 from service.web.problems import unrouted
 from service.web.shelf import Shelf
 from service.web.stream import Streams
+from service.web.traffic import OTHER, counted, counting, timed
 
 log = structlog.get_logger()
 
@@ -74,20 +76,24 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
     board = Board(checked(settings))
     store = create_store(settings, server)
     archive = Archive(board, store, server)
-    polling = Polling(board, archive, now)
+    tally = Tally()
+    polling = Polling(board, archive, now, tally)
     shelf = Shelf(board, now)
     streams = Streams(shelf)
 
     app = web.Application()
-    app.add_routes(ticker.routes(shelf))
-    app.add_routes(history.routes(shelf, store))
-    app.add_routes(stream.routes(streams))
-    app.add_routes(embed.routes(shelf))
-    app.add_routes(oembed.routes(shelf))
-    app.add_routes(sources.routes(board, polling.next_poll, now))
-    app.add_routes(receipts.routes(board, store, now))
-    app.add_routes(health.routes(board, archive, polling, now))
-    app.router.add_route("*", "/{path:.*}", unrouted)
+    ready = [*ticker.routes(shelf), *stream.routes(streams), *embed.routes(shelf)]
+    worked_out = [
+        *history.routes(shelf, store),
+        *oembed.routes(shelf),
+        *sources.routes(board, polling.next_poll, now),
+        *receipts.routes(board, store, now),
+        *health.routes(board, archive, polling, now),
+        *metrics.routes(board, archive, tally, streams),
+    ]
+    app.add_routes(counted(ready, tally))
+    app.add_routes(timed(worked_out, tally))
+    app.router.add_route("*", "/{path:.*}", counting(unrouted, tally.of_route(OTHER)))
 
     @asynccontextmanager
     async def remembered() -> AsyncIterator[None]:

@@ -6,6 +6,7 @@ A poll that fails adds nothing and removes nothing.
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from time import perf_counter
 
 import structlog
 
@@ -17,6 +18,7 @@ from service.clock import Clock
 from service.errors import NotUnderstood, SourceError
 from service.fixings import Fixing
 from service.sources.base import Feed, Payload, Source
+from service.tally import Tally
 
 log = structlog.get_logger()
 
@@ -31,6 +33,7 @@ class Poller:
     adapters: Mapping[str, Source]
     feeds: Mapping[str, Feed]
     now: Clock
+    tally: Tally = field(default_factory=Tally)
     _busy: set[str] = field(default_factory=set)
 
     async def poll(self, key: str) -> None:
@@ -38,6 +41,7 @@ class Poller:
         if key in self._busy:
             return
         self._busy.add(key)
+        begun = perf_counter()
         try:
             await self._ask(key)
         except SourceError as error:
@@ -50,7 +54,9 @@ class Poller:
             self._succeeded(key)
         finally:
             self._busy.discard(key)
-        self.archive.keep_state(key, self.board.states[key])
+        state = self.board.states[key]
+        self.tally.polled(key, "failed" if state.error else "ok", perf_counter() - begun)
+        self.archive.keep_state(key, state)
         await self.review()
 
     async def poll_if_awaited(self, key: str) -> None:
@@ -92,6 +98,8 @@ class Poller:
         fixings = [*sorted(waiting, key=lambda fixing: fixing.date), *(fixing for _, fixing in read)]
         judged = judge_all(fixings, self.board.series(key), rules, KEEP)
         changed = self.archive.take_in(key, judged, now)
+        self.tally.fixings[key, "accepted"] += sum(one.accepted for one in judged)
+        self.tally.fixings[key, "refused"] += sum(one.since == now for one in changed)  # not for other reasons only
         telling = {one.fixing.digest for one in judged if one.accepted} | {one.fixing.digest for one in changed}
         for payload in {payload.digest: payload for payload, _ in read}.values():
             if payload.digest in telling:

@@ -11,6 +11,7 @@ from service.archive import Archive
 from service.board import Board
 from service.clock import Clock
 from service.sources import SOURCES
+from service.tally import Tally
 
 if TYPE_CHECKING:
     from service.schedule import Schedule
@@ -28,6 +29,7 @@ class Polling:
     board: Board
     archive: Archive
     now: Clock
+    tally: Tally
     _schedule: "Schedule | None" = None
     _task: asyncio.Task[None] | None = None
 
@@ -69,6 +71,6 @@ class Polling:
                 key: BankFeed(key, source, client, self.now, settings.wanted(key)) for key, source in polled.items()
             }
             adapters = {key: SOURCES[settings.adapter(key)] for key in polled}
-            poller = Poller(self.board, self.archive, adapters, feeds, self.now)
+            poller = Poller(self.board, self.archive, adapters, feeds, self.now, self.tally)
             async with Schedule(poller) as self._schedule:
                 await asyncio.Event().wait()

@@ -24,6 +24,7 @@ DOORS = {
     "holidays": {"service.calendars"},
     "typer": {"service.__main__"},
     "rich": {"service.commands", "service.upkeep"},
+    "prometheus_client": {"service.metrics", "service.web.metrics"},
 }
 # From the leaves up: each module with all that it may import of ours.
 PURE = {
@@ -44,6 +45,7 @@ ALLOWED = {
     "service.errors": set(),
     "service.fixings": set(),
     "service.values": set(),
+    "service.tally": set(),
     "service.layers": {"service.errors"},
     "service.settings": {"service", "service.errors", "service.layers", "service.values"},
     "service.calendars": {"service.errors"},
@@ -63,9 +65,17 @@ ALLOWED = {
     "service.archive": STATE | {"service.embedded", "service.sources.base", "service.store"},
     "service.embedded": {"service.errors", "service.settings"},
     "service.logs": {"service.settings"},
-    "service.poller": STATE | {"service.archive", "service.sources.base", "service.store"},
+    "service.poller": STATE | {"service.archive", "service.sources.base", "service.store", "service.tally"},
+    "service.metrics": STATE | {"service.archive", "service.tally"},
     "service.polling": STATE
-    | {"service.archive", "service.poller", "service.schedule", "service.sources", "service.sources.client"},
+    | {
+        "service.archive",
+        "service.poller",
+        "service.schedule",
+        "service.sources",
+        "service.sources.client",
+        "service.tally",
+    },
     "service.schedule": {"service.poller", "service.publications", "service.settings"},
 }
 ADAPTER = {
@@ -75,7 +85,8 @@ ADAPTER = {
     "service.sources.documents",
     "service.sources.soap",
 }
-WEB = STATE | {"service.archive", "service.store", "service.web"}
+WEB = STATE | {"service.archive", "service.store", "service.tally", "service.web"}
+ALLOWED["service.web.metrics"] = WEB | {"service.metrics"}
 TOP = {"service.app", "service.commands", "service.upkeep", "service.backfill", "service.portable", "service.__main__"}
 
 
@@ -137,12 +148,14 @@ def test_only_one_reads_the_environment() -> None:
 
 
 def test_no_float_in_arithmetic() -> None:
-    """`float` stands nowhere near money: only header weights, lengths, durations and clocks have it."""
+    """`float` stands nowhere near money: only header weights, lengths, durations, metrics and clocks have it."""
     with_float = {module for module, path in MODULES.items() if "float" in path.read_text(encoding="utf-8")}
     assert with_float <= {
         "service.__main__",
         "service.clock",
         "service.values",
+        "service.tally",
+        "service.metrics",
         "service.embedded",
         "service.web.pages",
         "service.web.picture",

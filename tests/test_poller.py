@@ -168,6 +168,7 @@ async def test_a_suspicious_fixing_waits_and_is_told_once(poller: Poller, banks:
         await poller.poll("nbk")
         await poller.poll("nbk")
     assert [log["event"] for log in logs] == ["fixing.quarantined"]
+    assert poller.tally.fixings == {("nbk", "accepted"): 2, ("nbk", "refused"): 1}
     (waiting,) = poller.board.held_up("nbk")
     assert (waiting.fixing.date, waiting.reasons) == (day(3), ("CNY, EUR, GBP, RUB missing, quoted on 2026-04-02",))
     assert shown(poller) is before
