@@ -277,6 +277,9 @@ def test_the_tape_moves_only_where_motion_is_wanted(site: Site, open_page: Open)
     expect(button).to_be_focused()
     page.keyboard.press("Space")
     expect(button).to_have_attribute("aria-pressed", "true")
+    page.evaluate(
+        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )  # it stops at a frame
     first = lists.first.evaluate(place)
     page.wait_for_timeout(200)
     assert lists.first.evaluate(place) == first
