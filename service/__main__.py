@@ -27,12 +27,31 @@ cli = typer.Typer(
 Config = Annotated[Path | None, typer.Option("--config", help="A TOML file laid over config/default.toml.")]
 
 
+class _Stop:
+    """What SIGTERM does until the application has its own handler: an end, and a note of it.
+
+    Raised inside a callback of a library in C the end is swallowed there; then the note counts.
+    """
+
+    asked = False
+
+    def __call__(self, *_: object) -> None:
+        self.asked = True
+        sys.exit(0)
+
+    def obey(self) -> None:
+        if self.asked:
+            sys.exit(0)
+
+
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(stop: _Stop | None = None) -> Iterator[None]:
     """Turn our errors into one line and an exit status."""
     try:
         yield
     except TickerError as error:
+        if stop:
+            stop.obey()
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, SettingsError) else 1) from None
 
@@ -50,11 +69,11 @@ def serve(
     port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
 ) -> None:
     """Poll the banks and serve the ticker, until SIGTERM or Ctrl-C."""
-    signal(SIGTERM, lambda *_: sys.exit(0))  # until the application has its own handler
+    signal(SIGTERM, stop := _Stop())
     gc.disable()  # loading makes no garbage worth looking for; `app.serve` turns it on again
     # aiohttp reads the machine's certificates while it loads, 0.1 s that other modules can have.
     Thread(target=import_module, args=("aiohttp",), daemon=True).start()
-    with _told():
+    with _told(stop):
         from service.embedded import embedded
 
         said = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
@@ -64,7 +83,7 @@ def serve(
             server.begin()  # it reads its file while we load the rest
         from service import app
 
-        app.serve(settings, server)
+        app.serve(settings, server, stop.obey)
 
 
 @cli.command()

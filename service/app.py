@@ -50,13 +50,17 @@ def create_store(settings: Settings, server: Embedded | None) -> Store:
     return Store(server.url if server else settings.store.url.get_secret_value(), settings.store.prefix)
 
 
-def serve(settings: Settings, server: Embedded | None) -> None:
-    """Serve until SIGTERM or SIGINT; what is in flight is finished first."""
+def serve(settings: Settings, server: Embedded | None, obey: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; what is in flight is finished first.
+
+    `obey` ends the process if it was told to meanwhile.
+    """
     configure(settings.log)
     where = settings.http
     app = create_app(settings, server, Clock())
     gc.freeze()  # what is loaded stays: the collector need not look at it again
     gc.enable()
+    obey()
     try:
         web.run_app(
             app,

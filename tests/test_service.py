@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import re
@@ -22,7 +23,11 @@ import psutil
 import pytest
 from aiohttp.test_utils import unused_port
 
+from service import __main__ as main
+from service import app
+from service.errors import SettingsError
 from service.layers import ROOT
+from service.settings import load
 from tests.standin import Banks, Figures, serving
 
 OLD: Figures = {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"}
@@ -243,6 +248,26 @@ def test_sigterm_is_obeyed_at_any_moment_of_the_start(tmp_path: Path) -> None:
             assert (status, "Traceback" in log) == (0, False), log
             _, left = psutil.wait_procs(children, timeout=3)
             assert left == []
+
+
+def test_an_end_that_a_library_swallows_is_an_end_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raised inside a callback of C it is only printed; the note of it is looked at before anything is served."""
+    stop = main._Stop()
+    with contextlib.suppress(SystemExit):
+        stop()
+    monkeypatch.setattr("service.app.web.run_app", lambda *_, **__: pytest.fail("it serves"))
+    with pytest.raises(SystemExit) as ended:
+        app.serve(load(environ={}), None, stop.obey)
+    assert ended.value.code == 0
+    gc.unfreeze()
+
+    def swallowed() -> None:
+        with main._told(stop):
+            raise SettingsError("inside a validator")
+
+    with pytest.raises(SystemExit) as ended:
+        swallowed()
+    assert ended.value.code == 0
 
 
 async def test_sigterm_finishes_and_ends_in_time(env: tuple[dict[str, str], Banks]) -> None:
