@@ -257,7 +257,7 @@ def test_an_end_that_a_library_swallows_is_an_end_all_the_same(monkeypatch: pyte
         stop()
     monkeypatch.setattr("service.app.web.run_app", lambda *_, **__: pytest.fail("it serves"))
     with pytest.raises(SystemExit) as ended:
-        app.serve(load(environ={}), None, stop.obey)
+        app.serve(load(environ={"TICKER_STORE__URL": "redis://127.0.0.1:1"}), None, stop.obey)
     assert ended.value.code == 0
     gc.unfreeze()
 
