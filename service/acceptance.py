@@ -20,6 +20,10 @@ _DISTINCT = Fraction(3, 100)
 """Two currencies whose rates are farther apart than this can be told from each other, whatever a day brings."""
 _MANY = 5
 """From so many currencies on, what most of them do is the base's doing."""
+_LONG = timedelta(days=92)
+"""After so much time a figure measures no day's move any more, only the order of magnitude."""
+_FAR = 5
+"""So many times more or less is a fault of scale, after however many years."""
 _EARLIER, _LATER = timedelta(days=4), timedelta(days=3)
 """How far the dates of two banks lie apart for the same days of the market, weekends included."""
 
@@ -62,7 +66,7 @@ class Rules:
     others: Mapping[str, Series] = field(default_factory=dict)
     wanted: Collection[str] | None = None
     """The currencies that a relay is asked for: one that is wanted no more is not missing."""
-    rejected: Mapping[date, Fixing] = field(default_factory=dict)
+    rejected: Mapping[date, Collection[Fixing]] = field(default_factory=dict)
     """What an operator will not see published, by effective date."""
 
 
@@ -87,8 +91,7 @@ def judge(fixing: Fixing, known: Series, rules: Rules, later: Sequence[Fixing] =
     replaced = known.on(fixing.date)
     if replaced and replaced.same_figures(fixing):
         return Judged(fixing, Verdict.KNOWN)
-    rejected = rules.rejected.get(fixing.date)
-    if rejected and rejected.same_figures(fixing):
+    if any(one.same_figures(fixing) for one in rules.rejected.get(fixing.date, ())):
         return Judged(fixing, Verdict.REFUSED, ("an operator has rejected it",))
     if reasons := objections(fixing, known, rules, later):
         return Judged(fixing, Verdict.REFUSED, reasons)
@@ -106,12 +109,12 @@ def objections(new: Fixing, known: Series, rules: Rules, later: Sequence[Fixing]
     if new.date > rules.last_day:
         found = (f"it is dated {new.date}, and the bank publishes up to {rules.last_day} by now",)
     before = known.before(new.date)
-    earlier = known.on(new.date) or before
-    if earlier:
+    near = before if before and new.date - before.date <= _LONG else None
+    if earlier := known.on(new.date) or near:
         found = (*found, *_missing(new, earlier, rules, later))
-    if before:
-        return (*found, *_doubts(new, _measures(new, known), rules))
-    return (*found, *_doubts_of_the_first(new, known, rules, later))
+    if doubts := tuple(_doubts(new, _measures(new, known), rules)):
+        return (*found, *doubts)
+    return found if near else (*found, *_doubts_of_the_first(new, known, rules, later))
 
 
 def unusable(new: Fixing) -> tuple[str, ...]:
@@ -149,24 +152,31 @@ def _measures(new: Fixing, known: Series) -> dict[str, Fixing]:
 
 
 def _doubts_of_the_first(new: Fixing, known: Series, rules: Rules, later: Sequence[Fixing]) -> Iterator[str]:
-    """Tell what is odd about a fixing that has none before it: by the next known, or by two more of the same answer.
+    """Tell what is odd about a fixing that has none shortly before it: by the next known, or by two more of the answer.
 
-    Two, since of one other nobody knows which is wrong.
+    Two, since of one other nobody knows which is wrong; a carry-over is no other.
     """
     following = [fixing for fixing in known.fixings if fixing.date > new.date][:1]
-    if not following and len(later) > 1:
-        following = list(later[:2])
+    if not following:
+        usable = Series(tuple(one for one in later if one.date > new.date and not unusable(one)))
+        following = [one for one in usable.distinct if not one.repeats(new)][:2]
+        if len(following) < 2:
+            return
     doubts = [list(_doubts(new, dict.fromkeys(new.rates.keys() & one.rates.keys(), one), rules)) for one in following]
-    if doubts and all(doubts):
+    if all(doubts):
         yield from doubts[0]
 
 
 def _doubts(new: Fixing, measures: Mapping[str, Fixing], rules: Rules) -> Iterator[str]:
     """Tell which moves no other bank confirms: jumps, and figures under another currency's name."""
-    old = {code: measures[code].value(code) for code in sorted(measures)}
-    moves = {code: new.value(code) / value for code, value in old.items()}
-    doubted = {code: f"moved by {_percent(move)}" for code, move in moves.items() if abs(move - 1) > rules.jump}
-    for code, other in _mistaken(new, old, moves):
+    moves = {code: new.value(code) / measures[code].value(code) for code in sorted(measures)}
+    recent = {code: measures[code].value(code) for code in moves if abs(new.date - measures[code].date) <= _LONG}
+    doubted = {
+        code: f"moved by {_percent(move)}"
+        for code, move in moves.items()
+        if (abs(move - 1) > rules.jump if code in recent else max(move, 1 / move) > _FAR)
+    }
+    for code, other in _mistaken(new, recent, {code: moves[code] for code in recent}):
         doubted.setdefault(code, f"has what is, or was, the figure of {other}")
     words = {code: _witnesses(code, new, measures[code], rules) for code in doubted}
     confirmed = {
@@ -184,8 +194,8 @@ def _doubts(new: Fixing, measures: Mapping[str, Fixing], rules: Rules) -> Iterat
 def _mistaken(new: Fixing, old: Mapping[str, Fraction], moves: Mapping[str, Fraction]) -> Iterator[tuple[str, str]]:
     """Yield the currencies whose figure is another's, or its own upside down.
 
-    A figure is another's where both have the same, or where it took the place of one that moved away too: two that
-    changed places, a row that slipped. What all of them moved by together is the base's and is left out.
+    A figure is another's where both have the same, or where it took the place of one that moved away too, otherwise:
+    two that changed places, a row that slipped. What all of them moved by together is the base's and is left out.
     """
     near = _DISTINCT / 3
     common = median_low(moves.values()) if len(moves) >= _MANY else Fraction(1)
@@ -195,7 +205,8 @@ def _mistaken(new: Fixing, old: Mapping[str, Fraction], moves: Mapping[str, Frac
             yield one, f"1/{one}"
         for other in old:
             apart = old[other] / old[one]
-            taken = other in moved and abs(moved[other] - 1) > 2 * near and abs(move / apart - 1) <= near
+            left = other in moved and abs(moved[other] - 1) > 2 * near and abs(moved[other] / move - 1) > near
+            taken = left and abs(move / apart - 1) <= near
             if abs(apart - 1) > _DISTINCT and (taken or new.value(one) == new.value(other)):
                 yield one, other
 

@@ -126,6 +126,9 @@ class Archive:
 
     async def _load_quarantine(self, key: str) -> None:
         stored = Quarantine.of(await self.store.waiting(key), await self.store.decisions(key))
+        for day, waiting in list(stored.waiting.items()):
+            if any(kept[0] == "decision" and kept[1:-1] == _key(waiting.fixing) for kept in self._waiting):
+                del stored.waiting[day]  # it has ended here, which is still to be written
         for day, waiting in self.board.quarantine[key].waiting.items():
             if ("waiting", *_key(waiting.fixing)) in self._waiting:
                 stored.waiting[day] = waiting

@@ -3,7 +3,7 @@
 All of it is in memory, so readers depend on nothing else. The board is told; it asks nobody.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from fractions import Fraction
@@ -110,7 +110,11 @@ class Board:
 
 
 def rules(
-    settings: Settings, source: str, now: datetime, others: Mapping[str, Series], rejected: Mapping[date, Fixing]
+    settings: Settings,
+    source: str,
+    now: datetime,
+    others: Mapping[str, Series],
+    rejected: Mapping[date, Collection[Fixing]],
 ) -> Rules:
     """Return by what a fixing of a source is judged at `now`, beside what `others` have published."""
     limits = settings.acceptance

@@ -93,10 +93,14 @@ class Poller:
 
     def _take_in(self, key: str, read: list[tuple[Payload, Fixing]], rules: Rules, now: datetime) -> None:
         """Judge what was read, and what waits from before: later publications or another bank may explain it."""
-        said = {fixing.date for _, fixing in read}
-        waiting = [one.fixing for day, one in self.board.quarantine[key].waiting.items() if said and day < min(said)]
-        fixings = [*sorted(waiting, key=lambda fixing: fixing.date), *(fixing for _, fixing in read)]
-        judged = judge_all(fixings, self.board.series(key), rules, KEEP)
+        series = self.board.series(key)
+        # What lies before all that is known here is not known here: it cannot be judged, and may well be in the store.
+        oldest = series.fixings[0].date if series.fixings else date.min
+        told = [fixing for _, fixing in read if fixing.date >= oldest or len(series.fixings) < KEEP]
+        begins = min((fixing.date for fixing in told), default=date.min)
+        waiting = [one.fixing for day, one in self.board.quarantine[key].waiting.items() if oldest < day < begins]
+        fixings = [*sorted(waiting, key=lambda fixing: fixing.date), *told]
+        judged = judge_all(fixings, series, rules, KEEP)
         changed = self.archive.take_in(key, judged, now)
         self.tally.fixings[key, "accepted"] += sum(one.accepted for one in judged)
         self.tally.fixings[key, "refused"] += sum(one.since == now for one in changed)  # not for other reasons only

@@ -63,7 +63,8 @@ async def load(store: Store, path: Path, now: datetime) -> tuple[int, int, int]:
         while batch := list(islice(fixings, _BATCH)):
             waiting = await store.waiting(source)
             stored = {one.date: one for one in await store.fixings(source, [one.date for one in batch])}
-            missing = [one for one in batch if one.date not in stored]
+            there = set(await store.dates(source))  # also what this version cannot read
+            missing = [one for one in batch if one.date not in there]
             if missing:
                 await store.save(*missing)
             for ended in _ended(waiting, missing, now):

@@ -44,23 +44,25 @@ class Quarantine:
     """Of one source: what waits, and what an operator will not see published, by effective date."""
 
     waiting: dict[date, Waiting] = field(default_factory=dict)
-    rejected: dict[date, Fixing] = field(default_factory=dict)
+    rejected: dict[date, tuple[Fixing, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, waiting: Iterable[Waiting], decisions: Iterable[Decision]) -> "Quarantine":
         """Return it as it was stored; `decisions` newest first."""
-        last: dict[date, Decision] = {}
-        for decision in decisions:
-            last.setdefault(decision.waiting.fixing.date, decision)
-        rejected = {day: one.waiting.fixing for day, one in last.items() if one.outcome is Outcome.REJECTED}
-        found = cls({}, rejected)
+        found = cls()
+        decided = list[Fixing]()
+        for one in decisions:
+            fixing = one.waiting.fixing
+            if not any(other.date == fixing.date and other.same_figures(fixing) for other in decided):
+                decided.append(fixing)
+                if one.outcome is Outcome.REJECTED:
+                    found.rejected[fixing.date] = (*found.rejected.get(fixing.date, ()), fixing)
         found.waiting = {one.fixing.date: one for one in waiting if not found.is_rejected(one.fixing)}
         return found
 
     def is_rejected(self, fixing: Fixing) -> bool:
         """Whether an operator will not see these figures published for that day."""
-        known = self.rejected.get(fixing.date)
-        return known is not None and known.same_figures(fixing)
+        return any(one.same_figures(fixing) for one in self.rejected.get(fixing.date, ()))
 
     def receive(self, judged: Sequence[Judged], now: datetime) -> tuple[list[Waiting], list[Decision]]:
         """Take in what an answer held; return what waits anew or for other reasons, and the waits that ended."""
@@ -68,10 +70,10 @@ class Quarantine:
         for one in judged:
             day, known = one.fixing.date, self.waiting.get(one.fixing.date)
             same = known is not None and known.fixing.same_figures(one.fixing)
-            if one.verdict is not Verdict.REFUSED:
+            if one.verdict is not Verdict.REFUSED or self.is_rejected(one.fixing):
                 if known:
                     ended.append(self._end(known, Outcome.CONFIRMED if same else Outcome.WITHDRAWN, now))
-            elif not self.is_rejected(one.fixing):
+            else:
                 if not (known and same):
                     known = Waiting(one.fixing, one.reasons, now)
                     changed[day] = known

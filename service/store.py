@@ -8,6 +8,7 @@ Keys, all under the configured prefix::
     backfilled             hash    source -> the spans that were asked for, and are whole
     raw:<source>:<digest>  string  a bank's answer, compressed; expires
     versions               hash    source -> how often its fixings or decisions were written
+    stamps                 hash    source -> a word that is another one with each of these writings
     states                 hash    source -> how its last polls went
     snapshots              hash    ticker -> its last snapshot
 """
@@ -16,7 +17,8 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
+from uuid import uuid4
 
 import structlog
 from msgspec import DecodeError
@@ -97,6 +99,7 @@ class Store:
         pipe.hdel(self._key("quarantine", fixing.source), str(fixing.date))
 
     async def _written(self, pipe: Pipeline, source: str) -> int:
+        pipe.hset(self._key("stamps"), source, uuid4().hex)
         pipe.hincrby(self._key("versions"), source, 1)
         *_, version = await pipe.execute()
         return int(version)
@@ -114,6 +117,11 @@ class Store:
             return sorted(
                 [str(key)[len(beginning) :] async for key in self._redis.scan_iter(f"{_literal(beginning)}*")]
             )
+
+    async def stamp(self, source: str) -> str | None:
+        """Return a word for all that is stored of a source, another one with each writing and never one of before."""
+        with self._errors():
+            return cast("str | None", await self._redis.hget(self._key("stamps"), source))
 
     async def dates(self, source: str) -> list[date]:
         """Return every effective date of a source, oldest first."""

@@ -220,12 +220,38 @@ def test_every_move_beyond_the_limit_waits_and_no_other(
 
 def test_a_row_that_slipped_waits() -> None:
     """Three figures one line too low: each move is below the limit."""
-    known = series(fixing(day(1), USD="475.09", EUR="551.06", CHF="590.00", GBP="631.87", JPY="3.12", CNY="69.12"))
-    slipped = fixing(day(2), USD="476.00", EUR="590.50", CHF="631.60", GBP="551.40", JPY="3.13", CNY="69.00")
+    known = series(fixing(day(1), USD="475.09", EUR="551.06", CHF="585.00", GBP="631.87", JPY="3.12", CNY="69.12"))
+    slipped = fixing(day(2), USD="476.00", EUR="585.50", CHF="631.60", GBP="551.40", JPY="3.13", CNY="69.00")
     reasons = objections(slipped, known, Rules(day(2), jump=Fraction(20, 100)))
     assert [reason.split(",")[0] for reason in reasons] == [
         "CHF has what is", "EUR has what is", "GBP has what is"
     ]  # fmt: skip
+
+
+def test_a_row_whose_neighbours_are_equally_far_apart_waits_too() -> None:
+    """Two of the three moved alike; the third cannot have."""
+    known = series(fixing(day(1), USD="475.09", EUR="551.06", CHF="590.00", GBP="631.87", JPY="3.12", CNY="69.12"))
+    slipped = fixing(day(2), USD="476.00", EUR="590.50", CHF="631.60", GBP="551.40", JPY="3.13", CNY="69.00")
+    reasons = objections(slipped, known, Rules(day(2), jump=Fraction(20, 100)))
+    assert [reason.split()[0] for reason in reasons] == ["CHF", "GBP"]
+
+
+BLOC = {"SAR": ("126.6", "130.4"), "QAR": ("130.4", "134.3"), "AED": ("129.2", "133.1")}
+STILL = {code: (value, value) for code, value in (OLD | {"CHF": "590.00", "TRY": "12.00"}).items()}
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        {"USD": ("476", "500"), "EUR": ("500", "525.5"), "GBP": ("600", "630")},  # the base fell
+        BLOC,
+        STILL | BLOC,
+    ],
+)
+def test_currencies_that_move_together_take_nobodys_place(moved: dict[str, tuple[str, str]]) -> None:
+    """One comes to stand where the other was, which went on by as much: a bloc, or all of a few."""
+    old, new = ({code: pair[at] for code, pair in moved.items()} for at in (0, 1))
+    assert objections(fixing(day(2), **new), series(fixing(day(1), **old)), Rules(day(2))) == ()  # type: ignore[arg-type]
 
 
 def test_what_the_base_did_is_no_slip() -> None:
@@ -270,8 +296,8 @@ def test_what_an_operator_rejected_is_never_let_in() -> None:
     """Also when its day has come, or another bank says the same."""
     one = nbk(day(3))
     assert judge(one, BEFORE, Rules(day(3))).accepted
-    assert not judge(one, BEFORE, Rules(day(3), rejected={day(3): one})).accepted
-    assert judge(nbk(day(3), USD="475.10"), BEFORE, Rules(day(3), rejected={day(3): one})).accepted
+    assert not judge(one, BEFORE, Rules(day(3), rejected={day(3): (one,)})).accepted
+    assert judge(nbk(day(3), USD="475.10"), BEFORE, Rules(day(3), rejected={day(3): (one,)})).accepted
 
 
 def test_a_relay_misses_only_what_is_wanted_of_it() -> None:
@@ -279,3 +305,60 @@ def test_a_relay_misses_only_what_is_wanted_of_it() -> None:
     new = fixing(day(4), USD="475.19")
     assert objections(new, series(FRIDAY), Rules(day(4), wanted=("USD",))) == ()
     assert objections(new, series(FRIDAY), Rules(day(4), wanted=("USD", "RUB")))
+
+
+@pytest.mark.parametrize("bad", ["0", "NaN", "Infinity", "-1"])
+def test_what_is_no_rate_is_no_measure(bad: str) -> None:
+    """A broken figure among the first of all spoils no other."""
+    fixings = [nbk(day(1)), nbk(day(2), USD=bad), nbk(day(3), USD="475.50"), nbk(day(6), USD="476.00")]
+    verdicts = [one.verdict for one in judge_all(fixings, series(), Rules(day(6)), 90)]
+    assert verdicts == [Verdict.NEW, Verdict.REFUSED, Verdict.NEW, Verdict.NEW]
+
+
+@pytest.mark.parametrize("first_is_bad", [True, False])
+def test_carry_overs_are_one_word_and_not_several(first_is_bad: bool) -> None:
+    """A fault that the weekend repeats, at the beginning or right behind a true day: the true ones are let in."""
+    weekend = [nbk(day(number), **scaled(10, *OLD)) for number in (4, 5, 6)]
+    true = [nbk(day(number), USD=f"47{number % 10}.00") for number in (7, 8, 9, 10)]
+    before = [] if first_is_bad else [nbk(day(3), USD="474.50")]
+    verdicts = [one.verdict for one in judge_all([*before, *weekend, *true], series(), Rules(day(10)), 90)]
+    assert verdicts == [Verdict.NEW] * len(before) + [Verdict.REFUSED] * 3 + [Verdict.NEW] * 4
+
+
+def test_one_other_word_does_not_tell_who_is_wrong() -> None:
+    """Carry-overs of the same figures are no second word either."""
+    later = [nbk(day(number), **scaled(10, *OLD)) for number in (4, 5, 6)]
+    assert judge_all([nbk(day(3)), *later], series(), Rules(day(6)), 90)[0].accepted
+
+
+LONG_AGO = nbk(date(2017, 3, 3), USD="318.00", EUR="336.00", RUB="5.50", GBP="390.00", TRY="86.00")
+
+
+def test_years_without_a_publication_are_no_jump() -> None:
+    """A past that ends years ago measures today by its order of magnitude alone, and has no say in what is quoted."""
+    fixings = [nbk(day(number), USD=f"47{number}.00") for number in (1, 2, 3)]
+    verdicts = [one.verdict for one in judge_all(fixings, series(LONG_AGO), Rules(day(3)), 90)]
+    assert verdicts == [Verdict.NEW] * 3
+
+
+@pytest.mark.parametrize("by", [Decimal(10), Decimal("0.1")])
+def test_a_scale_fault_waits_after_years_too(by: Decimal) -> None:
+    """Ten times too much or too little, also where the whole answer is so."""
+    figures = {code: str(Decimal(value) * by) for code, value in OLD.items()}
+    fixings = [nbk(day(number), **figures) for number in (1, 2, 3)]
+    assert not any(one.accepted for one in judge_all(fixings, series(LONG_AGO), Rules(day(3)), 90))
+
+
+def test_a_quarter_is_not_yet_long_ago() -> None:
+    """A bank that was dead for two months is measured by what it said before."""
+    known = series(nbk(date(2026, 1, 31)))
+    assert objections(nbk(day(2), USD="560.00"), known, Rules(day(2)))
+    assert objections(nbk(day(2), USD="560.00"), series(nbk(date(2025, 12, 1))), Rules(day(2))) == ()
+
+
+def test_every_form_that_was_rejected_stays_out() -> None:
+    """Of one day there may be several."""
+    one, two = nbk(day(3)), nbk(day(3), USD="475.10")
+    rules = Rules(day(3), rejected={day(3): (one, two)})
+    assert not judge(one, BEFORE, rules).accepted
+    assert not judge(two, BEFORE, rules).accepted

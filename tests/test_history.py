@@ -639,11 +639,12 @@ async def test_a_reader_that_goes_away_is_forgotten(
     await gated.document(f"usd?{DECADE}")
 
 
+@pytest.mark.parametrize("limit", ["_PATIENCE", "_WHOLE"])
 async def test_a_reader_that_does_not_read_is_dropped(
-    valkey: str, filled: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    valkey: str, filled: str, clock: Clock, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     """It may leave unread what the buffers hold, for half a minute; here for a moment. What it got is no whole."""
-    monkeypatch.setattr(history, "_PATIENCE", 0.05)
+    monkeypatch.setattr(history, limit, 0.05)
     with socket.socket() as small, socket.socket() as reader, capture_logs() as logs:
         small.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -11,10 +11,11 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from service.acceptance import Judged, Verdict
 from service.archive import Archive
-from service.board import Board
+from service.board import KEEP, Board
 from service.poller import Poller
-from service.quarantine import Decision, Outcome
+from service.quarantine import Decision, Outcome, Waiting
 from service.settings import Settings
 from service.sources import SOURCES
 from service.sources.client import BankFeed, Client
@@ -22,7 +23,7 @@ from service.store import Store
 from service.ticker import Snapshot
 from tests.conftest import Clock
 from tests.figures import day, fixing
-from tests.standin import Banks, Figures, nbu
+from tests.standin import Banks, Figures, nbk, nbu
 
 APRIL: dict[date, Figures] = {
     day(1): {"USD": "478.77", "EUR": "548.62", "RUB": "5.87", "GBP": "631.98", "CNY": "69.31"},
@@ -382,6 +383,72 @@ async def test_a_dropped_currency_is_let_go_in_the_end(poller: Poller, banks: Ba
         await poller.poll("nbk")
         assert len(poller.board.held_up("nbk")) == {3: 1, 4: 2, 7: 3, 8: 0}[number]
     assert [one.date for one in poller.board.series("nbk").fixings] == [day(number) for number in (1, 2, 3, 4, 7, 8)]
+
+
+async def test_what_waits_from_long_ago_is_not_judged_by_today(poller: Poller, clock: Clock) -> None:
+    """Left by a backfill, and older than all that memory holds: what lies before it is not known here."""
+    store = poller.archive.store
+    figures = {code: str(value) for code, value in APRIL[day(2)].items()}
+    recent = [day(2) - timedelta(days=number) for number in range(2, KEEP + 10)]
+    await store.save(fixing(date(2017, 3, 3), USD="318.00", EUR="336.00", RUB="5.50"))
+    await store.save(*(fixing(on, **figures) for on in recent))  # type: ignore[arg-type]
+    jump = Waiting(fixing(date(2017, 3, 4), USD="470.00", EUR="540.00"), ("USD moved by +47.80%",), clock())
+    await store.quarantine(jump)
+    await poller.poll("nbk")
+    await poller.poll("nbk")
+    assert await store.waiting("nbk") == [jump]
+    assert await store.fixing("nbk", date(2017, 3, 4)) is None
+
+
+async def test_what_the_bank_says_of_long_ago_changes_nothing(poller: Poller, banks: Banks) -> None:
+    """An answer with a date before all that memory holds, which may well be in the store."""
+    store = poller.archive.store
+    figures = {code: str(value) for code, value in APRIL[day(2)].items()}
+    await store.save(*(fixing(day(2) - timedelta(days=number), **figures) for number in range(2, KEEP + 10)))  # type: ignore[arg-type]
+    old = (await store.dates("nbk"))[0]
+    before = await store.fixing("nbk", old)
+    banks.faults["fdate=31.03.2026"] = nbk(old, {**APRIL[day(2)], "USD": "480.00"})
+    await poller.review()
+    await poller.poll("nbk")
+    assert await store.fixing("nbk", old) == before
+
+
+async def test_a_figure_that_is_none_costs_no_other_day(poller: Poller, banks: Banks) -> None:
+    """A zero in the first answer of all waits, and the rest is shown."""
+    days = [day(number, 3) for number in range(25, 32)]
+    banks.published["nbk"] = {on: {**APRIL[day(2)], "USD": f"475.{on.day}"} for on in days}
+    banks.published["nbk"][days[1]] = {**APRIL[day(2)], "USD": "0"}
+    await poller.poll("nbk")
+    assert poller.board.states["nbk"].error is None
+    assert list(poller.board.quarantine["nbk"].waiting) == [days[1]]
+    assert len(poller.board.series("nbk").fixings) == 6
+
+
+async def test_a_wait_that_ends_while_others_write_has_ended(
+    poller: Poller, banks: Banks, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """A poll lets it in while the store is read anew: it does not come back."""
+    await poller.poll("nbk")
+    banks.published["nbk"][day(3)] = {**APRIL[day(2)], "USD": "4750.90"}
+    await poller.poll("nbk")
+    archive = poller.archive
+    async with Store(poller.board.settings.store.url.get_secret_value(), poller.board.settings.store.prefix) as other:
+        await other.save(fixing(date(2017, 3, 3), USD="318.00"))
+    read, good = (
+        archive.store.versions,
+        fixing(day(3), USD="476.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12"),
+    )
+
+    async def meanwhile() -> dict[str, int]:
+        monkeypatch.setattr(archive.store, "versions", read)
+        archive.take_in("nbk", [Judged(good, Verdict.NEW)], clock())
+        return await read()
+
+    monkeypatch.setattr(archive.store, "versions", meanwhile)
+    await archive.sync()
+    await archive.sync()
+    assert poller.board.held_up("nbk") == await archive.store.waiting("nbk") == []
+    assert [one.outcome for one in await archive.store.decisions("nbk")] == [Outcome.WITHDRAWN]
 
 
 async def test_a_store_that_comes_late_keeps_its_receipts(settings: Settings, clock: Clock, banks: Banks) -> None:

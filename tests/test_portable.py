@@ -67,6 +67,15 @@ async def test_what_cannot_be_read_is_told(store: Store, tmp_path: Path) -> None
     assert await portable.export(store, tmp_path / "a.gz") == (1, 1)
 
 
+async def test_what_cannot_be_read_is_not_overwritten(store: Store, tmp_path: Path) -> None:
+    """A later version may understand it: it is known, and different."""
+    await store.save(FIXINGS[0])
+    await portable.export(store, tmp_path / "a.gz")
+    await store._redis.hset(store._key("fixings", "nbk"), str(day(1)), "{}")
+    assert await portable.load(store, tmp_path / "a.gz", NOW) == (0, 0, 1)
+    assert await store._redis.hget(store._key("fixings", "nbk"), str(day(1))) == "{}"
+
+
 async def test_an_import_ends_waits_by_a_decision(store: Store, tmp_path: Path) -> None:
     """What waited for a date that the file brings."""
     await store.save(FIXINGS[0])

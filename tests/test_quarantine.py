@@ -64,7 +64,7 @@ def test_the_last_word_of_an_operator_counts() -> None:
     waiting = Waiting(ONE, ("a jump",), NOW)
     rejected, accepted = (Decision(waiting, outcome, NOW) for outcome in (Outcome.REJECTED, Outcome.ACCEPTED))
     assert not Quarantine.of([], [accepted, rejected]).is_rejected(ONE)
-    assert Quarantine.of([waiting], [rejected, accepted]) == Quarantine({}, {day(3): ONE})
+    assert Quarantine.of([waiting], [rejected, accepted]) == Quarantine({}, {day(3): (ONE,)})
 
 
 def test_the_quarantine_is_bounded() -> None:
@@ -74,3 +74,24 @@ def test_the_quarantine_is_bounded() -> None:
     changed, ended = quarantine.receive([refused(fixing(one, USD="1")) for one in days], NOW)
     assert len(quarantine.waiting) == len(changed) == KEEP
     assert [one.waiting.fixing.date for one in ended] == days[:5]
+
+
+def test_a_decision_is_of_figures_and_not_of_a_day() -> None:
+    """What became of other figures of that day takes no rejection back."""
+    other = fixing(day(3), USD="4800")
+    decisions = [Decision(Waiting(one, (), NOW), outcome, NOW) for one, outcome in (
+        (other, Outcome.WITHDRAWN), (other, Outcome.REJECTED), (ONE, Outcome.REJECTED))]  # fmt: skip
+    assert Quarantine.of([], decisions[::2]).is_rejected(ONE)
+    assert not Quarantine.of([], decisions[::2]).is_rejected(other)
+    both = Quarantine.of([], decisions[1:])
+    assert both.is_rejected(ONE)
+    assert both.is_rejected(other)
+
+
+def test_a_wait_ends_when_the_bank_goes_back_to_what_was_rejected() -> None:
+    """It says no more what waited."""
+    other = fixing(day(3), USD="4800")
+    quarantine = Quarantine.of([], [Decision(Waiting(ONE, ("a jump",), NOW), Outcome.REJECTED, NOW)])
+    (waiting,), _ = quarantine.receive([refused(other)], NOW)
+    assert quarantine.receive([refused(ONE)], LATER) == ([], [Decision(waiting, Outcome.WITHDRAWN, LATER)])
+    assert quarantine.waiting == {}

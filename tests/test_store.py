@@ -93,6 +93,17 @@ async def test_versions_grow_with_what_is_written(store: Store) -> None:
     assert await store.versions() == {"nbk": 2, "cbr": 1}
 
 
+async def test_a_stamp_is_never_the_same_again(store: Store) -> None:
+    """Other with each writing, also after all was wiped; each source has its own."""
+    stamps = [await store.stamp("nbk")]
+    for _ in range(2):
+        await store.save(fixing(day(1), USD="478.77"))
+        stamps.append(await store.stamp("nbk"))
+        await store._redis.delete(*[key async for key in store._redis.scan_iter(f"{store._prefix}*")])
+    assert stamps[0] is None
+    assert len(set(stamps)) == 3
+
+
 async def test_a_raw_answer_comes_back_byte_by_byte_and_expires(store: Store) -> None:
     """Whatever its encoding; compressed, and not for ever."""
     body = "<rates>доллар</rates>".encode("windows-1251") * 100

@@ -43,6 +43,8 @@ _UNDER_WAY: Final = 64
 """Replies that have begun and not ended; they may wait for their turn, or for a slow reader."""
 _PATIENCE: Final = 30.0
 """Seconds for a reader to take a piece."""
+_WHOLE: Final = 120.0
+"""Seconds for a whole reply: a few readers that are slow in every piece could keep all others out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,10 @@ class _Asked:
     recent: tuple[Fixing, ...]
     stored: range
 
-    def tags(self, version: int | None) -> dict[str, str]:
-        """Return the ETag in each coding: others whenever the reply may be another. `version` is of what is stored."""
+    def tags(self, stamp: str | None) -> dict[str, str]:
+        """Return the ETag in each coding: others whenever the reply may be another. `stamp` is of what is stored."""
         recent = [(str(one.date), one.digest, str(one.fetched_at)) for one in self.recent]
-        told = repr((__version__, self.part, self.form, recent, version))
+        told = repr((__version__, self.part, self.form, recent, stamp))
         tag = sha256(told.encode()).hexdigest()[:20]
         return {"": f'"{tag}"', "gzip": f'"{tag}-gzip"'}
 
@@ -107,7 +109,7 @@ class Histories:
         return _Asked(part, suffix or "json", recent, older if first >= since else range(0))
 
     async def _reply(self, request: web.Request, asked: _Asked) -> web.StreamResponse:
-        tags = asked.tags((await self.store.versions()).get(asked.part.source) if asked.stored else None)
+        tags = asked.tags(await self.store.stamp(asked.part.source) if asked.stored else None)
         coding = "gzip" if accepts_gzip(request.headers.get(ACCEPT_ENCODING, "")) else ""
         known = matching(request, tags, coding)
         headers = self._headers(asked, tags[coding if known is None else known])
@@ -162,14 +164,15 @@ async def _streamed(
 ) -> web.StreamResponse:
     """Write the reply; whatever keeps it from being whole breaks the connection off."""
     try:
-        await response.prepare(request)
-        await _written(response, first)
-        async for piece in more:
-            await _written(response, piece)
-        async with asyncio.timeout(_PATIENCE):
-            await response.write_eof()
+        async with asyncio.timeout(_WHOLE):
+            await response.prepare(request)
+            await _written(response, first)
+            async for piece in more:
+                await _written(response, piece)
+            async with asyncio.timeout(_PATIENCE):
+                await response.write_eof()
     except (ConnectionError, TimeoutError):
-        pass  # the reader has gone, or does not read
+        pass  # the reader has gone, or reads too slowly
     except StoreError as error:
         log.warning("history.broken_off", path=request.path, error=str(error))
     except Exception:  # a problem document cannot be sent any more
