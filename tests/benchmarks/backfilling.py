@@ -10,7 +10,7 @@ from redis import Redis
 
 from tests.benchmarks.bank import FIRST, LAST
 from tests.benchmarks.load import ask
-from tests.benchmarks.processes import Server, Service, bank
+from tests.benchmarks.processes import Server, Service, beside
 from tests.benchmarks.rows import Effort, Row
 from tests.benchmarks.steady import p99
 
@@ -31,7 +31,7 @@ def backfill(folder: Path, effort: Effort) -> list[Row]:
     parts = {name: Row(f"stored of ten years, {name}", "before", "MB", related=False) for name in _STORED}
     whole = Row("stored of ten years, in all", "before", "MB", most=25, related=False)
     folder.mkdir()
-    with bank(folder) as its:
+    with beside("bank", folder) as its:
         for number in range(effort.backfills):
             service = Service(folder / str(number), its.port)
             with service.running() as server, ThreadPoolExecutor(1) as other:

@@ -10,7 +10,7 @@ from threading import Event
 from typing import Final
 
 from tests.benchmarks.load import ask
-from tests.benchmarks.processes import Cores, Service, hello, on_core
+from tests.benchmarks.processes import Cores, Service, beside, on_core
 from tests.benchmarks.rows import Effort, Row, Subject
 
 _REQUESTS: Final = 10
@@ -19,7 +19,7 @@ _REQUESTS: Final = 10
 def history(service: Service, folder: Path, cores: Cores, effort: Effort) -> Iterator[Row]:
     """Measure how long a reply takes, and how long it makes another reader wait; the service has a `decade`."""
     year, ten = (f"/v1/history/usd?from={since}-03-31&to=2026-03-31" for since in (2025, 2016))
-    with on_core(cores.server), hello(folder) as plain, service.running() as server, on_core(cores.load):
+    with on_core(cores.server), beside("hello", folder) as plain, service.running() as server, on_core(cores.load):
         for name, path, headers, most in (
             ("/v1/history, one year", year, {}, 15),
             ("/v1/history, ten years", ten, {}, 100),

@@ -120,18 +120,11 @@ class Service:
 
 
 @contextmanager
-def bank(folder: Path) -> Iterator[Server]:
+def beside(name: str, folder: Path) -> Iterator[Server]:
+    """Run a server of our own, the module of that name here: `hello`, or `bank`."""
     port = _free_port()
-    command = ("-m", "tests.benchmarks.bank", str(port))
-    with _serving(command, port, "/", folder / "bank.log", os.environ) as server:
-        yield server
-
-
-@contextmanager
-def hello(folder: Path) -> Iterator[Server]:
-    port = _free_port()
-    command = ("-m", "tests.benchmarks.hello", str(port))
-    with _serving(command, port, "/", folder / "hello.log", os.environ) as server:
+    command = ("-m", f"tests.benchmarks.{name}", str(port))
+    with _serving(command, port, "/", folder / f"{name}.log", os.environ) as server:
         yield server
 
 

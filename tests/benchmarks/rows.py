@@ -12,7 +12,7 @@ import msgspec
 from babel.localedata import locale_identifiers
 
 from tests.benchmarks.load import MeasureError, ask, rate_of, request, send, wrk
-from tests.benchmarks.processes import Cores, Server, Service, hello, on_core, resident_after, seconds_to_run
+from tests.benchmarks.processes import Cores, Server, Service, beside, on_core, resident_after, seconds_to_run
 
 LANGUAGES: Final = tuple(sorted(locale_identifiers()))
 START_BASELINE: Final = "import aiohttp.web, redis.asyncio, pydantic"
@@ -107,7 +107,7 @@ class Subject:
 
 
 def speed(service: Service, folder: Path, cores: Cores, effort: Effort) -> Iterator[Row]:
-    with on_core(cores.server), hello(folder) as plain, service.running() as server:
+    with on_core(cores.server), beside("hello", folder) as plain, service.running() as server:
         tag = ask(server.port, "/v1/ticker")[1]
         for subject in (
             Subject("/v1/ticker", "/v1/ticker", least_ratio=1.5),
