@@ -16,8 +16,8 @@ from service.fixings import Fixing, Series
 
 DROPPED_AFTER = 3
 """A currency that is missing from so many further publications was given up by the bank."""
-_DISTINCT = Fraction(3, 100)
-"""Two currencies whose rates are farther apart than this can be told from each other, whatever a day brings."""
+_NEAR = Fraction(1, 100)
+"""What a currency drifts in a day, about: figures that are three times as far apart can be told from each other."""
 _MANY = 5
 """From so many currencies on, what most of them do is the base's doing."""
 _LONG = timedelta(days=92)
@@ -176,7 +176,9 @@ def _doubts(new: Fixing, measures: Mapping[str, Fixing], rules: Rules) -> Iterat
         for code, move in moves.items()
         if (abs(move - 1) > rules.jump if code in recent else max(move, 1 / move) > _FAR)
     }
-    for code, other in _mistaken(new, recent, {code: moves[code] for code in recent}):
+    days = min((abs(new.date - measures[code].date).days for code in recent), default=1)
+    near = _NEAR * min(Fraction(3), Fraction(days + 3, 4))  # figures drift apart from those that they are held against
+    for code, other in _mistaken(new, recent, {code: moves[code] for code in recent}, near):
         doubted.setdefault(code, f"has what is, or was, the figure of {other}")
     words = {code: _witnesses(code, new, measures[code], rules) for code in doubted}
     confirmed = {
@@ -191,23 +193,24 @@ def _doubts(new: Fixing, measures: Mapping[str, Fixing], rules: Rules) -> Iterat
             yield f"{code} {doubt}, {figures}; no other bank confirms it ({told})"
 
 
-def _mistaken(new: Fixing, old: Mapping[str, Fraction], moves: Mapping[str, Fraction]) -> Iterator[tuple[str, str]]:
+def _mistaken(
+    new: Fixing, old: Mapping[str, Fraction], moves: Mapping[str, Fraction], near: Fraction
+) -> Iterator[tuple[str, str]]:
     """Yield the currencies whose figure is another's, or its own upside down.
 
     A figure is another's where both have the same, or where it took the place of one that moved away too, otherwise:
     two that changed places, a row that slipped. What all of them moved by together is the base's and is left out.
     """
-    near = _DISTINCT / 3
     common = median_low(moves.values()) if len(moves) >= _MANY else Fraction(1)
     moved = {code: move / common for code, move in moves.items() if abs(move / common - 1) > near}
     for one, move in moved.items():
-        if abs(moves[one] - 1) > _DISTINCT and abs(new.value(one) * old[one] - 1) <= near:
+        if abs(moves[one] - 1) > 3 * near and abs(new.value(one) * old[one] - 1) <= near:
             yield one, f"1/{one}"
         for other in old:
             apart = old[other] / old[one]
             left = other in moved and abs(moved[other] - 1) > 2 * near and abs(moved[other] / move - 1) > near
             taken = left and abs(move / apart - 1) <= near
-            if abs(apart - 1) > _DISTINCT and (taken or new.value(one) == new.value(other)):
+            if abs(apart - 1) > 3 * near and (taken or new.value(one) == new.value(other)):
                 yield one, other
 
 

@@ -254,6 +254,14 @@ def test_currencies_that_move_together_take_nobodys_place(moved: dict[str, tuple
     assert objections(fixing(day(2), **new), series(fixing(day(1), **old)), Rules(day(2))) == ()  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("days", [1, 3, 5, 8])
+def test_a_swap_after_days_without_a_word_waits(days: int) -> None:
+    """Its figures have drifted from those that they are measured by, the more the longer."""
+    drift = 1 + Decimal("0.003") * days
+    swapped = nbk(day(2 + days), USD=str(Decimal("551.06") * drift), EUR=str(Decimal("475.09") / drift))
+    assert len(objections(swapped, BEFORE, Rules(day(2 + days), jump=Fraction(25, 100)))) == 2
+
+
 def test_what_the_base_did_is_no_slip() -> None:
     """All of them moved by as much as some are apart: nobody took another's place."""
     old = {"USD": "475.00", "EUR": "551.00", "AUD": "300.00", "CAD": "312.00", "CHF": "324.50", "GBP": "631.00"}
