@@ -16,6 +16,8 @@ from service.calendars import days_off
 from service.clock import Clock
 from service.embedded import Embedded
 from service.errors import SettingsError, TickerError
+from service.following import Following
+from service.leadership import Leadership
 from service.logs import configure
 from service.polling import Polling
 from service.settings import Settings
@@ -23,6 +25,7 @@ from service.sources import RELAYS, SOURCES
 from service.store import Store
 from service.tally import Tally
 from service.web import embed, health, history, metrics, oembed, receipts, sources, stream, ticker
+from service.web.health import Health
 from service.web.problems import unrouted
 from service.web.shelf import Shelf
 from service.web.stream import Streams
@@ -81,7 +84,9 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
     store = create_store(settings, server)
     archive = Archive(board, store, server)
     tally = Tally()
-    polling = Polling(board, archive, now, tally)
+    following = Following(archive, now)
+    leadership = Leadership(store.peers, own=server is not None)
+    polling = Polling(board, archive, leadership, now, tally)
     shelf = Shelf(board, now)
     streams = Streams(shelf)
 
@@ -92,8 +97,8 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
         *oembed.routes(shelf),
         *sources.routes(board, polling.next_poll, now),
         *receipts.routes(board, store, now),
-        *health.routes(board, archive, polling, now),
-        *metrics.routes(board, archive, tally, streams),
+        *health.routes(Health(board, archive, leadership, following, polling, now)),
+        *metrics.routes(board, archive, leadership, tally, streams),
     ]
     app.add_routes(counted(ready, tally))
     app.add_routes(timed(worked_out, tally))
@@ -106,7 +111,14 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
         yield
         await archive.sync()
 
-    contexts: list[AbstractAsyncContextManager[object]] = [store, streams, remembered(), polling]
+    contexts: list[AbstractAsyncContextManager[object]] = [
+        store,
+        streams,
+        remembered(),
+        leadership,
+        following,
+        polling,
+    ]
     if server:
         contexts.insert(0, server)
     app.on_shutdown.append(streams.close)

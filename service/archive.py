@@ -1,13 +1,14 @@
-"""Between memory and the store: reads at the start, writes what is new, keeps what could not be written.
+"""Between memory and the store: reads what others wrote, writes what is new, keeps what could not be written.
 
-A store that is away costs nothing but durability: what it missed is written when it is back.
+A store that is away costs nothing but durability: what it missed is written when it is back, and so is what it has
+lost and is still known here.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 import structlog
 
@@ -18,7 +19,7 @@ from service.errors import StoreError
 from service.fixings import Fixing
 from service.quarantine import Decision, Quarantine, Waiting
 from service.sources.base import Payload
-from service.store import Store
+from service.store import Store, Written
 from service.ticker import Snapshot
 
 log = structlog.get_logger()
@@ -37,23 +38,26 @@ class Archive:
     error: str | None = None
     """What is wrong with the store; None while it does what it is asked."""
     _loaded: bool = False
-    _versions: dict[str, int] = field(default_factory=dict)
+    _stamps: dict[str, str] = field(default_factory=dict)
     """What is known here of each source in the store."""
+    _news: bool = False
+    """Whether something was written that is still to be announced."""
     _waiting: dict[tuple[str, ...], Write] = field(default_factory=dict)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def keep(self, fixing: Fixing) -> None:
         """Take an accepted fixing; like everything kept here it is written by the next `sync`."""
-        self._waiting[_key(fixing)] = lambda: self._versioned(fixing.source, self.store.save(fixing))
+        self._waiting[_key(fixing)] = lambda: self._stamped(fixing.source, self.store.save(fixing))
 
     def keep_waiting(self, waiting: Waiting) -> None:
-        self._waiting["waiting", *_key(waiting.fixing)] = lambda: self.store.quarantine(waiting)
+        key = ("waiting", *_key(waiting.fixing))
+        self._waiting[key] = lambda: self._stamped(waiting.fixing.source, self.store.quarantine(waiting))
 
     def keep_decision(self, decision: Decision) -> None:
         fixing = decision.waiting.fixing
         self._waiting.pop(("waiting", *_key(fixing)), None)
         key = ("decision", *_key(fixing), decision.at.isoformat())
-        self._waiting[key] = lambda: self._versioned(fixing.source, self.store.decide(decision))
+        self._waiting[key] = lambda: self._stamped(fixing.source, self.store.decide(decision))
 
     def keep_raw(self, payload: Payload) -> None:
         """Take a bank's answer, by which its figures can be checked."""
@@ -84,7 +88,7 @@ class Archive:
             await self.sync()
 
     async def sync(self) -> None:
-        """Read what was stored before this start, once, and write what waits, in its order.
+        """Read what was stored before this start, once; write what waits, in its order; read what others wrote.
 
         Never raises for a store that is away: that is told when it begins and when it ends, and what
         waits goes on waiting.
@@ -94,12 +98,12 @@ class Archive:
                 if self.server:
                     await self.server.ensure()
                 await self._load_once()
-                for key, write in list(self._waiting.items()):
-                    if self._waiting.get(key) is write:  # else it was overtaken while others were written
-                        await write()
-                    if self._waiting.get(key) is write:
-                        del self._waiting[key]
+                await self._write()
                 await self._follow()
+                await self._write()
+                if self._news:
+                    await self.store.peers.announce()
+                    self._news = False
             except StoreError as error:
                 if self.error is None:
                     log.warning("store.lost", error=str(error))
@@ -113,43 +117,75 @@ class Archive:
         """Join what was stored with what was polled meanwhile."""
         if self._loaded:
             return
-        versions = await self.store.versions()
-        states = await self.store.states()
+        stamps = await self.store.stamps()
         for key in self.board.settings.polled:
-            stored = await self.store.recent(key, KEEP)
-            await self._load_quarantine(key)
+            days, stored = await self._read(key)
+            await self._load_quarantine(key, days)
             self._join(key, stored)
-            if key in states and self.board.states[key].polled_at is None:
-                self.board.states[key] = states[key]
-        self._versions = versions
+        self._stamps = stamps
         self._loaded = True
 
-    async def _load_quarantine(self, key: str) -> None:
-        stored = Quarantine.of(await self.store.waiting(key), await self.store.decisions(key))
+    async def _read(self, key: str) -> tuple[list[date], list[Fixing]]:
+        """Return all dates that are stored of a source, and the fixings of the latest."""
+        days = await self.store.dates(key)
+        self.board.stored_from[key] = days[-KEEP] if len(days) > KEEP else date.min
+        return days, await self.store.fixings(key, days[-KEEP:])
+
+    async def _write(self) -> None:
+        for key, write in list(self._waiting.items()):
+            if self._waiting.get(key) is write:  # else it was overtaken while others were written
+                await write()
+            if self._waiting.get(key) is write:
+                del self._waiting[key]
+
+    async def _load_quarantine(self, key: str, days: Collection[date]) -> None:
+        """Take what waits in the store, which has fixings of these days; let be written what it has lost."""
+        decisions = await self.store.decisions(key)
+        stored = Quarantine.of(await self.store.waiting(key), decisions)
         for day, waiting in list(stored.waiting.items()):
             if any(kept[0] == "decision" and kept[1:-1] == _key(waiting.fixing) for kept in self._waiting):
                 del stored.waiting[day]  # it has ended here, which is still to be written
         for day, waiting in self.board.quarantine[key].waiting.items():
-            if ("waiting", *_key(waiting.fixing)) in self._waiting:
+            unwritten = ("waiting", *_key(waiting.fixing)) in self._waiting
+            if not unwritten and day not in stored.waiting and day not in days and not _ended(waiting, decisions):
+                self.keep_waiting(waiting)
+                unwritten = True
+            if unwritten:
                 stored.waiting[day] = waiting
         self.board.quarantine[key] = stored
 
-    async def _versioned(self, source: str, write: Awaitable[int]) -> None:
-        """Write; a version that is not the next one tells that somebody else has written too."""
-        version = await write
-        if version == self._versions.get(source, 0) + 1:
-            self._versions[source] = version
+    async def _stamped(self, source: str, write: Awaitable[Written]) -> None:
+        """Write; a stamp that is not the one known here tells that somebody else has written too."""
+        written = await write
+        self._news = True
+        if written.before == self._stamps.get(source):
+            self._stamps[source] = written.stamp
 
     async def _follow(self) -> None:
-        """Read what others have written: an operator's decision, a backfill, an import."""
-        versions = await self.store.versions()
+        """Read what others have written: who polls, an operator, a backfill, an import. Let what is lost be written."""
+        stamps = await self.store.stamps()
         for key in self.board.settings.polled:
-            if versions.get(key, 0) != self._versions.get(key, 0):
-                for stored in await self.store.recent(key, KEEP):
-                    if _key(stored) not in self._waiting:
-                        self.board.add(stored)
-                await self._load_quarantine(key)
-        self._versions = versions
+            if stamps.get(key) != self._stamps.get(key):
+                days, stored = await self._read(key)
+                self._merge(key, days[-KEEP:], stored)
+                await self._load_quarantine(key, days)
+        self._stamps = stamps
+        for key, state in (await self.store.states()).items():
+            known = self.board.states.get(key)
+            if known and state.polled_at and (known.polled_at is None or known.polled_at < state.polled_at):
+                self.board.states[key] = state
+
+    def _merge(self, key: str, days: list[date], stored: list[Fixing]) -> None:
+        """Take what is stored, of these days; let be written what it has lost, or has in a form that was revised."""
+        by_date = {fixing.date: fixing for fixing in stored}
+        for fixing in self.board.series(key).fixings:
+            there = by_date.get(fixing.date)
+            lost = fixing.date not in days and (len(days) < KEEP or fixing.date > days[0])
+            if lost or (there and len(fixing.revisions) > len(there.revisions)):
+                self.keep(fixing)
+        for fixing in stored:
+            if _key(fixing) not in self._waiting:
+                self.board.add(fixing)
 
     def _join(self, key: str, stored: Iterable[Fixing]) -> None:
         """Take what was stored, and judge by it what was polled without knowing it."""
@@ -197,6 +233,10 @@ def _tell_choices(snapshot: Snapshot, before: Snapshot | None) -> None:
     for (old, new, reason), codes in moved.items():
         told = reason or "the first choice is back"
         log.warning("ticker.source_changed", ticker=snapshot.id, codes=codes, before=old, source=new, reason=told)
+
+
+def _ended(waiting: Waiting, decisions: Iterable[Decision]) -> bool:
+    return any(one.at >= waiting.since and one.waiting.fixing == waiting.fixing for one in decisions)
 
 
 def _key(fixing: Fixing) -> tuple[str, ...]:

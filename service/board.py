@@ -44,6 +44,8 @@ class Board:
     watchers: list[Callable[[Snapshot], None]] = field(default_factory=list)
     """Called with each snapshot that differs from the one before."""
     quarantine: dict[str, Quarantine] = field(default_factory=dict)
+    stored_from: dict[str, date] = field(default_factory=dict)
+    """The oldest date of a source that was read from the store, where the store has older ones."""
     _series: dict[str, Series] = field(default_factory=dict)
     _snapshots: dict[str, Snapshot] = field(default_factory=dict)
 
@@ -63,6 +65,12 @@ class Board:
     def add(self, fixing: Fixing) -> None:
         """Take in an accepted fixing, in place of what was known for its date."""
         self._series[fixing.source] = self._series[fixing.source].with_fixing(fixing, KEEP)
+
+    def known_from(self, source: str) -> date:
+        """Return the date since when all that is stored is known here: what is dated before cannot be judged."""
+        fixings = self._series[source].fixings
+        forgotten = fixings[0].date if len(fixings) >= KEEP else date.min
+        return max(forgotten, self.stored_from.get(source, date.min))
 
     def held_up(self, source: str) -> list[Waiting]:
         """Return what waits and would be news: what has been passed by since holds nothing up."""

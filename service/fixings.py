@@ -106,6 +106,12 @@ class Fixing(Figures):
         forms = (replace(earlier, revisions=()), *earlier.revisions)
         return replace(self, revisions=forms[:REVISIONS])
 
+    def replaces(self, stored: "Fixing") -> bool:
+        """Whether this is a later form of what is stored for its date; of two first forms either may be."""
+        if len(self.revisions) == len(stored.revisions):
+            return not self.same_figures(stored)
+        return len(self.revisions) > len(stored.revisions)
+
     def same_figures(self, other: "Fixing") -> bool:
         """Whether both say the same of the same currencies, however it was written."""
         return self.rates.keys() == other.rates.keys() and self.repeats(other)

@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from service import __version__
 from service.archive import Archive
 from service.board import Board
+from service.leadership import Leadership, Role
 from service.tally import Durations, Tally
 from service.ticker import Status
 
@@ -41,19 +42,25 @@ def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
 
 
 def register(
-    registry: CollectorRegistry, board: Board, archive: Archive, tally: Tally, streams: Callable[[], int]
+    registry: CollectorRegistry,
+    board: Board,
+    archive: Archive,
+    leadership: Leadership,
+    tally: Tally,
+    streams: Callable[[], int],
 ) -> None:
     """Add the metrics of one instance; `streams` tells how many are open."""
-    registry.register(_Known(board, archive, streams))
+    registry.register(_Known(board, archive, leadership, streams))
     registry.register(_Happened(board, tally))
 
 
 class _Known(Collector):
     """How things stand."""
 
-    def __init__(self, board: Board, archive: Archive, streams: Callable[[], int]) -> None:
+    def __init__(self, board: Board, archive: Archive, leadership: Leadership, streams: Callable[[], int]) -> None:
         self._board = board
         self._archive = archive
+        self._leadership = leadership
         self._streams = streams
 
     def collect(self) -> Iterator[Metric]:
@@ -64,6 +71,15 @@ class _Known(Collector):
         )
         up = self._archive.error is None
         yield GaugeMetricFamily("ticker_store_up", "1 while the store does what it is asked, else 0.", value=up)
+        leads = self._leadership.role is Role.LEADER
+        yield GaugeMetricFamily("ticker_leader", "1 on the instance that holds the leader's lock, else 0.", value=leads)
+        offset = GaugeMetricFamily("ticker_clock_offset_seconds", "How far the clock here is ahead of the store's.")
+        if self._leadership.offset is not None:
+            offset.add_metric([], self._leadership.offset.total_seconds())
+        latency = GaugeMetricFamily("ticker_store_latency_seconds", "How long the store took to answer, last.")
+        if self._leadership.latency is not None:
+            latency.add_metric([], self._leadership.latency)
+        yield from (offset, latency)
         yield GaugeMetricFamily("ticker_streams_open", "Readers that hold a stream open.", value=self._streams())
         yield from self._sources()
         yield from self._tickers()

@@ -94,9 +94,8 @@ class Poller:
     def _take_in(self, key: str, read: list[tuple[Payload, Fixing]], rules: Rules, now: datetime) -> None:
         """Judge what was read, and what waits from before: later publications or another bank may explain it."""
         series = self.board.series(key)
-        # What lies before all that is known here is not known here: it cannot be judged, and may well be in the store.
-        oldest = series.fixings[0].date if series.fixings else date.min
-        told = [fixing for _, fixing in read if fixing.date >= oldest or len(series.fixings) < KEEP]
+        told = [fixing for _, fixing in read if fixing.date >= self.board.known_from(key)]
+        oldest = series.fixings[0].date if series.fixings else date.min  # what waits before that cannot be judged
         begins = min((fixing.date for fixing in told), default=date.min)
         waiting = [one.fixing for day, one in self.board.quarantine[key].waiting.items() if oldest < day < begins]
         fixings = [*sorted(waiting, key=lambda fixing: fixing.date), *told]

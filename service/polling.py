@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
+from service import publications
 from service.archive import Archive
 from service.board import Board
 from service.clock import Clock
+from service.leadership import Leadership
 from service.sources import SOURCES
 from service.tally import Tally
+from service.tasks import end
 
 if TYPE_CHECKING:
     from service.schedule import Schedule
@@ -24,10 +27,11 @@ READERS_FIRST = 0.05
 
 @dataclass
 class Polling:
-    """A context in which the banks are polled."""
+    """A context in which the banks are polled, while this instance is the one to do it."""
 
     board: Board
     archive: Archive
+    leadership: Leadership
     now: Clock
     tally: Tally
     _schedule: "Schedule | None" = None
@@ -39,12 +43,15 @@ class Polling:
 
     async def __aexit__(self, *_: object) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
 
     def next_poll(self, key: str) -> datetime | None:
         """Return when a source will be asked next, as far as it is known now."""
-        return self._schedule.next_poll(key) if self._schedule else None
+        if self._schedule:
+            return self._schedule.next_poll(key)
+        source, series, now = self.board.settings.polled[key], self.board.series(key), self.now()
+        latest = series.news.date if series.news else None
+        return publications.next_poll(source, latest, self.board.states[key].polled_at, now)
 
     @property
     def stopped(self) -> bool:
@@ -54,6 +61,7 @@ class Polling:
     async def _run(self) -> None:
         await asyncio.sleep(READERS_FIRST)
         try:
+            await self.leadership.until(polls=True)
             await self._poll()
         except Exception:
             log.exception("polling.crashed")
@@ -72,5 +80,9 @@ class Polling:
             }
             adapters = {key: SOURCES[settings.adapter(key)] for key in polled}
             poller = Poller(self.board, self.archive, adapters, feeds, self.now, self.tally)
-            async with Schedule(poller) as self._schedule:
-                await asyncio.Event().wait()
+            first = True
+            while True:
+                async with Schedule(poller, at_once=first) as self._schedule:
+                    await self.leadership.until(polls=False)
+                self._schedule, first = None, False
+                await self.leadership.until(polls=True)

@@ -115,6 +115,16 @@ def next_due(source: SourceSettings, latest: date, now: datetime) -> datetime | 
     return coming.opens if coming.opens > now else coming.closes
 
 
+def next_poll(source: SourceSettings, latest: date | None, asked: datetime | None, now: datetime) -> datetime:
+    """Return when whoever polls will ask next, who asked last at `asked`."""
+    times = [asked + source.sweep if asked else now]
+    if awaited(source, latest, now):
+        times.append((asked or now) + source.every)
+    elif due := next_due(source, latest or today(source, now), now):
+        times.append(due)
+    return max(now, min(times))
+
+
 def _after(source: SourceSettings, latest: date) -> Iterator[Publication]:
     """Yield the publications that carry a later date than `latest`, in order."""
     for day in _days_from(latest - _LOOKBACK):

@@ -13,9 +13,8 @@ from apscheduler.triggers.interval import IntervalTrigger
 from service import publications
 from service.poller import Poller
 from service.settings import SourceSettings
+from service.tasks import end
 
-REVIEW = timedelta(seconds=15)
-"""How often statuses follow the clock, and a store that was away is tried again."""
 _JITTER = 30
 """Seconds: not every ticker asks a bank at the same moment."""
 
@@ -23,22 +22,25 @@ _JITTER = 30
 class Schedule:
     """The running schedule of all sources."""
 
-    def __init__(self, poller: Poller) -> None:
+    def __init__(self, poller: Poller, *, at_once: bool) -> None:
+        """Poll every source `at_once`, or when its next sweep is due."""
         self._poller = poller
+        self._at_once = at_once
         self._running: set[asyncio.Task[None]] = set()
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         )
 
     async def __aenter__(self) -> Self:
-        """Poll every source now; from then on at every sweep and at every step of its window."""
+        """Poll at every sweep, and at every step of a window."""
         add, poller = self._scheduler.add_job, self._poller
+        now = datetime.now(UTC)
         for key, source in poller.board.settings.polled.items():
-            sweep = [poller.poll, key]
-            add(self._run, _each(source.sweep), sweep, id=f"sweep:{key}", next_run_time=datetime.now(UTC))
+            asked = poller.board.states[key].polled_at
+            first = now if self._at_once or asked is None else min(asked, now) + source.sweep
+            add(self._run, _each(source.sweep), [poller.poll, key], id=f"sweep:{key}", next_run_time=max(first, now))
             if source.window:
                 add(self._run, window_trigger(source), [poller.poll_if_awaited, key], id=f"window:{key}")
-        add(self._run, _each(REVIEW), [poller.review], id="review")
         self._scheduler.start()
         return self
 
@@ -46,9 +48,7 @@ class Schedule:
         """Start nothing more, cut off what runs, and return when it has ended."""
         self._scheduler.shutdown(wait=False)
         await asyncio.sleep(0)  # the scheduler stops from within the loop
-        for job in self._running:
-            job.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await end(*self._running)
 
     def next_poll(self, key: str) -> datetime | None:
         """Return when a source will be asked next, as far as it is known now."""

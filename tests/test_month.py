@@ -13,10 +13,12 @@ from fractions import Fraction
 import pytest
 from structlog.testing import capture_logs
 
+from service.following import Following
+from service.leadership import Leadership
 from service.poller import Poller
 from service.settings import Settings, TickerSettings
 from service.ticker import Snapshot
-from service.web.health import report
+from service.web.health import Health, report
 from tests.conftest import Clock
 from tests.standin import Banks, Figures, nbk
 from tests.test_poller import polling
@@ -169,7 +171,9 @@ async def test_a_month_of_all_that_can_happen(only_two: Settings, clock: Clock, 
         decisions = [
             (str(one.waiting.fixing.date), str(one.outcome)) for one in await poller.archive.store.decisions("nbk")
         ]
-        health = report(poller.board, poller.archive, NoPolling(), clock())
+        archive = poller.archive
+        leadership, following = Leadership(archive.store.peers, own=True), Following(archive, clock)
+        health = report(Health(poller.board, archive, leadership, following, NoPolling(), clock))
     assert month.told() == EXPECTED
     for at, snapshot in month.shown:
         for quote in snapshot.quotes:

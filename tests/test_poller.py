@@ -400,12 +400,18 @@ async def test_what_waits_from_long_ago_is_not_judged_by_today(poller: Poller, c
     assert await store.fixing("nbk", date(2017, 3, 4)) is None
 
 
-async def test_what_the_bank_says_of_long_ago_changes_nothing(poller: Poller, banks: Banks) -> None:
-    """An answer with a date before all that memory holds, which may well be in the store."""
+@pytest.mark.parametrize("unreadable", [False, True])
+async def test_what_the_bank_says_of_long_ago_changes_nothing(
+    poller: Poller, banks: Banks, *, unreadable: bool
+) -> None:
+    """An answer with a date before all that memory holds, which may well be in the store; also with a gap in memory."""
     store = poller.archive.store
     figures = {code: str(value) for code, value in APRIL[day(2)].items()}
     await store.save(*(fixing(day(2) - timedelta(days=number), **figures) for number in range(2, KEEP + 10)))  # type: ignore[arg-type]
-    old = (await store.dates("nbk"))[0]
+    days = await store.dates("nbk")
+    if unreadable:
+        await store._redis.hset(store._key("fixings", "nbk"), str(days[-40]), "{}")
+    old = days[0]
     before = await store.fixing("nbk", old)
     banks.faults["fdate=31.03.2026"] = nbk(old, {**APRIL[day(2)], "USD": "480.00"})
     await poller.review()
@@ -435,16 +441,16 @@ async def test_a_wait_that_ends_while_others_write_has_ended(
     async with Store(poller.board.settings.store.url.get_secret_value(), poller.board.settings.store.prefix) as other:
         await other.save(fixing(date(2017, 3, 3), USD="318.00"))
     read, good = (
-        archive.store.versions,
+        archive.store.stamps,
         fixing(day(3), USD="476.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12"),
     )
 
-    async def meanwhile() -> dict[str, int]:
-        monkeypatch.setattr(archive.store, "versions", read)
+    async def meanwhile() -> dict[str, str]:
+        monkeypatch.setattr(archive.store, "stamps", read)
         archive.take_in("nbk", [Judged(good, Verdict.NEW)], clock())
         return await read()
 
-    monkeypatch.setattr(archive.store, "versions", meanwhile)
+    monkeypatch.setattr(archive.store, "stamps", meanwhile)
     await archive.sync()
     await archive.sync()
     assert poller.board.held_up("nbk") == await archive.store.waiting("nbk") == []

@@ -72,7 +72,7 @@ class Recorder:
 async def test_every_source_is_polled_once_at_the_start_and_cut_off_quietly(caplog: pytest.LogCaptureFixture) -> None:
     """The first poll does not wait for a window, and a shutdown in the middle of it is no error."""
     recorder = Recorder()
-    async with Schedule(cast("Poller", recorder)):
+    async with Schedule(cast("Poller", recorder), at_once=True):
         await asyncio.sleep(0.05)
         assert sorted(recorder.polled) == sorted(SETTINGS.polled)
     await asyncio.sleep(0)
@@ -93,7 +93,7 @@ async def test_the_next_poll_is_told(now: str, latest: date, asked: str | None, 
     recorder.board.add(fixing(latest.replace(year=2099), USD="475.09"))
     if asked:
         recorder.board.states["nbk"] = SourceState(polled_at=datetime.fromisoformat(asked).replace(tzinfo=UTC))
-    async with Schedule(cast("Poller", recorder)) as schedule:
+    async with Schedule(cast("Poller", recorder), at_once=True) as schedule:
         sweep = schedule.next_poll("recorded")
         assert sweep is not None
         assert sweep - datetime.now(UTC) <= timedelta(days=1)

@@ -84,13 +84,29 @@ async def test_what_waits_is_kept_until_it_is_decided(store: Store) -> None:
     assert await store.waiting("nbk") == []
 
 
-async def test_versions_grow_with_what_is_written(store: Store) -> None:
-    """A fixing and a decision are news for who watches; another source is another number."""
-    assert await store.versions() == {}
-    assert await store.save(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09")) == 1
-    assert await store.decide(Decision(Waiting(fixing(day(3), USD="0"), (), NOW), Outcome.REJECTED, NOW)) == 2
-    assert await store.save(fixing(day(1), "cbr", "RUB", USD="80")) == 1
-    assert await store.versions() == {"nbk": 2, "cbr": 1}
+async def test_a_writing_tells_what_was_there_before(store: Store) -> None:
+    """A fixing, what waits and a decision are news for who watches; each source has its own stamp."""
+    waiting = Waiting(fixing(day(3), USD="0"), (), NOW)
+    assert await store.stamps() == {}
+    first = await store.save(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09"))
+    second = await store.quarantine(waiting)
+    third = await store.decide(Decision(waiting, Outcome.REJECTED, NOW))
+    other = await store.save(fixing(day(1), "cbr", "RUB", USD="80"))
+    assert first.before is other.before is None
+    assert (second.before, third.before) == (first.stamp, second.stamp)
+    assert await store.stamps() == {"nbk": third.stamp, "cbr": other.stamp}
+
+
+async def test_a_later_form_is_never_replaced_by_an_earlier_one(store: Store) -> None:
+    """Who was cut off while the bank corrected itself holds what was replaced; who says the same changes no receipt."""
+    first = fixing(day(1), USD="478.77")
+    revised = replace(fixing(day(1), USD="478.70"), digest="revised").revising(first)
+    for late in (revised, first, replace(first, digest="again"), replace(revised, digest="again")):
+        await store.save(late)
+    assert await store.fixing("nbk", day(1)) == revised
+    twice = fixing(day(1), USD="478.77").revising(revised)
+    await store.save(twice)
+    assert await store.fixing("nbk", day(1)) == twice
 
 
 async def test_a_stamp_is_never_the_same_again(store: Store) -> None:
@@ -134,7 +150,7 @@ async def test_a_store_that_is_away_is_a_clear_error() -> None:
     """The address is named, the password is not."""
     async with Store("redis://user:canary@127.0.0.1:1/0", "t:") as away:
         with pytest.raises(StoreError, match=r"redis://127\.0\.0\.1:1/0: ") as error:
-            await away.versions()
+            await away.stamps()
     assert "canary" not in str(error.value)
 
 
@@ -214,6 +230,6 @@ async def test_the_master_is_found_by_a_sentinel(sentinel: int) -> None:
     ):
         async with Store(f"redis+sentinel://{url}", "t:") as store:
             with pytest.raises(StoreError, match=told) as error:
-                await store.versions()
+                await store.stamps()
         assert "canary" not in str(error.value)
         assert len(str(error.value)) < 150

@@ -8,6 +8,7 @@ from aiohttp.hdrs import ACCEPT
 
 from service.archive import Archive
 from service.board import Board
+from service.leadership import Leadership
 from service.tally import Tally
 from service.web.problems import guarded
 from service.web.stream import Streams
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def routes(board: Board, archive: Archive, tally: Tally, streams: Streams) -> list[web.RouteDef]:
+def routes(
+    board: Board, archive: Archive, leadership: Leadership, tally: Tally, streams: Streams
+) -> list[web.RouteDef]:
     @cache
     def registry() -> "CollectorRegistry":
         from prometheus_client import CollectorRegistry  # noqa: PLC0415 - many instances are never scraped
@@ -26,7 +29,7 @@ def routes(board: Board, archive: Archive, tally: Tally, streams: Streams) -> li
         from service.metrics import register  # noqa: PLC0415
 
         made = CollectorRegistry()
-        register(made, board, archive, tally, lambda: streams.count)
+        register(made, board, archive, leadership, tally, lambda: streams.count)
         return made
 
     def metrics(request: web.Request) -> web.StreamResponse:

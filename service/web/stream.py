@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from service.tasks import end
 from service.ticker import Snapshot
 from service.web.options import Options
 from service.web.pages import Page, Reply
@@ -117,9 +118,7 @@ class Streams:
 
     async def __aexit__(self, *_: object) -> None:
         self.shelf.board.watchers.remove(self._changed)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     async def close(self, _: web.Application) -> None:
         """End all streams; each reader is told another time to come back, so that not all do at once."""

@@ -1,0 +1,116 @@
+"""Which instance polls: the one that holds the leader's lock in the store; all others serve and follow.
+
+The lock is renewed every few seconds and lives `peers.LIFE` without that. An instance that was paused or cut off has
+lost it by its own clock before another can have taken it. Without the store nobody can know who polls: each does,
+for its own readers, until the store is back. Two leaders do no harm, what they write is the same.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from time import monotonic
+from typing import Final, Self
+
+import structlog
+
+from service.clock import Clock
+from service.errors import StoreError
+from service.peers import LIFE, Peers
+from service.tasks import end
+
+log = structlog.get_logger()
+
+RENEWED: Final = 3.0
+"""Seconds between two looks at the lock."""
+_ALONE: Final = 5.0
+"""Seconds without the store after which an instance polls for itself: more than one look has failed."""
+_NEVER: Final = float("-inf")
+
+
+class Role(StrEnum):
+    LEADER = "leader"
+    FOLLOWER = "follower"
+    ALONE = "alone"
+    """Without the store."""
+
+
+@dataclass
+class Leadership:
+    """A context in which this instance leads when it may.
+
+    An instance whose store is its `own` always does.
+    """
+
+    peers: Peers
+    own: bool = False
+    machine: Clock = field(default_factory=Clock)
+    """The machine's clock, whatever the service takes for the time."""
+    monotonic: Callable[[], float] = monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    latency: float | None = None
+    """Seconds that the store took to answer, last; None while it does not."""
+    offset: timedelta | None = None
+    """By how much the clock here is ahead of the store's."""
+    _leads_until: float = _NEVER
+    _reached: float = _NEVER
+    _known: bool = False
+    _looked: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give the lock back, so that another need not wait for its end."""
+        if self._task:
+            await end(self._task)
+        if self.role is Role.LEADER and not self.own:
+            try:
+                await self.peers.resign()
+            except StoreError as error:
+                log.warning("leader.lock_left", error=str(error))
+
+    @property
+    def role(self) -> Role:
+        if self.own or self.monotonic() < self._leads_until:
+            return Role.LEADER
+        return Role.FOLLOWER if self.monotonic() < self._reached + _ALONE else Role.ALONE
+
+    @property
+    def polls(self) -> bool:
+        """Whether this instance asks the banks."""
+        return self._known and self.role is not Role.FOLLOWER
+
+    async def until(self, *, polls: bool) -> None:
+        """Wait until this instance asks the banks, or does no more."""
+        async with self._looked:
+            await self._looked.wait_for(lambda: self.polls is polls)
+
+    async def _run(self) -> None:
+        before: Role | None = None
+        while True:
+            await self.look()
+            if self.role is not before:
+                log.info("leader.role", role=self.role, before=before)
+                before = self.role
+            await self.sleep(RENEWED)
+
+    async def look(self) -> None:
+        """Take or renew the lock, and see how the store does."""
+        begun = self.monotonic()
+        try:
+            contact = await self.peers.contact()
+            self.latency, self.offset = contact.latency, self.machine() - contact.time
+            if not self.own and await self.peers.lead():
+                self._leads_until = begun + LIFE
+            elif not self.own:
+                self._leads_until = _NEVER
+            self._reached = self.monotonic()
+        except StoreError:
+            self.latency = self.offset = None  # the archive tells what is wrong
+        self._known = True
+        async with self._looked:
+            self._looked.notify_all()
