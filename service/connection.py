@@ -2,21 +2,32 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ssl import SSLError
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.errors import SettingsError, StoreError
 
 SENTINEL = "redis+sentinel"
 _FORMS = "embedded, redis://, rediss://, unix://, redis+sentinel://host:26379,host2:26379/name/0"
 _TIMEOUT = 1.0
+_WORDS: dict[type[Exception], str] = {
+    AuthenticationError: "the password is missing or wrong, see store.url",
+    ReadOnlyError: "it is read-only, a replica perhaps: name the master, or the Sentinels",
+    OutOfMemoryError: "it is full: give it more memory (maxmemory)",
+    BusyLoadingError: "it is still reading its file",
+    MasterNotFoundError: "no Sentinel that answers knows a master of this name",
+    TimeoutError: f"no answer within {_TIMEOUT:.0f} s: it is overloaded or cut off, or no Redis at all",
+    RedisTimeoutError: f"no answer within {_TIMEOUT:.0f} s: it is overloaded or cut off, or no Redis at all",
+}
 
 
 class Connection:
@@ -45,11 +56,20 @@ class Connection:
         try:
             yield
         except (RedisError, OSError, TimeoutError) as error:
-            # redis-py prints the whole client of each Sentinel that did not answer.
-            told = str(error).partition(" : <")[0] or type(error).__name__
-            raise StoreError(f"{self.where}: {told}") from error
+            raise StoreError(f"{self.where}: {_told(error)}") from error
         except ValidationError as error:
             raise StoreError(f"{self.where}: holds what this version cannot read: {error.title}") from error
+
+
+def _told(error: Exception) -> str:
+    """Return what is wrong and what to do about it, where that is known; else what the client says."""
+    if isinstance(error.__cause__, SSLError) or isinstance(error.__context__, SSLError):
+        return f"TLS: {error.__cause__ or error.__context__}"
+    if known := next((words for kind, words in _WORDS.items() if isinstance(error, kind)), None):
+        return known
+    # redis-py prints the whole client of each Sentinel that did not answer.
+    told = str(error).partition(" : <")[0] or type(error).__name__
+    return f"it cannot write its file, see whether its disk is full: {told}" if told.startswith("MISCONF") else told
 
 
 def _clients(url: str) -> tuple[Redis, list[Redis]]:

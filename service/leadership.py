@@ -49,6 +49,8 @@ class Leadership:
     """The machine's clock, whatever the service takes for the time."""
     monotonic: Callable[[], float] = monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    error: str | None = None
+    """What is wrong with the store; None while it does what it is asked."""
     latency: float | None = None
     """Seconds that the store took to answer, last; None while it does not."""
     offset: timedelta | None = None
@@ -94,7 +96,7 @@ class Leadership:
         while True:
             await self.look()
             if self.role is not before:
-                log.info("leader.role", role=self.role, before=before)
+                log.info("leader.role", role=self.role, before=before, store=self.error or "ok")
                 before = self.role
             await self.sleep(RENEWED)
 
@@ -108,9 +110,10 @@ class Leadership:
                 self._leads_until = begun + LIFE
             elif not self.own:
                 self._leads_until = _NEVER
-            self._reached = self.monotonic()
-        except StoreError:
-            self.latency = self.offset = None  # the archive tells what is wrong
+            self._reached, self.error = self.monotonic(), None
+        except StoreError as error:
+            self.latency = self.offset = None
+            self.error = str(error)  # the log has it from the archive, or by the new role
         self._known = True
         async with self._looked:
             self._looked.notify_all()

@@ -69,7 +69,7 @@ class _Known(Collector):
             "What runs here.",
             value={"version": __version__, "python": platform.python_version()},
         )
-        up = self._archive.error is None
+        up = self._archive.error is None and self._leadership.error is None
         yield GaugeMetricFamily("ticker_store_up", "1 while the store does what it is asked, else 0.", value=up)
         leads = self._leadership.role is Role.LEADER
         yield GaugeMetricFamily("ticker_leader", "1 on the instance that holds the leader's lock, else 0.", value=leads)

