@@ -181,7 +181,7 @@ class Archive:
         for fixing in self.board.series(key).fixings:
             there = by_date.get(fixing.date)
             lost = fixing.date not in days and (len(days) < KEEP or fixing.date > days[0])
-            if lost or (there and len(fixing.revisions) > len(there.revisions)):
+            if lost or (there and fixing.replaces(there)):
                 self.keep(fixing)
         for fixing in stored:
             if _key(fixing) not in self._waiting:

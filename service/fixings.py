@@ -107,10 +107,21 @@ class Fixing(Figures):
         return replace(self, revisions=forms[:REVISIONS])
 
     def replaces(self, stored: "Fixing") -> bool:
-        """Whether this is a later form of what is stored for its date; of two first forms either may be."""
-        if len(self.revisions) == len(stored.revisions):
-            return not self.same_figures(stored)
-        return len(self.revisions) > len(stored.revisions)
+        """Whether this is a later form of what is stored for its date.
+
+        Their revisions tell it, whatever clocks say; of two that know nothing of each other it is what was fetched
+        later.
+        """
+        if self.same_figures(stored):
+            return False
+        if any(one.form == stored.form for one in self.revisions):
+            return True
+        return self.fetched_at >= stored.fetched_at and all(one.form != self.form for one in stored.revisions)
+
+    @property
+    def form(self) -> tuple[str, datetime]:
+        """What tells this answer of the bank from its others."""
+        return self.digest, self.fetched_at
 
     def same_figures(self, other: "Fixing") -> bool:
         """Whether both say the same of the same currencies, however it was written."""

@@ -13,6 +13,7 @@ from service import __version__, layers
 from service.errors import SettingsError
 from service.values import (
     DAYS,
+    LOOPBACK,
     Address,
     Calendar,
     Currencies,
@@ -22,6 +23,7 @@ from service.values import (
     FrameAncestors,
     Interval,
     Key,
+    Networks,
     OptionalAddress,
     OptionalWindow,
     Retention,
@@ -46,6 +48,10 @@ class Http(_Table):
     """Which sites may frame `/embed`."""
     streams: int = Field(default=10_000, ge=0)
     """How many readers may hold `/v1/stream` open."""
+    streams_per_address: int = Field(default=100, ge=0)
+    """How many of them from one address."""
+    proxies: Networks = LOOPBACK
+    """Whose word on a reader's address (X-Forwarded-For, its last) is believed: that of proxies before the service."""
 
 
 class StoreSettings(_Table):

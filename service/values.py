@@ -1,6 +1,7 @@
 """How values are written in the configuration: durations, windows, time zones, codes."""
 
 from datetime import time, timedelta
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -9,6 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, St
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS = get_args(Day)
+
+LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
 class Window(NamedTuple):
@@ -74,5 +77,6 @@ FrameAncestor = Annotated[
 ]
 """One source expression of the Content-Security-Policy directive of that name."""
 FrameAncestors = Annotated[tuple[FrameAncestor, ...], BeforeValidator(_listed), Field(min_length=1)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_listed)]
 OptionalWindow = Annotated[Window | None, BeforeValidator(_window)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone), PlainSerializer(str)]

@@ -98,7 +98,8 @@ async def test_a_later_form_is_never_replaced_by_an_earlier_one(store: Store) ->
     """Who was cut off while the bank corrected itself holds what was replaced; who says the same changes no receipt."""
     first = fixing(day(1), USD="478.77")
     revised = replace(fixing(day(1), USD="478.70"), digest="revised").revising(first)
-    for late in (revised, first, replace(first, digest="again"), replace(revised, digest="again")):
+    asked_before = replace(first, digest="again", fetched_at=revised.fetched_at - timedelta(seconds=1))
+    for late in (revised, first, asked_before, replace(revised, digest="again")):
         await store.save(late)
     assert await store.fixing("nbk", day(1)) == revised
     twice = fixing(day(1), USD="478.77").revising(revised)

@@ -94,8 +94,10 @@ class House:
     pulse: Pulse
 
     @asynccontextmanager
-    async def reading(self, query: str = "", method: str = "GET", last: str | None = None) -> AsyncIterator[Reader]:
-        async with reading(self.server, query, method, last) as reader:
+    async def reading(
+        self, query: str = "", method: str = "GET", last: str | None = None, address: str | None = None
+    ) -> AsyncIterator[Reader]:
+        async with reading(self.server, query, method, last, address=address) as reader:
             yield reader
 
     def publish(self, dollar: str) -> None:
@@ -125,7 +127,12 @@ class House:
 
 @asynccontextmanager
 async def reading(
-    server: TestServer, query: str = "", method: str = "GET", last: str | None = None, buffer: int | None = None
+    server: TestServer,
+    query: str = "",
+    method: str = "GET",
+    last: str | None = None,
+    buffer: int | None = None,
+    address: str | None = None,
 ) -> AsyncIterator[Reader]:
     """Open a stream; `buffer` makes what its socket takes in unread small."""
     connection = socket.socket()
@@ -136,7 +143,8 @@ async def reading(
     reader, writer = await asyncio.open_connection(sock=connection, limit=buffer or 2**20)
     try:
         resumed = f"Last-Event-ID: {last}\r\n" if last else ""
-        writer.write(f"{method} /v1/stream{query} HTTP/1.1\r\nHost: h\r\n{resumed}\r\n".encode())
+        forwarded = f"X-Forwarded-For: {address}\r\n" if address else ""
+        writer.write(f"{method} /v1/stream{query} HTTP/1.1\r\nHost: h\r\n{resumed}{forwarded}\r\n".encode())
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
         yield Reader(head.decode(), reader, writer)
     finally:
@@ -173,7 +181,7 @@ async def house(board: Board, **options: Any) -> AsyncIterator[House]:
         yield House(board, streams, server, pulse)
 
 
-def filled(**http: int) -> Board:
+def filled(**http: int | str) -> Board:
     """Return a board that has the figures of 1 and 2 April 2026."""
     board = Board(load(environ={}, overrides={"http": http}))
     for one in NBK.fixings:
@@ -296,6 +304,41 @@ async def test_a_reader_that_has_gone_is_dropped() -> None:
             assert served.streams.count == 3
         await served.until_open(1)
         assert await staying.block() == ":"
+
+
+async def test_one_address_cannot_take_all() -> None:
+    """Beyond its number it is told so, another is served; who has gone leaves room at once; a proxy is not limited."""
+    async with house(filled(streams_per_address=2)) as served, AsyncExitStack() as stack:
+        first, *others = [await stack.enter_async_context(served.reading(address=f"203.0.113.{n}")) for n in (1, 1, 2)]
+        for reader in (first, *others):
+            await reader.event()
+        async with served.reading(address="198.51.100.9, 203.0.113.1") as refused:
+            assert "429 Too Many Requests" in refused.head
+            assert "Retry-After: 60" in refused.head
+        for _ in range(3):
+            await (await stack.enter_async_context(served.reading())).event()
+        first.writer.close()
+        await first.writer.wait_closed()
+        for _ in range(100):
+            async with served.reading(address="203.0.113.1") as another:
+                if "200 OK" in another.head:
+                    break
+            await asyncio.sleep(0.01)
+        else:
+            pytest.fail("who has gone is still counted")
+        await served.until_open(5)
+        assert set(served.streams._by_address) == {"203.0.113.1", "203.0.113.2"}
+
+
+async def test_only_a_proxy_is_believed() -> None:
+    """Anybody else may write what he likes into X-Forwarded-For: his own address counts."""
+    async with (
+        house(filled(streams_per_address=1, proxies="192.0.2.0/24")) as served,
+        served.reading(address="203.0.113.1") as reader,
+        served.reading(address="203.0.113.2") as refused,
+    ):
+        await reader.event()
+        assert "429" in refused.head
 
 
 async def test_a_reader_that_goes_before_it_is_answered_leaves_nothing() -> None:

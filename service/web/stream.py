@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from ipaddress import IPv6Address, ip_address
 from random import randint
 from typing import Final, Self
 
@@ -16,6 +17,7 @@ import structlog
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from service.settings import Http
 from service.tasks import end
 from service.ticker import Snapshot
 from service.web.options import Options
@@ -50,8 +52,9 @@ Variant = tuple[str, Options]
 class Connection(Reply):
     """One reader's open stream: a reply that ends when `close` is called."""
 
-    def __init__(self, first: bytes) -> None:
+    def __init__(self, first: bytes, address: str = "") -> None:
         super().__init__(HTTPStatus.OK, _HEAD.encode(), first, close=True)
+        self.address = address
         self._transport: asyncio.Transport | None = None
         self._ended = asyncio.Event()
 
@@ -89,6 +92,7 @@ class Streams:
     shelf: Shelf
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _open: dict[Variant, set[Connection]] = field(default_factory=dict)
+    _by_address: dict[str, set[Connection]] = field(default_factory=dict)
     _news: set[str] = field(default_factory=set)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -99,17 +103,27 @@ class Streams:
 
     def answer(self, request: web.Request, ticker: str) -> web.StreamResponse:
         """Open a stream. Raises `Problem` where there are too many."""
-        if self.count >= self.shelf.board.settings.http.streams:
+        http = self.shelf.board.settings.http
+        address = _address(request, http)
+        if address and self._alive(address) >= http.streams_per_address:
+            raise Problem(429, "Too many streams are open from your address; ask /v1/ticker instead.", _LATER)
+        if self.count >= http.streams:
             raise Problem(503, "Too many streams are open here; ask /v1/ticker instead.", _LATER)
         options = self.shelf.options(request, ticker, "json")
         if (ticker, options) not in self._open and len(self._open) >= _VARIANTS:
             raise Problem(503, "Too many different streams are open here; ask /v1/ticker instead.", _LATER)
         page = self.shelf.page(ticker, "json", options)
         known = request.headers.get("Last-Event-ID") == page.tag
-        connection = Connection(_retry() + (_BEAT if known else _frame(page)))
+        connection = Connection(_retry() + (_BEAT if known else _frame(page)), address)
         if request.method != "HEAD":
             self._open.setdefault((ticker, options), set()).add(connection)
+            if address:
+                self._by_address.setdefault(address, set()).add(connection)
         return connection
+
+    def _alive(self, address: str) -> int:
+        """Return how many streams an address has; those that have gone are no hindrance to new ones."""
+        return sum(connection.alive for connection in self._by_address.get(address, ()))
 
     async def __aenter__(self) -> Self:
         self.shelf.board.watchers.append(self._changed)
@@ -127,6 +141,7 @@ class Streams:
                 connection.send(_retry())
                 connection.close()
         self._open.clear()
+        self._by_address.clear()
 
     def _changed(self, snapshot: Snapshot) -> None:
         self._news.add(snapshot.id)
@@ -160,10 +175,28 @@ class Streams:
             else:
                 connection.close()
                 connections.discard(connection)
+                self._forget(connection)
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
         if not connections:
             self._open.pop(variant, None)
+
+    def _forget(self, connection: Connection) -> None:
+        same = self._by_address.get(connection.address, set())
+        same.discard(connection)
+        if not same:
+            self._by_address.pop(connection.address, None)
+
+
+def _address(request: web.Request, http: Http) -> str:
+    """Return whose streams are counted together; nothing for a proxy that says nothing of its readers."""
+    told = request.remote or ""
+    peer = ip_address(told) if told else None  # a Unix socket has none
+    if isinstance(peer, IPv6Address) and peer.ipv4_mapped:
+        peer = peer.ipv4_mapped
+    if peer is None or any(peer in network for network in http.proxies):
+        told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    return told
 
 
 def routes(streams: Streams) -> list[web.RouteDef]:
