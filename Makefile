@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser pictures docs pin check fix bench lock clean
+.PHONY: help setup run test browser beside pictures docs pin check fix bench lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -14,14 +14,23 @@ run: .venv/.runtime ## Serve the ticker on http://127.0.0.1:8080 (ARGS="--port 9
 
 setup: .venv/.dev ## Prepare .venv with everything, and do no more
 
-test: .venv/.dev browser ## Run all tests (ARGS="-k name" to choose)
+test: .venv/.dev browser beside ## Run all tests (ARGS="-k name" to choose)
 	$(RUN) pytest $(ARGS)
 
+# Debian packages, where they can be had
+install = { command -v apt-get >/dev/null && test "$$(id -u)" = 0 && echo "Installing for the tests: $(1)" \
+  && apt-get update -qq && apt-get install -y -qq --no-install-recommends $(1) >/dev/null; }
+
 browser: # What the browser tests need, where it can be had; pytest says loudly what it could not run
-	@test -n "$$CHROMIUM" || command -v chromium || command -v chromium-browser || command -v google-chrome || { \
-	  command -v apt-get >/dev/null && test "$$(id -u)" = 0 && echo "Installing Chromium for the browser tests" \
-	  && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-noto-core >/dev/null; \
-	} || echo "WARNING: no Chromium, and it cannot be installed here: the browser tests will be skipped" >&2
+	@test -n "$$CHROMIUM" || command -v chromium || command -v chromium-browser || command -v google-chrome \
+	  || $(call install,chromium fonts-noto-core) \
+	  || echo "WARNING: no Chromium, and it cannot be installed here: the browser tests will be skipped" >&2
+
+beside: # What runs beside the service: the edge, and the tool that judges alert rules
+	@test -n "$$NGINX" || PATH="$$PATH:/usr/sbin" command -v nginx || $(call install,nginx) \
+	  || echo "WARNING: no nginx, and it cannot be installed here: the tests of the edge will be skipped" >&2
+	@command -v promtool || $(call install,prometheus) \
+	  || echo "WARNING: no promtool, and it cannot be installed here: the tests of the alerts will be skipped" >&2
 
 pictures: .venv/.dev browser ## Take the pictures of README and docs anew
 	$(RUN) tests.browser.pictures

@@ -1,0 +1,570 @@
+"""The edge as it is deployed: what it keeps, hands on and refuses, and what readers notice of a bad day."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import unused_port
+from yarl import URL
+
+from service.web.pages import accepts_gzip
+from service.web.render import FORMS
+from tests.edge import Edge, edging
+from tests.test_service import Service, offline, running
+
+KEPT = "public, max-age=60, stale-while-revalidate=60, stale-if-error=86400"
+
+
+@dataclass
+class Instance:
+    """A server that stands in for an instance, remembers what it was asked and can be away."""
+
+    port: int = field(default_factory=unused_port)
+    cache_control: str = KEPT
+    ages: dict[str, str] = field(default_factory=dict)
+    """Another Cache-Control for a path."""
+    body: str = "first"
+    status: int = 200
+    delay: float = 0
+    asked: int = 0
+    record: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    """Addresses and headers as they came; instances may share it."""
+    _runner: web.AppRunner | None = None
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked += 1
+        self.record.append((str(request.rel_url), dict(request.headers)))
+        await asyncio.sleep(self.delay)
+        cache_control = self.ages.get(request.path, self.cache_control)
+        headers = {"Cache-Control": cache_control, "ETag": f'"{self.body}"', "Vary": "Accept-Encoding"}
+        return web.Response(text=self.body, status=self.status, headers=headers)
+
+    async def up(self) -> None:
+        app = web.Application()
+        app.router.add_route("*", r"/{path:[\s\S]*}", self.answer)
+        self._runner = web.AppRunner(app, shutdown_timeout=0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+
+    async def down(self) -> None:
+        if self._runner:
+            await self._runner.cleanup()
+            self._runner = None
+
+
+@dataclass
+class House:
+    """Two stand-ins behind an edge, and a reader in front of it."""
+
+    edge: Edge
+    instances: tuple[Instance, Instance]
+    reader: aiohttp.ClientSession
+
+    @property
+    def asked(self) -> list[str]:
+        return [path for path, _ in self.instances[0].record]
+
+    @property
+    def headers(self) -> list[Mapping[str, str]]:
+        return [headers for _, headers in self.instances[0].record]
+
+    def set(self, **attributes: Any) -> None:
+        for instance in self.instances:
+            for name, value in attributes.items():
+                setattr(instance, name, value)
+
+    async def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
+        """Ask for a path exactly as it is written."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        url = URL(f"{self.edge.url}{path}", encoded=True)
+        async with self.reader.request(method, url, headers=named) as response:
+            return response.status, await response.text()
+
+
+@asynccontextmanager
+async def reading(address: str = "127.0.0.1") -> AsyncIterator[aiohttp.ClientSession]:
+    """Yield a reader at an address of this machine, who says nothing that is not asked for."""
+    connector = aiohttp.TCPConnector(local_addr=(address, 0), limit=0)
+    async with aiohttp.ClientSession(
+        connector=connector, auto_decompress=False, skip_auto_headers={"Accept-Encoding", "Accept", "User-Agent"}
+    ) as session:
+        yield session
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    first = Instance()
+    instances = first, Instance(record=first.record)
+    with edging([one.port for one in instances]) as edge:
+        for one in instances:
+            await one.up()
+        async with reading() as reader:
+            yield House(edge, instances, reader)
+        for one in instances:
+            await one.down()
+
+
+class TestKey:
+    """A copy is kept by the path and what the service knows of the query; nothing else reaches the service."""
+
+    async def test_a_page_is_asked_for_once(self, house: House) -> None:
+        """Twenty readers, one request; HEAD is answered from the same copy."""
+        await house.get("/v1/ticker")
+        answers = await asyncio.gather(*(house.get("/v1/ticker") for _ in range(20)))
+        assert set(answers) == {(200, "first")}
+        assert await house.get("/v1/ticker", "HEAD") == (200, "")
+        assert house.asked == ["/v1/ticker"]
+
+    async def test_junk_makes_no_new_copy(self, house: House) -> None:
+        """Parameters that nobody knows, another order and another path's parameters are the same page."""
+        for junk in ("", "&x=1", "&utm_source=mail", "&theme=dark", "&from=2026-01-01", "&=&&", "&xlang=kk&lang2=kk"):
+            assert await house.get(f"/v1/ticker?currencies=usd{junk}&lang=kk") == (200, "first")
+        await house.get("/v1/ticker?lang=kk&currencies=usd")
+        assert [URL(path).query for path in house.asked] == [{"currencies": "usd", "lang": "kk"}]
+        for number in range(20):
+            await house.get(f"/v1/ticker?{number}")
+            await house.get(f"/embed.js?v={number}")
+        assert Counter(house.asked[1:]) == {"/v1/ticker": 1, "/embed.js": 1}
+
+    async def test_the_edge_knows_what_the_service_knows(self, house: House) -> None:
+        """For each address exactly the parameters that its form takes arrive, with the values as they were sent."""
+        every = {name for form in FORMS.values() for name in form.takes} | {"currencies", "ticker"}
+        every |= {"from", "to", "url", "format", "maxwidth", "maxheight"}
+        named = {"embed": ["/embed"], "index": ["/"]}
+        for form, made in FORMS.items():
+            suffixed = [f"/v1/ticker.{form}", f"/v1/ticker/kzt.{form}"]
+            paths = named.get(form, [*suffixed, "/v1/ticker", "/v1/ticker/kzt"] if form == "json" else suffixed)
+            more = {"ticker", "currencies"} if form in named else {"currencies"}
+            for path in paths:
+                assert await _arrived(house, path, every) == made.takes - {"origin"} | more, path
+        for path, known in {
+            "/v1/stream": FORMS["json"].takes | {"ticker", "currencies"},
+            "/v1/history/usd": {"ticker", "from", "to"},
+            "/v1/history/usd.csv": {"ticker", "from", "to"},
+            "/oembed": {"url", "format", "maxwidth", "maxheight"},
+            "/v1/sources": set(),
+            "/v1/fixings/nbk/2026-04-02": set(),
+            "/static/page.css": set(),
+        }.items():
+            assert await _arrived(house, path, every) == known, path
+
+    async def test_different_pages_are_different_copies(self, house: House) -> None:
+        """By value, by presence (`spark` and none; `lang=` is not none), by each of several currencies, by path."""
+        asked = [
+            "", "?spark", "?spark=0", "?spark=", "?lang=", "?lang=kk", "?lang=KK", "?currencies=usd,eur",
+            "?currencies=eur,usd", "?currencies=usd&currencies=eur", "?currencies=usd", "?currencies=usd%2Ceur",
+        ]  # fmt: skip
+        paths = [f"/v1/ticker{query}" for query in asked] + [
+            "/v1/ticker.json",
+            "/v1/ticker/kzt",
+            "/v1/ticker%3Flang=kk",
+        ]
+        for _ in range(2):
+            for path in paths:
+                await house.get(path)
+        assert [path.replace("?&", "?") for path in sorted(house.asked)] == sorted(paths)
+
+    async def test_what_a_path_hides_is_no_query(self, house: House) -> None:
+        """An encoded question mark, line end or slash stays what it is, in the key and on the way."""
+        paths = ("/v1/ticker%3F", "/v1/ticker/a%0DX-Evil:%201", "/v1/ticker/%20b", "/v1/ticker/a%0D%0A%0D%0AGET%20/")
+        for path in paths:
+            await house.get(path)
+        assert all("X-Evil" not in headers for headers in house.headers)
+        assert sorted(house.asked) == sorted(paths)
+        assert not any(URL(path).query for path in house.asked)
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            "gzip", "gzip, deflate, br, zstd", "br", "", "identity", "*", "*;q=0", "gzip;q=0", "gzip;q=0.0, *", "GZIP",
+            "deflate, gzip;q=1.0, *;q=0.5", "br;q=1.0, gzip;q=0.8", "x-gzip", "gzipped", "gzip ; q=0.001",
+            "identity, *;q=0.1",
+        ],
+    )  # fmt: skip
+    async def test_codings_are_two(self, house: House, header: str) -> None:
+        """Whatever a reader accepts, the service is asked for gzip where it would have sent it, else for nothing."""
+        await house.get("/v1/ticker", Accept_Encoding=header)
+        coding = house.headers[0].get("Accept-Encoding", "")
+        assert coding == ("gzip" if accepts_gzip(header) else "")
+        for same in ("gzip, br", "gzip, deflate, br, zstd", "gzip;q=0.9") if coding else ("br", "zstd", "identity"):
+            await house.get("/v1/ticker", Accept_Encoding=same)
+        assert len(house.asked) == 1
+
+    async def test_a_language_counts_where_it_is_negotiated(self, house: House) -> None:
+        """On the two pages that follow the reader's language, and where `lang=auto` is asked for."""
+        for path, copies in {
+            "/embed": 2,
+            "/": 2,
+            "/v1/ticker?lang=auto": 2,
+            "/embed?lang=kk": 1,
+            "/v1/ticker": 1,
+        }.items():
+            before = len(house.asked)
+            for language in ("kk,ru;q=0.8", "ru", "kk,ru;q=0.8"):
+                await house.get(path, Accept_Language=language)
+            assert len(house.asked) - before == copies, path
+            sent = {headers.get("Accept-Language") for headers in house.headers[-copies:]}
+            assert sent <= ({"kk,ru;q=0.8", "ru"} if copies == 2 else {None}), path
+
+    async def test_a_host_counts_where_a_page_names_it(self, house: House) -> None:
+        """A page that was made for one who says `localhost` is not shown to others; other names change nothing."""
+        for path, copies in {"/": 2, "/embed": 2, "/oembed?url=x": 3, "/v1/ticker": 1}.items():
+            before = len(house.asked)
+            for host in ("one.example", "two.example", "localhost:9999"):
+                await house.get(path, Host=host)
+            assert len(house.asked) - before == copies, path
+
+
+async def _arrived(house: House, path: str, every: set[str]) -> set[str]:
+    """Send every parameter and return those that arrive."""
+    await house.get(f"{path}?{'&'.join(f'{name}=of%20{name}' for name in sorted(every))}")
+    query = URL(next(one for one in reversed(house.asked) if one.split("?")[0] == path)).query
+    assert all(value == f"of {name}" for name, value in query.items())
+    return set(query)
+
+
+class TestAge:
+    """How old a copy may be is the service's word."""
+
+    async def test_a_reader_has_it_already(self, house: House) -> None:
+        """304 from the copy, also where it is one of several; another ETag is answered whole."""
+        for _ in range(2):
+            assert await house.get("/v1/ticker", If_None_Match='"other", "first"') == (304, "")
+            assert await house.get("/v1/ticker", If_None_Match='"other"') == (200, "first")
+        assert house.asked == ["/v1/ticker"]
+
+    async def test_readers_can_tell_how_old_a_copy_is(self, house: House) -> None:
+        """Date is that of the service's answer, so that max-age ends when the service meant it to."""
+        dates = []
+        for wait in (1.1, 0):
+            async with house.reader.get(f"{house.edge.url}/v1/ticker") as response:
+                dates.append(response.headers.getall("Date"))
+                assert response.headers["Cache-Control"] == KEPT
+            await asyncio.sleep(wait)
+        assert dates[0] == dates[1]
+        assert len(dates[0]) == 1
+
+    @pytest.mark.parametrize("cache_control", ["no-store", "public, max-age=0, stale-if-error=60", "private"])
+    async def test_what_must_not_be_kept_is_not(self, house: House, cache_control: str) -> None:
+        """Each request is asked anew, and waits for no other."""
+        house.set(cache_control=cache_control, delay=0.1)
+        begun = time.monotonic()
+        await asyncio.gather(*(house.get("/v1/ticker") for _ in range(20)))
+        assert len(house.asked) == 20
+        assert time.monotonic() - begun < 0.4
+
+    async def test_a_reader_does_not_wait_for_news(self, house: House) -> None:
+        """Within stale-while-revalidate the copy is shown and fetched anew behind it; later it is not shown."""
+        grace, none = "public, max-age=1, stale-while-revalidate=2", "public, max-age=1, stale-while-revalidate=0"
+        house.set(ages={"/v1/ticker": grace, "/embed": none})
+        for path in ("/v1/ticker", "/embed"):
+            await house.get(path)
+        await asyncio.sleep(2.1)  # nginx knows whole seconds
+        house.set(body="second", delay=0.3)
+        begun = time.monotonic()
+        assert await house.get("/v1/ticker") == (200, "first")
+        assert time.monotonic() - begun < 0.2
+        assert await house.get("/embed") == (200, "second")
+        await asyncio.sleep(0.2)
+        assert await house.get("/v1/ticker") == (200, "second")
+        assert Counter(house.asked) == {"/v1/ticker": 2, "/embed": 2}
+
+    async def test_nobody_answers_and_readers_are_shown_what_there_is(self, house: House) -> None:
+        """The last copy of each page, as long as stale-if-error allows; where there is none, a problem document."""
+        house.set(cache_control="public, max-age=1, stale-while-revalidate=0, stale-if-error=2")
+        await house.get("/v1/ticker")
+        for broken in (500, 503):
+            await asyncio.sleep(2.1 if broken == 500 else 0)
+            house.set(status=broken)
+            assert await house.get("/v1/ticker") == (200, "first")
+        for one in house.instances:
+            await one.down()
+        assert await house.get("/v1/ticker") == (200, "first")
+        status, document = await house.get("/v1/ticker.txt")
+        assert status == 502
+        assert json.loads(document) == {"type": "about:blank", "title": "Bad Gateway", "status": 502}
+        await asyncio.sleep(2)
+        assert (await house.get("/v1/ticker"))[0] == 502
+        for one in house.instances:
+            await one.up()
+        house.set(status=200, body="second")
+        assert await house.get("/v1/ticker") == (200, "second")
+
+
+class TestInstances:
+    """Any of them may fail."""
+
+    async def test_one_has_nothing_to_show_yet(self, house: House) -> None:
+        """Its 503 is not shown while the other one answers; one bad page puts no instance out."""
+        house.instances[0].status = 503
+        for number in range(10):
+            assert await house.get(f"/v1/ticker/{number}") == (200, "first")
+        house.instances[0].status = 200
+        house.set(cache_control="no-store")
+        before = house.instances[0].asked
+        for number in range(10):
+            assert await house.get(f"/v1/ticker/{number}.txt") == (200, "first")
+        assert house.instances[0].asked > before
+
+    async def test_one_stands_still(self, house: House) -> None:
+        """A reader is answered by the other one, after a wait; not after a long one."""
+        house.instances[0].delay = 4
+        begun = time.monotonic()
+        answers = await asyncio.gather(*(house.get(f"/v1/ticker/{number}") for number in range(10)))
+        assert set(answers) == {(200, "first")}
+        assert time.monotonic() - begun < 5
+
+    async def test_a_page_is_always_asked_of_the_same_one(self, house: House) -> None:
+        """One that learns of news a second later cannot take back what readers have seen."""
+        house.set(cache_control="no-store")
+        for _ in range(10):
+            await house.get("/v1/ticker")
+        assert sorted(one.asked for one in house.instances) == [0, 10]
+        for number in range(20):
+            await house.get(f"/v1/ticker/{number}")
+        assert all(one.asked > 2 for one in house.instances)
+
+
+class TestOutside:
+    """What strangers send, and what they get to know."""
+
+    async def test_only_what_the_service_reads_is_handed_on(self, house: House) -> None:
+        """No cookie, no credentials, no word of another; the reader's address as the edge saw it."""
+        sent = {
+            "Cookie": "a=1",
+            "Authorization": "b",
+            "Referer": "http://r/",
+            "X_Forwarded_For": "6.6.6.6",
+            "X_Evil": "1",
+        }
+        sent |= {
+            "X_Forwarded_Proto": "https",
+            "Forwarded": "for=6.6.6.6",
+            "If_Modified_Since": "x",
+            "Range": "bytes=0-1",
+        }
+        await house.get("/v1/ticker", **sent)
+        assert house.headers == [{"Host": f"127.0.0.1:{house.edge.port}", "X-Forwarded-For": "127.0.0.1"}]
+        await house.get("/v1/stream", Last_Event_ID="abc", **sent)
+        assert house.headers[-1]["Last-Event-ID"] == "abc"
+
+    async def test_who_stands_before_it_is_believed(self, house: House) -> None:
+        """From an address of the operator's the last one of X-Forwarded-For is the reader's, from another it is not."""
+        async with reading("127.0.1.1") as reader:
+            await reader.get(f"{house.edge.url}/v1/ticker", headers={"X-Forwarded-For": "6.6.6.6, 7.7.7.7"})
+        assert house.headers[0]["X-Forwarded-For"] == "7.7.7.7"
+
+    async def test_what_it_cannot_read_is_refused(self, house: House) -> None:
+        """An address too long or one with a space: by nginx's own page, without its version."""
+        for path, status in {"/?" + "a" * 8000: 414, "/a b": 400}.items():
+            told, page = await house.get(path)
+            assert told == status
+            assert "<center>nginx</center>" in page
+        assert house.asked == []
+
+    @pytest.mark.parametrize(
+        ("method", "path", "headers", "status"),
+        [
+            ("POST", "/v1/ticker", {}, 405),
+            ("DELETE", "/v1/ticker", {}, 405),
+            ("TRACE", "/", {}, 405),
+            ("GET", "/metrics", {}, 404),
+            ("GET", "/metrics?x", {}, 404),
+            ("GET", "//%6detrics", {}, 404),
+            ("GET", "/", {"Cookie": "a" * 8000}, 431),
+            ("GET", "/", {"Content-Length": "5000"}, 413),
+        ],
+    )
+    async def test_refusals(self, house: House, method: str, path: str, headers: dict[str, str], status: int) -> None:
+        """Are problem documents that any page may read, name no version, and cost the service nothing."""
+        url = URL(f"{house.edge.url}{path}", encoded=True)
+        async with house.reader.request(method, url, headers=headers) as response:
+            document = await response.json(content_type="application/problem+json")
+            assert (response.status, document["status"]) == (status, status)
+            assert response.headers["Cache-Control"] == "no-store"
+            assert response.headers["Access-Control-Allow-Origin"] == "*"
+            assert response.headers.get("Allow") == ("GET, HEAD" if status == 405 else None)
+            assert response.headers["Server"] == "nginx"
+        assert house.asked == []
+
+    async def test_one_address_has_a_share(self, house: House) -> None:
+        """Whoever asks without end is told so, with a problem document; others are answered meanwhile."""
+        async with reading("127.0.0.7") as greedy, reading("127.0.0.8") as other:
+            url = f"{house.edge.url}/v1/ticker"
+            answers = await asyncio.gather(*(_status(greedy, url) for _ in range(400)))
+            assert 200 <= answers.count(200) <= 300
+            assert answers.count(200) + answers.count(429) == 400
+            assert await _status(other, url) == 200
+
+    async def test_the_log_knows_no_reader(self, house: House) -> None:
+        """A line a request with what became of it; no address, no query, no referrer: not for failures either."""
+        async with reading("127.0.0.9") as reader:
+            for path in ("/v1/ticker?lang=kk", "/v1/ticker", "/metrics", "/v1/ticker?" + "a" * 8000):
+                await _status(reader, house.edge.url + path)
+            for one in house.instances:
+                await one.down()
+            await _status(reader, f"{house.edge.url}/v1/ticker.svg")
+            await asyncio.gather(*(_status(reader, f"{house.edge.url}/v1/ticker") for _ in range(300)))
+        log = house.edge.end()
+        lines = [json.loads(line) for line in log.splitlines()]
+        assert Counter(line["status"] for line in lines).keys() == {200, 404, 414, 429, 502}
+        assert {line["cache"] for line in lines} >= {"MISS", "HIT"}
+        assert "127.0.0.9" not in log
+        assert "lang" not in log
+        assert {line["instance"].split(":")[0] for line in lines} <= {"", "127.0.0.1"}
+
+
+async def _status(reader: aiohttp.ClientSession, url: str) -> int:
+    async with reader.get(url) as response:
+        await response.read()
+        return response.status
+
+
+@contextmanager
+def two_services(folder: Path, valkey: str) -> Iterator[tuple[Edge, list[Service], dict[str, str]]]:
+    """Run the edge in front of two real instances that share a store."""
+    variables = offline(folder) | {"TICKER_STORE__URL": valkey, "TICKER_STORE__PREFIX": f"{folder.name}:"}
+    with ExitStack() as stack:
+        services = [stack.enter_context(running(variables)) for _ in range(2)]
+        for service in services:
+            service.wait_for("/v1/ticker.txt", "cny")
+        yield stack.enter_context(edging([service.port or 0 for service in services])), services, variables
+
+
+@dataclass
+class Load:
+    """Readers at addresses of their own who ask without a pause, and what they were answered."""
+
+    edge: Edge
+    answers: Counter[int | str] = field(default_factory=Counter)
+    slowest: float = 0
+
+    async def read(self, number: int) -> None:
+        paths = (
+            "/v1/ticker",
+            "/readyz",
+            f"/v1/ticker.svg?currencies=usd&lang={('kk', 'ru', 'en')[number % 3]}",
+            "/livez",
+        )
+        async with reading(f"127.0.2.{number + 1}") as reader:
+            for turn in range(10_000):
+                begun = time.monotonic()
+                try:
+                    self.answers[await _status(reader, self.edge.url + paths[turn % len(paths)])] += 1
+                except aiohttp.ClientError as error:
+                    self.answers[repr(error)] += 1
+                self.slowest = max(self.slowest, time.monotonic() - begun)
+                await asyncio.sleep(0.03)
+
+    @asynccontextmanager
+    async def going(self) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self.read(number)) for number in range(8)]
+        await asyncio.sleep(0.3)
+        yield
+        await asyncio.sleep(0.3)
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(one) for one in ended} == {asyncio.CancelledError}
+
+
+async def test_deaths_and_restarts_are_not_noticed(tmp_path: Path, valkey: str) -> None:
+    """One instance killed, one after the other restarted, both killed: under load, no reader's request is lost."""
+    with two_services(tmp_path, valkey) as (edge, services, variables), ExitStack() as stack:
+
+        def restart(number: int) -> None:
+            port = services[number].port
+            services[number] = stack.enter_context(running(variables, port=port))
+            services[number].wait_for("/readyz", "pass")
+
+        load = Load(edge)
+        async with load.going():
+            services[0].process.kill()
+            await asyncio.to_thread(services[0].ended)
+            await asyncio.sleep(0.3)
+            await asyncio.to_thread(restart, 0)
+            for number, service in enumerate(list(services)):
+                service.process.terminate()
+                status, _ = await asyncio.to_thread(service.ended)
+                assert status == 0
+                await asyncio.to_thread(restart, number)
+        assert load.answers.keys() == {200}
+        assert load.answers[200] > 400
+        assert load.slowest < 1
+        for service in services:
+            service.process.kill()
+            await asyncio.to_thread(service.ended)
+        async with reading() as reader:
+            assert await _status(reader, f"{edge.url}/v1/ticker") == 200
+            assert await _status(reader, f"{edge.url}/readyz") == 502
+
+
+async def test_a_page_is_the_service_s_to_the_byte(tmp_path: Path, valkey: str) -> None:
+    """In either coding, from the first copy and from a later one, with all its headers."""
+    paths = [
+        "/v1/ticker", "/v1/ticker.txt", "/v1/ticker.svg?lang=kk&layout=list", "/embed?lang=ru", "/embed.js",
+        "/v1/history/usd?from=2026-04-01&to=2026-04-02", "/v1/fixings/recorded/2026-04-02",
+        "/v1/ticker?currencies=usd&currencies=eur",
+        "/v1/ticker?currencies=xyz", "/nothing", "/",
+    ]  # fmt: skip
+    with two_services(tmp_path, valkey) as (edge, services, _):
+        async with reading() as reader:
+            for path in paths:
+                for coding in ("gzip, deflate, br", "br"):
+                    headers = {"Accept-Encoding": coding, "Host": "ticker.example", "Accept-Language": "kk"}
+                    own = await _page(reader, f"http://127.0.0.1:{services[0].port}{path}", headers)
+                    for _ in range(2):
+                        assert await _page(reader, edge.url + path, headers) == own, path
+            async with reader.options(f"{edge.url}/v1/ticker") as response:
+                assert response.status == 204
+                assert response.headers["Access-Control-Allow-Methods"] == "GET, HEAD"
+            gzip = {"Accept-Encoding": "gzip"}
+            _, _, told = await _page(reader, f"{edge.url}/v1/ticker", gzip)
+            assert told["content-encoding"] == "gzip"
+            for known, status in {f'"x", {told["etag"]}': 304, '"x"': 200}.items():
+                assert (await _page(reader, f"{edge.url}/v1/ticker", gzip | {"If-None-Match": known}))[0] == status
+
+
+async def _page(reader: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
+    async with reader.get(url, headers=headers) as response:
+        body = await response.read()
+        told = {name.lower(): value for name, value in response.headers.items()}
+        told = {name: value for name, value in told.items() if name not in _OF_THE_MOMENT}
+        return response.status, body, told
+
+
+_OF_THE_MOMENT = {"date", "cache-control", "server", "connection", "transfer-encoding", "content-length"}
+
+
+async def test_streams_pass(tmp_path: Path, valkey: str) -> None:
+    """The first event comes at once; each instance has its part of them, and each address so many."""
+    with two_services(tmp_path, valkey) as (edge, services, _):
+        async with reading() as reader, reading("127.0.0.8") as other:
+            begun = time.monotonic()
+            first = await reader.get(f"{edge.url}/v1/stream?currencies=usd&x=1")
+            assert first.headers["Content-Type"] == "text/event-stream"
+            event = b"".join([await first.content.readline() for _ in range(5)])
+            assert b"event: ticker\ndata: {" in event
+            assert b'"code":"EUR"' not in event
+            assert time.monotonic() - begun < 1
+            streams = [await reader.get(f"{edge.url}/v1/stream") for _ in range(49)]
+            assert {one.status for one in streams} == {200}
+            assert await _status(reader, f"{edge.url}/v1/stream") == 429
+            assert await _status(reader, f"{edge.url}/v1/ticker") == 200
+            async with other.get(f"{edge.url}/v1/stream") as one:
+                assert one.status == 200
+            opened = [await asyncio.to_thread(service.get, "/metrics") for service in services]
+            counts = [float(page.split("\nticker_streams_open ")[1].split()[0]) for _, page in opened]
+            assert sum(counts) == 51
+            assert min(counts) >= 24
+            for stream in (first, *streams):
+                stream.close()
