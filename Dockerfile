@@ -9,10 +9,11 @@ FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home ticker
 WORKDIR /app
 COPY --from=build /app/.venv .venv
-COPY config config
+COPY config/*.toml config/
 COPY service service
 RUN .venv/bin/python -m compileall -q service
-USER ticker
+# By number, so that whoever runs it can see that it is not root
+USER 10001
 EXPOSE 8080
 ENV PYTHONUNBUFFERED=1
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \

@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser beside pictures docs pin check fix bench lock clean
+.PHONY: help setup run test browser beside pictures docs pin passwords check fix bench lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -41,6 +41,13 @@ docs: .venv/.runtime ## Write docs/sources.md anew, from config/default.toml
 
 pin: .venv/.runtime ## Keep the element's script as it is now, for the sites that pin it (at a release)
 	$(RUN) service.web.assets
+
+passwords: .env ## Make random passwords for `docker compose up`, once
+
+.env:
+	@umask 077 && for name in STORE_PASSWORD GRAFANA_PASSWORD; do \
+	  echo "$$name=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"; \
+	done > $@
 
 check: .venv/.dev ## Check format, lint and types
 	$(BIN)/ruff format --check .

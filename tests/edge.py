@@ -45,11 +45,7 @@ class Edge:
         """End it politely and return all that it has logged."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGQUIT)
-            try:
-                self.process.wait(timeout=3)
-            except subprocess.TimeoutExpired:  # a stream is open
-                self.process.terminate()
-                self.process.wait(timeout=5)
+            self.process.wait(timeout=8)
         return self.log
 
 
