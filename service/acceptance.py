@@ -11,6 +11,7 @@ from enum import StrEnum
 from fractions import Fraction
 from statistics import median_low
 
+from service import witnesses
 from service.change import half_up, percent_text
 from service.fixings import Fixing, Series
 
@@ -24,8 +25,6 @@ _LONG = timedelta(days=92)
 """After so much time a figure measures no day's move any more, only the order of magnitude."""
 _FAR = 5
 """So many times more or less is a fault of scale, after however many years."""
-_EARLIER, _LATER = timedelta(days=4), timedelta(days=3)
-"""How far the dates of two banks lie apart for the same days of the market, weekends included."""
 
 
 class Verdict(StrEnum):
@@ -180,13 +179,15 @@ def _doubts(new: Fixing, measures: Mapping[str, Fixing], rules: Rules) -> Iterat
     near = _NEAR * min(Fraction(3), Fraction(days + 3, 4))  # figures drift apart from those that they are held against
     for code, other in _mistaken(new, recent, {code: moves[code] for code in recent}, near):
         doubted.setdefault(code, f"has what is, or was, the figure of {other}")
-    words = {code: _witnesses(code, new, measures[code], rules) for code in doubted}
+    words = {code: witnesses.moves(code, new, measures[code], rules.others) for code in doubted}
     confirmed = {
-        code for code, moved in words.items() if any(_alike(one, moves[code], rules) for one in moved.values())
+        code
+        for code, moved in words.items()
+        if any(witnesses.alike(one, moves[code], rules.tolerance) for one in moved.values())
     }
     for code, doubt in doubted.items():
         # A currency that nobody else quotes is believed if it moved with one that is: then it was the base that moved.
-        along = not words[code] and any(_alike(moves[one], moves[code], rules) for one in confirmed)
+        along = not words[code] and any(witnesses.alike(moves[one], moves[code], rules.tolerance) for one in confirmed)
         if code not in confirmed and not along:
             told = ", ".join(f"{key} {_percent(move)}" for key, move in words[code].items()) or "none quotes it"
             figures = f"from {_figure(measures[code], code)} on {measures[code].date} to {_figure(new, code)}"
@@ -212,33 +213,6 @@ def _mistaken(
             taken = left and abs(move / apart - 1) <= near
             if abs(apart - 1) > 3 * near and (taken or new.value(one) == new.value(other)):
                 yield one, other
-
-
-def _witnesses(code: str, new: Fixing, before: Fixing, rules: Rules) -> Mapping[str, Fraction]:
-    """Return how other banks saw `code` move against our base over the same days: of each the move most like ours.
-
-    Another bank is one with another base: a relay of the same bank confirms nothing.
-    """
-    ours = new.value(code) / before.value(code)
-    found = {}
-    for key, series in rules.others.items():
-        quoting = [one for one in series.fixings if one.base != new.base and one.quotes(code, new.base)]
-        olds = [one for one in quoting if before.date - _EARLIER <= one.date <= before.date]
-        news = [one for one in quoting if new.date - timedelta(days=1) <= one.date <= new.date + _LATER]
-        moves = [
-            late.cross(code, new.base) / early.cross(code, new.base)
-            for early in olds
-            for late in news
-            if early.date < late.date
-        ]
-        if moves:
-            found[key] = min(moves, key=lambda move: abs(move / ours - 1))
-    return found
-
-
-def _alike(witness: Fraction, ours: Fraction, rules: Rules) -> bool:
-    """Whether a move confirms ours: within the tolerance, and more like it than like standing still."""
-    return abs(witness / ours - 1) <= min(rules.tolerance, abs(ours - 1) / 2)
 
 
 def _percent(move: Fraction) -> str:

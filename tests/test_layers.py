@@ -37,6 +37,7 @@ PURE = {
     "service.publications",
     "service.change",
     "service.acceptance",
+    "service.witnesses",
 }
 STATE = PURE | {"service.own_change", "service.quarantine", "service.ticker", "service.board"}
 ALLOWED = {
@@ -53,7 +54,8 @@ ALLOWED = {
     "service.publications": {"service.calendars", "service.settings"},
     "service.catalogue": {"service.settings", "service.sources", "service.values"},
     "service.change": {"service.fixings"},
-    "service.acceptance": {"service.change", "service.fixings"},
+    "service.acceptance": {"service.change", "service.fixings", "service.witnesses"},
+    "service.witnesses": {"service.fixings"},
     "service.ticker": {"service.change", "service.fixings", "service.publications", "service.settings"},
     "service.quarantine": {"service.acceptance", "service.fixings"},
     "service.own_change": {"service.fixings", "service.publications", "service.settings"},
@@ -143,7 +145,9 @@ def test_a_library_has_one_door(library: str) -> None:
 
 def test_the_pure_part_knows_no_world() -> None:
     """Fixings, changes, publications and tickers are worked out without network, store or schedule."""
-    for module in ("fixings", "change", "acceptance", "quarantine", "own_change", "publications", "ticker", "board"):
+    for module in (
+        "fixings", "change", "acceptance", "witnesses", "quarantine", "own_change", "publications", "ticker", "board"
+    ):  # fmt: skip
         worldly = {"aiohttp", "redis", "apscheduler", "structlog", "asyncio"}
         assert not worldly & {name.split(".")[0] for name in imports(MODULES[f"service.{module}"])}
 
@@ -175,7 +179,19 @@ def test_no_float_in_arithmetic() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["fixings", "change", "acceptance", "own_change", "quarantine", "ticker", "board", "backfill", "portable"]
+    "module",
+    [
+        "fixings",
+        "change",
+        "acceptance",
+        "witnesses",
+        "own_change",
+        "quarantine",
+        "ticker",
+        "board",
+        "backfill",
+        "portable",
+    ],
 )
 def test_no_number_with_a_point_in_arithmetic(module: str) -> None:
     """Where figures are reckoned with, no literal is a float."""
