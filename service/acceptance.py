@@ -176,8 +176,7 @@ def _doubts(new: Fixing, measures: Mapping[str, Fixing], rules: Rules) -> Iterat
         if (abs(move - 1) > rules.jump if code in recent else max(move, 1 / move) > _FAR)
     }
     days = min((abs(new.date - measures[code].date).days for code in recent), default=1)
-    near = _NEAR * min(Fraction(3), Fraction(days + 3, 4))  # figures drift apart from those that they are held against
-    for code, other in _mistaken(new, recent, {code: moves[code] for code in recent}, near):
+    for code, other in _mistaken(new, recent, {code: moves[code] for code in recent}, days):
         doubted.setdefault(code, f"has what is, or was, the figure of {other}")
     words = {code: witnesses.moves(code, new, measures[code], rules.others) for code in doubted}
     confirmed = {
@@ -195,23 +194,26 @@ def _doubts(new: Fixing, measures: Mapping[str, Fixing], rules: Rules) -> Iterat
 
 
 def _mistaken(
-    new: Fixing, old: Mapping[str, Fraction], moves: Mapping[str, Fraction], near: Fraction
+    new: Fixing, old: Mapping[str, Fraction], moves: Mapping[str, Fraction], days: int
 ) -> Iterator[tuple[str, str]]:
-    """Yield the currencies whose figure is another's, or its own upside down.
+    """Yield the currencies whose figure is another's, or its own upside down; `old` is of so many days ago.
 
     A figure is another's where both have the same, or where it took the place of one that moved away too, otherwise:
     two that changed places, a row that slipped. What all of them moved by together is the base's and is left out.
     """
+    near = _NEAR * min(Fraction(3), Fraction(days + 3, 4))  # figures drift apart from those that they are held against
+    far = _NEAR * min(Fraction(9), max(Fraction(3), Fraction(days, 3)))  # and in weeks to another's place
     common = median_low(moves.values()) if len(moves) >= _MANY else Fraction(1)
-    moved = {code: move / common for code, move in moves.items() if abs(move / common - 1) > near}
+    moved = {code: move / common for code, move in moves.items() if abs(move / common - 1) > _NEAR}
     for one, move in moved.items():
-        if abs(moves[one] - 1) > 3 * near and abs(new.value(one) * old[one] - 1) <= near:
+        if abs(moves[one] - 1) > far and abs(new.value(one) * old[one] - 1) <= near:
             yield one, f"1/{one}"
         for other in old:
             apart = old[other] / old[one]
-            left = other in moved and abs(moved[other] - 1) > 2 * near and abs(moved[other] / move - 1) > near
-            taken = left and abs(move / apart - 1) <= near
-            if abs(apart - 1) > 3 * near and (taken or new.value(one) == new.value(other)):
+            close = min(near, abs(apart - 1) / 3)
+            left = other in moved and abs(moved[other] - 1) > 2 * close and abs(moved[other] / move - 1) > close
+            taken = left and abs(apart - 1) > far and abs(move / apart - 1) <= close
+            if taken or (new.value(one) == new.value(other) and abs(apart - 1) > 3 * _NEAR):
                 yield one, other
 
 

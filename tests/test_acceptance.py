@@ -1,6 +1,6 @@
 """What makes a fixing acceptable."""
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -370,3 +370,51 @@ def test_every_form_that_was_rejected_stays_out() -> None:
     rules = Rules(day(3), rejected={day(3): (one, two)})
     assert not judge(one, BEFORE, rules).accepted
     assert not judge(two, BEFORE, rules).accepted
+
+
+MANY = OLD | {"AUD": "330.00", "CAD": "342.00", "KGS": "5.43", "SEK": "50.10", "CHF": "585.00"}
+
+
+def after(days: int, **figures: str) -> tuple[str, ...]:
+    """Return what is objected to a fixing that comes after some days without a word."""
+    known = series(fixing(day(1), **MANY))  # type: ignore[arg-type]
+    new = fixing(day(1) + timedelta(days), **(MANY | figures))  # type: ignore[arg-type]
+    return objections(new, known, Rules(new.date))
+
+
+@pytest.mark.parametrize(
+    ("days", "one", "other"), [(1, "AUD", "CAD"), (3, "AUD", "CAD"), (6, "EUR", "CHF"), (10, "RUB", "KGS")]
+)
+def test_near_currencies_that_changed_places_wait_after_days_too(days: int, one: str, other: str) -> None:
+    """A weekend, Easter, the New Year: they are 3.6 %, 6.2 % and 8.1 % apart, and were before."""
+    assert len(after(days, **{one: MANY[other], other: MANY[one]})) == 2
+
+
+@pytest.mark.parametrize(
+    ("days", "one", "other"), [(1, "CAD", "AUD"), (3, "CAD", "AUD"), (6, "CHF", "EUR"), (60, "CAD", "AUD")]
+)
+def test_a_currency_with_anothers_very_figure_waits_after_days_too(days: int, one: str, other: str) -> None:
+    """Time makes no two figures equal."""
+    (reason,) = after(days, **{one: MANY[other]})
+    assert reason.startswith(f"{one} has what is, or was, the figure of {other}, ")
+
+
+def test_after_a_month_near_currencies_may_have_changed_places() -> None:
+    """What is 6 % apart drifts as far by itself."""
+    assert after(30, EUR=MANY["CHF"], CHF=MANY["EUR"]) == ()
+
+
+@pytest.mark.parametrize("days", [29, 90])
+@pytest.mark.parametrize(("usd", "eur", "waits"), [("562.08", "465.59", True), ("527.35", "490.44", False)])
+def test_a_swap_of_far_figures_is_told_from_drift_after_months(days: int, usd: str, eur: str, waits: bool) -> None:
+    """Dollar and euro are 16 % apart: within 3 % of the other's place they are taken for it, with 4 % they are not."""
+    known = series(fixing(date(2026, 1, 1), **OLD))  # type: ignore[arg-type]
+    new = nbk(date(2026, 1, 1) + timedelta(days), USD=usd, EUR=eur)
+    assert bool(objections(new, known, Rules(new.date, jump=Fraction(25, 100)))) is waits
+
+
+def test_a_rate_near_one_may_cross_it() -> None:
+    """From 1.01 to 0.99 is upside down, and an ordinary move."""
+    known = series(fixing(day(1), "ecb", "EUR", Direction.INVERSE, USD="1.0100", GBP="0.8500"))
+    new = fixing(day(2), "ecb", "EUR", Direction.INVERSE, USD="0.9901", GBP="0.8510")
+    assert objections(new, known, Rules(day(2))) == ()
