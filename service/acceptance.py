@@ -16,7 +16,7 @@ from service.change import half_up, percent_text
 from service.fixings import Fixing, Series
 
 DROPPED_AFTER = 3
-"""A currency that is missing from so many further publications was given up by the bank."""
+"""A currency that is missing from so many further publications, carry-overs not counted, was given up by the bank."""
 _NEAR = Fraction(1, 100)
 """What a currency drifts in a day, about: figures that are three times as far apart can be told from each other."""
 _MANY = 5
@@ -132,11 +132,17 @@ def _missing(new: Fixing, earlier: Fixing, rules: Rules, later: Sequence[Fixing]
     missing = earlier.rates.keys() - new.rates.keys()
     if rules.wanted is not None:
         missing &= set(rules.wanted)
-    following = [fixing for fixing in later if fixing.date > new.date and not fixing.repeats(new)][:DROPPED_AFTER]
-    if len(following) == DROPPED_AFTER:
-        missing = {code for code in missing if any(code in fixing.rates for fixing in following)}
+    after = _after(new, later)
+    if known_by := [one for one in after.distinct if not one.repeats(new)][DROPPED_AFTER - 1 : DROPPED_AFTER]:
+        following = after.until(known_by[0].date)
+        missing = {code for code in missing if any(code in one.rates for one in following.fixings)}
     if missing:
         yield f"{', '.join(sorted(missing))} missing, quoted on {earlier.date}"
+
+
+def _after(new: Fixing, later: Sequence[Fixing]) -> Series:
+    """Return what the bank has published of later days, as far as it is usable."""
+    return Series(tuple(one for one in later if one.date > new.date and not unusable(one)))
 
 
 def _measures(new: Fixing, known: Series) -> dict[str, Fixing]:
@@ -157,8 +163,7 @@ def _doubts_of_the_first(new: Fixing, known: Series, rules: Rules, later: Sequen
     """
     following = [fixing for fixing in known.fixings if fixing.date > new.date][:1]
     if not following:
-        usable = Series(tuple(one for one in later if one.date > new.date and not unusable(one)))
-        following = [one for one in usable.distinct if not one.repeats(new)][:2]
+        following = [one for one in _after(new, later).distinct if not one.repeats(new)][:2]
         if len(following) < 2:
             return
     doubts = [list(_doubts(new, dict.fromkeys(new.rates.keys() & one.rates.keys(), one), rules)) for one in following]

@@ -14,13 +14,17 @@ _EARLIER, _LATER = timedelta(days=4), timedelta(days=3)
 
 
 def moves(code: str, new: Fixing, before: Fixing, others: Mapping[str, Series]) -> Mapping[str, Fraction]:
-    """Return how other banks saw `code` move against our base over the same days: of each the move most like ours."""
-    ours = new.value(code) / before.value(code)
+    """Return how other banks saw `code` move against our base over the same days: of each the move most like ours.
+
+    `before` may lie after `new`: then the move is one backwards.
+    """
+    first, last = sorted((before, new), key=lambda one: one.date)
+    ours = last.value(code) / first.value(code)
     found = {}
     for key, series in others.items():
         quoting = [one for one in series.fixings if one.base != new.base and one.quotes(code, new.base)]
-        olds = [one for one in quoting if before.date - _EARLIER <= one.date <= before.date]
-        news = [one for one in quoting if new.date - timedelta(days=1) <= one.date <= new.date + _LATER]
+        olds = [one for one in quoting if first.date - _EARLIER <= one.date <= first.date]
+        news = [one for one in quoting if last.date - timedelta(days=1) <= one.date <= last.date + _LATER]
         seen = [
             late.cross(code, new.base) / early.cross(code, new.base)
             for early in olds
@@ -28,7 +32,8 @@ def moves(code: str, new: Fixing, before: Fixing, others: Mapping[str, Series]) 
             if early.date < late.date
         ]
         if seen:
-            found[key] = min(seen, key=lambda move: abs(move / ours - 1))
+            move = min(seen, key=lambda move: abs(move / ours - 1))
+            found[key] = move if last is new else 1 / move
     return found
 
 

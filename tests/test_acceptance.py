@@ -418,3 +418,66 @@ def test_a_rate_near_one_may_cross_it() -> None:
     known = series(fixing(day(1), "ecb", "EUR", Direction.INVERSE, USD="1.0100", GBP="0.8500"))
     new = fixing(day(2), "ecb", "EUR", Direction.INVERSE, USD="0.9901", GBP="0.8510")
     assert objections(new, known, Rules(day(2))) == ()
+
+
+FLOAT = [
+    fixing(date(2015, 8, number), USD=usd, EUR=eur)
+    for number, usd, eur in ((19, "188.38", "208.03"), (20, "255.26", "284.02"), (21, "252.47", "283.00"))
+]
+FLOAT_BY_CBR = [
+    fixing(date(2015, 8, number), "cbr", "RUB", USD=usd, EUR=eur, KZT=(tenge, 100))
+    for number, usd, eur, tenge in (
+        (19, "65.60", "72.44", "34.82"), (20, "66.00", "73.44", "25.86"), (21, "67.10", "75.21", "26.58"),
+    )
+]  # fmt: skip
+
+
+def test_another_bank_confirms_a_move_backwards_too() -> None:
+    """The day before the float, measured by the day after it: the next known, or later in the same answer."""
+    rules = Rules(date(2015, 8, 22), others={"cbr": series(*FLOAT_BY_CBR)})
+    assert objections(FLOAT[0], series(*FLOAT[1:]), rules) == ()
+    assert all(one.accepted for one in judge_all(FLOAT, series(), rules, 90))
+    assert objections(FLOAT[0], series(*FLOAT[1:]), Rules(date(2015, 8, 22)))
+
+
+def test_another_bank_excuses_no_fault_backwards() -> None:
+    """It saw the tenge fall by a third, and not to a tenth."""
+    wrong = fixing(FLOAT[0].date, USD="1883.80", EUR="208.03")
+    rules = Rules(date(2015, 8, 22), others={"cbr": series(*FLOAT_BY_CBR)})
+    (reason,) = objections(wrong, series(*FLOAT[1:]), rules)
+    assert reason.startswith("USD moved by +637.99%, from 255.26 on 2015-08-20 to 1883.80; ")
+    assert reason.endswith("(cbr -25.37%)")
+
+
+def test_what_lies_before_the_first_of_an_answer_is_no_word_on_it() -> None:
+    """Also where the answer has its days in disorder."""
+    earlier = [nbk(day(1), **scaled(10, *OLD)), nbk(day(2), **scaled(11, *OLD))]
+    assert objections(nbk(day(3)), series(), Rules(day(3)), earlier) == ()
+
+
+def test_the_first_after_years_is_measured_by_those_after_it_too() -> None:
+    """Three times too much is no matter of scale, and yet wrong."""
+    fixings = [nbk(day(1), USD="1425.00"), nbk(day(2), USD="475.50"), nbk(day(3))]
+    verdicts = [one.verdict for one in judge_all(fixings, series(LONG_AGO), Rules(day(3)), 90)]
+    assert verdicts == [Verdict.REFUSED, Verdict.NEW, Verdict.NEW]
+
+
+def test_carry_overs_do_not_tell_that_a_currency_was_given_up() -> None:
+    """Missing on Saturday, which Sunday and Monday repeat; and where a carry-over has it, it was only missing."""
+    gone = [fixing(day(6), USD="476.00"), *(fixing(day(number), USD="477.00") for number in (7, 8, 9))]
+    verdicts = [one.verdict for one in judge_all(gone, series(FRIDAY), Rules(day(9)), 90)]
+    assert verdicts == [Verdict.REFUSED] * 4
+    back = fixing(day(8), USD="477.00", RUB="5.87")
+    later = [gone[1], back, *(fixing(day(number), USD=f"48{number % 10}.00") for number in (9, 10, 11))]
+    assert objections(gone[0], series(FRIDAY), Rules(day(11)), later) == ("RUB missing, quoted on 2026-04-03",)
+
+
+def test_what_is_no_publication_does_not_tell_that_a_currency_was_given_up() -> None:
+    """Without a figure, or with one that is none."""
+    later = [fixing(day(7)), fixing(day(8), USD="0"), fixing(day(9), USD="478.00")]
+    assert objections(fixing(day(6), USD="476.00"), series(FRIDAY), Rules(day(9)), later)
+
+
+def test_half_the_way_to_anothers_place_is_none() -> None:
+    """Two that are near, of which one drifted towards where the other was, and that one away."""
+    assert after(9, AUD="335.00", CAD="316.00") == ()
