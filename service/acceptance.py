@@ -9,22 +9,18 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 from fractions import Fraction
-from statistics import median_low
 
 from service import witnesses
 from service.change import half_up, percent_text
 from service.fixings import Fixing, Series
+from service.mistaken import mistaken
 
 DROPPED_AFTER = 3
 """A currency that is missing from so many further publications, carry-overs not counted, was given up by the bank."""
-_NEAR = Fraction(1, 100)
-"""What a currency drifts in a day, about: figures that are three times as far apart can be told from each other."""
-_MANY = 5
-"""From so many currencies on, what most of them do is the base's doing."""
 _LONG = timedelta(days=92)
 """After so much time a figure measures no day's move any more, only the order of magnitude."""
-_FAR = 5
-"""So many times more or less is a fault of scale, after however many years."""
+_FAR, _YEAR = 5, timedelta(days=366)
+"""So many times more or less is a fault of scale, within so much time whatever else moved."""
 
 
 class Verdict(StrEnum):
@@ -172,17 +168,18 @@ def _doubts_of_the_first(new: Fixing, known: Series, rules: Rules, later: Sequen
 
 
 def _doubts(new: Fixing, measures: Mapping[str, Fixing], rules: Rules) -> Iterator[str]:
+    """Tell what is odd about the figures, by what each of them is measured by."""
+    recent = {code: one for code, one in sorted(measures.items()) if abs(new.date - one.date) <= _LONG}
+    yield from _moves(new, recent, rules)
+    yield from _levels(new, {code: measures[code] for code in sorted(measures.keys() - recent)}, rules, len(measures))
+
+
+def _moves(new: Fixing, measures: Mapping[str, Fixing], rules: Rules) -> Iterator[str]:
     """Tell which moves no other bank confirms: jumps, and figures under another currency's name."""
-    moves = {code: new.value(code) / measures[code].value(code) for code in sorted(measures)}
-    recent = {code: measures[code].value(code) for code in moves if abs(new.date - measures[code].date) <= _LONG}
-    doubted = {
-        code: f"moved by {_percent(move)}"
-        for code, move in moves.items()
-        if (abs(move - 1) > rules.jump if code in recent else max(move, 1 / move) > _FAR)
-    }
-    days = min((abs(new.date - measures[code].date).days for code in recent), default=1)
-    for code, other in _mistaken(new, recent, {code: moves[code] for code in recent}, days):
-        doubted.setdefault(code, f"has what is, or was, the figure of {other}")
+    days = min((abs(new.date - one.date).days for one in measures.values()), default=1)
+    old = {code: one.value(code) for code, one in measures.items()}
+    moves = {code: new.value(code) / value for code, value in old.items()}
+    doubted = _odd(new, old, days, rules.jump, "moved by")
     words = {code: witnesses.moves(code, new, measures[code], rules.others) for code in doubted}
     confirmed = {
         code
@@ -194,36 +191,46 @@ def _doubts(new: Fixing, measures: Mapping[str, Fixing], rules: Rules) -> Iterat
         along = not words[code] and any(witnesses.alike(moves[one], moves[code], rules.tolerance) for one in confirmed)
         if code not in confirmed and not along:
             told = ", ".join(f"{key} {_percent(move)}" for key, move in words[code].items()) or "none quotes it"
-            figures = f"from {_figure(measures[code], code)} on {measures[code].date} to {_figure(new, code)}"
-            yield f"{code} {doubt}, {figures}; no other bank confirms it ({told})"
+            yield f"{code} {doubt}, {_way(code, measures[code], new)}; no other bank confirms it ({told})"
 
 
-def _mistaken(
-    new: Fixing, old: Mapping[str, Fraction], moves: Mapping[str, Fraction], days: int
-) -> Iterator[tuple[str, str]]:
-    """Yield the currencies whose figure is another's, or its own upside down; `old` is of so many days ago.
+def _levels(new: Fixing, measures: Mapping[str, Fixing], rules: Rules, count: int) -> Iterator[str]:
+    """Tell which of `count` figures are not where they should be, of those that nothing recent measures.
 
-    A figure is another's where both have the same, or where it took the place of one that moved away too, otherwise:
-    two that changed places, a row that slipped. What all of them moved by together is the base's and is left out.
+    Another bank's figures of these days do that as well; where none has one, only its order of magnitude is looked at.
     """
-    near = _NEAR * min(Fraction(3), Fraction(days + 3, 4))  # figures drift apart from those that they are held against
-    far = _NEAR * min(Fraction(9), max(Fraction(3), Fraction(days, 3)))  # and in weeks to another's place
-    common = median_low(moves.values()) if len(moves) >= _MANY else Fraction(1)
-    moved = {code: move / common for code, move in moves.items() if abs(move / common - 1) > _NEAR}
-    for one, move in moved.items():
-        if abs(moves[one] - 1) > far and abs(new.value(one) * old[one] - 1) <= near:
-            yield one, f"1/{one}"
-        for other in old:
-            apart = old[other] / old[one]
-            close = min(near, abs(apart - 1) / 3)
-            left = other in moved and abs(moved[other] - 1) > 2 * close and abs(moved[other] / move - 1) > close
-            taken = left and abs(apart - 1) > far and abs(move / apart - 1) <= close
-            if taken or (new.value(one) == new.value(other) and abs(apart - 1) > 3 * _NEAR):
-                yield one, other
+    shown = {code: found for code in measures if (found := witnesses.level(code, new, rules.others))}
+    levels = {code: level for code, (_, level) in shown.items()}
+    for code, doubt in _odd(new, levels, witnesses.EARLIER.days, rules.jump, "differs by").items():
+        yield f"{code} {doubt}: {_figure(new, code)}, beside the figures of {shown[code][0]} in these days"
+    moves = {code: new.value(code) / one.value(code) for code, one in measures.items() if code not in shown}
+    far = [code for code, move in moves.items() if max(move, 1 / move) > _FAR]
+    # In a year no currency moves so far unnoticed, in ten some do: one alone must not keep out all that the bank says
+    # from then on. What most of them share is a fault of scale, or the base's fall; where another bank has one of them
+    # at its place, it is none.
+    right = any(abs(new.value(code) / level - 1) <= rules.tolerance for code, level in levels.items())
+    most = 2 * len(far) > count and not right
+    for code in far:
+        if most or abs(new.date - measures[code].date) <= _YEAR:
+            way = _way(code, measures[code], new)
+            yield f"{code} moved by {_percent(moves[code])}, {way}; no other bank confirms it (none quotes it)"
+
+
+def _odd(new: Fixing, old: Mapping[str, Fraction], days: int, jump: Fraction, word: str) -> dict[str, str]:
+    """Return what is odd beside the figures of so many days ago: moves beyond the limit, and mistaken figures."""
+    moves = {code: new.value(code) / value for code, value in old.items()}
+    odd = {code: f"{word} {_percent(move)}" for code, move in moves.items() if abs(move - 1) > jump}
+    for code, other in mistaken(new, old, days):
+        odd.setdefault(code, f"has what is, or was, the figure of {other}")
+    return odd
 
 
 def _percent(move: Fraction) -> str:
     return percent_text(half_up(100 * (move - 1), 2))
+
+
+def _way(code: str, old: Fixing, new: Fixing) -> str:
+    return f"from {_figure(old, code)} on {old.date} to {_figure(new, code)}"
 
 
 def _figure(fixing: Fixing, code: str) -> str:

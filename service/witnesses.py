@@ -9,8 +9,11 @@ from fractions import Fraction
 
 from service.fixings import Fixing, Series
 
-_EARLIER, _LATER = timedelta(days=4), timedelta(days=3)
+EARLIER, LATER = timedelta(days=4), timedelta(days=3)
 """How far the dates of two banks lie apart for the same days of the market, weekends included."""
+
+_METALS = {"XAU", "XAG", "XPT", "XPD"}
+"""Some banks tell them by the ounce and some by the gram: moves are the same, levels are not."""
 
 
 def moves(code: str, new: Fixing, before: Fixing, others: Mapping[str, Series]) -> Mapping[str, Fraction]:
@@ -23,8 +26,8 @@ def moves(code: str, new: Fixing, before: Fixing, others: Mapping[str, Series]) 
     found = {}
     for key, series in others.items():
         quoting = [one for one in series.fixings if one.base != new.base and one.quotes(code, new.base)]
-        olds = [one for one in quoting if first.date - _EARLIER <= one.date <= first.date]
-        news = [one for one in quoting if last.date - timedelta(days=1) <= one.date <= last.date + _LATER]
+        olds = [one for one in quoting if first.date - EARLIER <= one.date <= first.date]
+        news = [one for one in quoting if last.date - timedelta(days=1) <= one.date <= last.date + LATER]
         seen = [
             late.cross(code, new.base) / early.cross(code, new.base)
             for early in olds
@@ -35,6 +38,20 @@ def moves(code: str, new: Fixing, before: Fixing, others: Mapping[str, Series]) 
             move = min(seen, key=lambda move: abs(move / ours - 1))
             found[key] = move if last is new else 1 / move
     return found
+
+
+def level(code: str, new: Fixing, others: Mapping[str, Series]) -> tuple[str, Fraction] | None:
+    """Return which other bank has `code` in our base in these days most like us, and how; None where none has it."""
+    seen = [
+        (key, one.cross(code, new.base))
+        for key, series in others.items()
+        for one in series.fixings
+        if new.date - EARLIER <= one.date <= new.date + LATER
+        and one.base != new.base
+        and code not in _METALS
+        and one.quotes(code, new.base)
+    ]
+    return min(seen, key=lambda one: abs(one[1] / new.value(code) - 1), default=None)
 
 
 def alike(witness: Fraction, ours: Fraction, tolerance: Fraction) -> bool:

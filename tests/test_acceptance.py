@@ -1,5 +1,6 @@
 """What makes a fixing acceptable."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -481,3 +482,115 @@ def test_what_is_no_publication_does_not_tell_that_a_currency_was_given_up() -> 
 def test_half_the_way_to_anothers_place_is_none() -> None:
     """Two that are near, of which one drifted towards where the other was, and that one away."""
     assert after(9, AUD="335.00", CAD="316.00") == ()
+
+
+THEN = date(2014, 6, 3)
+BEFORE_YEARS = fixing(THEN, USD="183.51", EUR="249.70", GBP="307.43", RUB="5.25", CNY="29.37", TRY="87.30")
+MOSCOW = [
+    fixing(day(number), "cbr", "RUB", USD="81.0000", EUR="93.9000", GBP="107.6000", KZT=("17.0500", 100))
+    for number in (1, 2)
+]
+
+
+def by(*others: Fixing) -> Rules:
+    return Rules(
+        day(3), others={key: series(*(one for one in others if one.source == key)) for key in ("cbr", "other")}
+    )
+
+
+def test_a_currency_that_fell_for_years_keeps_nothing_out() -> None:
+    """The lira is worth an eighth of what it was twelve years ago, and nobody else quotes it."""
+    fixings = [nbk(day(number), USD=f"47{number}.00", TRY="10.68") for number in (1, 2, 3)]
+    assert all(one.accepted for one in judge_all(fixings, series(BEFORE_YEARS), Rules(day(3)), 90))
+    back = nbk(day(3), TRY="10.68")
+    assert objections(back, series(BEFORE_YEARS, *BEFORE.fixings), Rules(day(3))) == ()
+
+
+def test_within_a_year_a_fault_of_scale_is_none_of_the_markets() -> None:
+    """One currency alone waits then; after more than that it may have fallen so far."""
+    for then, waits in ((date(2025, 4, 2), True), (date(2025, 4, 1), False)):
+        known = series(nbk(then, JPY="31.20"))
+        assert bool(objections(nbk(day(3)), known, Rules(day(3)))) is waits
+
+
+@pytest.mark.parametrize("fallen", ["5.5", "0.15"])
+def test_a_base_that_fell_for_years_is_believed_with_another_bank(fallen: str) -> None:
+    """All currencies are dear, or cheap, as in a fault of scale; another bank has them at the same place."""
+    known = series(nbk(THEN, **{code: str(Decimal(value) / Decimal(fallen)) for code, value in OLD.items()}))
+    assert len(objections(nbk(day(2)), known, by())) == len(OLD)
+    assert objections(nbk(day(2)), known, by(*MOSCOW)) == ()
+    assert len(objections(nbk(day(2), **scaled(10, *OLD)), known, by(*MOSCOW))) >= 3
+
+
+@pytest.mark.parametrize("fallen", [1, 6])
+def test_one_currency_by_another_bank_tells_the_scale_of_all(fallen: int) -> None:
+    """The dollar alone is quoted there: at its place, or ten times too large with all others."""
+    known = series(nbk(THEN, **{code: str(Decimal(value) / fallen) for code, value in OLD.items()}))
+    dollar = fixing(day(2), "cbr", "UZS", USD="12142.10", KZT="25.5600")
+    assert bool(objections(nbk(day(2)), known, by())) is (fallen > 1)
+    assert objections(nbk(day(2)), known, by(dollar)) == ()
+    assert len(objections(nbk(day(2), **scaled(10, *OLD)), known, by(dollar))) == len(OLD)
+
+
+def test_a_currency_with_new_money_is_believed_with_another_bank() -> None:
+    """Noughts were struck off within the year."""
+    known = series(nbk(date(2025, 12, 1), JPY="31200.00"))
+    tokyo = fixing(day(2), "other", "RUB", JPY="0.5320", KZT=("17.0500", 100))
+    assert objections(nbk(day(2)), known, by())
+    assert objections(nbk(day(2)), known, by(tokyo)) == ()
+
+
+QUIET = series(fixing(date(2025, 12, 29), USD="475.09", EUR="551.06", GBP="631.87"))
+
+
+def test_after_a_quarter_another_bank_measures() -> None:
+    """Two that changed places and one four times too large would be in their order of magnitude."""
+    bad = fixing(day(2), USD="551.06", EUR="475.09", GBP="2527.00")
+    assert objections(bad, QUIET, by()) == ()
+    assert objections(bad, QUIET, by(*MOSCOW)) == (
+        "GBP differs by +300.42%: 2527.00, beside the figures of cbr in these days",
+        "USD differs by +15.99%: 551.06, beside the figures of cbr in these days",
+        "EUR has what is, or was, the figure of USD: 475.09, beside the figures of cbr in these days",
+    )
+    assert objections(fixing(day(2), USD="560.00", EUR="650.00", GBP="745.00"), QUIET, by()) == ()
+
+
+def test_of_other_banks_the_one_that_is_most_like_us_measures() -> None:
+    """One that is wrong, or of another opinion, keeps nothing out."""
+    true = fixing(day(2), USD="475.09", EUR="551.06", GBP="631.87")
+    odd = fixing(day(2), "other", "UZS", USD="12142.10", EUR="14000.00", GBP="160.00", KZT="25.5000")
+    assert len(objections(true, QUIET, by(odd))) == 1
+    assert objections(true, QUIET, by(odd, *MOSCOW)) == ()
+
+
+@pytest.mark.parametrize(("value", "waits"), [("545.00", False), ("547.00", True)])
+def test_banks_may_differ_within_the_limit(value: str, waits: bool) -> None:
+    """Some have a currency of several rates 13 % apart; 15 % of 475.07 are 71.26."""
+    assert bool(objections(fixing(day(2), USD=value), series(fixing(THEN, USD="183.51")), by(*MOSCOW))) is waits
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(MOSCOW[0], date=date(2026, 3, 28)),  # five days before
+        replace(MOSCOW[0], date=day(6)),  # four days after
+        fixing(day(2), "other", USD="475.09", EUR="551.06", GBP="631.87"),  # the same bank, relayed
+    ],
+)
+def test_what_does_not_measure(other: Fixing) -> None:
+    """Another bank's figures of other days, and our own bank's by another way."""
+    assert objections(fixing(day(2), USD="560.00", EUR="551.06", GBP="631.87"), QUIET, by(other)) == ()
+
+
+@pytest.mark.parametrize("on", [date(2026, 3, 29), day(5)])
+def test_what_measures_still(on: date) -> None:
+    """The dates of two banks for the same days lie apart, with a weekend between."""
+    new = fixing(day(2), USD="560.00", EUR="551.06", GBP="631.87")
+    assert len(objections(new, QUIET, by(replace(MOSCOW[0], date=on)))) == 1
+
+
+def test_metals_are_not_measured_by_another_bank() -> None:
+    """It may tell them by the ounce, and we by the gram."""
+    known = series(fixing(date(2025, 12, 29), USD="475.09", XAU="66000.00"))
+    other = fixing(day(2), "cbr", "RUB", USD="81.0000", XAU="365000.00", KZT=("17.0500", 100))
+    assert objections(fixing(day(2), USD="475.09", XAU="70000.00"), known, by(other)) == ()

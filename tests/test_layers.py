@@ -37,6 +37,7 @@ PURE = {
     "service.publications",
     "service.change",
     "service.acceptance",
+    "service.mistaken",
     "service.witnesses",
 }
 STATE = PURE | {"service.own_change", "service.quarantine", "service.ticker", "service.board"}
@@ -54,7 +55,8 @@ ALLOWED = {
     "service.publications": {"service.calendars", "service.settings"},
     "service.catalogue": {"service.settings", "service.sources", "service.values"},
     "service.change": {"service.fixings"},
-    "service.acceptance": {"service.change", "service.fixings", "service.witnesses"},
+    "service.acceptance": {"service.change", "service.fixings", "service.mistaken", "service.witnesses"},
+    "service.mistaken": {"service.fixings"},
     "service.witnesses": {"service.fixings"},
     "service.ticker": {"service.change", "service.fixings", "service.publications", "service.settings"},
     "service.quarantine": {"service.acceptance", "service.fixings"},
@@ -146,7 +148,8 @@ def test_a_library_has_one_door(library: str) -> None:
 def test_the_pure_part_knows_no_world() -> None:
     """Fixings, changes, publications and tickers are worked out without network, store or schedule."""
     for module in (
-        "fixings", "change", "acceptance", "witnesses", "quarantine", "own_change", "publications", "ticker", "board"
+        "fixings", "change", "acceptance", "mistaken", "witnesses",
+        "quarantine", "own_change", "publications", "ticker", "board",
     ):  # fmt: skip
         worldly = {"aiohttp", "redis", "apscheduler", "structlog", "asyncio"}
         assert not worldly & {name.split(".")[0] for name in imports(MODULES[f"service.{module}"])}
@@ -184,6 +187,7 @@ def test_no_float_in_arithmetic() -> None:
         "fixings",
         "change",
         "acceptance",
+        "mistaken",
         "witnesses",
         "own_change",
         "quarantine",
