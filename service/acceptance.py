@@ -202,7 +202,7 @@ def _levels(new: Fixing, measures: Mapping[str, Fixing], rules: Rules, count: in
     shown = {code: found for code in measures if (found := witnesses.level(code, new, rules.others))}
     levels = {code: level for code, (_, level) in shown.items()}
     for code, doubt in _odd(new, levels, witnesses.EARLIER.days, rules.jump, "differs by").items():
-        yield f"{code} {doubt}: {_figure(new, code)}, beside the figures of {shown[code][0]} in these days"
+        yield f"{code} {doubt}: {figure(new, code)}, beside the figures of {shown[code][0]} in these days"
     moves = {code: new.value(code) / one.value(code) for code, one in measures.items() if code not in shown}
     far = [code for code, move in moves.items() if max(move, 1 / move) > _FAR]
     # In a year no currency moves so far unnoticed, in ten some do: one alone must not keep out all that the bank says
@@ -230,9 +230,10 @@ def _percent(move: Fraction) -> str:
 
 
 def _way(code: str, old: Fixing, new: Fixing) -> str:
-    return f"from {_figure(old, code)} on {old.date} to {_figure(new, code)}"
+    return f"from {figure(old, code)} on {old.date} to {figure(new, code)}"
 
 
-def _figure(fixing: Fixing, code: str) -> str:
+def figure(fixing: Fixing, code: str) -> str:
+    """Return a figure as it was published, in words."""
     rate = fixing.rates[code]
     return f"{rate.value}" if rate.nominal == 1 else f"{rate.value} for {rate.nominal}"

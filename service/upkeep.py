@@ -1,5 +1,6 @@
 """What an operator does to what is stored: decide on what waits, fill the past, move it all."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -9,14 +10,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemaining
 from rich.table import Table
 
 from service import portable, publications
-from service.acceptance import unusable
+from service.acceptance import figure, unusable
 from service.app import checked
 from service.backfill import Backfill, Count
 from service.clock import Clock
 from service.commands import QUIET, source_of, text, with_store
 from service.errors import SettingsError, TickerError
+from service.fixings import Fixing
 from service.logs import configure
-from service.quarantine import Decision, Outcome, Waiting
+from service.quarantine import Decision, Outcome, Quarantine, Waiting
 from service.settings import Settings
 from service.sources import LATEST_ONLY
 from service.sources.client import BankFeed, Client
@@ -53,13 +55,14 @@ def decide(settings: Settings, key: str, day: date, outcome: Outcome) -> None:
     """Publish what waits for a date, or see to it that it never is; the service follows by itself."""
     configure(QUIET)
 
-    async def end(store: Store) -> None:
-        found = {one.fixing.date: one for one in await store.waiting(key)}
-        if outcome is Outcome.ACCEPTED and day not in found:  # what was rejected may be taken back
-            rejected = (one for one in await store.decisions(key) if one.outcome is Outcome.REJECTED)
-            found = {
-                one.waiting.fixing.date: one.waiting for one in rejected if one.waiting.fixing.date == day
-            } or found
+    async def end(store: Store) -> str:
+        found, told = {one.fixing.date: one for one in await store.waiting(key)}, ""
+        if outcome is Outcome.ACCEPTED and day not in found:
+            rejected = _rejected(await store.decisions(key), day, await store.fixing(key, day))
+            found |= {one.waiting.fixing.date: one.waiting for one in rejected[:1]}
+            if len(rejected) > 1:
+                latest, *others = (one.waiting.fixing for one in rejected)
+                told = f", of {len(rejected)} forms that were rejected the latest: {_differing(latest, others)}"
         if day not in found:
             waits = ", ".join(map(str, found)) or "nothing"
             raise TickerError(f"{key}: nothing waits for {day}; there is {waits}")
@@ -72,9 +75,36 @@ def decide(settings: Settings, key: str, day: date, outcome: Outcome) -> None:
         else:
             replaced = await store.fixing(key, day)
             await store.save(fixing.revising(replaced) if replaced else fixing, decision=decision)
+        return told
 
-    with_store(settings, end)
-    Console().print(f"{key} {day}: {outcome}")
+    Console(soft_wrap=True).print(f"{key} {day}: {outcome}{with_store(settings, end)}")
+
+
+def _rejected(decisions: Sequence[Decision], day: date, published: Fixing | None) -> list[Decision]:
+    """Return how the forms of a day were rejected that may be taken back, newest first.
+
+    Raises `TickerError` where the day has a fixing that says the same, or that came since.
+    """
+    forms = Quarantine.of([], decisions).rejected.get(day, ())
+    rejected = [one for one in decisions if any(one.waiting.fixing is form for form in forms)]
+    if not rejected or published is None:
+        return rejected
+    latest = rejected[0]
+    form, since = latest.waiting.fixing, decisions[: decisions.index(latest)]
+    what = f"{published.source}: what was rejected for {day}"
+    if published.same_figures(form):
+        raise TickerError(f"{what} is published already")
+    let_in = {one.waiting.fixing.date for one in since if one.outcome in (Outcome.ACCEPTED, Outcome.CONFIRMED)}
+    if day in let_in or published.fetched_at >= latest.at:
+        raise TickerError(f"{what} has been overtaken, this is published: {_differing(published, [form])}")
+    return rejected
+
+
+def _differing(one: Fixing, others: Sequence[Fixing]) -> str:
+    """Return in what a form of a fixing differs from others."""
+    told = [{code: figure(form, code) for code in form.rates} for form in (one, *others)]
+    codes = sorted(code for code in set().union(*told) if len({form.get(code) for form in told}) > 1)
+    return ", ".join(f"{code} {told[0][code]}" if code in told[0] else f"no {code}" for code in codes)
 
 
 def backfill(settings: Settings, key: str, since: date, until: date | None, pause: timedelta | None) -> None:
