@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from service.acceptance import unusable
 from service.errors import TickerError
 from service.fixings import Fixing
-from service.quarantine import Decision, Outcome, Waiting
+from service.quarantine import Decision, Outcome, Quarantine, Waiting
 from service.store import FIXING, Store
 
 HEADER: Final = {"format": "currency-ticker fixings", "version": 1}
@@ -54,17 +54,19 @@ async def export(store: Store, path: Path) -> tuple[int, int]:
 async def load(store: Store, path: Path, now: datetime) -> tuple[int, int, int]:
     """Take in the fixings of a file; return how many are new, known, and different from what is known, which stays.
 
+    What an operator has rejected here is different too, and not taken in.
     The file is read to its end before anything is written: a bad line costs nothing. Raises `TickerError`.
     """
     for _ in _read(path):
         pass
     new = known = different = 0
     for source, fixings in groupby(_read(path), key=lambda fixing: fixing.source):
+        rejected = Quarantine.of([], await store.decisions(source))
         while batch := list(islice(fixings, _BATCH)):
             waiting = await store.waiting(source)
             stored = {one.date: one for one in await store.fixings(source, [one.date for one in batch])}
             there = set(await store.dates(source))  # also what this version cannot read
-            missing = [one for one in batch if one.date not in there]
+            missing = [one for one in batch if one.date not in there and not rejected.is_rejected(one)]
             if missing:
                 await store.save(*missing)
             for ended in _ended(waiting, missing, now):

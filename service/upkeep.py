@@ -157,4 +157,6 @@ def load(settings: Settings, path: Path) -> None:
     """Take in the fixings of a file."""
     configure(QUIET)
     new, known, different = with_store(settings, lambda store: portable.load(store, path, Clock()()))
-    Console().print(f"{path}: {new} new, {known} known, {different} different from what is known, which stays")
+    Console().print(
+        f"{path}: {new} new, {known} known, {different} different from what is known, or rejected here: left out"
+    )

@@ -87,6 +87,21 @@ async def test_an_import_ends_waits_by_a_decision(store: Store, tmp_path: Path) 
     assert await store.decisions("nbk") == [Decision(waiting, Outcome.WITHDRAWN, NOW)]
 
 
+async def test_what_was_rejected_here_is_not_taken_in(store: Store, tmp_path: Path) -> None:
+    """It is different from what is known; other figures of that day, and the same of another, are taken in."""
+    for one in FIXINGS:
+        await store.save(one)
+    await portable.export(store, tmp_path / "a.gz")
+    await store._redis.delete(*await everything(store))
+    other = fixing(day(2), USD="999.00")
+    for rejected in (FIXINGS[0], other):
+        await store.decide(Decision(Waiting(rejected, ("a jump",), NOW), Outcome.REJECTED, NOW))
+    assert await portable.load(store, tmp_path / "a.gz", NOW) == (2, 0, 1)
+    assert await store.dates("nbk") == [day(2)]
+    await store.decide(Decision(Waiting(FIXINGS[0], ("a jump",), NOW), Outcome.ACCEPTED, NOW))
+    assert await portable.load(store, tmp_path / "a.gz", NOW) == (1, 2, 0)
+
+
 def spoilt(line: int, **changes: object) -> bytes:
     """Return an export of which a line has other values."""
     lines = [dict(portable.HEADER), *(json.loads(FIXING.dump_json(one)) for one in FIXINGS)]

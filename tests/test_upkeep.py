@@ -62,8 +62,9 @@ async def test_what_was_rejected_by_mistake_is_taken_back(kept: Store, decide: D
 
 
 async def test_a_revision_that_was_rejected_by_mistake_is_taken_back(kept: Store, decide: Decide) -> None:
-    """What it revises was published before it was rejected."""
-    await kept.save(fixing(DAY, USD="475.09", EUR="551.06"))
+    """What it revises was published before it was rejected, by an operator's word too."""
+    await wait(kept, fixing(DAY, USD="475.09", EUR="551.06"))
+    await decide(Outcome.ACCEPTED)
     await wait(kept, TRUE)
     await decide(Outcome.REJECTED)
     await decide(Outcome.ACCEPTED)
