@@ -24,7 +24,8 @@ def mistaken(new: Fixing, old: Mapping[str, Fraction], days: int) -> Iterator[tu
     common = median_low(moves.values()) if len(moves) >= _MANY else Fraction(1)
     moved = {code: move / common for code, move in moves.items() if abs(move / common - 1) > _NEAR}
     for one, move in moved.items():
-        if abs(moves[one] - 1) > far and abs(new.value(one) * old[one] - 1) <= near:
+        apart = 1 / old[one] ** 2
+        if abs(apart - 1) > far and abs(moves[one] / apart - 1) <= min(near, abs(apart - 1) / 3):
             yield one, f"1/{one}"
         for other in old:
             apart = old[other] / old[one]

@@ -594,3 +594,13 @@ def test_metals_are_not_measured_by_another_bank() -> None:
     known = series(fixing(date(2025, 12, 29), USD="475.09", XAU="66000.00"))
     other = fixing(day(2), "cbr", "RUB", USD="81.0000", XAU="365000.00", KZT=("17.0500", 100))
     assert objections(fixing(day(2), USD="475.09", XAU="70000.00"), known, by(other)) == ()
+
+
+def test_a_rate_near_one_may_come_near_to_its_inverse() -> None:
+    """By 3 % in a week: upside down it would have been 5 %."""
+    known = series(fixing(day(1), XFA="0.9742"))
+    assert objections(fixing(day(9), XFA="1.0049"), known, Rules(day(9))) == ()
+    assert objections(fixing(day(9), XFA="1.0200"), known, Rules(day(9)))
+    known = series(fixing(day(1), XFA="1.0800"))
+    assert objections(fixing(day(2), XFA="0.9550"), known, Rules(day(2))) == ()
+    assert objections(fixing(day(2), XFA="0.9300"), known, Rules(day(2)))
