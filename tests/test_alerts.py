@@ -1,0 +1,200 @@
+"""The alert rules: each is produced on purpose, at its boundary, and nothing is told where all is well.
+
+First on made-up series, then on what real instances tell at /metrics, so that rules and metrics cannot grow apart.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.promtool import FOLDER, PROMTOOL, judged, promtool, rules
+
+pytestmark = pytest.mark.skipif(
+    PROMTOOL is None, reason="NO TESTS OF ALERTS: there is no promtool (Debian's package prometheus)"
+)
+
+RULES = rules()
+DAYS = 3 * 24 * 60
+"""Minutes."""
+HEALTHY = {
+    "up": f"1x{DAYS}",
+    "a ticker_leader": f"1x{DAYS}",
+    "b ticker_leader": f"0x{DAYS}",
+    "ticker_store_up": f"1x{DAYS}",
+    "ticker_clock_offset_seconds": f"-0.004x{DAYS}",
+    'ticker_status{ticker="kzt",status="current"}': f"1x{DAYS}",
+    'ticker_status{ticker="kzt",status="late"}': f"0x{DAYS}",
+    'ticker_status{ticker="kzt",status="stale"}': f"0x{DAYS}",
+    'ticker_status{ticker="kzt",status="recorded"}': f"0x{DAYS}",
+    'ticker_quotes{ticker="kzt",choice="1"}': f"5x{DAYS}",
+    'ticker_quotes{ticker="kzt",choice="2"}': f"0x{DAYS}",
+    'ticker_quotes{ticker="kzt",choice="none"}': f"1x{DAYS}",  # a currency that no bank of the list quotes is no news
+    'ticker_quarantine_waiting{source="nbk"}': f"0x{DAYS}",
+    'ticker_source_last_success_timestamp_seconds{source="nbk"}': f"0+60x{DAYS}",
+    'ticker_source_last_success_timestamp_seconds{source="recorded"}': f"0x1440 86460x1440 172920x{DAYS}",
+    'ticker_polls_total{source="nbk",result="ok"}': f"0+1x{DAYS}",
+    'ticker_polls_total{source="nbk",result="failed"}': f"0x{DAYS}",
+    'ticker_requests_total{route="/v1/ticker",status="200"}': f"0+98x{DAYS}",
+    'ticker_requests_total{route="/v1/ticker",status="404"}': f"0+1x{DAYS}",
+    'ticker_requests_total{route="/health",status="503"}': f"0+4x{DAYS}",
+}
+"""Two instances for three days; the recorded publications are asked once a day."""
+
+
+def of_both(series: Mapping[str, str]) -> dict[str, str]:
+    """Return the series of the instances a and b; one that begins with the name of an instance is of that one alone."""
+    made = {}
+    for told, values in series.items():
+        instances, _, selector = told.rpartition(" ")
+        name, _, labels = selector.partition("{")
+        for one in instances or "ab":
+            made[f'{name}{{job="ticker",instance="{one}",{labels.rstrip("}")}}}'] = values
+    return made
+
+
+@dataclass(frozen=True)
+class Case:
+    """What changes against two healthy instances, the last quiet minute, and the alert that the next one brings."""
+
+    alert: str
+    quiet: int
+    summary: str
+    changed: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def status(word: str, values: str) -> dict[str, str]:
+    """Return the series of a ticker that is current for ten minutes."""
+    told = 'ticker_status{ticker="kzt",status="%s"}'
+    return {told % "current": f"1x9 0x{DAYS}", told % word: values}
+
+
+KZT = {"ticker": "kzt"}
+NBK = {"source": "nbk"}
+CURRENT = 'ticker_status{ticker="kzt",status="current"}'
+SUCCESS = 'ticker_source_last_success_timestamp_seconds{source="nbk"}'
+FAILED = 'ticker_polls_total{source="nbk",result="failed"}'
+BROKEN = 'ticker_requests_total{route="/v1/ticker",status="500"}'
+CASES = {
+    "stale": Case("TickerStale", 24, "The ticker kzt is stale", status("stale", f"0x9 1x{DAYS}"), KZT),
+    "late": Case("TickerLate", 189, "The ticker kzt is late", status("late", f"0x9 1x{DAYS}"), KZT),
+    "late, and a restart in between": Case(
+        "TickerLate", 189, "The ticker kzt is late", status("late", f"0x9 1x90 stale _x6 1x{DAYS}"), KZT
+    ),
+    "recorded": Case(
+        "TickerRecorded", 69, "The ticker kzt shows recorded figures", status("recorded", f"0x9 1x{DAYS}"), KZT
+    ),
+    "empty": Case("TickerEmpty", 14, "The ticker kzt has no figures", {CURRENT: f"1x9 0x{DAYS}"}, KZT),
+    "empty on one": Case("TickerEmpty", 14, "The ticker kzt has no figures", {f"b {CURRENT}": f"1x9 0x{DAYS}"}, KZT),
+    "errors": Case(
+        "ErrorsServed", 22, "1.98% of the answers of /v1/ticker are errors of ours",
+        {BROKEN: f"0x9 0+2x{DAYS}"}, {"route": "/v1/ticker"},
+    ),
+    "second choice": Case(
+        "SecondChoice", 10 + 1439, "2 quotes of the ticker kzt are of a second choice",
+        {'ticker_quotes{ticker="kzt",choice="2"}': f"0x9 2x{DAYS}"}, KZT,
+    ),
+    "quarantine": Case(
+        "QuarantineWaiting", 69, "2 of nbk wait in quarantine",
+        {'ticker_quarantine_waiting{source="nbk"}': f"0x9 2x{DAYS}"}, NBK,
+    ),
+    "a bank fails": Case(
+        "SourceFailing", 10 + 1440 + 60, "nbk has failed for 1d 1h 1m 0s",
+        {SUCCESS: f"0+60x10 600x{DAYS}", SUCCESS.replace("nbk", "cbr"): f"0+60x{DAYS}"}, NBK,
+    ),
+    "a bank has always failed": Case(
+        "SourceNeverAnswered", 10 + 1440 + 59, "cbr has never answered",
+        {FAILED.replace("nbk", "cbr"): f"0x9 1+1x{DAYS}"}, {"source": "cbr"},
+    ),
+    "all banks fail": Case(
+        "NoBankAnswers", 10 + 240 + 15, "No bank has answered for 4h 16m 0s",
+        {SUCCESS: f"0+60x10 600x{DAYS}", SUCCESS.replace("nbk", "recorded"): f"0x150 9000x{DAYS}"},
+    ),
+    "all instances are down": Case("NoInstance", 11, "No instance answers", {"up": f"1x9 0x{DAYS}"}),
+    "all instances are gone": Case("NoInstance", 11, "No instance answers", {"up": "1x9 stale"}),
+    "an instance is down": Case(
+        "InstanceDown", 14, "The instance b does not answer",
+        {"b up": f"1x9 0x{DAYS}"}, {"instance": "b", "job": "ticker"},
+    ),
+    "an instance is gone": Case("NoSpareInstance", 24, "Only one instance is left", {"b up": "1x9 stale"}),
+    "nobody leads": Case("NoLeader", 10, "No instance is the leader", {"a ticker_leader": f"1x9 0x{DAYS}"}),
+    "nobody tells who leads": Case(
+        "NoLeader", 10, "No instance is the leader",
+        {"a ticker_leader": "1x9 stale", "b ticker_leader": "0x9 stale"},
+    ),
+    "two lead": Case("TwoLeaders", 11, "2 instances are leaders", {"b ticker_leader": f"0x9 1x{DAYS}"}),
+    "the store is away": Case(
+        "StoreDown", 14, "2 instances cannot use the store",
+        {"ticker_store_up": f"1x9 0x{DAYS}", "a ticker_leader": f"1x9 0x{DAYS}"},  # and so nobody leads
+    ),
+    "the store is away from one": Case(
+        "StoreDown", 14, "1 instances cannot use the store", {"b ticker_store_up": f"1x9 0x{DAYS}"}
+    ),
+    "a clock is wrong": Case(
+        "ClockWrong", 14, "The clock of b is off by 1d 0h 0m 0s",
+        {"b ticker_clock_offset_seconds": f"60x9 -86400x{DAYS}"}, {"instance": "b", "job": "ticker"},
+    ),
+}  # fmt: skip
+QUIET = {
+    "all is well": {},
+    "late for less than three hours": {'ticker_status{ticker="kzt",status="late"}': f"0x9 1x165 0x{DAYS}"},
+    "stale for a moment": {'ticker_status{ticker="kzt",status="stale"}': f"0x9 1x3 0x{DAYS}"},
+    "confirmed by a second bank": {'ticker_quarantine_waiting{source="nbk"}': f"0x9 1x45 0x{DAYS}"},
+    "a bank comes back in the evening": {SUCCESS: f"0+60x10 600x235 15000+60x{DAYS}"},
+    "one error": {
+        BROKEN: f"0x9 1x{DAYS}",
+        'ticker_requests_total{route="/v1/ticker",status="200"}': f"0+2x{DAYS}",
+    },
+    "one error in a hundred": {BROKEN: f"0+0.99x{DAYS}"},
+    "instances are started anew, one after the other": {
+        "a up": f"1x9 stale _x6 1x{DAYS}",
+        "b up": f"1x20 0x4 1x{DAYS}",
+        "a ticker_leader": f"1x9 stale _x6 0x{DAYS}",
+        "b ticker_leader": f"0x10 1x{DAYS}",
+    },
+    "the leader changes": {"a ticker_leader": f"1x9 0x{DAYS}", "b ticker_leader": f"0x7 1x{DAYS}"},
+    "the store is started anew": {"ticker_store_up": f"1x9 0x4 1x{DAYS}", "a ticker_leader": f"1x9 0x4 1x{DAYS}"},
+    "clocks are off by a minute": {
+        "a ticker_clock_offset_seconds": f"60x{DAYS}",
+        "b ticker_clock_offset_seconds": f"-60x{DAYS}",
+    },
+    "clocks are not known": {"ticker_clock_offset_seconds": "-0.004 stale"},
+}
+MINUTES = ("9m", "13m", "16m", "26m", "70m", "191m", "300m")
+
+
+def test_prometheus_reads_its_configuration() -> None:
+    """With the rules that it names."""
+    assert f"{len(RULES)} rules found" in promtool("check", "config", FOLDER / "prometheus.yml")
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_an_alert_comes_when_it_is_due_and_not_before(case: Case, tmp_path: Path) -> None:
+    """One alert, whatever number of instances see it; in its words, and no other one, nor half an hour later."""
+    rule = RULES[case.alert]
+    alert = {
+        "exp_labels": {"severity": rule.severity, **case.labels},
+        "exp_annotations": {**rule.annotations, "summary": case.summary},
+    }
+    judged(
+        tmp_path,
+        of_both({**HEALTHY, **case.changed}),
+        {"9m": {}, f"{case.quiet}m": {}, f"{case.quiet + 1}m": {case.alert: 1}, f"{case.quiet + 30}m": {case.alert: 1}},
+        [{"alertname": case.alert, "eval_time": f"{case.quiet + 1}m", "exp_alerts": [alert]}],
+    )
+
+
+def test_each_alert_is_produced() -> None:
+    """Whoever adds a rule adds a case."""
+    assert {case.alert for case in CASES.values()} == RULES.keys()
+
+
+@pytest.mark.parametrize("changed", QUIET.values(), ids=list(QUIET))
+def test_what_needs_nobody_is_not_told(changed: Mapping[str, str], tmp_path: Path) -> None:
+    """At the times at which one or the other might come; for three days where all is well."""
+    series = of_both({**HEALTHY, **changed})
+    judged(tmp_path, series, {at: {} for at in MINUTES})
+    if not changed:
+        judged(tmp_path, series, {at: {} for at in ("25h", "50h", "72h")}, every="5m")
