@@ -13,6 +13,8 @@ from service.layers import ROOT
 
 PROMTOOL: Final = which("promtool")
 FOLDER: Final = ROOT / "config" / "prometheus"
+GRAFANA: Final = ROOT / "config" / "grafana"
+DASHBOARD: Final = GRAFANA / "dashboards" / "ticker.json"
 FIRING: Final = 'count by (alertname) (ALERTS{alertstate="firing"})'
 """How many of each alert: one event must make one, however many instances see it."""
 
@@ -59,30 +61,50 @@ def judged(
 
     `alerts` are more tests in promtool's own words; the rules are worked out `every` so often.
     """
-    test = {
-        "interval": "1m",
-        "input_series": [{"series": name, "values": values} for name, values in series.items()],
-        "promql_expr_test": [
-            {
-                "expr": FIRING,
-                "eval_time": time,
-                "exp_samples": [
-                    {"labels": f'{{alertname="{name}"}}', "value": count} for name, count in firing.items()
-                ],
-            }
-            for time, firing in expected.items()
-        ],
-        "alert_rule_test": list(alerts),
-    }
-    whole = {"rule_files": [str(FOLDER / "alerts.yml")], "evaluation_interval": every, "tests": [test]}
+    asked = [
+        {
+            "expr": FIRING,
+            "eval_time": time,
+            "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": count} for name, count in firing.items()],
+        }
+        for time, firing in expected.items()
+    ]
+    _test(folder, series, every, promql_expr_test=asked, alert_rule_test=list(alerts))
+
+
+def with_data(folder: Path, series: Mapping[str, str], expressions: Iterable[str], time: str) -> None:
+    """Let expressions be worked out: each must have a result."""
+    asked = [
+        {"expr": f"count({_plain(expr)}) > bool 0", "eval_time": time, "exp_samples": [{"labels": "{}", "value": 1}]}
+        for expr in expressions
+    ]
+    _test(folder, series, "5m", promql_expr_test=asked)
+
+
+def _test(folder: Path, series: Mapping[str, str], every: str, **tests: Sequence[Any]) -> None:
+    given = [{"series": name, "values": values} for name, values in series.items()]
     file = folder / "test.json"  # JSON is YAML
+    whole = {
+        "rule_files": [str(FOLDER / "alerts.yml")],
+        "evaluation_interval": every,
+        "tests": [{"interval": "1m", "input_series": given, **tests}],
+    }
     file.write_text(json.dumps(whole), encoding="utf-8")
     promtool("test", "rules", file)
 
 
+def dashboard() -> Any:
+    return json.loads(DASHBOARD.read_text(encoding="utf-8"))
+
+
+def _plain(expr: str) -> str:
+    """Return an expression without what Grafana fills in."""
+    return expr.replace("$__rate_interval", "5m")
+
+
 def parsed(folder: Path, expressions: Iterable[str]) -> None:
     """Let promtool read expressions."""
-    written = [{"record": f"expression{at}", "expr": expr} for at, expr in enumerate(expressions)]
+    written = [{"record": f"expression{at}", "expr": _plain(expr)} for at, expr in enumerate(expressions)]
     file = folder / "rules.json"
     file.write_text(json.dumps({"groups": [{"name": "expressions", "rules": written}]}), encoding="utf-8")
     promtool("check", "rules", file)
