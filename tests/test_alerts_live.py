@@ -81,7 +81,7 @@ def expect(folder: Path, alerts: Mapping[str, int], *instances: Mapping[str, str
     """Let the rules judge instances, beside one of which no more is known than that it is up."""
     series = {name: values for one in instances for name, values in one.items()}
     up = {f'up{{job="ticker",instance="{one}"}}': f"1x{LATER}" for one in ("a", "b")}
-    judged(folder, series | up, {f"{LATER}m": alerts}, every="5m")
+    judged(folder, series | up, {f"{LATER}m": alerts}, every="10m")
 
 
 async def expected(folder: Path, client: Client, clock: Clock, so: Callable[[Samples], bool], **alerts: int) -> None:
