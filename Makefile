@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser beside pictures docs pin passwords check fix bench lock clean
+.PHONY: help setup run test browser beside pictures docs pin passwords check fix chaos bench lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -57,6 +57,9 @@ check: .venv/.dev ## Check format, lint and types
 fix: .venv/.dev ## Format, and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+chaos: .venv/.dev beside ## Do all harm to a whole house of real parts, for as long as it takes (a few minutes)
+	CHAOS_LONG=1 $(RUN) pytest -s tests/chaos $(ARGS)
 
 bench: .venv/.dev ## Measure speed, start and memory, needs wrk (ARGS="--quick")
 	$(RUN) tests.benchmarks $(ARGS)

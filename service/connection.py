@@ -67,8 +67,8 @@ def _told(error: Exception) -> str:
         return f"TLS: {error.__cause__ or error.__context__}"
     if known := next((words for kind, words in _WORDS.items() if isinstance(error, kind)), None):
         return known
-    # redis-py prints the whole client of each Sentinel that did not answer.
-    told = str(error).partition(" : <")[0] or type(error).__name__
+    # redis-py prints the whole client of each Sentinel that did not answer, and the whole command of a pipeline.
+    told = str(error).partition(" : <")[0].rpartition(" of pipeline caused error: ")[2] or type(error).__name__
     return f"it cannot write its file, see whether its disk is full: {told}" if told.startswith("MISCONF") else told
 
 

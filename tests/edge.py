@@ -48,6 +48,12 @@ class Edge:
             self.process.wait(timeout=8)
         return self.log
 
+    def restart(self) -> None:
+        """End it, and start another in its place."""
+        self.end()
+        self.process = _started(self.folder, _NOBODY if os.geteuid() == 0 else None)
+        _wait_for(self)
+
 
 @contextmanager
 def edging(instances: Sequence[int], port: int | None = None) -> Iterator[Edge]:
@@ -69,18 +75,21 @@ def edging(instances: Sequence[int], port: int | None = None) -> Iterator[Edge]:
         if user:
             for path in (folder, folder / "prefix", folder / "log"):
                 os.chown(path, user, user)
-        with (folder / "log").open("a", encoding="utf-8") as log:
-            process = subprocess.Popen(
-                [NGINX, "-e", "stderr", "-p", f"{folder}/prefix", "-c", f"{folder}/nginx.conf"],
-                env={},  # it would take $NGINX for sockets to inherit
-                stdout=log, stderr=log, text=True, user=user, group=user, extra_groups=[] if user else None,
-            )  # fmt: skip
-        edge = Edge(port, folder, process)
+        edge = Edge(port, folder, _started(folder, user))
         try:
             _wait_for(edge)
             yield edge
         finally:
             edge.end()
+
+
+def _started(folder: Path, user: int | None) -> subprocess.Popen[str]:
+    with (folder / "log").open("a", encoding="utf-8") as log:
+        return subprocess.Popen(
+            [str(NGINX), "-e", "stderr", "-p", f"{folder}/prefix", "-c", f"{folder}/nginx.conf"],
+            env={},  # it would take $NGINX for sockets to inherit
+            stdout=log, stderr=log, text=True, user=user, group=user, extra_groups=[] if user else None,
+        )  # fmt: skip
 
 
 def _wait_for(edge: Edge) -> None:

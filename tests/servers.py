@@ -27,7 +27,8 @@ class Server:
         """Start it, again too, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [str(get_binary_path()), *self.arguments, "--port", str(self.port), "--bind", "127.0.0.1"]
-        self.process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL)
+        # SIGXFSZ stays ignored, as it is in Python: a limit of a file's size is then like a full disk.
+        self.process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, restore_signals=False)
         give_up = time.monotonic() + 10
         while wait and not self.answers():
             assert time.monotonic() < give_up, "the server does not answer"

@@ -73,7 +73,7 @@ class Banks:
 
     published: dict[str, dict[date, Figures]] = field(default_factory=dict)
     faults: dict[str, Any] = field(default_factory=dict)
-    """By bank, or by the query of one request: a status, bytes to answer instead, or `hang`."""
+    """By bank, or by the query of one request: a status, bytes to answer instead, `hang` or `reset`."""
     asked: Counter[str] = field(default_factory=Counter)
     headers: list[Mapping[str, str]] = field(default_factory=list)
     at_once: dict[str, int] = field(default_factory=dict)
@@ -97,6 +97,8 @@ class Banks:
             fault = self.faults.get(key, self.faults.get(request.query_string))
             if fault == "hang":
                 await asyncio.sleep(60)
+            if fault == "reset" and request.transport:
+                request.transport.abort()
             if isinstance(fault, int):
                 return web.Response(status=fault, text="a fault")
             if isinstance(fault, bytes):

@@ -1,0 +1,224 @@
+"""All that can go wrong, done on purpose to real parts under constant load; readers notice nothing.
+
+The short form, for every test run, has a lock that lives a fifth as long; `make chaos` has all as it is deployed.
+"""
+
+import asyncio
+import os
+import resource
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+
+import psutil
+import pytest
+
+from tests.chaos.house import REST, House, Instance, dollar, house, today
+
+LONG = bool(os.environ.get("CHAOS_LONG"))
+FASTER = 1.0 if LONG else 5.0
+LIFE = 15 / FASTER
+
+
+@pytest.mark.timeout(1200)
+async def test_readers_notice_nothing(tmp_path: Path) -> None:
+    """Every answer is 200 and none goes back in time; one leads; nothing accepted is lost; memory is flat."""
+    async with house(tmp_path, faster=FASTER, readers=20 if LONG else 8) as built:
+        for harm in (
+            kill_the_leader,
+            kill_a_follower,
+            stop_the_leader,
+            kill_valkey,
+            fail_over,
+            cut_valkey_off,
+            fill_the_disk,
+            silence_the_banks,
+            trouble_a_bank,
+            turn_a_clock,
+            restart_the_edge,
+        ):
+            begun, before = time.monotonic(), built.readers.answers.total()
+            await harm(built)
+            leader = await built.settled()
+            took, answers = time.monotonic() - begun, built.readers.answers.total() - before
+            print(
+                f"{harm.__name__:18} {took:5.1f} s, {answers} answers, leader {built.instances.index(leader)}, "
+                f"slowest {1000 * built.readers.slowest:.0f} ms"
+            )
+            built.readers.slowest = 0
+            assert built.readers.faults == []
+            assert built.readers.unanswered == []
+        assert built.readers.answers.keys() == {200}
+        await nothing_is_lost(built)
+        memory_is_flat(built)
+
+
+async def kill_the_leader(built: House) -> None:
+    leader = await built.leader()
+    leader.end(signal.SIGKILL)
+    other = await built.leader()
+    assert other is not leader
+    leader.start()
+    await built.all_show(built.edition)
+
+
+async def kill_a_follower(built: House) -> None:
+    leader = await built.leader()
+    follower = next(one for one in built.instances if one is not leader)
+    follower.end(signal.SIGKILL)
+    built.publish()
+    await built.all_show(built.edition)
+    follower.start()
+    await built.all_show(built.edition)
+    assert await built.leader() is leader
+
+
+async def stop_the_leader(built: House) -> None:
+    """Let it wake up after another has taken its place; it knows that."""
+    leader = await built.leader()
+    leader.send(signal.SIGSTOP)
+    begun, stopped = time.monotonic(), leader.process
+    leader.process = None
+    other = await built.leader()
+    built.publish()
+    await built.all_show(built.edition)
+    await asyncio.sleep(max(0.0, 2 * LIFE - (time.monotonic() - begun)))
+    leader.process = stopped
+    leader.send(signal.SIGCONT)
+    await built.all_show(built.edition, within=5)
+    assert await built.leader(within=5) is other
+
+
+async def kill_valkey(built: House) -> None:
+    """Let it come back with its file before the Sentinels have made up their minds."""
+    master = built.master()
+    master.kill()
+    built.publish()
+    await asyncio.sleep(1)
+    master.start()
+    await built.all_show(built.edition)
+
+
+async def fail_over(built: House) -> None:
+    """Let the replica take over; the old master comes back as a replica."""
+    master = built.master()
+    master.kill()
+    built.publish()
+    await built.all_show(built.edition, within=20)
+    for _ in range(300):
+        try:
+            assert built.master() is not master
+            break
+        except AssertionError:
+            await asyncio.sleep(0.1)
+    await built.leader()
+    master.start()
+    for _ in range(300):
+        with master.client() as client:
+            if client.info("replication")["role"] == "slave":
+                break
+        await asyncio.sleep(0.1)
+    else:
+        pytest.fail("the old master did not become a replica")
+
+
+async def cut_valkey_off(built: House) -> None:
+    """Nothing answers, nothing refuses: each instance asks the banks for itself, and what it learns is kept."""
+    for server in built.servers:
+        assert server.process
+        server.process.send_signal(signal.SIGSTOP)
+    begun = time.monotonic()
+    await asyncio.sleep(2)
+    built.publish()
+    await built.all_show(built.edition, within=20)
+    for one in built.instances:
+        await built.told(one, "redis+sentinel://")
+    await asyncio.sleep(max(0.0, 60 / FASTER**2 - (time.monotonic() - begun)))
+    for server in built.servers:
+        assert server.process
+        server.process.send_signal(signal.SIGCONT)
+
+
+async def fill_the_disk(built: House) -> None:
+    """No byte more can be written to the master's file: it is told, and the Sentinels choose another."""
+    master = built.master()
+    assert master.process
+    process = psutil.Process(master.process.pid)
+    written = max((path.stat() for path in master.folder.rglob("*.aof")), key=lambda stat: stat.st_mtime)
+    process.rlimit(resource.RLIMIT_FSIZE, (written.st_size, resource.RLIM_INFINITY))
+    built.publish()
+    await built.told(await any_leader(built), "cannot write its file", within=30)
+    built.publish()
+    await built.all_show(built.edition, within=20)
+    process.rlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+async def any_leader(built: House) -> Instance:
+    found = await built.leaders()
+    return found[0] if found else built.instances[0]
+
+
+async def silence_the_banks(built: House) -> None:
+    """Figures stay, and health tells of every bank."""
+    built.banks.faults |= {"nbk": 503, "cbr": 503}
+    await built.told(await built.leader(), "nbk: answered with status 503")
+    await asyncio.sleep(2)
+    built.banks.faults.clear()
+
+
+async def trouble_a_bank(built: House) -> None:
+    """Slow, lying, huge, resetting: nothing of it is ever shown."""
+    before = built.edition
+    for fault in ("hang", b"<rates>" + b" " * 3_000_000, "reset"):
+        built.banks.faults["nbk"] = fault
+        await built.told(await built.leader(), "nbk: ")
+        del built.banks.faults["nbk"]
+    built.publish(times=10)
+    await built.told(await built.leader(), "waits in quarantine")
+    for one in built.instances:
+        assert await built.shows(one) == before
+
+
+async def turn_a_clock(built: House) -> None:
+    """One instance lives a day ahead, and then a day behind: it is told, and readers see the same."""
+    for days in (1, -1):
+        one = built.instances[2]
+        one.end(signal.SIGTERM)
+        one.start(ahead=timedelta(days=days))
+        await built.told(one, "the clock here is")
+        await built.settled()
+        one.end(signal.SIGTERM)
+        one.start()
+        await built.all_show(built.edition)
+
+
+async def restart_the_edge(built: House) -> None:
+    """While it is away nobody answers; then all is as it was."""
+    built.edge.restart()
+    built.readers.unanswered.clear()
+
+
+async def nothing_is_lost(built: House) -> None:
+    """In the store and at every instance: today's last word, and every day before it."""
+    stored = {one.date: one for one in await built.store.recent("nbk", 90)}
+    assert set(built.banks.published["nbk"]) <= stored.keys()
+    for day, figures in built.banks.published["nbk"].items():
+        assert {code: str(rate.value) for code, rate in stored[day].rates.items()} == figures
+    assert str(stored[today()].rates["USD"].value) == dollar(built.edition)
+    for one in built.instances:
+        for day in stored:
+            status, body = await built.ask(one, f"/v1/fixings/nbk/{day}")
+            assert status == 200
+            assert str(REST["EUR"]) in body
+
+
+def memory_is_flat(built: House) -> None:
+    """No process takes more and more: the last third of its life against the third before."""
+    for taken in built.memory.values():
+        if len(taken) >= 15:
+            third = len(taken) // 3
+            before, after = median(taken[third : 2 * third]), median(taken[2 * third :])
+            print(f"memory {before / 2**20:.1f} -> {after / 2**20:.1f} MB in {len(taken)} s")
+            assert after < 1.1 * before
