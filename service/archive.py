@@ -176,16 +176,17 @@ class Archive:
                 self.board.states[key] = state
 
     def _merge(self, key: str, days: list[date], stored: list[Fixing]) -> None:
-        """Take what is stored, of these days; let be written what it has lost, or has in a form that was revised."""
+        """Take what is stored, of these days; let be written what it has lost, or has in an earlier form."""
         by_date = {fixing.date: fixing for fixing in stored}
         for fixing in self.board.series(key).fixings:
             there = by_date.get(fixing.date)
             lost = fixing.date not in days and (len(days) < KEEP or fixing.date > days[0])
             if lost or (there and fixing.replaces(there)):
                 self.keep(fixing)
-        for fixing in stored:
-            if _key(fixing) not in self._waiting:
-                self.board.add(fixing)
+                by_date.pop(fixing.date, None)
+        for fixing in by_date.values():
+            self.board.add(fixing)
+            self._waiting.pop(_key(fixing), None)
 
     def _join(self, key: str, stored: Iterable[Fixing]) -> None:
         """Take what was stored, and judge by it what was polled without knowing it."""

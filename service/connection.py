@@ -69,7 +69,7 @@ def _told(error: Exception) -> str:
         return known
     # redis-py prints the whole client of each Sentinel that did not answer, and the whole command of a pipeline.
     told = str(error).partition(" : <")[0].rpartition(" of pipeline caused error: ")[2] or type(error).__name__
-    return f"it cannot write its file, see whether its disk is full: {told}" if told.startswith("MISCONF") else told
+    return f"it cannot write its file, see whether its disk is full: {told}" if "MISCONF" in told else told
 
 
 def _clients(url: str) -> tuple[Redis, list[Redis]]:

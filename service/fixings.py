@@ -107,21 +107,20 @@ class Fixing(Figures):
         return replace(self, revisions=forms[:REVISIONS])
 
     def replaces(self, stored: "Fixing") -> bool:
-        """Whether this is a later form of what is stored for its date.
+        """Whether this is a later form of what is stored for its date; never both of two.
 
-        Their revisions tell it, whatever clocks say; of two that know nothing of each other it is what was fetched
-        later.
+        Their revisions tell it, whatever clocks say: who has the other's answer among them came later. Where that
+        tells nothing, it is what was fetched later.
         """
         if self.same_figures(stored):
             return False
-        if any(one.form == stored.form for one in self.revisions):
-            return True
-        return self.fetched_at >= stored.fetched_at and all(one.form != self.form for one in stored.revisions)
+        knows, known = self._revises(stored), stored._revises(self)  # noqa: SLF001 - another of us
+        if knows != known:
+            return knows
+        return (self.fetched_at, self.digest) > (stored.fetched_at, stored.digest)
 
-    @property
-    def form(self) -> tuple[str, datetime]:
-        """What tells this answer of the bank from its others."""
-        return self.digest, self.fetched_at
+    def _revises(self, other: "Fixing") -> bool:
+        return any(one.digest == other.digest for one in self.revisions)
 
     def same_figures(self, other: "Fixing") -> bool:
         """Whether both say the same of the same currencies, however it was written."""

@@ -1,6 +1,7 @@
 """Short ways to write fixings."""
 
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from service.fixings import Direction, Fixing, Rate, Series
@@ -22,6 +23,13 @@ def fixing(
     **figures: str | tuple[str, int],
 ) -> Fixing:
     return Fixing(source, base, on, rates(figures), f"http://bank/{on}", FETCHED, f"digest of {on}", direction)
+
+
+def later(one: Fixing, seconds: int = 1) -> Fixing:
+    """Return the same as another answer of the bank, fetched later."""
+    return replace(
+        one, fetched_at=one.fetched_at + timedelta(seconds=seconds), digest=f"{one.digest}, {seconds} s later"
+    )
 
 
 def rates(figures: Figures) -> dict[str, Rate]:

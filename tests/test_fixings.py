@@ -1,10 +1,13 @@
 """A fixing, and a series of them."""
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
+import pytest
+
 from service.fixings import REVISIONS, Fixing
-from tests.figures import day, fixing, series
+from tests.figures import day, fixing, later, series
 
 FRIDAY = fixing(day(3), USD="475.09", RUB="5.87")
 
@@ -52,3 +55,32 @@ def test_revisions_are_remembered_and_bounded() -> None:
 
 def _repeated(*days: int) -> list[Fixing]:
     return [replace(FRIDAY, date=day(number)) for number in days]
+
+
+FIRST = fixing(day(3), USD="475.09")
+SECOND = later(fixing(day(3), USD="476.00"))
+THIRD = later(fixing(day(3), USD="477.00"), 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (FIRST, SECOND.revising(FIRST)),
+        (FIRST, replace(SECOND, fetched_at=FIRST.fetched_at - timedelta(days=1)).revising(FIRST)),  # a clock is wrong
+        (SECOND.revising(FIRST), THIRD.revising(SECOND.revising(FIRST))),
+        (SECOND.revising(FIRST), replace(FIRST, fetched_at=THIRD.fetched_at).revising(SECOND.revising(FIRST))),  # back
+        (SECOND, THIRD),  # neither knows of the other
+        (SECOND.revising(FIRST), THIRD.revising(FIRST)),
+        (SECOND, replace(THIRD, fetched_at=SECOND.fetched_at)),
+    ],
+)
+def test_of_two_forms_one_is_the_later(old: Fixing, new: Fixing) -> None:
+    """So that two instances that learnt each for itself agree in the end, and do not write over each other for ever."""
+    assert new.replaces(old)
+    assert not old.replaces(new)
+
+
+def test_who_says_the_same_replaces_nothing() -> None:
+    """The first receipt stays."""
+    assert not later(FIRST).replaces(FIRST)
+    assert not FIRST.replaces(later(FIRST))

@@ -35,7 +35,7 @@ from service.store import Store
 from service.web import history
 from service.web.shelf import Shelf
 from tests.conftest import Clock, Started
-from tests.figures import day, fixing
+from tests.figures import day, fixing, later
 from tests.standin import Banks
 from tests.test_poller import APRIL
 from tests.test_web import until_ready
@@ -447,7 +447,7 @@ async def test_whatever_is_written_changes_the_tag(store: Store, valkey: str, cl
         for one in (
             fixing(day(1, 2), "nbu", "UAH", USD="9"),
             fixing(day(2, 2), USD="2"),
-            fixing(day(2, 2), USD="3"),
+            later(fixing(day(2, 2), USD="3")),
         ):
             _, headers, _ = await made.ask("usd")
             await store.save(one)

@@ -13,7 +13,7 @@ from service import portable
 from service.errors import TickerError
 from service.quarantine import Decision, Outcome, Waiting
 from service.store import FIXING, Store
-from tests.figures import day, fixing
+from tests.figures import day, fixing, later
 
 FIXINGS = [
     fixing(day(1), USD="478.77", JPY=("31.50", 10)),
@@ -53,7 +53,7 @@ async def test_what_is_known_stays(store: Store, tmp_path: Path) -> None:
         await store.save(one)
     await portable.export(store, tmp_path / "a.gz")
     await store._redis.delete(store._key("fixings", "cbr"))
-    await store.save(fixing(day(1), USD="999.00"))
+    await store.save(later(fixing(day(1), USD="999.00")))
     assert await portable.load(store, tmp_path / "a.gz", NOW) == (1, 1, 1)
     kept = await store.fixing("nbk", day(1))
     assert kept is not None

@@ -18,7 +18,7 @@ from service.quarantine import Decision, Outcome, Waiting
 from service.settings import load
 from service.store import Store
 from service.ticker import snapshot
-from tests.figures import day, fixing, series
+from tests.figures import day, fixing, later, series
 from tests.servers import sentinel, valkey
 
 NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
@@ -39,7 +39,7 @@ async def test_fixings_are_found_by_date(store: Store) -> None:
     """Dates in order, the latest few, nothing for what there is not."""
     for number in (3, 1, 2):
         await store.save(fixing(day(number), USD="475.09"))
-    await store.save(fixing(day(2), USD="476.00"))
+    await store.save(later(fixing(day(2), USD="476.00")))
     assert await store.dates("nbk") == [day(1), day(2), day(3)]
     assert [(one.date, one.rates["USD"].value) for one in await store.recent("nbk", 2)] == [
         (day(2), Decimal("476.00")),
@@ -98,11 +98,10 @@ async def test_a_later_form_is_never_replaced_by_an_earlier_one(store: Store) ->
     """Who was cut off while the bank corrected itself holds what was replaced; who says the same changes no receipt."""
     first = fixing(day(1), USD="478.77")
     revised = replace(fixing(day(1), USD="478.70"), digest="revised").revising(first)
-    asked_before = replace(first, digest="again", fetched_at=revised.fetched_at - timedelta(seconds=1))
-    for late in (revised, first, asked_before, replace(revised, digest="again")):
+    for late in (revised, first, later(first, -1), later(revised)):
         await store.save(late)
     assert await store.fixing("nbk", day(1)) == revised
-    twice = fixing(day(1), USD="478.77").revising(revised)
+    twice = later(fixing(day(1), USD="478.77")).revising(revised)
     await store.save(twice)
     assert await store.fixing("nbk", day(1)) == twice
 

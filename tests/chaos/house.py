@@ -153,7 +153,6 @@ class House:
     readers: Readers
     store: Store
     client: ClientSession
-    faster: float
     edition: int = 0
     memory: dict[int, list[int]] = field(default_factory=dict)
     """By process: what it has taken, in bytes, second by second."""
@@ -176,9 +175,9 @@ class House:
         living = [one for one in self.instances if one.process]
         return [one for one in living if "\nticker_leader 1.0" in (await self.ask(one, "/metrics"))[1]]
 
-    async def leader(self, within: float | None = None) -> Instance:
-        """Return the only leader, once there is one: within 20 seconds where a lock lives for 15."""
-        found, within = list[Instance](), within or 20 / self.faster
+    async def leader(self, within: float = 20) -> Instance:
+        """Return the only leader, once there is one."""
+        found = list[Instance]()
         with_patience = time.monotonic() + within
         while time.monotonic() < with_patience:
             found = await self.leaders()
@@ -274,7 +273,7 @@ async def house(folder: Path, *, faster: float, readers: int) -> AsyncIterator[H
             edge = stack.enter_context(edging([one.port for one in instances]))
             client = await more.enter_async_context(ClientSession(timeout=ClientTimeout(3)))
             store = await more.enter_async_context(Store(url, "ticker:"))
-            built = House(banks, instances, [master, replica], watching, edge, Readers(edge), store, client, faster)
+            built = House(banks, instances, [master, replica], watching, edge, Readers(edge), store, client)
             await built.all_show(0, within=20)
             tasks = [asyncio.create_task(built.readers.read(number)) for number in range(readers)]
             tasks.append(asyncio.create_task(built.watch()))
