@@ -10,24 +10,34 @@ from service.settings import LogSettings
 
 
 def configure(settings: LogSettings) -> None:
-    """Set up logging for the process. Retries are not told one by one: the poller tells what came of them."""
+    """Set up logging for the process: ours, and in the same form what libraries warn of.
+
+    Retries are not told one by one: the poller tells what came of them.
+    """
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if settings.format == "json"
         else structlog.dev.ConsoleRenderer(colors=False)
     )
+    ours: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
+        processors=[*ours, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    libraries = logging.StreamHandler(sys.stderr)
+    libraries.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *ours],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[libraries])
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a poll that outlasts its interval is no news
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # any stranger can send a bad request
     stamina.instrumentation.set_on_retry_hooks([])
