@@ -109,7 +109,7 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
         """Show what the store remembers before anybody can ask; at the end leave it all there is."""
         await archive.review(now())
         yield
-        await archive.sync()
+        await archive.close()
 
     contexts: list[AbstractAsyncContextManager[object]] = [
         store,

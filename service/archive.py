@@ -5,25 +5,30 @@ lost and is still known here.
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 import structlog
 
+from service import reconcile
 from service.acceptance import Judged, Verdict, judge_all
 from service.board import KEEP, Board, SourceState
 from service.embedded import Embedded
 from service.errors import StoreError
 from service.fixings import Fixing
-from service.quarantine import Decision, Quarantine, Waiting
+from service.quarantine import Decision, Waiting
 from service.sources.base import Payload
 from service.store import Store, Written
+from service.tasks import end
+from service.telling import tell
 from service.ticker import Snapshot
 
 log = structlog.get_logger()
 
+_PATIENCE = 1.0
+"""Seconds that readers wait for the store."""
+_REFUSALS = 10
 _RAWS = 100
 """Answers that wait for the store at most: they are large, and can be done without."""
 Write = Callable[[], Awaitable[None]]
@@ -43,6 +48,7 @@ class Archive:
     _news: bool = False
     """Whether something was written that is still to be announced."""
     _waiting: dict[tuple[str, ...], Write] = field(default_factory=dict)
+    _syncing: "asyncio.Task[None] | None" = None
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def keep(self, fixing: Fixing) -> None:
@@ -75,35 +81,54 @@ class Archive:
     async def review(self, now: datetime) -> None:
         """Bring store and snapshots up to date.
 
-        What is shown was written first, unless the store is known to be away: readers do not wait for it.
+        What is shown was written first, but readers do not wait for a store that is away or slow: what it is
+        asked goes on meanwhile.
         """
         if self.error is None:
-            await self.sync()
+            await self._soon()
         shown = dict(self.board.snapshots)
         for snapshot in self.board.refresh(now):
-            log.info("ticker.changed", ticker=snapshot.id, status=snapshot.status, as_of=str(snapshot.as_of))
-            _tell_choices(snapshot, shown.get(snapshot.id))
+            tell(snapshot, shown.get(snapshot.id))
             self.keep_snapshot(snapshot)
         if self.error is not None or self._waiting:
-            await self.sync()
+            await self._soon()
+
+    async def close(self) -> None:
+        """Leave behind in the store what can be left there in a moment."""
+        await self._soon()
+        if self._waiting:
+            await self._soon()
+        if self._syncing:
+            await end(self._syncing)
+
+    async def _soon(self) -> None:
+        """Be in step with the store, or go on with other things while it takes its time."""
+        if self._syncing is None or self._syncing.done():
+            self._syncing = asyncio.create_task(self.sync())
+        done, _ = await asyncio.wait([self._syncing], timeout=_PATIENCE)
+        for task in done:
+            task.result()
 
     async def sync(self) -> None:
         """Read what was stored before this start, once; write what waits, in its order; read what others wrote.
 
-        Never raises for a store that is away: that is told when it begins and when it ends, and what
+        Never raises for a store that is away or refuses: that is told when it begins and when it ends, and what
         waits goes on waiting.
         """
         async with self._one_at_a_time:
             try:
                 if self.server:
                     await self.server.ensure()
-                await self._load_once()
-                await self._write()
+                if not self._loaded:
+                    await self._follow()
+                refused = await self._write()
                 await self._follow()
-                await self._write()
+                refused = await self._write() or refused
                 if self._news:
                     await self.store.peers.announce()
                     self._news = False
+                if refused:
+                    raise refused
             except StoreError as error:
                 if self.error is None:
                     log.warning("store.lost", error=str(error))
@@ -113,63 +138,58 @@ class Archive:
                     log.info("store.back")
                 self.error = None
 
-    async def _load_once(self) -> None:
-        """Join what was stored with what was polled meanwhile."""
-        if self._loaded:
-            return
-        stamps = await self.store.stamps()
-        for key in self.board.settings.polled:
-            days, stored = await self._read(key)
-            await self._load_quarantine(key, days)
-            self._join(key, stored)
-        self._stamps = stamps
-        self._loaded = True
-
-    async def _read(self, key: str) -> tuple[list[date], list[Fixing]]:
-        """Return all dates that are stored of a source, and the fixings of the latest."""
-        days = await self.store.dates(key)
-        self.board.stored_from[key] = days[-KEEP] if len(days) > KEEP else date.min
-        return days, await self.store.fixings(key, days[-KEEP:])
-
-    async def _write(self) -> None:
+    async def _write(self) -> StoreError | None:
+        """Write what waits, and return what was refused first: that keeps nothing else from being read."""
+        refused = list[StoreError]()
         for key, write in list(self._waiting.items()):
-            if self._waiting.get(key) is write:  # else it was overtaken while others were written
+            if self._waiting.get(key) is not write:  # it was overtaken while others were written
+                continue
+            try:
                 await write()
-            if self._waiting.get(key) is write:
-                del self._waiting[key]
+            except StoreError as error:
+                if not error.refused:
+                    raise
+                refused.append(error)
+                if len(refused) == _REFUSALS:  # the rest would be, too
+                    break
+            else:
+                if self._waiting.get(key) is write:
+                    del self._waiting[key]
+        return refused[0] if refused else None
 
     async def _load_quarantine(self, key: str, days: Collection[date]) -> None:
         """Take what waits in the store, which has fixings of these days; let be written what it has lost."""
-        decisions = await self.store.decisions(key)
-        stored = Quarantine.of(await self.store.waiting(key), decisions)
-        for day, waiting in list(stored.waiting.items()):
-            if any(kept[0] == "decision" and kept[1:-1] == _key(waiting.fixing) for kept in self._waiting):
-                del stored.waiting[day]  # it has ended here, which is still to be written
-        for day, waiting in self.board.quarantine[key].waiting.items():
-            unwritten = ("waiting", *_key(waiting.fixing)) in self._waiting
-            if not unwritten and day not in stored.waiting and day not in days and not _ended(waiting, decisions):
-                self.keep_waiting(waiting)
-                unwritten = True
-            if unwritten:
-                stored.waiting[day] = waiting
-        self.board.quarantine[key] = stored
+        waiting, decisions = await self.store.waiting(key), await self.store.decisions(key)
+        ended, unwritten = (
+            {date.fromisoformat(kept[3]) for kept in self._waiting if kept[0] == kind and kept[2] == key}
+            for kind in ("decision", "waiting")
+        )
+        self.board.quarantine[key], lost, forgotten = reconcile.quarantine(
+            self.board.quarantine[key], waiting, decisions, days=days, ended=ended, unwritten=unwritten
+        )
+        for one in lost:
+            self.keep_waiting(one)
+        for decision in forgotten:
+            self.keep_decision(decision)
 
     async def _stamped(self, source: str, write: Awaitable[Written]) -> None:
         """Write; a stamp that is not the one known here tells that somebody else has written too."""
         written = await write
         self._news = True
-        if written.before == self._stamps.get(source):
+        if written.whole and written.before == self._stamps.get(source):
             self._stamps[source] = written.stamp
 
     async def _follow(self) -> None:
-        """Read what others have written: who polls, an operator, a backfill, an import. Let what is lost be written."""
+        """Read what others have written: who polls, an operator, a backfill, an import; at first all there is."""
         stamps = await self.store.stamps()
         for key in self.board.settings.polled:
-            if stamps.get(key) != self._stamps.get(key):
-                days, stored = await self._read(key)
-                self._merge(key, days[-KEEP:], stored)
+            if not self._loaded or stamps.get(key) != self._stamps.get(key):
+                days = await self.store.dates(key)
+                stored = await self.store.fixings(key, days[-KEEP:])
+                self.board.stored_from[key] = days[-KEEP] if len(days) > KEEP else date.min
                 await self._load_quarantine(key, days)
-        self._stamps = stamps
+                self._merge(key, days[-KEEP:], stored) if self._loaded else self._join(key, stored)
+        self._stamps, self._loaded = stamps, True
         for key, state in (await self.store.states()).items():
             known = self.board.states.get(key)
             if known and state.polled_at and (known.polled_at is None or known.polled_at < state.polled_at):
@@ -177,26 +197,27 @@ class Archive:
 
     def _merge(self, key: str, days: list[date], stored: list[Fixing]) -> None:
         """Take what is stored, of these days; let be written what it has lost, or has in an earlier form."""
-        by_date = {fixing.date: fixing for fixing in stored}
-        for fixing in self.board.series(key).fixings:
-            there = by_date.get(fixing.date)
-            lost = fixing.date not in days and (len(days) < KEEP or fixing.date > days[0])
-            if lost or (there and fixing.replaces(there)):
-                self.keep(fixing)
-                by_date.pop(fixing.date, None)
-        for fixing in by_date.values():
+        taken, written, lost = reconcile.fixings(self.board.series(key).fixings, days, stored)
+        for fixing in taken:
             self.board.add(fixing)
             self._waiting.pop(_key(fixing), None)
+        for fixing in written:
+            self.keep(fixing)
+        if lost:
+            for snapshot in self.board.snapshots.values():
+                self.keep_snapshot(snapshot)
 
     def _join(self, key: str, stored: Iterable[Fixing]) -> None:
-        """Take what was stored, and judge by it what was polled without knowing it."""
+        """Take what was stored, and judge by it what was polled without knowing it, but for what is older."""
         polled = self.board.series(key).fixings
         self.board.reset(key, stored)
         for fixing in polled:
             self._waiting.pop(_key(fixing), None)
         if polled:
-            now = max(fixing.fetched_at for fixing in polled)
-            self.take_in(key, judge_all(polled, self.board.series(key), self.board.rules(key, now), KEEP), now)
+            now, known = max(fixing.fetched_at for fixing in polled), self.board.series(key)
+            there = {one.date: one.fetched_at for one in known.fixings}
+            newer = [one for one in polled if one.fetched_at >= there.get(one.date, one.fetched_at)]
+            self.take_in(key, judge_all(newer, known, self.board.rules(key, now), KEEP), now)
 
     def take_in(self, key: str, judged: list[Judged], now: datetime) -> list[Waiting]:
         """Take in what was judged: show and keep what is accepted, let the rest wait; return what waits anew."""
@@ -222,22 +243,6 @@ class Archive:
             fixing = one.waiting.fixing
             log.info("quarantine.ended", source=fixing.source, date=str(fixing.date), outcome=one.outcome)
             self.keep_decision(one)
-
-
-def _tell_choices(snapshot: Snapshot, before: Snapshot | None) -> None:
-    """Tell which quotes come from another source than they did, and why."""
-    was = {quote.code: quote.source for quote in before.quotes} if before else {}
-    moved = defaultdict[tuple[str | None, str | None, str | None], list[str]](list)
-    for quote in snapshot.quotes:
-        if before and quote.source != was.get(quote.code):
-            moved[was.get(quote.code), quote.source, quote.reason].append(quote.code)
-    for (old, new, reason), codes in moved.items():
-        told = reason or "the first choice is back"
-        log.warning("ticker.source_changed", ticker=snapshot.id, codes=codes, before=old, source=new, reason=told)
-
-
-def _ended(waiting: Waiting, decisions: Iterable[Decision]) -> bool:
-    return any(one.at >= waiting.since and one.waiting.fixing == waiting.fixing for one in decisions)
 
 
 def _key(fixing: Fixing) -> tuple[str, ...]:

@@ -10,8 +10,15 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import AuthenticationError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.errors import SettingsError, StoreError
@@ -56,9 +63,13 @@ class Connection:
         try:
             yield
         except (RedisError, OSError, TimeoutError) as error:
-            raise StoreError(f"{self.where}: {_told(error)}") from error
+            told = StoreError(f"{self.where}: {_told(error)}")
+            told.refused = isinstance(error, ResponseError)
+            raise told from error
         except ValidationError as error:
             raise StoreError(f"{self.where}: holds what this version cannot read: {error.title}") from error
+        except ValueError as error:  # bytes that are no text, an answer that is none of Redis
+            raise StoreError(f"{self.where}: holds or answers what cannot be read: {error}") from error
 
 
 def _told(error: Exception) -> str:
@@ -90,5 +101,7 @@ def _clients(url: str) -> tuple[Redis, list[Redis]]:
         raise ValueError("needs hosts and a service name")
     if password:
         options |= {"username": unquote(user) or None, "password": unquote(password)}
-    sentinel = Sentinel(addresses, **options)  # type: ignore[no-untyped-call]
+    # Each Sentinel is asked once: the next one knows as much.
+    asking = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT, "retry": Retry(NoBackoff(), 0)}
+    sentinel = Sentinel(addresses, sentinel_kwargs=asking, **options)  # type: ignore[no-untyped-call]
     return cast("Redis", sentinel.master_for(name, db=int(db or 0))), sentinel.sentinels

@@ -23,6 +23,9 @@ class SettingsError(TickerError):
 class StoreError(TickerError):
     """The store is away or refused; the text names the store without its password."""
 
+    refused = False
+    """It answers, and would not do this: something else it may do."""
+
 
 class SourceError(TickerError):
     """A bank's answer could not be had or used. Never "no data"."""

@@ -109,15 +109,16 @@ class Fixing(Figures):
     def replaces(self, stored: "Fixing") -> bool:
         """Whether this is a later form of what is stored for its date; never both of two.
 
-        Their revisions tell it, whatever clocks say: who has the other's answer among them came later. Where that
-        tells nothing, it is what was fetched later.
+        Their revisions tell it, whatever clocks say: who has the other's answer among them came later. Where both
+        have, as a bank took a figure back, it is who has more of them; where neither has, what was fetched later.
         """
         if self.same_figures(stored):
             return False
         knows, known = self._revises(stored), stored._revises(self)  # noqa: SLF001 - another of us
         if knows != known:
             return knows
-        return (self.fetched_at, self.digest) > (stored.fetched_at, stored.digest)
+        more = (len(self.revisions), len(stored.revisions)) if knows else (0, 0)
+        return (more[0], self.fetched_at, self.digest) > (more[1], stored.fetched_at, stored.digest)
 
     def _revises(self, other: "Fixing") -> bool:
         return any(one.digest == other.digest for one in self.revisions)

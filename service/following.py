@@ -27,6 +27,8 @@ class Following:
     archive: Archive
     now: Clock
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    error: str | None = None
+    """What keeps this instance from following, other than the store: a fault of ours, which health must tell."""
     _task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -37,20 +39,16 @@ class Following:
         if self._task:
             await end(self._task)
 
-    @property
-    def stopped(self) -> bool:
-        """Whether following has ended while the service goes on: a fault, which health must tell."""
-        return self._task is not None and self._task.done()
-
     async def _run(self) -> None:
-        try:
-            while True:
+        while True:
+            try:
                 await self._listen()
                 await self.archive.review(self.now())
-                await self.sleep(_AGAIN)
-        except Exception:
-            log.exception("following.crashed")
-            raise
+            except Exception as error:  # it must go on: nobody else shows what others learn
+                if self.error is None:
+                    log.exception("following.crashed")
+                self.error = f"a fault of ours, see the log: {error!r}"
+            await self.sleep(_AGAIN)
 
     async def _listen(self) -> None:
         """Look whenever there is news, until the store is away."""
@@ -58,6 +56,7 @@ class Following:
             async with self.archive.store.peers.news() as heard:
                 while self.archive.error is None:
                     await self.archive.review(self.now())
+                    self.error = None
                     await heard(LOOK)
         except StoreError as error:
             log.debug("following.deaf", error=str(error))  # the archive tells what is wrong with the store

@@ -24,8 +24,12 @@ log = structlog.get_logger()
 
 RENEWED: Final = 3.0
 """Seconds between two looks at the lock."""
-_ALONE: Final = 5.0
-"""Seconds without the store after which an instance polls for itself: more than one look has failed."""
+_AGAIN: Final = 1.0
+"""Seconds to the next look after one that failed."""
+_RESIGN: Final = 1.0
+"""Seconds for giving the lock back; after that it ends by itself."""
+_FAILURES: Final = 2
+"""Looks that fail before an instance that follows polls for itself."""
 _NEVER: Final = float("-inf")
 
 
@@ -56,7 +60,7 @@ class Leadership:
     offset: timedelta | None = None
     """By how much the clock here is ahead of the store's."""
     _leads_until: float = _NEVER
-    _reached: float = _NEVER
+    _failures: int = _FAILURES
     _known: bool = False
     _looked: asyncio.Condition = field(default_factory=asyncio.Condition)
     _task: asyncio.Task[None] | None = None
@@ -69,17 +73,22 @@ class Leadership:
         """Give the lock back, so that another need not wait for its end."""
         if self._task:
             await end(self._task)
-        if self.role is Role.LEADER and not self.own:
-            try:
-                await self.peers.resign()
-            except StoreError as error:
-                log.warning("leader.lock_left", error=str(error))
+        if self.role is Role.LEADER and not self.own and self.error is None:
+            resigning = asyncio.create_task(self._resign())
+            await asyncio.wait([resigning], timeout=_RESIGN)
+            await end(resigning)
+
+    async def _resign(self) -> None:
+        try:
+            await self.peers.resign()
+        except StoreError as error:
+            log.warning("leader.lock_left", error=str(error))
 
     @property
     def role(self) -> Role:
         if self.own or self.monotonic() < self._leads_until:
             return Role.LEADER
-        return Role.FOLLOWER if self.monotonic() < self._reached + _ALONE else Role.ALONE
+        return Role.FOLLOWER if self._failures < _FAILURES else Role.ALONE
 
     @property
     def polls(self) -> bool:
@@ -98,7 +107,7 @@ class Leadership:
             if self.role is not before:
                 log.info("leader.role", role=self.role, before=before, store=self.error or "ok")
                 before = self.role
-            await self.sleep(RENEWED)
+            await self.sleep(_AGAIN if self._failures else RENEWED)
 
     async def look(self) -> None:
         """Take or renew the lock, and see how the store does."""
@@ -110,10 +119,17 @@ class Leadership:
                 self._leads_until = begun + LIFE
             elif not self.own:
                 self._leads_until = _NEVER
-            self._reached, self.error = self.monotonic(), None
+            self._failures, self.error = 0, None
         except StoreError as error:
-            self.latency = self.offset = None
-            self.error = str(error)  # the log has it from the archive, or by the new role
+            self._failed(str(error))  # the log has it from the archive, or by the new role
+        except Exception as error:  # without leadership nobody would poll any more
+            if self.error is None:
+                log.exception("leader.crashed")
+            self._failed(f"a fault of ours: {error!r}")
         self._known = True
         async with self._looked:
             self._looked.notify_all()
+
+    def _failed(self, error: str) -> None:
+        self.error, self.latency, self.offset = error, None, None
+        self._failures += 1

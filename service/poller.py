@@ -63,7 +63,8 @@ class Poller:
         """Ask inside a publication window, every so often, until the due fixing is here."""
         source, latest = self.board.settings.polled[key], self.board.series(key).news
         asked = self.board.states[key].polled_at
-        if asked and self.now() - asked < source.every * 0.9:  # the schedule's jitter may bring two fires together
+        # The schedule's jitter may bring two fires together. Who asked in the future had a wrong clock.
+        if asked and timedelta() <= self.now() - asked < source.every * 0.9:
             return
         if publications.awaited(source, latest.date if latest else None, self.now()):
             await self.poll(key)

@@ -11,7 +11,7 @@ from service import publications
 from service.archive import Archive
 from service.board import Board
 from service.clock import Clock
-from service.leadership import Leadership
+from service.leadership import Leadership, Role
 from service.sources import SOURCES
 from service.tally import Tally
 from service.tasks import end
@@ -82,7 +82,8 @@ class Polling:
             poller = Poller(self.board, self.archive, adapters, feeds, self.now, self.tally)
             first = True
             while True:
-                async with Schedule(poller, at_once=first) as self._schedule:
+                at_once = first and self.leadership.role is Role.LEADER
+                async with Schedule(poller, at_once=at_once) as self._schedule:
                     await self.leadership.until(polls=False)
                 self._schedule, first = None, False
                 await self.leadership.until(polls=True)

@@ -45,6 +45,8 @@ class Quarantine:
 
     waiting: dict[date, Waiting] = field(default_factory=dict)
     rejected: dict[date, tuple[Fixing, ...]] = field(default_factory=dict)
+    rejections: tuple[Decision, ...] = ()
+    """How that came, newest first."""
 
     @classmethod
     def of(cls, waiting: Iterable[Waiting], decisions: Iterable[Decision]) -> "Quarantine":
@@ -57,6 +59,7 @@ class Quarantine:
                 decided.append(fixing)
                 if one.outcome is Outcome.REJECTED:
                     found.rejected[fixing.date] = (*found.rejected.get(fixing.date, ()), fixing)
+                    found.rejections = (*found.rejections, one)
         found.waiting = {one.fixing.date: one for one in waiting if not found.is_rejected(one.fixing)}
         return found
 

@@ -44,10 +44,11 @@ _SNAPSHOT = TypeAdapter(Snapshot)
 
 
 class Written(NamedTuple):
-    """The stamps of a source before a writing, and since."""
+    """The stamps of a source before a writing, and since; whether all of it holds now."""
 
     before: str | None
     stamp: str
+    whole: bool = True
 
 
 class Store:
@@ -73,23 +74,24 @@ class Store:
         does what has been revised more often: who was cut off for a while may hold what has been replaced since.
         """
         source, days = fixings[0].source, [str(fixing.date) for fixing in fixings]
-        key = self._key("fixings", source)
+        key, whole = self._key("fixings", source), True
 
         async def write(pipe: Pipeline) -> None:
             stored = await pipe.hmget(key, days)
             there = {one.date: one for one in readable(FIXING, filter(None, stored), source)}
+            new = [one for one in fixings if one.date not in there or one.replaces(there[one.date])]
             pipe.multi()  # type: ignore[no-untyped-call]
-            for fixing in fixings:
-                known = there.get(fixing.date)
-                if known is None or fixing.replaces(known):
-                    pipe.hset(key, str(fixing.date), FIXING.dump_json(fixing).decode())
+            for fixing in new:
+                pipe.hset(key, str(fixing.date), FIXING.dump_json(fixing).decode())
+            nonlocal whole
+            whole = len(new) == len(fixings)
             pipe.hdel(self._key("quarantine", source), *days)
             if decision:
                 self._decide(pipe, decision)
             self._stamp(pipe, source)
 
         with self._errors():
-            return _written(await self._redis.transaction(write, key))
+            return _written(await self._redis.transaction(write, key))._replace(whole=whole)
 
     async def quarantine(self, waiting: Waiting) -> Written:
         """Let a fixing wait, in place of another form of it."""
@@ -137,7 +139,6 @@ class Store:
             )
 
     async def stamp(self, source: str) -> str | None:
-        """Return the word of one source."""
         with self._errors():
             return cast("str | None", await self._redis.hget(self._key("stamps"), source))
 
@@ -216,7 +217,7 @@ class Store:
     async def states(self) -> Mapping[str, SourceState]:
         with self._errors():
             found = await self._redis.hgetall(self._key("states"))
-            return {str(key): _STATE.validate_json(json) for key, json in found.items()}
+        return {str(key): state for key, json in found.items() for state in readable(_STATE, [json], str(key))}
 
     async def save_snapshot(self, snapshot: Snapshot) -> None:
         with self._errors():

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from aiohttp.test_utils import TestClient
 from pydantic import SecretStr
 
+from service.archive import Archive
 from service.leadership import Leadership
+from service.peers import Contact, Peers
 from service.settings import Settings
 from tests.conftest import Started
 from tests.standin import Banks
@@ -27,7 +30,7 @@ async def health(client: Client) -> tuple[int, dict[str, Any]]:
 
 async def checks(client: Client, name: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """Return a check, once it holds."""
-    for _ in range(500):
+    for _ in range(600):
         (check,) = (await health(client))[1]["checks"][name]
         if holds(check):
             return dict(check)
@@ -127,13 +130,51 @@ async def test_a_clock_that_is_wrong_is_a_warning(
     assert abs(check["observedValue"] - 86400 * days) < 5
 
 
-@pytest.mark.parametrize("part", ["polling", "following"])
-async def test_a_part_that_has_stopped_fails(client: Client, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+async def test_polling_that_has_stopped_fails(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures would grow old in silence: 503, with what to do."""
-    monkeypatch.setattr(f"service.{part}.{part.title()}.stopped", True)
+    monkeypatch.setattr("service.polling.Polling.stopped", True)
     status, document = await health(client)
     assert (status, document["status"]) == (503, "fail")
-    assert document["notes"] == [f"{part} has stopped by a fault of ours, see the log; restart the service"]
+    assert document["notes"] == ["polling has stopped by a fault of ours, see the log; restart the service"]
+
+
+async def test_a_fault_of_following_fails_and_is_got_over(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told while it lasts, and following goes on after it."""
+    review = Archive.review
+    monkeypatch.setattr(Archive, "review", broken)
+    check = await checks(client, "following", lambda check: check["status"] == "fail")
+    assert check["output"] == "a fault of ours, see the log: KeyError('oops')"
+    assert (await health(client))[0] == 503
+    monkeypatch.setattr(Archive, "review", review)
+    await checks(client, "following", lambda check: check["status"] == "pass")
+
+
+async def test_a_fault_of_leadership_is_told_and_got_over(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each instance polls for itself meanwhile."""
+    contact = Peers.contact
+    monkeypatch.setattr(Peers, "contact", broken)
+    check = await checks(client, "store", lambda check: check["status"] == "warn")
+    assert check["output"] == "a fault of ours: KeyError('oops')"
+    monkeypatch.setattr(Peers, "contact", contact)
+    await checks(client, "store", lambda check: check["status"] == "pass")
+    await checks(client, "leader", lambda check: check["observedValue"] == "leader")
+
+
+async def test_a_slow_store_is_a_warning(start: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long before it is too slow."""
+    contact = Peers.contact
+
+    async def slow(self: Peers) -> Contact:
+        return replace(await contact(self), latency=0.9017)
+
+    monkeypatch.setattr(Peers, "contact", slow)
+    check = await checks(await start(), "store", lambda check: check["status"] == "warn")
+    assert check["output"] == "the store is slow: it took 902 ms to answer"
+    assert check["observedValue"] == 901.7
+
+
+async def broken(*_: object) -> None:
+    raise KeyError("oops")
 
 
 async def test_a_ticker_without_figures_fails(start: Started, banks: Banks) -> None:

@@ -70,7 +70,17 @@ ALLOWED = {
     "service.store": STATE | {"service.connection", "service.peers", "service.records"},
     "service.leadership": {"service.clock", "service.errors", "service.peers", "service.tasks"},
     "service.following": {"service.archive", "service.clock", "service.errors", "service.tasks"},
-    "service.archive": STATE | {"service.embedded", "service.sources.base", "service.store"},
+    "service.reconcile": {"service.board", "service.fixings", "service.quarantine"},
+    "service.telling": {"service.ticker"},
+    "service.archive": STATE
+    | {
+        "service.embedded",
+        "service.reconcile",
+        "service.sources.base",
+        "service.store",
+        "service.tasks",
+        "service.telling",
+    },
     "service.embedded": {"service.errors", "service.settings"},
     "service.logs": {"service.settings"},
     "service.poller": STATE | {"service.archive", "service.sources.base", "service.store", "service.tally"},

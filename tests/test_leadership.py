@@ -60,7 +60,7 @@ async def test_who_was_paused_leads_no_more(stores: tuple[Store, Store], clock: 
     roles = [first.leadership.role]
     first.passed += 1
     roles.append(first.leadership.role)
-    assert roles == [Role.LEADER, Role.ALONE]
+    assert roles == [Role.LEADER, Role.FOLLOWER]
     await stores[0]._redis.delete(f"{stores[0]._prefix}leader")  # it has expired
     assert await second.looks() is Role.LEADER
     assert await first.looks() is Role.FOLLOWER

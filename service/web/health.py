@@ -37,7 +37,9 @@ _HEADERS = {**OPEN, "Cache-Control": "no-store"}
 _WORST_FIRST = ("fail", "warn", "pass")
 _OFF: Final = timedelta(minutes=1)
 """A clock that is so far from the store's is wrong."""
-_BROKEN: Final = "has stopped by a fault of ours, see the log; restart the service"
+_SLOW: Final = 0.25
+"""Seconds: a store that takes so long to answer is slow."""
+_BROKEN: Final = "polling has stopped by a fault of ours, see the log; restart the service"
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ def report(health: Health) -> dict[str, Any]:
     }
     for key in board.settings.polled:
         checks[f"source:{key}"] = _source(board, key, health.polling.next_poll(key), now)
-    checks["polling"] = _check("fail", f"polling {_BROKEN}") if health.polling.stopped else _check("pass")
-    checks["following"] = _check("fail", f"following {_BROKEN}") if health.following.stopped else _check("pass")
+    checks["polling"] = _check("fail", _BROKEN) if health.polling.stopped else _check("pass")
+    checks["following"] = _check("fail" if health.following.error else "pass", health.following.error)
     checks["leader"] = _check("pass") | {"observedValue": health.leadership.role, "observedUnit": "role"}
     checks["clock"] = _clock(health.leadership.offset)
     checks["store"] = _store(health)
@@ -101,10 +103,12 @@ def _check(status: str, output: str | None = None, kind: str = "component") -> d
 
 
 def _store(health: Health) -> dict[str, Any]:
-    error = health.archive.error or health.leadership.error
+    error, latency = health.archive.error or health.leadership.error, health.leadership.latency
+    if not error and latency is not None and latency > _SLOW:
+        error = f"the store is slow: it took {1000 * latency:.0f} ms to answer"
     check = _check("warn" if error else "pass", error, "datastore")
-    if health.leadership.latency is not None:
-        check |= {"observedValue": round(1000 * health.leadership.latency, 1), "observedUnit": "ms"}
+    if latency is not None:
+        check |= {"observedValue": round(1000 * latency, 1), "observedUnit": "ms"}
     return check
 
 

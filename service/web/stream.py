@@ -7,9 +7,10 @@ that is still the latest (Last-Event-ID) is sent nothing but news.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from random import randint
 from typing import Final, Self
 
@@ -35,6 +36,8 @@ _BEHIND: Final = 64 * 1024
 """Bytes that a reader may leave unread."""
 _VARIANTS: Final = 64
 """Different tickers, languages and choices of currencies: each is a frame to make when figures change."""
+_PREFIX: Final = 64
+"""Bits of an IPv6 address that tell one reader from another: the rest is his own to choose."""
 _LATER: Final = {"Retry-After": "60"}
 _BEAT: Final = b":\n\n"
 _HEADERS: Final = {
@@ -196,6 +199,10 @@ def _address(request: web.Request, http: Http) -> str:
         peer = peer.ipv4_mapped
     if peer is None or any(peer in network for network in http.proxies):
         told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+        with suppress(ValueError):
+            peer = ip_address(told)
+    if isinstance(peer, IPv6Address) and told:
+        return str(IPv6Network((peer, _PREFIX), strict=False))
     return told
 
 

@@ -17,7 +17,7 @@ def disturb(ahead: float, faster: float) -> None:
     by = timedelta(seconds=ahead)
     setattr(Clock, "__call__", lambda _: datetime.now(UTC) + by)  # noqa: B010 - or mypy takes it for a mistake
     setattr(Clock, "seconds", lambda _: time() + ahead)  # noqa: B010
-    for module, name in ((peers, "LIFE"), (leadership, "LIFE"), (leadership, "RENEWED"), (leadership, "_ALONE")):
+    for module, name in ((peers, "LIFE"), (leadership, "LIFE"), (leadership, "RENEWED"), (leadership, "_AGAIN")):
         setattr(module, name, getattr(module, name) / faster)
 
 

@@ -1,0 +1,235 @@
+"""Instances that each know something the others do not, at one real Valkey: in the end all know the same."""
+
+import signal
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from service.acceptance import judge_all
+from service.archive import Archive
+from service.board import KEEP, Board
+from service.errors import StoreError
+from service.fixings import Fixing
+from service.quarantine import Decision, Outcome, Waiting
+from service.settings import Settings
+from service.store import Store
+from tests.conftest import Clock
+from tests.figures import day, fixing, later
+from tests.servers import valkey as server
+
+BASE = fixing(day(1), USD="478.77")
+FIRST = fixing(day(2), USD="475.09")
+BAD = fixing(day(2), USD="4787.70")
+HOUR = 3600
+
+
+@dataclass
+class Shared:
+    """Some instances, each with a memory of its own."""
+
+    store: Store
+    settings: Settings
+    clock: Clock
+
+    def instance(self) -> Archive:
+        return Archive(Board(self.settings), self.store)
+
+    async def instances(self, count: int) -> list[Archive]:
+        made = [self.instance() for _ in range(count)]
+        await self.rounds(made)
+        self.learn(made[0], BASE)
+        await self.rounds(made)
+        return made
+
+    def learn(self, who: Archive, *fixings: Fixing) -> None:
+        for one in fixings:
+            who.board.add(one)
+            who.keep(one)
+
+    def holds_back(self, who: Archive, bad: Fixing) -> Waiting:
+        waiting = Waiting(bad, ("USD moved by +900.00%",), bad.fetched_at)
+        who.board.quarantine["nbk"].waiting[bad.date] = waiting
+        who.keep_waiting(waiting)
+        return waiting
+
+    async def rounds(self, who: list[Archive], count: int = 5) -> int:
+        """Let all look some times; return how often anything was written in the last round but one."""
+        stamps = list[str | None]()
+        for _ in range(count):
+            stamps = []
+            for one in who:
+                await one.review(self.clock())
+                stamps.append(await self.store.stamp("nbk"))
+        return len(set(stamps)) - 1
+
+    async def shown(self, who: list[Archive]) -> set[str]:
+        """Return every dollar that is shown or stored for the second of April."""
+        stored = await self.store.fixing("nbk", day(2))
+        found = [stored, *(one.board.series("nbk").on(day(2)) for one in who)]
+        return {str(one.rates["USD"].value) if one else "nothing" for one in found}
+
+
+@pytest.fixture
+def shared(store: Store, settings: Settings, clock: Clock) -> Shared:
+    return Shared(store, settings, clock)
+
+
+async def test_a_rejection_holds_for_all_copies(shared: Shared) -> None:
+    """Each was cut off and held the figure back for itself: what an operator says of one is said of all."""
+    leader, *_ = who = await shared.instances(3)
+    waiting = [shared.holds_back(archive, later(BAD, number)) for number, archive in enumerate(who)]
+    await leader.review(shared.clock())
+    await shared.store.decide(Decision(waiting[0], Outcome.REJECTED, shared.clock()))
+    assert await shared.rounds(who) == 0
+    assert all(archive.board.quarantine["nbk"].is_rejected(BAD) for archive in who)
+    assert not any(archive.board.quarantine["nbk"].waiting for archive in who)
+
+
+async def test_a_rejection_holds_whatever_clocks_say(shared: Shared) -> None:
+    """The leader's clock is an hour ahead: its wait began after the operator's word, and is over all the same."""
+    leader, _ = who = await shared.instances(2)
+    waiting = shared.holds_back(leader, later(BAD, HOUR))
+    await shared.rounds(who)
+    await shared.store.decide(Decision(waiting, Outcome.REJECTED, shared.clock()))
+    assert await shared.rounds(who) == 0
+    rules = leader.board.rules("nbk", shared.clock())
+    leader.take_in("nbk", judge_all([BAD], leader.board.series("nbk"), rules, KEEP), shared.clock())
+    assert await shared.rounds(who) == 0
+    assert [one.outcome for one in await shared.store.decisions("nbk")] == [Outcome.REJECTED]
+
+
+async def test_a_rejection_that_was_lost_is_written_again(shared: Shared) -> None:
+    """With the fixings and the snapshots, when a store was emptied; an operator need not decide again."""
+    who = await shared.instances(2)
+    waiting = shared.holds_back(who[0], BAD)
+    await shared.rounds(who)
+    await shared.store.decide(Decision(waiting, Outcome.REJECTED, shared.clock()))
+    await shared.rounds(who)
+    before = await shared.store.snapshot("kzt")
+    redis = shared.store._redis
+    await redis.delete(*[key async for key in redis.scan_iter(f"{shared.store._prefix}*")])
+    assert await shared.rounds(who) == 0
+    assert [one.outcome for one in await shared.store.decisions("nbk")] == [Outcome.REJECTED]
+    assert await shared.store.dates("nbk") == [day(1)]
+    assert await shared.store.snapshot("kzt") == before
+    assert shared.instance().board.quarantine["nbk"].rejections == ()
+    assert all(one.board.quarantine["nbk"].is_rejected(BAD) for one in who)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ACCEPTED, Outcome.CONFIRMED])
+async def test_a_rejection_that_was_taken_back_stays_so(shared: Shared, outcome: Outcome) -> None:
+    """What is newest holds, for instances that knew the rejection too."""
+    who = await shared.instances(2)
+    waiting = shared.holds_back(who[0], BAD)
+    await shared.rounds(who)
+    await shared.store.decide(Decision(waiting, Outcome.REJECTED, shared.clock()))
+    await shared.rounds(who)
+    await shared.store.save(BAD, decision=Decision(waiting, outcome, shared.clock()))
+    assert await shared.rounds(who) == 0
+    assert await shared.shown(who) == {"4787.70"}
+    assert not any(one.board.quarantine["nbk"].is_rejected(BAD) for one in who)
+
+
+@pytest.mark.parametrize("digest", ["of its own", FIRST.digest])
+async def test_what_was_asked_before_a_correction_gives_way(shared: Shared, digest: str) -> None:
+    """Somebody began without the store, and knows what the bank has corrected since."""
+    (leader,) = await shared.instances(1)
+    late = shared.instance()
+    shared.learn(late, later(BASE), replace(later(FIRST), digest=digest))
+    shared.learn(leader, FIRST, later(fixing(day(2), USD="476.00"), HOUR).revising(FIRST))
+    await leader.review(shared.clock())
+    assert await shared.rounds([late, leader]) == 0
+    assert await shared.shown([late, leader]) == {"476.00"}
+
+
+async def test_what_was_asked_after_a_correction_is_the_next(shared: Shared) -> None:
+    """Somebody began without the store, and knows more than it."""
+    (leader,) = await shared.instances(1)
+    late = shared.instance()
+    shared.learn(late, later(BASE), later(fixing(day(2), USD="476.00"), HOUR))
+    shared.learn(leader, FIRST)
+    await leader.review(shared.clock())
+    assert await shared.rounds([late, leader]) == 0
+    assert await shared.shown([late, leader]) == {"476.00"}
+    stored = await shared.store.fixing("nbk", day(2))
+    assert stored is not None
+    assert [str(one.rates["USD"].value) for one in stored.revisions] == ["475.09"]
+
+
+async def test_a_correction_is_taken_back_whatever_clocks_say(shared: Shared) -> None:
+    """It was fetched by a clock that is a day ahead; then the bank says again what it said first, byte for byte."""
+    leader, other = who = await shared.instances(2)
+    shared.learn(leader, FIRST)
+    await shared.rounds(who)
+    wrong = later(fixing(day(2), USD="476.00"), 24 * HOUR).revising(FIRST)
+    shared.learn(other, wrong)
+    await shared.rounds(who)
+    shared.learn(leader, replace(FIRST, fetched_at=later(FIRST, 60).fetched_at).revising(wrong))
+    assert await shared.rounds(who) == 0
+    assert await shared.shown(who) == {"475.09"}
+
+
+async def test_what_is_refused_keeps_nothing_from_being_read(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that cannot be written goes on telling what others wrote."""
+    (reader,) = await shared.instances(1)
+
+    async def refuse(*_: object, **__: object) -> None:
+        error = StoreError("it is full")
+        error.refused = True
+        raise error
+
+    await shared.store.save(FIRST)
+    monkeypatch.setattr(shared.store, "save_state", refuse)
+    reader.keep_state("nbk", reader.board.states["nbk"])
+    await shared.rounds([reader])
+    assert reader.error == "it is full"
+    assert await shared.shown([reader]) == {"475.09"}
+
+
+async def test_bytes_that_are_no_text_are_an_error_of_the_store(shared: Shared) -> None:
+    """Somebody else's, under our keys or on our channel: told, and nothing ends by it."""
+    (one,) = await shared.instances(1)
+    await shared.store._redis.hset(shared.store._key("fixings", "nbk"), "2026-04-02", b"\xff")
+    await shared.store._redis.hset(shared.store._key("stamps"), "nbk", "another")
+    await one.review(shared.clock())
+    assert "what cannot be read" in str(one.error)
+    await shared.store._redis.hdel(shared.store._key("fixings", "nbk"), "2026-04-02")
+    await one.review(shared.clock())
+    assert not one.error
+    async with shared.store.peers.news() as heard:
+        await heard(1)
+        await shared.store._redis.publish(f"{shared.store._prefix}news", b"\xff")
+        with pytest.raises(StoreError):
+            await heard(1)
+
+
+async def test_a_state_that_cannot_be_read_is_left_out(shared: Shared) -> None:
+    """Of a source that another version polls, say."""
+    (one,) = await shared.instances(1)
+    await shared.store._redis.hset(shared.store._key("states"), "other", "{oops")
+    with capture_logs() as logs:
+        await one.review(shared.clock())
+    assert one.error is None
+    assert [log["event"] for log in logs] == ["store.unreadable"]
+
+
+async def test_readers_do_not_wait_for_a_store_that_hangs(shared: Shared, tmp_path: Path) -> None:
+    """What was learnt is shown within a moment, and written when it goes on."""
+    with server(tmp_path / "v") as slow:
+        assert slow.process
+        async with Store(f"redis://127.0.0.1:{slow.port}/0", "t:") as store:
+            hanging = Shared(store, shared.settings, shared.clock)
+            (one,) = await hanging.instances(1)
+            slow.process.send_signal(signal.SIGSTOP)
+            begun = time.monotonic()
+            hanging.learn(one, FIRST)
+            await one.review(shared.clock())
+            assert one.board.snapshots
+            assert time.monotonic() - begun < 2.5
+            slow.process.send_signal(signal.SIGCONT)
+            await hanging.rounds([one])
+            assert await hanging.shown([one]) == {"475.09"}
+            await one.close()
