@@ -6,6 +6,7 @@ import platform
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,21 +18,26 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import backfilling, decade, histories, rows
+from tests.benchmarks import backfilling, decade, histories, rows, streams
 from tests.benchmarks.bank import CURRENCIES
 from tests.benchmarks.load import CONNECTIONS, MeasureError, wrk_version
 from tests.benchmarks.processes import Cores, Service, available_cores
 from tests.benchmarks.rows import Effort, Row
 from tests.benchmarks.steady import RATE
 
-QUICK = Effort(rounds=3, seconds=1, starts=3, memory_runs=1, backfills=1)
-_DIGITS = {"requests/s": ",.0f", "s": ".2f", "ms": ".1f", "MB": ".1f"}
+QUICK = Effort(
+    rounds=3, seconds=1, starts=3, memory_runs=1, backfills=1, announcements=50, streams=(5_000,), stream_rounds=1
+)
+GROUPS = ("requests", "histories", "backfills", "starts", "memory", "announcements", "streams")
+_DIGITS = {"requests/s": ",.0f", "s": ".2f", "ms": ".1f", "MB": ".1f", "KB": ".1f"}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a look, not a result")
-    effort = QUICK if parser.parse_args().quick else Effort()
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, help="measure no more than these")
+    asked = parser.parse_args()
+    effort = QUICK if asked.quick else Effort()
     if which("wrk") is None:
         print("wrk is missing; get it: apt-get install wrk", file=sys.stderr)  # noqa: T201
         return 2
@@ -39,7 +45,7 @@ def main() -> int:
     cores = available_cores()
     try:
         with TemporaryDirectory(prefix="bench-") as folder:
-            measured, missing = _measured(Path(folder), cores, effort)
+            measured, notes = _measured(Path(folder), cores, effort, asked.only)
     except (MeasureError, subprocess.SubprocessError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
@@ -47,30 +53,48 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
     console.print(_table(measured))
     console.print(_machine(cores, effort), soft_wrap=True)
-    if missing:
-        console.print(f"Not there yet, so not in the memory: {', '.join(missing)}", soft_wrap=True)
+    for note in notes:
+        console.print(note, soft_wrap=True)
     return 0
 
 
-def _measured(folder: Path, cores: Cores, effort: Effort) -> tuple[list[Row], list[str]]:
+def _measured(folder: Path, cores: Cores, effort: Effort, only: Collection[str]) -> tuple[list[Row], list[str]]:
     service = Service(folder)
+    notes: list[str] = []
+
+    def memory() -> Iterable[Row]:
+        used, missing = rows.memory(service, cores, effort)
+        if missing:
+            notes.append(f"Not there yet, so not in the memory: {', '.join(missing)}")
+        return used
+
+    def many() -> Iterable[Row]:
+        for count in effort.streams:
+            if streams.possible(count):
+                yield from streams.streams(count, folder / "streams", cores, effort)
+            else:
+                notes.append(f"Not measured, since a process may not open as many files here: {count:,} streams")
+
+    groups: dict[str, Callable[[], Iterable[Row]]] = {
+        "requests": lambda: rows.speed(service, folder, cores, effort),
+        "histories": lambda: histories.history(decade.filled(folder / "decade"), folder, cores, effort),
+        "backfills": lambda: backfilling.backfill(folder / "backfills", effort),
+        "starts": lambda: [rows.start(service, effort)],
+        "memory": memory,
+        "announcements": lambda: [streams.announcements(folder / "announcements", effort)],
+        "streams": many,
+    }
     measured: list[Row] = []
     with Console(stderr=True).status("filling the store") as status:
         with service.running():
             pass  # the first start takes in the publications that ship with the project, and compiles
-        status.update("requests a second")
-        for row in rows.speed(service, folder, cores, effort):
-            measured.append(row)
-            status.update(f"requests a second, {len(measured)} of 6 rows")
-        status.update("histories")
-        measured += histories.history(decade.filled(folder / "decade"), folder, cores, effort)
-        status.update("backfills")
-        measured += backfilling.backfill(folder / "backfills", effort)
-        status.update("starts")
-        measured.append(rows.start(service, effort))
-        status.update("memory")
-        more, missing = rows.memory(service, cores, effort)
-    return [*measured, *more], missing
+        for name, rows_of in groups.items():
+            if name in only:
+                status.update(name)
+                for row in rows_of():
+                    measured.append(row)
+                    status.update(f"{name}, after {row.name}")
+    return measured, notes
 
 
 def _table(measured: list[Row]) -> Table:
@@ -113,7 +137,8 @@ def _machine(cores: Cores, effort: Effort) -> str:
         f"{CONNECTIONS} connections, {effort.rounds} rounds of {effort.seconds:g} s, each paired with its baseline; "
         f"{pinned}; HEAD and its baseline by a client in Python, the others by wrk; {effort.starts} starts; "
         f"histories of {CURRENCIES} currencies a day; {effort.backfills} backfills into empty stores, nothing pinned, "
-        f"beside {RATE} requests a second; "
+        f"beside {RATE} requests a second; {streams.INSTANCES} instances, nothing pinned; streams beside as many "
+        f"requests, {effort.stream_rounds} rounds, their memory that of the Python process; "
         f"memory of the Python process alone, in {effort.memory_runs} runs"
     )
 

@@ -1,5 +1,6 @@
-"""The baseline of speed: the least that aiohttp serves, on the same loop and as sparing with logs as we are."""
+"""The baseline: the least that aiohttp serves, on the same loop and as sparing with logs as we are."""
 
+import asyncio
 import sys
 
 import uvloop
@@ -10,10 +11,27 @@ async def _hello(_: web.Request) -> web.Response:
     return web.Response(text="hello")
 
 
+async def _stream(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    await response.write(b"event: hello\ndata: hello\n\n")
+    await asyncio.Event().wait()
+    return response
+
+
 def main(port: int) -> None:
     app = web.Application()
     app.router.add_get("/", _hello)
-    web.run_app(app, host="127.0.0.1", port=port, loop=uvloop.new_event_loop(), access_log=None, print=None)
+    app.router.add_get("/v1/stream", _stream)
+    web.run_app(
+        app,
+        host="127.0.0.1",
+        port=port,
+        loop=uvloop.new_event_loop(),
+        access_log=None,
+        print=None,
+        shutdown_timeout=1,  # streams would be waited for
+    )
 
 
 if __name__ == "__main__":

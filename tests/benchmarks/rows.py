@@ -45,6 +45,9 @@ class Effort:
     memory_runs: int = 3
     backfills: int = 5
     requests: int = 20_000
+    announcements: int = 200
+    streams: tuple[int, ...] = (5_000, 10_000)
+    stream_rounds: int = 3
 
 
 @dataclass
