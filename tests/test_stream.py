@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from service.settings import Settings, load
 from service.web import stream, ticker
 from service.web.pages import Page
 from service.web.shelf import Shelf
-from service.web.stream import HEARTBEAT, Streams
+from service.web.stream import HEARTBEAT, Connection, Streams
 from tests.conftest import Clock, Started
 from tests.figures import day, fixing
 from tests.standin import Banks, serving
@@ -442,6 +443,37 @@ async def test_news_of_many_variants_let_others_have_their_turn(monkeypatch: pyt
             assert '"rate":500.00' in (await reader.event())["data"]
         other.cancel()
     assert len(set(made)) == len(made) == len(queries)
+
+
+async def test_news_of_many_readers_let_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request takes some turns of the event loop: each is as short as the writing to a few readers."""
+    turns = 0
+    written = Counter[int]()
+    send = Connection.send
+
+    def counted(self: Connection, frame: bytes) -> None:
+        written[turns] += 1
+        send(self, frame)
+
+    async def turning() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with AsyncExitStack() as stack:
+        served = await stack.enter_async_context(house(filled()))
+        readers = [await stack.enter_async_context(served.reading()) for _ in range(80)]
+        for reader in readers:
+            await reader.event()
+        monkeypatch.setattr(Connection, "send", counted)
+        other = asyncio.create_task(turning())
+        served.publish("500.00")
+        for reader in readers:
+            assert '"rate":500.00' in (await reader.event())["data"]
+        other.cancel()
+        assert written.total() == len(readers)
+        assert max(written.values()) <= 25
 
 
 async def test_streams_can_be_switched_off() -> None:

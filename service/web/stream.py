@@ -30,8 +30,8 @@ log = structlog.get_logger()
 
 HEARTBEAT: Final = 15.0
 """Seconds between two comments, by which both sides see that the other is there."""
-_AT_ONCE: Final = 200
-"""Connections that are written to before others get their turn."""
+_AT_ONCE: Final = 25
+"""Connections that are written to before others get their turn: a request takes several turns to be answered."""
 _BEHIND: Final = 64 * 1024
 """Bytes that a reader may leave unread."""
 _VARIANTS: Final = 64
