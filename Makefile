@@ -61,7 +61,7 @@ fix: .venv/.dev ## Format, and mend what the linter can
 chaos: .venv/.dev beside ## Do all harm to a whole house of real parts, for as long as it takes (a few minutes)
 	CHAOS_LONG=1 $(RUN) pytest -s tests/chaos $(ARGS)
 
-bench: .venv/.dev ## Measure speed, start and memory, needs wrk (ARGS="--quick")
+bench: .venv/.dev ## Measure speed, start, memory and streams, needs wrk (ARGS="--quick", ARGS="--only streams")
 	$(RUN) tests.benchmarks $(ARGS)
 
 lock: .venv/.dev ## Resolve the lock files anew from pyproject.toml
