@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import trustme
 from service.errors import StoreError
 from service.store import Store
 from tests.figures import day, fixing
-from tests.servers import Server, valkey
+from tests.servers import Server, sentinel, valkey
 
 PASSWORD = ("--requirepass", "s3cret")
 
@@ -119,3 +120,18 @@ async def test_tls(tmp_path: Path) -> None:
                 await store.save(fixing(day(1), USD="478.77"))
                 assert await store.dates("nbk") == [day(1)]
         assert "no answer within 1 s" in await fault(f"rediss://127.0.0.1:{server.port}/0")
+
+
+async def test_a_sentinel_that_hangs(tmp_path: Path) -> None:
+    """The next one is asked after a second; a machine that lost its power answers nothing and refuses nothing."""
+    with (
+        valkey(tmp_path / "master") as master,
+        sentinel(tmp_path / "one", master) as hanging,
+        sentinel(tmp_path / "two", master) as watching,
+    ):
+        assert hanging.process
+        hanging.process.send_signal(signal.SIGSTOP)
+        async with Store(f"redis+sentinel://127.0.0.1:{hanging.port},127.0.0.1:{watching.port}/main/0", "t:") as store:
+            begun = time.monotonic()
+            await store.save(fixing(day(1), USD="478.77"))
+            assert time.monotonic() - begun < 3

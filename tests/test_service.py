@@ -28,6 +28,7 @@ from service import app
 from service.errors import SettingsError
 from service.layers import ROOT
 from service.settings import load
+from tests.servers import valkey
 from tests.standin import Banks, Figures, serving
 
 OLD: Figures = {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"}
@@ -326,6 +327,27 @@ def test_an_address_in_use_is_told(tmp_path: Path) -> None:
             status, log = second.ended()
     assert status == 1
     assert re.search(rf"error: cannot listen on 127\.0\.0\.1:{service.port}: ", log)
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3.0])
+def test_sigterm_ends_in_time_whatever_the_store_does(tmp_path: Path, seconds: float) -> None:
+    """It hangs, since this moment or for a while: exit 0 within five seconds, with a reader's stream open."""
+    with valkey(tmp_path / "v") as store:
+        env = offline(tmp_path) | {"TICKER_STORE__URL": f"redis://127.0.0.1:{store.port}/0"}
+        with running(env) as service:
+            service.wait_for("/health", '"observedValue":"leader"')
+            with socket.create_connection(("127.0.0.1", service.port)) as stream:
+                stream.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: h\r\n\r\n")
+                stream.recv(100)
+                assert store.process
+                store.process.send_signal(signal.SIGSTOP)
+                time.sleep(seconds)
+                begun = time.monotonic()
+                service.process.terminate()
+                status, log = service.ended()
+                assert time.monotonic() - begun < 5
+    assert status == 0
     assert "Traceback" not in log
 
 

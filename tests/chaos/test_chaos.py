@@ -125,8 +125,9 @@ async def fail_over(built: House) -> None:
 
 
 async def cut_valkey_off(built: House) -> None:
-    """Nothing answers, nothing refuses: each instance asks the banks for itself, and what it learns is kept."""
-    for server in built.servers:
+    """Let nothing answer and nothing refuse: each asks the banks for itself, and what it learns is kept."""
+    cut_off = [*built.servers, built.sentinels[0]]
+    for server in cut_off:
         assert server.process
         server.process.send_signal(signal.SIGSTOP)
     begun = time.monotonic()
@@ -136,7 +137,7 @@ async def cut_valkey_off(built: House) -> None:
     for one in built.instances:
         await built.told(one, "redis+sentinel://")
     await asyncio.sleep(max(0.0, 60 / FASTER**2 - (time.monotonic() - begun)))
-    for server in built.servers:
+    for server in cut_off:
         assert server.process
         server.process.send_signal(signal.SIGCONT)
 
