@@ -28,7 +28,8 @@ log = structlog.get_logger()
 
 _PATIENCE = 1.0
 """Seconds that readers wait for the store."""
-_REFUSALS = 10
+_ORDER = {"fixing": 0, "decision": 1, "waiting": 2}
+"""What is written first: a fixing and a decision end what waits for their day, and what still waits comes after."""
 _RAWS = 100
 """Answers that wait for the store at most: they are large, and can be done without."""
 Write = Callable[[], Awaitable[None]]
@@ -48,8 +49,8 @@ class Archive:
     _news: bool = False
     """Whether something was written that is still to be announced."""
     _waiting: dict[tuple[str, ...], Write] = field(default_factory=dict)
+    _asked: bool = False
     _syncing: "asyncio.Task[None] | None" = None
-    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def keep(self, fixing: Fixing) -> None:
         """Take an accepted fixing; like everything kept here it is written by the next `sync`."""
@@ -95,19 +96,25 @@ class Archive:
 
     async def close(self) -> None:
         """Leave behind in the store what can be left there in a moment."""
-        await self._soon()
-        if self._waiting:
+        try:
             await self._soon()
-        if self._syncing:
-            await end(self._syncing)
+        finally:
+            if self._syncing:
+                await end(self._syncing)
 
     async def _soon(self) -> None:
-        """Be in step with the store, or go on with other things while it takes its time."""
+        """Be in step with the store, or leave it to take its time."""
+        self._asked = True
         if self._syncing is None or self._syncing.done():
-            self._syncing = asyncio.create_task(self.sync())
-        done, _ = await asyncio.wait([self._syncing], timeout=_PATIENCE)
-        for task in done:
-            task.result()
+            self._syncing = asyncio.create_task(self._sync_as_asked())
+        if (await asyncio.wait([self._syncing], timeout=_PATIENCE))[0]:
+            self._syncing.result()
+
+    async def _sync_as_asked(self) -> None:
+        """Once more where it was asked for meanwhile: what is under way may have passed what that was about."""
+        while self._asked:
+            self._asked = False
+            await self.sync()
 
     async def sync(self) -> None:
         """Read what was stored before this start, once; write what waits, in its order; read what others wrote.
@@ -115,33 +122,32 @@ class Archive:
         Never raises for a store that is away or refuses: that is told when it begins and when it ends, and what
         waits goes on waiting.
         """
-        async with self._one_at_a_time:
-            try:
-                if self.server:
-                    await self.server.ensure()
-                if not self._loaded:
-                    await self._follow()
-                refused = await self._write()
+        try:
+            if self.server:
+                await self.server.ensure()
+            if not self._loaded:
                 await self._follow()
-                refused = await self._write() or refused
-                if self._news:
-                    await self.store.peers.announce()
-                    self._news = False
-                if refused:
-                    raise refused
-            except StoreError as error:
-                if self.error is None:
-                    log.warning("store.lost", error=str(error))
-                self.error = str(error)
-            else:
-                if self.error is not None:
-                    log.info("store.back")
-                self.error = None
+            refused = await self._write()
+            await self._follow()
+            refused = await self._write() or refused
+            if self._news:
+                await self.store.peers.announce()
+                self._news = False
+            if refused:
+                raise refused
+        except StoreError as error:
+            if self.error is None:
+                log.warning("store.lost", error=str(error))
+            self.error = str(error)
+        else:
+            if self.error is not None:
+                log.info("store.back")
+            self.error = None
 
     async def _write(self) -> StoreError | None:
         """Write what waits, and return what was refused first: that keeps nothing else from being read."""
         refused = list[StoreError]()
-        for key, write in list(self._waiting.items()):
+        for key, write in sorted(self._waiting.items(), key=lambda one: _ORDER.get(one[0][0], 3)):
             if self._waiting.get(key) is not write:  # it was overtaken while others were written
                 continue
             try:
@@ -150,8 +156,6 @@ class Archive:
                 if not error.refused:
                     raise
                 refused.append(error)
-                if len(refused) == _REFUSALS:  # the rest would be, too
-                    break
             else:
                 if self._waiting.get(key) is write:
                     del self._waiting[key]
@@ -167,10 +171,10 @@ class Archive:
         self.board.quarantine[key], lost, forgotten = reconcile.quarantine(
             self.board.quarantine[key], waiting, decisions, days=days, ended=ended, unwritten=unwritten
         )
-        for one in lost:
-            self.keep_waiting(one)
         for decision in forgotten:
             self.keep_decision(decision)
+        for one in lost:
+            self.keep_waiting(one)
 
     async def _stamped(self, source: str, write: Awaitable[Written]) -> None:
         """Write; a stamp that is not the one known here tells that somebody else has written too."""
@@ -190,10 +194,7 @@ class Archive:
                 await self._load_quarantine(key, days)
                 self._merge(key, days[-KEEP:], stored) if self._loaded else self._join(key, stored)
         self._stamps, self._loaded = stamps, True
-        for key, state in (await self.store.states()).items():
-            known = self.board.states.get(key)
-            if known and state.polled_at and (known.polled_at is None or known.polled_at < state.polled_at):
-                self.board.states[key] = state
+        self.board.follow(await self.store.states())
 
     def _merge(self, key: str, days: list[date], stored: list[Fixing]) -> None:
         """Take what is stored, of these days; let be written what it has lost, or has in an earlier form."""

@@ -66,6 +66,13 @@ class Board:
         """Take in an accepted fixing, in place of what was known for its date."""
         self._series[fixing.source] = self._series[fixing.source].with_fixing(fixing, KEEP)
 
+    def follow(self, states: Mapping[str, SourceState]) -> None:
+        """Take in how polls went that others made since."""
+        for key, state in states.items():
+            known = self.states.get(key)
+            if known and state.polled_at and (known.polled_at is None or known.polled_at < state.polled_at):
+                self.states[key] = state
+
     def known_from(self, source: str) -> date:
         """Return the date since when all that is stored is known here: what is dated before cannot be judged."""
         fixings = self._series[source].fixings

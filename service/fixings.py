@@ -110,7 +110,7 @@ class Fixing(Figures):
         """Whether this is a later form of what is stored for its date; never both of two.
 
         Their revisions tell it, whatever clocks say: who has the other's answer among them came later. Where both
-        have, as a bank took a figure back, it is who has more of them; where neither has, what was fetched later.
+        have, as a bank took a figure back, it is who has more of them (up to `REVISIONS`); else what was fetched later.
         """
         if self.same_figures(stored):
             return False

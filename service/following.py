@@ -44,6 +44,7 @@ class Following:
             try:
                 await self._listen()
                 await self.archive.review(self.now())
+                self._well()
             except Exception as error:  # it must go on: nobody else shows what others learn
                 if self.error is None:
                     log.exception("following.crashed")
@@ -56,7 +57,12 @@ class Following:
             async with self.archive.store.peers.news() as heard:
                 while self.archive.error is None:
                     await self.archive.review(self.now())
-                    self.error = None
                     await heard(LOOK)
+                    self._well()
         except StoreError as error:
             log.debug("following.deaf", error=str(error))  # the archive tells what is wrong with the store
+
+    def _well(self) -> None:
+        if self.error is not None:
+            log.info("following.recovered")
+        self.error = None

@@ -62,6 +62,7 @@ class Leadership:
     _leads_until: float = _NEVER
     _failures: int = _FAILURES
     _known: bool = False
+    _crashed: bool = False
     _looked: asyncio.Condition = field(default_factory=asyncio.Condition)
     _task: asyncio.Task[None] | None = None
 
@@ -119,12 +120,15 @@ class Leadership:
                 self._leads_until = begun + LIFE
             elif not self.own:
                 self._leads_until = _NEVER
-            self._failures, self.error = 0, None
+            if self._crashed:
+                log.info("leader.recovered")
+            self._failures, self._crashed, self.error = 0, False, None
         except StoreError as error:
             self._failed(str(error))  # the log has it from the archive, or by the new role
         except Exception as error:  # without leadership nobody would poll any more
-            if self.error is None:
+            if not self._crashed:
                 log.exception("leader.crashed")
+            self._crashed = True
             self._failed(f"a fault of ours: {error!r}")
         self._known = True
         async with self._looked:

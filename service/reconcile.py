@@ -54,7 +54,7 @@ def quarantine(
         made.waiting.pop(day, None)
     lost = []
     for day, one in known.waiting.items():
-        over = any(other.at >= one.since and other.waiting.fixing == one.fixing for other in decisions)
+        over = any(other.waiting.since == one.since and other.waiting.fixing == one.fixing for other in decisions)
         if made.is_rejected(one.fixing) or over:
             continue
         if day in unwritten:
@@ -62,6 +62,8 @@ def quarantine(
         elif day not in made.waiting and day not in days:
             made.waiting[day] = one
             lost.append(one)
+    rewritten = {one.waiting.fixing.date for one in forgotten}
+    lost += [one for day, one in made.waiting.items() if day in rewritten and one not in lost]
     return made, lost, forgotten
 
 

@@ -85,7 +85,8 @@ class Store:
                 pipe.hset(key, str(fixing.date), FIXING.dump_json(fixing).decode())
             nonlocal whole
             whole = len(new) == len(fixings)
-            pipe.hdel(self._key("quarantine", source), *days)
+            if new:
+                pipe.hdel(self._key("quarantine", source), *[str(one.date) for one in new])
             if decision:
                 self._decide(pipe, decision)
             self._stamp(pipe, source)
@@ -238,7 +239,6 @@ def _written(answers: Sequence[str | None]) -> Written:
 
 
 def _literal(text: str) -> str:
-    """Return a pattern that matches only this."""
     return re.sub(r"([*?\[\]\\])", r"\\\1", text)
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.leadership import Leadership, Role
-from service.peers import LIFE
+from service.peers import LIFE, Peers
 from service.store import Store
 from tests.conftest import Clock
 
@@ -75,6 +76,27 @@ async def test_without_the_store_each_polls_for_itself(clock: Clock) -> None:
         assert await new.looks() is Role.ALONE
         assert [*polls, new.leadership.polls] == [False, True]
         assert (new.leadership.latency, new.leadership.offset) == (None, None)
+
+
+async def test_a_fault_of_ours_makes_it_poll_for_itself(
+    stores: tuple[Store, Store], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Better twice than never; it is logged when it begins and when it ends."""
+    first, second = (instance(store, clock) for store in stores)
+    await first.looks()
+    await second.looks()
+    contact = Peers.contact
+
+    async def broken(_: Peers) -> None:
+        raise KeyError("oops")
+
+    monkeypatch.setattr(Peers, "contact", broken)
+    with capture_logs() as logs:
+        assert [await second.looks() for _ in range(3)] == [Role.FOLLOWER, Role.ALONE, Role.ALONE]
+        assert second.leadership.polls
+        monkeypatch.setattr(Peers, "contact", contact)
+        assert await second.looks() is Role.FOLLOWER
+    assert [log["event"] for log in logs] == ["leader.crashed", "leader.recovered"]
 
 
 @pytest.mark.parametrize(("leads", "then"), [(False, Role.ALONE), (True, Role.LEADER)])

@@ -64,7 +64,7 @@ def test_the_last_word_of_an_operator_counts() -> None:
     waiting = Waiting(ONE, ("a jump",), NOW)
     rejected, accepted = (Decision(waiting, outcome, NOW) for outcome in (Outcome.REJECTED, Outcome.ACCEPTED))
     assert not Quarantine.of([], [accepted, rejected]).is_rejected(ONE)
-    assert Quarantine.of([waiting], [rejected, accepted]) == Quarantine({}, {day(3): (ONE,)})
+    assert Quarantine.of([waiting], [rejected, accepted]) == Quarantine({}, {day(3): (ONE,)}, (rejected,))
 
 
 def test_the_quarantine_is_bounded() -> None:

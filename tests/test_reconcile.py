@@ -1,5 +1,6 @@
 """Instances that each know something the others do not, at one real Valkey: in the end all know the same."""
 
+import asyncio
 import signal
 import time
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from service.archive import Archive
 from service.board import KEEP, Board
 from service.errors import StoreError
 from service.fixings import Fixing
+from service.following import Following
 from service.quarantine import Decision, Outcome, Waiting
 from service.settings import Settings
 from service.store import Store
@@ -233,3 +235,104 @@ async def test_readers_do_not_wait_for_a_store_that_hangs(shared: Shared, tmp_pa
             await hanging.rounds([one])
             assert await hanging.shown([one]) == {"475.09"}
             await one.close()
+
+
+async def emptied(shared: Shared) -> None:
+    redis = shared.store._redis
+    await redis.delete(*[key async for key in redis.scan_iter(f"{shared.store._prefix}*")])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_correction_that_waits_outlasts_a_loss(shared: Shared, count: int) -> None:
+    """The fixing of its day is written again first, and ends nothing."""
+    who = await shared.instances(count)
+    shared.learn(who[0], FIRST)
+    await shared.rounds(who)
+    waiting = shared.holds_back(who[0], later(BAD))
+    await shared.rounds(who)
+    await emptied(shared)
+    await shared.rounds(who)
+    assert await shared.store.waiting("nbk") == [waiting]
+    await shared.store._redis.hset(shared.store._key("stamps"), "nbk", "another")
+    await shared.rounds(who)
+    assert [list(one.board.quarantine["nbk"].waiting.values()) for one in who] == [[waiting]] * count
+
+
+async def test_what_waits_beside_a_rejection_outlasts_a_loss(shared: Shared) -> None:
+    """Both are of one day, and of other figures."""
+    who = await shared.instances(1)
+    rejected = shared.holds_back(who[0], BAD)
+    await shared.rounds(who)
+    await shared.store.decide(Decision(rejected, Outcome.REJECTED, shared.clock()))
+    await shared.rounds(who)
+    waiting = shared.holds_back(who[0], later(fixing(day(2), USD="47.51")))
+    await shared.rounds(who)
+    await emptied(shared)
+    assert await shared.rounds(who) == 0
+    assert await shared.store.waiting("nbk") == [waiting]
+    assert [one.outcome for one in await shared.store.decisions("nbk")] == [Outcome.REJECTED]
+
+
+async def test_who_comes_back_with_what_is_known_ends_no_wait(shared: Shared) -> None:
+    """Cut off, and polling for itself, it learnt what the leader did; a correction waits by now."""
+    leader, late = who = await shared.instances(2)
+    shared.learn(late, later(FIRST))
+    shared.learn(leader, FIRST)
+    await leader.review(shared.clock())
+    waiting = shared.holds_back(leader, later(BAD, 2))
+    await leader.review(shared.clock())
+    await late.review(shared.clock())
+    assert await shared.rounds(who) == 0
+    assert await shared.store.waiting("nbk") == [waiting]
+
+
+async def test_a_wait_that_ended_stays_so_whatever_clocks_say(shared: Shared) -> None:
+    """It was begun by a clock that is a day ahead, and ended by one that is right."""
+    leader, ahead, _ = who = await shared.instances(3)
+    shared.holds_back(ahead, later(BAD, 24 * HOUR))
+    await shared.rounds(who)
+    leader.end_waits(leader.board.quarantine["nbk"].withdraw(day(1), [day(1)], shared.clock()))
+    assert await shared.rounds(who) == 0
+    assert await shared.store.waiting("nbk") == []
+    assert len(await shared.store.decisions("nbk")) == 1
+
+
+async def test_news_that_come_while_it_writes_are_seen_at_once(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is under way has read already: once more is looked."""
+    one, _ = await shared.instances(2)
+    announce, entered = shared.store.peers.announce, asyncio.Event()
+
+    async def slowly() -> None:
+        entered.set()
+        await asyncio.sleep(0.1)
+        await announce()
+
+    async with Following(one, shared.clock):
+        await asyncio.sleep(0.3)
+        monkeypatch.setattr(shared.store.peers, "announce", slowly)
+        shared.learn(one, later(fixing(day(1), USD="478.80")).revising(BASE))
+        poll = asyncio.create_task(one.review(shared.clock()))
+        await entered.wait()
+        await shared.store.save(FIRST)
+        await announce()
+        await asyncio.sleep(0.5)
+        assert one.board.series("nbk").on(day(2)) == FIRST
+        await poll
+    await one.close()
+
+
+async def test_what_is_refused_keeps_nothing_else_from_being_written(shared: Shared) -> None:
+    """A user that may not do one thing may do others: the fixings are what counts."""
+    (one,) = await shared.instances(1)
+
+    async def refuse() -> None:
+        error = StoreError("it may not")
+        error.refused = True
+        raise error
+
+    for number in range(20):
+        one._waiting["raw", "nbk", str(number)] = refuse
+    shared.learn(one, FIRST)
+    await shared.rounds([one])
+    assert one.error == "it may not"
+    assert await shared.store.fixing("nbk", day(2)) == FIRST
