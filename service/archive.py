@@ -103,12 +103,12 @@ class Archive:
                 await end(self._syncing)
 
     async def _soon(self) -> None:
-        """Be in step with the store, or leave it to take its time."""
         self._asked = True
         if self._syncing is None or self._syncing.done():
             self._syncing = asyncio.create_task(self._sync_as_asked())
-        if (await asyncio.wait([self._syncing], timeout=_PATIENCE))[0]:
-            self._syncing.result()
+        done, _ = await asyncio.wait([self._syncing], timeout=_PATIENCE)
+        for task in done:  # another may be under way by now
+            task.result()
 
     async def _sync_as_asked(self) -> None:
         """Once more where it was asked for meanwhile: what is under way may have passed what that was about."""
