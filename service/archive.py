@@ -27,7 +27,7 @@ from service.ticker import Snapshot
 log = structlog.get_logger()
 
 _PATIENCE = 1.0
-"""Seconds that readers wait for the store."""
+"""Seconds that readers wait for the store, each of the two times that a review asks it."""
 _ORDER = {"fixing": 0, "decision": 1, "waiting": 2}
 """What is written first: a fixing and a decision end what waits for their day, and what still waits comes after."""
 _RAWS = 100

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import structlog
 
 from service.archive import Archive
 from service.clock import Clock
 from service.errors import StoreError
-from service.tasks import end
+from service.tasks import Background
 
 log = structlog.get_logger()
 
@@ -21,7 +21,7 @@ _AGAIN: Final = 1.0
 
 
 @dataclass
-class Following:
+class Following(Background):
     """A context in which an instance follows."""
 
     archive: Archive
@@ -29,15 +29,6 @@ class Following:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     error: str | None = None
     """What keeps this instance from following, other than the store: a fault of ours, which health must tell."""
-    _task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._task:
-            await end(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from time import monotonic
-from typing import Final, Self
+from typing import Final
 
 import structlog
 
 from service.clock import Clock
 from service.errors import StoreError
 from service.peers import LIFE, Peers
-from service.tasks import end
+from service.tasks import Background, end
 
 log = structlog.get_logger()
 
@@ -41,7 +41,7 @@ class Role(StrEnum):
 
 
 @dataclass
-class Leadership:
+class Leadership(Background):
     """A context in which this instance leads when it may.
 
     An instance whose store is its `own` always does.
@@ -64,16 +64,10 @@ class Leadership:
     _known: bool = False
     _crashed: bool = False
     _looked: asyncio.Condition = field(default_factory=asyncio.Condition)
-    _task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run())
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         """Give the lock back, so that another need not wait for its end."""
-        if self._task:
-            await end(self._task)
+        await super().__aexit__()
         if self.role is Role.LEADER and not self.own and self.error is None:
             resigning = asyncio.create_task(self._resign())
             await asyncio.wait([resigning], timeout=_RESIGN)

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -14,7 +14,7 @@ from service.clock import Clock
 from service.leadership import Leadership, Role
 from service.sources import SOURCES
 from service.tally import Tally
-from service.tasks import end
+from service.tasks import Background
 
 if TYPE_CHECKING:
     from service.schedule import Schedule
@@ -26,7 +26,7 @@ READERS_FIRST = 0.05
 
 
 @dataclass
-class Polling:
+class Polling(Background):
     """A context in which the banks are polled, while this instance is the one to do it."""
 
     board: Board
@@ -35,15 +35,6 @@ class Polling:
     now: Clock
     tally: Tally
     _schedule: "Schedule | None" = None
-    _task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._task:
-            await end(self._task)
 
     def next_poll(self, key: str) -> datetime | None:
         """Return when a source will be asked next, as far as it is known now."""

@@ -1,7 +1,24 @@
-"""The end of what runs in the background."""
+"""What runs in the background while a context is open, and its end."""
 
 import asyncio
-from typing import Any
+from typing import Any, Self
+
+
+class Background:
+    """A context in which `_run` goes on in a task of its own."""
+
+    _task: "asyncio.Task[None] | None" = None
+
+    async def _run(self) -> None:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task:
+            await end(self._task)
 
 
 async def end(*tasks: "asyncio.Task[Any]") -> None:

@@ -79,6 +79,18 @@ async def test_every_source_is_polled_once_at_the_start_and_cut_off_quietly(capl
     assert caplog.records == []
 
 
+async def test_who_takes_over_polls_what_is_due() -> None:
+    """Not all banks at once: what was asked lately by another waits for its sweep, what never was does not."""
+    recorder = Recorder()
+    for key in SETTINGS.polled:
+        recorder.board.states[key] = SourceState(polled_at=recorder.time)
+    recorder.board.states["cbr"] = SourceState()
+    recorder.board.states["ecb"] = SourceState(polled_at=recorder.time - 2 * SETTINGS.sources["ecb"].sweep)
+    async with Schedule(cast("Poller", recorder), at_once=False):
+        await asyncio.sleep(0.05)
+        assert sorted(recorder.polled) == ["cbr", "ecb"]
+
+
 @pytest.mark.parametrize(
     ("now", "latest", "asked", "told"),
     [

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -237,13 +237,6 @@ class House:
                     if client.info("replication")["role"] == "master":
                         return server
         raise AssertionError("no server is the master")
-
-    @contextmanager
-    def edge_away(self) -> Iterator[None]:
-        """Forgive readers that are not answered at all meanwhile."""
-        before = len(self.readers.unanswered)
-        yield
-        del self.readers.unanswered[before:]
 
 
 @asynccontextmanager
