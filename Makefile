@@ -67,7 +67,7 @@ bench: .venv/.dev ## Measure speed, start, memory and streams, needs wrk (ARGS="
 lock: .venv/.dev ## Resolve the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded \
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded --extra workers \
 	  --group dev -c requirements.lock --custom-compile-command "make lock" pyproject.toml -o requirements-dev.lock
 
 clean: ## Remove the environment and the caches; .data stays
