@@ -70,6 +70,7 @@ def serve(
 ) -> None:
     """Poll the banks and serve the ticker, until SIGTERM or Ctrl-C."""
     signal(SIGTERM, stop := _Stop())
+    sys.modules["rich"] = None  # type: ignore[assignment]  # structlog would load it: 4 MB for what we do not print
     gc.disable()  # loading makes no garbage worth looking for; `app.serve` turns it on again
     # aiohttp reads the machine's certificates while it loads, 0.1 s that other modules can have.
     Thread(target=import_module, args=("aiohttp",), daemon=True).start()

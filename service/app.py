@@ -6,7 +6,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import date
 
 import structlog
-import uvloop
 from aiohttp import web
 
 from service import __version__
@@ -20,12 +19,14 @@ from service.following import Following
 from service.leadership import Leadership
 from service.logs import configure
 from service.polling import Polling
+from service.runner import MICROCACHE, run
 from service.settings import Settings
 from service.sources import RELAYS, SOURCES
 from service.store import Store
 from service.tally import Tally
 from service.web import embed, health, history, metrics, oembed, receipts, sources, stream, ticker
 from service.web.health import Health
+from service.web.microcache import Microcache
 from service.web.problems import unrouted
 from service.web.shelf import Shelf
 from service.web.stream import Streams
@@ -65,15 +66,8 @@ def serve(settings: Settings, server: Embedded | None, obey: Callable[[], None])
     gc.enable()
     obey()
     try:
-        web.run_app(
-            app,
-            host=where.host,
-            port=where.port,
-            loop=uvloop.new_event_loop(),
-            access_log=None,
-            print=lambda _: log.info("service.ready", url=f"http://{where.host}:{where.port}", version=__version__),
-            shutdown_timeout=1,
-        )
+        url = f"http://{where.host}:{where.port}"
+        run(app, where.host, where.port, lambda: log.info("service.ready", url=url, version=__version__))
     except OSError as error:
         raise TickerError(f"cannot listen on {where.host}:{where.port}: {error.strerror or error}") from None
 
@@ -91,6 +85,8 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
     streams = Streams(shelf)
 
     app = web.Application()
+    app[MICROCACHE] = cache = Microcache(now)
+    board.watchers.append(cache.forget)
     ready = [*ticker.routes(shelf), *stream.routes(streams), *embed.routes(shelf)]
     worked_out = [
         *history.routes(shelf, store),

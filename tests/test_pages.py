@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer, make_mocked_request
+from aiohttp.test_utils import TestServer
 
 from service.web.pages import Page, cache_for
 
@@ -118,22 +118,3 @@ def test_what_does_not_shrink_is_not_compressed() -> None:
     page = Page(b"usd -0.77%\n", "text/plain", cache_for(60))
     assert list(page._forms) == [""]
     assert "Vary" not in page._headers
-
-
-async def test_what_is_remembered_of_headers_is_bounded() -> None:
-    """Many sets of headers and long ones get their replies and are not kept."""
-    page = Page(BODY, "text/plain", cache_for(60))
-    for number in range(100):
-        for value in (f"x{number}", "x" * 1000 + str(number)):
-            request = make_mocked_request("GET", "/", headers={"Accept-Encoding": value})
-            assert page.reply(request, NOW.timestamp()).status == 200
-    assert len(page._answers) == 8
-    assert all(len(encoding or "") < 1000 for encoding, *_ in page._answers)
-
-
-def test_a_second_has_one_head() -> None:
-    """Requests of one second share a reply; the next second has a new Date."""
-    page, request = Page(BODY, "text/plain", cache_for(60)), make_mocked_request("GET", "/")
-    first = page.reply(request, NOW.timestamp())
-    assert page.reply(request, NOW.timestamp() + 0.9) is first
-    assert page.reply(request, NOW.timestamp() + 1) is not first

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +18,7 @@ from service.board import Board
 from service.settings import load
 from service.store import Store
 from service.web.spark import FEWEST, HEIGHT, WIDTH, path
-from tests.conftest import Clock
+from tests.conftest import Clock, Served
 from tests.figures import day, fixing
 from tests.standin import Banks, serving
 from tests.test_forms import SVG, found, json_of, one, page_of, picture_of, published, text_of
@@ -93,7 +93,7 @@ async def client(valkey: str) -> AsyncIterator[Client]:
             await store.save(fixing(on, USD=usd, EUR=eur, RUB=rub, GBP=gbp))
         environ = banks.environ() | {"TICKER_STORE__URL": valkey, "TICKER_STORE__PREFIX": "spark:"}
         app = create_app(load(environ=environ), None, Clock(datetime(2026, 4, 2, 4, 0, tzinfo=UTC)))
-        async with TestClient(TestServer(app), auto_decompress=False) as client:
+        async with TestClient(Served(app), auto_decompress=False) as client:
             for _ in range(500):
                 quotes = (await json_of(client, "/v1/ticker"))["quotes"]
                 if all((quote["source"], quote["date"]) == ("nbk", "2026-04-02") for quote in quotes):

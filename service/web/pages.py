@@ -1,4 +1,4 @@
-"""Replies made of ready bytes: a page is made once, its heads once a second.
+"""Replies made of ready bytes: a page is made once for all its readers.
 
 The fastest that aiohttp serves is one write of head and body together, through a response that is made
 beforehand and shared by all requests. The price: signals and middlewares that change headers have no
@@ -13,7 +13,7 @@ from hashlib import sha256
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import HttpVersion, HttpVersion11, web
+from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.hdrs import ACCEPT_ENCODING, IF_NONE_MATCH
 
@@ -24,42 +24,32 @@ SECURE: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 """On every document that a browser renders, beside its own Content-Security-Policy."""
-_ANSWERS: Final = 8
-"""Different sets of headers that a page remembers the reply to, within one second: what they say is parsed once."""
-_LONGEST: Final = 200
-"""Characters of a header in such a set; a longer one is parsed each time."""
-_Asked = tuple[str | None, str | None, bool, HttpVersion]
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
 class Reply(web.StreamResponse):
     """A reply whose bytes are ready; it keeps no state, so that many requests can share it."""
 
+    # Plain attributes where aiohttp has properties: they are asked at every request.
+    prepared = False
+    keep_alive = True
+    body_length = 0
+    __http_exception__ = False
+
     def __init__(self, status: HTTPStatus, head: bytes, body: bytes, *, close: bool) -> None:
         super().__init__(status=status)
-        self._head = head
         self._whole = head + body
-        self._close = close
-
-    @property
-    def prepared(self) -> bool:
-        return False
-
-    @property
-    def keep_alive(self) -> bool | None:
-        return not self._close
-
-    @property
-    def body_length(self) -> int:
-        return len(self._whole) - len(self._head)
+        self.body_length = len(body)
+        self.keep_alive = not close
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        writer, transport = request.writer, request.transport
+        transport = request.transport
         if transport is None:
             raise ConnectionResetError("the reader has gone")
         # Not by the writer, whose own `write` would be one more coroutine for a reply that has no encoding.
-        transport.write(self._head if request.method == "HEAD" else self._whole)
+        transport.write(self._whole)
         # Without it a client that asks on and never reads makes the process grow.
+        writer = request.writer
         await writer.drain()
         return writer
 
@@ -95,24 +85,9 @@ class Page:
         if varying := [*(["Accept-Encoding"] if len(self._forms) > 1 else []), *([vary] if vary else [])]:
             self._headers["Vary"] = ", ".join(varying)
         self._cache_control = cache_control
-        self._second = 0
-        self._answers: dict[_Asked, Reply] = {}
 
     def reply(self, request: web.Request, now: float) -> Reply:
         """Return what answers `request` at `now` (Unix time): whole or 304, compressed where that is accepted."""
-        if int(now) != self._second:
-            self._second = int(now)
-            self._answers = {}
-        headers = request.headers
-        asked = (headers.get(ACCEPT_ENCODING), headers.get(IF_NONE_MATCH), request.keep_alive, request.version)
-        reply = self._answers.get(asked)
-        if reply is None:
-            reply = self._fitting(request)
-            if len(self._answers) < _ANSWERS and all(len(value or "") <= _LONGEST for value in asked[:2]):
-                self._answers[asked] = reply
-        return reply
-
-    def _fitting(self, request: web.Request) -> Reply:
         headers = request.headers
         coding = "gzip" if "gzip" in self._forms and accepts_gzip(headers.get(ACCEPT_ENCODING, "")) else ""
         unchanged = False
@@ -120,19 +95,19 @@ class Page:
             coding, unchanged = match, True
         # An HTTP/1.0 client would have to be told that the connection stays; it is rare enough to close.
         close = request.version < HttpVersion11 or not request.keep_alive
-        return self._made(coding, unchanged=unchanged, close=close)
-
-    def _made(self, coding: str, *, unchanged: bool, close: bool) -> Reply:
         status = HTTPStatus.NOT_MODIFIED if unchanged else HTTPStatus.OK
+        head, body = self._made(status, coding, int(now), close=close)
+        return Reply(status, head, b"" if unchanged or request.method == "HEAD" else body, close=close)
+
+    def _made(self, status: HTTPStatus, coding: str, second: int, *, close: bool) -> tuple[bytes, bytes]:
         body, tag = self._forms[coding]
         headers = {
-            "Date": formatdate(self._second, usegmt=True),
+            "Date": formatdate(second, usegmt=True),
             "ETag": tag,
-            "Cache-Control": self._cache_control(self._second),
+            "Cache-Control": self._cache_control(second),
             **self._headers,
         }
-        if unchanged:
-            body = b""
+        if status == HTTPStatus.NOT_MODIFIED:
             del headers["Content-Type"]
         else:
             headers["Content-Length"] = str(len(body))
@@ -141,7 +116,7 @@ class Page:
         if close:
             headers["Connection"] = "close"
         lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
-        return Reply(status, "\r\n".join([*lines, "", ""]).encode("latin-1"), body, close=close)
+        return "\r\n".join([*lines, "", ""]).encode("latin-1"), body
 
 
 def matching(request: web.Request, tags: Mapping[str, str], preferred: str) -> str | None:

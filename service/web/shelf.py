@@ -12,16 +12,13 @@ from aiohttp.hdrs import ACCEPT_LANGUAGE
 from service.board import Board
 from service.clock import Clock
 from service.ticker import Snapshot
-from service.web.options import AUTO, HEADER_LONGEST, Options, asked
+from service.web.options import Options, asked
 from service.web.pages import Page, cache_for
 from service.web.problems import Problem
 from service.web.render import FORMS, Sayer, View, embed_headers, sayer
 
 Variant = Callable[[str, Options], Page]
 """The page of one snapshot in a form, as the options want it."""
-_Said = tuple[str, str, str] | None
-_PLAIN: Final = 64
-"""Pages kept by what the headers of their requests say: scheme, host and languages."""
 _HOST: Final = re.compile(r"[\w.-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?", re.ASCII)
 
 _LOOPBACK: Final = re.compile(r"(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?", re.ASCII)
@@ -34,8 +31,6 @@ class _Shelved:
     snapshot: Snapshot
     variant: Variant
     said: Sayer
-    plain: dict[tuple[str, _Said], Page] = field(default_factory=dict)
-    """The pages of requests without a query, by the form and what their headers say."""
 
 
 @dataclass
@@ -46,29 +41,12 @@ class Shelf:
 
     def reply(self, request: web.Request, ticker: str, form: str) -> web.StreamResponse:
         """Answer with a ticker in the form asked for, as the query wants it. Raises `Problem`."""
-        if request.rel_url.raw_query_string:
-            page = self.page(ticker, form, self.options(request, ticker, form))
-        else:
-            page = self._plain(request, ticker, form)
+        page = self.page(ticker, form, self.options(request, ticker, form))
         return page.reply(request, self.now.seconds())
 
     def page(self, ticker: str, form: str, options: Options) -> Page:
         """Return the page of the ticker as it is now; the same one until the ticker changes."""
         return self._shelved(ticker).variant(form, options)
-
-    def _plain(self, request: web.Request, ticker: str, form: str) -> Page:
-        """Return the page of a request that asks for nothing in particular, without working its options out anew."""
-        plain = self._shelved(ticker).plain
-        said: _Said = None
-        if FORMS[form].lang == AUTO:
-            said = (request.scheme, request.host, request.headers.get(ACCEPT_LANGUAGE, "")[:HEADER_LONGEST])
-        page = plain.get((form, said))
-        if page is None:
-            page = self.page(ticker, form, self.options(request, ticker, form))
-            if len(plain) >= _PLAIN:
-                plain.clear()
-            plain[form, said] = page
-        return page
 
     def _shelved(self, ticker: str) -> _Shelved:
         snapshot = self.snapshot(ticker)

@@ -65,7 +65,10 @@ class Connection(Reply):
         self._transport = request.transport
         if request.method == "HEAD" or self._transport is None:
             self._ended.set()
-        return await super().prepare(request)
+        try:
+            return await super().prepare(request)
+        finally:
+            self._whole = b""  # nobody else is sent it: 2 KB less for as long as the stream is open
 
     async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - aiohttp's
         """Wait for the end; until then `send` writes."""
@@ -117,7 +120,8 @@ class Streams:
             raise Problem(503, "Too many different streams are open here; ask /v1/ticker instead.", _LATER)
         page = self.shelf.page(ticker, "json", options)
         known = request.headers.get("Last-Event-ID") == page.tag
-        connection = Connection(_retry() + (_BEAT if known else _frame(page)), address)
+        first = b"" if request.method == "HEAD" else _retry() + (_BEAT if known else _frame(page))
+        connection = Connection(first, address)
         if request.method != "HEAD":
             self._open.setdefault((ticker, options), set()).add(connection)
             if address:

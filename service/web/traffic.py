@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from service.tally import Replies, Tally
+from service.web.microcache import STATUSES
 from service.web.problems import Handler
 
 OTHER: Final = "other"
@@ -18,8 +19,8 @@ OTHER: Final = "other"
 
 
 def counted(routes: Iterable[web.RouteDef], tally: Tally) -> list[web.RouteDef]:
-    """Return the same routes; what they answer is counted."""
-    return [_with(route, counting(route.handler, _replies(route, tally))) for route in routes]
+    """Return the same routes, whose replies lie ready; what they answer is counted, by the micro-cache as well."""
+    return [_with(route, _ready(route.handler, _replies(route, tally))) for route in routes]
 
 
 def timed(routes: Iterable[web.RouteDef], tally: Tally) -> list[web.RouteDef]:
@@ -45,6 +46,16 @@ def counting(handler: Handler, replies: Replies) -> Handler:
         return reply
 
     return counted
+
+
+def _ready(handler: Handler, replies: Replies) -> Handler:
+    counted = counting(handler, replies)
+
+    async def ready(request: web.Request) -> web.StreamResponse:
+        request[STATUSES] = replies.statuses
+        return await counted(request)
+
+    return ready
 
 
 def _timing(handler: Handler, replies: Replies) -> Handler:
