@@ -81,7 +81,7 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
     following = Following(archive, now)
     leadership = Leadership(store.peers, own=server is not None)
     polling = Polling(board, archive, leadership, now, tally)
-    shelf = Shelf(board, now)
+    shelf = Shelf(board, now, tally)
     streams = Streams(shelf)
 
     app = web.Application()

@@ -153,6 +153,11 @@ class _Happened(Collector):
             if key in self._tally.polling:
                 _add(polling, key, self._tally.polling[key])
         yield from (polls, polling, fixings)
+        yield CounterMetricFamily(
+            "ticker_pages_rendered",
+            "Pages that did not lie ready; the rest of the requests cost none.",
+            value=self._tally.rendered,
+        )
         requests = CounterMetricFamily(
             "ticker_requests", "Requests by route and status of the reply.", labels=["route", "status"]
         )

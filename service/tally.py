@@ -46,6 +46,8 @@ class Tally:
     """By source."""
     fixings: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By source and verdict: `accepted` or `refused`; one that is refused at every poll counts once."""
+    rendered: int = 0
+    """Pages that did not lie ready."""
     replies: dict[str, Replies] = field(default_factory=dict)
     """By route, as it is written in the code."""
 

@@ -1,6 +1,7 @@
 """The real nginx with the configuration that is deployed, on a port of its own, in front of any instances."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -56,15 +57,21 @@ class Edge:
 
 
 @contextmanager
-def edging(instances: Sequence[int], port: int | None = None) -> Iterator[Edge]:
-    """Run the edge, without root, in front of the instances at these ports; skip the test where there is no nginx."""
+def edging(instances: Sequence[int], port: int | None = None, rate: str | None = None) -> Iterator[Edge]:
+    """Run the edge, without root, in front of the instances at these ports; skip the test where there is no nginx.
+
+    With a `rate` each address may ask as often, `1000000r/s`, instead of what is deployed.
+    """
     if NGINX is None:
         pytest.skip("NO TESTS OF THE EDGE: no nginx is installed and none could be; name one by NGINX=/path")
     port = port or unused_port()
     # Not pytest's own folder: that is closed to the user as whom it runs.
     with tempfile.TemporaryDirectory(prefix="edge-") as name:
         folder = Path(name)
-        shutil.copy(CONFIG / "nginx.conf", folder)
+        config = (CONFIG / "nginx.conf").read_text(encoding="utf-8")
+        if rate:
+            config = re.sub(r"rate=\d+r/s", f"rate={rate}", config)
+        (folder / "nginx.conf").write_text(config, encoding="utf-8")
         servers = "".join(f"server 127.0.0.1:{instance} max_fails=0;\n" for instance in instances)
         (folder / "instances.conf").write_text(servers, encoding="utf-8")
         listen = f"listen 127.0.0.1:{port};\nset_real_ip_from {BELIEVED};\nreal_ip_header X-Forwarded-For;\n"

@@ -220,6 +220,16 @@ async def test_strangers_add_no_labels_and_leave_no_address(client: Client) -> N
         assert found not in told
 
 
+async def test_what_has_to_be_rendered_is_counted(client: Client) -> None:
+    """A variant once for as long as it lies ready, whoever asks and however often."""
+    before = value(await scraped(client), "ticker_pages_rendered_total") or 0
+    for path in ("/v1/ticker?currencies=eur,usd", "/v1/ticker?currencies=eur,usd&x=1", "/v1/ticker?currencies=usd,eur"):
+        for _ in range(3):
+            async with client.get(path) as response:
+                assert response.status == 200
+    assert value(await scraped(client), "ticker_pages_rendered_total") == before + 2
+
+
 async def test_open_streams_are_counted(client: Client) -> None:
     """While they are open."""
     assert value(await scraped(client), "ticker_streams_open") == 0

@@ -366,7 +366,7 @@ async def test_an_unforeseen_fault_is_a_problem_too(client: Client, monkeypatch:
     """500 as a problem document, logged, and the next request is served."""
     with monkeypatch.context() as patch:
         patch.setattr("service.web.shelf.Shelf.reply", lambda *_: 1 / 0)
-        async with client.get("/v1/ticker") as response:
+        async with client.get("/v1/ticker?never=before") as response:
             assert (response.status, response.content_type) == (500, "application/problem+json")
     async with client.get("/v1/ticker") as response:
         assert response.status == 200
@@ -395,7 +395,7 @@ async def test_variants_are_rendered_once_and_bounded(
     for pair in ("usd,rub", "usd,gbp", "usd,cny", "eur,rub", "eur,gbp"):
         async with client.get(f"/v1/ticker.txt?currencies={pair}") as response:
             assert response.status == 200
-    async with client.get("/v1/ticker.txt?currencies=usd,eur") as response:
+    async with client.get("/v1/ticker.txt?currencies=usd,eur&never=before") as response:
         assert response.status == 200
     assert rendered[-1] == ("USD", "EUR")
 

@@ -14,7 +14,6 @@ from http import HTTPStatus
 from typing import Final
 
 from aiohttp import HttpVersion11, web
-from aiohttp.abc import AbstractStreamWriter
 from aiohttp.hdrs import ACCEPT_ENCODING, IF_NONE_MATCH
 
 from service.web.problems import OPEN
@@ -24,6 +23,8 @@ SECURE: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 """On every document that a browser renders, beside its own Content-Security-Policy."""
+_UNREAD: Final = 16 * 1024
+"""Bytes that are not on their way yet, up to which nobody waits: below what asyncio begins to hold us back at."""
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
@@ -42,16 +43,15 @@ class Reply(web.StreamResponse):
         self.body_length = len(body)
         self.keep_alive = not close
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+    async def prepare(self, request: web.BaseRequest) -> None:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the reader has gone")
         # Not by the writer, whose own `write` would be one more coroutine for a reply that has no encoding.
         transport.write(self._whole)
         # Without it a client that asks on and never reads makes the process grow.
-        writer = request.writer
-        await writer.drain()
-        return writer
+        if transport.get_write_buffer_size() > _UNREAD:
+            await request.writer.drain()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Do nothing: `prepare` has written all."""

@@ -11,6 +11,7 @@ from aiohttp.hdrs import ACCEPT_LANGUAGE
 
 from service.board import Board
 from service.clock import Clock
+from service.tally import Tally
 from service.ticker import Snapshot
 from service.web.options import Options, asked
 from service.web.pages import Page, cache_for
@@ -37,6 +38,7 @@ class _Shelved:
 class Shelf:
     board: Board
     now: Clock
+    tally: Tally = field(default_factory=Tally)
     _kept: dict[str, _Shelved] = field(default_factory=dict)
 
     def reply(self, request: web.Request, ticker: str, form: str) -> web.StreamResponse:
@@ -88,6 +90,7 @@ class Shelf:
 
     def _page(self, snapshot: Snapshot, said: Sayer, form: str, options: Options) -> Page:
         settings, made = self.board.settings, FORMS[form]
+        self.tally.rendered += 1
         longest = int(settings.http.max_age.total_seconds())
         headers = embed_headers(settings.http.frame_ancestors) if form == "embed" else made.headers
         return Page(

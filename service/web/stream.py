@@ -16,7 +16,6 @@ from typing import Final, Self
 
 import structlog
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
 from service.settings import Http
 from service.tasks import end
@@ -61,12 +60,12 @@ class Connection(Reply):
         self._transport: asyncio.Transport | None = None
         self._ended = asyncio.Event()
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+    async def prepare(self, request: web.BaseRequest) -> None:
         self._transport = request.transport
         if request.method == "HEAD" or self._transport is None:
             self._ended.set()
         try:
-            return await super().prepare(request)
+            await super().prepare(request)
         finally:
             self._whole = b""  # nobody else is sent it: 2 KB less for as long as the stream is open
 

@@ -22,14 +22,23 @@ from tests.benchmarks import backfilling, decade, histories, rows, streams
 from tests.benchmarks.bank import CURRENCIES
 from tests.benchmarks.load import CONNECTIONS, MeasureError, wrk_version
 from tests.benchmarks.processes import Cores, Service, available_cores
+from tests.benchmarks.requests import speed
 from tests.benchmarks.rows import Effort, Row
 from tests.benchmarks.steady import RATE
 
 QUICK = Effort(
-    rounds=3, seconds=1, starts=3, memory_runs=1, backfills=1, announcements=50, streams=(5_000,), stream_rounds=1
+    requests=10_000,
+    rounds=3,
+    seconds=1,
+    starts=3,
+    memory_runs=1,
+    backfills=1,
+    announcements=50,
+    streams=(5_000,),
+    stream_rounds=1,
 )
 GROUPS = ("requests", "histories", "backfills", "starts", "memory", "announcements", "streams")
-_DIGITS = {"requests/s": ",.0f", "s": ".2f", "ms": ".1f", "MB": ".1f", "KB": ".1f"}
+_DIGITS = {"requests/s": ",.0f", "s": ".2f", "ms": ".1f", "MB": ".1f", "KB": ".1f", "%": ".1f"}
 
 
 def main() -> int:
@@ -75,8 +84,13 @@ def _measured(folder: Path, cores: Cores, effort: Effort, only: Collection[str])
             else:
                 notes.append(f"Not measured, since a process may not open as many files here: {count:,} streams")
 
+    def requests() -> Iterable[Row]:
+        measured, missing = speed(service, folder, cores, effort)
+        notes.extend(missing)
+        return measured
+
     groups: dict[str, Callable[[], Iterable[Row]]] = {
-        "requests": lambda: rows.speed(service, folder, cores, effort),
+        "requests": requests,
         "histories": lambda: histories.history(decade.filled(folder / "decade"), folder, cores, effort),
         "backfills": lambda: backfilling.backfill(folder / "backfills", effort),
         "starts": lambda: [rows.start(service, effort)],

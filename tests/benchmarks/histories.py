@@ -11,7 +11,8 @@ from typing import Final
 
 from tests.benchmarks.load import ask
 from tests.benchmarks.processes import Cores, Service, beside, on_core
-from tests.benchmarks.rows import Effort, Row, Subject
+from tests.benchmarks.requests import Subject
+from tests.benchmarks.rows import Effort, Row
 
 _REQUESTS: Final = 10
 
@@ -25,7 +26,7 @@ def history(service: Service, folder: Path, cores: Cores, effort: Effort) -> Ite
             ("/v1/history, ten years", ten, {}, 100),
             ("/v1/history, ten years, gzip", ten, {"Accept-Encoding": "gzip"}, 100),
         ):
-            Subject(name, path, headers).check(server.port)
+            Subject(path, headers).check(server.port)
             row = Row(name, "hello", "ms", most=most, related=False)
             for _ in range(effort.rounds):
                 row.pairs.append((_took(plain.port, "/", {}), _took(server.port, path, headers)))

@@ -4,12 +4,14 @@ wrk waits for a body after HEAD, for ever, and it cannot stop at a number of req
 """
 
 import asyncio
+import math
 import re
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from itertools import repeat, takewhile
 from typing import cast
@@ -27,15 +29,32 @@ class MeasureError(Exception):
     """What was measured is not what the row says."""
 
 
-def wrk(port: int, path: str, headers: Mapping[str, str], seconds: float) -> float:
-    """Return requests a second; raise `MeasureError` where one was answered with an error, or not at all."""
+@dataclass(frozen=True)
+class Load:
+    """What a load was answered with: requests a second, and the 99th percentile of the times to an answer, in ms."""
+
+    rate: float
+    p99: float = math.nan
+
+
+def wrk(port: int, path: str, headers: Mapping[str, str], seconds: float) -> Load:
+    """Ask as fast as is answered; raise `MeasureError` where one was answered with an error, or not at all."""
     fields = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", *fields, f"http://127.0.0.1:{port}{path}"]
+    command = [
+        "wrk",
+        "--latency",
+        "-t1",
+        f"-c{CONNECTIONS}",
+        f"-d{seconds:.0f}s",
+        *fields,
+        f"http://127.0.0.1:{port}{path}",
+    ]
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + _TIMEOUT).stdout
     rate = re.search(r"^Requests/sec:\s+([\d.]+)$", told, re.MULTILINE)
-    if rate is None or float(rate[1]) == 0 or "Non-2xx" in told or "Socket errors" in told:
+    p99 = re.search(r"^\s+99%\s+([\d.]+)(us|ms|s)$", told, re.MULTILINE)
+    if rate is None or p99 is None or float(rate[1]) == 0 or "Non-2xx" in told or "Socket errors" in told:
         raise MeasureError(f"{' '.join(command)}\n{told}")
-    return float(rate[1])
+    return Load(float(rate[1]), float(p99[1]) * {"us": 0.001, "ms": 1, "s": 1000}[p99[2]])
 
 
 def wrk_version() -> str:
@@ -61,13 +80,13 @@ def request(path: str, headers: Mapping[str, str] | None = None, method: str = "
     return f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}\r\n".encode("latin-1")
 
 
-def rate_of(port: int, one: bytes, seconds: float) -> float:
-    """Return how many times a second `one` is answered with 200."""
+def repeated(port: int, one: bytes, seconds: float) -> Load:
+    """Do the same by our own client, for what is answered with 200."""
     begun = time.perf_counter()
     statuses = send(port, takewhile(lambda _: time.perf_counter() - begun < seconds, repeat(one)))
     if set(statuses) != {200}:
         raise MeasureError(f"{one!r} was answered with {dict(statuses)}")
-    return statuses[200] / (time.perf_counter() - begun)
+    return Load(statuses[200] / (time.perf_counter() - begun))
 
 
 def send(port: int, requests: Iterable[bytes]) -> Counter[int]:

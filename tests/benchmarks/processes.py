@@ -104,7 +104,7 @@ class Service:
 
     @contextmanager
     def running(self) -> Iterator[Server]:
-        port = _free_port()
+        port = free_port()
         command = ("-m", "service", "serve", "--config", str(self._config))
         with _serving(command, port, "/readyz", self._log, {**self._environ, "TICKER_HTTP__PORT": str(port)}) as server:
             yield server
@@ -124,7 +124,7 @@ class Service:
 @contextmanager
 def beside(name: str, folder: Path) -> Iterator[Server]:
     """Run a server of our own, the module of that name here: `hello`, or `bank`."""
-    port = _free_port()
+    port = free_port()
     command = ("-m", f"tests.benchmarks.{name}", str(port))
     with _serving(command, port, "/", folder / f"{name}.log", os.environ) as server:
         yield server
@@ -195,7 +195,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         raise MeasureError(f"{process.args!r} did not stop within 10 s of SIGTERM") from None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

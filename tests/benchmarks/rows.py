@@ -4,15 +4,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, pairwise, permutations
-from pathlib import Path
 from statistics import median
 from typing import Final
 
 import msgspec
 from babel.localedata import locale_identifiers
 
-from tests.benchmarks.load import MeasureError, ask, rate_of, request, send, wrk
-from tests.benchmarks.processes import Cores, Server, Service, beside, on_core, resident_after, seconds_to_run
+from tests.benchmarks.load import MeasureError, ask, request, send
+from tests.benchmarks.processes import Cores, Server, Service, on_core, resident_after, seconds_to_run
 
 LANGUAGES: Final = tuple(sorted(locale_identifiers()))
 START_BASELINE: Final = "import aiohttp.web, redis.asyncio, pydantic"
@@ -44,7 +43,7 @@ class Effort:
     starts: int = 7
     memory_runs: int = 3
     backfills: int = 5
-    requests: int = 20_000
+    requests: int = 50_000
     announcements: int = 200
     streams: tuple[int, ...] = (5_000, 10_000)
     stream_rounds: int = 3
@@ -86,60 +85,9 @@ class Row:
         return None if self.most is None else median(self.own) <= self.most
 
 
-@dataclass(frozen=True)
-class Subject:
-    name: str
-    path: str
-    headers: dict[str, str] = field(default_factory=dict)
-    method: str = "GET"
-    status: int = 200
-    least_ratio: float | None = None
-
-    def check(self, port: int) -> None:
-        """Raise `MeasureError` unless it is answered as the row says: nobody wants the speed of an error."""
-        status, tag, body = ask(port, self.path, self.headers, self.method)
-        compressed = body.startswith(b"\x1f\x8b")
-        bodiless = self.method == "HEAD" or self.status == 304
-        if (status, bool(body)) != (self.status, not bodiless) or compressed != ("Accept-Encoding" in self.headers):
-            raise MeasureError(f"{self.name}: answered {status} with {len(body)} bytes, ETag {tag}: {body[:200]!r}")
-
-    def rate(self, port: int, seconds: float) -> float:
-        if self.method != "GET":
-            return rate_of(port, request(self.path, self.headers, self.method), seconds)
-        return wrk(port, self.path, self.headers, seconds)
-
-
-def speed(service: Service, folder: Path, cores: Cores, effort: Effort) -> Iterator[Row]:
-    with on_core(cores.server), beside("hello", folder) as plain, service.running() as server:
-        tag = ask(server.port, "/v1/ticker")[1]
-        for subject in (
-            Subject("/v1/ticker", "/v1/ticker", least_ratio=1.5),
-            Subject("/v1/ticker, 304", "/v1/ticker", {"If-None-Match": tag}, status=304, least_ratio=1.4),
-            Subject("/v1/ticker, gzip", "/v1/ticker", {"Accept-Encoding": "gzip"}),
-            Subject("/v1/ticker, HEAD", "/v1/ticker", method="HEAD"),
-            Subject("/v1/ticker.txt", "/v1/ticker.txt"),
-            Subject("/embed", "/embed"),
-        ):
-            row = Row(subject.name, "hello", "requests/s", least_ratio=subject.least_ratio)
-            subject.check(server.port)
-            with on_core(cores.load):
-                for number in range(effort.rounds + 1):
-                    pair = _pair(subject, plain, server, effort.seconds)
-                    subject.check(server.port)
-                    if number:  # the first round warms both up
-                        row.pairs.append(pair)
-            yield row
-
-
-def _pair(subject: Subject, plain: Server, server: Server, seconds: float) -> tuple[float, float]:
-    """Measure hello with the very client of the subject, then the subject."""
-    base = rate_of(plain.port, request("/"), seconds) if subject.method != "GET" else wrk(plain.port, "/", {}, seconds)
-    return base, subject.rate(server.port, seconds)
-
-
 def start(service: Service, effort: Effort) -> Row:
     """Measure starts on a filled store and with compiled modules, on all cores, as a restart is."""
-    row = Row("start, spawn to /readyz 200", "import of three libraries", "s", most=1.0)
+    row = Row("start, spawn to /readyz 200", "import of three libraries", "s", most=0.8)
     seconds_to_run(START_BASELINE)
     for _ in range(effort.starts):
         base = seconds_to_run(START_BASELINE)
@@ -156,18 +104,22 @@ def memory(service: Service, cores: Cores, effort: Effort) -> tuple[list[Row], l
         Row(f"memory, growth by {which} junk requests", f"by {count} as before", "MB", related=False)
         for which in (count, f"{count} more")
     )
+    ready = Row(f"{2 * effort.requests:,} orders and junk, pages that lay ready", "of 100", "%", related=False)
     missing: list[str] = []
     for _ in range(effort.memory_runs):
         bare = resident_after(MEMORY_BASELINE)
         with service.running() as server, on_core(cores.load):
             missing = _visit(server.port)
             levels = [_level(server, (request("/v1/ticker") for _ in range(effort.requests))) for _ in range(2)]
+            before = _rendered(server.port)
             levels += [_level(server, junk(part * effort.requests, effort.requests)) for part in range(2)]
+            made = _rendered(server.port) - before
         plain, first, following = (after - before for before, after in pairwise(levels))
         used.pairs.append((bare, levels[0]))
         grown.pairs.append((plain, first))
         again.pairs.append((plain, following))
-    return [used, grown, again], missing
+        ready.pairs.append((100, 100 - 100 * made / (2 * effort.requests)))
+    return [used, grown, again, ready], missing
 
 
 def _level(server: Server, requests: Iterator[bytes]) -> float:
@@ -176,6 +128,12 @@ def _level(server: Server, requests: Iterator[bytes]) -> float:
     if max(statuses) >= 500:
         raise MeasureError(f"the service answered {dict(statuses)}")
     return server.resident
+
+
+def _rendered(port: int) -> float:
+    """Return how many pages were made since the start."""
+    (line,) = re.findall(rb"^ticker_pages_rendered_total (\S+)$", ask(port, "/metrics")[2], re.MULTILINE)
+    return float(line)
 
 
 def _visit(port: int) -> list[str]:

@@ -1,0 +1,149 @@
+"""What is served, request by request: beside aiohttp's hello, nginx with the same bytes in a file, and each other.
+
+All of a round is measured in one breath, so that what else the machine does hits both sides of a ratio.
+"""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from getpass import getuser
+from pathlib import Path
+from typing import Final
+
+from tests.benchmarks.load import Load, MeasureError, ask, repeated, request, wrk
+from tests.benchmarks.processes import Cores, Service, beside, free_port, on_core
+from tests.benchmarks.rows import Effort, Row
+from tests.edge import NGINX, edging
+
+_STATIC: Final = """\
+user {user};
+daemon off;
+pid nginx.pid;
+worker_processes 1;
+error_log stderr alert;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    open_file_cache max=10;
+    keepalive_requests 1000000000;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+    types {{ application/json json; }}
+    server {{ listen 127.0.0.1:{port}; root {root}; }}
+}}
+"""
+_HELLO, _HELLO_HEAD, _STATIC_FILE = "hello", "hello, the client of HEAD", "nginx, the same bytes as a file"
+_TICKER, _SAME, _EDGE = "/v1/ticker", "/v1/ticker, 304", "/v1/ticker through the edge"
+
+
+@dataclass(frozen=True)
+class Subject:
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    method: str = "GET"
+    status: int = 200
+
+    def check(self, port: int) -> None:
+        """Raise `MeasureError` unless it is answered as it should be: nobody wants the speed of an error."""
+        status, tag, body = ask(port, self.path, self.headers, self.method)
+        compressed = body.startswith(b"\x1f\x8b")
+        bodiless = self.method == "HEAD" or self.status == 304
+        if (status, bool(body)) != (self.status, not bodiless) or compressed != ("Accept-Encoding" in self.headers):
+            raise MeasureError(f"{self}: answered {status} with {len(body)} bytes, ETag {tag}: {body[:200]!r}")
+
+    def load(self, port: int, seconds: float) -> Load:
+        if self.method != "GET":
+            return repeated(port, request(self.path, self.headers, self.method), seconds)
+        return wrk(port, self.path, self.headers, seconds)
+
+
+def speed(service: Service, folder: Path, cores: Cores, effort: Effort) -> tuple[list[Row], list[str]]:
+    """Return the rows, and what could not be measured."""
+    rows = [
+        (Row(_TICKER, _HELLO, "requests/s", least_ratio=1.6), _TICKER, _HELLO, _rate),
+        (Row(f"{_TICKER}, p99 of 64 connections", _HELLO, "ms", most_ratio=0.7), _TICKER, _HELLO, _p99),
+        (Row(_SAME, _TICKER, "requests/s", least_ratio=0.95), _SAME, _TICKER, _rate),
+        (Row("/v1/ticker, gzip", _HELLO, "requests/s"), "/v1/ticker, gzip", _HELLO, _rate),
+        (Row("/v1/ticker, HEAD", _HELLO, "requests/s"), "/v1/ticker, HEAD", _HELLO_HEAD, _rate),
+        (Row("/v1/ticker.txt", _HELLO, "requests/s"), "/v1/ticker.txt", _HELLO, _rate),
+        (Row("/v1/ticker.svg", _TICKER, "requests/s", least_ratio=0.9), "/v1/ticker.svg", _TICKER, _rate),
+        (Row("/embed", _TICKER, "requests/s", least_ratio=0.9), "/embed", _TICKER, _rate),
+    ]
+    with on_core(cores.server), ExitStack() as stack:
+        plain, server = stack.enter_context(beside("hello", folder)), stack.enter_context(service.running())
+        _, tag, body = ask(server.port, _TICKER)
+        loads = {
+            _HELLO: (plain.port, Subject("/")),
+            _TICKER: (server.port, Subject(_TICKER)),
+            _SAME: (server.port, Subject(_TICKER, {"If-None-Match": tag}, status=304)),
+            "/v1/ticker, gzip": (server.port, Subject(_TICKER, {"Accept-Encoding": "gzip"})),
+            "/v1/ticker.txt": (server.port, Subject("/v1/ticker.txt")),
+            "/v1/ticker.svg": (server.port, Subject("/v1/ticker.svg")),
+            "/embed": (server.port, Subject("/embed")),
+            _HELLO_HEAD: (plain.port, Subject("/", method="HEAD")),
+            "/v1/ticker, HEAD": (server.port, Subject(_TICKER, method="HEAD")),
+        }
+        missing = []
+        if NGINX:
+            file = stack.enter_context(_static(folder / "static", body))
+            edge = stack.enter_context(edging([server.port], rate="1000000r/s"))
+            loads[_STATIC_FILE] = (file, Subject("/ticker.json"))
+            loads[_EDGE] = (edge.port, Subject(_TICKER))
+            rows += [
+                (
+                    Row(f"{_TICKER} beside nginx", _STATIC_FILE, "requests/s", least_ratio=0.45),
+                    _TICKER,
+                    _STATIC_FILE,
+                    _rate,
+                ),
+                (Row(_EDGE, _STATIC_FILE, "requests/s", least_ratio=0.65), _EDGE, _STATIC_FILE, _rate),
+            ]
+        else:
+            missing.append("Not measured, since there is no nginx: what is served beside it and through it")
+        with on_core(cores.load):
+            for number in range(effort.rounds + 1):
+                measured = {}
+                for name, (port, subject) in loads.items():
+                    subject.check(port)
+                    measured[name] = subject.load(port, effort.seconds)
+                    subject.check(port)
+                if number:  # the first round warms all up
+                    for row, own, base, figure in rows:
+                        row.pairs.append((figure(measured[base]), figure(measured[own])))
+    return [row for row, *_ in rows], missing
+
+
+_Figure = Callable[[Load], float]
+
+
+def _rate(load: Load) -> float:
+    return load.rate
+
+
+def _p99(load: Load) -> float:
+    return load.p99
+
+
+@contextmanager
+def _static(folder: Path, body: bytes) -> Iterator[int]:
+    """Let nginx serve a file, as it does best; yield its port."""
+    port = free_port()
+    (folder / "root").mkdir(parents=True)
+    (folder / "root" / "ticker.json").write_bytes(body)
+    config = folder / "nginx.conf"
+    config.write_text(_STATIC.format(user=getuser(), port=port, root=folder / "root"), encoding="utf-8")
+    process = subprocess.Popen((str(NGINX), "-e", "stderr", "-p", str(folder), "-c", str(config)))
+    try:
+        for _ in range(500):
+            with suppress(OSError):
+                if ask(port, "/ticker.json")[0] == 200:
+                    break
+            time.sleep(0.01)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
