@@ -45,6 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a look, not a result")
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, help="measure no more than these")
+    parser.add_argument("--markdown", action="store_true", help="print the table as docs/performance.md has it")
     asked = parser.parse_args()
     effort = QUICK if asked.quick else Effort()
     if which("wrk") is None:
@@ -60,7 +61,10 @@ def main() -> int:
         return 1
     # A table cut to the width of a pipe is of no use to anybody.
     console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
-    console.print(_table(measured))
+    if asked.markdown:
+        print(_markdown(measured))  # noqa: T201
+    else:
+        console.print(_table(measured))
     console.print(_machine(cores, effort), soft_wrap=True)
     for note in notes:
         console.print(note, soft_wrap=True)
@@ -111,22 +115,34 @@ def _measured(folder: Path, cores: Cores, effort: Effort, only: Collection[str])
     return measured, notes
 
 
+_COLUMNS = ("what", "measured", "baseline", "", "x baseline", "target", "met")
+
+
 def _table(measured: list[Row]) -> Table:
     table = Table(title="median (min..max)", title_justify="left")
-    for name in ("what", "measured", "baseline", "", "x baseline", "target", "met"):
+    for name in _COLUMNS:
         table.add_column(name, justify="left" if name in ("what", "", "target", "met") else "right")
     for row in measured:
-        digits = _DIGITS[row.unit]
-        table.add_row(
-            f"{row.name}, {row.unit}",
-            _spread(row.own, digits),
-            _spread(row.base, digits),
-            row.baseline,
-            _spread(row.ratios, ".2f") if row.ratios else "-",
-            _target(row),
-            {True: "yes", False: "NO", None: ""}[row.met],
-        )
+        table.add_row(*_cells(row))
     return table
+
+
+def _markdown(measured: list[Row]) -> str:
+    lines = (_COLUMNS, ["---"] * len(_COLUMNS), *map(_cells, measured))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    digits = _DIGITS[row.unit]
+    return (
+        f"{row.name}, {row.unit}",
+        _spread(row.own, digits),
+        _spread(row.base, digits),
+        row.baseline,
+        _spread(row.ratios, ".2f") if row.ratios else "-",
+        _target(row),
+        {True: "yes", False: "NO", None: ""}[row.met],
+    )
 
 
 def _spread(values: list[float], digits: str) -> str:
