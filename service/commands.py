@@ -68,7 +68,7 @@ def sources(settings: Settings) -> None:
     table = Table("source", *(column.replace("_", " ") for column in told))
     for key in settings.polled:
         described = describe(board, key, None, Clock()())
-        table.add_row(key, *(text(described[column]) for column in told))
+        table.add_row(key, *(text(getattr(described, column)) for column in told))
     Console().print(table)
 
 

@@ -18,6 +18,7 @@ from service.leadership import Leadership
 from service.poller import Poller
 from service.settings import Settings, TickerSettings
 from service.ticker import Snapshot
+from service.web.documents import Choice
 from service.web.health import Health, report
 from tests.conftest import Clock
 from tests.standin import Banks, Figures, nbk
@@ -195,11 +196,11 @@ async def test_a_month_of_all_that_can_happen(only_two: Settings, clock: Clock, 
         "source.failing", "ticker.source_changed", "source.recovered", "ticker.source_changed",
         "ticker.source_changed",  # the frozen feed
     ]  # fmt: skip
-    assert health["notes"] == ["nbk: stale, its figures up to 2026-04-01 are those of 2026-03-21"]
-    choice = health["checks"]["ticker:kzt"][0]["choices"]["USD"]
-    assert choice == {
-        "source": "cbr", "choice": 2, "reason": "nbk is stale, its latest figures are of 2026-03-21"
-    }  # fmt: skip
+    assert health.notes == ["nbk: stale, its figures up to 2026-04-01 are those of 2026-03-21"]
+    choices = health.checks["ticker:kzt"][0].choices
+    assert choices
+    reason = "nbk is stale, its latest figures are of 2026-03-21"
+    assert choices["USD"] == Choice(source="cbr", choice=2, reason=reason)
 
 
 class NoPolling:

@@ -4,12 +4,14 @@
 text, for people.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
-from typing import Any, Final, Protocol
+from decimal import Decimal
+from typing import Final, Protocol, SupportsFloat
 
 from aiohttp import web
+from msgspec import UNSET
 
 from service import __version__
 from service.archive import Archive
@@ -19,6 +21,8 @@ from service.following import Following
 from service.leadership import Leadership
 from service.settings import TickerSettings
 from service.ticker import Snapshot, Status
+from service.web import documents
+from service.web.documents import Check
 from service.web.problems import OPEN, Problem, guarded
 from service.web.render import to_json
 from service.web.sources import describe
@@ -34,7 +38,7 @@ class Polling(Protocol):
 
 
 _HEADERS = {**OPEN, "Cache-Control": "no-store"}
-_WORST_FIRST = ("fail", "warn", "pass")
+_WORST_FIRST: Final[tuple[documents.Verdict, ...]] = ("fail", "warn", "pass")
 _OFF: Final = timedelta(minutes=1)
 """A clock that is so far from the store's is wrong."""
 _SLOW: Final = 0.25
@@ -56,12 +60,12 @@ class Health:
 
 def routes(health: Health) -> list[web.RouteDef]:
     def livez(_: web.Request) -> web.StreamResponse:
-        return _answer({"status": "pass"})
+        return _answer(documents.Alive())
 
     def readyz(_: web.Request) -> web.StreamResponse:
         if not health.board.snapshots:
             raise Problem(503, "No ticker has figures yet.", {"Retry-After": "5"})
-        return _answer({"status": "pass"})
+        return _answer(documents.Alive())
 
     def details(request: web.Request) -> web.StreamResponse:
         document = report(health)
@@ -74,7 +78,7 @@ def routes(health: Health) -> list[web.RouteDef]:
     ]
 
 
-def report(health: Health) -> dict[str, Any]:
+def report(health: Health) -> documents.Health:
     """Return the whole health document: a check a ticker, a source, the store, and the parts of this instance."""
     board, now = health.board, health.now()
     checks = {
@@ -82,86 +86,103 @@ def report(health: Health) -> dict[str, Any]:
     }
     for key in board.settings.polled:
         checks[f"source:{key}"] = _source(board, key, health.polling.next_poll(key), now)
-    checks["polling"] = _check("fail", _BROKEN) if health.polling.stopped else _check("pass")
-    checks["following"] = _check("fail" if health.following.error else "pass", health.following.error)
-    checks["leader"] = _check("pass") | {"observedValue": health.leadership.role, "observedUnit": "role"}
+    following = health.following.error
+    checks["polling"] = Check(status="fail", output=_BROKEN) if health.polling.stopped else Check(status="pass")
+    checks["following"] = Check(status="fail", output=following) if following else Check(status="pass")
+    checks["leader"] = Check(status="pass", observed_value=health.leadership.role, observed_unit="role")
     checks["clock"] = _clock(health.leadership.offset)
     checks["store"] = _store(health)
-    found = {check["status"] for check in checks.values()}
-    return {
-        "status": next(status for status in _WORST_FIRST if status in found),
-        "version": __version__,
-        "description": "currency ticker",
-        "time": now,
-        "notes": [check["output"] for check in checks.values() if "output" in check],
-        "checks": {name: [check] for name, check in checks.items()},
-    }
+    found = {check.status for check in checks.values()}
+    return documents.Health(
+        status=next(status for status in _WORST_FIRST if status in found),
+        version=__version__,
+        description="currency ticker",
+        time=now,
+        notes=[check.output for check in checks.values() if check.output],
+        checks={name: [check] for name, check in checks.items()},
+    )
 
 
-def _check(status: str, output: str | None = None, kind: str = "component") -> dict[str, Any]:
-    return {"componentType": kind, "status": status} | ({"output": output} if output else {})
-
-
-def _store(health: Health) -> dict[str, Any]:
+def _store(health: Health) -> Check:
     error, latency = health.archive.error or health.leadership.error, health.leadership.latency
     if not error and latency is not None and latency > _SLOW:
         error = f"the store is slow: it took {1000 * latency:.0f} ms to answer"
-    check = _check("warn" if error else "pass", error, "datastore")
-    if latency is not None:
-        check |= {"observedValue": round(1000 * latency, 1), "observedUnit": "ms"}
-    return check
+    return Check(
+        component_type="datastore",
+        status="warn" if error else "pass",
+        observed_value=UNSET if latency is None else _tenths(1000 * latency),
+        observed_unit=UNSET if latency is None else "ms",
+        output=error or UNSET,
+    )
 
 
-def _clock(offset: timedelta | None) -> dict[str, Any]:
+def _clock(offset: timedelta | None) -> Check:
     if offset is None:
-        return _check("pass")
+        return Check(status="pass")
     wrong = f"the clock here is {abs(offset)} {'ahead of' if offset > timedelta() else 'behind'} the store's"
-    check = _check("warn", f"{wrong}: set them right, statuses go by them") if abs(offset) > _OFF else _check("pass")
-    return check | {"observedValue": round(offset.total_seconds(), 1), "observedUnit": "s"}
+    off = abs(offset) > _OFF
+    return Check(
+        status="warn" if off else "pass",
+        observed_value=_tenths(offset.total_seconds()),
+        observed_unit="s",
+        output=f"{wrong}: set them right, statuses go by them" if off else UNSET,
+    )
 
 
-def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) -> dict[str, Any]:
-    check: dict[str, Any] = {"componentId": ticker.id, "componentType": "component"}
+def _tenths(value: SupportsFloat) -> Decimal:
+    return Decimal(f"{value:.1f}")
+
+
+def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) -> Check:
     if snapshot is None:
-        return check | {"status": "fail", "output": f"ticker {ticker.id}: no source has answered yet"}
-    check |= {"observedValue": snapshot.status, "observedUnit": "status", "time": snapshot.updated_at}
-    check |= {"asOf": snapshot.as_of, "nextUpdate": snapshot.next_update, "age": _age(snapshot.updated_at, now)}
-    check["choices"] = {
-        quote.code: {"source": quote.source, "choice": quote.choice, "reason": quote.reason}
-        for quote in snapshot.quotes
-    }
-    if snapshot.status is Status.CURRENT:
-        return check | {"status": "pass"}
+        return Check(component_id=ticker.id, status="fail", output=f"ticker {ticker.id}: no source has answered yet")
+    status: documents.Verdict = "pass"
+    if snapshot.status is not Status.CURRENT:
+        status = "fail" if snapshot.status is Status.STALE else "warn"
     told = f"ticker {ticker.id}: {snapshot.status}, as of {snapshot.as_of}"
-    return check | {"status": "fail" if snapshot.status is Status.STALE else "warn", "output": told}
+    return Check(
+        component_id=ticker.id,
+        status=status,
+        observed_value=snapshot.status,
+        observed_unit="status",
+        time=snapshot.updated_at,
+        as_of=snapshot.as_of,
+        next_update=snapshot.next_update,
+        age=_age(snapshot.updated_at, now),
+        choices={
+            quote.code: documents.Choice(source=quote.source, choice=quote.choice, reason=quote.reason)
+            for quote in snapshot.quotes
+        },
+        output=UNSET if status == "pass" else told,
+    )
 
 
-def _source(board: Board, key: str, next_poll: datetime | None, now: datetime) -> dict[str, Any]:
+def _source(board: Board, key: str, next_poll: datetime | None, now: datetime) -> Check:
     state, described, held_up = board.states[key], describe(board, key, next_poll, now), board.held_up(key)
-    told, latest = list(_told(key, board, described)), board.series(key).latest
-    in_force = datetime.combine(latest.date, time(), board.settings.polled[key].timezone) if latest else None
-    check = {
-        "componentId": key,
-        "componentType": "system",
-        "status": "warn" if told else "pass",
-        "observedValue": described["state"],
-        "observedUnit": "state",
-        "time": state.polled_at,
-        "lastFixing": described["last_fixing"],
-        "lastFixingAge": _age(in_force, now),
-        "lastSuccess": state.succeeded_at,
-        "lastSuccessAge": _age(state.succeeded_at, now),
-        "failingSince": state.failing_since,
-        "consecutiveFailures": state.failures,
-        "nextPoll": described["next_poll"],
-        "quarantine": [{"date": one.fixing.date, "since": one.since, "reasons": one.reasons} for one in held_up],
-    }
-    return check | {"output": "; ".join(told)} if told else check
+    told, latest = list(_told(key, board, described)), described.last_fixing
+    in_force = datetime.combine(latest, time(), board.settings.polled[key].timezone) if latest else None
+    return Check(
+        component_id=key,
+        component_type="system",
+        status="warn" if told else "pass",
+        observed_value=described.state,
+        observed_unit="state",
+        time=state.polled_at,
+        last_fixing=latest,
+        last_fixing_age=_age(in_force, now),
+        last_success=state.succeeded_at,
+        last_success_age=_age(state.succeeded_at, now),
+        failing_since=state.failing_since,
+        consecutive_failures=state.failures,
+        next_poll=described.next_poll,
+        quarantine=[documents.Held(date=one.fixing.date, since=one.since, reasons=one.reasons) for one in held_up],
+        output="; ".join(told) or UNSET,
+    )
 
 
-def _told(key: str, board: Board, described: Mapping[str, Any]) -> Iterator[str]:
+def _told(key: str, board: Board, described: documents.Source) -> Iterator[str]:
     """Tell what is wrong with a source; nothing where all is well."""
-    state, latest, news = described["state"], described["last_fixing"], described["last_change"]
+    state, latest, news = described.state, described.last_fixing, described.last_change
     if error := board.states[key].error:
         yield error
     for one in board.held_up(key):
@@ -180,29 +201,29 @@ def _age(since: datetime | None, now: datetime) -> int | None:
     return max(0, int((now - since).total_seconds())) if since else None
 
 
-def _answer(document: dict[str, Any]) -> web.Response:
-    status = 503 if document["status"] == "fail" else 200
+def _answer(document: documents.Health | documents.Alive) -> web.Response:
+    status = 503 if document.status == "fail" else 200
     return web.Response(body=to_json(document), status=status, headers=_HEADERS, content_type="application/health+json")
 
 
-def _told_to_people(document: dict[str, Any]) -> web.Response:
-    lines = [f"{document['description']} {document['version']}: {document['status']}, {document['time']:%F %T} UTC"]
-    for name, (check,) in document["checks"].items():
-        value = f"{check.get('observedValue', '')} {check.get('observedUnit', '')}".removesuffix(" status")
-        lines.append(f"{check['status']}  {name:16} {value.removesuffix(' state').removesuffix(' role')}".rstrip())
-        lines += [f"      {line}" for line in filter(None, [_dated(check), check.get("output")])]
-    status = 503 if document["status"] == "fail" else 200
+def _told_to_people(document: documents.Health) -> web.Response:
+    lines = [f"{document.description} {document.version}: {document.status}, {document.time:%F %T} UTC"]
+    for name, (check,) in document.checks.items():
+        value = f"{check.observed_value or ''} {check.observed_unit or ''}".removesuffix(" status")
+        lines.append(f"{check.status}  {name:16} {value.removesuffix(' state').removesuffix(' role')}".rstrip())
+        lines += [f"      {line}" for line in (_dated(check), check.output) if line]
+    status = 503 if document.status == "fail" else 200
     return web.Response(text="\n".join(lines) + "\n", status=status, headers=_HEADERS)
 
 
-def _dated(check: Mapping[str, Any]) -> str:
+def _dated(check: Check) -> str:
     """Tell the times of a check, those that it has."""
-    words = {
-        "asOf": "as of",
-        "nextUpdate": "next update",
-        "lastFixing": "last fixing",
-        "lastSuccess": "last success",
-        "nextPoll": "next poll",
+    times = {
+        "as of": check.as_of,
+        "next update": check.next_update,
+        "last fixing": check.last_fixing,
+        "last success": check.last_success,
+        "next poll": check.next_poll,
     }
-    times = {word: check[name] for name, word in words.items() if check.get(name)}
-    return ", ".join(f"{word} {at:%F %T}" if isinstance(at, datetime) else f"{word} {at}" for word, at in times.items())
+    told = {word: at for word, at in times.items() if at}
+    return ", ".join(f"{word} {at:%F %T}" if isinstance(at, datetime) else f"{word} {at}" for word, at in told.items())

@@ -8,6 +8,7 @@ from aiohttp import web
 from markupsafe import escape
 from multidict import MultiDict, MultiMapping
 
+from service.web import documents
 from service.web.options import asked
 from service.web.pages import Page, cache_for
 from service.web.picture import drawn
@@ -49,17 +50,15 @@ def routes(shelf: Shelf) -> list[web.RouteDef]:
             f'<iframe src="{escape(source)}" title="{escape(title)}" width="{width}" height="{height}" '
             'style="border:0" loading="lazy"></iframe>'
         )
-        document = {
-            "version": "1.0",
-            "type": "rich",
-            "provider_name": "Currency ticker",
-            "provider_url": f"{origin}/",
-            "title": title,
-            "cache_age": _CACHE_AGE,
-            "width": width,
-            "height": height,
-            "html": frame,
-        }
+        document = documents.Embed(
+            provider_name="Currency ticker",
+            provider_url=f"{origin}/",
+            title=title,
+            cache_age=_CACHE_AGE,
+            width=width,
+            height=height,
+            html=frame,
+        )
         return Page(to_json(document), "application/json", cache_for(_CACHE_AGE, snapshot.next_update)).reply(
             request, shelf.now.seconds()
         )

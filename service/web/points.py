@@ -5,12 +5,12 @@ A point is a publication: a fixing that repeats the one before it in every curre
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from service.change import change
 from service.fixings import Figures
+from service.web.documents import History, Point
 from service.web.render import to_json
 
 
@@ -29,17 +29,6 @@ class Part:
     cross: bool
     since: dt.date
     until: dt.date
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One publication, as `service.change.Change` has it; `date` is the first day of its figures."""
-
-    date: dt.date
-    rate: Decimal
-    previous: Decimal | None
-    change: Decimal | None
-    percent: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +78,11 @@ class Body:
             self._last = new
 
 
+_JSON_TAIL: Final = b"]}"
+
+
 def _json_head(part: Part) -> bytes:
-    document = {
-        "ticker": part.ticker,
-        "base": part.base,
-        "currency": part.currency,
-        "source": part.source,
-        "name": part.name,
-        "cross": part.cross,
-        "from": part.since,
-        "to": part.until,
-    }
-    return to_json(document)[:-1] + b',"history":['
+    return to_json(History(**asdict(part), history=())).removesuffix(_JSON_TAIL)
 
 
 def _json_row(_: Part, point: Point) -> bytes:
@@ -118,6 +100,6 @@ def _csv_row(part: Part, point: Point) -> bytes:
 
 
 FORMS: Final[Mapping[str, Form]] = {
-    "json": Form("application/json", _json_head, _json_row, b",", b"]}"),
+    "json": Form("application/json", _json_head, _json_row, b",", _JSON_TAIL),
     "csv": Form("text/csv; charset=utf-8; header=present", _csv_head, _csv_row, b"", b""),
 }

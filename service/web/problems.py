@@ -1,11 +1,13 @@
 """Errors as people and programs read them: RFC 9457 problem documents, never cached, with CORS."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 
 import msgspec
 import structlog
 from aiohttp import web
+
+from service.web import documents
 
 OPEN = {
     "Access-Control-Allow-Origin": "*",
@@ -21,12 +23,18 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Problem(web.HTTPException):
-    """Raise to answer with an error; `more` goes into the document (what there is instead, say)."""
+    """Raise to answer with an error, and with what there is instead."""
 
-    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None, **more: object) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        available: Sequence[str] | msgspec.UnsetType = msgspec.UNSET,
+    ) -> None:
         self.status_code = status
         title = HTTPStatus(status).phrase
-        document = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+        document = documents.Problem(title=title, status=status, detail=detail, available=available)
         super().__init__(
             text=msgspec.json.encode(document).decode(),
             content_type="application/problem+json",

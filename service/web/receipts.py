@@ -1,9 +1,8 @@
 """`/v1/fixings`: who published what, when it was fetched, what the bank's own changes say, and the answer itself."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -14,6 +13,7 @@ from service.fixings import Fixing
 from service.own_change import check
 from service.settings import SourceSettings
 from service.store import Store
+from service.web import documents
 from service.web.pages import Page, cache_for
 from service.web.problems import Problem, guarded_async
 from service.web.render import receipt_path, to_json
@@ -72,10 +72,10 @@ def routes(board: Board, store: Store, now: Clock) -> list[web.RouteDef]:
     ]
 
 
-def receipt(new: Fixing, before: Fixing | None, source: SourceSettings) -> Mapping[str, Any]:
+def receipt(new: Fixing, before: Fixing | None, source: SourceSettings) -> documents.Receipt:
     """Return a fixing as published, with all that is needed to check it."""
     raw = f"{receipt_path(new.source, new.date)}.raw"
-    return {"name": source.name, **asdict(new), "check": asdict(check(new, before, source)), "raw": raw}
+    return documents.Receipt(name=source.name, check=check(new, before, source), raw=raw, **asdict(new))
 
 
 async def _find(board: Board, store: Store, key: str, day: str) -> tuple[Fixing, Fixing | None] | None:

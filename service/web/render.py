@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from service.change import percent_text
 from service.settings import Settings
 from service.ticker import Quote, Snapshot
+from service.web import documents
 from service.web.assets import ASSETS
 from service.web.builder import BUILDER, LANGUAGES
 from service.web.language import ENGLISH, language
@@ -89,21 +91,30 @@ def _receipts(quote: Quote) -> list[str]:
 
 
 def ticker_json(view: View) -> bytes:
-    document = asdict(replace(view.snapshot, quotes=()))
-    named = language(ENGLISH).name
+    named, words = language(ENGLISH).name, _words(view)
     quotes = [
-        {"code": quote.code, "name": named(quote.code), **_bare(quote), "receipts": _receipts(quote)}
+        documents.Quote(
+            name=named(quote.code),
+            receipts=_receipts(quote),
+            text=words.get(quote.code, UNSET),
+            **_bare(quote),
+        )
         for quote in view.snapshot.quotes
     ]
-    if view.options.lang:
-        text, pairs = view.texts
-        for quote, (_, said) in zip(quotes, pairs, strict=True):
-            quote["text"] = asdict(said)
-            if view.options.spark:
-                spark = view.sparks.get(quote["code"])
-                quote["text"] |= {"spark": spark and spark.path, "spark_label": spark and spark.label}
-        document["text"] = asdict(text)
-    return to_json({**document, "quotes": quotes})
+    document = asdict(replace(view.snapshot, quotes=())) | {"quotes": quotes}
+    return to_json(documents.Ticker(text=view.texts[0] if view.options.lang else UNSET, **document))
+
+
+def _words(view: View) -> Mapping[str, documents.QuoteWords]:
+    """Return what is said of each quote, by its code; nothing where no language is wanted."""
+    if not view.options.lang:
+        return {}
+    words = {quote.code: documents.QuoteWords(**asdict(said)) for quote, said in view.texts[1]}
+    if view.options.spark:
+        sparks = ((code, view.sparks.get(code)) for code in words)
+        lines = {code: (spark.path, spark.label) if spark else (None, None) for code, spark in sparks}
+        words = {code: replace(said, spark=lines[code][0], spark_label=lines[code][1]) for code, said in words.items()}
+    return words
 
 
 def _bare(quote: Quote) -> dict[str, Any]:

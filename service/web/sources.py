@@ -1,21 +1,27 @@
 """`/v1/sources`: who the sources are, how current they are, how the polls go."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Final
 
 from aiohttp import web
 
 from service.board import Board
 from service.clock import Clock
-from service.publications import freshness, next_due, today
+from service.publications import Freshness, freshness, next_due, today
+from service.web import documents
 from service.web.pages import Page, cache_for
 from service.web.problems import guarded
 from service.web.render import to_json
 
 NextPoll = Callable[[str], datetime | None]
 _FRESH = 15
+_AGES: Final[Mapping[Freshness, documents.State]] = {
+    Freshness.CURRENT: "current",
+    Freshness.LATE: "late",
+    Freshness.STALE: "stale",
+}
 
 
 def routes(board: Board, next_poll: NextPoll, now: Clock) -> list[web.RouteDef]:
@@ -23,7 +29,7 @@ def routes(board: Board, next_poll: NextPoll, now: Clock) -> list[web.RouteDef]:
 
     @lru_cache(maxsize=1)
     def described(_second: int) -> Page:
-        document = {"sources": [describe(board, key, next_poll(key), now()) for key in polled]}
+        document = documents.Sources(sources=[describe(board, key, next_poll(key), now()) for key in polled])
         soonest = min((at for key in polled if (at := due(board, key, now()))), default=None)
         return Page(to_json(document), "application/json", cache_for(_FRESH, soonest))
 
@@ -40,28 +46,28 @@ def due(board: Board, key: str, now: datetime) -> datetime | None:
     return next_due(source, latest.date if latest else today(source, now), now)
 
 
-def describe(board: Board, key: str, next_poll: datetime | None, now: datetime) -> dict[str, Any]:
+def describe(board: Board, key: str, next_poll: datetime | None, now: datetime) -> documents.Source:
     """Return what there is to say of a source: who, how current, how the polls go."""
     source, state, series = board.settings.polled[key], board.states[key], board.series(key)
     latest, news = series.latest, series.news
     if state.error:
-        condition = "failing"
+        condition: documents.State = "failing"
     elif news is None:
         condition = "empty"
     elif source.recorded:
         condition = "recorded"
     else:
-        condition = freshness(source, news.date, now).name.lower()
-    return {
-        "key": key,
-        "name": source.name,
-        "base": source.base,
-        "terms": source.terms,
-        "state": condition,
-        "error": state.error,
-        "last_fixing": str(latest.date) if latest else None,
-        "last_change": str(news.date) if news else None,
-        "last_poll": state.polled_at,
-        "last_success": state.succeeded_at,
-        "next_poll": next_poll.astimezone(UTC) if next_poll else None,
-    }
+        condition = _AGES[freshness(source, news.date, now)]
+    return documents.Source(
+        key=key,
+        name=source.name,
+        base=source.base,
+        terms=source.terms,
+        state=condition,
+        error=state.error,
+        last_fixing=latest.date if latest else None,
+        last_change=news.date if news else None,
+        last_poll=state.polled_at,
+        last_success=state.succeeded_at,
+        next_poll=next_poll.astimezone(UTC) if next_poll else None,
+    )
