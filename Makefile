@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser beside pictures docs pin passwords check fix chaos bench lock clean
+.PHONY: help setup run test browser beside pictures docs viewer pin passwords check fix interface chaos bench lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -35,9 +35,23 @@ beside: # What runs beside the service: the edge, and the tool that judges alert
 pictures: .venv/.dev browser ## Take the pictures of README and docs anew
 	$(RUN) tests.browser.pictures
 
-docs: .venv/.runtime ## Write docs/sources.md anew, from config/default.toml
+docs: .venv/.runtime ## Write docs/sources.md anew, from config/default.toml, and service/web/openapi.json, from the models
 	$(RUN) service sources --markdown > docs/sources.md.new
 	mv docs/sources.md.new docs/sources.md
+	$(RUN) service.web.interface > service/web/openapi.json.new
+	mv service/web/openapi.json.new service/web/openapi.json
+
+# The viewer of /docs: a release, and the SHA-256 of its package. To renew it: both here, then `make viewer` and the tests.
+VIEWER := 5.35.0
+VIEWER_SHA256 := 1b8e891893404ea4c3558b6a87e2a3e494e7eedba41168c2ece5800a391a6ea6
+
+viewer: ## Put the viewer of /docs (Swagger UI) into service/web/viewer/ as it was released (needs npm)
+	set -e; new=$$(mktemp -d); trap 'rm -r "$$new"' EXIT; \
+	npm pack --silent --pack-destination "$$new" swagger-ui-dist@$(VIEWER) >/dev/null; \
+	echo "$(VIEWER_SHA256)  $$new/swagger-ui-dist-$(VIEWER).tgz" | sha256sum -c --quiet; \
+	tar -xzf "$$new/swagger-ui-dist-$(VIEWER).tgz" -C "$$new"; \
+	cd "$$new/package"; gzip -9n swagger-ui-bundle.js swagger-ui.css; \
+	cp swagger-ui-bundle.js.gz swagger-ui.css.gz swagger-ui-bundle.js.LICENSE.txt LICENSE NOTICE $(CURDIR)/service/web/viewer/
 
 pin: .venv/.runtime ## Keep the element's script as it is now, for the sites that pin it (at a release)
 	$(RUN) service.web.assets
@@ -57,6 +71,9 @@ check: .venv/.dev ## Check format, lint and types
 fix: .venv/.dev ## Format, and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+interface: .venv/.dev ## Ask the described interface all it allows and more, for some minutes (ARGS="-s" shows it)
+	INTERFACE_LONG=1 $(RUN) pytest tests/test_openapi.py -k schemathesis $(ARGS)
 
 chaos: .venv/.dev beside ## Do all harm to a whole house of real parts, for as long as it takes (a few minutes)
 	CHAOS_LONG=1 $(RUN) pytest -s tests/chaos $(ARGS)

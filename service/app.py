@@ -24,10 +24,10 @@ from service.settings import Settings
 from service.sources import RELAYS, SOURCES
 from service.store import Store
 from service.tally import Tally
-from service.web import embed, health, history, metrics, oembed, receipts, sources, stream, ticker
+from service.web import docs, embed, health, history, metrics, oembed, receipts, sources, stream, ticker
 from service.web.health import Health
 from service.web.microcache import Microcache
-from service.web.problems import unrouted
+from service.web.problems import unexpecting, unrouted
 from service.web.shelf import Shelf
 from service.web.stream import Streams
 from service.web.traffic import OTHER, counted, counting, timed
@@ -94,11 +94,13 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
         *sources.routes(board, polling.next_poll, now),
         *receipts.routes(board, store, now),
         *health.routes(Health(board, archive, leadership, following, polling, now)),
+        *docs.routes(shelf),
         *metrics.routes(board, archive, leadership, tally, streams),
     ]
     app.add_routes(counted(ready, tally))
     app.add_routes(timed(worked_out, tally))
-    app.router.add_route("*", "/{path:.*}", counting(unrouted, tally.of_route(OTHER)))
+    other = counting(unrouted, tally.of_route(OTHER))
+    app.router.add_route("*", "/{path:(?s:.*)}", other, expect_handler=unexpecting)
 
     @asynccontextmanager
     async def remembered() -> AsyncIterator[None]:

@@ -19,6 +19,7 @@ _SCRIPTS: Final = {
     "embed.js": ("refresh.js", "tape.js", "element.js"),
     "frame.js": ("refresh.js", "tape.js", "frame.js"),
     "builder.js": ("builder.js",),
+    "docs.js": ("docs.js",),
 }
 _STYLE: Final = '"strip.css"'
 """Stands in a script for the whole of that style sheet."""

@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -190,7 +190,11 @@ class Held(Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...]
 
 
-class Check(Struct, frozen=True, kw_only=True, rename="camel"):
+# msgspec describes no union of a text and a decimal, of which it reads each as a string; it writes them as they are.
+Observed = Annotated[Any, Meta(extra_json_schema={"type": ["string", "number"]})]
+
+
+class Component(Struct, frozen=True, kw_only=True, rename="camel"):
     """One part of the service, as draft-inadarei-api-health-check has it; ages are in seconds.
 
     A ticker has `asOf` to `choices`, a source `lastFixing` to `quarantine`.
@@ -199,7 +203,7 @@ class Check(Struct, frozen=True, kw_only=True, rename="camel"):
     component_id: str | UnsetType = UNSET
     component_type: Literal["component", "datastore", "system"] = "component"
     status: Verdict
-    observed_value: str | int | Decimal | UnsetType = UNSET
+    observed_value: Observed | UnsetType = UNSET
     observed_unit: str | UnsetType = UNSET
     time: Moment | UnsetType | None = UNSET
     as_of: dt.date | UnsetType = UNSET
@@ -225,7 +229,7 @@ class Health(Struct, frozen=True, kw_only=True):
     description: str
     time: Moment
     notes: list[str]
-    checks: Mapping[str, list[Check]]
+    checks: Mapping[str, list[Component]]
 
 
 class Alive(Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ from service.leadership import Leadership
 from service.settings import TickerSettings
 from service.ticker import Snapshot, Status
 from service.web import documents
-from service.web.documents import Check
+from service.web.documents import Component
 from service.web.problems import OPEN, Problem, guarded
 from service.web.render import to_json
 from service.web.sources import describe
@@ -87,9 +87,9 @@ def report(health: Health) -> documents.Health:
     for key in board.settings.polled:
         checks[f"source:{key}"] = _source(board, key, health.polling.next_poll(key), now)
     following = health.following.error
-    checks["polling"] = Check(status="fail", output=_BROKEN) if health.polling.stopped else Check(status="pass")
-    checks["following"] = Check(status="fail", output=following) if following else Check(status="pass")
-    checks["leader"] = Check(status="pass", observed_value=health.leadership.role, observed_unit="role")
+    checks["polling"] = Component(status="fail", output=_BROKEN) if health.polling.stopped else Component(status="pass")
+    checks["following"] = Component(status="fail", output=following) if following else Component(status="pass")
+    checks["leader"] = Component(status="pass", observed_value=health.leadership.role, observed_unit="role")
     checks["clock"] = _clock(health.leadership.offset)
     checks["store"] = _store(health)
     found = {check.status for check in checks.values()}
@@ -103,11 +103,11 @@ def report(health: Health) -> documents.Health:
     )
 
 
-def _store(health: Health) -> Check:
+def _store(health: Health) -> Component:
     error, latency = health.archive.error or health.leadership.error, health.leadership.latency
     if not error and latency is not None and latency > _SLOW:
         error = f"the store is slow: it took {1000 * latency:.0f} ms to answer"
-    return Check(
+    return Component(
         component_type="datastore",
         status="warn" if error else "pass",
         observed_value=UNSET if latency is None else _tenths(1000 * latency),
@@ -116,12 +116,12 @@ def _store(health: Health) -> Check:
     )
 
 
-def _clock(offset: timedelta | None) -> Check:
+def _clock(offset: timedelta | None) -> Component:
     if offset is None:
-        return Check(status="pass")
+        return Component(status="pass")
     wrong = f"the clock here is {abs(offset)} {'ahead of' if offset > timedelta() else 'behind'} the store's"
     off = abs(offset) > _OFF
-    return Check(
+    return Component(
         status="warn" if off else "pass",
         observed_value=_tenths(offset.total_seconds()),
         observed_unit="s",
@@ -133,14 +133,16 @@ def _tenths(value: SupportsFloat) -> Decimal:
     return Decimal(f"{value:.1f}")
 
 
-def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) -> Check:
+def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) -> Component:
     if snapshot is None:
-        return Check(component_id=ticker.id, status="fail", output=f"ticker {ticker.id}: no source has answered yet")
+        return Component(
+            component_id=ticker.id, status="fail", output=f"ticker {ticker.id}: no source has answered yet"
+        )
     status: documents.Verdict = "pass"
     if snapshot.status is not Status.CURRENT:
         status = "fail" if snapshot.status is Status.STALE else "warn"
     told = f"ticker {ticker.id}: {snapshot.status}, as of {snapshot.as_of}"
-    return Check(
+    return Component(
         component_id=ticker.id,
         status=status,
         observed_value=snapshot.status,
@@ -157,11 +159,11 @@ def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) ->
     )
 
 
-def _source(board: Board, key: str, next_poll: datetime | None, now: datetime) -> Check:
+def _source(board: Board, key: str, next_poll: datetime | None, now: datetime) -> Component:
     state, described, held_up = board.states[key], describe(board, key, next_poll, now), board.held_up(key)
     told, latest = list(_told(key, board, described)), described.last_fixing
     in_force = datetime.combine(latest, time(), board.settings.polled[key].timezone) if latest else None
-    return Check(
+    return Component(
         component_id=key,
         component_type="system",
         status="warn" if told else "pass",
@@ -216,7 +218,7 @@ def _told_to_people(document: documents.Health) -> web.Response:
     return web.Response(text="\n".join(lines) + "\n", status=status, headers=_HEADERS)
 
 
-def _dated(check: Check) -> str:
+def _dated(check: Component) -> str:
     """Tell the times of a check, those that it has."""
     times = {
         "as of": check.as_of,

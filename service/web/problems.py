@@ -78,6 +78,13 @@ def _fault(request: web.Request, error: Exception) -> Problem:
     return Problem(500, "This is a fault of ours; it has been logged.")
 
 
+async def unexpecting(_: web.Request) -> None:
+    """Pass over Expect (RFC 9110, 10.1.1): no body is read, so the answer comes at once.
+
+    aiohttp's own answer to what it does not know is plain text.
+    """
+
+
 async def unrouted(request: web.Request) -> web.StreamResponse:
     """Answer what no other route takes: 405 where the path exists for GET, else 404."""
     allowed: set[str] = set()

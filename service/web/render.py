@@ -31,6 +31,8 @@ _SAID: Final = 32
 """Languages in which a snapshot's texts are kept."""
 _LOCKED = "default-src 'none'; base-uri 'none'; form-action 'none'; "
 _OURS = "style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+STRICT: Final = f"{_LOCKED}{_OURS}frame-ancestors 'none'"
+"""The Content-Security-Policy of our own pages."""
 
 
 Sayer = Callable[[str], Mapping[str, QuoteText]]
@@ -178,7 +180,7 @@ FORMS: Final[Mapping[str, Form]] = {
         _HTML,
         frozenset({"lang", "origin"}),
         AUTO,
-        headers={**SECURE, "Content-Security-Policy": f"{_LOCKED}{_OURS}frame-ancestors 'none'"},
+        headers={**SECURE, "Content-Security-Policy": STRICT},
     ),
 }
 
@@ -186,6 +188,11 @@ FORMS: Final[Mapping[str, Form]] = {
 def embed_headers(frame_ancestors: tuple[str, ...]) -> Mapping[str, str]:
     """Return the headers of `/embed`, which others may frame."""
     return {**SECURE, "Content-Security-Policy": f"{_LOCKED}{_OURS}frame-ancestors {' '.join(frame_ancestors)}"}
+
+
+def docs(viewer: Mapping[str, str]) -> bytes:
+    """Return the page of the interface; `viewer` has the names of the viewer's files."""
+    return _templates().get_template("docs.html").render(viewer=viewer).encode()
 
 
 def _rendered(template: str, view: View, **more: Any) -> bytes:  # noqa: ANN401 - a template takes anything

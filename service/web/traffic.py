@@ -12,7 +12,7 @@ from aiohttp import web
 
 from service.tally import Replies, Tally
 from service.web.microcache import STATUSES
-from service.web.problems import Handler
+from service.web.problems import Handler, unexpecting
 
 OTHER: Final = "other"
 """The route of all that no route takes: what strangers ask for names nothing here."""
@@ -75,4 +75,4 @@ def _replies(route: web.RouteDef, tally: Tally) -> Replies:
 
 
 def _with(route: web.RouteDef, handler: Handler) -> web.RouteDef:
-    return web.RouteDef(route.method, route.path, handler, route.kwargs)
+    return web.RouteDef(route.method, route.path, handler, {"expect_handler": unexpecting, **route.kwargs})

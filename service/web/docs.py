@@ -1,0 +1,90 @@
+"""`/openapi.json` and `/docs`: the interface, for programs and for people.
+
+Neither is made before somebody asks. The viewer is Swagger UI as it was released, packed, on disk: it is two megabytes,
+which few ever ask for, and then a cache has it for good.
+"""
+
+import gzip
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+from aiohttp.hdrs import ACCEPT_ENCODING
+
+from service.settings import Settings
+from service.web.assets import ASSETS
+from service.web.pages import IMMUTABLE, SECURE, Page, accepts_gzip, cache_for
+from service.web.parameters import one_of, some_of
+from service.web.problems import Problem, guarded
+from service.web.render import STRICT, docs, to_json
+from service.web.shelf import Shelf
+
+DESCRIPTION: Final = Path(__file__).parent / "openapi.json"
+_VIEWER: Final = Path(__file__).parent / "viewer"
+_TYPES: Final = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+_SHORT: Final = cache_for(300)
+_VARY: Final = "Accept-Encoding"
+
+
+def described(settings: Settings) -> dict[str, Any]:
+    """Return the interface as it is with these settings: it names what there is to choose from, and has examples."""
+    document: dict[str, Any] = msgspec.json.decode(DESCRIPTION.read_bytes())
+    tickers = [ticker.id for ticker in settings.tickers]
+    currencies = list(dict.fromkeys(code.lower() for ticker in settings.tickers for code in ticker.currencies))
+    parameters = document["components"]["parameters"]
+    for name, values in {
+        "ticker": tickers,
+        "id": tickers,
+        "currency": currencies,
+        "source": [*settings.polled],
+    }.items():
+        parameters[name]["schema"] = one_of(values)
+    parameters["currencies"]["schema"] = some_of(currencies)
+    script, public = ASSETS.names["embed.js"], settings.http.public_url
+    examples = {"name": ASSETS.names["page.css"], "file": next(iter(_shipped())), "hash": script.split(".")[1]}
+    for name, example in (examples | ({"url": f"{public.rstrip('/')}/embed"} if public else {})).items():
+        parameters[name]["example"] = example
+    return document
+
+
+@cache
+def _shipped() -> dict[str, Path]:
+    """Return the files of the viewer by the names under which they are served, which change with their content."""
+    files = {}
+    for path in _VIEWER.glob("*.gz"):
+        name, digest = Path(path.stem), sha256(path.read_bytes()).hexdigest()[:12]
+        files[f"{name.stem}.{digest}{name.suffix}"] = path
+    return files
+
+
+def routes(shelf: Shelf) -> list[web.RouteDef]:
+    @cache
+    def description() -> Page:
+        return Page(to_json(described(shelf.board.settings)), "application/json", _SHORT)
+
+    @cache
+    def page() -> Page:
+        names = {f"{name.partition('.')[0]}{Path(name).suffix}": name for name in _shipped()}
+        headers = {**SECURE, "Content-Security-Policy": STRICT}
+        return Page(docs(names), "text/html; charset=utf-8", _SHORT, headers)
+
+    def file(request: web.Request) -> web.StreamResponse:
+        path = _shipped().get(request.match_info["name"])
+        if path is None:
+            raise Problem(404, "There is no such file; /docs names the ones that there are.")
+        body, kind = path.read_bytes(), _TYPES[Path(path.stem).suffix]
+        if accepts_gzip(request.headers.get(ACCEPT_ENCODING, "")):
+            packed = {"Content-Encoding": "gzip"}
+            made = Page(body, kind, lambda _: IMMUTABLE, packed, _VARY, compressed=False)
+        else:
+            made = Page(gzip.decompress(body), kind, lambda _: IMMUTABLE, None, _VARY, compressed=False)
+        return made.reply(request, shelf.now.seconds())
+
+    return [
+        web.get("/openapi.json", guarded(lambda request: description().reply(request, shelf.now.seconds()))),
+        web.get("/docs", guarded(lambda request: page().reply(request, shelf.now.seconds()))),
+        web.get("/static/viewer/{name}", guarded(file)),
+    ]

@@ -1,0 +1,34 @@
+// The settings of the viewer at /docs, and what it lacks for those who do not see or point.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", follow);
+follow();
+
+const viewer = document.getElementById("viewer");
+const named = () => {
+  for (const field of viewer.querySelectorAll("select:not([aria-label])")) {
+    field.setAttribute("aria-label", field.closest("[data-param-name]")?.dataset.paramName ?? field.title);
+  }
+  for (const table of viewer.querySelectorAll("[role=region]:not([aria-label])")) {
+    table.setAttribute("aria-label", table.id);
+  }
+  for (const code of viewer.querySelectorAll("pre:not([tabindex])")) {
+    code.tabIndex = 0;
+  }
+};
+new MutationObserver(named).observe(viewer, { childList: true, subtree: true });
+
+SwaggerUIBundle({
+  domNode: viewer,
+  url: new URL("openapi.json", location.href).href,
+  // It would send the address of what it shows to its makers.
+  validatorUrl: null,
+  defaultModelsExpandDepth: 0,
+  // Its colours are too weak to be read.
+  syntaxHighlight: false,
+  plugins: [{
+    wrapComponents: {
+      InfoContainer: (Info, { React }) => (props) => React.createElement("div", { role: "banner" }, React.createElement(Info, props)),
+    },
+  }],
+});
