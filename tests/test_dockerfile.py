@@ -144,6 +144,7 @@ def test_it_serves_and_its_health_is_known(image: Path) -> None:
         service.wait_for("/livez", "pass")
         assert service.get("/readyz")[0] == 503  # no store and no bank: alive all the same
         assert healthy()
+        assert service.get("/docs")[0] == service.get("/openapi.json")[0] == 200  # its files are in the image
     finally:
         service.process.terminate()
         status, log = service.ended()

@@ -157,6 +157,8 @@ class TestKey:
             "/v1/sources": set(),
             "/v1/fixings/nbk/2026-04-02": set(),
             "/static/page.css": set(),
+            "/openapi.json": set(),
+            "/docs": set(),
         }.items():
             assert await _arrived(house, path, every) == known, path
 

@@ -174,6 +174,12 @@ def test_the_pure_part_knows_no_world() -> None:
         assert not worldly & {name.split(".")[0] for name in imports(MODULES[f"service.{module}"])}
 
 
+def test_a_service_does_not_load_what_describes_it() -> None:
+    """The description is written beforehand: nobody imports what writes it, but that itself."""
+    for module in ("service.web.interface", "service.web.schemas"):
+        assert {name for name, path in MODULES.items() if module in imports(path)} <= {"service.web.interface"}
+
+
 def test_only_one_reads_the_environment() -> None:
     """Nobody else looks into os.environ."""
     reading = {module for module, path in MODULES.items() if {"os.environ", "os.getenv"} & used_of_os(path)}

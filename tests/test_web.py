@@ -98,6 +98,8 @@ async def test_the_text_is_a_line_a_currency(client: Client, path: str) -> None:
         ("/oembed?url={own}/embed", "application/json", '"rich"'),
         ("/", "text/html", "National Bank of Kazakhstan"),
         ("/v1/sources", "application/json", '"key":"nbk"'),
+        ("/openapi.json", "application/json", '"/v1/ticker.svg":'),
+        ("/docs", "text/html", "static/viewer/swagger-ui"),
         ("/v1/fixings/nbk/2026-04-02", "application/json", '"value":475.09'),
     ],
 )

@@ -47,6 +47,7 @@ class BuilderWords:
     more: str
     sources: str
     health: str
+    docs: str
 
 
 BUILDER: Final[Mapping[str, BuilderWords]] = {
@@ -93,6 +94,7 @@ BUILDER: Final[Mapping[str, BuilderWords]] = {
         more="More",
         sources="the banks, their last publication and the next poll",
         health="what works and what does not",
+        docs="all of it, described for programs and people",
     ),
     "ru": BuilderWords(
         title="Курсы валют строкой",
@@ -137,6 +139,7 @@ BUILDER: Final[Mapping[str, BuilderWords]] = {
         more="Ещё",
         sources="банки, их последняя публикация и следующий опрос",
         health="что работает и что нет",
+        docs="полное описание интерфейса",
     ),
     "kk": BuilderWords(
         title="Валюта бағамдарының жолағы",
@@ -181,5 +184,6 @@ BUILDER: Final[Mapping[str, BuilderWords]] = {
         more="Тағы да",
         sources="банктер, соңғы жарияланым және келесі сұрау",
         health="қызметтің жай-күйі",
+        docs="интерфейстің толық сипаттамасы",
     ),
 }

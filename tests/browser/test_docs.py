@@ -1,0 +1,75 @@
+"""The description of the interface at `/docs`, in the viewer that ships with us."""
+
+import json
+import urllib.request
+from typing import Literal
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Open, Watched, complaints
+from tests.browser.site import Site
+
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+
+def shown(site: Site, open_page: Open, scheme: Literal["light", "dark"] = "light") -> Watched:
+    """Open the page and wait until the viewer has read the description."""
+    watched = open_page(f"{site.service}/docs", color_scheme=scheme)
+    expect(watched.page.locator(".opblock").first).to_be_visible()
+    return watched
+
+
+def test_it_shows_every_path(site: Site, open_page: Open) -> None:
+    """As many as are described, each with its words."""
+    page = shown(site, open_page).page
+    with urllib.request.urlopen(f"{site.service}/openapi.json", timeout=5) as response:
+        paths = json.load(response)["paths"]
+    blocks = page.locator(".opblock-summary-path")
+    assert {text.replace("\u200b", "") for text in blocks.all_inner_texts()} == set(paths)
+    assert page.locator(".opblock-summary-description").count() == len(paths)
+
+
+def test_all_of_it_works_under_our_policy(site: Site, open_page: Open) -> None:
+    """Paths and schemas opened, a request tried: it is answered, the console is empty, nobody else is asked."""
+    watched = shown(site, open_page)
+    page = watched.page
+    for summary in page.locator(".opblock-summary-control").all()[::5]:
+        summary.click()
+    page.locator(".models-control").click()
+    page.get_by_role("button", name="Try it out").first.click()
+    page.locator(".execute").click()
+    expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+    expect(page.locator(".live-responses-table")).to_contain_text('"code": "USD"')
+    assert watched.console == []
+    assert {request.url.split("/")[2] for request in watched.requests} == {site.service.removeprefix("http://")}
+    assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_axe_is_content(site: Site, open_page: Open, scheme: Literal["light", "dark"]) -> None:
+    """In both themes, as it is opened, and with a path, what can be tried, and what came of it."""
+    page = shown(site, open_page, scheme).page
+    assert complaints(page) == ""
+    page.locator(".opblock-summary-control").first.click()
+    page.get_by_role("button", name="Try it out").click()
+    page.locator(".execute").click()
+    expect(page.locator(".live-responses-table").first).to_be_visible()
+    assert complaints(page) == ""
+
+
+def test_it_follows_the_readers_theme(site: Site, open_page: Open) -> None:
+    """Dark where the system is, also when that changes."""
+    page = shown(site, open_page, "dark").page
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    dark = page.evaluate(ground)
+    page.emulate_media(color_scheme="light")
+    expect(page.locator("html")).not_to_have_class("dark-mode")
+    assert page.evaluate(ground) != dark
+
+
+def test_it_leads_to_the_description_without_javascript(site: Site, open_page: Open) -> None:
+    """A link, and no empty page."""
+    page = open_page(f"{site.service}/docs", java_script_enabled=False).page
+    page.get_by_role("link", name="openapi.json").click()
+    expect(page.locator("body")).to_contain_text('"openapi":"3.1.1"')
