@@ -203,7 +203,8 @@ def test_it_names_what_there_is_to_choose_from(settings: Settings) -> None:
     euro = settings.tickers[0].model_copy(update={"id": "eur", "base": "EUR", "currencies": ("USD", "KZT")})
     document = described(settings.model_copy(update={"tickers": (settings.tickers[0], euro)}))
     parameters = document["components"]["parameters"]
-    assert parameters["ticker"]["schema"]["enum"] == parameters["id"]["schema"]["enum"] == ["kzt", "eur"]
+    assert parameters["ticker"]["schema"]["enum"] == ["", "kzt", "eur"]
+    assert parameters["id"]["schema"]["enum"] == ["kzt", "eur"]
     assert parameters["currency"]["schema"]["enum"] == ["usd", "eur", "rub", "gbp", "cny", "kzt"]
     assert re.fullmatch(parameters["currencies"]["schema"]["pattern"], "kzt,usd")
     assert not re.fullmatch(parameters["currencies"]["schema"]["pattern"], "kzt,chf")

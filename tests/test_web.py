@@ -164,6 +164,15 @@ async def test_pages_are_locked_down(client: Client) -> None:
         assert unnamed.status == 404
 
 
+async def test_an_empty_parameter_is_as_none(client: Client) -> None:
+    """As a form sends it where nothing was chosen: the same page."""
+    for path, query in (("/embed", "ticker=&theme=&layout=&show="), ("/v1/history/usd", "ticker=&from=&to=")):
+        async with client.get(path) as usual, client.get(f"{path}?{query}&currencies=") as empty:
+            assert (empty.status, await body(empty)) == (200, await body(usual))
+    async with client.head("/v1/stream?ticker=") as stream:
+        assert stream.status == 200
+
+
 async def test_currencies_are_picked_and_ordered(client: Client) -> None:
     """`?currencies=` works on every form; case does not matter, a name twice is once."""
     async with client.get("/v1/ticker.txt?currencies=rub,USD,rub") as response:

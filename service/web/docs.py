@@ -35,14 +35,11 @@ def described(settings: Settings) -> dict[str, Any]:
     tickers = [ticker.id for ticker in settings.tickers]
     currencies = list(dict.fromkeys(code.lower() for ticker in settings.tickers for code in ticker.currencies))
     parameters = document["components"]["parameters"]
-    for name, values in {
-        "ticker": tickers,
-        "id": tickers,
-        "currency": currencies,
-        "source": [*settings.polled],
-    }.items():
-        parameters[name]["schema"] = one_of(values)
+    parameters["ticker"]["schema"] = one_of(["", *tickers])
+    parameters["id"]["schema"] = one_of(tickers)
+    parameters["currency"]["schema"] = one_of(currencies)
     parameters["currencies"]["schema"] = some_of(currencies)
+    parameters["source"]["schema"] = one_of(settings.polled)
     script, public = ASSETS.names["embed.js"], settings.http.public_url
     examples = {"name": ASSETS.names["page.css"], "file": next(iter(_shipped())), "hash": script.split(".")[1]}
     for name, example in (examples | ({"url": f"{public.rstrip('/')}/embed"} if public else {})).items():
@@ -54,7 +51,7 @@ def described(settings: Settings) -> dict[str, Any]:
 def _shipped() -> dict[str, Path]:
     """Return the files of the viewer by the names under which they are served, which change with their content."""
     files = {}
-    for path in _VIEWER.glob("*.gz"):
+    for path in sorted(_VIEWER.glob("*.gz")):
         name, digest = Path(path.stem), sha256(path.read_bytes()).hexdigest()[:12]
         files[f"{name.stem}.{digest}{name.suffix}"] = path
     return files

@@ -23,8 +23,8 @@ def routes(shelf: Shelf) -> list[web.RouteDef]:
     default = shelf.board.settings.tickers[0].id
 
     def named(form: str, request: web.Request) -> web.StreamResponse:
-        ticker = request.query.get("ticker", default) if request.rel_url.raw_query_string else default
-        return shelf.reply(request, ticker, form)
+        ticker = request.query.get("ticker") if request.rel_url.raw_query_string else None
+        return shelf.reply(request, ticker or default, form)
 
     def file(request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]

@@ -38,7 +38,7 @@ def routes(shelf: Shelf) -> list[web.RouteDef]:
             raise Problem(400, "url is missing: the address of an /embed of this service.")
         origin = shelf.origin(request)
         pasted = _query_of(query["url"], origin)
-        ticker = pasted.get("ticker", default)
+        ticker = pasted.get("ticker") or default
         snapshot = shelf.snapshot(ticker)
         form = FORMS["embed"]
         options = asked(pasted, "", snapshot, form.takes, form.lang, form.theme)

@@ -45,10 +45,8 @@ PARAMETERS: Final = {
         "`auto`: as `Accept-Language` says.",
         examples={"kk": {"value": "kk"}, "auto": {"value": AUTO}},
     ),
-    "theme": _parameter("theme", "The colours.", one_of(THEMES), **_NOTHING),
-    "layout": _parameter(
-        "layout", f"The arrangement; `{LAYOUTS[0]}` where nothing is said.", one_of(LAYOUTS), **_NOTHING
-    ),
+    "theme": _parameter("theme", "The colours; an empty one is as none.", one_of(("", *THEMES))),
+    "layout": _parameter("layout", f"The arrangement; `{LAYOUTS[0]}` where nothing is said.", one_of(("", *LAYOUTS))),
     "show": _parameter(
         "show", "Which figures, with commas; as is usual for the layout where nothing is said.", some_of(FIGURES)
     ),

@@ -212,7 +212,7 @@ def _address(request: web.Request, http: Http) -> str:
 def routes(streams: Streams) -> list[web.RouteDef]:
     default = streams.shelf.board.settings.tickers[0].id
     return [
-        web.get("/v1/stream", guarded(lambda request: streams.answer(request, request.query.get("ticker", default))))
+        web.get("/v1/stream", guarded(lambda request: streams.answer(request, request.query.get("ticker") or default)))
     ]
 
 
