@@ -58,7 +58,7 @@ JSON = {
 }
 """Every path that answers as JSON, and queries for its different replies."""
 LONG = bool(os.environ.get("INTERFACE_LONG"))
-HOW = ["--max-examples", "500"] if LONG else ["--max-examples", "15", "--generation-deterministic"]
+HOW = ["--max-examples", "300"] if LONG else ["--max-examples", "15", "--generation-deterministic"]
 
 
 @pytest.fixture

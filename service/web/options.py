@@ -107,7 +107,7 @@ def picked(snapshot: Snapshot, currencies: str) -> tuple[str, ...]:
 
 def _figures(query: MultiMapping[str], layout: str) -> tuple[str, ...]:
     """Return the figures that `show` names, by commas or spaces; their order is ours."""
-    named = set(query.get("show", "").replace(",", " ").split())
+    named = set(query.get("show", "").replace(",", " ").split(" ")) - {""}
     if unknown := named.difference(FIGURES):
         raise Problem(400, f"show knows no {min(unknown)[:20]!r}.", available=list(FIGURES))
     return tuple(figure for figure in FIGURES if figure in named) or _USUAL[layout]

@@ -1,6 +1,6 @@
 """What may be asked, each parameter described once. For `interface`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 from service.web.options import AUTO, FIGURES, LAYOUTS, THEMES
@@ -9,9 +9,9 @@ Json = dict[str, Any]
 
 _TEXT: Final = {"type": "string"}
 _DATE: Final = {"type": "string", "format": "date"}
+_DATE_OR_NONE: Final = {"type": "string", "anyOf": [_DATE, {"const": ""}]}
+_FIGURES: Final = {"type": "string", "pattern": f"^[ ,]*(({'|'.join(FIGURES)})([ ,]+|$))*$"}
 _PIXELS: Final = {"type": "integer", "minimum": 1, "maximum": 99999}
-_NOTHING: Final[Mapping[str, Any]] = {"allowEmptyValue": True}
-"""For what has values of its own: an empty one is as none."""
 
 
 def one_of(values: Iterable[str]) -> Json:
@@ -48,16 +48,18 @@ PARAMETERS: Final = {
     "theme": _parameter("theme", "The colours; an empty one is as none.", one_of(("", *THEMES))),
     "layout": _parameter("layout", f"The arrangement; `{LAYOUTS[0]}` where nothing is said.", one_of(("", *LAYOUTS))),
     "show": _parameter(
-        "show", "Which figures, with commas; as is usual for the layout where nothing is said.", some_of(FIGURES)
+        "show",
+        "Which figures, with commas or spaces; as is usual for the layout where nothing is said.",
+        _FIGURES,
     ),
     "spark": _parameter(
         "spark", "A line of the last 30 publications, where there is a place for it; `0`, `false` and `no` mean no."
     ),
     "live": _parameter("live", "Whether the page listens to `/v1/stream`; `0`, `false` and `no` mean no."),
     "from": _parameter(
-        "from", "The first day, ten years before the last at most; a year before where not said.", _DATE, **_NOTHING
+        "from", "The first day, ten years before the last at most; a year before where not said.", _DATE_OR_NONE
     ),
-    "to": _parameter("to", "The last day; that of the latest figures where not said.", _DATE, **_NOTHING),
+    "to": _parameter("to", "The last day; that of the latest figures where not said.", _DATE_OR_NONE),
     "url": _parameter(
         "url", "The address of an `/embed` of this service.", {"type": "string", "format": "uri"}, required=True
     ),
