@@ -68,6 +68,23 @@ def test_it_follows_the_readers_theme(site: Site, open_page: Open) -> None:
     assert page.evaluate(ground) != dark
 
 
+def test_it_works_behind_a_prefix(site: Site, open_page: Open) -> None:
+    """Wherever it is mounted, all that is loaded and what is tried is below that."""
+    watched = open_page(f"{site.service}/livez")
+    page, mounted = watched.page, "http://mounted.test/money/"
+    page.route(
+        f"{mounted}**",
+        lambda route: route.fulfill(response=route.fetch(url=route.request.url.replace(mounted, f"{site.service}/"))),
+    )
+    watched.requests.clear()
+    page.goto(f"{mounted}docs")
+    page.locator(".opblock-summary-control").first.click()
+    page.get_by_role("button", name="Try it out").click()
+    page.locator(".execute").click()
+    expect(page.locator(".live-responses-table")).to_contain_text('"code": "USD"')
+    assert [request.url for request in watched.requests if not request.url.startswith(mounted)] == []
+
+
 def test_it_leads_to_the_description_without_javascript(site: Site, open_page: Open) -> None:
     """A link, and no empty page."""
     page = open_page(f"{site.service}/docs", java_script_enabled=False).page
