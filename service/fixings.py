@@ -1,6 +1,6 @@
 """What a bank published for a date, and what makes it acceptable."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -56,9 +56,10 @@ class Figures:
         if code == self.base:
             return Fraction(1)
         rate = self.rates[code]
+        above, below = rate.value.as_integer_ratio()
         if self.direction is Direction.INVERSE:
-            return rate.nominal / Fraction(rate.value)
-        return Fraction(rate.value) / rate.nominal
+            return Fraction(rate.nominal * below, above)
+        return Fraction(above, rate.nominal * below)
 
     def cross(self, code: str, base: str) -> Fraction:
         """Units of `base` for 1 unit of `code`, through the source's own rate of the base."""
@@ -66,7 +67,7 @@ class Figures:
 
     def quotes(self, code: str, base: str) -> bool:
         """Whether it tells the rate of `code` in `base`, directly or as a cross."""
-        return {code, base} <= {self.base, *self.rates}
+        return (code == self.base or code in self.rates) and (base == self.base or base in self.rates)
 
     def published(self, code: str) -> Decimal | None:
         """Like `value`, with the published digits; None where the figure must be derived."""
@@ -175,6 +176,11 @@ class Series:
             if not self.fixings or self.fixings[-1].date <= day
             else Series(tuple(fixing for fixing in self.fixings if fixing.date <= day))
         )
+
+    def within(self, first: date, last: date) -> tuple[Fixing, ...]:
+        """Return the fixings from one day to another, both included."""
+        end = bisect_right(self.fixings, last, key=lambda fixing: fixing.date)
+        return self.fixings[self._index(first) : end]
 
     def with_fixing(self, new: Fixing, keep: int) -> "Series":
         """With `new` in its place (or in place of its earlier form), the `keep` latest dates."""

@@ -3,8 +3,8 @@
 Another bank is one with another base: a relay of the same bank confirms nothing.
 """
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
 from fractions import Fraction
 
 from service.fixings import Fixing, Series
@@ -25,15 +25,9 @@ def moves(code: str, new: Fixing, before: Fixing, others: Mapping[str, Series]) 
     ours = last.value(code) / first.value(code)
     found = {}
     for key, series in others.items():
-        quoting = [one for one in series.fixings if one.base != new.base and one.quotes(code, new.base)]
-        olds = [one for one in quoting if first.date - EARLIER <= one.date <= first.date]
-        news = [one for one in quoting if last.date - timedelta(days=1) <= one.date <= last.date + LATER]
-        seen = [
-            late.cross(code, new.base) / early.cross(code, new.base)
-            for early in olds
-            for late in news
-            if early.date < late.date
-        ]
+        olds = _crosses(code, new.base, series.within(first.date - EARLIER, first.date))
+        news = _crosses(code, new.base, series.within(last.date - timedelta(days=1), last.date + LATER))
+        seen = [late / early for day, early in olds for later, late in news if day < later]
         if seen:
             move = min(seen, key=lambda move: abs(move / ours - 1))
             found[key] = move if last is new else 1 / move
@@ -43,15 +37,17 @@ def moves(code: str, new: Fixing, before: Fixing, others: Mapping[str, Series]) 
 def level(code: str, new: Fixing, others: Mapping[str, Series]) -> tuple[str, Fraction] | None:
     """Return which other bank has `code` in our base in these days most like us, and how; None where none has it."""
     seen = [
-        (key, one.cross(code, new.base))
+        (key, cross)
         for key, series in others.items()
-        for one in series.fixings
-        if new.date - EARLIER <= one.date <= new.date + LATER
-        and one.base != new.base
-        and code not in _METALS
-        and one.quotes(code, new.base)
+        if code not in _METALS
+        for _, cross in _crosses(code, new.base, series.within(new.date - EARLIER, new.date + LATER))
     ]
     return min(seen, key=lambda one: abs(one[1] / new.value(code) - 1), default=None)
+
+
+def _crosses(code: str, base: str, fixings: Iterable[Fixing]) -> list[tuple[date, Fraction]]:
+    """Return how those of another base that quote both have `code` in `base`."""
+    return [(one.date, one.cross(code, base)) for one in fixings if one.base != base and one.quotes(code, base)]
 
 
 def alike(witness: Fraction, ours: Fraction, tolerance: Fraction) -> bool:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from itertools import chain
 from typing import Any, NoReturn, TypeAlias, TypeGuard
 
@@ -142,9 +143,14 @@ def optional_field(payload: Payload, row: dict[str, Any], name: str) -> str:
     return (found or "").strip()
 
 
+@lru_cache(1024)  # a year's document has each date some forty times, and this was most of what it took to read
+def _date(published: str, form: str) -> date:
+    return datetime.strptime(published, form).date()  # noqa: DTZ007 - a date has no zone
+
+
 def day(payload: Payload, published: str, form: str) -> date:
     try:
-        return datetime.strptime(published, form).date()  # noqa: DTZ007 - a date has no zone
+        return _date(published, form)
     except ValueError:
         payload.reject(f"has {published[:40]!r} where a date should be")
 
