@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cached_property
 
 import structlog
 
@@ -18,10 +19,10 @@ from service.embedded import Embedded
 from service.errors import StoreError
 from service.fixings import Fixing
 from service.quarantine import Decision, Waiting
+from service.showing import Showing
 from service.sources.base import Payload
 from service.store import Store, Written
 from service.tasks import end
-from service.telling import tell
 from service.ticker import Snapshot
 
 log = structlog.get_logger()
@@ -68,10 +69,9 @@ class Archive:
 
     def keep_raw(self, payload: Payload) -> None:
         """Take a bank's answer, by which its figures can be checked."""
-        source, digest, body = payload.source, payload.digest, payload.body
-        keep = self.board.settings.store.keep_raw
+        source, digest, keep = payload.source, payload.digest, self.board.settings.store.keep_raw
         if sum(waiting[0] == "raw" for waiting in self._waiting) < _RAWS:
-            self._waiting["raw", source, digest] = lambda: self.store.save_raw(source, digest, body, keep)
+            self._waiting["raw", source, digest] = lambda: self.store.save_raw(source, digest, payload.body, keep)
 
     def keep_state(self, source: str, state: SourceState) -> None:
         self._waiting["state", source] = lambda: self.store.save_state(source, state)
@@ -79,18 +79,16 @@ class Archive:
     def keep_snapshot(self, snapshot: Snapshot) -> None:
         self._waiting["snapshot", snapshot.id] = lambda: self.store.save_snapshot(snapshot)
 
-    async def review(self, now: datetime) -> None:
-        """Bring store and snapshots up to date.
+    @cached_property
+    def _showing(self) -> Showing:
+        return Showing(self.board, self.keep_snapshot)
 
-        What is shown was written first, but readers do not wait for a store that is away or slow: what it is
-        asked goes on meanwhile.
-        """
+    async def review(self, now: datetime) -> None:
+        """Bring store and snapshots up to date: written, then shown; a store that is away or slow delays nothing."""
+        self._showing.due = True
         if self.error is None:
             await self._soon()
-        shown = dict(self.board.snapshots)
-        for snapshot in self.board.refresh(now):
-            tell(snapshot, shown.get(snapshot.id))
-            self.keep_snapshot(snapshot)
+        await self._showing.show(now)
         if self.error is not None or self._waiting:
             await self._soon()
 
@@ -115,6 +113,7 @@ class Archive:
         while self._asked:
             self._asked = False
             await self.sync()
+            self._showing.due = True
 
     async def sync(self) -> None:
         """Read what was stored before this start, once; write what waits, in its order; read what others wrote.
@@ -204,9 +203,8 @@ class Archive:
             self._waiting.pop(_key(fixing), None)
         for fixing in written:
             self.keep(fixing)
-        if lost:
-            for snapshot in self.board.snapshots.values():
-                self.keep_snapshot(snapshot)
+        for snapshot in self.board.snapshots.values() if lost else ():
+            self.keep_snapshot(snapshot)
 
     def _join(self, key: str, stored: Iterable[Fixing]) -> None:
         """Take what was stored, and judge by it what was polled without knowing it, but for what is older."""

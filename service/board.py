@@ -14,7 +14,7 @@ from service.acceptance import Rules, unusable
 from service.fixings import Fixing, Series
 from service.own_change import Check, check
 from service.quarantine import Quarantine, Waiting
-from service.settings import Settings
+from service.settings import Settings, TickerSettings
 from service.ticker import Snapshot, snapshot
 
 KEEP = 90
@@ -111,12 +111,13 @@ class Board:
     def snapshots(self) -> Mapping[str, Snapshot]:
         return self._snapshots
 
-    def refresh(self, now: datetime) -> tuple[Snapshot, ...]:
-        """Make the snapshots anew and return those that differ: a fixing came, or time made one late.
+    def refresh(self, now: datetime, *tickers: TickerSettings) -> tuple[Snapshot, ...]:
+        """Make the snapshots of these tickers anew, of all where none is named.
 
-        A snapshot is never taken away.
+        Returns those that differ: a fixing came, or time made one late. A snapshot is never taken away.
         """
-        made = (snapshot(ticker, self.settings.polled, self._series, now) for ticker in self.settings.tickers)
+        wanted = tickers or self.settings.tickers
+        made = (snapshot(ticker, self.settings.polled, self._series, now) for ticker in wanted)
         changed = tuple(new for new in made if new and new != self._snapshots.get(new.id))
         self._snapshots.update((new.id, new) for new in changed)
         for new, watcher in product(changed, self.watchers):

@@ -19,6 +19,7 @@ from service.errors import NotUnderstood, SourceError
 from service.fixings import Fixing
 from service.sources.base import Feed, Payload, Source
 from service.tally import Tally
+from service.tasks import beside
 
 log = structlog.get_logger()
 
@@ -85,22 +86,19 @@ class Poller:
             async for one in published(self.adapters[key], self.feeds[key], since, rules.last_day):
                 read.append(one)
         finally:
-            self._take_in(key, read, rules, now)
+            await self._take_in(key, read, rules, now)
         if not read:
             raise NotUnderstood(key, self.feeds[key].url, f"no figures for any day from {since} to {rules.last_day}")
         said = {fixing.date for _, fixing in read}
         # What lies before all that the answer has may just not be told any more.
         self.archive.end_waits(self.board.quarantine[key].withdraw(max(since, min(said)), said, now))
 
-    def _take_in(self, key: str, read: list[tuple[Payload, Fixing]], rules: Rules, now: datetime) -> None:
+    async def _take_in(self, key: str, read: list[tuple[Payload, Fixing]], rules: Rules, now: datetime) -> None:
         """Judge what was read, and what waits from before: later publications or another bank may explain it."""
-        series = self.board.series(key)
-        told = [fixing for _, fixing in read if fixing.date >= self.board.known_from(key)]
-        oldest = series.fixings[0].date if series.fixings else date.min  # what waits before that cannot be judged
-        begins = min((fixing.date for fixing in told), default=date.min)
-        waiting = [one.fixing for day, one in self.board.quarantine[key].waiting.items() if oldest < day < begins]
-        fixings = [*sorted(waiting, key=lambda fixing: fixing.date), *told]
-        judged = judge_all(fixings, series, rules, KEEP)
+        known = None
+        while known is not (series := self.board.series(key)):  # the store may have told more while it was judged
+            known = series
+            judged = await beside(judge_all, self._told(key, [fixing for _, fixing in read]), known, rules, KEEP)
         changed = self.archive.take_in(key, judged, now)
         self.tally.fixings[key, "accepted"] += sum(one.accepted for one in judged)
         self.tally.fixings[key, "refused"] += sum(one.since == now for one in changed)  # not for other reasons only
@@ -111,6 +109,15 @@ class Poller:
         own = self.board.own_check(key)
         if own and own.differences and any(one.accepted for one in judged):
             log.warning("fixing.change_differs", source=key, against=str(own.against), differences=own.differences)
+
+    def _told(self, key: str, read: list[Fixing]) -> list[Fixing]:
+        """Return what is to be judged of what was read, after what waits from before it."""
+        fixings = self.board.series(key).fixings
+        told = [fixing for fixing in read if fixing.date >= self.board.known_from(key)]
+        oldest = fixings[0].date if fixings else date.min  # what waits before that cannot be judged
+        begins = min((fixing.date for fixing in told), default=date.min)
+        waiting = [one.fixing for day, one in self.board.quarantine[key].waiting.items() if oldest < day < begins]
+        return [*sorted(waiting, key=lambda fixing: fixing.date), *told]
 
     def _since(self, key: str, today: date) -> date:
         """Return the first date to ask for: known ones again for revisions, more where we know too little."""
@@ -141,7 +148,7 @@ async def published(adapter: Source, feed: Feed, since: date, until: date) -> As
     odd: NotUnderstood | None = None
     async for payload in adapter.fetch(feed, since, until):
         try:
-            fixings = adapter.parse(payload)
+            fixings = await beside(adapter.parse, payload)
         except NotUnderstood as error:
             odd = odd or error
             continue

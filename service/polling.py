@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,7 +15,7 @@ from service.clock import Clock
 from service.leadership import Leadership, Role
 from service.sources import SOURCES
 from service.tally import Tally
-from service.tasks import Background
+from service.tasks import Background, beside
 
 if TYPE_CHECKING:
     from service.schedule import Schedule
@@ -59,6 +60,8 @@ class Polling(Background):
             raise
 
     async def _poll(self) -> None:
+        for module in ("service.poller", "service.schedule", "service.sources.client"):
+            await beside(import_module, module)
         from service.poller import Poller  # noqa: PLC0415 - readers first
         from service.schedule import Schedule  # noqa: PLC0415
         from service.sources.client import BankFeed, Client  # noqa: PLC0415

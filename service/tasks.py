@@ -1,7 +1,15 @@
-"""What runs in the background while a context is open, and its end."""
+"""What runs in the background while a context is open, and its end; what runs beside the loop."""
 
 import asyncio
-from typing import Any, Self
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, ParamSpec, Self, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_BESIDE: Final = ThreadPoolExecutor(1, "beside")
+"""One thread: several would not be done any earlier, and the loop would wait for each of them."""
 
 
 class Background:
@@ -32,3 +40,8 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
             task.cancel()
         await asyncio.wait(pending, timeout=0.1)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def beside(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Do pure work that takes long in a thread, so that the loop gets its turn every few milliseconds meanwhile."""
+    return await asyncio.wrap_future(_BESIDE.submit(work, *args, **kwargs))

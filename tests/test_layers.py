@@ -73,18 +73,20 @@ ALLOWED = {
     "service.following": {"service.archive", "service.clock", "service.errors", "service.tasks"},
     "service.reconcile": {"service.board", "service.fixings", "service.quarantine"},
     "service.telling": {"service.ticker"},
+    "service.showing": {"service.board", "service.telling", "service.ticker"},
     "service.archive": STATE
     | {
         "service.embedded",
         "service.reconcile",
+        "service.showing",
         "service.sources.base",
         "service.store",
         "service.tasks",
-        "service.telling",
     },
     "service.embedded": {"service.errors", "service.hollow", "service.settings"},
     "service.logs": {"service.settings"},
-    "service.poller": STATE | {"service.archive", "service.sources.base", "service.store", "service.tally"},
+    "service.poller": STATE
+    | {"service.archive", "service.sources.base", "service.store", "service.tally", "service.tasks"},
     "service.metrics": STATE | {"service.archive", "service.leadership", "service.tally"},
     "service.polling": STATE
     | {

@@ -1,23 +1,26 @@
 """One poll through all stages, against stand-in banks and a real store."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
+from time import perf_counter
 
 import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from service.acceptance import Judged, Verdict
+from service.acceptance import Judged, Rules, Verdict, judge_all
 from service.archive import Archive
 from service.board import KEEP, Board
+from service.fixings import Fixing, Series
 from service.poller import Poller
 from service.quarantine import Decision, Outcome, Waiting
 from service.settings import Settings
 from service.sources import SOURCES
+from service.sources.base import Payload
 from service.sources.client import BankFeed, Client
 from service.store import Store
 from service.ticker import Snapshot
@@ -482,3 +485,50 @@ async def test_time_alone_makes_a_ticker_late_and_stale(poller: Poller, clock: C
         await poller.review()
     assert statuses == ["current", "late", "late", "late", "late", "stale"]
     assert percents(poller)[0] == "-0.77"
+
+
+class Slow:
+    """Astana, understood slowly."""
+
+    fetch = SOURCES["nbk"].fetch
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        end = perf_counter() + 0.05
+        while perf_counter() < end:
+            pass
+        return SOURCES["nbk"].parse(payload)
+
+
+async def test_readers_have_their_turn_while_answers_are_understood(poller: Poller) -> None:
+    """However long a document takes, the loop goes on beside it."""
+    poller.adapters = {"nbk": Slow()}
+    poll, turns = asyncio.create_task(poller.poll("nbk")), 0
+    while not poll.done():
+        await asyncio.sleep(0.001)
+        turns += 1
+    assert shown(poller).as_of == day(2)
+    assert turns > 3 * 16  # 16 answers; without turns meanwhile there are a few for each
+
+
+async def test_what_the_store_tells_while_an_answer_is_judged_is_judged_by(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The judgement is made anew: figures that are fine beside nothing may be a jump beside what is stored."""
+    known = fixing(day(31, 3), USD="4787.70")
+    loop, judged = asyncio.get_running_loop(), list[Series]()
+
+    def judging(fixings: Sequence[Fixing], series: Series, rules: Rules, keep: int) -> list[Judged]:
+        judged.append(series)
+        if len(judged) == 1:
+            told = asyncio.run_coroutine_threadsafe(tell(), loop)
+            told.result(5)
+        return judge_all(fixings, series, rules, keep)
+
+    async def tell() -> None:
+        poller.board.add(known)
+
+    monkeypatch.setattr("service.poller.judge_all", judging)
+    await poller.poll("nbk")
+    assert [series.latest for series in judged] == [None, known]
+    assert poller.board.series("nbk").fixings == (known,)
+    assert poller.board.quarantine["nbk"].waiting.keys() == {day(1), day(2)}
