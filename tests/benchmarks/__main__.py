@@ -18,13 +18,14 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import backfilling, decade, histories, rows, streams
+from tests.benchmarks import backfilling, decade, histories, refresh, rows, streams
 from tests.benchmarks.bank import CURRENCIES
 from tests.benchmarks.load import CONNECTIONS, MeasureError, wrk_version
 from tests.benchmarks.processes import Cores, Service, available_cores
 from tests.benchmarks.requests import speed
 from tests.benchmarks.rows import Effort, Row
 from tests.benchmarks.steady import RATE
+from tests.benchmarks.wire import FORMS
 
 QUICK = Effort(
     requests=10_000,
@@ -33,11 +34,12 @@ QUICK = Effort(
     starts=3,
     memory_runs=1,
     backfills=1,
+    refreshes=1,
     announcements=50,
     streams=(5_000,),
     stream_rounds=1,
 )
-GROUPS = ("requests", "histories", "backfills", "starts", "memory", "announcements", "streams")
+GROUPS = ("requests", "histories", "refreshes", "backfills", "starts", "memory", "announcements", "streams")
 _DIGITS = {"requests/s": ",.0f", "s": ".2f", "ms": ".1f", "MB": ".1f", "KB": ".1f", "%": ".1f"}
 
 
@@ -96,6 +98,7 @@ def _measured(folder: Path, cores: Cores, effort: Effort, only: Collection[str])
     groups: dict[str, Callable[[], Iterable[Row]]] = {
         "requests": requests,
         "histories": lambda: histories.history(decade.filled(folder / "decade"), folder, cores, effort),
+        "refreshes": lambda: refresh.refresh(folder / "refreshes", effort),
         "backfills": lambda: backfilling.backfill(folder / "backfills", effort),
         "starts": lambda: [rows.start(service, effort)],
         "memory": memory,
@@ -166,8 +169,9 @@ def _machine(cores: Cores, effort: Effort) -> str:
         f"{platform.release()}; Python {platform.python_version()}, {libraries}, {wrk_version()}\n"
         f"{CONNECTIONS} connections, {effort.rounds} rounds of {effort.seconds:g} s, each paired with its baseline; "
         f"{pinned}; HEAD and its baseline by a client in Python, the others by wrk; {effort.starts} starts; "
-        f"histories of {CURRENCIES} currencies a day; {effort.backfills} backfills into empty stores, nothing pinned, "
-        f"beside {RATE} requests a second; {streams.INSTANCES} instances, nothing pinned; streams beside as many "
+        f"histories of {CURRENCIES} currencies a day; {effort.refreshes} rounds of refreshes of {len(FORMS)} banks, "
+        f"pauses in CPU time of the process; {effort.backfills} backfills into empty stores, beside {RATE} requests a "
+        f"second; {streams.INSTANCES} instances; nothing pinned in these three; streams beside as many "
         f"requests, {effort.stream_rounds} rounds, their memory that of the Python process; "
         f"memory of the Python process alone, in {effort.memory_runs} runs"
     )

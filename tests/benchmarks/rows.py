@@ -43,6 +43,7 @@ class Effort:
     starts: int = 7
     memory_runs: int = 3
     backfills: int = 5
+    refreshes: int = 5
     requests: int = 50_000
     announcements: int = 200
     streams: tuple[int, ...] = (5_000, 10_000)

@@ -1,0 +1,159 @@
+"""The wire formats of all banks, as long as the real answers are; no figures.
+
+`%(day)s`, `%(code)s`, `%(value)s` and `%(units)s` stand where the bank has them.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from service.sources.boe import SERIES
+
+_NAME: Final = "доллар или евро"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a bank writes: `head` and `day` know the date, a `row` the figure as well."""
+
+    head: str
+    row: str
+    tail: str = ""
+    day: str = ""
+    end: str = ""
+    between: str = ""
+    """What stands between two days, and between two rows."""
+    date: str = "%Y-%m-%d"
+    span: str = "range"
+    """What an answer has: all days that were asked for, the `day`, the last one `until` it, or the `latest`."""
+    weekends: bool = False
+    """Whether they repeat the figures before them."""
+    comma: bool = False
+    units: bool = True
+
+
+_SOAP = '<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body>'
+_CBA = "ExchangeRatesByDateRangeByISO"
+_VALUTE = (
+    '<Valute ID="R01010">\n<NumCode>036</NumCode>\n<CharCode>%(code)s</CharCode>\n<Nominal>%(units)s</Nominal>\n'
+    f"<Name>{_NAME}</Name>\n<Value>%(value)s</Value>\n</Valute>\n"
+)
+_VAL_CURS = '<?xml version="1.0" encoding="utf-8"?>\n<ValCurs Date="%(day)s" name="Foreign Currency Market">\n'
+FORMS: Final = {
+    "nbk": Form(
+        '<?xml version="1.0" encoding="utf-8"?>\n<rates>\n<date>%(day)s</date>\n',
+        f"            <item>\n            <fullname>{_NAME}</fullname>\n            <title>%(code)s</title>\n"
+        "            <description>%(value)s</description>\n            <quant>%(units)s</quant>\n"
+        "            <index>UP</index>\n            <change>0.00</change>\n            </item>\n        ",
+        "</rates>",
+        date="%d.%m.%Y",
+        span="day",
+        weekends=True,
+    ),
+    "cbr": Form(_VAL_CURS, _VALUTE, "</ValCurs>", date="%d.%m.%Y", span="until", comma=True),
+    "ecb": Form("FREQ,CURRENCY,TIME_PERIOD,OBS_VALUE\n", "D,%(code)s,%(day)s,%(value)s\n", units=False),
+    "nbu": Form(
+        "[\n",
+        '{ \n"exchangedate":"%(day)s","r030":840,"cc":"%(code)s","txt":"' + _NAME + '","enname":"US Dollar",'
+        '"rate":%(value)s,"units":%(units)s,"rate_per_unit":%(value)s,"group":"1","calcdate":"%(day)s",'
+        '"special":null\n }\n',
+        "]",
+        between=",",
+        date="%d.%m.%Y",
+        weekends=True,
+    ),
+    "cbu": Form(
+        "[",
+        '{"id":69,"Code":"840","Ccy":"%(code)s","CcyNm_RU":"'
+        + _NAME
+        + '","CcyNm_UZ":"AQSH dollari","CcyNm_UZC":"'
+        + _NAME
+        + '","CcyNm_EN":"US Dollar","Nominal":"%(units)s","Rate":"%(value)s","Diff":"0","Date":"%(day)s"}',
+        "]",
+        between=",",
+        date="%d.%m.%Y",
+        span="day",
+    ),
+    "nbrb": Form(
+        "[",
+        '{"Cur_ID":431,"Date":"%(day)s","Cur_Abbreviation":"%(code)s","Cur_Scale":%(units)s,"Cur_Name":"'
+        + _NAME
+        + '","Cur_OfficialRate":%(value)s}',
+        "]",
+        between=",",
+        date="%Y-%m-%dT00:00:00",
+        span="day",
+        weekends=True,
+    ),
+    "nbkr": Form(
+        '<?xml version="1.0" encoding="utf-8"?>\n<CurrencyRates Name="Daily Exchange Rates" Date="%(day)s">\n',
+        '<Currency ISOCode="%(code)s">\n<Nominal>%(units)s</Nominal>\n<Value>%(value)s</Value>\n</Currency>\n',
+        "</CurrencyRates>",
+        date="%d.%m.%Y",
+        span="latest",
+        comma=True,
+    ),
+    "nbg": Form(
+        '[{"date":"%(day)s","currencies":[',
+        '{"code":"%(code)s","quantity":%(units)s,"rateFormated":"%(value)s","diffFormated":"0.0000","rate":%(value)s,'
+        '"name":"' + _NAME + '","diff":0,"date":"%(day)s","validFromDate":"%(day)s"}',
+        "]}]",
+        between=",",
+        date="%Y-%m-%dT00:00:00.000Z",
+        span="until",
+    ),
+    "nbm": Form(_VAL_CURS, _VALUTE, "</ValCurs>", date="%d.%m.%Y", span="day"),
+    "cba": Form(
+        f'<?xml version="1.0" encoding="utf-8"?>{_SOAP}<{_CBA}Response xmlns="http://www.cba.am/"><{_CBA}Result>'
+        '<diffgr:diffgram xmlns:msdata="urn:schemas-microsoft-com:xml-msdata" '
+        'xmlns:diffgr="urn:schemas-microsoft-com:xml-diffgram-v1"><DocumentElement xmlns="">',
+        '<ExchangeRatesByRange diffgr:id="ExchangeRatesByRange1" msdata:rowOrder="0"><Rate>%(value)s</Rate>'
+        "<Amount>%(units)s</Amount><ISO>%(code)s</ISO><Diff>0</Diff><RateDate>%(day)s</RateDate>"
+        "</ExchangeRatesByRange>",
+        f"</DocumentElement></diffgr:diffgram></{_CBA}Result></{_CBA}Response></soap:Body></soap:Envelope>",
+        date="%Y-%m-%dT00:00:00+04:00",
+    ),
+    "nbt": Form(_VAL_CURS, _VALUTE, "</ValCurs>", span="until"),
+    "nbp": Form(
+        "[",
+        '{"currency":"' + _NAME + '","code":"%(code)s","mid":%(value)s}',
+        "]",
+        day='{"table":"A","no":"041/A/NBP/2026","effectiveDate":"%(day)s","rates":[',
+        end="]}",
+        between=",",
+        units=False,
+    ),
+    "cnb": Form(
+        '{"rates":[',
+        '{"currencyCode":"%(code)s","amount":%(units)s,"validFor":"%(day)s","rate":%(value)s}',
+        "]}",
+        between=",",
+    ),
+    "bnr": Form(
+        '<?xml version="1.0" encoding="utf-8"?>\n<DataSet xmlns="https://www.bnr.ro/xsd"><Body>',
+        '<Rate currency="%(code)s" multiplier="%(units)s">%(value)s</Rate>',
+        "</Body></DataSet>",
+        day='<Cube date="%(day)s">',
+        end="</Cube>\n",
+    ),
+    "mnb": Form(
+        f'{_SOAP}<GetExchangeRatesResponse xmlns="http://www.mnb.hu/webservices/"><GetExchangeRatesResult>'
+        "&lt;MNBExchangeRates&gt;",
+        '&lt;Rate unit="%(units)s" curr="%(code)s"&gt;%(value)s&lt;/Rate&gt;',
+        "&lt;/MNBExchangeRates&gt;</GetExchangeRatesResult></GetExchangeRatesResponse></soap:Body></soap:Envelope>",
+        day='&lt;Day date="%(day)s"&gt;',
+        end="&lt;/Day&gt;",
+        comma=True,
+    ),
+    "boc": Form(
+        '{"terms": {}, "seriesDetail": {}, "observations": [',
+        '            "FX%(code)sCAD": {\n                "v": "%(value)s"\n            }',
+        "]}",
+        day='        {\n            "d": "%(day)s",\n',
+        end="\n        }",
+        between=",\n",
+        units=False,
+    ),
+    "boe": Form(
+        f"DATE,{','.join(SERIES)}\n", "%(value)s", day="%(day)s,", end="\n", between=",", date="%d %b %Y", units=False
+    ),
+}
