@@ -1,7 +1,6 @@
 """The wiring, and nothing else: whatever holds a resource is a cleanup context."""
 
 import gc
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import date
@@ -9,7 +8,7 @@ from datetime import date
 import structlog
 from aiohttp import web
 
-from service import __version__
+from service import __version__, interpreter
 from service.archive import Archive
 from service.board import Board
 from service.calendars import days_off
@@ -34,9 +33,6 @@ from service.web.stream import Streams
 from service.web.traffic import OTHER, counted, counting, timed
 
 log = structlog.get_logger()
-
-_TURN = 0.001
-"""Seconds that what is done beside the loop keeps it waiting, each time that it wants its turn."""
 
 
 def checked(settings: Settings) -> Settings:
@@ -66,9 +62,7 @@ def serve(settings: Settings, server: Embedded | None, obey: Callable[[], None])
     configure(settings.log)
     where = settings.http
     app = create_app(settings, server, Clock())
-    gc.freeze()  # what is loaded stays: the collector need not look at it again
-    gc.enable()
-    sys.setswitchinterval(_TURN)
+    interpreter.settle()
     obey()
     try:
         url = f"http://{where.host}:{where.port}"
@@ -111,7 +105,7 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
     async def remembered() -> AsyncIterator[None]:
         """Show what the store remembers before anybody can ask; at the end leave it all there is."""
         await archive.review(now())
-        gc.freeze()  # so do 17 banks' figures of 90 days: a hundred thousand objects, none of them in a cycle
+        gc.freeze()  # 17 banks' figures of 90 days, a hundred thousand objects: no round has to look at them
         yield
         await archive.close()
 

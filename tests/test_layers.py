@@ -46,6 +46,7 @@ ALLOWED = {
     "service.clock": set(),
     "service.errors": set(),
     "service.hollow": set(),
+    "service.interpreter": set(),
     "service.fixings": set(),
     "service.values": set(),
     "service.tally": set(),

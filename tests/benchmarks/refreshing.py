@@ -19,6 +19,7 @@ from unittest.mock import patch
 import uvloop
 from aiohttp import ClientSession, web
 
+from service import interpreter
 from service.app import create_app
 from service.clock import Clock
 from service.embedded import Embedded, embedded
@@ -175,12 +176,12 @@ def main(folder: Path, port: int) -> None:
         },
     )
     configure(settings.log)
+    interpreter.settle()  # as the service does
     now = Noon()
 
     def made() -> web.Application:
         app = create_app(settings, embedded(settings.store, exclusive=True), now)
-        gc.freeze()  # as the service does, and the turns
-        sys.setswitchinterval(0.001)
+        gc.freeze()
         return app
 
     async def run() -> None:
