@@ -11,6 +11,9 @@
         └── NotUnderstood       an answer that is not the document the bank publishes
 """
 
+LONGEST = 400
+"""Letters that are told of what was wrong with an answer."""
+
 
 class TickerError(Exception):
     """Base of all errors of this project."""
@@ -31,6 +34,11 @@ class SourceError(TickerError):
     """A bank's answer could not be had or used. Never "no data"."""
 
     def __init__(self, source: str, url: str, problem: str) -> None:
+        # What a bank has sent may stand in it: never more than a line that can be logged, stored and shown.
+        problem = "".join(
+            letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}"
+            for letter in " ".join(problem[:LONGEST].split())
+        )
         super().__init__(f"{source}: {problem} ({url})")
         self.source = source
         self.url = url

@@ -27,5 +27,8 @@ class Boc:
                 if "v" not in seen:
                     payload.reject(f"lacks v in {series[:40]}")
                 if value := documents.optional_field(payload, seen, "v"):
-                    figures.add(day, series.removeprefix("FX").removesuffix("CAD"), value)
+                    code = series.removeprefix("FX").removesuffix("CAD")
+                    figures.add(day, code, value)
+                    if series != f"FX{code}CAD":
+                        payload.reject(f"has the series {series[:40]!r}, which is no rate in CAD")
         return figures.fixings()

@@ -17,4 +17,4 @@ class Cbr:
         return by_day(feed, since, until, lambda day: f"/XML_daily.asp?date_req={day:%d/%m/%Y}")
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        return documents.val_curs(payload, "%d.%m.%Y") or payload.reject("has a date and no rates")
+        return documents.val_curs(payload, "%d.%m.%Y", ",") or payload.reject("has a date and no rates")

@@ -22,9 +22,16 @@ Element: TypeAlias = etree._Element  # noqa: SLF001 - what lxml calls it
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _NOMINAL = re.compile(r"[1-9][0-9]{0,6}")
-# Plain digits with a point or a comma, bounded: an exponent could ask for a gigabyte of zeros.
-_NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:[.,][0-9]{1,15})?")
+# Plain digits with the bank's own decimal mark, bounded: an exponent could ask for a gigabyte of zeros, and of either
+# mark the other one may part thousands, so that 1,234 would be read as a little more than one.
+_NUMBER = {mark: re.compile(rf"[+-]?[0-9]{{1,15}}(?:[{mark}][0-9]{{1,15}})?") for mark in ".,"}
+MOST_DAYS = 400
+"""What an answer has at most: a year is the longest that any bank is asked for at once."""
+MOST_CURRENCIES = 200
+"""What a date has at most: there are some 180 currencies, and no bank quotes half of them."""
 _HTML = (b"<!doctype html", b"<html")
+# What banks write, and what is read alike everywhere. Others (UTF-7, EBCDIC) hide from one reader what another sees.
+_ENCODINGS = {"utf-8", "windows-1251", "iso-8859-1", "us-ascii"}
 
 
 def xml(payload: Payload, root: str, inner: str | None = None) -> Element:
@@ -40,6 +47,9 @@ def xml(payload: Payload, root: str, inner: str | None = None) -> Element:
         payload.reject(f"is not well-formed XML: {error}")
     if element.getroottree().docinfo.doctype:
         payload.reject("has a document type declaration, which no rate feed needs")
+    encoding = element.getroottree().docinfo.encoding or "utf-8"
+    if encoding.lower() not in _ENCODINGS:
+        payload.reject(f"is written in {encoding[:40]}, which no rate feed is")
     told = f"{{*}}{etree.QName(element).localname}" if root.startswith("{*}") else str(element.tag)
     if told != root:
         payload.reject(f"has the root <{element.tag!s}> instead of <{root}>")
@@ -60,15 +70,17 @@ def text(payload: Payload, parent: Element, name: str) -> str:
 
 def optional_text(payload: Payload, parent: Element, name: str) -> str:
     """Return the text of a child, which must be nothing but text; an empty one where there is none."""
-    found = parent.find(name)
-    return "" if found is None else content(payload, found)
+    found = parent.findall(name)
+    if len(found) > 1:
+        payload.reject(f"has <{name}> twice in <{parent.tag!s}>")
+    return content(payload, found[0]) if found else ""
 
 
-def val_curs(payload: Payload, form: str) -> list[Fixing]:
+def val_curs(payload: Payload, form: str, mark: str = ".") -> list[Fixing]:
     """Return the figures of `<ValCurs>`, the Bank of Russia's format, which other banks write too."""
     root = xml(payload, "ValCurs")
     on = day(payload, root.get("Date", ""), form)
-    figures = Figures(payload)
+    figures = Figures(payload, mark)
     for row in root.iter("Valute"):
         code, value, nominal = (text(payload, row, name) for name in ("CharCode", "Value", "Nominal"))
         figures.add(on, code, value, nominal)
@@ -143,23 +155,32 @@ def optional_field(payload: Payload, row: dict[str, Any], name: str) -> str:
     return (found or "").strip()
 
 
-@lru_cache(1024)  # a year's document has each date some forty times, and this was most of what it took to read
-def _date(published: str, form: str) -> date:
-    return datetime.strptime(published, form).date()  # noqa: DTZ007 - a date has no zone
-
-
 def day(payload: Payload, published: str, form: str) -> date:
+    return moment(payload, published, form).date()
+
+
+def moment(payload: Payload, published: str, form: str) -> datetime:
     try:
-        return _date(published, form)
+        return _moment(published, form)
     except ValueError:
         payload.reject(f"has {published[:40]!r} where a date should be")
 
 
-class Figures:
-    """Collects the figures of one answer, a rate a date and currency, each checked for its form."""
+@lru_cache(1024)  # a year's document has each date some forty times, and this was most of what it took to read
+def _moment(published: str, form: str) -> datetime:
+    # strptime takes the digits of every script; a bank that changed its script has changed its document.
+    return datetime.strptime(published.encode("ascii").decode(), form)  # noqa: DTZ007 - a date has no zone
 
-    def __init__(self, payload: Payload) -> None:
+
+class Figures:
+    """Collects the figures of one answer, a rate a date and currency, each checked for its form.
+
+    `mark` is how the bank writes decimals: a point or a comma.
+    """
+
+    def __init__(self, payload: Payload, mark: str = ".") -> None:
         self._payload = payload
+        self._mark = mark
         self._rates: defaultdict[date, dict[str, Rate]] = defaultdict(dict)
 
     def add(self, on: date, code: str, value: str, nominal: str = "1", change: str = "") -> None:
@@ -170,6 +191,10 @@ class Figures:
             self._payload.reject(f"has {nominal[:40]!r} where a nominal should be")
         if code in self._rates[on]:
             self._payload.reject(f"quotes {code} twice for {on}")
+        if len(self._rates) > MOST_DAYS:
+            self._payload.reject(f"has figures for more than {MOST_DAYS} days")
+        if len(self._rates[on]) >= MOST_CURRENCIES:
+            self._payload.reject(f"quotes more than {MOST_CURRENCIES} currencies for {on}")
         own = self._number(change) if change else None
         self._rates[on][code] = Rate(self._number(value), int(nominal), own)
 
@@ -179,9 +204,9 @@ class Figures:
         return [self._payload.fixing(on, self._rates[on], direction) for on in wanted]
 
     def _number(self, published: str) -> Decimal:
-        if not _NUMBER.fullmatch(published):
+        if not _NUMBER[self._mark].fullmatch(published):
             self._payload.reject(f"has {published[:40]!r} where a number should be")
-        return Decimal(published.replace(",", "."))
+        return Decimal(published.replace(self._mark, "."))
 
 
 def _body(payload: Payload, body: bytes) -> bytes:
@@ -197,7 +222,11 @@ def _json(payload: Payload) -> object:
     body = _body(payload, payload.body)
     try:
         return json.loads(
-            body, parse_float=str, parse_int=str, parse_constant=_no_constant, object_pairs_hook=_named_once
+            body.decode("utf-8-sig"),
+            parse_float=str,
+            parse_int=str,
+            parse_constant=_no_constant,
+            object_pairs_hook=_named_once,
         )
     except (ValueError, RecursionError) as error:
         payload.reject(f"is not JSON: {error}")

@@ -5,10 +5,14 @@ Weekends and TARGET holidays are absent. The rouble is suspended, the tenge is n
 
 from collections.abc import AsyncIterator
 from datetime import date
+from typing import Final
 
 from service.fixings import Direction, Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload
+
+MEANT: Final = {"FREQ": "D", "CURRENCY_DENOM": "EUR", "UNIT_MULT": "0"}
+"""What makes a figure what we take it for: of a day, for one euro, as it stands (the multiplier is a power of ten)."""
 
 
 class Ecb:
@@ -19,6 +23,9 @@ class Ecb:
     def parse(self, payload: Payload) -> list[Fixing]:
         figures = documents.Figures(payload)
         for row in documents.csv_rows(payload, "CURRENCY", "TIME_PERIOD", "OBS_VALUE"):
+            for column, value in MEANT.items():
+                if row.get(column, value) != value:
+                    payload.reject(f"has {row[column][:40]!r} as {column} instead of {value!r}")
             if row["OBS_VALUE"] in ("", "NaN"):  # SDMX's way to say that this one was not quoted that day
                 continue
             day = documents.day(payload, row["TIME_PERIOD"], "%Y-%m-%d")

@@ -29,7 +29,7 @@ class Mnb:
         yield await RATES.ask(feed, "/arfolyamok.asmx", arguments)
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        figures = documents.Figures(payload)
+        figures = documents.Figures(payload, ",")
         inner = documents.content(payload, RATES.result(payload))
         for published in documents.xml(payload, "MNBExchangeRates", inner).iterfind("Day"):
             day = documents.day(payload, published.get("date", ""), "%Y-%m-%d")

@@ -25,7 +25,7 @@ class Nbkr:
         if root.get("Name") != NAME:
             payload.reject(f"has the name {root.get('Name', '')[:40]!r} instead of {NAME!r}")
         day = documents.day(payload, root.get("Date", ""), "%d.%m.%Y")
-        figures = documents.Figures(payload)
+        figures = documents.Figures(payload, ",")
         for row in root.iter("Currency"):
             value, nominal = (documents.text(payload, row, name) for name in ("Value", "Nominal"))
             figures.add(day, row.get("ISOCode", ""), value, nominal)

@@ -6,7 +6,7 @@ receipt leads to the bank's own document and its digest.
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date
 from importlib.resources import files
 
 from service.fixings import Fixing
@@ -31,7 +31,7 @@ class Recorded:
             replace(
                 fixing,
                 url=answers[fixing.date]["url"],
-                fetched_at=datetime.fromisoformat(answers[fixing.date]["fetched_at"]),
+                fetched_at=documents.moment(payload, answers[fixing.date]["fetched_at"], "%Y-%m-%dT%H:%M:%S%z"),
                 digest=answers[fixing.date]["digest"],
             )
             for fixing in figures.fixings()

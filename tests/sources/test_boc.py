@@ -63,6 +63,7 @@ def test_a_value_that_is_not_there_was_not_quoted(nothing: bytes) -> None:
         (b'"FXUSDCAD":{"v":true}', "has v of another kind than text in a row"),
         (b'"FXEURCAD":{"v":"1.6040"}', "an object has a name twice"),
         (b'"V39079":{"v":"1"}', "has 'V39079' where a currency code should be"),
+        (b'"USD":{"v":"1"}', "has the series 'USD', which is no rate in CAD"),
         (b'"FXCADUSD":{"v":"0.72"}', "has 'CADUSD' where a currency code should be"),
     ],
 )

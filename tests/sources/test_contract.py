@@ -4,9 +4,10 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
-from itertools import pairwise
+from datetime import date, timedelta
+from itertools import islice, pairwise, product
 from pathlib import Path
+from string import ascii_uppercase
 
 import pytest
 
@@ -16,7 +17,9 @@ from service.errors import NotUnderstood
 from service.fixings import Series
 from service.layers import DEFAULT
 from service.sources import RELAYS, SOURCES
+from service.sources.documents import MOST_CURRENCIES, MOST_DAYS
 from tests.sources.answers import FIXTURES, URL, answer, document, parse
+from tests.standin import Figures, nbu
 
 NO_ADAPTERS = {"__init__", "base", "client", "documents", "soap"}
 HTML = b'<html lang="ru"><head><title>Access denied</title></head><body>Are you a robot?</body></html>\n'
@@ -242,6 +245,8 @@ def faults(key: str) -> Iterator[Fault]:
     yield "a date of text", swapped(body, _date(wire), "today"), "has 'today[^']*' where a date should be"
     none = swapped(body, _date(wire), "31.02.2026")
     yield "a date that is none", none, "has '31.02.2026[^']*' where a date should be"
+    arabic = _date(wire).translate({ord("0") + digit: ord("٠") + digit for digit in range(10)})
+    yield "a date in the digits of another script", swapped(body, _date(wire), arabic), "where a date should be"
     yield from _of_numbers(key, wire, body)
     yield from _of_bytes(key, wire, body)
 
@@ -266,6 +271,9 @@ def _of_numbers(key: str, wire: Wire, body: bytes) -> Iterator[Fault]:
     if key not in ("ecb", "boc", "boe"):
         yield "an empty rate", with_rate(key, ""), f"{rate}|lacks <"
     yield "a rate that is not ASCII", with_rate(key, "١٢٣"), rate
+    # To the one a thousand and more, to the other a little more than one: a bank writes as it always does.
+    foreign = "1.234" if "," in wire.rate[1] else "1,234"
+    yield "a rate with the other decimal mark", with_rate(key, foreign), f"{rate}|of another length"
     if wire.nominal:
         form, nominal = wire.nominal
         for figure in ("0", "-1", "1.5", "1e2", "10000000000"):
@@ -297,6 +305,13 @@ def _of_bytes(key: str, wire: Wire, body: bytes) -> Iterator[Fault]:
         yield "another encoding than declared", swapped(body, "windows-1251", "utf-8"), malformed
     if wire.form != ".xml":
         return
+    declaration = re.compile(rb"<\?xml[^>]*>")
+    for encoding in ("koi8-r", "utf-7", "cp037"):
+        declared = f'<?xml version="1.0" encoding="{encoding}"?>'.encode() + declaration.sub(b"", body)
+        yield f"written in {encoding}", declared, f"is written in {encoding}|{malformed}"
+    element = wire.rate[0].replace("{}", wire.rate[1])
+    if element.startswith("<"):
+        yield "a rate twice", swapped(body, element, element * 2), r"has <\w+> twice in <|quotes USD twice"
     name = wire.root[0].rstrip(">")
     doctype = "has a document type declaration"
     bomb = '<!ENTITY a "9">' + "".join(f'<!ENTITY {new} "{f"&{old};" * 10}">' for old, new in pairwise("abcdefghij"))
@@ -348,11 +363,54 @@ def test_what_is_not_the_banks_document_is_refused_in_one_clear_line(key: str, b
     assert (refused.value.source, refused.value.url) == (key, URL)
 
 
+@pytest.mark.parametrize(("days", "codes"), [(MOST_DAYS, 1), (1, MOST_CURRENCIES)])
+def test_an_answer_has_no_more_than_a_bank_publishes(days: int, codes: int) -> None:
+    """A year and more of days, and all the currencies there are: to judge more would cost us minutes."""
+
+    def published(days: int, codes: int) -> bytes:
+        figures: Figures = {"".join(code): "1.5" for code in islice(product(ascii_uppercase, repeat=3), codes)}
+        return nbu({date(2026, 1, 1) + timedelta(days=number): figures for number in range(days)})
+
+    fixings = parse("nbu", published(days, codes))
+    assert (len(fixings), len(fixings[0].rates)) == (days, codes)
+    with pytest.raises(NotUnderstood, match=r"has figures for more than 400 days|quotes more than 200 currencies"):
+        parse("nbu", published(days + 1, codes) if days > codes else published(days, codes + 1))
+
+
+@pytest.mark.parametrize(
+    ("key", "body"),
+    [
+        ("boc", rb'{"observations": [{"d": "2026-03-17", "FX\n\u001b[2J\ud800": 1}]}'),
+        ("nbk", b"<" + b"a" * 40_000 + b"/>"),
+        ("nbk", b"<rates>" + b"<a>" * 300),
+        ("cbr", '<?xml version="1.0" encoding="utf-8"?><ValCurs\u2028/>'.encode()),
+    ],
+)
+def test_what_is_said_of_an_answer_is_one_short_line(key: str, body: bytes) -> None:
+    """Whatever the bank has sent, and the error quotes: it can be logged, stored and shown."""
+    with pytest.raises(NotUnderstood) as refused:
+        parse(key, body)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("column", ["FREQ", "CURRENCY_DENOM", "UNIT_MULT"])
+def test_a_figure_of_the_euro_that_is_meant_otherwise_is_refused(column: str) -> None:
+    """Of a month, for another currency than the euro, or by a power of ten: not what we would show it as."""
+    header, first, *rest = document("ecb", "2026-03-17-to-18.csv").decode().splitlines(keepends=True)
+    cells = first.rstrip("\n").split(",")
+    at = -1 if column == "UNIT_MULT" else header.split(",").index(column)  # a title before the last one has commas
+    cells[at] = "2"
+    with pytest.raises(NotUnderstood, match=f"has '2' as {column} instead of"):
+        parse("ecb", "".join([header, ",".join(cells) + "\n", *rest]).encode())
+
+
 @pytest.mark.parametrize("figure", ["0", "0.00", "-0", "-478.77"])
 @pytest.mark.parametrize("key", WIRES)
 def test_a_rate_that_is_not_positive_is_understood_and_then_objected_to(key: str, figure: str) -> None:
     """An adapter does not judge: such a figure is taken as published, and quarantined by `objections`."""
-    fixing = SOURCES[key].parse(answer(key, with_rate(key, figure)))[0]
+    mark = "," if "," in WIRES[key].rate[1] else "."
+    fixing = SOURCES[key].parse(answer(key, with_rate(key, figure.replace(".", mark))))[0]
     assert str(fixing.rates["USD"].value) == figure
     assert objections(fixing, Series(), Rules(FAR)) == (f"USD is {figure} for 1, not a positive finite rate",)
 

@@ -1,0 +1,1 @@
+"""Every parser under documents that no bank would send: `python -m tests.fuzz`, for minutes."""

@@ -1,0 +1,117 @@
+"""What holds of every document, whatever it is: read as it is written, or refused; quickly, and in little memory."""
+
+import resource
+import time
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+from service.acceptance import Rules, judge_all
+from service.board import KEEP
+from service.errors import LONGEST, NotUnderstood
+from service.fixings import Direction, Fixing, Series
+from service.sources import SOURCES
+from service.sources import recorded as shipped
+from service.sources.base import Payload
+from tests.figures import FETCHED
+from tests.fuzz import reader
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+BASES = {
+    "nbk": "KZT", "cbr": "RUB", "ecb": "EUR", "nbu": "UAH", "cbu": "UZS", "nbrb": "BYN", "nbkr": "KGS", "nbg": "GEL",
+    "nbm": "MDL", "cba": "AMD", "nbt": "TJS", "nbp": "PLN", "cnb": "CZK", "bnr": "RON", "mnb": "HUF", "boc": "CAD",
+    "boe": "GBP", "frankfurter": "KZT", "recorded": "KZT",
+}  # fmt: skip
+SLOWEST = 1.0
+"""Seconds of the processor that an answer may cost, whatever it holds."""
+MOST = 64
+"""Megabytes that reading an answer may cost, whatever it holds."""
+RULES = Rules(date(2026, 12, 31), jump=Fraction(15, 100))
+
+
+class Outcome(StrEnum):
+    """What became of a document."""
+
+    REFUSED = "refused"
+    NOTHING = "nothing"
+    WAITS = "waits"
+    ACCEPTED = "accepted"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What reading one took: seconds of the processor, and megabytes that the process had never had before."""
+
+    seconds: float
+    grown: float
+
+
+@cache
+def seeds(key: str) -> tuple[bytes, ...]:
+    """Return the documents that the mutated ones are made of."""
+    if key == "recorded":
+        rows = (Path(shipped.__file__).parent / "recorded.csv").read_bytes().splitlines(keepends=True)
+        return (b"".join(row for row in rows if row[:4] == b"date" or row[11:14] in (b"USD", b"EUR", b"RUB", b"IRR")),)
+    return tuple(path.read_bytes() for path in sorted((FIXTURES / key).iterdir()))
+
+
+@cache
+def before(key: str) -> Series:
+    """Return what the source said the day before its first document: what an odd one is held against."""
+    first = min((fixing for body in seeds(key) for fixing in understood(key, body)), key=lambda one: one.date)
+    return Series((payload(key, b"").fixing(first.date - timedelta(days=1), first.rates, first.direction),))
+
+
+def payload(key: str, body: bytes) -> Payload:
+    return Payload(key, BASES[key], "http://bank.test/", body, FETCHED)
+
+
+def understood(key: str, body: bytes) -> list[Fixing]:
+    try:
+        return SOURCES[key].parse(payload(key, body))
+    except NotUnderstood:
+        return []
+
+
+def check(key: str, body: bytes) -> tuple[Outcome, Cost]:
+    """Read a document as the service does, and see that all of it that is taken is what is written there."""
+    peak, begun = most(), time.thread_time()
+    told, fixings = "", list[Fixing]()
+    try:
+        fixings = SOURCES[key].parse(payload(key, body))
+    except NotUnderstood as error:
+        told = str(error)
+    cost = Cost(time.thread_time() - begun, most() - peak)
+    assert cost.seconds <= SLOWEST, f"{cost.seconds:.2f} s"
+    assert cost.grown <= MOST, f"{cost.grown:.0f} MB"
+    if told:
+        assert told.isprintable(), told
+        assert len(told) < LONGEST + 100, told
+        return Outcome.REFUSED, cost
+    if not fixings:
+        return Outcome.NOTHING, cost
+    hold(key, body, fixings)
+    judged = judge_all(fixings, before(key), RULES, KEEP)
+    return (Outcome.ACCEPTED if any(one.accepted for one in judged) else Outcome.WAITS), cost
+
+
+def hold(key: str, body: bytes, fixings: list[Fixing]) -> None:
+    """Hold figures against what another reader finds in the document: digits, nominal, change, date, direction."""
+    written = reader.read(key, body)
+    inverse = Direction.INVERSE if key in ("ecb", "boe") else Direction.DIRECT
+    assert len({fixing.date for fixing in fixings}) == len(fixings)
+    for fixing in fixings:
+        assert (fixing.source, fixing.base) == (key, BASES[key])
+        assert fixing.direction is inverse, f"{fixing.date} is {fixing.direction}, not {inverse}"
+        for code, rate in fixing.rates.items():
+            taken, found = reader.Figure(*(rate.value, rate.nominal, rate.change)), written.get((fixing.date, code), [])
+            assert len(found) == 1, f"{fixing.date} {code}: taken as {taken}, written {found}"
+            assert taken.same(found[0]), f"{fixing.date} {code}: taken as {taken}, written {found}"
+
+
+def most() -> float:
+    """Return the most memory that the process has had, in megabytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,130 @@
+"""Whatever a bank's document has become: it is read as it is written, or refused in one line."""
+
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import date, timedelta
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.fixings import Direction, Fixing, Rate
+from service.sources import OWN_CHANGES, SOURCES, documents
+from service.sources.base import Payload
+from tests.fuzz import oracle
+from tests.fuzz.mutations import BY_NAME, mutated
+
+
+@dataclass(frozen=True)
+class Mutated:
+    """How a document came to be what it is; chance by its seed."""
+
+    document: int
+    names: tuple[str, ...]
+    seed: int
+
+    def of(self, key: str) -> bytes:
+        seeds = oracle.seeds(key)
+        return mutated(seeds[self.document % len(seeds)], list(self.names), Random(self.seed))  # noqa: S311 - no secret
+
+
+MUTATED = st.builds(
+    Mutated,
+    st.integers(0, 2),
+    st.lists(st.sampled_from(sorted(BY_NAME)), min_size=1, max_size=3).map(tuple),
+    st.integers(0, 2**32),
+)
+
+
+@pytest.mark.parametrize("key", SOURCES)
+def test_no_document_is_read_as_what_it_does_not_say(key: str) -> None:
+    """No error but `SourceError`, no figure that is not in it, no time and memory beyond the bounds."""
+
+    @settings(max_examples=250, deadline=None)
+    @given(MUTATED)
+    def check(how: Mutated) -> None:
+        oracle.check(key, how.of(key))
+
+    check()
+
+
+def check_all(key: str) -> None:
+    outcomes = [oracle.check(key, body)[0] for body in oracle.seeds(key)]
+    assert oracle.Outcome.ACCEPTED in outcomes
+
+
+Add = Callable[..., None]
+WHOLE = documents.Figures.add
+
+
+def _without_nominal(
+    figures: documents.Figures, on: date, code: str, value: str, nominal: str = "1", change: str = ""
+) -> None:
+    WHOLE(figures, on, code, value, "1", change)
+
+
+def _of_the_row_before(figures: documents.Figures, on: date, code: str, value: str, *more: str) -> None:
+    before = [rate.value for rates in figures._rates.values() for rate in rates.values()][-1:]
+    WHOLE(figures, on, code, str(before[0]).replace(".", figures._mark) if before else value, *more)
+
+
+def _cut(figures: documents.Figures, on: date, code: str, value: str, *more: str) -> None:
+    WHOLE(figures, on, code, value[:-1].rstrip(".,") or "7", *more)
+
+
+def _whole_number(figures: documents.Figures, on: date, code: str, value: str, *more: str) -> None:
+    WHOLE(figures, on, code, value.replace(",", ".").split(".")[0], *more)
+
+
+def _without_mark(figures: documents.Figures, on: date, code: str, value: str, *more: str) -> None:
+    WHOLE(figures, on, code, value.replace(",", "").replace(".", ""), *more)
+
+
+def _a_day_later(figures: documents.Figures, on: date, *more: str) -> None:
+    WHOLE(figures, on + timedelta(days=1), *more)
+
+
+def _under_another_code(figures: documents.Figures, on: date, code: str, *more: str) -> None:
+    WHOLE(figures, on, {"USD": "EUR", "EUR": "USD"}.get(code, code), *more)
+
+
+def _change_without_sign(
+    figures: documents.Figures, on: date, code: str, value: str, nominal: str = "1", change: str = ""
+) -> None:
+    WHOLE(figures, on, code, value, nominal, change.lstrip("-"))
+
+
+FAULTS: dict[Add, AbstractSet[str]] = {
+    _without_nominal: {"nbk", "cbr", "nbu", "cbu", "nbrb", "nbg", "nbm", "cba", "nbt", "cnb", "bnr", "mnb", "recorded"},
+    **{one: SOURCES.keys() for one in (_of_the_row_before, _cut, _whole_number, _without_mark, _under_another_code)},
+    _a_day_later: SOURCES.keys() - {"recorded"},  # which looks its receipts up by the date
+    _change_without_sign: OWN_CHANGES,
+}
+
+
+@pytest.mark.parametrize(("fault", "key"), [(fault, key) for fault, keys in FAULTS.items() for key in sorted(keys)])
+def test_a_parser_that_reads_something_else_is_found_out(fault: Add, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that loses a nominal, digits or a sign, or takes another figure, date or code, fails at a good document."""
+    check_all(key)
+    monkeypatch.setattr(documents.Figures, "add", fault)
+    with pytest.raises(AssertionError, match=r"taken as .*, written"):
+        check_all(key)
+
+
+@pytest.mark.parametrize("key", SOURCES)
+def test_a_parser_that_takes_a_rate_upside_down_is_found_out(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units of one currency for the other, or the other way round: each bank has its own way, and keeps it."""
+    check_all(key)
+    whole = Payload.fixing
+
+    def inverted(
+        payload: Payload, day: date, rates: Mapping[str, Rate], direction: Direction = Direction.DIRECT
+    ) -> Fixing:
+        other = {Direction.DIRECT: Direction.INVERSE, Direction.INVERSE: Direction.DIRECT}[direction]
+        return whole(payload, day, rates, other)
+
+    monkeypatch.setattr(Payload, "fixing", inverted)
+    with pytest.raises(AssertionError, match=r"is (direct|inverse), not"):
+        check_all(key)
