@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 LOOKBACK = timedelta(days=14)
 """How far back an empty series is filled: two distinct fixings across the longest holidays."""
+MORE = 7
+"""Fixings that a poll may bring beyond one for each day that was asked for: a bank has reasons, but no hundred."""
 
 
 @dataclass
@@ -82,8 +84,11 @@ class Poller:
         rules = self.board.rules(key, now)
         since = self._since(key, publications.today(source, now))
         read = list[tuple[Payload, Fixing]]()
+        most = (rules.last_day - since).days + 1 + MORE
         try:
             async for one in published(self.adapters[key], self.feeds[key], since, rules.last_day):
+                if len(read) == most:
+                    one[0].reject(f"has figures for more days than the {most - MORE} that were asked for")
                 read.append(one)
         finally:
             await self._take_in(key, read, rules, now)

@@ -1,6 +1,7 @@
 """The one HTTP client towards the banks: bounded, patient, polite, and honest about who it is."""
 
 import asyncio
+import socket
 import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -20,6 +21,10 @@ from service.sources.base import Payload
 ACCEPT = "application/xml, application/json, text/xml, text/csv;q=0.9, */*;q=0.1"
 REMEMBERED = 16
 """Answers with a validator that are kept for conditional requests, a bank."""
+RECEIVED = 65_536
+"""Bytes that the system receives of an answer before we have looked at them. As many as a bank could send at once
+would be parsed at once, while nobody else is served: a flood of 1xx heads held the loop for seconds."""
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Client:
@@ -36,6 +41,7 @@ class Client:
                 total=self.settings.timeout.total_seconds(),
                 sock_connect=self.settings.connect_timeout.total_seconds(),
             ),
+            connector=aiohttp.TCPConnector(socket_factory=_socket),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
@@ -50,6 +56,13 @@ class Client:
         if self._session is None:
             raise RuntimeError("the client is not open: use it as a context manager")
         return self._session
+
+
+def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED)
+    return made
 
 
 class _Question(NamedTuple):
@@ -126,7 +139,8 @@ class BankFeed:
         known = None if question else self._remembered.get(url)
         method, body, headers = ("POST", *question) if question else ("GET", None, known.validators if known else {})
         try:
-            # Redirects are not followed: a bank that moves is news for a person.
+            # Redirects are not followed, to nowhere: a bank that moves is news for a person, and one that sends us to
+            # another host, or into the network we stand in, is none that we asked.
             async with self.client.session.request(
                 method, URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
             ) as response:
@@ -134,6 +148,9 @@ class BankFeed:
                     return known.payload
                 if response.status >= 500:
                     raise Unreachable(self.key, url, f"answered with status {response.status}")
+                if response.status in REDIRECTS and "Location" in response.headers:
+                    told = f"answered with status {response.status}, a redirect to {response.headers['Location']}"
+                    raise BadAnswer(self.key, url, f"{told}, which is not followed", response.status)
                 if not 200 <= response.status < 300:
                     raise BadAnswer(self.key, url, f"answered with status {response.status}", response.status)
                 answer = await self._read(response, url)
@@ -181,11 +198,15 @@ class BankFeed:
             raise BadAnswer(self.key, url, f"answered with more than {limit} bytes")
         if not stream.eof:
             raise Unreachable(self.key, url, "cannot be reached: its gzip ends too early")
+        if stream.unused_data:  # a second member, or anything: part of the document that would be lost
+            raise BadAnswer(self.key, url, "answered with something behind the end of its gzip")
         return plain
 
     def _remember(self, url: str, response: aiohttp.ClientResponse, payload: Payload) -> None:
         pairs = (("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified"))
-        validators = {ask: response.headers[told] for ask, told in pairs if told in response.headers}
+        told = {ask: response.headers.get(name, "") for ask, name in pairs}
+        # What could not be sent back as it came would spoil every later request.
+        validators = {ask: value for ask, value in told.items() if value and value.isascii() and value.isprintable()}
         self._remembered.pop(url, None)
         if validators:
             self._remembered[url] = _Remembered(validators, payload)

@@ -215,6 +215,8 @@ def _body(payload: Payload, body: bytes) -> bytes:
         payload.reject("is empty")
     if start[:20].lower().startswith(_HTML):
         payload.reject("is an HTML page")
+    if b"\0" in body:  # UTF-16, too
+        payload.reject("has a zero byte, which no text of a bank has")
     return body
 
 

@@ -22,7 +22,7 @@ from service.errors import BadAnswer, SourceError, Unreachable
 from service.poller import published
 from service.settings import ClientSettings
 from service.sources import SOURCES
-from service.sources.client import ACCEPT, REMEMBERED, BankFeed, Client
+from service.sources.client import ACCEPT, REDIRECTS, REMEMBERED, BankFeed, Client
 from tests.conftest import Clock
 from tests.figures import day
 from tests.sources.answers import CONFIGURED, document, parse
@@ -193,10 +193,11 @@ async def test_remembered_answers_are_bounded(clock: Clock) -> None:
 async def test_a_status_that_is_no_answer_is_said_at_once(clock: Clock, status: int) -> None:
     """Not 2xx and not the server's fault: `BadAnswer` after one request; a redirect is not followed."""
     handler = always(status=status, headers={"Location": "/elsewhere"})
+    redirect = ", a redirect to /elsewhere, which is not followed" if status in REDIRECTS else ""
     async with serving(handler, clock) as bank:
         with stamina.set_testing(True, attempts=3), pytest.raises(BadAnswer) as bad:
             await bank.feed.get("/a")
-    assert str(bad.value) == f"nbk: answered with status {status} ({bank.feed.source.url}a)"
+    assert str(bad.value) == f"nbk: answered with status {status}{redirect} ({bank.feed.source.url}a)"
     assert bank.targets == ["/rss/a"]
 
 

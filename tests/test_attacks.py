@@ -1,0 +1,362 @@
+"""A bank that attacks, as a process of its own: it is refused in one line, in time, and nobody else notices."""
+
+import asyncio
+import json
+import os
+import re
+import ssl
+import sys
+import time
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice, product
+from pathlib import Path
+from random import Random
+from string import ascii_uppercase
+from typing import Any
+from urllib.parse import quote
+
+import psutil
+import pytest
+import trustme
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from service.errors import BadAnswer, NotUnderstood, SourceError, Unreachable
+from service.poller import MORE
+from service.settings import ClientSettings, Settings, load
+from service.sources import SOURCES
+from service.sources.client import REDIRECTS, BankFeed, Client
+from service.sources.documents import MOST_CURRENCIES
+from tests.attacker import ATTACKS, DOCUMENT, attacking
+from tests.conftest import ROOT, Clock, Started
+from tests.figures import day
+from tests.sources.answers import CONFIGURED, digits
+from tests.standin import Banks, Figures, nbu
+from tests.test_poller import APRIL, polling
+from tests.test_web import body
+
+Asking = TestClient[Any, Any]
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+TIMEOUT = 1.0
+TAKEN = ("good", "cookies", "a validator that is none", "a charset that is none", "a picture", "a broken type")
+"""What is only told wrongly, and is the bank's document: what stands in it counts."""
+LARGE = "answered with more than 2000000 bytes"
+LATE = "no answer within 1 s"
+NOT_ASKED = "which was not asked for"
+HEAD = "cannot be reached: 400, message="
+CUT = "cannot be reached: Response payload is not completed"
+DOCTYPE = "has a document type declaration|Maximum entity amplification factor exceeded"
+REFUSED: dict[str, tuple[type[SourceError], str]] = {
+    **dict.fromkeys(("80 MB", "80 MB in chunks", "80 MB until it hangs up", "endless chunks"), (BadAnswer, LARGE)),
+    "endless chunks of one byte": (SourceError, f"{LARGE}|{LATE}"),
+    "a chunk extension without end": (Unreachable, LATE),
+    "trailers without end": (Unreachable, "Too many headers received"),
+    "a chunk of 2**63": (BadAnswer, LARGE),
+    "a gzip bomb": (BadAnswer, LARGE),
+    "a gzip bomb in a gzip": (NotUnderstood, "has a zero byte|not well-formed"),
+    "a gzip bomb for the transfer": (NotUnderstood, "has a zero byte|not well-formed"),
+    "a gzip bomb, twice encoded": (BadAnswer, f"the encoding gzip, gzip, {NOT_ASKED}"),
+    "a gzip of many members": (BadAnswer, "something behind the end of its gzip"),
+    "a gzip with a second member": (BadAnswer, "something behind the end of its gzip"),
+    **{name: (BadAnswer, f"the encoding {name}, {NOT_ASKED}") for name in ("deflate", "br", "zstd")},
+    **dict.fromkeys(("a byte a second", "a head of a byte a second", "silence"), (Unreachable, LATE)),
+    **dict.fromkeys(
+        ("a header of 1 MB", "a cookie of 1 MB", "100000 headers", "headers without end", "a header without end",
+         "a reason of 1 MB", "junk", "junk without end", "two lengths", "a length below zero", "a length and chunks"),
+        (Unreachable, HEAD),
+    ),
+    "early hints without end": (Unreachable, LATE),
+    "a document without a head": (Unreachable, f"{HEAD}|Server disconnected"),
+    "a length too large": (Unreachable, CUT),
+    "a reset": (Unreachable, f"{CUT}|reset by peer"),
+    "a length too small": (SourceError, f"{HEAD}|not well-formed"),
+    "another protocol": (BadAnswer, "answered with status 101"),
+    **dict.fromkeys(
+        ("billion laughs", "quadratic blowup", "a file as entity", "a parameter entity"), (NotUnderstood, DOCTYPE)
+    ),
+    "an encoding that is none": (NotUnderstood, "Unsupported encoding"),
+    "an encoding of another": (NotUnderstood, "is written in utf-7"),
+    "deep nesting": (NotUnderstood, "Excessive depth"),
+    "an empty page": (NotUnderstood, "is empty"),
+}  # fmt: skip
+
+
+@dataclass
+class Watched:
+    """What happened meanwhile: the longest time on the processor without a turn for others, in seconds; megabytes."""
+
+    held: float = 0
+    waited: float = 0
+    """The longest time between two turns, whatever else the machine did."""
+    grown: float = 0
+
+
+@asynccontextmanager
+async def watching() -> AsyncIterator[Watched]:
+    watched, process = Watched(), psutil.Process()
+    before = process.memory_info().rss
+
+    async def watch() -> None:
+        while True:
+            busy, begun = time.thread_time(), time.perf_counter()
+            await asyncio.sleep(0.002)
+            watched.held = max(watched.held, time.thread_time() - busy)
+            watched.waited = max(watched.waited, time.perf_counter() - begun)
+            watched.grown = max(watched.grown, (process.memory_info().rss - before) / 1e6)
+
+    task = asyncio.create_task(watch())
+    try:
+        await asyncio.sleep(0.005)
+        yield watched
+        await asyncio.sleep(0.005)
+    finally:
+        task.cancel()
+
+
+@pytest.fixture(scope="module")
+def attacker() -> Iterator[str]:
+    with attacking() as url:
+        yield url
+
+
+def test_every_attack_is_tried() -> None:
+    """The list of what is refused, and how, has each of them."""
+    assert {*TAKEN, *REFUSED} == ATTACKS.keys()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+async def test_an_attack_ends_in_one_clear_line(attacker: str, clock: Clock, name: str) -> None:
+    """Within the timeout, in little memory, and the loop is held for no time that a reader would notice."""
+    found = []
+    refused: SourceError | None = None
+    async with Client(ClientSettings(timeout=timedelta(seconds=TIMEOUT))) as client, watching() as watched:
+        feed = BankFeed("nbk", CONFIGURED["nbk"].model_copy(update={"url": attacker}), client, clock)
+        begun = time.monotonic()
+        for _ in range(2 if name in TAKEN else 1):  # what a bank has said once must spoil no later question
+            try:
+                payload = await feed.get(f"/{quote(name)}")
+                found += await asyncio.to_thread(SOURCES["nbk"].parse, payload)
+            except SourceError as error:
+                refused = error
+        took = time.monotonic() - begun
+    assert took < TIMEOUT + 2
+    assert watched.held < 0.2, watched
+    assert watched.grown < 40, watched
+    if name in TAKEN:
+        assert [digits(one) for one in found] == [{"USD": ("475.09", 1, "-3.68")}] * 2
+        return
+    kind, says = REFUSED[name]
+    assert refused is not None
+    assert found == []
+    with pytest.raises(kind, match=rf"^nbk: .*(?:{says}).* \({attacker}/"):
+        raise refused
+    assert str(refused).isprintable()
+    assert len(str(refused)) < 600
+
+
+LOUD = (
+    "early hints without end",
+    "endless chunks of one byte",
+    "a gzip bomb",
+    "80 MB",
+    "billion laughs",
+    "deep nesting",
+)
+
+
+async def read_until_it_fails(client: Asking, clock: Clock) -> tuple[set[str], Watched]:
+    """Read the ticker all the time, until the Bank of Kazakhstan is known to fail; return what was served meanwhile."""
+    served, give_up = set(), time.monotonic() + 10
+    async with watching() as watched:
+        while True:
+            async with client.get("/v1/ticker.txt") as response:
+                served.add(f"{response.status} {await body(response)}")
+            async with client.get("/v1/sources") as response:
+                (told,) = (one for one in json.loads(await body(response))["sources"] if one["key"] == "nbk")
+            if told["error"]:
+                return served, watched
+            assert time.monotonic() < give_up, json.dumps(told)
+            clock.forward(seconds=1)  # what is told of sources is kept that long
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("name", LOUD)
+async def test_a_bank_that_attacks_is_noticed_by_no_reader(
+    attacker: str, settings: Settings, start: Started, banks: Banks, clock: Clock, name: str
+) -> None:
+    """While it is polled the last good snapshot is served, unchanged, and the loop is held for no time to speak of."""
+    banks.published["nbk"] = dict(APRIL)
+    banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
+    async with polling(settings, clock) as poller:
+        await poller.poll("nbk")
+        await poller.review()
+    clock.forward(minutes=1)
+    environ = banks.environ() | {
+        "TICKER_SOURCES__NBK__URL": f"{attacker}/{quote(name)}",
+        "TICKER_STORE__URL": settings.store.url.get_secret_value(),
+        "TICKER_STORE__PREFIX": settings.store.prefix,
+    }
+    client = await start(load(environ=environ, overrides={"client": {"timeout": 2}}))
+    served, watched = await read_until_it_fails(client, clock)
+    assert served == {"200 usd -0.77%\neur +0.44%\nrub 0.00%\ngbp -0.02%\ncny -0.27%\n"}
+    assert watched.held < 0.2, watched
+
+
+async def test_figures_made_to_be_slow_are_judged_beside_the_readers(
+    settings: Settings, clock: Clock, banks: Banks
+) -> None:
+    """Days of as many currencies as there may be, each odd beside every other: the loop goes on meanwhile."""
+    chance = Random(1)  # noqa: S311 - no secret
+    codes = ["".join(one) for one in islice(product(ascii_uppercase, repeat=3), MOST_CURRENCIES)]
+    hostile: dict[date, Figures] = {
+        day(1) + timedelta(days=number - 13): {code: f"{chance.randint(10**14, 10**15)}.123456789" for code in codes}
+        for number in range(15)
+    }
+    banks.faults["nbu"] = nbu(hostile)
+    async with polling(settings, clock) as poller, watching() as watched:
+        await poller.poll("nbu")
+        assert poller.board.states["nbu"].error is None
+    assert watched.held < 0.3, watched
+
+
+async def test_a_poll_takes_no_more_days_than_a_bank_can_have_published(
+    settings: Settings, clock: Clock, banks: Banks
+) -> None:
+    """A year of figures for the two weeks that were asked for is no answer: to judge and keep all would cost much."""
+    banks.faults["nbu"] = nbu({date(2025, 5, 1) + timedelta(days=number): {"USD": "44.1"} for number in range(366)})
+    async with polling(settings, clock) as poller:
+        await poller.poll("nbu")
+        told = str(poller.board.states["nbu"].error)
+        assert "has figures for more days than the 19 that were asked for" in told
+        assert len(poller.board.series("nbu").fixings) <= 19 + MORE
+
+
+PLACES = (
+    "http://127.0.0.2:{port}/inside", "http://localhost:{port}/inside", "http://127.0.0.1:{port}/inside",
+    "http://2130706433:{port}/inside", "http://[::1]:{port}/inside", "//127.0.0.2:{port}/inside",
+    "http://169.254.169.254/latest/meta-data", "https://127.0.0.1:{port}/inside", "file:///etc/passwd",
+    "http://bank@127.0.0.2:{port}/inside", "/elsewhere", "elsewhere",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("status", sorted(REDIRECTS))
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_redirect_leads_nowhere(clock: Clock, place: str, status: int) -> None:
+    """To no other host, none of our own network, nor on the bank's own: said at once, with where it would have led."""
+    asked = []
+
+    async def inside(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(body=DOCUMENT)
+
+    async def bank(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=status, headers={"Location": location})
+
+    async with (
+        serving_at("0.0.0.0", inside) as port,  # noqa: S104 - all loopback addresses are meant
+        serving_at("127.0.0.1", bank) as own,
+        Client(ClientSettings()) as client,
+    ):
+        location = place.replace("{port}", str(port))
+        url = f"http://127.0.0.1:{own}"
+        feed = BankFeed("mnb", CONFIGURED["mnb"].model_copy(update={"url": url}), client, clock)
+        for ask in (feed.get("/a"), feed.find("/a"), feed.post("/a", b"<question/>", {})):
+            with pytest.raises(BadAnswer) as refused:
+                await ask
+            told = f"answered with status {status}, a redirect to {location}, which is not followed"
+            assert str(refused.value) == f"mnb: {told} ({url}/a)"
+    assert asked == ["/a"] * 3
+
+
+@asynccontextmanager
+async def serving_at(host: str, handler: Handler, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, 0, ssl_context=context).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+CERTIFICATES = {
+    "good": "",
+    "for another host": "mismatch",
+    "expired": "certificate has expired",
+    "signed by nobody we know": "unable to get (local )?issuer certificate|self[- ]signed certificate",
+    "of an old protocol": "Cannot connect to host",
+    "none at all": "wrong version number|record layer failure|packet length too long",
+}
+
+
+ASK = """
+import asyncio, sys
+from datetime import UTC, datetime
+from service.errors import SourceError
+from service.settings import ClientSettings, load
+from service.sources.client import BankFeed, Client
+
+async def main():
+    nbk = load(environ={}).sources["nbk"]
+    async with Client(ClientSettings(attempts=1)) as client:
+        for port in sys.argv[1:]:
+            source = nbk.model_copy(update={"url": f"https://127.0.0.1:{port}"})
+            feed = BankFeed("nbk", source, client, lambda: datetime.now(UTC))
+            try:
+                print((await feed.get("/")).body.decode())
+            except SourceError as error:
+                print(error)
+
+asyncio.run(main())
+"""
+"""A process that asks each port, since what is trusted is read once, from SSL_CERT_FILE."""
+
+
+def _context(name: str, authority: trustme.CA) -> ssl.SSLContext | None:
+    if name == "none at all":
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if name == "signed by nobody we know":
+        authority = trustme.CA()
+    host = "bank.test" if name == "for another host" else "127.0.0.1"
+    expires = datetime(2020, 1, 1, tzinfo=UTC) if name == "expired" else None
+    authority.issue_cert(host, not_after=expires).configure_cert(context)
+    if name == "of an old protocol":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+        context.set_ciphers("ALL:@SECLEVEL=0")
+    return context
+
+
+async def test_no_fault_of_a_certificate_is_passed_over(tmp_path: Path) -> None:
+    """Whoever is not the bank, by a certificate that is good today, is not asked; with one the same address is read."""
+    asked = []
+
+    async def bank(request: web.Request) -> web.Response:
+        asked.append(request.url.port)
+        return web.Response(body=DOCUMENT)
+
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with AsyncExitStack() as stack:
+        ports = [
+            str(await stack.enter_async_context(serving_at("127.0.0.1", bank, _context(name, authority))))
+            for name in CERTIFICATES
+        ]
+        environ = os.environ | {"SSL_CERT_FILE": str(tmp_path / "ca.pem")}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", ASK, *ports, cwd=ROOT, env=environ, stdout=asyncio.subprocess.PIPE
+        )
+        told = (await process.communicate())[0].decode().splitlines()
+    assert asked == [int(ports[0])]
+    for line, (name, says), port in zip(told, CERTIFICATES.items(), ports, strict=True):
+        pattern = rf"nbk: cannot be reached: .*(?:{says}).* \(https://127.0.0.1:{port}/\)" if says else ".*475.09.*"
+        assert re.fullmatch(pattern, line, re.IGNORECASE), (name, line)
