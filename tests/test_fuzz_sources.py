@@ -1,5 +1,8 @@
 """Whatever a bank's document has become: it is read as it is written, or refused in one line."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -13,8 +16,10 @@ from hypothesis import strategies as st
 from service.fixings import Direction, Fixing, Rate
 from service.sources import OWN_CHANGES, SOURCES, documents
 from service.sources.base import Payload
+from tests.conftest import ROOT
 from tests.fuzz import oracle
 from tests.fuzz.mutations import BY_NAME, mutated
+from tests.fuzz.worst import SIZE
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,22 @@ MUTATED = st.builds(
 def test_no_document_is_read_as_what_it_does_not_say(key: str) -> None:
     """No error but `SourceError`, no figure that is not in it, no time and memory beyond the bounds."""
 
-    @settings(max_examples=250, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(MUTATED)
     def check(how: Mutated) -> None:
         oracle.check(key, how.of(key))
 
     check()
+
+
+def test_the_worst_documents_cost_little() -> None:
+    """Of the largest size that is read, each in a process of its own: within the bounds of time and memory."""
+    told = subprocess.run([sys.executable, "-m", "tests.fuzz.worst"], cwd=ROOT, capture_output=True, check=True).stdout
+    measured = [json.loads(line) for line in told.splitlines()]
+    assert len(measured) > 30
+    for name, _, size, seconds, grown, _ in measured:
+        assert 0.95 * SIZE < size < 1.01 * SIZE, name
+        assert oracle.Cost(seconds, grown).fits(size), name
 
 
 def check_all(key: str) -> None:
@@ -128,3 +143,14 @@ def test_a_parser_that_takes_a_rate_upside_down_is_found_out(key: str, monkeypat
     monkeypatch.setattr(Payload, "fixing", inverted)
     with pytest.raises(AssertionError, match=r"is (direct|inverse), not"):
         check_all(key)
+
+
+def test_a_parser_that_reads_a_number_up_to_a_comment_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text of an element ends for lxml where a comment begins; the figure goes on."""
+    (body, *_) = oracle.seeds("nbk")
+    cut = body.replace(b"478.77", b"47<!-- -->8.77")
+    assert cut != body
+    assert oracle.check("nbk", cut)[0] is oracle.Outcome.REFUSED
+    monkeypatch.setattr(documents, "content", lambda _, element: (element.text or "").strip())
+    with pytest.raises(AssertionError, match=r"USD: taken as .*'47'.*, written .*'478.77'"):
+        oracle.check("nbk", cut)

@@ -1,6 +1,6 @@
 """Fuzz every parser, two at a time: `python -m tests.fuzz --inputs 1200000 --seconds 600 [--only nbk,cbr]`.
 
-What fails is kept under `.fuzz/`; `python -m tests.fuzz --replay nbk .fuzz/nbk-crash-...` reads it again.
+What fails is kept under `.fuzz/`; `python -m tests.fuzz --replay nbk .fuzz/nbk-0123456789abcdef` reads it again.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def fuzz(key: str, inputs: int, seconds: float) -> tuple[str, bool]:
     edges = (re.findall(r"cov: (\d+)", text) or ["?"])[-1]
     counts = [found.get(name, 0) for name in COLUMNS[:5]]
     costs = [f"{found.get('slowest', 0) * 1000:.0f}", f"{found.get('grown', 0):.1f}", f"{found.get('most', 0):.0f}"]
-    saved = re.findall(r"Test unit written to (\S+)", text)
+    saved = re.findall(r"^kept: (\S+)", text, re.MULTILINE)
     result = "holds" if ended == 0 else f"FAILS ({log}): make fuzz ARGS='--replay {key} {' '.join(saved) or '?'}'"
     return f"{key:12}" + "".join(f"{one:>10}" for one in (*counts, *costs, edges)) + f"  {result}", ended == 0
 
@@ -54,6 +54,9 @@ def main() -> None:
         sys.exit("atheris has no build for this Python and system: see the group `dev` in pyproject.toml")
     keys = options.only.split(",")
     FOLDER.mkdir(exist_ok=True)
+    for key in keys:  # what failed before is kept apart
+        for found in FOLDER.glob(f"{key}-*"):
+            found.rename(found.with_name(f"earlier-{found.name}"))
     print(f"{'parser':12}" + "".join(f"{one:>10}" for one in COLUMNS) + "  result", flush=True)
     begun, held, total = time.monotonic(), True, 0
     each = -(-options.inputs // len(keys)), options.seconds * AT_ONCE / max(len(keys), AT_ONCE)

@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 
@@ -30,7 +31,13 @@ class Run:
         self.slowest = self.grown = 0.0
 
     def __call__(self, body: bytes) -> None:
-        outcome, cost = oracle.check(self.key, body)
+        try:
+            outcome, cost = oracle.check(self.key, body)
+        except BaseException:
+            kept = self.told.with_name(f"{self.key}-{sha256(body).hexdigest()[:16]}")
+            kept.write_bytes(body)
+            print(f"kept: {kept}", file=sys.stderr, flush=True)
+            raise
         self.outcomes[outcome] += 1
         self.slowest, self.grown = max(self.slowest, cost.seconds), max(self.grown, cost.grown)
         total = self.outcomes.total()
@@ -62,7 +69,7 @@ def main() -> None:
         (corpus / f"seed-{number}").write_bytes(body)
     oracle.before(key)  # what does not belong to the first input
     options = (
-        f"-runs={inputs}", f"-max_total_time={seconds:.0f}", f"-max_len={LONGEST}", f"-artifact_prefix={folder}/{key}-",
+        f"-runs={inputs}", f"-max_total_time={seconds:.0f}", f"-max_len={LONGEST}", f"-artifact_prefix={folder}/libfuzzer-{key}-",
         "-rss_limit_mb=1024", "-timeout=10", "-print_final_stats=1", "-use_value_profile=1",
     )  # fmt: skip
     run = Run(key, inputs, seconds, folder / f"{key}.json")

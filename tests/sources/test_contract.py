@@ -301,6 +301,7 @@ def _of_bytes(key: str, wire: Wire, body: bytes) -> Iterator[Fault]:
     # Every byte is a letter of windows-1251, so there the figure itself must show it.
     says = "where a number should be" if b"windows-1251" in body else malformed
     yield "bytes of no encoding", with_rate(key, b"\xff\xfe"), says
+    yield "in UTF-16", body.decode("windows-1251", "replace").encode("utf-16"), "has a zero byte"
     if key == "cbr":
         yield "another encoding than declared", swapped(body, "windows-1251", "utf-8"), malformed
     if wire.form != ".xml":

@@ -2,6 +2,9 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
+from service.errors import NotUnderstood
 from service.fixings import Direction
 from service.sources import SOURCES
 from tests.figures import day
@@ -38,3 +41,10 @@ def test_each_day_has_its_own_receipt_and_the_days_are_sorted() -> None:
     assert (digits(first), digits(second)) == ({"UZS": ("3.93", 100, "-0.02")}, {"RUB": ("5.870", 1, None)})
     assert receipt(first)[3:] == ("http://bank/1", datetime(2026, 3, 31, 11, 5, 12, tzinfo=UTC), "one")
     assert receipt(second)[3:] == ("http://bank/2", datetime(2026, 4, 1, 11, 5, 12, tzinfo=UTC), "two")
+
+
+def test_a_receipt_without_its_time_is_not_understood() -> None:
+    """A time that is none, or has no zone, is refused like every other thing that is not as it should be."""
+    for odd in (b"yesterday", b"2026-04-01T11:05:12", b""):
+        with pytest.raises(NotUnderstood, match="where a date should be"):
+            parse("recorded", CSV.replace(b"2026-04-01T11:05:12+00:00", odd))
