@@ -121,7 +121,7 @@ def _xml_texts(key: str, body: bytes) -> Iterator[Text]:
 
 def _ascii(body: bytes) -> str:
     """Return the document with an x for every letter of no figure's: which of them may be in a name is disputed."""
-    declared = re.match(rb"[^>]*encoding=.([A-Za-z0-9-]+)", body)
+    declared = re.match(rb"<\?xml [^>]*encoding=.([A-Za-z0-9-]+)", body)
     encoding = "utf-8-sig" if body.startswith(BOM) or not declared else declared[1].decode()
     text = body.decode(encoding, "replace")
     return "".join(one if one.isascii() else " " if one.isspace() else "x" for one in text)
