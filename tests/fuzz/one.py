@@ -69,8 +69,8 @@ def main() -> None:
         (corpus / f"seed-{number}").write_bytes(body)
     oracle.before(key)  # what does not belong to the first input
     options = (
-        f"-runs={inputs}", f"-max_total_time={seconds:.0f}", f"-max_len={LONGEST}", f"-artifact_prefix={folder}/libfuzzer-{key}-",
-        "-rss_limit_mb=1024", "-timeout=10", "-print_final_stats=1", "-use_value_profile=1",
+        f"-runs={inputs}", f"-max_total_time={seconds:.0f}", f"-max_len={LONGEST}", "-rss_limit_mb=1024", "-timeout=10",
+        f"-artifact_prefix={folder}/libfuzzer-{key}-", "-print_final_stats=1", "-use_value_profile=1",
     )  # fmt: skip
     run = Run(key, inputs, seconds, folder / f"{key}.json")
     atheris.Setup([sys.argv[0], *options, str(corpus)], run, custom_mutator=partial(otherwise, key))

@@ -1,4 +1,4 @@
-"""A bank that attacks: a process of its own, `python -m tests.attacker`, that answers each path with one attack.
+"""A bank that attacks, by one path in one way: a process of its own, `python -m tests.attacks.attacker`.
 
 It tells its port on standard output, and ends with its standard input.
 """
@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = (
     b'<?xml version="1.0" encoding="utf-8"?><rates><date>02.04.2026</date><item><title>USD</title>'
     b"<description>475.09</description><quant>1</quant><change>-3.68</change></item></rates>"
@@ -158,7 +158,7 @@ def main() -> None:
 @contextmanager
 def attacking() -> Iterator[str]:
     """Run it; give its address."""
-    arguments = [sys.executable, "-m", "tests.attacker"]
+    arguments = [sys.executable, "-m", "tests.attacks.attacker"]
     with subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin
         assert process.stdout
