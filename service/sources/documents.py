@@ -29,6 +29,9 @@ MOST_DAYS = 400
 """What an answer has at most: a year is the longest that any bank is asked for at once."""
 MOST_CURRENCIES = 200
 """What a date has at most: there are some 180 currencies, and no bank quotes half of them."""
+MOST_PARTS = 100_000
+"""Elements, objects and lists of an answer: a year of any bank has a fifth of it, and what C makes of a million at once
+holds up all of Python, whichever thread it is in."""
 _HTML = (b"<!doctype html", b"<html")
 # What banks write, and what is read alike everywhere. Others (UTF-7, EBCDIC) hide from one reader what another sees.
 _ENCODINGS = {"utf-8", "windows-1251", "iso-8859-1", "us-ascii"}
@@ -215,6 +218,8 @@ def _body(payload: Payload, body: bytes) -> bytes:
         payload.reject("is empty")
     if start[:20].lower().startswith(_HTML):
         payload.reject("is an HTML page")
+    if sum(map(body.count, (b"<", b"{", b"["))) > MOST_PARTS:
+        payload.reject(f"has more than {MOST_PARTS} elements, objects or lists, as no bank's has")
     if b"\0" in body:  # UTF-16, too
         payload.reject("has a zero byte, which no text of a bank has")
     return body

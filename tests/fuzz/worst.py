@@ -11,6 +11,7 @@ from itertools import count, product
 from string import ascii_uppercase
 
 from service.settings import ClientSettings
+from service.sources.documents import MOST_PARTS
 from tests.fuzz import oracle
 
 SIZE = ClientSettings().max_bytes
@@ -33,6 +34,11 @@ def _filled(start: bytes, piece: Callable[[int], bytes] | bytes, end: bytes = b"
     raise AssertionError
 
 
+def _parsed(start: bytes, piece: bytes, end: bytes, between: bytes = b"") -> bytes:
+    """Put as many pieces between start and end as are parsed; spaces fill the rest."""
+    return (start + between.join([piece] * (MOST_PARTS - 10)) + end).ljust(SIZE)
+
+
 def _day(form: str) -> Callable[[int], str]:
     return lambda number: (date(1999, 1, 1) + timedelta(days=number % 36500)).strftime(form)
 
@@ -42,6 +48,7 @@ def worst() -> Iterator[tuple[str, str, bytes]]:
     codes = ["".join(code) for code in product(ascii_uppercase, repeat=3)]
     iso, dotted, named = _day("%Y-%m-%d"), _day("%d.%m.%Y"), _day("%d %b %Y")
     yield "elements", "nbk", _filled(DATED, b"<a/>", b"</rates>")
+    yield "elements, as many as are parsed", "nbk", _parsed(b"<rates>", b"<a/>", b"</rates>")
     yield "elements in elements", "nbk", _filled(b"<rates>", b"<item>")
     yield "attributes", "nbk", _filled(b"<rates ", lambda n: b'a%d="" ' % n, b"/>")
     yield "namespaces", "nbk", _filled(b"<rates ", lambda n: b'xmlns:a%d="a" ' % n, b"/>")
@@ -56,6 +63,7 @@ def worst() -> Iterator[tuple[str, str, bytes]]:
     yield "entities declared", "nbk", _filled(b"<!DOCTYPE rates [", lambda n: b'<!ENTITY a%d "b">' % n, b"]><rates/>")
     yield "a model of content", "nbk", _filled(b"<!DOCTYPE rates [<!ELEMENT rates (a", b",a?", b")>]><rates/>")
     yield "rows without figures", "bnr", _filled(b"<DataSet><Body>", b"<Cube/>", b"</Body></DataSet>")
+    yield "rows, as many as are parsed", "bnr", _parsed(b"<DataSet><Body>", b"<Cube/>", b"</Body></DataSet>")
     row = b'<Cube date="%b"><Rate currency="USD">1</Rate></Cube>'
     yield "days in XML", "bnr", _filled(b"<DataSet><Body>", lambda n: row % iso(n).encode(), b"</Body></DataSet>")
     inner = _filled(b"&lt;MNBExchangeRates>", b"&lt;a/>", b"&lt;/MNBExchangeRates>" + b" " * len(SOAP))
@@ -63,6 +71,8 @@ def worst() -> Iterator[tuple[str, str, bytes]]:
     yield "lists in lists", "cbu", _filled(b"", b"[")
     yield "objects in objects", "cbu", _filled(b"[", b'{"":')
     yield "empty lists", "cbu", _filled(b"[", b"[]", b"]", b",")
+    yield "empty lists, as many as are parsed", "cbu", _parsed(b"[", b"[]", b"]", b",")
+    yield "objects, as many as are parsed", "cbu", _parsed(b"[", b'{"":""}', b"]", b",")
     yield "empty objects", "cbu", _filled(b"[", b"{}", b"]", b",")
     yield "objects", "cbu", _filled(b"[", b'{"":""}', b"]", b",")
     yield "names", "cbu", _filled(b"[{", lambda n: b'"%x":1' % n, b"}]", b",")

@@ -17,7 +17,7 @@ from service.errors import NotUnderstood
 from service.fixings import Series
 from service.layers import DEFAULT
 from service.sources import RELAYS, SOURCES
-from service.sources.documents import MOST_CURRENCIES, MOST_DAYS
+from service.sources.documents import MOST_CURRENCIES, MOST_DAYS, MOST_PARTS
 from tests.sources.answers import FIXTURES, URL, answer, document, parse
 from tests.standin import Figures, nbu
 
@@ -376,6 +376,20 @@ def test_an_answer_has_no_more_than_a_bank_publishes(days: int, codes: int) -> N
     assert (len(fixings), len(fixings[0].rates)) == (days, codes)
     with pytest.raises(NotUnderstood, match=r"has figures for more than 400 days|quotes more than 200 currencies"):
         parse("nbu", published(days + 1, codes) if days > codes else published(days, codes + 1))
+
+
+@pytest.mark.parametrize(
+    ("key", "body"),
+    [
+        ("nbk", b"<rates>%b</rates>" % (b"<a/>" * MOST_PARTS)),
+        ("cbu", b"[%b]" % b",".join([b"[]"] * MOST_PARTS)),
+        ("cbu", b"[%b]" % b",".join([b"{}"] * MOST_PARTS)),
+    ],
+)
+def test_an_answer_has_no_more_parts_than_a_bank_writes(key: str, body: bytes) -> None:
+    """Refused before it is parsed, which would hold up everything else."""
+    with pytest.raises(NotUnderstood, match="has more than 100000 elements, objects or lists"):
+        parse(key, body)
 
 
 @pytest.mark.parametrize(
