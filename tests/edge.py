@@ -40,7 +40,7 @@ class Edge:
 
     @property
     def log(self) -> str:
-        return (self.folder / "log").read_text(encoding="utf-8")
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")  # paths are as they were sent
 
     def end(self) -> str:
         """End it politely and return all that it has logged."""

@@ -18,6 +18,7 @@ from yarl import URL
 
 from service.web.pages import accepts_gzip
 from service.web.render import FORMS
+from tests.abuse.talk import talk
 from tests.edge import Edge, edging
 from tests.test_service import Service, offline, running
 
@@ -348,7 +349,7 @@ class TestOutside:
     """What strangers send, and what they get to know."""
 
     async def test_only_what_the_service_reads_is_handed_on(self, house: House) -> None:
-        """No cookie, no credentials, no word of another; the reader's address as the edge saw it."""
+        """No cookie, no credentials, no word of another, no host but where a page tells it; the reader's address."""
         sent = {
             "Cookie": "a=1",
             "Authorization": "b",
@@ -363,7 +364,7 @@ class TestOutside:
             "Range": "bytes=0-1",
         }
         await house.get("/v1/ticker", **sent)
-        assert house.headers == [{"Host": f"127.0.0.1:{house.edge.port}", "X-Forwarded-For": "127.0.0.1"}]
+        assert house.headers == [{"Host": "unnamed", "X-Forwarded-For": "127.0.0.1"}]
         await house.get("/v1/stream", Last_Event_ID="abc", **sent)
         assert house.headers[-1]["Last-Event-ID"] == "abc"
 
@@ -412,6 +413,37 @@ class TestOutside:
             assert 200 <= answers.count(200) <= 300
             assert answers.count(200) + answers.count(429) == 400
             assert await _status(other, url) == 200
+
+    async def test_addresses_of_one_network_share_it(self, house: House) -> None:
+        """Of IPv6 the last 64 bits are the reader's own to choose; the network beside it is another reader."""
+        async with reading("127.0.1.1") as before:
+
+            async def ask(address: str) -> int:
+                headers = {"X-Forwarded-For": address}
+                async with before.get(f"{house.edge.url}/v1/ticker", headers=headers) as response:
+                    return response.status
+
+            await ask("2001:db8:0:1::")
+            answers = await asyncio.gather(*(ask(f"2001:db8:0:1:{number:x}::1") for number in range(1, 400)))
+            assert answers.count(429) > 50
+            assert await ask("2001:db8:0:2::1") == 200
+            assert [await ask("10.1.2.3"), await ask("10.1.2.4")] == [200, 200]
+
+    async def test_one_address_has_a_share_of_what_is_in_progress(self, house: House) -> None:
+        """Of those who ask slowly enough no more than 200 are answered at once."""
+        house.set(delay=2.5, cache_control="no-store")
+        async with reading("127.0.0.7") as greedy, reading("127.0.0.8") as other:
+            url = f"{house.edge.url}/v1/history/"
+            first = [asyncio.create_task(_status(greedy, f"{url}{number}")) for number in range(190)]
+            await asyncio.sleep(1.2)
+            more = [asyncio.create_task(_status(greedy, f"{url}{number}")) for number in range(190, 240)]
+            assert await _status(other, f"{url}usd") == 200
+            assert Counter(await asyncio.gather(*first, *more)) == {200: 200, 429: 40}
+
+    async def test_a_check_without_a_host_is_answered(self, house: House) -> None:
+        """HTTP/1.0 as balancers ask in: the instance, which is asked in HTTP/1.1, is named a host."""
+        heard = await talk(house.edge.port, b"GET /livez HTTP/1.0\r\n\r\n", 2)
+        assert (heard.statuses, heard.closed) == ((200,), True)
 
     async def test_the_log_knows_no_reader(self, house: House) -> None:
         """A line a request with what became of it; no address, no query, no referrer: not for failures either."""
