@@ -46,6 +46,12 @@ class Http(_Table):
     """Where readers see the service, for oEmbed; what a request says of it where not set."""
     frame_ancestors: FrameAncestors = ("*",)
     """Which sites may frame `/embed`."""
+    connections: int = Field(default=12_000, ge=1)
+    """How many connections may be open, streams among them; more are closed at once."""
+    idle_timeout: Duration = timedelta(seconds=30)
+    """How long a connection may take until its next request is there, whole but for a body."""
+    send_timeout: Duration = timedelta(seconds=30)
+    """How long a reader may take in nothing of what is sent."""
     streams: int = Field(default=10_000, ge=0)
     """How many readers may hold `/v1/stream` open."""
     streams_per_address: int = Field(default=100, ge=0)
