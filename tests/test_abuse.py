@@ -176,8 +176,10 @@ async def test_what_one_sends_changes_no_other_s_page(mirrored: tuple[Edge, Mirr
     edge, mirror = mirrored
 
     async def page(target: str, *headers: bytes, method: bytes = b"GET", address: str = ADDRESS) -> bytes:
-        host = () if any(one.startswith(b"Host:") for one in headers) else (HOST.strip(),)
-        heard = await talk(edge.port, get(target.encode(), *host, *headers, method=method), PATIENCE, address)
+        usual = [
+            one for one in (HOST.strip(), b"Connection: close") if not any(given[:5] == one[:5] for given in headers)
+        ]
+        heard = await talk(edge.port, get(target.encode(), *usual, *headers, method=method), PATIENCE, address)
         return heard.got.partition(b"\r\n\r\n")[2]
 
     def like(got: bytes) -> list[bytes]:
@@ -251,6 +253,28 @@ async def test_what_is_held_open_is_ended(tmp_path: Path) -> None:
         assert resident(service) - before < 40
         service.process.terminate()
         assert "Traceback" not in service.ended()[1]
+
+
+BODY = bytes(500_000)
+LENGTH = b"Content-Length: %d" % len(BODY)
+MANY = [b"X-%d: " % number + b"a" * 4000 for number in range(60)]
+LARGE = {
+    "a header": get(b"/v1/ticker", HOST.strip(), b"X: " + b"a" * 500_000),
+    "what is no request, behind one": get(b"/", HOST.strip(), b"Connection: Upgrade", b"Upgrade: a") + BODY,
+    "headers of what is not there": get(b"/nothing", HOST.strip(), *MANY),
+    "a body of what is not possible": get(b"/", HOST.strip(), LENGTH, method=b"POST") + BODY,
+}
+
+
+async def test_what_was_sent_is_not_kept(tmp_path: Path) -> None:
+    """Large as it may be: once it is answered it is forgotten, however it was answered."""
+    with started(tmp_path) as service:
+        before = resident(service)
+        for kind, sent in LARGE.items():
+            for _ in range(4):
+                heard = await asyncio.gather(*(talk(service.port or 0, sent, 0.05) for _ in range(50)))
+                assert {one.statuses for one in heard} <= {(400,), (200,), (404,), (405,)}, kind
+            assert resident(service) - before < 50, kind
 
 
 async def test_a_connection_too_many_is_closed(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Who is let in: how many connections, and how long one may ask for nothing or leave unread what it asked for.
 
-aiohttp bounds what it takes of a request (8190 bytes a line, 128 headers, 32 requests read ahead) and ends what is
-idle. Nothing here is done for each request.
+aiohttp bounds what it takes of a request (8190 bytes of its first line, 32 requests read ahead) and ends what is idle.
 """
 
 import asyncio
@@ -13,6 +12,7 @@ from typing import Any, Final, cast
 
 import structlog
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 
 from service.settings import Http
 from service.web.pages import Reply
@@ -25,6 +25,9 @@ log = structlog.get_logger()
 
 BESIDE: Final = 200
 """Open files of the process that are no reader's: the store, the banks, what Python reads."""
+_HEADERS: Final = 64
+_HEADER: Final = 4096
+"""How many there may be, and bytes of each, as at the edge; aiohttp would take a megabyte of them."""
 _LINGER: Final = 1.0
 """Seconds for which a body that nobody wants is read on, so that its sender gets to see the answer."""
 _UNSENT: Final = 128 * 1024
@@ -50,6 +53,19 @@ _REFUSAL: Final = _refusal()
 class _Connection(web.RequestHandler):
     """One connection of a reader."""
 
+    def data_received(self, data: bytes) -> None:
+        """Take no more after what cannot be read: each piece of it would be read, and kept, as another fault."""
+        super().data_received(data)
+        if self._messages and not isinstance(message := self._messages[-1][0], RawRequestMessage):
+            _forget(message.exc)
+            self.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        for message, _ in self._messages:  # which nobody will answer
+            if not isinstance(message, RawRequestMessage):
+                _forget(message.exc)
+        super().connection_lost(exc)
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -57,7 +73,19 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        return _REFUSAL if status == 400 else super().handle_error(request, status, exc, message)
+        if status != 400:
+            return super().handle_error(request, status, exc, message)
+        _forget(exc)
+        return _REFUSAL
+
+
+def _forget(fault: BaseException | None) -> None:
+    """Let go of what was asked: a traceback leads to it and back to itself, which the collector finds late.
+
+    A few hundred headers of 1 MB held a gigabyte.
+    """
+    if fault:
+        fault.__traceback__ = None
 
 
 class _TurnedAway(web.RequestHandler):
@@ -82,6 +110,8 @@ class _Door(web.Server):
             **self._bare,
             "keepalive_timeout": http.idle_timeout.total_seconds(),  # for a request's headers, too
             "lingering_time": _LINGER,
+            "max_headers": _HEADERS,
+            "max_field_size": _HEADER,
             "auto_decompress": False,  # no handler reads a body; a small one must not become a large one
         }
         self._open: dict[web.RequestHandler, asyncio.Transport] = {}
@@ -140,15 +170,17 @@ class Runner(web.AppRunner):
     def __init__(self, app: web.Application, http: Http) -> None:
         super().__init__(app, shutdown_timeout=1)
         self._http = http
-        app.on_response_prepare.append(_unnamed)
+        app.on_response_prepare.append(_before_it_goes)
 
     async def _make_server(self) -> web.Server:
         return _Door(await super()._make_server(), self._http)
 
 
-async def _unnamed(_: web.Request, response: web.StreamResponse) -> None:
-    """Take away what aiohttp says of its version; ready replies never have it."""
+async def _before_it_goes(_: web.Request, response: web.StreamResponse) -> None:
+    """Take away what aiohttp says of its version, and what a raised one holds; ready replies have neither."""
     response.headers.popall("Server", None)
+    if isinstance(response, BaseException):
+        _forget(response)
 
 
 def _allowed(wanted: int) -> int:

@@ -9,6 +9,8 @@ from typing import Final
 
 ADDRESS: Final = "127.0.0.66"
 """Whence attacks come: another address than honest readers have."""
+_LONGEST: Final = 5.0
+"""Seconds to wait for the first of an answer."""
 _STATUS: Final = re.compile(rb"^HTTP/1\.[01] (\d{3}) |(?<=[}>\n])HTTP/1\.[01] (\d{3}) ", re.MULTILINE)
 
 
@@ -40,7 +42,7 @@ async def connected(port: int, address: str = ADDRESS, receive: int | None = Non
 
 
 async def talk(port: int, sent: bytes, patience: float, address: str = ADDRESS) -> Talk:
-    """Send it and read until the server closes or has been silent for so many seconds."""
+    """Send it and read until the server closes, or has answered and been silent for so many seconds."""
     loop = asyncio.get_running_loop()
     connection = await connected(port, address)
     heard = Talk(b"", closed=False)
@@ -53,7 +55,7 @@ async def talk(port: int, sent: bytes, patience: float, address: str = ADDRESS) 
     try:
         with suppress(TimeoutError):
             while True:
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(patience if heard.got else _LONGEST):
                     data = await loop.sock_recv(connection, 65536)
                 heard.got += data
                 if not data:
