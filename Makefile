@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser beside pictures docs viewer pin passwords check fix interface chaos fuzz bench lock clean
+.PHONY: help setup run test browser beside pictures docs viewer pin passwords check fix interface chaos abuse fuzz bench lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -77,6 +77,9 @@ interface: .venv/.dev ## Ask the described interface all it allows and more, for
 
 chaos: .venv/.dev beside ## Do all harm to a whole house of real parts, for as long as it takes (a few minutes)
 	CHAOS_LONG=1 $(RUN) pytest -s tests/chaos $(ARGS)
+
+abuse: .venv/.dev beside ## Do to the service and the edge what strangers do, and tell what readers notice (some minutes)
+	$(RUN) tests.abuse $(ARGS)
 
 fuzz: .venv/.dev ## Fuzz every parser, led by coverage, for up to ten minutes (ARGS="--only nbk --inputs 100000")
 	$(RUN) tests.fuzz $(ARGS)

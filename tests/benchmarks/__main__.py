@@ -165,7 +165,7 @@ def _machine(cores: Cores, effort: Effort) -> str:
     pinned = "nothing pinned" if cores.load is None else f"server on core {cores.server}, load on core {cores.load}"
     libraries = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "uvloop", "pydantic", "redis"))
     return (
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {_processor()}, {os.cpu_count()} cores, {platform.system()} "
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {processor()}, {os.cpu_count()} cores, {platform.system()} "
         f"{platform.release()}; Python {platform.python_version()}, {libraries}, {wrk_version()}\n"
         f"{CONNECTIONS} connections, {effort.rounds} rounds of {effort.seconds:g} s, each paired with its baseline; "
         f"{pinned}; HEAD and its baseline by a client in Python, the others by wrk; {effort.starts} starts; "
@@ -177,7 +177,7 @@ def _machine(cores: Cores, effort: Effort) -> str:
     )
 
 
-def _processor() -> str:
+def processor() -> str:
     with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

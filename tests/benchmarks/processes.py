@@ -83,10 +83,17 @@ def resident(pid: int) -> float:
 class Service:
     """The service on a data directory of its own, with the shipped publications as its only source.
 
-    With the port of a `bank` also with that, as the first choice; with a `url` on that store instead.
+    With the port of a `bank` also with that, as the first choice; with a `url` on that store instead. `more` are
+    variables of its environment.
     """
 
-    def __init__(self, folder: Path, bank_port: int | None = None, url: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        bank_port: int | None = None,
+        url: str | None = None,
+        more: Mapping[str, str] | None = None,
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.data = folder / "data"
         self._log = folder / "service.log"
@@ -97,6 +104,7 @@ class Service:
         self._config.write_text(_CONFIG.format(sources=sources) + tables, encoding="utf-8")
         self._environ = {key: value for key, value in os.environ.items() if not key.startswith("TICKER_")}
         self._environ["TICKER_STORE__DATA_DIR"] = str(self.data)
+        self._environ |= more or {}
         if url:
             self._environ["TICKER_STORE__URL"] = url
         if bank_port:
