@@ -66,7 +66,7 @@ def serve(settings: Settings, server: Embedded | None, obey: Callable[[], None])
     obey()
     try:
         url = f"http://{where.host}:{where.port}"
-        run(app, where.host, where.port, lambda: log.info("service.ready", url=url, version=__version__))
+        run(app, where, lambda: log.info("service.ready", url=url, version=__version__))
     except OSError as error:
         raise TickerError(f"cannot listen on {where.host}:{where.port}: {error.strerror or error}") from None
 

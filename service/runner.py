@@ -1,41 +1,50 @@
-"""How the application is run: the micro-cache before its routes, SIGTERM and SIGINT as its end."""
+"""How the application is run: behind the door, the micro-cache before its routes, SIGTERM and SIGINT as its end."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 from aiohttp import web
 from aiohttp.web_runner import GracefulExit
 
+from service.settings import Http
+from service.web.door import Door, before_it_goes
 from service.web.microcache import Microcache
 
 MICROCACHE: Final = web.AppKey("microcache", Microcache)
+_BACKLOG: Final = 1024
 
 
 class Runner(web.AppRunner):
-    """aiohttp's runner; what its application answered a moment ago is answered before any route is looked for."""
+    """aiohttp's runner with a server of ours; a site, or gunicorn's worker, says where."""
 
-    async def setup(self) -> None:
-        await super().setup()
-        if (server := self.server) is not None:
-            server.request_handler = self.app[MICROCACHE].before(server.request_handler)
+    def __init__(self, app: web.Application, http: Http, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
+        super().__init__(app, **{"shutdown_timeout": 1, **options})
+        self._http = http
+        app.on_response_prepare.append(before_it_goes)
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        made.request_handler = self.app[MICROCACHE].before(made.request_handler)
+        return Door(made, self._http)
 
 
-def run(app: web.Application, host: str, port: int, ready: Callable[[], None]) -> None:
+def run(app: web.Application, http: Http, ready: Callable[[], None]) -> None:
     """Serve until a signal, then finish what is in flight; `ready` is called once connections are taken.
 
     As `web.run_app`, which knows no other runner than its own. Raises `OSError` for an address that is not ours.
     """
+    stop = asyncio.Event()
 
     async def serve() -> None:
-        runner = Runner(app, handle_signals=True, access_log=None, shutdown_timeout=1)
+        runner = Runner(app, http, handle_signals=True)
         try:
             await runner.setup()
-            await web.TCPSite(runner, host, port).start()
+            await web.TCPSite(runner, http.host, http.port, backlog=_BACKLOG).start()
             ready()
-            await asyncio.Event().wait()
+            await stop.wait()
         finally:
             await runner.cleanup()
 
@@ -46,6 +55,7 @@ def run(app: web.Application, host: str, port: int, ready: Callable[[], None]) -
         try:
             loop.run_until_complete(serving)
         except GracefulExit:
+            stop.set()  # where the start swallows a cancellation (`tasks.end`)
             # Alone and first: what it finishes may need the other tasks.
             serving.cancel()
             with suppress(asyncio.CancelledError):

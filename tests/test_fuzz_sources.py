@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from service.fixings import Direction, Fixing, Rate
 from service.sources import OWN_CHANGES, SOURCES, documents
 from service.sources.base import Payload
+from service.sources.figures import Figures
 from tests.conftest import ROOT
 from tests.fuzz import oracle
 from tests.fuzz.mutations import BY_NAME, mutated
@@ -71,42 +72,40 @@ def check_all(key: str) -> None:
 
 
 Add = Callable[..., None]
-WHOLE = documents.Figures.add
+WHOLE = Figures.add
 
 
-def _without_nominal(
-    figures: documents.Figures, on: date, code: str, value: str, nominal: str = "1", change: str = ""
-) -> None:
+def _without_nominal(figures: Figures, on: date, code: str, value: str, nominal: str = "1", change: str = "") -> None:
     WHOLE(figures, on, code, value, "1", change)
 
 
-def _of_the_row_before(figures: documents.Figures, on: date, code: str, value: str, *more: str) -> None:
+def _of_the_row_before(figures: Figures, on: date, code: str, value: str, *more: str) -> None:
     before = [rate.value for rates in figures._rates.values() for rate in rates.values()][-1:]
     WHOLE(figures, on, code, str(before[0]).replace(".", figures._mark) if before else value, *more)
 
 
-def _cut(figures: documents.Figures, on: date, code: str, value: str, *more: str) -> None:
+def _cut(figures: Figures, on: date, code: str, value: str, *more: str) -> None:
     WHOLE(figures, on, code, value[:-1].rstrip(".,") or "7", *more)
 
 
-def _whole_number(figures: documents.Figures, on: date, code: str, value: str, *more: str) -> None:
+def _whole_number(figures: Figures, on: date, code: str, value: str, *more: str) -> None:
     WHOLE(figures, on, code, value.replace(",", ".").split(".")[0], *more)
 
 
-def _without_mark(figures: documents.Figures, on: date, code: str, value: str, *more: str) -> None:
+def _without_mark(figures: Figures, on: date, code: str, value: str, *more: str) -> None:
     WHOLE(figures, on, code, value.replace(",", "").replace(".", ""), *more)
 
 
-def _a_day_later(figures: documents.Figures, on: date, *more: str) -> None:
+def _a_day_later(figures: Figures, on: date, *more: str) -> None:
     WHOLE(figures, on + timedelta(days=1), *more)
 
 
-def _under_another_code(figures: documents.Figures, on: date, code: str, *more: str) -> None:
+def _under_another_code(figures: Figures, on: date, code: str, *more: str) -> None:
     WHOLE(figures, on, {"USD": "EUR", "EUR": "USD"}.get(code, code), *more)
 
 
 def _change_without_sign(
-    figures: documents.Figures, on: date, code: str, value: str, nominal: str = "1", change: str = ""
+    figures: Figures, on: date, code: str, value: str, nominal: str = "1", change: str = ""
 ) -> None:
     WHOLE(figures, on, code, value, nominal, change.lstrip("-"))
 
@@ -123,7 +122,7 @@ FAULTS: dict[Add, AbstractSet[str]] = {
 def test_a_parser_that_reads_something_else_is_found_out(fault: Add, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that loses a nominal, digits or a sign, or takes another figure, date or code, fails at a good document."""
     check_all(key)
-    monkeypatch.setattr(documents.Figures, "add", fault)
+    monkeypatch.setattr(Figures, "add", fault)
     with pytest.raises(AssertionError, match=r"taken as .*, written"):
         check_all(key)
 

@@ -107,6 +107,7 @@ ADAPTER = {
     "service.errors",
     "service.sources.base",
     "service.sources.documents",
+    "service.sources.figures",
     "service.sources.soap",
 }
 WEB = STATE | {"service.archive", "service.store", "service.tally", "service.tasks", "service.web"}
@@ -236,5 +237,12 @@ def test_modules_say_why_they_exist_and_stay_small() -> None:
     for module, path in MODULES.items():
         text = path.read_text(encoding="utf-8")
         assert ast.get_docstring(ast.parse(text)), module
-        adapter = path.parent.name == "sources" and path.stem not in ("__init__", "base", "client", "documents", "soap")
+        adapter = path.parent.name == "sources" and path.stem not in (
+            "__init__",
+            "base",
+            "client",
+            "documents",
+            "figures",
+            "soap",
+        )
         assert text.count("\n") <= (100 if adapter else 250), module

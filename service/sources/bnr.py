@@ -10,6 +10,7 @@ from datetime import date
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload, by_year
+from service.sources.figures import Figures
 
 
 class Bnr:
@@ -17,7 +18,7 @@ class Bnr:
         return by_year(feed, since, until, lambda year: f"/years/nbrfxrates{year}.xml")
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        figures = documents.Figures(payload)
+        figures = Figures(payload)
         root = documents.xml(payload, "{*}DataSet")
         for cube in root.findall("{*}Body/{*}Cube") or payload.reject("has no rates"):
             day = documents.day(payload, cube.get("date", ""), "%Y-%m-%d")

@@ -10,6 +10,7 @@ from datetime import date
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload
+from service.sources.figures import Figures
 
 
 class Boc:
@@ -18,7 +19,7 @@ class Boc:
         yield await feed.get(f"/observations/group/FX_RATES_DAILY/json?start_date={since}{end}")
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        figures = documents.Figures(payload)
+        figures = Figures(payload)
         for row in documents.rows(payload, documents.json_object(payload), "observations"):
             (date_,) = documents.fields(payload, row, "d")
             day = documents.day(payload, date_, "%Y-%m-%d")

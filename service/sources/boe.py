@@ -12,6 +12,7 @@ from typing import Final
 from service.fixings import Direction, Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload
+from service.sources.figures import Figures
 
 SERIES: Final = {
     "XUDLUSS": "USD",
@@ -50,7 +51,7 @@ class Boe:
         yield await feed.get(f"/_iadb-fromshowcolumns.asp?{asked}")
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        figures = documents.Figures(payload)
+        figures = Figures(payload)
         for row in documents.csv_rows(payload, "DATE"):
             day = documents.day(payload, row.pop("DATE"), "%d %b %Y")
             for series, value in row.items():

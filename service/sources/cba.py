@@ -10,6 +10,7 @@ from datetime import date
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload
+from service.sources.figures import Figures
 from service.sources.soap import Operation
 
 RANGE = Operation(
@@ -29,7 +30,7 @@ class Cba:
         rows = RANGE.result(payload).find("{urn:schemas-microsoft-com:xml-diffgram-v1}diffgram")
         if rows is None:
             payload.reject("lacks <diffgram>")
-        figures = documents.Figures(payload)
+        figures = Figures(payload)
         for row in rows.iter("ExchangeRatesByRange"):
             names = ("RateDate", "ISO", "Rate", "Amount")
             date_, code, value, nominal = (documents.text(payload, row, name) for name in names)

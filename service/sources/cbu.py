@@ -6,6 +6,7 @@ from datetime import date
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload, by_day
+from service.sources.figures import Figures
 
 
 class Cbu:
@@ -13,7 +14,7 @@ class Cbu:
         return by_day(feed, since, until, lambda day: f"/all/{day}/")
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        figures = documents.Figures(payload)
+        figures = Figures(payload)
         for row in documents.json_rows(payload):
             date_, code, value, nominal = documents.fields(payload, row, "Date", "Ccy", "Rate", "Nominal")
             change = documents.optional_field(payload, row, "Diff")

@@ -10,6 +10,7 @@ from datetime import date
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload, by_year
+from service.sources.figures import Figures
 
 
 class Cnb:
@@ -17,7 +18,7 @@ class Cnb:
         return by_year(feed, since, until, lambda year: f"/daily-year?year={year}&lang=EN")
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        figures = documents.Figures(payload)
+        figures = Figures(payload)
         names = ("validFor", "currencyCode", "rate", "amount")
         for row in documents.rows(payload, documents.json_object(payload), "rates"):
             date_, code, value, nominal = documents.fields(payload, row, *names)

@@ -3,32 +3,21 @@
 import csv
 import io
 import json
-import re
-from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, datetime
-from decimal import Decimal
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NoReturn, TypeAlias, TypeGuard
 
 from lxml import etree
 
-from service.fixings import Direction, Fixing, Rate
+from service.fixings import Fixing
 from service.sources.base import Payload
+from service.sources.figures import Figures
 
 Element: TypeAlias = etree._Element  # noqa: SLF001 - what lxml calls it
 """An XML element, for the signatures of who has no lxml."""
 
-_CURRENCY = re.compile(r"[A-Z]{3}")
-_NOMINAL = re.compile(r"[1-9][0-9]{0,6}")
-# Plain digits with the bank's own decimal mark, bounded: an exponent could ask for a gigabyte of zeros, and of either
-# mark the other one may part thousands, so that 1,234 would be read as a little more than one.
-_NUMBER = {mark: re.compile(rf"[+-]?[0-9]{{1,15}}(?:[{mark}][0-9]{{1,15}})?") for mark in ".,"}
-MOST_DAYS = 400
-"""What an answer has at most: a year is the longest that any bank is asked for at once."""
-MOST_CURRENCIES = 200
-"""What a date has at most: there are some 180 currencies, and no bank quotes half of them."""
 MOST_PARTS = 100_000
 """Elements, objects and lists of an answer: a year of any bank has a fifth of it, and what C makes of a million at once
 holds up all of Python, whichever thread it is in."""
@@ -173,43 +162,6 @@ def moment(payload: Payload, published: str, form: str) -> datetime:
 def _moment(published: str, form: str) -> datetime:
     # strptime takes the digits of every script; a bank that changed its script has changed its document.
     return datetime.strptime(published.encode("ascii").decode(), form)  # noqa: DTZ007 - a date has no zone
-
-
-class Figures:
-    """Collects the figures of one answer, a rate a date and currency, each checked for its form.
-
-    `mark` is how the bank writes decimals: a point or a comma.
-    """
-
-    def __init__(self, payload: Payload, mark: str = ".") -> None:
-        self._payload = payload
-        self._mark = mark
-        self._rates: defaultdict[date, dict[str, Rate]] = defaultdict(dict)
-
-    def add(self, on: date, code: str, value: str, nominal: str = "1", change: str = "") -> None:
-        """Take one figure as published; `change` is the bank's own, where it has one."""
-        if not _CURRENCY.fullmatch(code):
-            self._payload.reject(f"has {code[:40]!r} where a currency code should be")
-        if not _NOMINAL.fullmatch(nominal):
-            self._payload.reject(f"has {nominal[:40]!r} where a nominal should be")
-        if code in self._rates[on]:
-            self._payload.reject(f"quotes {code} twice for {on}")
-        if len(self._rates) > MOST_DAYS:
-            self._payload.reject(f"has figures for more than {MOST_DAYS} days")
-        if len(self._rates[on]) >= MOST_CURRENCIES:
-            self._payload.reject(f"quotes more than {MOST_CURRENCIES} currencies for {on}")
-        own = self._number(change) if change else None
-        self._rates[on][code] = Rate(self._number(value), int(nominal), own)
-
-    def fixings(self, direction: Direction = Direction.DIRECT) -> list[Fixing]:
-        """Return one fixing a date that was wanted, oldest first."""
-        wanted = sorted(on for on in self._rates if on >= self._payload.since)
-        return [self._payload.fixing(on, self._rates[on], direction) for on in wanted]
-
-    def _number(self, published: str) -> Decimal:
-        if not _NUMBER[self._mark].fullmatch(published):
-            self._payload.reject(f"has {published[:40]!r} where a number should be")
-        return Decimal(published.replace(self._mark, "."))
 
 
 def _body(payload: Payload, body: bytes) -> bytes:

@@ -10,6 +10,7 @@ from typing import Final
 from service.fixings import Direction, Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload
+from service.sources.figures import Figures
 
 MEANT: Final = {"FREQ": "D", "CURRENCY_DENOM": "EUR", "UNIT_MULT": "0"}
 """What makes a figure what we take it for: of a day, for one euro, as it stands (the multiplier is a power of ten)."""
@@ -21,7 +22,7 @@ class Ecb:
         yield await feed.get(f"/D..EUR.SP00.A?format=csvdata&startPeriod={since}{end}")
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        figures = documents.Figures(payload)
+        figures = Figures(payload)
         for row in documents.csv_rows(payload, "CURRENCY", "TIME_PERIOD", "OBS_VALUE"):
             for column, value in MEANT.items():
                 if row.get(column, value) != value:

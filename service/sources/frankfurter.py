@@ -12,6 +12,7 @@ from datetime import date
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload
+from service.sources.figures import Figures
 
 
 class Frankfurter:
@@ -25,7 +26,7 @@ class Frankfurter:
         yield replace(answers[-1], url=f"{feed.url}/rates?{asked}", body=body)
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        figures = documents.Figures(payload)
+        figures = Figures(payload)
         for row in documents.json_row_lists(payload):
             date_, code, quote, value = documents.fields(payload, row, "date", "base", "quote", "rate")
             if quote != payload.base:

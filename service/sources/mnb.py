@@ -10,6 +10,7 @@ from datetime import date
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload
+from service.sources.figures import Figures
 from service.sources.soap import Operation
 
 RATES = Operation(
@@ -29,7 +30,7 @@ class Mnb:
         yield await RATES.ask(feed, "/arfolyamok.asmx", arguments)
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        figures = documents.Figures(payload, ",")
+        figures = Figures(payload, ",")
         inner = documents.content(payload, RATES.result(payload))
         for published in documents.xml(payload, "MNBExchangeRates", inner).iterfind("Day"):
             day = documents.day(payload, published.get("date", ""), "%Y-%m-%d")

@@ -10,6 +10,7 @@ from datetime import date
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload, by_day
+from service.sources.figures import Figures
 
 
 class Nbg:
@@ -17,7 +18,7 @@ class Nbg:
         return by_day(feed, since, until, lambda day: f"/currencies/?date={day}")
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        figures = documents.Figures(payload)
+        figures = Figures(payload)
         for valid in documents.json_rows(payload):
             (date_,) = documents.fields(payload, valid, "date")
             day = documents.day(payload, date_, "%Y-%m-%dT%H:%M:%S.%fZ")  # a date of Tbilisi, whatever the Z says

@@ -10,6 +10,7 @@ from datetime import date
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload, by_day
+from service.sources.figures import Figures
 
 
 class Nbk:
@@ -19,7 +20,7 @@ class Nbk:
     def parse(self, payload: Payload) -> list[Fixing]:
         root = documents.xml(payload, "rates")
         day = documents.day(payload, documents.text(payload, root, "date"), "%d.%m.%Y")
-        figures = documents.Figures(payload)
+        figures = Figures(payload)
         for item in root.iter("item"):
             code, value, nominal = (documents.text(payload, item, name) for name in ("title", "description", "quant"))
             figures.add(day, code, value, nominal, documents.optional_text(payload, item, "change"))

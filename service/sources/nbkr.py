@@ -12,6 +12,7 @@ from datetime import date
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload
+from service.sources.figures import Figures
 
 NAME = "Daily Exchange Rates"
 
@@ -25,7 +26,7 @@ class Nbkr:
         if root.get("Name") != NAME:
             payload.reject(f"has the name {root.get('Name', '')[:40]!r} instead of {NAME!r}")
         day = documents.day(payload, root.get("Date", ""), "%d.%m.%Y")
-        figures = documents.Figures(payload, ",")
+        figures = Figures(payload, ",")
         for row in root.iter("Currency"):
             value, nominal = (documents.text(payload, row, name) for name in ("Value", "Nominal"))
             figures.add(day, row.get("ISOCode", ""), value, nominal)

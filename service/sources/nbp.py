@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload
+from service.sources.figures import Figures
 
 LONGEST = timedelta(days=92)
 """From the first day to the last: more than 93 days are refused (https://api.nbp.pl)."""
@@ -25,7 +26,7 @@ class Nbp:
             since = end + timedelta(days=1)
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        figures = documents.Figures(payload)
+        figures = Figures(payload)
         for table in documents.json_rows(payload):
             kind, date_ = documents.fields(payload, table, "table", "effectiveDate")
             if kind != "A":

@@ -10,6 +10,7 @@ from datetime import date
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload, by_day
+from service.sources.figures import Figures
 
 
 class Nbrb:
@@ -17,7 +18,7 @@ class Nbrb:
         return by_day(feed, since, until, lambda day: f"/rates?periodicity=0&ondate={day}")
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        figures = documents.Figures(payload)
+        figures = Figures(payload)
         names = ("Date", "Cur_Abbreviation", "Cur_OfficialRate", "Cur_Scale")
         for row in documents.json_rows(payload):
             date_, code, value, nominal = documents.fields(payload, row, *names)

@@ -9,6 +9,7 @@ from datetime import date
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload
+from service.sources.figures import Figures
 
 
 class Nbu:
@@ -17,7 +18,7 @@ class Nbu:
         yield await feed.get(f"/exchange_site?{span}&sort=exchangedate&order=asc&json")
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        figures = documents.Figures(payload)
+        figures = Figures(payload)
         for row in documents.json_rows(payload):
             date_, code, value, nominal = documents.fields(payload, row, "exchangedate", "cc", "rate", "units")
             figures.add(documents.day(payload, date_, "%d.%m.%Y"), code, value, nominal)

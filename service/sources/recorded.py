@@ -12,6 +12,7 @@ from importlib.resources import files
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload
+from service.sources.figures import Figures
 
 
 class Recorded:
@@ -20,7 +21,7 @@ class Recorded:
         yield Payload(feed.key, feed.base, feed.url, rows, feed.now())
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        figures = documents.Figures(payload)
+        figures = Figures(payload)
         answers: dict[date, dict[str, str]] = {}
         columns = ("date", "code", "value", "nominal", "change", "url", "fetched_at", "digest")
         for row in documents.csv_rows(payload, *columns):

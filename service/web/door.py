@@ -98,7 +98,7 @@ class _TurnedAway(web.RequestHandler):
         pass
 
 
-class _Door(web.Server):
+class Door(web.Server):
     """Takes the connections of the server that aiohttp made for an application."""
 
     def __init__(self, made: web.Server, http: Http) -> None:
@@ -164,19 +164,7 @@ def _taken(transport: asyncio.Transport) -> int:
     return -transport.get_write_buffer_size()
 
 
-class Runner(web.AppRunner):
-    """Runs an application behind the door; a site, or gunicorn's worker, says where."""
-
-    def __init__(self, app: web.Application, http: Http) -> None:
-        super().__init__(app, shutdown_timeout=1)
-        self._http = http
-        app.on_response_prepare.append(_before_it_goes)
-
-    async def _make_server(self) -> web.Server:
-        return _Door(await super()._make_server(), self._http)
-
-
-async def _before_it_goes(_: web.Request, response: web.StreamResponse) -> None:
+async def before_it_goes(_: web.Request, response: web.StreamResponse) -> None:
     """Take away what aiohttp says of its version, and what a raised one holds; ready replies have neither."""
     response.headers.popall("Server", None)
     if isinstance(response, BaseException):

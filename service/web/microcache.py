@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import HttpVersion, web
-from aiohttp.hdrs import ACCEPT_ENCODING, ACCEPT_LANGUAGE, EXPECT, HOST, IF_NONE_MATCH
+from aiohttp.hdrs import ACCEPT_ENCODING, ACCEPT_LANGUAGE, HOST, IF_NONE_MATCH
 
 from service.clock import Clock
 from service.web.pages import Reply
 
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-_Asked = tuple[str, str, str | None, str | None, str | None, str | None, str | None, bool, HttpVersion]
+_Asked = tuple[str, str, str | None, str | None, str | None, str | None, bool, HttpVersion]
 """All of a request that a ready reply depends on."""
 
 STATUSES: Final = web.RequestKey("statuses", Counter[int])
@@ -53,7 +53,6 @@ class Microcache:
                 get(ACCEPT_ENCODING),
                 get(ACCEPT_LANGUAGE),
                 get(IF_NONE_MATCH),
-                get(EXPECT),
                 request.keep_alive,
                 request.version,
             )
@@ -62,7 +61,7 @@ class Microcache:
                 statuses[reply.status] += 1
                 return reply
             made = await whole(request)
-            if type(made) is Reply and STATUSES in request and all(len(part or "") <= _LONGEST for part in asked[:7]):
+            if type(made) is Reply and STATUSES in request and all(len(part or "") <= _LONGEST for part in asked[:6]):
                 if len(known) >= _MOST:
                     known.clear()
                 known[asked] = made, request[STATUSES]

@@ -30,7 +30,7 @@ from service.poller import MORE
 from service.settings import ClientSettings, Settings, load
 from service.sources import SOURCES
 from service.sources.client import REDIRECTS, BankFeed, Client
-from service.sources.documents import MOST_CURRENCIES
+from service.sources.figures import MOST_CURRENCIES
 from tests.attacks.attacker import ATTACKS, DOCUMENT, attacking
 from tests.conftest import ROOT, Clock, Started
 from tests.figures import day

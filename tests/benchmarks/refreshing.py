@@ -27,7 +27,7 @@ from service.layers import ROOT
 from service.logs import configure
 from service.poller import LOOKBACK, Poller, published
 from service.runner import Runner
-from service.settings import Settings, load
+from service.settings import Http, Settings, load
 from service.sources import SOURCES
 from service.sources.client import BankFeed, Client
 from service.store import Store
@@ -118,7 +118,7 @@ async def _serving(app: web.Application) -> AsyncIterator[Poller]:
             if all(state.polled_at for state in self.board.states.values()) and not refreshed.done():
                 refreshed.set_result(self)
 
-    runner = Runner(app)
+    runner = Runner(app, Http())
     try:
         with patch("service.poller.Poller", Known):
             await runner.setup()

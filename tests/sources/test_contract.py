@@ -17,11 +17,12 @@ from service.errors import NotUnderstood
 from service.fixings import Series
 from service.layers import DEFAULT
 from service.sources import RELAYS, SOURCES
-from service.sources.documents import MOST_CURRENCIES, MOST_DAYS, MOST_PARTS
+from service.sources.documents import MOST_PARTS
+from service.sources.figures import MOST_CURRENCIES, MOST_DAYS
 from tests.sources.answers import FIXTURES, URL, answer, document, parse
 from tests.standin import Figures, nbu
 
-NO_ADAPTERS = {"__init__", "base", "client", "documents", "soap"}
+NO_ADAPTERS = {"__init__", "base", "client", "documents", "figures", "soap"}
 HTML = b'<html lang="ru"><head><title>Access denied</title></head><body>Are you a robot?</body></html>\n'
 FAR = date(2100, 1, 1)
 TWINS = {"cbr", "nbm"}
