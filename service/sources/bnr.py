@@ -20,7 +20,8 @@ class Bnr:
     def parse(self, payload: Payload) -> list[Fixing]:
         figures = Figures(payload)
         root = documents.xml(payload, "{*}DataSet")
-        for cube in root.findall("{*}Body/{*}Cube") or payload.reject("has no rates"):
+        # Wherever they stand: a day that is told twice, in two places, is refused.
+        for cube in list(root.iter("{*}Cube")) or payload.reject("has no rates"):
             day = documents.day(payload, cube.get("date", ""), "%Y-%m-%d")
             for row in cube.findall("{*}Rate") or payload.reject(f"has no rates for {day}"):
                 value = documents.content(payload, row)

@@ -27,11 +27,11 @@ class Cba:
         yield await RANGE.ask(feed, "/exchangerates.asmx", arguments)
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        rows = RANGE.result(payload).find("{urn:schemas-microsoft-com:xml-diffgram-v1}diffgram")
-        if rows is None:
+        result = RANGE.result(payload)
+        if result.find("{urn:schemas-microsoft-com:xml-diffgram-v1}diffgram") is None:
             payload.reject("lacks <diffgram>")
         figures = Figures(payload)
-        for row in rows.iter("ExchangeRatesByRange"):
+        for row in result.iter("ExchangeRatesByRange"):
             names = ("RateDate", "ISO", "Rate", "Amount")
             date_, code, value, nominal = (documents.text(payload, row, name) for name in names)
             day = documents.day(payload, date_, "%Y-%m-%dT%H:%M:%S%z")

@@ -32,7 +32,7 @@ class Mnb:
     def parse(self, payload: Payload) -> list[Fixing]:
         figures = Figures(payload, ",")
         inner = documents.content(payload, RATES.result(payload))
-        for published in documents.xml(payload, "MNBExchangeRates", inner).iterfind("Day"):
+        for published in documents.xml(payload, "MNBExchangeRates", inner).iter("Day"):
             day = documents.day(payload, published.get("date", ""), "%Y-%m-%d")
             for row in published.findall("Rate") or payload.reject(f"has no rates for {day}"):
                 figures.add(day, row.get("curr", ""), documents.content(payload, row), row.get("unit", ""))

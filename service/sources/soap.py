@@ -35,5 +35,7 @@ class Operation:
         """Return the element that holds what the operation answered."""
         own = f"{{{self.namespace}}}{self.name}"
         envelope = documents.xml(payload, f"{{{_ENVELOPE}}}Envelope")
-        found = envelope.find(f"{{{_ENVELOPE}}}Body/{own}Response/{own}Result")
-        return payload.reject(f"lacks <{self.name}Result>") if found is None else found
+        found = envelope.findall(f"{{{_ENVELOPE}}}Body/{own}Response/{own}Result")
+        if len(found) > 1:
+            payload.reject(f"has <{self.name}Result> twice")
+        return found[0] if found else payload.reject(f"lacks <{self.name}Result>")

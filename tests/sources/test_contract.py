@@ -410,6 +410,27 @@ def test_what_is_said_of_an_answer_is_one_short_line(key: str, body: bytes) -> N
     assert len(str(refused.value)) < 500
 
 
+@pytest.mark.parametrize(
+    ("key", "begin", "end", "before"),
+    [
+        ("bnr", '<Cube date="2026-08-18">', "</Cube>", "</Header>"),
+        ("mnb", '&lt;Day date="2025-03-28"', "&lt;/Day&gt;", "&lt;/Day&gt;&lt;Day"),
+        ("mnb", "<GetExchangeRatesResult>", "</GetExchangeRatesResult>", "</GetExchangeRatesResponse>"),
+        ("mnb", "<s:Body>", "</s:Body>", "</s:Envelope>"),
+        ("cba", "<diffgr:diffgram", "</diffgr:diffgram>", "</ExchangeRatesByDateRangeByISOResult>"),
+    ],
+)
+def test_figures_that_stand_elsewhere_a_second_time_are_no_less_there(
+    key: str, begin: str, end: str, before: str
+) -> None:
+    """Of two places in a document that tell one day, neither is passed over in silence: fuzzing found this."""
+    text = document(key, WIRES[key].name).decode()
+    start = text.index(begin)
+    part = text[start : text.index(end, start) + len(end)]
+    with pytest.raises(NotUnderstood, match=r"quotes USD twice for|has <\w+Result> twice"):
+        parse(key, text.replace(before, part + before, 1).encode())
+
+
 @pytest.mark.parametrize("column", ["FREQ", "CURRENCY_DENOM", "UNIT_MULT"])
 def test_a_figure_of_the_euro_that_is_meant_otherwise_is_refused(column: str) -> None:
     """Of a month, for another currency than the euro, or by a power of ten: not what we would show it as."""
