@@ -114,7 +114,7 @@ def _xml_texts(key: str, body: bytes) -> Iterator[Text]:
     for root in roots:
         for parent in root.iter():
             for one in parent:
-                if _name(one) == row:
+                if (_name(one) if key == "bnr" else one.tag) == row:  # whose namespace has changed before
                     for texts in product(*(_at(path, one, parent, root) for path in paths)):
                         yield Text(*(text.strip() for text in texts))
 
@@ -135,7 +135,7 @@ def _at(path: str, row: ET.Element, parent: ET.Element, root: ET.Element) -> lis
     path = path.lstrip("^/")
     if path.startswith("@"):
         return [element.get(path[1:], "1" if path == "@multiplier" else "")]
-    found = [_all(one) for one in element if _name(one) == path]
+    found = [_all(one) for one in element if one.tag == path]
     return found or ([""] if path in ("change", "Diff") else [])
 
 
