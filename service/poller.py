@@ -3,6 +3,7 @@
 A poll that fails adds nothing and removes nothing.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -11,7 +12,7 @@ from time import perf_counter
 import structlog
 
 from service import publications
-from service.acceptance import Rules, judge_all
+from service.acceptance import judge_all
 from service.archive import Archive
 from service.board import KEEP, Board, SourceState
 from service.clock import Clock
@@ -38,6 +39,7 @@ class Poller:
     now: Clock
     tally: Tally = field(default_factory=Tally)
     _busy: set[str] = field(default_factory=set)
+    _judging: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def poll(self, key: str) -> None:
         """Ask one source once; return at once where it is being asked already. Never raises."""
@@ -81,30 +83,30 @@ class Poller:
         All that one poll brings is shown together; where it breaks off, what came before that.
         """
         source, now = self.board.settings.polled[key], self.now()
-        rules = self.board.rules(key, now)
-        since = self._since(key, publications.today(source, now))
+        since, until = self._since(key, publications.today(source, now)), publications.horizon(source, now)
         read = list[tuple[Payload, Fixing]]()
-        most = (rules.last_day - since).days + 1 + MORE
+        most = (until - since).days + 1 + MORE
         try:
-            async for one in published(self.adapters[key], self.feeds[key], since, rules.last_day):
+            async for one in published(self.adapters[key], self.feeds[key], since, until):
                 if len(read) == most:
                     one[0].reject(f"has figures for more days than the {most - MORE} that were asked for")
                 read.append(one)
         finally:
-            await self._take_in(key, read, rules, now)
+            await self._take_in(key, read, now)
         if not read:
-            raise NotUnderstood(key, self.feeds[key].url, f"no figures for any day from {since} to {rules.last_day}")
+            raise NotUnderstood(key, self.feeds[key].url, f"no figures for any day from {since} to {until}")
         said = {fixing.date for _, fixing in read}
         # What lies before all that the answer has may just not be told any more.
         self.archive.end_waits(self.board.quarantine[key].withdraw(max(since, min(said)), said, now))
 
-    async def _take_in(self, key: str, read: list[tuple[Payload, Fixing]], rules: Rules, now: datetime) -> None:
+    async def _take_in(self, key: str, read: list[tuple[Payload, Fixing]], now: datetime) -> None:
         """Judge what was read, and what waits from before: later publications or another bank may explain it."""
-        known = None
-        while known is not (series := self.board.series(key)):  # the store may have told more while it was judged
-            known = series
-            judged = await beside(judge_all, self._told(key, [fixing for _, fixing in read]), known, rules, KEEP)
-        changed = self.archive.take_in(key, judged, now)
+        async with self._judging:  # one after the other: what one bank says confirms another
+            known = None
+            while known is not (series := self.board.series(key)):  # the store may have told more while it was judged
+                known, told = series, self._told(key, [fixing for _, fixing in read])
+                judged = await beside(judge_all, told, known, self.board.rules(key, now), KEEP)
+            changed = self.archive.take_in(key, judged, now)
         self.tally.fixings[key, "accepted"] += sum(one.accepted for one in judged)
         self.tally.fixings[key, "refused"] += sum(one.since == now for one in changed)  # not for other reasons only
         telling = {one.fixing.digest for one in judged if one.accepted} | {one.fixing.digest for one in changed}

@@ -225,6 +225,22 @@ async def test_a_jump_waits_for_another_bank(poller: Poller, banks: Banks, clock
     assert (decision.outcome, decision.at) == (Outcome.CONFIRMED, clock())
 
 
+async def test_banks_that_are_asked_at_once_hear_each_other(poller: Poller, banks: Banks, clock: Clock) -> None:
+    """Of two that tell the same jump the first one waits, and the second one is believed by its word."""
+    banks.published["cbr"] = {day(2): {"USD": "80.0000", "KZT": ("16.8000", 100)}}
+    await asyncio.gather(poller.poll("nbk"), poller.poll("cbr"))
+    banks.published["nbk"][day(3)] = {
+        code: str(round(Decimal(str(value)) * Decimal("1.355"), 2)) for code, value in APRIL[day(2)].items()
+    }
+    banks.published["cbr"][day(3)] = {"USD": "81.0000", "KZT": ("12.6000", 100)}
+    clock.forward(hours=8)
+    await asyncio.gather(poller.poll("nbk"), poller.poll("cbr"))
+    assert sum(day(3) in poller.board.quarantine[key].waiting for key in ("nbk", "cbr")) == 1
+    await asyncio.gather(poller.poll("nbk"), poller.poll("cbr"))
+    assert all(poller.board.series(key).on(day(3)) for key in ("nbk", "cbr"))
+    assert (shown(poller).as_of, percents(poller)[0]) == (day(3), "35.50")
+
+
 async def test_an_operators_word_reaches_the_running_service(poller: Poller, banks: Banks, clock: Clock) -> None:
     """Rejected, it is said no more though the bank goes on saying it; accepted, it is shown at the next look."""
     await poller.poll("nbk")
