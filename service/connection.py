@@ -1,9 +1,10 @@
 """The way to Redis or Valkey: what a store's URL means, and what its errors are called."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ssl import SSLError
-from typing import Any, cast
+from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
@@ -25,6 +26,8 @@ from service.errors import SettingsError, StoreError
 
 SENTINEL = "redis+sentinel"
 _FORMS = "embedded, redis://, rediss://, unix://, redis+sentinel://host:26379,host2:26379/name/0"
+_MISPLACED: Final = re.compile(r"#|^[^:]*://[^/?]*[/?].*@")
+"""A password with such a character ends where it should not: its rest would be taken for a path, and be shown."""
 _TIMEOUT = 1.0
 _WORDS: dict[type[Exception], str] = {
     AuthenticationError: "the password is missing or wrong, see store.url",
@@ -45,6 +48,10 @@ class Connection:
 
         Raises `SettingsError` for a URL of no known form.
         """
+        if _MISPLACED.search(url):
+            raise SettingsError(
+                "store.url: what has a meaning in URLs must be escaped in a password: %40 for @, %2F for /"
+            )
         try:
             self.redis, self._sentinels = _clients(url)
         except ValueError:

@@ -36,12 +36,11 @@ def _window(value: object) -> object:
 
 
 def _zone(value: object) -> object:
-    if not isinstance(value, str):
-        return value
     try:
-        return ZoneInfo(value)
+        # Never pydantic's own, which would quote what is no text.
+        return value if isinstance(value, ZoneInfo) else ZoneInfo(str(value))
     except (KeyError, ValueError, OSError):
-        raise ValueError(f"{value!r} is no IANA time zone") from None
+        raise ValueError("is no IANA time zone, like Asia/Almaty") from None
 
 
 def _address(value: str) -> str:
@@ -50,6 +49,8 @@ def _address(value: str) -> str:
         raise ValueError("must be an address like https://bank.example/rates")
     if "@" in parts.netloc:
         raise ValueError("must hold no login: everybody gets to see it")
+    if parts.query or parts.fragment:  # a key would be in every receipt
+        raise ValueError("must end with its path: everybody gets to see it, and the steps of requests come after it")
     return value
 
 
