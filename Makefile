@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser beside pictures docs viewer pin passwords check fix interface chaos abuse fuzz bench lock clean
+.PHONY: help setup run test browser beside pictures docs viewer pin passwords check fix interface chaos abuse fuzz bench soak lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -86,6 +86,10 @@ fuzz: .venv/.dev ## Fuzz every parser, led by coverage, for up to ten minutes (A
 
 bench: .venv/.dev ## Measure speed, start, memory and streams, needs wrk (ARGS="--quick", ARGS="--only streams")
 	$(RUN) tests.benchmarks $(ARGS)
+
+MINUTES ?= 30
+soak: .venv/.dev ## See whether memory, open files and waits stay flat under load (MINUTES=30)
+	$(RUN) tests.soak --minutes $(MINUTES)
 
 lock: .venv/.dev ## Resolve the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded \

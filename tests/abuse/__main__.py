@@ -27,9 +27,8 @@ from rich.table import Table
 
 from tests.abuse import attacks
 from tests.abuse.attacks import ATTACKS, Attack
-from tests.benchmarks.__main__ import processor
 from tests.benchmarks.load import MeasureError
-from tests.benchmarks.processes import ROOT, Service, available_cores, on_core
+from tests.benchmarks.processes import ROOT, Service, available_cores, on_core, processor
 from tests.edge import NGINX, edging
 
 SETTINGS: Final = {
@@ -187,7 +186,7 @@ def main() -> int:
     chosen = [one for one in ATTACKS if not asked.only or one.name in asked.only]
     with TemporaryDirectory(prefix="abuse-") as folder, ExitStack() as stack, Console(stderr=True).status("") as status:
         with on_core(cores.server):
-            server = stack.enter_context(Service(Path(folder), more=SETTINGS).running())
+            server = stack.enter_context(Service(Path(folder), environ=SETTINGS).running())
             places = {"service": server.port}
             if NGINX:
                 places["edge"] = stack.enter_context(edging([server.port])).port

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +20,7 @@ from rich.table import Table
 from tests.benchmarks import backfilling, decade, histories, refresh, rows, streams
 from tests.benchmarks.bank import CURRENCIES
 from tests.benchmarks.load import CONNECTIONS, MeasureError, wrk_version
-from tests.benchmarks.processes import Cores, Service, available_cores
+from tests.benchmarks.processes import Cores, Service, available_cores, processor
 from tests.benchmarks.requests import speed
 from tests.benchmarks.rows import Effort, Row
 from tests.benchmarks.steady import RATE
@@ -175,13 +174,6 @@ def _machine(cores: Cores, effort: Effort) -> str:
         f"requests, {effort.stream_rounds} rounds, their memory that of the Python process; "
         f"memory of the Python process alone, in {effort.memory_runs} runs"
     )
-
-
-def processor() -> str:
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What is measured runs as processes of its own; whoever starts one here also ends it."""
 
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -83,8 +84,8 @@ def resident(pid: int) -> float:
 class Service:
     """The service on a data directory of its own, with the shipped publications as its only source.
 
-    With the port of a `bank` also with that, as the first choice; with a `url` on that store instead. `more` are
-    variables of its environment.
+    With the port of a `bank` also with that, as the first choice; with a `url` on that store instead. With a `config`
+    and an `environ` as these say.
     """
 
     def __init__(
@@ -92,7 +93,8 @@ class Service:
         folder: Path,
         bank_port: int | None = None,
         url: str | None = None,
-        more: Mapping[str, str] | None = None,
+        config: str = "",
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.data = folder / "data"
@@ -101,10 +103,10 @@ class Service:
         asked = _BANKS[:1] if bank_port else ()
         tables = "".join(f"\n[sources.{key}]\nenabled = {str(key in asked).lower()}\n" for key in _BANKS)
         sources = ", ".join(f'"{key}"' for key in (*asked, "recorded"))
-        self._config.write_text(_CONFIG.format(sources=sources) + tables, encoding="utf-8")
+        self._config.write_text(config or _CONFIG.format(sources=sources) + tables, encoding="utf-8")
         self._environ = {key: value for key, value in os.environ.items() if not key.startswith("TICKER_")}
         self._environ["TICKER_STORE__DATA_DIR"] = str(self.data)
-        self._environ |= more or {}
+        self._environ |= environ or {}
         if url:
             self._environ["TICKER_STORE__URL"] = url
         if bank_port:
@@ -127,6 +129,13 @@ class Service:
         if done.returncode:
             raise MeasureError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
         return time.perf_counter() - begun
+
+
+def processor() -> str:
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return platform.processor() or platform.machine()
 
 
 @contextmanager

@@ -16,25 +16,25 @@ RATE = 200
 _TIMEOUT = 5.0
 
 
-def p99(port: int, path: str, done: Callable[[], bool]) -> float:
+def p99(port: int, path: str, done: Callable[[], bool], rate: int = RATE) -> float:
     """Ask until `done`; return the 99th percentile of the times to an answer, in ms.
 
     Raises `MeasureError` where one was answered with an error, or not at all.
     """
     try:
-        took = sorted(uvloop.run(_asked(port, request(path), done)))
+        took = sorted(uvloop.run(_asked(port, request(path), done, rate)))
     except (OSError, EOFError, TimeoutError) as error:
         raise MeasureError(f"{path} at port {port}: {error!r}") from error
     return took[len(took) * 99 // 100] * 1000
 
 
-async def _asked(port: int, one: bytes, done: Callable[[], bool]) -> list[float]:
+async def _asked(port: int, one: bytes, done: Callable[[], bool], rate: int) -> list[float]:
     """Return the seconds of each request: from when it was due, where the one before it was answered too late."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     took: list[float] = []
     begun = time.perf_counter()
     while not done():
-        due = begun + len(took) / RATE
+        due = begun + len(took) / rate
         early = due - time.perf_counter()
         if early > 0:
             await asyncio.sleep(early)
