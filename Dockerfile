@@ -2,11 +2,14 @@
 FROM python:3.13-slim AS build
 WORKDIR /app
 COPY requirements.lock .
-RUN python -m venv /app/.venv \
- && /app/.venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+# Compiled here: nothing can be written where it runs, and it would start slowly each time
+RUN python -m venv --without-pip /app/.venv \
+ && python -m pip --python /app/.venv install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --no-create-home ticker
+# Nothing is installed where it runs, so nothing there can install
+RUN python -m pip uninstall --quiet --yes --root-user-action ignore pip \
+ && useradd --system --uid 10001 --no-create-home ticker
 WORKDIR /app
 COPY --from=build /app/.venv .venv
 COPY config/*.toml config/

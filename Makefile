@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser beside pictures docs viewer pin passwords check fix interface chaos abuse fuzz bench soak lock clean
+.PHONY: help setup run test browser beside pictures docs viewer pin passwords check fix interface chaos abuse fuzz bench soak audit licences sbom lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -86,6 +86,15 @@ fuzz: .venv/.dev ## Fuzz every parser, led by coverage, for up to ten minutes (A
 
 bench: .venv/.dev ## Measure speed, start, memory and streams, needs wrk (ARGS="--quick", ARGS="--only streams")
 	$(RUN) tests.benchmarks $(ARGS)
+
+audit: .venv/.dev ## Ask osv.dev for known faults of what is deployed (exit status 2: could not ask)
+	$(RUN) tests.supply.audit
+
+licences: .venv/.dev ## List the licences of what is deployed; refuse one that is not on the list
+	@$(RUN) tests.supply.licences
+
+sbom: .venv/.dev ## Write what is deployed to sbom.cdx.json, a list of parts (CycloneDX)
+	$(RUN) tests.supply.sbom sbom.cdx.json
 
 MINUTES ?= 30
 soak: .venv/.dev ## See whether memory, open files and waits stay flat under load (MINUTES=30)

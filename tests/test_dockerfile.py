@@ -1,6 +1,7 @@
 """The image, as far as can be shown without a container engine: linted, and run from what it copies.
 
-Not shown here: the base image, `useradd`, and the installation of the lock file, which `make setup` does alike.
+Not shown here: the base image, `useradd`, and the installation of the lock file, which `make setup` does alike. What
+pip and venv do without an index is done, in folders of a test.
 """
 
 import json
@@ -116,9 +117,38 @@ def test_its_python_is_one_of_ours() -> None:
 
 def test_what_is_installed_is_locked() -> None:
     """The one installation is of the lock file, by hashes."""
-    installs = [text for _, text in STEPS if "pip install" in text]
+    installs = [text for _, text in STEPS if re.search(r"\bpip\b.* install ", text)]
     assert len(installs) == 1
     assert installs[0].endswith("--require-hashes -r requirements.lock")
+
+
+def test_its_contents_are_what_it_serves(image: Path) -> None:
+    """Packages, three files of settings and the service: no tests, no documents, no lock file, nothing of git."""
+    copied = [text for name, text in RUNTIME if name == "COPY"]
+    assert copied == ["--from=build /app/.venv .venv", "config/*.toml config/", "service service"]
+    assert not [name for name, _ in RUNTIME if name == "ADD"]
+    assert {path.name for path in image.iterdir()} == {".venv", "config", "service"}
+    assert {path.name for path in (image / "config").iterdir()} == {"default.toml", "example.toml", "production.toml"}
+    kinds = {path.suffix for path in (image / "service").rglob("*") if path.is_file()}
+    assert kinds == {".py", ".csv", ".css", ".js", ".svg", ".html"}
+
+
+def test_nothing_in_it_can_install_or_compile(tmp_path: Path) -> None:
+    """The packages come without pip, and that of the base image goes; nothing is added to its system."""
+    text = " && ".join(text for name, text in STEPS if name == "RUN")
+    assert not {"apt-get", "apt", "apk", "curl", "wget", "gcc"} & set(text.split())
+    commands = [shlex.split(command) for command in text.split(" && ")]
+    (made,) = (words for words in commands if words[:3] == ["python", "-m", "venv"])
+    subprocess.run(
+        [sys.executable, *(word.replace("/app", str(tmp_path)) for word in made[1:])], check=True, timeout=60
+    )
+    python = tmp_path / ".venv" / "bin" / "python"
+    assert subprocess.run([python, "-c", "import pip"], check=False, capture_output=True).returncode == 1
+    (removed,) = (words[1:] for words in commands if words[2:4] == ["pip", "uninstall"])
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "base"], check=True, timeout=60)
+    python = tmp_path / "base" / "bin" / "python"
+    subprocess.run([python, *removed], check=True, timeout=60)
+    assert subprocess.run([python, "-c", "import pip"], check=False, capture_output=True).returncode == 1
 
 
 def test_it_does_not_run_as_root() -> None:
