@@ -4,13 +4,17 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser beside pictures docs viewer pin passwords check fix interface chaos abuse fuzz bench soak audit licences sbom lock clean
+.PHONY: help setup run workers test browser beside pictures docs viewer pin passwords check fix interface chaos abuse fuzz bench soak audit licences sbom lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 run: .venv/.runtime ## Serve the ticker on http://127.0.0.1:8080 (ARGS="--port 9000" to add options)
 	exec $(RUN) service serve $(ARGS)
+
+WORKERS ?= 2
+workers: .venv/.dev ## Serve by several processes, which share the Redis that TICKER_STORE__URL names (WORKERS=4)
+	exec $(BIN)/gunicorn --config python:service.workers --workers $(WORKERS) $(ARGS)
 
 setup: .venv/.dev ## Prepare .venv with everything, and do no more
 

@@ -25,6 +25,7 @@ DOORS = {
     "typer": {"service.__main__"},
     "rich": {"service.commands", "service.upkeep"},
     "prometheus_client": {"service.metrics", "service.web.metrics"},
+    "gunicorn": {"service.workers"},
 }
 # From the leaves up: each module with all that it may import of ours.
 PURE = {
@@ -116,6 +117,7 @@ ALLOWED["service.web.health"] = WEB | {"service.following", "service.leadership"
 TOP = {
     "service.app",
     "service.runner",
+    "service.workers",
     "service.commands",
     "service.upkeep",
     "service.backfill",

@@ -1,0 +1,166 @@
+"""Several processes on one port, by gunicorn itself: each is an instance, and they end as one does."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from aiohttp.test_utils import unused_port
+
+from service.layers import ROOT
+from tests.servers import valkey
+from tests.standin import Banks, serving
+from tests.test_service import NEW, OLD, Service, local
+
+COMMAND = [sys.executable, "-m", "gunicorn", "--config", "python:service.workers"]
+LATER = {**NEW, "USD": "406.00"}
+
+
+def environ(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("TICKER_")} | dict(env)
+
+
+class Workers(Service):
+    """Two of them under their manager."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.port = unused_port()
+        self.process = subprocess.Popen(
+            [*COMMAND, "--workers", "2"], cwd=ROOT, env=environ(env) | {"TICKER_HTTP__PORT": str(self.port)},
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+
+    @property
+    def pids(self) -> set[int]:
+        return {child.pid for child in psutil.Process(self.process.pid).children()}
+
+    def ask(self, path: str) -> dict[int, tuple[int, str, bytes]]:
+        """Ask until each worker has answered; return status, ETag and body by the worker's process."""
+        answers: dict[int, tuple[int, str, bytes]] = {}
+        give_up = time.monotonic() + 15
+        while len(answers) < 2:
+            assert time.monotonic() < give_up, f"only {set(answers)} of {self.pids} answered"
+            with suppress(OSError), self.connection() as (connection, pid):
+                connection.request("GET", path)
+                reply = connection.getresponse()
+                answers[pid] = reply.status, reply.headers.get("ETag", ""), reply.read()
+        return answers
+
+    @contextmanager
+    def connection(self) -> Iterator[tuple[HTTPConnection, int]]:
+        """Yield a connection, and the worker that has accepted it; raise `OSError` where none has, yet."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/livez")
+            connection.getresponse().read()
+            mine = connection.sock.getsockname()
+            for pid in self.pids:
+                with suppress(psutil.Error):
+                    if any(one.raddr == mine for one in psutil.Process(pid).net_connections("tcp")):
+                        yield connection, pid
+                        return
+            raise OSError("nobody has it")
+        finally:
+            connection.close()
+
+    def until(self, path: str, found: bytes, within: float = 10) -> dict[int, tuple[int, str, bytes]]:
+        """Return what both say once both have it."""
+        give_up = time.monotonic() + within
+        while True:
+            answers = self.ask(path)
+            if all(found in body for _, _, body in answers.values()):
+                return answers
+            assert time.monotonic() < give_up, answers
+            time.sleep(0.05)
+
+
+@pytest.fixture
+async def workers(tmp_path: Path) -> AsyncIterator[tuple[Workers, Banks]]:
+    with valkey(tmp_path / "v") as server:
+        async with serving(Banks()) as banks:
+            today = local("Asia/Almaty")
+            banks.published["nbk"] = {today - timedelta(days=1): OLD, today: NEW}
+            env = banks.environ() | {
+                "TICKER_STORE__URL": f"redis://127.0.0.1:{server.port}/0",
+                "TICKER_SOURCES__NBK__SWEEP": "1",
+                "TICKER_LOG__FORMAT": "json",
+            }
+            running = Workers(env)
+            try:
+                yield running, banks
+            finally:
+                if running.process.poll() is None:
+                    running.process.kill()  # the workers see it and end
+                    await asyncio.to_thread(running.ended)
+
+
+def leaders(workers: Workers) -> dict[str, int]:
+    """Return the processes by their roles."""
+    answers = workers.ask("/health")
+    return {json.loads(body)["checks"]["leader"][0]["observedValue"]: pid for pid, (_, _, body) in answers.items()}
+
+
+async def test_two_workers_serve_as_one(workers: tuple[Workers, Banks]) -> None:
+    """The same bytes by the same tag; one polls; news come to both; one that is killed is replaced; all end in time."""
+    service, banks = workers
+
+    def same() -> None:
+        answers = service.until("/v1/ticker", b'"source":"nbk"')
+        assert len(set(answers.values())) == 1
+        ((status, tag, body),) = set(answers.values())
+        assert (status, bool(tag)) == (200, True)
+        assert json.loads(body)["quotes"][0]["percent"] == 1.35
+        assert leaders(service).keys() == {"leader", "follower"}
+
+    def replaced() -> None:
+        killed = leaders(service)["follower"]
+        os.kill(killed, signal.SIGKILL)
+        give_up = time.monotonic() + 10
+        while killed in service.pids or len(service.pids) < 2:
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+        assert len(set(service.until("/v1/ticker", b'"rate":406.00').values())) == 1
+        assert leaders(service).keys() == {"leader", "follower"}
+
+    def ended() -> tuple[int, list[dict[str, Any]]]:
+        with service.connection() as (connection, _):
+            connection.request("GET", "/v1/stream")
+            assert connection.getresponse().read1().startswith(b"retry: ")
+            service.process.send_signal(signal.SIGTERM)
+            status, log = service.ended(within=5)
+        return status, [json.loads(line) for line in log.splitlines()]
+
+    await asyncio.to_thread(same)
+    banks.published["nbk"][local("Asia/Almaty")] = LATER
+    await asyncio.to_thread(service.until, "/v1/ticker", b'"rate":406.00', 3)
+    await asyncio.to_thread(replaced)
+    status, log = await asyncio.to_thread(ended)
+    assert status == 0
+    assert sum(line["event"] == "worker.started" for line in log) == 3
+    assert "SIGKILL" in next(line["event"] for line in log if line.get("logger") == "gunicorn.error")
+    assert not [line for line in log if "127.0.0.1" in json.dumps(line) and line["event"] != "source.failing"]
+
+
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        ({}, "error: store.url: several workers need a store that they share, like redis://localhost:6379/0"),
+        ({"TICKER_HTTP__PORT": "x"}, "error: http.port: "),
+        ({"TICKER_STORE__URL": "nonsense"}, "error: store.url: is none of "),
+    ],
+)
+def test_what_cannot_work_is_told_before_a_worker_starts(env: dict[str, str], told: str) -> None:
+    """In one line, with exit status 2, as by every command."""
+    done = subprocess.run(COMMAND, cwd=ROOT, env=environ(env), capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr.startswith(told), done.stderr.count("\n")) == (2, True, 1), done.stderr
