@@ -132,16 +132,18 @@ class Load:
             asked = f"GET /v1/stream{query} HTTP/1.1\r\nHost: h\r\nLast-Event-ID: {tag}\r\n\r\n"
             with suppress(OSError, TimeoutError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.chance.choice(self.ports))
-                writer.write(self.chance.choices((asked.encode(), b"\x16\x03\x01no HTTP\r\n\r\n"), (95, 5))[0])
-                self.answers["streams"] += 1
-                async with asyncio.timeout(self.chance.uniform(1, 20)):
-                    if self.chance.random() < 0.2:
-                        await asyncio.sleep(20)
-                    while await reader.read(65536):
-                        pass
-            if self.chance.random() < 0.5:
-                writer.transport.abort()
-            writer.close()
+                try:
+                    writer.write(self.chance.choices((asked.encode(), b"\x16\x03\x01no HTTP\r\n\r\n"), (95, 5))[0])
+                    self.answers["streams"] += 1
+                    async with asyncio.timeout(self.chance.uniform(1, 20)):
+                        if self.chance.random() < 0.2:
+                            await asyncio.sleep(20)
+                        while await reader.read(65536):
+                            pass
+                finally:
+                    if self.chance.random() < 0.5:
+                        writer.transport.abort()
+                    writer.close()
 
     async def all(self) -> None:
         """Do all of this until cancelled."""
