@@ -9,6 +9,7 @@ RUN python -m venv --without-pip /app/.venv \
 FROM python:3.13-slim
 # Nothing is installed where it runs, so nothing there can install
 RUN python -m pip uninstall --quiet --yes --root-user-action ignore pip \
+ && python -c "import ensurepip, shutil; shutil.rmtree(ensurepip.__path__[0])" \
  && useradd --system --uid 10001 --no-create-home ticker
 WORKDIR /app
 COPY --from=build /app/.venv .venv

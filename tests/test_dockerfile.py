@@ -134,21 +134,28 @@ def test_its_contents_are_what_it_serves(image: Path) -> None:
 
 
 def test_nothing_in_it_can_install_or_compile(tmp_path: Path) -> None:
-    """The packages come without pip, and that of the base image goes; nothing is added to its system."""
+    """The packages come without pip, that of the base image goes with what would bring it back; nothing is added."""
     text = " && ".join(text for name, text in STEPS if name == "RUN")
     assert not {"apt-get", "apt", "apk", "curl", "wget", "gcc"} & set(text.split())
-    commands = [shlex.split(command) for command in text.split(" && ")]
-    (made,) = (words for words in commands if words[:3] == ["python", "-m", "venv"])
-    subprocess.run(
-        [sys.executable, *(word.replace("/app", str(tmp_path)) for word in made[1:])], check=True, timeout=60
+    made, removed, unbundled = (
+        next(command for command in map(shlex.split, text.split(" && ")) if " ".join(command).startswith(beginning))
+        for beginning in ("python -m venv", "python -m pip uninstall", "python -c import ensurepip")
     )
-    python = tmp_path / ".venv" / "bin" / "python"
-    assert subprocess.run([python, "-c", "import pip"], check=False, capture_output=True).returncode == 1
-    (removed,) = (words[1:] for words in commands if words[2:4] == ["pip", "uninstall"])
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "base"], check=True, timeout=60)
-    python = tmp_path / "base" / "bin" / "python"
-    subprocess.run([python, *removed], check=True, timeout=60)
-    assert subprocess.run([python, "-c", "import pip"], check=False, capture_output=True).returncode == 1
+
+    def run(python: Path | str, *words: str, **environ: str) -> int:
+        return subprocess.run([python, *words], check=False, capture_output=True, timeout=60, env=environ).returncode
+
+    assert run(sys.executable, *(word.replace("/app", str(tmp_path)) for word in made[1:])) == 0
+    assert run(tmp_path / ".venv" / "bin" / "python", "-c", "import pip") == 1
+    base = tmp_path / "base" / "bin" / "python"
+    assert run(sys.executable, "-m", "venv", str(tmp_path / "base")) == 0
+    assert run(base, *removed[1:]) == 0
+    assert run(base, "-c", "import pip") == 1
+    bundled = tmp_path / "bundled" / "ensurepip"  # stands before that of this machine, which has to stay
+    bundled.mkdir(parents=True)
+    (bundled / "__init__.py").touch()
+    assert run(base, *unbundled[1:], PYTHONPATH=str(bundled.parent)) == 0
+    assert not bundled.exists()
 
 
 def test_it_does_not_run_as_root() -> None:
