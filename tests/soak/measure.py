@@ -54,7 +54,7 @@ class Length:
     @classmethod
     def of(cls, minutes: float) -> "Length":
         seconds = minutes * 60
-        return cls(seconds, min(10.0, max(1.0, seconds / 60)), min(300.0, seconds / 4))
+        return cls(seconds, min(10.0, max(1.0, seconds / 60)), min(600.0, seconds / 3))
 
 
 @dataclass
