@@ -42,8 +42,8 @@ READERS: Final = 5
 """Addresses from which honest readers ask, over one connection each: the edge has limits for an address."""
 RATE: Final = 40
 """Requests a second of each."""
-IDLE: Final = 1.0
-BESIDE: Final = 2.0
+IDLE: Final = 1.5
+BESIDE: Final = 1.5
 """Seconds for which they ask before and during an attack."""
 MOST: Final = 3.0
 """Times by which their p99 may be longer."""
@@ -70,8 +70,9 @@ class Row:
     """Before, after."""
 
     @property
-    def ratios(self) -> list[float]:
-        return [beside / idle for idle, beside in zip(self.idle, self.beside, strict=True)]
+    def ratio(self) -> float:
+        """That of the least disturbed rounds: what else a machine does only adds to either; the attack is in each."""
+        return min(self.beside) / min(self.idle)
 
     @property
     def faults(self) -> int:
@@ -81,7 +82,7 @@ class Row:
     def met(self) -> bool:
         grown = max(peak - before for before, peak, _ in self.memory)
         freed = all(after <= before + 2 for before, after in self.files)
-        return median(self.ratios) <= MOST and grown <= GROWTH and freed and not self.faults
+        return self.ratio <= MOST and grown <= GROWTH and freed and not self.faults
 
 
 async def _asked(port: int, number: int, done: Callable[[], bool]) -> list[float]:
@@ -211,7 +212,7 @@ def main() -> int:
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table(title="median (min..max)", title_justify="left")
+    table = Table(title="p99: of the least disturbed round (..of the most)", title_justify="left")
     left = ("attack", "rate", "to", "it saw", "met")
     for name in (
         "attack",
@@ -234,9 +235,8 @@ def _table(rows: list[Row]) -> Table:
             ", ".join(f"{what}: {times:,}" for what, times in row.seen.most_common()),
             " ".join(memory),
             " ".join(f"{max(values)}" for values in zip(*row.files, strict=True)),
-            f"{median(row.idle):.2f}", f"{median(row.beside):.2f}",
-            f"{median(row.ratios):.1f} ({min(row.ratios):.1f}..{max(row.ratios):.1f})",
-            str(row.faults), "yes" if row.met else "NO",
+            *(f"{min(took):.2f} (..{max(took):.0f})" for took in (row.idle, row.beside)),
+            f"{row.ratio:.1f}", str(row.faults), "yes" if row.met else "NO",
         )  # fmt: skip
     return table
 

@@ -131,7 +131,7 @@ _UNREAD: Final = partial(_hold, first=_PIPELINE, more=b"\r\n", receive=4096)
 _CLOSED: Final = get(b"/v1/ticker", HOST.strip(), b"Connection: close")
 
 ATTACKS: Final = (
-    Attack("connections that say nothing", partial(_hold, first=b""), rate=1000, most=2500, held=True),
+    Attack("connections that say nothing", partial(_hold, first=b""), rate=2000, most=2500, held=True),
     Attack("headers, a byte at a time", partial(_hold, first=_SLOW, more=b"X"), rate=500, most=500, held=True),
     Attack("connect and reset", _knock, rate=500),
     Attack("100 requests at once, nothing read", _UNREAD, rate=50, most=100, held=True),
