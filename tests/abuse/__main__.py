@@ -1,7 +1,6 @@
 """`make abuse`: one table of one run. Targets are told, not enforced: a machine may be busy or slow."""
 
 import argparse
-import asyncio
 import json
 import os
 import platform
@@ -21,12 +20,11 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 import psutil
-import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.abuse import attacks
 from tests.abuse.attacks import ATTACKS, Attack
+from tests.abuse.honest import RATE, READERS, p99
 from tests.benchmarks.load import MeasureError
 from tests.benchmarks.processes import ROOT, Service, available_cores, on_core, processor
 from tests.edge import NGINX, edging
@@ -38,10 +36,6 @@ SETTINGS: Final = {
     "TICKER_HTTP__PROXIES": "127.0.0.1",  # the edge, and not the attacker
 }
 """Shorter times and fewer connections than as it is deployed, so that a run shows their effect and lasts minutes."""
-READERS: Final = 5
-"""Addresses from which honest readers ask, over one connection each: the edge has limits for an address."""
-RATE: Final = 40
-"""Requests a second of each."""
 IDLE: Final = 1.5
 BESIDE: Final = 1.5
 """Seconds for which they ask before and during an attack."""
@@ -83,41 +77,6 @@ class Row:
         grown = max(peak - before for before, peak, _ in self.memory)
         freed = all(after <= before + 2 for before, after in self.files)
         return self.ratio <= MOST and grown <= GROWTH and freed and not self.faults
-
-
-async def _asked(port: int, number: int, done: Callable[[], bool]) -> list[float]:
-    """Return the ms of each request of one honest reader. Raises `MeasureError` where one was not answered with 200."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.3.{number + 1}", 0))
-    await asyncio.sleep(number / READERS / RATE)
-    took: list[float] = []
-    begun = time.perf_counter()
-    while not done():
-        due = begun + len(took) / RATE
-        if (early := due - time.perf_counter()) > 0:
-            await asyncio.sleep(early)
-            due = time.perf_counter()  # that our own clock woke us late is not the service's doing
-        async with asyncio.timeout(5):
-            writer.write(attacks.TICKER)
-            head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200 "):
-                raise MeasureError(f"an honest reader was answered with {head!r}")
-            await reader.readexactly(int(head.lower().split(b"\r\ncontent-length:", 1)[1].split(b"\r\n", 1)[0]))
-        took.append((time.perf_counter() - due) * 1000)
-    writer.close()
-    return took
-
-
-def p99(port: int, done: Callable[[], bool]) -> float:
-    """Return the 99th percentile of the times of all honest readers until `done`, in ms."""
-
-    async def all_asked() -> list[list[float]]:
-        return await asyncio.gather(*(_asked(port, number, done) for number in range(READERS)))
-
-    try:
-        took = sorted(ms for one in uvloop.run(all_asked()) for ms in one)
-    except (OSError, EOFError, TimeoutError) as error:
-        raise MeasureError(f"an honest reader was not answered: {error!r}") from error
-    return took[len(took) * 99 // 100]
 
 
 @contextmanager
