@@ -4,7 +4,8 @@ import asyncio
 import socket
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple, Self
@@ -25,6 +26,8 @@ RECEIVED = 65_536
 """Bytes that the system receives of an answer before we have looked at them. As many as a bank could send at once
 would be parsed at once, while nobody else is served: a flood of 1xx heads held the loop for seconds."""
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+HOPS = 3
+"""Redirects within a bank's host, one after the other."""
 
 
 class Client:
@@ -63,6 +66,18 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED)
     return made
+
+
+def _within(asked: URL, place: str) -> URL | None:
+    """Return where a redirect leads if that is the same host and port, or the same host by TLS instead of without."""
+    try:
+        to = asked.join(URL(place))
+        safer = (asked.scheme, to.scheme) == ("http", "https") and asked.is_default_port() and to.is_default_port()
+        if to.user is None and to.host == asked.host and (safer or to.origin() == asked.origin()):
+            return to
+    except ValueError:
+        pass
+    return None
 
 
 class _Question(NamedTuple):
@@ -139,18 +154,11 @@ class BankFeed:
         known = None if question else self._remembered.get(url)
         method, body, headers = ("POST", *question) if question else ("GET", None, known.validators if known else {})
         try:
-            # Redirects are not followed, to nowhere: a bank that moves is news for a person, and one that sends us to
-            # another host, or into the network we stand in, is none that we asked.
-            async with self.client.session.request(
-                method, URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
-            ) as response:
+            async with self._answered(method, url, body, headers) as response:
                 if known and response.status == 304:
                     return known.payload
                 if response.status >= 500:
                     raise Unreachable(self.key, url, f"answered with status {response.status}")
-                if response.status in REDIRECTS and "Location" in response.headers:
-                    told = f"answered with status {response.status}, a redirect to {response.headers['Location']}"
-                    raise BadAnswer(self.key, url, f"{told}, which is not followed", response.status)
                 if not 200 <= response.status < 300:
                     raise BadAnswer(self.key, url, f"answered with status {response.status}", response.status)
                 answer = await self._read(response, url)
@@ -169,6 +177,31 @@ class BankFeed:
         if not question:
             self._remember(url, response, payload)
         return payload
+
+    @asynccontextmanager
+    async def _answered(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Ask, and where the bank redirects within its own address follow, a few times; raise `BadAnswer` otherwise.
+
+        One that sends us to another host, or into the network that we stand in, is none that we asked.
+        """
+        target = URL(url, encoded=True)
+        for hop in range(HOPS + 1):
+            async with self.client.session.request(
+                method, target, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                if response.status not in REDIRECTS or "Location" not in response.headers:
+                    yield response
+                    return
+                place = response.headers["Location"]
+                # What was asked by a body would be asked without it after the others.
+                own = (to := _within(target, place)) and (body is None or response.status in (307, 308))
+                if to is None or not own or hop == HOPS:
+                    why = f"after {HOPS} others" if own else "which is not followed"
+                    told = f"answered with status {response.status}, a redirect to {place}, {why}"
+                    raise BadAnswer(self.key, url, told, response.status)
+                target = to
 
     async def _read(self, response: aiohttp.ClientResponse, url: str) -> bytes:
         limit, body = self.client.settings.max_bytes, bytearray()

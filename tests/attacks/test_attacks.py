@@ -24,12 +24,13 @@ import pytest
 import trustme
 from aiohttp import web
 from aiohttp.test_utils import TestClient
+from yarl import URL
 
 from service.errors import BadAnswer, NotUnderstood, SourceError, Unreachable
 from service.poller import MORE
 from service.settings import ClientSettings, Settings, load
 from service.sources import SOURCES
-from service.sources.client import REDIRECTS, BankFeed, Client
+from service.sources.client import REDIRECTS, BankFeed, Client, _within
 from service.sources.figures import MOST_CURRENCIES
 from tests.attacks.attacker import ATTACKS, DOCUMENT, attacking
 from tests.conftest import ROOT, Clock, Started
@@ -239,14 +240,15 @@ PLACES = (
     "http://127.0.0.2:{port}/inside", "http://localhost:{port}/inside", "http://127.0.0.1:{port}/inside",
     "http://2130706433:{port}/inside", "http://[::1]:{port}/inside", "//127.0.0.2:{port}/inside",
     "http://169.254.169.254/latest/meta-data", "https://127.0.0.1:{port}/inside", "file:///etc/passwd",
-    "http://bank@127.0.0.2:{port}/inside", "/elsewhere", "elsewhere",
+    "http://bank@127.0.0.2:{port}/inside", "http://bank@127.0.0.1:{own}/inside", "https://127.0.0.1:{own}/inside",
+    "http://127.0.0.1:{own}:80/", "http://[", "ftp://127.0.0.1:{own}/inside",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("status", sorted(REDIRECTS))
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_redirect_leads_nowhere(clock: Clock, place: str, status: int) -> None:
-    """To no other host, none of our own network, nor on the bank's own: said at once, with where it would have led."""
+    """To no other host or port and none of our own network: said at once, with where it would have led."""
     asked = []
 
     async def inside(request: web.Request) -> web.Response:
@@ -262,7 +264,7 @@ async def test_a_redirect_leads_nowhere(clock: Clock, place: str, status: int) -
         serving_at("127.0.0.1", bank) as own,
         Client(ClientSettings()) as client,
     ):
-        location = place.replace("{port}", str(port))
+        location = place.replace("{port}", str(port)).replace("{own}", str(own))
         url = f"http://127.0.0.1:{own}"
         feed = BankFeed("mnb", CONFIGURED["mnb"].model_copy(update={"url": url}), client, clock)
         for ask in (feed.get("/a"), feed.find("/a"), feed.post("/a", b"<question/>", {})):
@@ -360,3 +362,64 @@ async def test_no_fault_of_a_certificate_is_passed_over(tmp_path: Path) -> None:
     for line, (name, says), port in zip(told, CERTIFICATES.items(), ports, strict=True):
         pattern = rf"nbk: cannot be reached: .*(?:{says}).* \(https://127.0.0.1:{port}/\)" if says else ".*475.09.*"
         assert re.fullmatch(pattern, line, re.IGNORECASE), (name, line)
+
+
+@pytest.mark.parametrize("status", sorted(REDIRECTS))
+@pytest.mark.parametrize(
+    "place", ["/there", "there?of=today", "http://127.0.0.1:{own}/there", "//127.0.0.1:{own}/there"]
+)
+async def test_a_redirect_within_the_host_of_a_bank_is_followed(clock: Clock, place: str, status: int) -> None:
+    """With the answer of there as that to what was asked; a body goes only where it goes by the protocol."""
+    asked = []
+
+    async def bank(request: web.Request) -> web.Response:
+        asked.append((request.method, request.path, await request.read()))
+        if request.path == "/there":
+            return web.Response(body=DOCUMENT)
+        return web.Response(status=status, headers={"Location": place.replace("{own}", str(own))})
+
+    async with serving_at("127.0.0.1", bank) as own, Client(ClientSettings()) as client:
+        url = f"http://127.0.0.1:{own}"
+        feed = BankFeed("mnb", CONFIGURED["mnb"].model_copy(update={"url": url}), client, clock)
+        payload = await feed.get("/a")
+        assert (payload.url, payload.body) == (f"{url}/a", DOCUMENT)
+        assert asked == [("GET", "/a", b""), ("GET", "/there", b"")]
+        if status in (307, 308):
+            assert (await feed.post("/a", b"<question/>", {})).body == DOCUMENT
+            assert asked[2:] == [("POST", "/a", b"<question/>"), ("POST", "/there", b"<question/>")]
+        else:
+            with pytest.raises(BadAnswer, match="which is not followed"):
+                await feed.post("/a", b"<question/>", {})
+
+
+async def test_redirects_without_an_end_are_given_up(clock: Clock) -> None:
+    """After a few, said with the last of them."""
+    asked = []
+
+    async def bank(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=302, headers={"Location": f"/{len(asked)}"})
+
+    async with serving_at("127.0.0.1", bank) as own, Client(ClientSettings()) as client:
+        feed = BankFeed("mnb", CONFIGURED["mnb"].model_copy(update={"url": f"http://127.0.0.1:{own}"}), client, clock)
+        with pytest.raises(BadAnswer, match=r"a redirect to /4, after 3 others"):
+            await feed.get("/a")
+    assert asked == ["/a", "/1", "/2", "/3"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "place", "leads"),
+    [
+        ("http://bank.test/a", "https://bank.test/b", "https://bank.test/b"),
+        ("http://bank.test/a", "https://BANK.test/b", "https://bank.test/b"),
+        ("http://bank.test:8080/a", "https://bank.test/b", None),
+        ("http://bank.test/a", "https://bank.test:8443/b", None),
+        ("https://bank.test/a", "http://bank.test/b", None),
+        ("https://bank.test/a", "https://www.bank.test/b", None),
+        ("https://bank.test/a", "https://bank.test.evil.example/b", None),
+        ("https://bank.test/a", "https://bank.test@evil.example/b", None),
+    ],
+)
+def test_only_to_tls_may_a_scheme_change(asked: str, place: str, leads: str | None) -> None:
+    """On the usual ports and on the very host."""
+    assert _within(URL(asked), place) == (leads and URL(leads))

@@ -191,9 +191,10 @@ async def test_remembered_answers_are_bounded(clock: Clock) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 304, 307, 308, 400, 403, 404, 410, 429])
 async def test_a_status_that_is_no_answer_is_said_at_once(clock: Clock, status: int) -> None:
-    """Not 2xx and not the server's fault: `BadAnswer` after one request; a redirect is not followed."""
-    handler = always(status=status, headers={"Location": "/elsewhere"})
-    redirect = ", a redirect to /elsewhere, which is not followed" if status in REDIRECTS else ""
+    """Not 2xx and not the server's fault: `BadAnswer` after one request; no redirect to another host is followed."""
+    elsewhere = "http://bank.example/"
+    handler = always(status=status, headers={"Location": elsewhere})
+    redirect = f", a redirect to {elsewhere}, which is not followed" if status in REDIRECTS else ""
     async with serving(handler, clock) as bank:
         with stamina.set_testing(True, attempts=3), pytest.raises(BadAnswer) as bad:
             await bank.feed.get("/a")
@@ -384,7 +385,7 @@ async def test_a_question_with_a_body_is_asked_as_patiently(clock: Clock) -> Non
     [
         (always(body=b"x" * 11), BadAnswer, "more than 10 bytes"),
         (always(status=404), BadAnswer, "answered with status 404"),
-        (always(status=307, headers={"Location": "/elsewhere"}), BadAnswer, "answered with status 307"),
+        (always(status=307, headers={"Location": "http://bank.example/"}), BadAnswer, "answered with status 307"),
         (_silent, Unreachable, r"no answer within 0\.1 s"),
     ],
 )
