@@ -71,11 +71,19 @@ def test_a_licence_that_is_not_on_the_list_is_refused(licence: str, bad: list[st
     assert any(line.startswith("redis ") for line in told) is bool(bad)
 
 
-def test_nothing_is_vendored() -> None:
-    """Whatever is served was written here: no file of somebody else's, whose licence would have to lie beside it."""
+VIEWER = ROOT / "service" / "web" / "viewer"
+VENDORED = {"swagger-ui-bundle.js.gz", "swagger-ui.css.gz"}
+
+
+def test_what_is_vendored_has_its_licence_beside_it() -> None:
+    """The viewer of /docs, in a folder of its own; whatever else is served was written here."""
+    assert {path.name for path in VIEWER.iterdir()} == VENDORED | {
+        *("LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt")
+    }
+    assert "Apache License" in (VIEWER / "LICENSE").read_text(encoding="utf-8")
     files = [path for name in ("service", "config") for path in (ROOT / name).rglob("*") if path.is_file()]
     for path in files:
-        if path.suffix != ".pyc":
+        if path.suffix != ".pyc" and path.parent != VIEWER:
             text = path.read_text(encoding="utf-8").lower()
             assert not {"copyright", "@license", "spdx-license-identifier:"} & set(text.split()), path
 
@@ -92,13 +100,16 @@ def test_the_list_of_parts_is_what_is_locked() -> None:
     assert (root["name"], root["version"]) == ("currency-ticker", __version__)
     assert [one["license"]["id"] for one in root["licenses"]] == ["MIT"]
     parts = {canonicalize_name(one["name"]): one for one in document["components"]}
+    dependencies = {one["bom-ref"] for one in parts.values()}
+    viewer = parts.pop("swagger-ui-dist")
+    assert [one["name"].rpartition("/")[2] for one in viewer["components"]] == sorted(VENDORED)
     assert {name: one["version"] for name, one in parts.items()} == lock.locked()
-    assert len(parts) == len(document["components"])
+    assert len(parts) + 1 == len(document["components"])
     for name, one in parts.items():
         told = {f"sha256:{each['content']}" for ref in one["externalReferences"] for each in ref["hashes"]}
         assert told == lock.hashes()[name]
     (ours,) = (one for one in document["dependencies"] if one["ref"] == root["bom-ref"])
-    assert set(ours["dependsOn"]) == {one["bom-ref"] for one in parts.values()}
+    assert set(ours["dependsOn"]) == dependencies
 
 
 def test_a_list_of_parts_that_is_not_valid_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,15 @@ from tests.figures import FETCHED
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 URL = "http://bank.test/an/answer?of=today"
-_RELAY = {"frankfurter": {"provider": "NBK", "base": "KZT", "url": "http://bank.test", "timezone": "Asia/Almaty", "name": "A relay"}}
+_RELAY = {
+    "frankfurter": {
+        "provider": "NBK",
+        "base": "KZT",
+        "url": "http://bank.test",
+        "timezone": "Asia/Almaty",
+        "name": "A relay",
+    }
+}
 CONFIGURED = load(environ={}, overrides={"sources": _RELAY}).sources
 """Every adapter's source, and one for the relay, which the default configuration has not."""
 

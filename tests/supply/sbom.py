@@ -4,10 +4,12 @@ The same lock file gives the same bytes: no serial number, and no time but that 
 """
 
 import json
+import re
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
@@ -17,6 +19,30 @@ from tests.supply import lock
 
 _COMMAND: Final = ("-W", "ignore", "-m", "cyclonedx_py", "requirements", "--output-reproducible", "--no-validate")
 VERSION: Final = SchemaVersion.V1_6
+_VIEWER: Final = ROOT / "service" / "web" / "viewer"
+
+
+def viewer() -> dict[str, Any]:
+    """Return the part that no lock file names: the viewer of /docs, which lies among our own files."""
+    (version,) = re.findall(r"^VIEWER := (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    name = f"pkg:npm/swagger-ui-dist@{version}"
+    files = [
+        {
+            "type": "file",
+            "name": f"service/web/viewer/{path.name}",
+            "hashes": [{"alg": "SHA-256", "content": sha256(path.read_bytes()).hexdigest()}],
+        }
+        for path in sorted(_VIEWER.glob("*.gz"))
+    ]
+    return {
+        "type": "library",
+        "bom-ref": name,
+        "name": "swagger-ui-dist",
+        "version": version,
+        "purl": name,
+        "licenses": [{"license": {"id": "Apache-2.0"}}],
+        "components": files,
+    }
 
 
 def sbom() -> str:
@@ -31,6 +57,7 @@ def sbom() -> str:
         str(lock.DEPLOYED),
     )
     document = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    document["components"].append(viewer())
     root = document["metadata"]["component"]["bom-ref"]
     (ours,) = (one for one in document["dependencies"] if one["ref"] == root)
     ours["dependsOn"] = [one["bom-ref"] for one in document["components"]]  # a lock file does not tell who needs whom
