@@ -53,17 +53,24 @@ class Figures:
 
     def value(self, code: str) -> Fraction:
         """Units of `base` for 1 unit of `code`, exactly; the base itself is worth 1."""
-        if code == self.base:
-            return Fraction(1)
-        rate = self.rates[code]
-        above, below = rate.value.as_integer_ratio()
-        if self.direction is Direction.INVERSE:
-            return Fraction(rate.nominal * below, above)
-        return Fraction(above, rate.nominal * below)
+        return Fraction(*self._ratio(code))
 
     def cross(self, code: str, base: str) -> Fraction:
         """Units of `base` for 1 unit of `code`, through the source's own rate of the base."""
-        return self.value(code) if base == self.base else self.value(code) / self.value(base)
+        if base == self.base:
+            return self.value(code)
+        (above, below), (over, under) = self._ratio(code), self._ratio(base)
+        return Fraction(above * under, below * over)
+
+    def _ratio(self, code: str) -> tuple[int, int]:
+        """Return `value` as it comes: to reduce it is most of what a fraction costs."""
+        if code == self.base:
+            return 1, 1
+        rate = self.rates[code]
+        above, below = rate.value.as_integer_ratio()
+        if self.direction is Direction.INVERSE:
+            return rate.nominal * below, above
+        return above, rate.nominal * below
 
     def quotes(self, code: str, base: str) -> bool:
         """Whether it tells the rate of `code` in `base`, directly or as a cross."""

@@ -15,7 +15,7 @@ LONG: Final = 0.004
 """Seconds of a full round that looks at too much."""
 _ROUNDS: Final = 1
 """How many rounds of the middle generation may pass without a full one: so that no full one finds much that is new."""
-_TURN: Final = 0.001
+_TURN: Final = 0.0005
 """Seconds that a thread may go on when the loop wants its turn."""
 
 
