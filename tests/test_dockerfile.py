@@ -129,8 +129,10 @@ def test_its_contents_are_what_it_serves(image: Path) -> None:
     assert not [name for name, _ in RUNTIME if name == "ADD"]
     assert {path.name for path in image.iterdir()} == {".venv", "config", "service"}
     assert {path.name for path in (image / "config").iterdir()} == {"default.toml", "example.toml", "production.toml"}
-    kinds = {path.suffix for path in (image / "service").rglob("*") if path.is_file()}
-    assert kinds == {".py", ".csv", ".css", ".js", ".svg", ".html"}
+    viewer, files = image / "service" / "web" / "viewer", (image / "service").rglob("*")
+    assert {path.suffix for path in viewer.iterdir()} == {".gz", ".txt", ""}  # packed, with its licences
+    kinds = {path.suffix for path in files if path.is_file() and path.parent != viewer}
+    assert kinds == {".py", ".csv", ".css", ".js", ".svg", ".html", ".json"}
 
 
 def test_nothing_in_it_can_install_or_compile(tmp_path: Path) -> None:
