@@ -13,7 +13,7 @@ run: .venv/.runtime ## Serve the ticker on http://127.0.0.1:8080 (ARGS="--port 9
 	exec $(RUN) service serve $(ARGS)
 
 WORKERS ?= 2
-workers: .venv/.dev ## Serve by several processes, which share the Redis that TICKER_STORE__URL names (WORKERS=4)
+workers: .venv/.runtime ## Serve by several processes, which share the Redis that TICKER_STORE__URL names (WORKERS=4)
 	exec $(BIN)/gunicorn --config python:service.workers --workers $(WORKERS) $(ARGS)
 
 setup: .venv/.dev ## Prepare .venv with everything, and do no more
@@ -105,7 +105,7 @@ soak: .venv/.dev ## See whether memory, open files and waits stay flat under loa
 	$(RUN) tests.soak --minutes $(MINUTES)
 
 lock: .venv/.dev ## Resolve the lock files anew from pyproject.toml
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded \
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded --extra workers \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded --extra workers \
 	  --group dev -c requirements.lock --custom-compile-command "make lock" pyproject.toml -o requirements-dev.lock

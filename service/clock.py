@@ -1,6 +1,7 @@
 """The time, handed in wherever it is needed, so that tests can set it."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 
@@ -11,6 +12,5 @@ class Clock:
         """Return the time in UTC."""
         return datetime.now(UTC)
 
-    def seconds(self) -> float:
-        """Return the Unix time: a tenth of the cost, for what is asked at every request."""
-        return time.time()
+    seconds: Callable[..., float] = staticmethod(time.time)
+    """The Unix time: a tenth of the cost, for what is asked at every request."""

@@ -26,7 +26,7 @@ from service.errors import SettingsError, StoreError
 
 SENTINEL = "redis+sentinel"
 _FORMS = "embedded, redis://, rediss://, unix://, redis+sentinel://host:26379,host2:26379/name/0"
-_MISPLACED: Final = re.compile(r"#|^[^:]*://[^/?]*[/?].*@")
+_MISPLACED: Final = re.compile(r"#|^(?!unix:///)[^:]*://[^/?]*[/?].*@")
 """A password with such a character ends where it should not: its rest would be taken for a path, and be shown."""
 _TIMEOUT = 1.0
 _WORDS: dict[type[Exception], str] = {
@@ -50,7 +50,8 @@ class Connection:
         """
         if _MISPLACED.search(url):
             raise SettingsError(
-                "store.url: what has a meaning in URLs must be escaped in a password: %40 for @, %2F for /"
+                "store.url: what has a meaning in URLs must be escaped, in a password and elsewhere: "
+                "%40 for @, %2F for /, %3F for ?, %23 for #"
             )
         try:
             self.redis, self._sentinels = _clients(url)

@@ -26,8 +26,8 @@ log = structlog.get_logger()
 
 LOOKBACK = timedelta(days=14)
 """How far back an empty series is filled: two distinct fixings across the longest holidays."""
-MORE = 7
-"""Fixings that a poll may bring beyond one for each day that was asked for: a bank has reasons, but no hundred."""
+MORE = timedelta(days=21)
+"""How much older than asked for a fixing may be that a poll brings: some banks answer with weeks, whatever is asked."""
 
 
 @dataclass
@@ -85,12 +85,16 @@ class Poller:
         source, now = self.board.settings.polled[key], self.now()
         since, until = self._since(key, publications.today(source, now)), publications.horizon(source, now)
         read = list[tuple[Payload, Fixing]]()
-        most = (until - since).days + 1 + MORE
+        oldest = since - MORE
+        most = (until - oldest).days + MORE.days
         try:
             async for one in published(self.adapters[key], self.feeds[key], since, until):
-                if len(read) == most:
-                    one[0].reject(f"has figures for more days than the {most - MORE} that were asked for")
-                read.append(one)
+                if one[1].date >= oldest:  # a year of them would be judged
+                    read.append(one)
+                if len(read) > most:
+                    one[0].reject(
+                        f"has figures for more than {most} days, of {(until - since).days + 1} that were asked for"
+                    )
         finally:
             await self._take_in(key, read, now)
         if not read:

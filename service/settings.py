@@ -165,10 +165,11 @@ class Settings(_Table):
         if len(set(ids)) < len(ids):
             raise ValueError("tickers: two have the same id")
         for ticker in self.tickers:
-            for number, key in enumerate(ticker.sources):
+            for key in ticker.sources:
                 if key not in self.polled:
-                    where = f"tickers.{ticker.id}.sources.{number}"
-                    raise ValueError(f"{where}: is no enabled source; there are {', '.join(self.polled)}")
+                    raise ValueError(
+                        f"tickers.{ticker.id}.sources: {key!r} is no enabled source; there are {', '.join(self.polled)}"
+                    )
         return self
 
     def adapter(self, key: str) -> str:

@@ -68,6 +68,9 @@ def test_the_worst_documents_cost_little() -> None:
 
 def check_all(key: str) -> None:
     outcomes = [oracle.check(key, body)[0] for body in oracle.seeds(key)]
+    for body in oracle.seeds(key):
+        if fixings := oracle.understood(key, body):
+            oracle.whole(key, body, fixings)
     assert oracle.Outcome.ACCEPTED in outcomes
 
 
@@ -110,8 +113,14 @@ def _change_without_sign(
     WHOLE(figures, on, code, value, nominal, change.lstrip("-"))
 
 
+def _only_the_first(figures: Figures, on: date, code: str, value: str, *more: str) -> None:
+    if not any(figures._rates.values()):
+        WHOLE(figures, on, code, value, *more)
+
+
 FAULTS: dict[Add, AbstractSet[str]] = {
     _without_nominal: {"nbk", "cbr", "nbu", "cbu", "nbrb", "nbg", "nbm", "cba", "nbt", "cnb", "bnr", "mnb", "recorded"},
+    _only_the_first: SOURCES.keys(),
     **{one: SOURCES.keys() for one in (_of_the_row_before, _cut, _whole_number, _without_mark, _under_another_code)},
     _a_day_later: SOURCES.keys() - {"recorded"},  # which looks its receipts up by the date
     _change_without_sign: OWN_CHANGES,
@@ -123,7 +132,7 @@ def test_a_parser_that_reads_something_else_is_found_out(fault: Add, key: str, m
     """One that loses a nominal, digits or a sign, or takes another figure, date or code, fails at a good document."""
     check_all(key)
     monkeypatch.setattr(Figures, "add", fault)
-    with pytest.raises(AssertionError, match=r"taken as .*, written"):
+    with pytest.raises(AssertionError, match=r"taken as .*, written|left out"):
         check_all(key)
 
 

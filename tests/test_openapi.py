@@ -63,9 +63,10 @@ HOW = ["--max-examples", "300"] if LONG else ["--max-examples", "15", "--generat
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Return settings that say where readers see the service, by which /oembed knows what is its own."""
+    """Return settings of two tickers, and where readers see the service: by that /oembed knows what is its own."""
     http = settings.http.model_copy(update={"public_url": PUBLIC})
-    return settings.model_copy(update={"http": http})
+    tickers = (settings.tickers[0], settings.tickers[0].model_copy(update={"id": "two", "currencies": ("CNY", "USD")}))
+    return settings.model_copy(update={"http": http, "tickers": tickers})
 
 
 @pytest.fixture
@@ -205,9 +206,11 @@ def test_it_names_what_there_is_to_choose_from(settings: Settings) -> None:
     parameters = document["components"]["parameters"]
     assert parameters["ticker"]["schema"]["enum"] == ["", "kzt", "eur"]
     assert parameters["id"]["schema"]["enum"] == ["kzt", "eur"]
-    assert parameters["currency"]["schema"]["enum"] == ["usd", "eur", "rub", "gbp", "cny", "kzt"]
-    assert re.fullmatch(parameters["currencies"]["schema"]["pattern"], "kzt,usd")
-    assert not re.fullmatch(parameters["currencies"]["schema"]["pattern"], "kzt,chf")
+    codes = ("USD", "EUR", "RUB", "GBP", "CNY", "KZT")
+    assert parameters["currency"]["schema"]["enum"] == [code for one in codes for code in (one.lower(), one)]
+    # Only what every ticker has is accepted by each.
+    for asked, taken in {"usd": True, "USD,usd": True, "": True, "kzt": False, "usd,eur": False}.items():
+        assert bool(re.fullmatch(parameters["currencies"]["schema"]["pattern"], asked)) is taken
     assert parameters["source"]["schema"]["enum"] == list(settings.polled)
     assert parameters["url"]["example"] == f"{PUBLIC}/embed"
     assert [str(error) for error in OPENAPI_31_VALIDATOR.iter_errors(document)] == []

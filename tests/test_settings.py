@@ -104,7 +104,7 @@ TICKER = '[[tickers]]\nid = "kzt"\nbase = "KZT"\ncurrencies = ["USD"]\nsources =
         (TICKER.replace('"USD"', '"KZT"'), "tickers.0: currencies names the base KZT"),
         (TICKER.replace('"USD"', '"USD", "usd"'), "tickers.0: currencies names something twice"),
         (TICKER + TICKER, "tickers: two have the same id"),
-        (TICKER.replace('"nbk"', '"nkb"'), "tickers.kzt.sources.0: is no enabled source; there are nbk"),
+        (TICKER.replace('"nbk"', '"nkb"'), "tickers.kzt.sources: 'nkb' is no enabled source; there are nbk"),
         (TICKER.replace('"kzt"', '"Kzt!"'), "tickers.0.id: "),
         ("[http\n", "is not TOML"),
     ],

@@ -28,8 +28,7 @@ class Boc:
                 if "v" not in seen:
                     payload.reject(f"lacks v in {series[:40]}")
                 if value := documents.optional_field(payload, seen, "v"):
-                    code = series.removeprefix("FX").removesuffix("CAD")
-                    figures.add(day, code, value)
-                    if series != f"FX{code}CAD":
+                    if not (series.startswith("FX") and series.endswith("CAD")):
                         payload.reject(f"has the series {series[:40]!r}, which is no rate in CAD")
+                    figures.add(day, series.removeprefix("FX").removesuffix("CAD"), value)
         return figures.fixings()

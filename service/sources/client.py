@@ -71,9 +71,10 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
 def _within(asked: URL, place: str) -> URL | None:
     """Return where a redirect leads if that is the same host and port, or the same host by TLS instead of without."""
     try:
-        to = asked.join(URL(place))
+        to = asked.join(URL(place, encoded=True))
         safer = (asked.scheme, to.scheme) == ("http", "https") and asked.is_default_port() and to.is_default_port()
-        if to.user is None and to.host == asked.host and (safer or to.origin() == asked.origin()):
+        same = (asked.scheme, asked.port) == (to.scheme, to.port)
+        if to.user is None and (to.host or "").lower() == asked.host and (same or safer):
             return to
     except ValueError:
         pass
@@ -154,7 +155,9 @@ class BankFeed:
         known = None if question else self._remembered.get(url)
         method, body, headers = ("POST", *question) if question else ("GET", None, known.validators if known else {})
         try:
-            async with self._answered(method, url, body, headers) as response:
+            # For all redirects together; the session's own is for each.
+            limit = asyncio.timeout(self.client.settings.timeout.total_seconds())
+            async with limit, self._answered(method, url, body, headers) as response:
                 if known and response.status == 304:
                     return known.payload
                 if response.status >= 500:
@@ -196,9 +199,9 @@ class BankFeed:
                     return
                 place = response.headers["Location"]
                 # What was asked by a body would be asked without it after the others.
-                own = (to := _within(target, place)) and (body is None or response.status in (307, 308))
-                if to is None or not own or hop == HOPS:
-                    why = f"after {HOPS} others" if own else "which is not followed"
+                to = _within(target, place) if body is None or response.status in (307, 308) else None
+                if to is None or hop == HOPS:
+                    why = f"after {HOPS} others" if to else "which is not followed"
                     told = f"answered with status {response.status}, a redirect to {place}, {why}"
                     raise BadAnswer(self.key, url, told, response.status)
                 target = to

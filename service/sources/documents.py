@@ -1,5 +1,6 @@
 """From the bytes of an answer to a document, or a `NotUnderstood` that says what was wrong."""
 
+import codecs
 import csv
 import io
 import json
@@ -19,11 +20,12 @@ Element: TypeAlias = etree._Element  # noqa: SLF001 - what lxml calls it
 """An XML element, for the signatures of who has no lxml."""
 
 MOST_PARTS = 100_000
-"""Elements, objects and lists of an answer: a year of any bank has a fifth of it, and what C makes of a million at once
+"""Tags, objects and lists of an answer: a year of any bank has a fifth of it, and what C makes of a million at once
 holds up all of Python, whichever thread it is in."""
+_LONGEST_DATE = 40
 _HTML = (b"<!doctype html", b"<html")
 # What banks write, and what is read alike everywhere. Others (UTF-7, EBCDIC) hide from one reader what another sees.
-_ENCODINGS = {"utf-8", "windows-1251", "iso-8859-1", "us-ascii"}
+_ENCODINGS = {"utf-8", "cp1251", "iso8859-1", "ascii"}
 
 
 def xml(payload: Payload, root: str, inner: str | None = None) -> Element:
@@ -40,12 +42,20 @@ def xml(payload: Payload, root: str, inner: str | None = None) -> Element:
     if element.getroottree().docinfo.doctype:
         payload.reject("has a document type declaration, which no rate feed needs")
     encoding = element.getroottree().docinfo.encoding or "utf-8"
-    if encoding.lower() not in _ENCODINGS:
+    if _encoding(encoding) not in _ENCODINGS:
         payload.reject(f"is written in {encoding[:40]}, which no rate feed is")
     told = f"{{*}}{etree.QName(element).localname}" if root.startswith("{*}") else str(element.tag)
     if told != root:
         payload.reject(f"has the root <{element.tag!s}> instead of <{root}>")
     return element
+
+
+def _encoding(name: str) -> str:
+    """Return the one name that Python has for an encoding, whatever a document calls it."""
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        return name
 
 
 def content(payload: Payload, element: Element) -> str:
@@ -152,10 +162,13 @@ def day(payload: Payload, published: str, form: str) -> date:
 
 
 def moment(payload: Payload, published: str, form: str) -> datetime:
+    wrong = f"has {published[:40]!r} where a date should be"
+    if len(published) > _LONGEST_DATE:  # it would be kept: any space may be as long as it likes
+        payload.reject(wrong)
     try:
         return _moment(published, form)
     except ValueError:
-        payload.reject(f"has {published[:40]!r} where a date should be")
+        payload.reject(wrong)
 
 
 @lru_cache(1024)  # a year's document has each date some forty times, and this was most of what it took to read
@@ -171,7 +184,7 @@ def _body(payload: Payload, body: bytes) -> bytes:
     if start[:20].lower().startswith(_HTML):
         payload.reject("is an HTML page")
     if sum(map(body.count, (b"<", b"{", b"["))) > MOST_PARTS:
-        payload.reject(f"has more than {MOST_PARTS} elements, objects or lists, as no bank's has")
+        payload.reject(f"has more than {MOST_PARTS} tags, objects or lists, as no bank's has")
     if b"\0" in body:  # UTF-16, too
         payload.reject("has a zero byte, which no text of a bank has")
     return body

@@ -25,7 +25,7 @@ class Ecb:
         figures = Figures(payload)
         for row in documents.csv_rows(payload, "CURRENCY", "TIME_PERIOD", "OBS_VALUE"):
             for column, value in MEANT.items():
-                if row.get(column, value) != value:
+                if (row.get(column) or value) != value:
                     payload.reject(f"has {row[column][:40]!r} as {column} instead of {value!r}")
             if row["OBS_VALUE"] in ("", "NaN"):  # SDMX's way to say that this one was not quoted that day
                 continue

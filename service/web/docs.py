@@ -1,10 +1,11 @@
 """`/openapi.json` and `/docs`: the interface, for programs and for people.
 
-Neither is made before somebody asks. The viewer is Swagger UI as it was released, packed, on disk: it is two megabytes,
-which few ever ask for, and then a cache has it for good.
+Neither is made before somebody asks. The viewer is Swagger UI as it was released, packed: half a megabyte, and one and
+a half more once somebody asks for it unpacked, which no browser does.
 """
 
 import gzip
+from collections.abc import Iterable
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -33,18 +34,24 @@ def described(settings: Settings) -> dict[str, Any]:
     """Return the interface as it is with these settings: it names what there is to choose from, and has examples."""
     document: dict[str, Any] = msgspec.json.decode(DESCRIPTION.read_bytes())
     tickers = [ticker.id for ticker in settings.tickers]
-    currencies = list(dict.fromkeys(code.lower() for ticker in settings.tickers for code in ticker.currencies))
+    all_of = dict.fromkeys(code for ticker in settings.tickers for code in ticker.currencies)
+    shared = [code for code in all_of if all(code in ticker.currencies for ticker in settings.tickers)]
     parameters = document["components"]["parameters"]
     parameters["ticker"]["schema"] = one_of(["", *tickers])
     parameters["id"]["schema"] = one_of(tickers)
-    parameters["currency"]["schema"] = one_of(currencies)
-    parameters["currencies"]["schema"] = some_of(currencies)
+    parameters["currency"]["schema"] = one_of(_written(all_of))
+    parameters["currencies"]["schema"] = some_of(_written(shared)) if shared else one_of([""])
     parameters["source"]["schema"] = one_of(settings.polled)
     script, public = ASSETS.names["embed.js"], settings.http.public_url
     examples = {"name": ASSETS.names["page.css"], "file": next(iter(_shipped())), "hash": script.split(".")[1]}
     for name, example in (examples | ({"url": f"{public.rstrip('/')}/embed"} if public else {})).items():
         parameters[name]["example"] = example
     return document
+
+
+def _written(codes: Iterable[str]) -> list[str]:
+    """Return codes as they may be written: small, and as replies have them."""
+    return [written for code in codes for written in (code.lower(), code)]
 
 
 @cache
@@ -68,20 +75,22 @@ def routes(shelf: Shelf) -> list[web.RouteDef]:
         headers = {**SECURE, "Content-Security-Policy": STRICT}
         return Page(docs(names), "text/html; charset=utf-8", _SHORT, headers)
 
-    def file(request: web.Request) -> web.StreamResponse:
+    @cache
+    def file(path: Path, coding: str) -> Page:
+        body = path.read_bytes()
+        packed = {"Content-Encoding": coding} if coding else None
+        plain = body if coding else gzip.decompress(body)
+        return Page(plain, _TYPES[Path(path.stem).suffix], lambda _: IMMUTABLE, packed, _VARY, compressed=False)
+
+    def shipped(request: web.Request) -> web.StreamResponse:
         path = _shipped().get(request.match_info["name"])
         if path is None:
             raise Problem(404, "There is no such file; /docs names the ones that there are.")
-        body, kind = path.read_bytes(), _TYPES[Path(path.stem).suffix]
-        if accepts_gzip(request.headers.get(ACCEPT_ENCODING, "")):
-            packed = {"Content-Encoding": "gzip"}
-            made = Page(body, kind, lambda _: IMMUTABLE, packed, _VARY, compressed=False)
-        else:
-            made = Page(gzip.decompress(body), kind, lambda _: IMMUTABLE, None, _VARY, compressed=False)
-        return made.reply(request, shelf.now.seconds())
+        coding = "gzip" if accepts_gzip(request.headers.get(ACCEPT_ENCODING, "")) else ""
+        return file(path, coding).reply(request, shelf.now.seconds())
 
     return [
         web.get("/openapi.json", guarded(lambda request: description().reply(request, shelf.now.seconds()))),
         web.get("/docs", guarded(lambda request: page().reply(request, shelf.now.seconds()))),
-        web.get("/static/viewer/{name}", guarded(file)),
+        web.get("/static/viewer/{name}", guarded(shipped)),
     ]

@@ -23,7 +23,7 @@ Official exchange rates and their changes, from the central banks themselves, da
 Everything is read with GET; HEAD answers the same without the body, OPTIONS says so, another method is refused (405).
 Parameters that are not listed are passed over. What may be cached has a strong ETag, by which `If-None-Match` may be
 answered with 304, and comes compressed where `Accept-Encoding` allows gzip; pages of any origin may read it. Errors are
-`application/problem+json` (RFC 9457). What is no HTTP at all is refused before it is looked at: 400, as plain text.
+`application/problem+json` (RFC 9457). What is no HTTP at all is one of them, too: 400.
 
 Figures are JSON numbers with the digits that the bank published; times are in UTC.
 """

@@ -64,8 +64,10 @@ def main() -> None:
         for line, whole in pool.map(lambda key: fuzz(key, *each), keys):
             print(line, flush=True)
             held, total = held and whole, total + int(line.split()[1])
-    print(f"{total} inputs in {time.monotonic() - begun:.0f} s; {'all hold' if held else 'NOT all hold'}")
-    sys.exit(not held)
+    whole = total >= options.inputs
+    told = f"{total} inputs in {time.monotonic() - begun:.0f} s{'' if whole else f', NOT {options.inputs}'}"
+    print(f"{told}; {'all hold' if held else 'NOT all hold'}")
+    sys.exit(not (held and whole))
 
 
 if __name__ == "__main__":

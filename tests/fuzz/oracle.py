@@ -116,6 +116,12 @@ def hold(key: str, body: bytes, fixings: list[Fixing]) -> None:
             assert taken.same(found[0]), f"{fixing.date} {code}: taken as {taken}, written {found}"
 
 
+def whole(key: str, body: bytes, fixings: list[Fixing]) -> None:
+    """See that of a document as the bank writes it nothing is left out that another reader finds there."""
+    taken = {(fixing.date, code) for fixing in fixings for code in fixing.rates}
+    assert taken == reader.read(key, body).keys(), "figures are left out, or taken that are not written"
+
+
 def most() -> float:
     """Return the most memory that the process has had, in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -62,9 +62,9 @@ def test_a_value_that_is_not_there_was_not_quoted(nothing: bytes) -> None:
         (b'"FXUSDCAD":null', "lacks FXUSDCAD, an object"),
         (b'"FXUSDCAD":{"v":true}', "has v of another kind than text in a row"),
         (b'"FXEURCAD":{"v":"1.6040"}', "an object has a name twice"),
-        (b'"V39079":{"v":"1"}', "has 'V39079' where a currency code should be"),
+        (b'"V39079":{"v":"1"}', "has the series 'V39079', which is no rate in CAD"),
         (b'"USD":{"v":"1"}', "has the series 'USD', which is no rate in CAD"),
-        (b'"FXCADUSD":{"v":"0.72"}', "has 'CADUSD' where a currency code should be"),
+        (b'"FXCADUSD":{"v":"0.72"}', "has the series 'FXCADUSD', which is no rate in CAD"),
     ],
 )
 def test_a_series_of_another_form_is_not_understood(series: bytes, told: str) -> None:

@@ -389,7 +389,7 @@ def test_an_answer_has_no_more_than_a_bank_publishes(days: int, codes: int) -> N
 )
 def test_an_answer_has_no_more_parts_than_a_bank_writes(key: str, body: bytes) -> None:
     """Refused before it is parsed, which would hold up everything else."""
-    with pytest.raises(NotUnderstood, match="has more than 100000 elements, objects or lists"):
+    with pytest.raises(NotUnderstood, match="has more than 100000 tags, objects or lists"):
         parse(key, body)
 
 
