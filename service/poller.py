@@ -4,7 +4,8 @@ A poll that fails adds nothing and removes nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from time import perf_counter
@@ -26,8 +27,8 @@ log = structlog.get_logger()
 
 LOOKBACK = timedelta(days=14)
 """How far back an empty series is filled: two distinct fixings across the longest holidays."""
-MORE = timedelta(days=21)
-"""How much older than asked for a fixing may be that a poll brings: some banks answer with weeks, whatever is asked."""
+MORE = 21
+"""Fixings that a poll may bring beyond one for each day that was asked for: some banks answer with weeks anyway."""
 
 
 @dataclass
@@ -84,17 +85,11 @@ class Poller:
         """
         source, now = self.board.settings.polled[key], self.now()
         since, until = self._since(key, publications.today(source, now)), publications.horizon(source, now)
-        read = list[tuple[Payload, Fixing]]()
-        oldest = since - MORE
-        most = (until - oldest).days + MORE.days
+        # The latest ones, of a bank that answers with a year whatever it is asked: each would be judged.
+        read = deque[tuple[Payload, Fixing]](maxlen=(until - since).days + 1 + MORE)
         try:
             async for one in published(self.adapters[key], self.feeds[key], since, until):
-                if one[1].date >= oldest:  # a year of them would be judged
-                    read.append(one)
-                if len(read) > most:
-                    one[0].reject(
-                        f"has figures for more than {most} days, of {(until - since).days + 1} that were asked for"
-                    )
+                read.append(one)
         finally:
             await self._take_in(key, read, now)
         if not read:
@@ -103,7 +98,7 @@ class Poller:
         # What lies before all that the answer has may just not be told any more.
         self.archive.end_waits(self.board.quarantine[key].withdraw(max(since, min(said)), said, now))
 
-    async def _take_in(self, key: str, read: list[tuple[Payload, Fixing]], now: datetime) -> None:
+    async def _take_in(self, key: str, read: Collection[tuple[Payload, Fixing]], now: datetime) -> None:
         """Judge what was read, and what waits from before: later publications or another bank may explain it."""
         async with self._judging:  # one after the other: what one bank says confirms another
             known = None

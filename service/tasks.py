@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from threading import Lock, Thread
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_BESIDE: Final = ThreadPoolExecutor(1, "beside")
-"""One thread: several would not be done any earlier, and the loop would wait for each of them."""
+_TURN: Final = Lock()
 
 
 class Background:
@@ -43,5 +43,20 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
 
 
 async def beside(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Do pure work that takes long in a thread, so that the loop gets its turn every few milliseconds meanwhile."""
-    return await asyncio.wrap_future(_BESIDE.submit(work, *args, **kwargs))
+    """Do pure work that takes long in a thread, so that the loop gets its turn every few milliseconds meanwhile.
+
+    One after the other: several at once would not be done any earlier, and the loop would wait for each of them.
+    The end of the process does not wait for it.
+    """
+    done = Future[_T]()
+
+    def run() -> None:
+        with _TURN:
+            if done.set_running_or_notify_cancel():
+                try:
+                    done.set_result(work(*args, **kwargs))
+                except BaseException as error:  # noqa: BLE001 - it belongs to who waits
+                    done.set_exception(error)
+
+    Thread(target=run, name="beside", daemon=True).start()
+    return await asyncio.wrap_future(done)

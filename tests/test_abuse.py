@@ -273,7 +273,7 @@ async def test_what_was_sent_is_not_kept(tmp_path: Path) -> None:
         for kind, sent in LARGE.items():
             for _ in range(4):
                 heard = await asyncio.gather(*(talk(service.port or 0, sent, 0.05) for _ in range(50)))
-                assert {one.statuses for one in heard} <= {(400,), (200,), (404,), (405,)}, kind
+                assert {one.statuses for one in heard} <= {(400,), (200,), (200, 400), (404,), (405,)}, kind
             assert resident(service) - before < 50, kind
 
 

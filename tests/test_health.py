@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -81,6 +82,8 @@ async def test_people_read_it_as_text(client: Client, banks: Banks) -> None:
     assert first.endswith(": pass, 2026-04-02 04:00:00 UTC")
     assert lines[:2] == ["pass  ticker:kzt       current", "      as of 2026-04-02, next update 2026-04-02 10:30:00"]
     assert "pass  leader           leader" in lines
+    # A zero is told as one.
+    assert any(re.fullmatch(r"(pass|warn)  clock +-?\d+(\.\d+)? s", line) for line in lines), lines
 
 
 async def test_a_bank_that_fails_is_a_warning(client: Client, start: Started, banks: Banks) -> None:

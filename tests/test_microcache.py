@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import product
 
 import pytest
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from service.fixings import Rate
@@ -46,7 +46,7 @@ async def test_within_a_second_a_question_is_answered_once() -> None:
     """The same reply to all who ask it, each counted; the next second has its own, with its own time."""
     asked = Asked()
     handle = Microcache(asked.clock).before(asked.ready)
-    request = make_mocked_request("GET", "/v1/ticker.txt")
+    request = make_mocked_request("GET", "/v1/ticker.txt", headers={"Host": "h"})
     first = await handle(request)
     asked.clock.forward(seconds=0.9)
     assert [await handle(request) for _ in range(3)] == [first] * 3
@@ -60,7 +60,7 @@ async def test_a_clock_that_is_set_back_is_followed() -> None:
     """A reply never tells another second than that of its request."""
     asked = Asked()
     handle = Microcache(asked.clock).before(asked.ready)
-    request = make_mocked_request("GET", "/v1/ticker.txt")
+    request = make_mocked_request("GET", "/v1/ticker.txt", headers={"Host": "h"})
     first = await handle(request)
     asked.clock.forward(seconds=-5)
     assert await handle(request) is not first
@@ -81,10 +81,21 @@ async def test_what_is_kept_is_bounded() -> None:
             ("/", {"Accept-Language": long}),
             ("/", {"Host": long}),
         ):
-            assert (await handle(make_mocked_request("GET", path, headers=headers))).status == 200
+            asking = make_mocked_request("GET", path, headers={"Host": "h", **headers})
+            assert (await handle(asking)).status == 200
             assert len(cache._known) <= 128
     assert cache._known
     assert all(len(part or "") <= 200 for question in cache._known for part in question[:6])
+
+
+async def test_who_names_no_host_is_answered_anew() -> None:
+    """Who names none is told the address that was connected to, which is another one for another reader."""
+    asked = Asked()
+    cache = Microcache(asked.clock)
+    handle = cache.before(asked.ready)
+    for times in (1, 2):
+        await handle(make_mocked_request("GET", "/", headers={}, version=HttpVersion10))
+        assert (asked.times, len(cache._known)) == (times, 0)
 
 
 async def test_what_works_for_its_reply_is_asked_each_time() -> None:
@@ -105,7 +116,7 @@ async def test_what_works_for_its_reply_is_asked_each_time() -> None:
         handle = cache.before(whole)
         asked.times = 0
         for _ in range(3):
-            await handle(make_mocked_request("GET", "/v1/history/usd"))
+            await handle(make_mocked_request("GET", "/v1/history/usd", headers={"Host": "h"}))
         assert (asked.times, len(cache._known)) == (3, 0)
 
 
@@ -174,6 +185,36 @@ async def test_what_a_reader_says_stays_with_that_reader(start: Started, banks: 
             page = await body(response)
         told = {name for name in ("localhost:1", "localhost:2", '<html lang="kk"', '<html lang="ru"') if name in page}
         assert told == {host, f'<html lang="{lang}"'}
+
+
+async def test_nothing_else_of_a_request_changes_a_ready_reply(start: Started, banks: Banks) -> None:
+    """What the micro-cache does not look at no ready route looks at: each answers the same to an odd reader."""
+    banks.published["nbk"] = dict(APRIL)
+    banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
+    client = await start()
+    await until_ready(client)
+    app = client.app
+    assert app is not None
+    paths = [route.resource.canonical for route in app.router.routes() if route.resource and route.method == "GET"]
+    ready = [path for path in paths if path.startswith(("/v1/ticker", "/embed")) and "{" not in path] + ["/"]
+    assert len(ready) > 7
+    odd = {
+        **dict.fromkeys(("Cookie", "Authorization", "Range", "User-Agent", "Cache-Control", "X-Ticker"), "odd"),
+        **dict.fromkeys(("Origin", "Referer", "X-Forwarded-Host", "X-Original-URL"), "http://odd.example/"),
+        "X-Forwarded-For": "203.0.113.7",
+        "X-Forwarded-Proto": "https",
+        "Forwarded": "host=odd.example;proto=https",
+        "Accept": "text/odd",
+        "Save-Data": "on",
+        "If-Modified-Since": "Thu, 02 Apr 2026 00:00:00 GMT",
+    }
+    for path in ready:
+        seen = []
+        for headers in ({}, odd):
+            client.app[MICROCACHE].forget()
+            async with client.get(path, headers=headers) as response:
+                seen.append((response.status, dict(response.headers), await response.read()))
+        assert seen[0] == seen[1], path
 
 
 async def test_hits_are_counted(start: Started, banks: Banks) -> None:

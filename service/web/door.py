@@ -6,6 +6,7 @@ aiohttp bounds what it takes of a request (8190 bytes of its first line, 32 requ
 import asyncio
 import socket
 import sys
+from contextlib import suppress
 from http import HTTPStatus
 from struct import Struct
 from typing import Any, Final, cast
@@ -132,7 +133,8 @@ class Door(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         self._open[handler] = transport
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT)
+        with suppress(OSError):  # it has gone already
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT)
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         self._open.pop(handler, None)
@@ -148,12 +150,12 @@ class Door(web.Server):
         The kernel's own clock (TCP_USER_TIMEOUT) is set back by whatever such a reader sends. And a connection that is
         closed stays until all is sent, so these are among them.
         """
+        self._next = asyncio.get_running_loop().call_later(self._patience, self._look)
         behind = {one: _taken(one) for one in self._open.values() if one.get_write_buffer_size()}
         for one, taken in behind.items():
             if self._behind.get(one) == taken:
                 one.abort()
         self._behind = behind
-        self._next = asyncio.get_running_loop().call_later(self._patience, self._look)
 
 
 def _taken(transport: asyncio.Transport) -> int:

@@ -211,7 +211,8 @@ def _answer(document: documents.Health | documents.Alive) -> web.Response:
 def _told_to_people(document: documents.Health) -> web.Response:
     lines = [f"{document.description} {document.version}: {document.status}, {document.time:%F %T} UTC"]
     for name, (check,) in document.checks.items():
-        value = f"{check.observed_value or ''} {check.observed_unit or ''}".removesuffix(" status")
+        seen = "" if check.observed_value in (None, UNSET) else check.observed_value
+        value = f"{seen} {check.observed_unit or ''}".removesuffix(" status")
         lines.append(f"{check.status}  {name:16} {value.removesuffix(' state').removesuffix(' role')}".rstrip())
         lines += [f"      {line}" for line in (_dated(check), check.output) if line]
     status = 503 if document.status == "fail" else 200

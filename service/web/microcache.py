@@ -29,6 +29,7 @@ _LONGEST: Final = 200
 class Microcache:
     def __init__(self, now: Clock) -> None:
         self._seconds = now.seconds
+        self._second = 0
         self._known: dict[_Asked, tuple[Reply, Counter[int]]] = {}
 
     def forget(self, *_: object) -> None:
@@ -38,12 +39,10 @@ class Microcache:
     def before(self, whole: _Handler) -> _Handler:
         """Return a handler that answers what is known, and asks `whole` for the rest."""
         seconds, known = self._seconds, self._known
-        second = 0
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            nonlocal second
-            if (now := int(seconds())) != second:
-                second = now
+            if (second := int(seconds())) != self._second:
+                self._second = second
                 known.clear()
             get = request.headers.get
             asked = (
@@ -61,10 +60,15 @@ class Microcache:
                 statuses[reply.status] += 1
                 return reply
             made = await whole(request)
-            if type(made) is Reply and STATUSES in request and all(len(part or "") <= _LONGEST for part in asked[:6]):
+            if type(made) is Reply and STATUSES in request and _kept(asked):
                 if len(known) >= _MOST:
                     known.clear()
                 known[asked] = made, request[STATUSES]
             return made
 
         return handle
+
+
+def _kept(asked: _Asked) -> bool:
+    """Whether a question is short, and names its host: without one aiohttp takes the address that was connected to."""
+    return asked[2] is not None and all(len(part or "") <= _LONGEST for part in asked[:6])

@@ -53,8 +53,7 @@ class Attack:
             except ConnectionError:
                 seen["reset"] += 1
             except asyncio.CancelledError:
-                if self.held:
-                    seen["open to the end"] += 1
+                seen["open to the end" if self.held else "cut off at the end"] += 1
                 raise
 
         async with asyncio.TaskGroup() as group:

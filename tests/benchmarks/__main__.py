@@ -99,7 +99,7 @@ def _measured(folder: Path, cores: Cores, effort: Effort, only: Collection[str])
         "histories": lambda: histories.history(decade.filled(folder / "decade"), folder, cores, effort),
         "refreshes": lambda: refresh.refresh(folder / "refreshes", effort),
         "backfills": lambda: backfilling.backfill(folder / "backfills", effort),
-        "starts": lambda: [rows.start(service, effort)],
+        "starts": lambda: [rows.start(decade.filled(folder / "starts"), effort)],
         "memory": memory,
         "announcements": lambda: [streams.announcements(folder / "announcements", effort)],
         "streams": many,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from itertools import repeat, takewhile
+from itertools import takewhile
 from typing import cast
 
 import uvloop
@@ -80,12 +80,12 @@ def request(path: str, headers: Mapping[str, str] | None = None, method: str = "
     return f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}\r\n".encode("latin-1")
 
 
-def repeated(port: int, one: bytes, seconds: float) -> Load:
-    """Do the same by our own client, for what is answered with 200."""
+def repeated(port: int, requests: Iterable[bytes], seconds: float) -> Load:
+    """Do the same by our own client, for what wrk cannot ask and is answered with 200."""
     begun = time.perf_counter()
-    statuses = send(port, takewhile(lambda _: time.perf_counter() - begun < seconds, repeat(one)))
+    statuses = send(port, takewhile(lambda _: time.perf_counter() - begun < seconds, requests))
     if set(statuses) != {200}:
-        raise MeasureError(f"{one!r} was answered with {dict(statuses)}")
+        raise MeasureError(f"port {port} answered with {dict(statuses)}")
     return Load(statuses[200] / (time.perf_counter() - begun))
 
 

@@ -1,6 +1,7 @@
 """What is served, request by request: beside aiohttp's hello, nginx with the same bytes in a file, and each other.
 
-All of a round is measured in one breath, so that what else the machine does hits both sides of a ratio.
+All is measured once in each round, forwards and backwards in turn, so that what else the machine does hits both sides
+of a ratio.
 """
 
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from getpass import getuser
+from itertools import count, repeat
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +39,7 @@ http {{
 }}
 """
 _HELLO, _HELLO_HEAD, _STATIC_FILE = "hello", "hello, the client of HEAD", "nginx, the same bytes as a file"
+_NEW, _HELLO_NEW = "/v1/ticker, each with another parameter", "hello, the same way"
 _TICKER, _SAME, _EDGE = "/v1/ticker", "/v1/ticker, 304", "/v1/ticker through the edge"
 
 
@@ -46,6 +49,8 @@ class Subject:
     headers: Mapping[str, str] = field(default_factory=dict)
     method: str = "GET"
     status: int = 200
+    again: bool = True
+    """Whether the same is asked again and again; else each time with a parameter that never came before."""
 
     def check(self, port: int) -> None:
         """Raise `MeasureError` unless it is answered as it should be: nobody wants the speed of an error."""
@@ -56,8 +61,10 @@ class Subject:
             raise MeasureError(f"{self}: answered {status} with {len(body)} bytes, ETag {tag}: {body[:200]!r}")
 
     def load(self, port: int, seconds: float) -> Load:
+        if not self.again:
+            return repeated(port, (request(f"{self.path}?new={number}", self.headers) for number in count()), seconds)
         if self.method != "GET":
-            return repeated(port, request(self.path, self.headers, self.method), seconds)
+            return repeated(port, repeat(request(self.path, self.headers, self.method)), seconds)
         return wrk(port, self.path, self.headers, seconds)
 
 
@@ -72,6 +79,7 @@ def speed(service: Service, folder: Path, cores: Cores, effort: Effort) -> tuple
         (Row("/v1/ticker.txt", _HELLO, "requests/s"), "/v1/ticker.txt", _HELLO, _rate),
         (Row("/v1/ticker.svg", _TICKER, "requests/s", least_ratio=0.9), "/v1/ticker.svg", _TICKER, _rate),
         (Row("/embed", _TICKER, "requests/s", least_ratio=0.9), "/embed", _TICKER, _rate),
+        (Row(_NEW, _HELLO_NEW, "requests/s"), _NEW, _HELLO_NEW, _rate),
     ]
     with on_core(cores.server), ExitStack() as stack:
         plain, server = stack.enter_context(beside("hello", folder)), stack.enter_context(service.running())
@@ -86,6 +94,8 @@ def speed(service: Service, folder: Path, cores: Cores, effort: Effort) -> tuple
             "/embed": (server.port, Subject("/embed")),
             _HELLO_HEAD: (plain.port, Subject("/", method="HEAD")),
             "/v1/ticker, HEAD": (server.port, Subject(_TICKER, method="HEAD")),
+            _HELLO_NEW: (plain.port, Subject("/", again=False)),
+            _NEW: (server.port, Subject(_TICKER, again=False)),
         }
         missing = []
         if NGINX:
@@ -107,7 +117,7 @@ def speed(service: Service, folder: Path, cores: Cores, effort: Effort) -> tuple
         with on_core(cores.load):
             for number in range(effort.rounds + 1):
                 measured = {}
-                for name, (port, subject) in loads.items():
+                for name, (port, subject) in list(loads.items())[:: -1 if number % 2 else 1]:
                     subject.check(port)
                     measured[name] = subject.load(port, effort.seconds)
                     subject.check(port)

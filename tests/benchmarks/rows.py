@@ -52,7 +52,7 @@ class Effort:
 
 @dataclass
 class Row:
-    """Pairs of a baseline and what was measured right after it."""
+    """Pairs of a baseline and what was measured in the same round."""
 
     name: str
     baseline: str
@@ -105,30 +105,33 @@ def memory(service: Service, cores: Cores, effort: Effort) -> tuple[list[Row], l
         Row(f"memory, growth by {which} junk requests", f"by {count} as before", "MB", related=False)
         for which in (count, f"{count} more")
     )
-    ready = Row(f"{2 * effort.requests:,} orders and junk, pages that lay ready", "of 100", "%", related=False)
+    ready = Row(f"{2 * effort.requests:,} orders and junk, pages that lay ready", "pages", "%", related=False)
     missing: list[str] = []
     for _ in range(effort.memory_runs):
         bare = resident_after(MEMORY_BASELINE)
         with service.running() as server, on_core(cores.load):
             missing = _visit(server.port)
-            levels = [_level(server, (request("/v1/ticker") for _ in range(effort.requests))) for _ in range(2)]
-            before = _rendered(server.port)
-            levels += [_level(server, junk(part * effort.requests, effort.requests)) for part in range(2)]
+            levels = [_level(server, (request("/v1/ticker") for _ in range(effort.requests)))[0] for _ in range(2)]
+            before, pages = _rendered(server.port), 0
+            for part in range(2):
+                level, served = _level(server, junk(part * effort.requests, effort.requests))
+                levels.append(level)
+                pages += served
             made = _rendered(server.port) - before
         plain, first, following = (after - before for before, after in pairwise(levels))
         used.pairs.append((bare, levels[0]))
         grown.pairs.append((plain, first))
         again.pairs.append((plain, following))
-        ready.pairs.append((100, 100 - 100 * made / (2 * effort.requests)))
+        ready.pairs.append((pages, 100 - 100 * made / pages))
     return [used, grown, again, ready], missing
 
 
-def _level(server: Server, requests: Iterator[bytes]) -> float:
-    """Send the requests; return the resident memory after them, in MB."""
+def _level(server: Server, requests: Iterator[bytes]) -> tuple[float, int]:
+    """Send the requests; return the resident memory after them, in MB, and how many were answered with a page."""
     statuses = send(server.port, requests)
     if max(statuses) >= 500:
         raise MeasureError(f"the service answered {dict(statuses)}")
-    return server.resident
+    return server.resident, statuses[200] + statuses[304]
 
 
 def _rendered(port: int) -> float:

@@ -32,7 +32,7 @@ def main() -> int:
         measured, load = asyncio.run(soak(Path(folder), length))
     console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
     table = Table(title=f"after a warm-up of {length.warm:.0f} s, {len(measured.at)} measurements in all")
-    for column in ("what", "min/median/max", "slope an hour", "a day, 95 %", "verdict"):
+    for column in ("what", "min/median/max", "slope an hour", "an hour, 95 %", "verdict"):
         table.add_column(column, justify="left" if column in ("what", "verdict") else "right")
     growing = []
     for row, grows in measured.rows(length.warm / 3600):
@@ -56,7 +56,7 @@ def told(length: Length, load: Load) -> str:
         f"{platform.system()} {platform.release()}, Python {platform.python_version()}\n"
         f"{length.seconds / 60:g} minutes, a publication every {PUBLISHED:g} s, {load.streams} streams at a time, "
         f"{2 * RATE} measured requests a second beside the load. Answered: {answers}\n"
-        f"flat: the 95 % interval of the slope holds 0, or the slope is below a day's "
+        "flat: all of the 95 % interval of the slope is below an hour's "
         + ", ".join(f"{bound:g} {unit}" for unit, bound in BOUNDS.items())
     )
 

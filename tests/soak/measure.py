@@ -23,9 +23,8 @@ from tests.standin import Banks, serving
 
 RATE: Final = 50
 """Measured requests a second, of each instance."""
-_HOURS: Final = 24.0
-BOUNDS: Final = {"MB": 24.0, "files": 12.0, "ms": 24.0}
-"""Growth a day that is taken for none, by unit: a megabyte an hour is seen long before it matters."""
+BOUNDS: Final = {"MB": 1.0, "files": 12.0, "ms": 6.0}
+"""Growth an hour that is taken for none, by unit: it is seen long before it matters."""
 _CONFIG: Final = """\
 http.max_age = 1
 client = { timeout = 2, connect_timeout = 1, attempts = 1 }
@@ -73,11 +72,11 @@ class Measured:
         for (name, unit), values in self.series.items():
             kept = values[begin:]
             fitted = slope(self.at[begin:], kept)
-            low, high = fitted.within(_HOURS)
+            low, high = fitted.within()
             bound = BOUNDS.get(unit)
-            grows = bound is not None and fitted.grows(bound, _HOURS)
+            grows = bound is not None and fitted.grows(bound)
             ends = "/".join(f"{one:,.1f}" for one in (min(kept), median(kept), max(kept)))
-            verdict = "" if bound is None else "GROWS" if grows else "flat"
+            verdict = "" if bound is None else "GROWS" if grows else "flat" if high <= bound else "not known"
             told = (f"{fitted.value:+,.2f} ± {fitted.error:,.2f}", f"{low:+,.1f} to {high:+,.1f}", verdict)
             yield [f"{name}, {unit or 'not judged'}", ends, *told], grows
 

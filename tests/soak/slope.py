@@ -20,13 +20,13 @@ class Slope:
     value: float
     error: float
 
-    def within(self, times: float = 1.0) -> tuple[float, float]:
-        """Return the ends of the 95 % interval of the growth in so many units of time."""
-        return (self.value - _SURE * self.error) * times, (self.value + _SURE * self.error) * times
+    def within(self) -> tuple[float, float]:
+        """Return the ends of the 95 % interval."""
+        return self.value - _SURE * self.error, self.value + _SURE * self.error
 
-    def grows(self, bound: float, times: float = 1.0) -> bool:
-        """Whether it surely grows, and by more than the bound in so many units of time."""
-        return self.within(times)[0] > 0 and self.value * times > bound
+    def grows(self, bound: float) -> bool:
+        """Whether it surely grows, and by more than the bound."""
+        return self.within()[0] > 0 and self.value > bound
 
 
 def slope(at: Sequence[float], measured: Sequence[float]) -> Slope:
