@@ -1,9 +1,11 @@
 """Figures that stand under another currency's name, or upside down. Pure.
 
-Whether figures are alike within a hundredth needs no exact fractions, and every figure is held against every other one:
-with fractions a bank that sends a hundred odd ones would keep us busy for seconds.
+Whether figures are alike within a hundredth needs no exact fractions: by them a bank that sends a hundred odd figures
+would keep us busy for seconds.
 """
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
@@ -30,12 +32,21 @@ def mistaken(new: Fixing, old: Mapping[str, Fraction], days: int) -> Iterator[tu
     far = _NEAR * min(Decimal(9), max(Decimal(3), days / Decimal(3)))  # and in weeks to another's place
     common = median_low(moves.values()) if len(moves) >= _MANY else Decimal(1)
     moved = {code: move / common for code, move in moves.items() if abs(move / common - 1) > _NEAR}
+    same = defaultdict[Decimal, list[str]](list)
+    for code, figure in news.items():
+        same[figure].append(code)
+    places = sorted(olds, key=olds.__getitem__)
+    order = {code: at for at, code in enumerate(olds)}
     for one, move in moved.items():
         apart = 1 / olds[one] ** 2
         if abs(apart - 1) > far and abs(moves[one] / apart - 1) <= min(near, abs(apart - 1) / 3):
             yield one, f"1/{one}"
-        for other, value in olds.items():
-            apart = value / olds[one]
+        # All that can have been its figure's place: no other passes what is asked below.
+        place = olds[one] * move
+        begin = bisect_left(places, place / (1 + near), key=olds.__getitem__)
+        end = bisect_right(places, place / (1 - near), key=olds.__getitem__)
+        for other in sorted({*places[begin:end], *same[news[one]]}, key=order.__getitem__):
+            apart = olds[other] / olds[one]
             close = min(near, abs(apart - 1) / 3)
             left = other in moved and abs(moved[other] - 1) > 2 * close and abs(moved[other] / move - 1) > close
             taken = left and abs(apart - 1) > far and abs(move / apart - 1) <= close

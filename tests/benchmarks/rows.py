@@ -105,7 +105,7 @@ def memory(service: Service, cores: Cores, effort: Effort) -> tuple[list[Row], l
         Row(f"memory, growth by {which} junk requests", f"by {count} as before", "MB", related=False)
         for which in (count, f"{count} more")
     )
-    ready = Row(f"{2 * effort.requests:,} orders and junk, pages that lay ready", "pages", "%", related=False)
+    ready = Row(f"{2 * effort.requests:,} orders and junk, pages that lay ready", "of 100", "%", related=False)
     missing: list[str] = []
     for _ in range(effort.memory_runs):
         bare = resident_after(MEMORY_BASELINE)
@@ -122,7 +122,7 @@ def memory(service: Service, cores: Cores, effort: Effort) -> tuple[list[Row], l
         used.pairs.append((bare, levels[0]))
         grown.pairs.append((plain, first))
         again.pairs.append((plain, following))
-        ready.pairs.append((pages, 100 - 100 * made / pages))
+        ready.pairs.append((100, 100 - 100 * made / pages))
     return [used, grown, again, ready], missing
 
 
