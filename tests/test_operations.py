@@ -69,3 +69,13 @@ def test_paths_are_real() -> None:
 
 def test_it_is_told_to_newcomers() -> None:
     assert "docs/operations.md" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_quotes_only_figures_that_were_measured() -> None:
+    """Each figure of its paragraph on speed stands in docs/performance.md, as it is written there."""
+    readme, measured = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/performance.md"))
+    (told,) = re.findall(r"^- \*\*Quick and small\.\*\* (.*?)^- ", readme, re.MULTILINE | re.DOTALL)
+    figures = re.findall(r"\d[\d,.]*\d", told)
+    assert len(figures) == 6
+    for figure in figures:
+        assert re.search(rf"(?<![\d,.]){re.escape(figure)}(?![\d,.]*\d)", measured), figure

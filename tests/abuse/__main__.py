@@ -114,9 +114,8 @@ def _measure(row: Row, service: psutil.Process, port: int) -> None:
     with ThreadPoolExecutor(1) as other:
         with _under(row.attack, port, row.seen):
             whole = row.attack.most / row.attack.rate if row.attack.most else 0.0
-            watching = other.submit(_peak, service, _for(whole + BESIDE))
-            time.sleep(whole)  # until all of it has begun
-            row.beside.append(p99(port, _for(BESIDE)))
+            watching = other.submit(_peak, service, done := _for(whole + BESIDE))
+            row.beside.append(p99(port, done))
             peak = watching.result()
             if row.attack.held:
                 row.files.append((files, _freed(service, files)))
@@ -219,7 +218,7 @@ def _machine(rounds: int, log: str) -> str:
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {processor()}, {os.cpu_count()} cores (load {load}), "
         f"{platform.system()} {platform.release()}; Python {platform.python_version()}, {libraries}{pinned}\n"
         f"{rounds} rounds: {IDLE:g} s of {READERS} readers at {RATE} requests/s each, {BESIDE:g} s of them beside the "
-        f"whole attack, which comes from another address; over loopback. http: {settings}\n"
+        f"whole attack, and while it begins; it comes from another address; over loopback. http: {settings}\n"
         f"Files: before, and when the service has ended what is held (within {_FREED:g} s), or the attack has ended. "
         f"Met: p99 within {MOST:g} x, less than {GROWTH:g} MB more, files closed again, no 5xx but "
         f"{' and '.join(sorted(MEANT))}, which the edge means\n"
