@@ -4,6 +4,7 @@ aiohttp bounds what it takes of a request (8190 bytes of its first line, 32 requ
 """
 
 import asyncio
+import resource
 import socket
 import sys
 from contextlib import suppress
@@ -18,9 +19,6 @@ from aiohttp.http import RawRequestMessage
 from service.settings import Http
 from service.web.pages import Reply
 from service.web.problems import Problem
-
-if sys.platform != "win32":
-    import resource
 
 log = structlog.get_logger()
 
@@ -179,8 +177,6 @@ def _allowed(wanted: int) -> int:
     The limit that a process begins with is raised where it may be: without files left, no bank and no store could be
     reached.
     """
-    if sys.platform == "win32":
-        return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if resource.RLIM_INFINITY not in (soft, hard) and soft < wanted + BESIDE:
         soft = min(wanted + BESIDE, hard)
