@@ -153,6 +153,16 @@ def test_a_parser_that_takes_a_rate_upside_down_is_found_out(key: str, monkeypat
         check_all(key)
 
 
+@pytest.mark.parametrize("key", SOURCES)
+def test_parser_that_takes_a_broken_document_for_nothing_is_detected(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty body, a document with figures or one that is no document is never taken for nothing published."""
+    (body, *_) = (one for one in oracle.seeds(key) if oracle.understood(key, one))
+    monkeypatch.setattr(type(SOURCES[key]), "parse", lambda *_: [])
+    for broken in (body, *([] if key == "ecb" else [b"", b" \r\n"])):
+        with pytest.raises(AssertionError, match="taken for nothing published"):
+            oracle.check(key, broken)
+
+
 def test_a_parser_that_reads_a_number_up_to_a_comment_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The text of an element ends for lxml where a comment begins; the figure goes on."""
     (body, *_) = oracle.seeds("nbk")

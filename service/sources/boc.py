@@ -1,16 +1,21 @@
 """Bank of Canada: one JSON object for a range, an observation a day, in it a series a currency: FXUSDCAD.
 
 Weekends and holidays are absent. A series without a value is one that was not quoted that day: an
-observation has a place for each of its group, which the bank leaves empty.
+observation has a place for each of its group, which the bank leaves empty, or fills with the words
+"Bank holiday".
 """
 
 from collections.abc import AsyncIterator
 from datetime import date
+from typing import Final
 
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload
 from service.sources.figures import Figures
+
+HOLIDAY: Final = "Bank holiday"
+"""What the bank writes instead of a value; any other word rejects the document."""
 
 
 class Boc:
@@ -27,7 +32,8 @@ class Boc:
                 seen = documents.member(payload, row, series)
                 if "v" not in seen:
                     payload.reject(f"lacks v in {series[:40]}")
-                if value := documents.optional_field(payload, seen, "v"):
+                value = documents.optional_field(payload, seen, "v")
+                if value not in ("", HOLIDAY):
                     if not (series.startswith("FX") and series.endswith("CAD")):
                         payload.reject(f"has the series {series[:40]!r}, which is no rate in CAD")
                     figures.add(day, series.removeprefix("FX").removesuffix("CAD"), value)

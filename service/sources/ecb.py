@@ -1,6 +1,7 @@
 """European Central Bank: one CSV for a range; 1 EUR = X foreign, so the direction is inverse.
 
-Weekends and TARGET holidays are absent. The rouble is suspended, the tenge is not quoted.
+Weekends and TARGET holidays are absent. A range without an observation is answered with status 200 and
+an empty body; no other bank does that. The rouble is suspended, the tenge is not quoted.
 """
 
 from collections.abc import AsyncIterator
@@ -22,6 +23,8 @@ class Ecb:
         yield await feed.get(f"/D..EUR.SP00.A?format=csvdata&startPeriod={since}{end}")
 
     def parse(self, payload: Payload) -> list[Fixing]:
+        if not payload.body.strip():  # nothing published
+            return []
         figures = Figures(payload)
         for row in documents.csv_rows(payload, "CURRENCY", "TIME_PERIOD", "OBS_VALUE"):
             for column, value in MEANT.items():

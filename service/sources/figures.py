@@ -5,6 +5,7 @@ from collections import defaultdict
 from datetime import date
 from decimal import Decimal
 
+from service.domain.bounds import LATEST
 from service.fixings import Direction, Fixing, Rate
 from service.sources.base import Payload
 
@@ -34,6 +35,8 @@ class Figures:
         """Take one figure as published; `change` is the bank's own, where it has one."""
         if not _CURRENCY.fullmatch(code):
             self._payload.reject(f"has {code[:40]!r} where a currency code should be")
+        if on > LATEST:
+            self._payload.reject(f"has rates of {on}, after {LATEST}, the last possible date")
         if not _NOMINAL.fullmatch(nominal):
             self._payload.reject(f"has {nominal[:40]!r} where a nominal should be")
         if code in self._rates[on]:

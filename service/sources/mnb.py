@@ -2,6 +2,9 @@
 
 Weekends and holidays are absent. The bank answers for the currencies that it is asked for by name, and
 with days without rates where it is asked for none, so its list stands here.
+
+A range without an observation is answered with a blank `<GetExchangeRatesResult/>` or an empty
+`<MNBExchangeRates/>`.
 """
 
 from collections.abc import AsyncIterator
@@ -30,9 +33,15 @@ class Mnb:
         yield await RATES.ask(feed, "/arfolyamok.asmx", arguments)
 
     def parse(self, payload: Payload) -> list[Fixing]:
-        figures = Figures(payload, ",")
         inner = documents.content(payload, RATES.result(payload))
-        for published in documents.xml(payload, "MNBExchangeRates", inner).iter("Day"):
+        if not inner:  # nothing published
+            return []
+        figures = Figures(payload, ",")
+        root = documents.xml(payload, "MNBExchangeRates", inner)
+        days = list(root.iter("Day"))
+        if not days and (len(root) or documents.content(payload, root)):
+            payload.reject("has something else than <Day> in <MNBExchangeRates>")
+        for published in days:
             day = documents.day(payload, published.get("date", ""), "%Y-%m-%d")
             for row in published.findall("Rate") or payload.reject(f"has no rates for {day}"):
                 figures.add(day, row.get("curr", ""), documents.content(payload, row), row.get("unit", ""))

@@ -1,6 +1,7 @@
 """National Bank of Georgia: a JSON array of one set by date, rates and changes per `quantity`.
 
 It answers with the last valid set, under that one's own date: asked for a Monday, with Saturday's.
+Before its coverage begins it answers with an empty array. A set without rates is broken.
 `diff` is the bank's own change, absolute and signed; `diffFormated` has lost the sign.
 """
 
@@ -22,7 +23,7 @@ class Nbg:
         for valid in documents.json_rows(payload):
             (date_,) = documents.fields(payload, valid, "date")
             day = documents.day(payload, date_, "%Y-%m-%dT%H:%M:%S.%fZ")  # a date of Tbilisi, whatever the Z says
-            for row in documents.rows(payload, valid, "currencies"):
+            for row in documents.rows(payload, valid, "currencies") or payload.reject(f"has no rates for {day}"):
                 code, value, nominal = documents.fields(payload, row, "code", "rate", "quantity")
                 figures.add(day, code, value, nominal, documents.optional_field(payload, row, "diff"))
-        return figures.fixings() or payload.reject("has no rates")
+        return figures.fixings()

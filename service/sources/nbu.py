@@ -1,15 +1,20 @@
 """National Bank of Ukraine: one JSON array for a range; a row a currency and day.
 
-Saturday and Sunday repeat Friday's rates. `rate` is for `units` of the currency.
+Saturday and Sunday repeat Friday's rates. `rate` is for `units` of the currency. Until October 2016 the
+documents have a row that is no currency: settlements with India, under the code `___` (r030 255).
 """
 
 from collections.abc import AsyncIterator
 from datetime import date
+from typing import Final
 
 from service.fixings import Fixing
 from service.sources import documents
 from service.sources.base import Feed, Payload
 from service.sources.figures import Figures
+
+PSEUDO_CURRENCY: Final = "___"
+"""The only code that is ignored; any other that is no currency code rejects the document."""
 
 
 class Nbu:
@@ -20,6 +25,8 @@ class Nbu:
     def parse(self, payload: Payload) -> list[Fixing]:
         figures = Figures(payload)
         for row in documents.json_rows(payload):
+            if row.get("cc") == PSEUDO_CURRENCY:
+                continue
             date_, code, value, nominal = documents.fields(payload, row, "exchangedate", "cc", "rate", "units")
             figures.add(documents.day(payload, date_, "%d.%m.%Y"), code, value, nominal)
         return figures.fixings()

@@ -9,13 +9,13 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
-from service.acceptance import Rules, judge_all
 from service.board import KEEP
 from service.errors import LONGEST, NotUnderstood
 from service.fixings import Direction, Fixing, Series
 from service.sources import SOURCES
 from service.sources import recorded as shipped
 from service.sources.base import Payload
+from service.validation.rules import ValidationContext, judge_all
 from tests.figures import FETCHED
 from tests.fuzz import reader
 
@@ -25,7 +25,7 @@ BASES = {
     "nbm": "MDL", "cba": "AMD", "nbt": "TJS", "nbp": "PLN", "cnb": "CZK", "bnr": "RON", "mnb": "HUF", "boc": "CAD",
     "boe": "GBP", "frankfurter": "KZT", "recorded": "KZT",
 }  # fmt: skip
-RULES = Rules(date(2026, 12, 31), jump=Fraction(15, 100))
+RULES = ValidationContext(date(2026, 12, 31), jump=Fraction(15, 100))
 
 
 class Outcome(StrEnum):
@@ -96,6 +96,7 @@ def check(key: str, body: bytes) -> tuple[Outcome, Cost]:
         assert len(told) < LONGEST + 100, told
         return Outcome.REFUSED, cost
     if not fixings:
+        assert reader.says_nothing(key, body), "taken for nothing published, and does not say so"
         return Outcome.NOTHING, cost
     hold(key, body, fixings)
     judged = judge_all(fixings, before(key), RULES, KEEP)

@@ -16,6 +16,7 @@ import msgspec
 
 JSON = dict[str, msgspec.Raw]
 BOM = b"\xef\xbb\xbf"
+NEVER_NOTHING = ("cbr", "nbkr", "nbt", "nbp", "bnr")
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 SERIES = {
     "USD": "XUDLUSS", "EUR": "XUDLERS", "JPY": "XUDLJYS", "CAD": "XUDLCDS", "CHF": "XUDLSFS", "AUD": "XUDLADS",
@@ -58,6 +59,16 @@ def read(key: str, body: bytes) -> dict[tuple[date, str], list[Figure]]:
         if not any(figure.same(one) for one in known):
             known.append(figure)
     return found
+
+
+def says_nothing(key: str, body: bytes) -> bool:
+    """Return whether a document is the bank's own way to say that nothing is published: no figure, wherever it stands.
+
+    An empty body is one for the ECB only. Banks that answer with their last rates, or with status 404, have none.
+    """
+    if not body.strip():
+        return key == "ecb"
+    return key not in NEVER_NOTHING and not read(key, body)
 
 
 def _number(key: str, text: str) -> Decimal:
@@ -109,7 +120,8 @@ def _xml_texts(key: str, body: bytes) -> Iterator[Text]:
     root = ET.fromstring(_ascii(body))
     roots = [root]
     if key == "mnb":
-        roots = [ET.fromstring(_all(one)) for one in root.iter() if _name(one) == "GetExchangeRatesResult"]
+        results = [_all(one) for one in root.iter() if _name(one) == "GetExchangeRatesResult"]
+        roots = [ET.fromstring(one) for one in results if one.strip()]
     row, *paths = XML[key]
     for root in roots:
         for parent in root.iter():
@@ -161,7 +173,8 @@ def _json_texts(key: str, body: bytes) -> Iterator[Text]:
         yield from {"nbg": _nbg, "nbp": _nbp, "boc": _boc, "frankfurter": _frankfurter}[key](body)
     else:
         for row in _rows(msgspec.json.decode(body, type=JSON)["rates"] if key == "cnb" else body):
-            yield Text(*(_told(row, name) for name in ROWS[key]))
+            if (key, _told(row, "cc")) != ("nbu", "___"):  # settlements with India, which is no currency
+                yield Text(*(_told(row, name) for name in ROWS[key]))
 
 
 def _nbg(body: bytes) -> Iterator[Text]:

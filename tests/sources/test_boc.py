@@ -4,9 +4,8 @@ from hashlib import sha256
 
 import pytest
 
-from service.acceptance import Rules, objections
 from service.errors import NotUnderstood
-from service.fixings import Direction, Series
+from service.fixings import Direction
 from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
 
@@ -42,7 +41,7 @@ def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt()
         assert receipt(fixing) == ("boc", "CAD", Direction.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
-@pytest.mark.parametrize("nothing", [b'""', b"null"])
+@pytest.mark.parametrize("nothing", [b'""', b"null", b'"Bank holiday"'])
 def test_a_value_that_is_not_there_was_not_quoted(nothing: bytes) -> None:
     """An observation without any value is no fixing; one currency without a value is missing from its day."""
     good = b'{"d":"2026-04-02","FXUSDCAD":{"v":"1.3902"},"FXEURCAD":{"v":"1.6040"}}'
@@ -51,7 +50,7 @@ def test_a_value_that_is_not_there_was_not_quoted(nothing: bytes) -> None:
     assert fixing.date == day(2)
     euro = b'{"d":"2026-04-07","FXUSDCAD":{"v":%b},"FXEURCAD":{"v":"1.6041"}}' % nothing
     known, lacking = parse("boc", b'{"observations":[%b,%b]}' % (good, euro))
-    assert objections(lacking, Series((known,)), Rules(day(7))) == ("USD missing, quoted on 2026-04-02",)
+    assert known.rates.keys() - lacking.rates.keys() == {"USD"}
 
 
 @pytest.mark.parametrize(
@@ -77,6 +76,13 @@ def test_a_series_of_another_form_is_not_understood(series: bytes, told: str) ->
 def test_no_observations_are_nothing() -> None:
     """An array without observations says that nothing is published since the date."""
     assert parse("boc", document("boc", "nothing.json")) == []
+
+
+@pytest.mark.parametrize("word", ["Bank holidays", "bank holiday", "Holiday", "n/a"])
+def test_any_other_word_in_place_of_a_number_rejects_the_document(word: str) -> None:
+    """Only the bank's exact words for a holiday say that a value was not quoted."""
+    with pytest.raises(NotUnderstood, match=f"has '{word}' where a number should be"):
+        parse("boc", f'{{"observations":[{{"d":"2026-04-03","FXUSDCAD":{{"v":"{word}"}}}}]}}'.encode())
 
 
 async def test_the_range_is_asked_for_at_once() -> None:

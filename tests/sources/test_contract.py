@@ -12,13 +12,13 @@ from string import ascii_uppercase
 import pytest
 
 import service.sources
-from service.acceptance import Rules, objections
 from service.errors import NotUnderstood
 from service.fixings import Series
 from service.layers import DEFAULT
 from service.sources import RELAYS, SOURCES
 from service.sources.documents import MOST_PARTS
 from service.sources.figures import MOST_CURRENCIES, MOST_DAYS
+from service.validation.rules import ValidationContext, judge
 from tests.sources.answers import FIXTURES, URL, answer, document, parse
 from tests.standin import Figures, nbu
 
@@ -201,6 +201,17 @@ WIRES = {
     ),
 }
 
+NOTHING = [
+    *((path.parent.name, path.read_bytes()) for path in sorted(FIXTURES.glob("*/nothing*"))),
+    ("nbk", document("nbk", "not-set.xml")),
+    ("ecb", b""),
+    ("ecb", b" \r\n\t "),
+    ("frankfurter", b"[[],[]]"),
+]
+"""Whose document says that nothing is published, and the document. Of every other source there is none."""
+ALWAYS_RATES = {"cbr", "nbkr", "nbt", "nbp", "bnr"}
+"""Banks that answer with their last rates, or with status 404, where they have nothing."""
+
 Fault = tuple[str, bytes, str]
 """Its name, the document with it, and what the error says of it (a pattern)."""
 
@@ -223,7 +234,8 @@ def faults(key: str) -> Iterator[Fault]:
     wire = WIRES[key]
     body = document(key, wire.name)
     for number, empty in enumerate((b"", b" \r\n\t ", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n")):
-        yield f"empty {number}", empty, "is empty"
+        if (key, empty) not in NOTHING:
+            yield f"empty {number}", empty, "is empty"
     yield "HTML with a doctype", b"\n<!DOCTYPE html>\n" + HTML, "is an HTML page"
     yield "HTML with a byte order mark", b"\xef\xbb\xbf<!doctype HTML>\n" + HTML, "is an HTML page"
     yield "HTML", HTML, "is an HTML page"
@@ -353,7 +365,28 @@ def test_the_documents_of_these_tests_are_good_ones(key: str) -> None:
     """Without a fault the same document is figures without objections, so that each fault is the only one."""
     fixings = parse(key, document(key, WIRES[key].name))
     assert all(len(fixing.rates) >= 5 for fixing in fixings)
-    assert [objections(fixing, Series(), Rules(FAR)) for fixing in fixings] == [()] * len(fixings) != []
+    judged = [judge(fixing, Series(), ValidationContext(FAR)) for fixing in fixings]
+    assert [one.reasons for one in judged] == [()] * len(fixings) != []
+
+
+@pytest.mark.parametrize(("key", "body"), NOTHING)
+def test_documented_nothing_is_read_as_no_fixing(key: str, body: bytes) -> None:
+    """No data is not a broken feed: what the bank answers where it has published nothing is an empty list."""
+    assert parse(key, body) == []
+
+
+def test_every_source_has_a_documented_nothing_or_always_rates() -> None:
+    """A source either has a document that says so, or never answers without rates."""
+    assert {key for key, _ in NOTHING} == WIRES.keys() - ALWAYS_RATES
+
+
+@pytest.mark.parametrize(("key", "body"), NOTHING)
+def test_truncated_nothing_is_refused(key: str, body: bytes) -> None:
+    """A document that was cut off is never taken for nothing published, however little it holds."""
+    whole = body.rstrip()
+    for end in range(1, len(whole)):
+        with pytest.raises(NotUnderstood):
+            parse(key, whole[:end])
 
 
 @pytest.mark.parametrize(("key", "body", "says"), FAULTS)
@@ -444,12 +477,15 @@ def test_a_figure_of_the_euro_that_is_meant_otherwise_is_refused(column: str) ->
 
 @pytest.mark.parametrize("figure", ["0", "0.00", "-0", "-478.77"])
 @pytest.mark.parametrize("key", WIRES)
-def test_a_rate_that_is_not_positive_is_understood_and_then_objected_to(key: str, figure: str) -> None:
-    """An adapter does not judge: such a figure is taken as published, and quarantined by `objections`."""
+def test_a_rate_that_is_not_positive_is_parsed_and_then_held(key: str, figure: str) -> None:
+    """An adapter does not judge: such a rate is taken as published, and quarantined by the rules."""
     mark = "," if "," in WIRES[key].rate[1] else "."
     fixing = SOURCES[key].parse(answer(key, with_rate(key, figure.replace(".", mark))))[0]
     assert str(fixing.rates["USD"].value) == figure
-    assert objections(fixing, Series(), Rules(FAR)) == (f"USD is {figure} for 1, not a positive finite rate",)
+    judged = judge(fixing, Series(), ValidationContext(FAR))
+    assert judged.reasons == (f"USD is {figure} for 1, not a positive finite rate",)
+    assert judged.held is not None
+    assert judged.held.rates.keys() == {"USD"}
 
 
 @pytest.mark.parametrize("inside", ["<!-- -->", "<?pi?>", "<b/>"])

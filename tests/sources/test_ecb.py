@@ -5,9 +5,8 @@ from hashlib import sha256
 
 import pytest
 
-from service.acceptance import Rules, objections
 from service.errors import NotUnderstood
-from service.fixings import Direction, Series
+from service.fixings import Direction
 from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
 
@@ -71,6 +70,19 @@ def test_a_header_without_rows_is_nothing() -> None:
     assert parse("ecb", document("ecb", "nothing.csv")) == []
 
 
+@pytest.mark.parametrize("body", [b"", b"\n", b" \r\n\t "])
+def test_empty_body_is_nothing(body: bytes) -> None:
+    """A range without an observation (a Sunday, a holiday) is answered with status 200 and an empty body."""
+    assert parse("ecb", body) == []
+
+
+@pytest.mark.parametrize("body", [b"\xef\xbb\xbf", b"\0", b'""\n', b"<html></html>\n", b"No results found.\n"])
+def test_anything_else_than_csv_or_an_empty_body_is_rejected(body: bytes) -> None:
+    """Only a body without any content says that nothing is published."""
+    with pytest.raises(NotUnderstood, match=r"ecb: the answer (is empty|is an HTML page|has a zero byte|lacks)"):
+        parse("ecb", body)
+
+
 async def test_the_range_is_asked_for_at_once() -> None:
     """One request from the first date on; the bank publishes nothing ahead, so no end is said."""
     assert await asked("ecb", day(31, 3), day(2)) == ["/D..EUR.SP00.A?format=csvdata&startPeriod=2026-03-31"]
@@ -88,4 +100,4 @@ def test_a_value_that_is_not_there_was_not_quoted(nothing: bytes) -> None:
     (fixing,) = parse("ecb", head + good + holiday)
     assert fixing.date == day(2)
     known, lacking = parse("ecb", head + good + b"USD,2026-04-07,%b\nGBP,2026-04-07,0.8701\n" % nothing)
-    assert objections(lacking, Series((known,)), Rules(day(7))) == ("USD missing, quoted on 2026-04-02",)
+    assert known.rates.keys() - lacking.rates.keys() == {"USD"}

@@ -1,5 +1,6 @@
 """Magyar Nemzeti Bank."""
 
+import re
 from datetime import date
 from hashlib import sha256
 
@@ -33,6 +34,7 @@ PUBLISHED = {
     },
 }
 BODY = document("mnb", "2025-03-27-to-28.xml")
+RESULT = re.compile(rb"<GetExchangeRatesResult>.*</GetExchangeRatesResult>", re.DOTALL)
 HEAD, TAIL = BODY.split(b"&lt;MNBExchangeRates&gt;")[0], BODY.split(b"&lt;/MNBExchangeRates&gt;")[1]
 
 
@@ -51,14 +53,48 @@ def test_a_range_without_days_is_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    "result",
+    [
+        b"<GetExchangeRatesResult/>",
+        b"<GetExchangeRatesResult></GetExchangeRatesResult>",
+        b"<GetExchangeRatesResult> \r\n\t</GetExchangeRatesResult>",
+    ],
+)
+def test_blank_result_is_nothing(result: bytes) -> None:
+    """A proper SOAP envelope with a blank result says that nothing is published for the range."""
+    body = document("mnb", "nothing-blank.xml")
+    assert parse("mnb", body.replace(b"<GetExchangeRatesResult/>", result)) == []
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (b"", "lacks <GetExchangeRatesResult>"),
+        (b"<GetExchangeRatesResult/><GetExchangeRatesResult/>", "has <GetExchangeRatesResult> twice"),
+        (b'<GetExchangeRatesResult xmlns="http://elsewhere/"/>', "lacks <GetExchangeRatesResult>"),
+        (b"<GetExchangeRatesResult><!-- --></GetExchangeRatesResult>", "has something else than text in"),
+        (b"<GetExchangeRatesResult>&#xFEFF;</GetExchangeRatesResult>", "is empty"),
+        (b"<GetExchangeRatesResult>maintenance</GetExchangeRatesResult>", "is not well-formed XML"),
+    ],
+)
+def test_result_that_is_not_blank_is_a_document(result: bytes, told: str) -> None:
+    """A missing, repeated or foreign result, or one with any content, is not a blank result."""
+    with pytest.raises(NotUnderstood, match=f"mnb: the answer {told}"):
+        parse("mnb", RESULT.sub(result, BODY))
+
+
+@pytest.mark.parametrize(
     ("inner", "told"),
     [
-        (b"", "is empty"),
         (b"&lt;html&gt;&lt;/html&gt;", "is an HTML page"),
         (b"&lt;MNBExchangeRates&gt;", "is not well-formed XML"),
         (b"&lt;MNBCurrencies /&gt;", "has the root <MNBCurrencies> instead of <MNBExchangeRates>"),
         (b"<MNBExchangeRates/>", "has something else than text in"),
         (b"&lt;!DOCTYPE MNBExchangeRates&gt;&lt;MNBExchangeRates /&gt;", "has a document type declaration"),
+        *(
+            (b"&lt;MNBExchangeRates&gt;%b&lt;/MNBExchangeRates&gt;" % content, "has something else than <Day> in")
+            for content in (b'&lt;Rate date="2025-03-28" /&gt;', b"&lt;!-- --&gt;", b"maintenance")
+        ),
         (
             b'&lt;MNBExchangeRates&gt;&lt;Day date="2025-03-28" /&gt;&lt;/MNBExchangeRates&gt;',
             "has no rates for 2025-03-28",

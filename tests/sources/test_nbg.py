@@ -57,11 +57,18 @@ def test_an_absent_change_is_none(absent: bytes) -> None:
     assert fixing.rates["USD"].change is None
 
 
-@pytest.mark.parametrize("body", [b"[]", b'[{"date":"2026-03-03T00:00:00.000Z","currencies":[]}]'])
-def test_an_answer_without_rates_is_none(body: bytes) -> None:
-    """The bank answers with its last set where it has no new one, so a document without rates is broken."""
-    with pytest.raises(NotUnderstood, match="has no rates"):
-        parse("nbg", body)
+def test_empty_array_is_nothing() -> None:
+    """The bank answers with an empty array before its coverage begins."""
+    assert parse("nbg", document("nbg", "nothing.json")) == []
+
+
+def test_set_without_rates_is_rejected() -> None:
+    """The bank answers with its last set where it has no new one, so a set without rates is broken."""
+    empty = b'[{"date":"2026-03-02T00:00:00.000Z","currencies":[]}]'
+    beside_another = document("nbg", "2026-03-03.json").replace(b"[", empty[:-1] + b",", 1)
+    for body in (empty, beside_another):
+        with pytest.raises(NotUnderstood, match="has no rates for 2026-03-02"):
+            parse("nbg", body)
 
 
 @pytest.mark.parametrize("currencies", [b"", b',"currencies":{}', b',"currencies":[1]'])

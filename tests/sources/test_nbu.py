@@ -1,9 +1,11 @@
 """National Bank of Ukraine."""
 
+from datetime import date
 from hashlib import sha256
 
 import pytest
 
+from service.errors import NotUnderstood
 from service.fixings import Direction
 from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
@@ -26,6 +28,23 @@ MONDAY = {
 }
 PUBLISHED = {day(13, 3): FRIDAY, day(14, 3): FRIDAY, day(16, 3): MONDAY}
 BODY = document("nbu", "2026-03-13-to-16.json")
+OCTOBER_2016 = {
+    date(2016, 10, 2): {
+        "USD": ("25.911879", 1, None),
+        "EUR": ("29.075719", 1, None),
+        "GBP": ("33.754811", 1, None),
+        "KZT": ("0.077365", 1, None),
+        "INR": ("0.3882629", 1, None),
+    },
+    date(2016, 10, 3): {
+        "USD": ("25.936893", 1, None),
+        "EUR": ("28.948166", 1, None),
+        "GBP": ("33.620392", 1, None),
+        "KZT": ("0.077317", 1, None),
+        "INR": ("0.3882629", 1, None),
+    },
+}
+WITH_PSEUDO_CURRENCY = document("nbu", "2016-10-02-to-03.json")
 
 
 def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt() -> None:
@@ -54,6 +73,22 @@ def test_a_saturday_repeats_friday() -> None:
 def test_an_empty_array_is_nothing() -> None:
     """An array without rows says that nothing is published for the range."""
     assert parse("nbu", document("nbu", "nothing.json")) == []
+
+
+def test_pseudo_currency_row_is_ignored() -> None:
+    """The row `___` (settlements with India) is dropped whatever it holds; all other rows are used."""
+    without_rate = WITH_PSEUDO_CURRENCY.replace(b'"rate":20.749514,"units":1,', b'"rate":null,')
+    assert without_rate != WITH_PSEUDO_CURRENCY
+    for body in (WITH_PSEUDO_CURRENCY, without_rate):
+        assert {fixing.date: digits(fixing) for fixing in parse("nbu", body)} == OCTOBER_2016
+
+
+@pytest.mark.parametrize("code", ["", "_", "__", "____", "___A", "US_", "---", "255"])
+def test_any_other_bad_code_rejects_the_document(code: str) -> None:
+    """Only the exact code `___` is a pseudo-currency."""
+    body = WITH_PSEUDO_CURRENCY.replace(b'"cc":"___"', f'"cc":"{code}"'.encode())
+    with pytest.raises(NotUnderstood, match=f"has '{code}' where a currency code should be"):
+        parse("nbu", body)
 
 
 async def test_the_range_is_asked_for_at_once() -> None:

@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from lxml import etree
 
-from service.acceptance import Rules, objections
 from service.app import checked
 from service.errors import NotUnderstood
 from service.fixings import Fixing, Series
@@ -22,6 +21,7 @@ from service.layers import ROOT
 from service.own_change import check
 from service.settings import load
 from service.sources import SOURCES
+from service.validation.rules import ValidationContext, judge
 from tests.figures import day
 from tests.sources.answers import CONFIGURED, Asked, answer, parse
 
@@ -133,11 +133,11 @@ def test_every_recorded_figure_is_parsed_to_its_digits(recordings: Path, key: st
 
 
 @pytest.mark.parametrize("key", BANKS)
-def test_no_recorded_fixing_is_objected_to(recordings: Path, key: str) -> None:
-    """What a bank really published is published: read in order, nothing recorded is refused."""
+def test_no_recorded_rate_is_suspicious(recordings: Path, key: str) -> None:
+    """What a bank really published is published: read in order, nothing recorded is held."""
     series = Series()
     for fixing in fixings(recordings, key):
-        assert objections(fixing, series, Rules(fixing.date)) == ()
+        assert judge(fixing, series, ValidationContext(fixing.date)).reasons == ()
         series = series.with_fixing(fixing, 100)
 
 
