@@ -13,17 +13,17 @@ from functools import cached_property
 import structlog
 
 from service import reconcile
-from service.acceptance import Judged, Verdict, judge_all
 from service.board import KEEP, Board, SourceState
 from service.embedded import Embedded
 from service.errors import StoreError
 from service.fixings import Fixing
-from service.quarantine import Decision, Waiting
 from service.showing import Showing
 from service.sources.base import Payload
 from service.store import Store, Written
 from service.tasks import end
 from service.ticker import Snapshot
+from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
+from service.validation.rules import Judgement, Verdict, judge_all
 
 log = structlog.get_logger()
 
@@ -57,11 +57,11 @@ class Archive:
         """Take an accepted fixing; like everything kept here it is written by the next `sync`."""
         self._waiting[_key(fixing)] = lambda: self._stamped(fixing.source, self.store.save(fixing))
 
-    def keep_waiting(self, waiting: Waiting) -> None:
+    def keep_waiting(self, waiting: QuarantinedFixing) -> None:
         key = ("waiting", *_key(waiting.fixing))
         self._waiting[key] = lambda: self._stamped(waiting.fixing.source, self.store.quarantine(waiting))
 
-    def keep_decision(self, decision: Decision) -> None:
+    def keep_decision(self, decision: QuarantineDecision) -> None:
         fixing = decision.waiting.fixing
         self._waiting.pop(("waiting", *_key(fixing)), None)
         key = ("decision", *_key(fixing), decision.at.isoformat())
@@ -160,7 +160,7 @@ class Archive:
                     del self._waiting[key]
         return refused[0] if refused else None
 
-    async def _load_quarantine(self, key: str, days: Collection[date]) -> None:
+    async def _load_quarantine(self, key: str, days: Collection[date], stored: Iterable[Fixing]) -> None:
         """Take what waits in the store, which has fixings of these days; let be written what it has lost."""
         waiting, decisions = await self.store.waiting(key), await self.store.decisions(key)
         ended, unwritten = (
@@ -168,7 +168,13 @@ class Archive:
             for kind in ("decision", "waiting")
         )
         self.board.quarantine[key], lost, forgotten = reconcile.quarantine(
-            self.board.quarantine[key], waiting, decisions, days=days, ended=ended, unwritten=unwritten
+            self.board.quarantine[key],
+            waiting,
+            decisions,
+            days=days,
+            published={one.date: one for one in stored},
+            ended=ended,
+            unwritten=unwritten,
         )
         for decision in forgotten:
             self.keep_decision(decision)
@@ -190,13 +196,18 @@ class Archive:
                 days = await self.store.dates(key)
                 stored = await self.store.fixings(key, days[-KEEP:])
                 self.board.stored_from[key] = days[-KEEP] if len(days) > KEEP else date.min
-                await self._load_quarantine(key, days)
+                await self._load_quarantine(key, days, stored)
                 self._merge(key, days[-KEEP:], stored) if self._loaded else self._join(key, stored)
+                self.board.drop_rejected(key)
         self._stamps, self._loaded = stamps, True
         self.board.follow(await self.store.states())
 
     def _merge(self, key: str, days: list[date], stored: list[Fixing]) -> None:
-        """Take what is stored, of these days; let be written what it has lost, or has in an earlier form."""
+        """Take what is stored, of these days; let be written what it has lost, or has in an earlier form.
+
+        Rates that an operator has retracted are dropped here too, and not written again.
+        """
+        self.board.drop_rejected(key)
         taken, written, lost = reconcile.fixings(self.board.series(key).fixings, days, stored)
         for fixing in taken:
             self.board.add(fixing)
@@ -216,28 +227,27 @@ class Archive:
             now, known = max(fixing.fetched_at for fixing in polled), self.board.series(key)
             there = {one.date: one.fetched_at for one in known.fixings}
             newer = [one for one in polled if one.fetched_at >= there.get(one.date, one.fetched_at)]
-            self.take_in(key, judge_all(newer, known, self.board.rules(key, now), KEEP), now)
+            judged = judge_all(newer, known, self.board.context(key, now), KEEP)
+            waiting = self.board.quarantine[key].waiting
+            self.take_in(key, [reconcile.still_held(one, waiting.get(one.fixing.date)) for one in judged], now)
 
-    def take_in(self, key: str, judged: list[Judged], now: datetime) -> list[Waiting]:
+    def take_in(self, key: str, judged: list[Judgement], now: datetime) -> list[QuarantinedFixing]:
         """Take in what was judged: show and keep what is accepted, let the rest wait; return what waits anew."""
         for one in judged:
             if one.verdict is Verdict.REVISION:
                 log.warning("fixing.revised", source=key, date=str(one.fixing.date))
-            if one.accepted:
-                self.board.add(one.fixing)
-                self.keep(one.fixing)
-        quarantine = self.board.quarantine[key]
-        before = dict(quarantine.waiting)
-        changed, ended = quarantine.receive(judged, now)
+            if one.publish:
+                self.keep(one.publish)
+        changed, news, ended = self.board.apply_judgements(key, judged, now)
+        for waiting in news:
+            day, reasons = str(waiting.fixing.date), waiting.reasons
+            log.warning("fixing.quarantined", source=key, date=day, reasons=reasons)
+        self.end_waits(ended)  # first: a decision takes its date out of the store's quarantine
         for waiting in changed:
-            day = waiting.fixing.date
-            if day not in before or not before[day].fixing.same_figures(waiting.fixing):
-                log.warning("fixing.quarantined", source=key, date=str(day), reasons=waiting.reasons)
             self.keep_waiting(waiting)
-        self.end_waits(ended)
         return changed
 
-    def end_waits(self, decisions: Iterable[Decision]) -> None:
+    def end_waits(self, decisions: Iterable[QuarantineDecision]) -> None:
         for one in decisions:
             fixing = one.waiting.fixing
             log.info("quarantine.ended", source=fixing.source, date=str(fixing.date), outcome=one.outcome)

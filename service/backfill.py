@@ -1,8 +1,11 @@
-"""The past of a source, asked for step by step: politely, resumably, by the same rules as what comes in daily.
+"""Fetch the past of a source step by step: politely, resumably, by the rules that hold every day.
 
-Steps are months, or years where one answer holds so much. A step is written when it is whole, and then
-noted, so that a run that was cut off goes on where it was. Doing it twice is as once, also beside a
+Steps are months, or years where one response holds so much. A step is written when it is complete and then noted, so
+that a run that was cut off resumes where it was. Running it twice has the effect of running it once, also beside a
 running service, which follows by itself.
+
+What comes next is known here, so a rate is judged by its future too: a move that the next publications keep is true,
+one that goes back is a slip. Nothing stops a run; what is held is in quarantine and named at the end.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -10,24 +13,24 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from service import publications
-from service.acceptance import Judged, Verdict, judge_all
-from service.board import rules
+from service.board import configured_breaks, tolerance, validation_context, witness_of
 from service.clock import Clock
 from service.errors import SourceError, StoreError, TickerError
 from service.fixings import Fixing, Series
 from service.poller import published
-from service.quarantine import KEEP, Quarantine
 from service.settings import Settings
 from service.sources import BY_YEAR, SOURCES
 from service.sources.base import Feed, Payload
 from service.store import Store
+from service.tasks import beside
+from service.validation.cross_check import CrossCheck
+from service.validation.quarantine import Quarantine
+from service.validation.rules import Judgement, Verdict, judge_all
 
-STOP_AFTER = 3
-"""So many publications in a row that must wait are a matter for a person, before the past is full of them."""
-_AROUND = timedelta(days=14)
-"""How much of what is known is looked at on both sides of a step."""
-_TAIL = 10
-"""Fixings at the end of a step that are judged with the next one, if at least one of them must wait."""
+_BEFORE, _AFTER = timedelta(days=90), timedelta(days=14)
+"""How much of what is known is looked at before and after a step: what offset and spread of two banks come from."""
+_TAIL = 40
+"""Documents at the end of a step that are judged again with the next one, from the first with a held rate on."""
 _SETTLED = timedelta(days=7)
 """What is younger may not have been published when it was asked for."""
 _DAY = timedelta(days=1)
@@ -44,6 +47,8 @@ class Count:
     accepted: int = 0
     known: int = 0
     waiting: int = 0
+    held: dict[date, tuple[str, ...]] = field(default_factory=dict)
+    """The rates that are in quarantine, by date."""
 
 
 @dataclass
@@ -57,8 +62,6 @@ class Backfill:
     tell: Callable[[int, Count], None]
     count: Count = field(default_factory=Count)
     _held: list[Read] = field(default_factory=list)
-    _refused: list[Judged] = field(default_factory=list)
-    """The fixings that had to wait, since the last that did not."""
 
     async def run(self, since: date, until: date) -> Count:
         """Fill from `since` to `until`, both included. Raises `TickerError` where it cannot go on; run again then."""
@@ -89,69 +92,50 @@ class Backfill:
         return [one async for one in published(adapter, self.feed, first, last) if first <= one[1].date <= last]
 
     async def _take_in(self, read: list[Read], step: Step, *, final: bool) -> None:
-        """Judge what was read; what waits at the end of a step waits for the next one, which may explain it."""
+        """Judge what was read; held rates at the end of a step are judged again with the next one."""
         judged = await self._judge([fixing for _, fixing in read], step)
-        refused = [at for at, one in enumerate(judged) if one.verdict is Verdict.REFUSED]
-        at = next((at for at in refused if at >= len(judged) - _TAIL), len(judged)) if not final else len(judged)
+        held = [at for at, one in enumerate(judged) if one.held]
+        at = len(judged) if final else next((at for at in held if at >= len(judged) - _TAIL), len(judged))
         self._held = read[at:]
         await self._write(read[:at], judged[:at])
 
-    async def _judge(self, fixings: list[Fixing], step: Step) -> list[Judged]:
+    async def _judge(self, fixings: list[Fixing], step: Step) -> list[Judgement]:
         key, (first, last) = self.feed.key, step
-        span = (min([first, *(fixing.date for fixing in fixings)]) - _AROUND, last + _AROUND)
-        known = await self._known(key, span)
-        rejected = Quarantine.of([], await self.store.decisions(key)).rejected
-        judged = judge_all(fixings, known, rules(self.settings, key, self.now(), {}, rejected), _KEEP)
-        if any(one.verdict is Verdict.REFUSED for one in judged):
-            others = {other: await self._known(other, span) for other in self.settings.sources if other != key}
-            judged = judge_all(fixings, known, rules(self.settings, key, self.now(), others, rejected), _KEEP)
-        return judged
+        span = (min([first, *(fixing.date for fixing in fixings)]) - _BEFORE, last + _AFTER)
+        sources, quarantine = self.settings.sources, Quarantine.of([], await self.store.decisions(key))
+        known = {other: await self._known(other, span) for other in sources}
+        check = CrossCheck(
+            {other: witness_of(sources[other], other, series) for other, series in known.items()},
+            tolerance(self.settings.acceptance),
+            {key: quarantine.accepted},
+        )
+        breaks = (*configured_breaks(sources[key]), *quarantine.breaks)
+        context = validation_context(self.settings, key, self.now(), check, quarantine.rejected, breaks, backfill=True)
+        return await beside(judge_all, fixings, known[key], context, _KEEP)
 
     async def _known(self, key: str, span: Step) -> Series:
         days = [span[0] + number * _DAY for number in range((span[1] - span[0]).days + 1)]
         return Series(tuple(await self.store.fixings(key, days)))
 
-    async def _write(self, read: list[Read], judged: list[Judged]) -> None:
-        """Write what is accepted and what waits, up to where too much would wait."""
+    async def _write(self, read: list[Read], judged: list[Judgement]) -> None:
+        """Write what is published and what is held."""
         key = self.feed.key
         quarantine = Quarantine.of(await self.store.waiting(key), await self.store.decisions(key))
-        stop = self._stop(judged, quarantine)
-        kept = judged if stop is None else judged[:stop]
-        coming = {one.fixing.date for one in kept if one.verdict is Verdict.REFUSED} | quarantine.waiting.keys()
-        if len(coming) > KEEP:
-            raise TickerError(f"{key}: {len(coming)} fixings would wait, decide on some (python -m service quarantine)")
-        if accepted := [one.fixing for one in kept if one.accepted]:
+        if accepted := [one.publish for one in judged if one.publish]:
             await self.store.save(*accepted)
-        waiting, ended = quarantine.receive(kept, self.now())
+        waiting, ended = quarantine.receive(judged, self.now())
         telling = {*(one.digest for one in accepted), *(one.fixing.digest for one in waiting)}
         for payload in {payload.digest: payload for payload, _ in read}.values():
             if payload.digest in telling:
                 await self.store.save_raw(key, payload.digest, payload.body, self.settings.store.keep_raw)
-        for one in waiting:
-            await self.store.quarantine(one)
         for decision in ended:
             await self.store.decide(decision)
+        for one in waiting:
+            await self.store.quarantine(one)
         self.count.accepted += len(accepted)
-        self.count.known += sum(one.verdict is Verdict.KNOWN for one in kept)
-        self.count.waiting += len(waiting)
-        if stop is not None:
-            first = self._refused[0]
-            raise TickerError(
-                f"{key}: too many in a row must wait, from {first.fixing.date} on:"
-                f" {'; '.join(first.reasons)}. Decide (python -m service quarantine), then run it again"
-            )
-
-    def _stop(self, judged: list[Judged], quarantine: Quarantine) -> int | None:
-        """Return where too many publications in a row had to wait; None where they did not."""
-        for at, one in enumerate(judged):
-            if one.verdict is not Verdict.REFUSED or quarantine.is_rejected(one.fixing):
-                self._refused = []
-                continue
-            self._refused.append(one)
-            news = len(Series(tuple(refused.fixing for refused in self._refused)).distinct)
-            if news == STOP_AFTER or len(self._refused) == _TAIL:
-                return at + 1
-        return None
+        self.count.known += sum(one.verdict is Verdict.KNOWN for one in judged)
+        self.count.held |= {one.fixing.date: tuple(sorted(one.held.rates)) for one in judged if one.held}
+        self.count.waiting = len(self.count.held)
 
     async def _note(self, step: Step) -> None:
         """Note that a step is whole, up to what may still come or is judged with the next."""

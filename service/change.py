@@ -11,6 +11,7 @@ from fractions import Fraction
 
 from service.fixings import Figures
 
+_ONE = Fraction(1)
 DERIVED_DIGITS = 10
 """Significant digits of a rate that nobody published (a cross, an inverse)."""
 
@@ -38,23 +39,26 @@ class Change:
     direction: Direction | None = None
 
 
-def change(code: str, base: str, new: Figures, old: Figures | None) -> Change:
-    """Return the change of `code` in `base` from `old` to `new`, which both quote it."""
+def change(code: str, base: str, new: Figures, old: Figures | None, factor: Fraction = _ONE) -> Change:
+    """Return the change of `code` in `base` from `old` to `new`, which both quote it.
+
+    `factor` carries the old rate over to the unit of the new one, where a redenomination lies between.
+    """
     if old is None:
         return Change(rate(code, base, new))
-    now, then = new.cross(code, base), old.cross(code, base)
-    shown, previous = rate(code, base, new), rate(code, base, old)
+    now, then = new.cross(code, base), old.cross(code, base) * factor
+    shown, previous = rate(code, base, new), rate(code, base, old, factor)
     percent = half_up(100 * (now - then) / then, 2)
     direction = Direction.UP if percent > 0 else Direction.DOWN if percent < 0 else Direction.FLAT
     return Change(shown, previous, shown - previous, percent, direction)
 
 
-def rate(code: str, base: str, fixing: Figures) -> Decimal:
-    """Return the rate of `code` in `base`: the published digits, or `DERIVED_DIGITS` significant ones of our own."""
-    published = fixing.published(code) if base == fixing.base else None
+def rate(code: str, base: str, fixing: Figures, factor: Fraction = _ONE) -> Decimal:
+    """Return the rate of `code` in `base`, times `factor`: the published digits, or `DERIVED_DIGITS` of our own."""
+    published = fixing.published(code) if base == fixing.base and factor == 1 else None
     if published is not None:
         return published
-    exact = fixing.cross(code, base)
+    exact = fixing.cross(code, base) * factor
     with localcontext(prec=DERIVED_DIGITS):
         return Decimal(exact.numerator) / Decimal(exact.denominator)
 

@@ -1,7 +1,7 @@
 """What a bank published for a date, and what makes it acceptable."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -85,9 +85,23 @@ class Figures:
         return rate.value.scaleb(-places) if rate.nominal == 10**places else None
 
     def repeats(self, other: "Figures") -> bool:
-        """Whether every currency that both quote has the same rate: a weekend, a holiday."""
+        """Return whether every currency that both quote has the same rate."""
         shared = self.rates.keys() & other.rates.keys()
         return bool(shared) and all(_same(self.rates[code], other.rates[code]) for code in shared)
+
+    def carries_over(self, other: "Figures") -> bool:
+        """Return whether this is no new publication beside `other`: a weekend, a holiday, a frozen feed.
+
+        A publication moves most currencies. One in ten at the most may move in a carry-over: a corrected digit makes
+        no publication of a document that otherwise stands still.
+        """
+        shared = self.rates.keys() & other.rates.keys()
+        moved = sum(not _same(self.rates[code], other.rates[code]) for code in shared)
+        return bool(shared) and moved * 10 <= len(shared)
+
+    def moves(self, other: "Figures", code: str, base: str) -> bool:
+        """Return whether the rate of `code` in `base`, which both quote, is another one than in `other`."""
+        return any(one != self.base and not _same(self.rates[one], other.rates[one]) for one in {code, base})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +124,16 @@ class Fixing(Figures):
     """What the bank said of this date before, newest first; these have no revisions of their own."""
 
     def revising(self, earlier: "Fixing") -> "Fixing":
-        """Return this fixing with what it replaces remembered, the `REVISIONS` newest forms."""
+        """Return this fixing with its earlier forms: the first, which was shown, and the newest, `REVISIONS` in all."""
         forms = (replace(earlier, revisions=()), *earlier.revisions)
-        return replace(self, revisions=forms[:REVISIONS])
+        return replace(self, revisions=forms if len(forms) <= REVISIONS else (*forms[: REVISIONS - 1], forms[-1]))
 
     def replaces(self, stored: "Fixing") -> bool:
-        """Whether this is a later form of what is stored for its date; never both of two.
+        """Return whether this is a later form of what is stored for its date; never both of two.
 
-        Their revisions tell it, whatever clocks say: who has the other's answer among them came later. Where both
-        have, as a bank took a figure back, it is who has more of them (up to `REVISIONS`); else what was fetched later.
+        Their revisions decide, whatever clocks say: who has the other's answer among them came later. Where both have,
+        as a bank took a rate back, it is who has more of them (up to `REVISIONS`); else what was fetched later; of one
+        answer the form with more rates, since rates in quarantine are let in later.
         """
         if self.same_figures(stored):
             return False
@@ -126,7 +141,8 @@ class Fixing(Figures):
         if knows != known:
             return knows
         more = (len(self.revisions), len(stored.revisions)) if knows else (0, 0)
-        return (more[0], self.fetched_at, self.digest) > (more[1], stored.fetched_at, stored.digest)
+        ours = (more[0], self.fetched_at, self.digest, len(self.rates))
+        return ours > (more[1], stored.fetched_at, stored.digest, len(stored.rates))
 
     def _revises(self, other: "Fixing") -> bool:
         return any(one.digest == other.digest for one in self.revisions)
@@ -134,6 +150,15 @@ class Fixing(Figures):
     def same_figures(self, other: "Fixing") -> bool:
         """Whether both say the same of the same currencies, however it was written."""
         return self.rates.keys() == other.rates.keys() and self.repeats(other)
+
+    def is_part_of(self, other: "Fixing") -> bool:
+        """Return whether all its rates stand in the other one too."""
+        shared = self.rates.keys() <= other.rates.keys()
+        return shared and all(_same(rate, other.rates[code]) for code, rate in self.rates.items())
+
+    def without(self, codes: Collection[str]) -> "Fixing":
+        """Return this fixing without the rates of some currencies."""
+        return replace(self, rates={code: rate for code, rate in self.rates.items() if code not in codes})
 
 
 def _same(one: Quoted, other: Quoted) -> bool:
@@ -153,9 +178,14 @@ class Series:
         return self.fixings[-1] if self.fixings else None
 
     @cached_property
+    def _news(self) -> list[bool]:
+        """Whether each fixing is a publication and no carry-over of the one before it."""
+        return [True, *(not new.carries_over(old) for old, new in pairwise(self.fixings))]
+
+    @cached_property
     def distinct(self) -> tuple[Fixing, ...]:
-        """The fixings without carry-overs: each the first day of its figures."""
-        return self.fixings[:1] + tuple(new for old, new in pairwise(self.fixings) if not new.repeats(old))
+        """The fixings without carry-overs: each the first day of its rates."""
+        return tuple(fixing for fixing, is_news in zip(self.fixings, self._news, strict=False) if is_news)
 
     @property
     def news(self) -> Fixing | None:
@@ -167,6 +197,31 @@ class Series:
         if all(fixing.quotes(code, base) for fixing in self.fixings):
             return self
         return Series(tuple(fixing for fixing in self.fixings if fixing.quotes(code, base)))
+
+    def publications(self, code: str, base: str) -> tuple[Fixing, ...]:
+        """Return the publications of the rate of `code` in `base`, oldest first: each the first day of that rate.
+
+        A rate that stands still while others move is published anew; one that moves in a carry-over is too.
+        """
+        found, last = list[Fixing](), -1
+        for at, fixing in enumerate(self.fixings):
+            if not fixing.quotes(code, base):
+                continue
+            if last < 0:
+                is_news = True
+            else:
+                old = self.fixings[last]
+                is_news = self._news[at] if last == at - 1 else not fixing.carries_over(old)
+                is_news = is_news or fixing.moves(old, code, base)
+            if is_news:
+                found.append(fixing)
+            last = at
+        return tuple(found)
+
+    def completed(self, document: Fixing) -> Fixing:
+        """Return a document with what is published of its date already: rates in quarantine beside the others."""
+        published = self.on(document.date)
+        return replace(document, rates={**published.rates, **document.rates}) if published else document
 
     def on(self, day: date) -> Fixing | None:
         at = self._index(day)

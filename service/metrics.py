@@ -97,7 +97,17 @@ class _Known(Collector):
         )
         waiting = GaugeMetricFamily(
             "ticker_quarantine_waiting",
-            "Fixings that wait for a correction, another bank or an operator.",
+            "Dates in quarantine with rates that a ticker needs.",
+            labels=["source"],
+        )
+        diverging = GaugeMetricFamily(
+            "ticker_source_diverging",
+            "Rates of the latest publication that a ticker needs and other banks refute.",
+            labels=["source"],
+        )
+        missing = GaugeMetricFamily(
+            "ticker_source_missing",
+            "Currencies that a ticker needs and the latest publication no longer quotes.",
             labels=["source"],
         )
         for key, source in self._board.settings.polled.items():
@@ -105,8 +115,11 @@ class _Known(Collector):
                 success.add_metric([key], at.timestamp())
             if latest := self._board.series(key).latest:
                 fixing.add_metric([key], datetime.combine(latest.date, time(), source.timezone).timestamp())
-            waiting.add_metric([key], len(self._board.held_up(key)))
-        yield from (success, fixing, waiting)
+            needed = [one for one in self._board.held_up(key) if self._board.needed_reasons(key, one)]
+            waiting.add_metric([key], len(needed))
+            diverging.add_metric([key], len(self._board.diverging(key)))
+            missing.add_metric([key], len(self._board.missing(key)))
+        yield from (success, fixing, waiting, diverging, missing)
 
     def _tickers(self) -> Iterator[Metric]:
         status = GaugeMetricFamily(

@@ -13,7 +13,6 @@ from time import perf_counter
 import structlog
 
 from service import publications
-from service.acceptance import judge_all
 from service.archive import Archive
 from service.board import KEEP, Board, SourceState
 from service.clock import Clock
@@ -22,6 +21,7 @@ from service.fixings import Fixing
 from service.sources.base import Feed, Payload, Source
 from service.tally import Tally
 from service.tasks import beside
+from service.validation.rules import judge_all
 
 log = structlog.get_logger()
 
@@ -50,6 +50,7 @@ class Poller:
         begun = perf_counter()
         try:
             await self._ask(key)
+            await self._judge_others_again(key)
         except SourceError as error:
             self._failed(key, str(error))
         except Exception as error:  # the one place that must survive every fault of an adapter
@@ -104,11 +105,11 @@ class Poller:
             known = None
             while known is not (series := self.board.series(key)):  # the store may have told more while it was judged
                 known, told = series, self._told(key, [fixing for _, fixing in read])
-                judged = await beside(judge_all, told, known, self.board.rules(key, now), KEEP)
+                judged = await beside(judge_all, told, known, self.board.context(key, now), KEEP)
             changed = self.archive.take_in(key, judged, now)
         self.tally.fixings[key, "accepted"] += sum(one.accepted for one in judged)
         self.tally.fixings[key, "refused"] += sum(one.since == now for one in changed)  # not for other reasons only
-        telling = {one.fixing.digest for one in judged if one.accepted} | {one.fixing.digest for one in changed}
+        telling = {one.publish.digest for one in judged if one.publish} | {one.fixing.digest for one in changed}
         for payload in {payload.digest: payload for payload, _ in read}.values():
             if payload.digest in telling:
                 self.archive.keep_raw(payload)
@@ -116,22 +117,30 @@ class Poller:
         if own and own.differences and any(one.accepted for one in judged):
             log.warning("fixing.change_differs", source=key, against=str(own.against), differences=own.differences)
 
+    async def _judge_others_again(self, key: str) -> None:
+        """Judge what the other sources have in quarantine: what this one has published may confirm it."""
+        for other in self.board.settings.polled:
+            if other != key and self.board.quarantine[other].waiting:
+                await self._take_in(other, [], self.now())
+
     def _told(self, key: str, read: list[Fixing]) -> list[Fixing]:
         """Return what is to be judged of what was read, after what waits from before it."""
         fixings = self.board.series(key).fixings
         told = [fixing for fixing in read if fixing.date >= self.board.known_from(key)]
         oldest = fixings[0].date if fixings else date.min  # what waits before that cannot be judged
-        begins = min((fixing.date for fixing in told), default=date.min)
+        begins = min((fixing.date for fixing in told), default=date.max)
         waiting = [one.fixing for day, one in self.board.quarantine[key].waiting.items() if oldest < day < begins]
         return [*sorted(waiting, key=lambda fixing: fixing.date), *told]
 
     def _since(self, key: str, today: date) -> date:
-        """Return the first date to ask for: known ones again for revisions, more where we know too little."""
-        series = self.board.series(key)
-        earliest = today - LOOKBACK
-        if series.latest is None or len(series.distinct) < 2:
+        """Return the first date to ask for: from the publication before the latest one on, more where we know less.
+
+        A correction of that one is half of every percentage.
+        """
+        published, earliest = self.board.series(key).distinct, today - LOOKBACK
+        if len(published) < 2:
             return earliest
-        return max(earliest, min(series.latest.date, today))
+        return max(earliest, min(published[-2].date, today))
 
     def _succeeded(self, key: str) -> None:
         state = self.board.states[key]

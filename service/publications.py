@@ -60,6 +60,15 @@ def effective(source: SourceSettings, day: date) -> date:
             return next(later for later in _days_from(day + _DAY) if works(source, later))
 
 
+def market_day(source: SourceSettings, effective_date: date) -> date:
+    """Return the day of the market that an effective date is of: a weekend counts as its Friday.
+
+    Holidays are left out: sources are compared within days of each other, and one day makes no difference there.
+    """
+    day = effective_date if source.effective == "same-day" else effective_date - _DAY
+    return day - timedelta(days=max(0, day.weekday() - 4))
+
+
 def horizon(source: SourceSettings, now: datetime) -> date:
     """Return the last effective date that the source can have published by now.
 

@@ -3,12 +3,14 @@
 The store may have more, by others; less, after a loss; or another form of the same.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import date
 
 from service.board import KEEP
 from service.fixings import Fixing
-from service.quarantine import Decision, Quarantine, Waiting
+from service.validation.quarantine import Quarantine, QuarantineDecision, QuarantinedFixing
+from service.validation.rules import Judgement
 
 
 def fixings(
@@ -32,21 +34,22 @@ def fixings(
 
 def quarantine(
     known: Quarantine,
-    waiting: Iterable[Waiting],
-    decisions: list[Decision],
+    waiting: Iterable[QuarantinedFixing],
+    decisions: list[QuarantineDecision],
     *,
     days: Collection[date],
+    published: Mapping[date, Fixing],
     ended: Collection[date],
     unwritten: Collection[date],
-) -> tuple[Quarantine, list[Waiting], list[Decision]]:
+) -> tuple[Quarantine, list[QuarantinedFixing], list[QuarantineDecision]]:
     """Return what waits, and of that what to write: waits and rejections that the store has lost.
 
-    `decisions` are newest first; `days` have a fixing by now; `ended` and `unwritten` are those of whose wait the
-    store has still to be told that it is over, or that it is.
+    `decisions` are newest first; `days` have a fixing by now, `published` the latest of them; `ended` and `unwritten`
+    are those of whose quarantine the store has still to be told that it is over, or that it is.
     """
     forgotten = [
         one
-        for one in known.rejections
+        for one in known.decisions
         if one.waiting.fixing.date not in days and not any(_of_the_same(one, other) for other in decisions)
     ]
     made = Quarantine.of(waiting, [*decisions, *forgotten])
@@ -59,7 +62,7 @@ def quarantine(
             continue
         if day in unwritten:
             made.waiting[day] = one
-        elif day not in made.waiting and day not in days:
+        elif day not in made.waiting and not _is_published(one.fixing, days, published):
             made.waiting[day] = one
             lost.append(one)
     rewritten = {one.waiting.fixing.date for one in forgotten}
@@ -67,6 +70,34 @@ def quarantine(
     return made, lost, forgotten
 
 
-def _of_the_same(one: Decision, other: Decision) -> bool:
+def still_held(judgement: Judgement, waiting: QuarantinedFixing | None) -> Judgement:
+    """Return the judgement of rates that were published before with those of the same date that were held.
+
+    They were left out of what is judged again, or came later than that: this judgement does not end their quarantine.
+    """
+    if waiting is None:
+        return judgement
+    again, held = judgement.fixing, judgement.held
+    rates = {
+        code: rate
+        for code, rate in waiting.fixing.rates.items()
+        if code not in again.rates or waiting.fixing.fetched_at > again.fetched_at
+    }
+    if not rates:
+        return judgement
+    reasons = dict(zip(sorted(waiting.fixing.rates), waiting.reasons, strict=False))
+    reasons |= dict(zip(sorted(held.rates), judgement.reasons, strict=False)) if held else {}
+    rates |= held.rates if held else {}
+    told = tuple(reasons[code] for code in sorted(rates) if code in reasons)
+    return replace(judgement, held=replace(held or waiting.fixing, rates=rates), reasons=told)
+
+
+def _is_published(fixing: Fixing, days: Collection[date], published: Mapping[date, Fixing]) -> bool:
+    """Whether the store has rates of these currencies for that date: the quarantine has ended somewhere else."""
+    stored = published.get(fixing.date)
+    return fixing.date in days and (stored is None or fixing.rates.keys() <= stored.rates.keys())
+
+
+def _of_the_same(one: QuarantineDecision, other: QuarantineDecision) -> bool:
     ours, theirs = one.waiting.fixing, other.waiting.fixing
     return ours.date == theirs.date and ours.same_figures(theirs)

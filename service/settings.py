@@ -66,6 +66,8 @@ class StoreSettings(_Table):
     prefix: str = "ticker:"
     keep_raw: Retention = timedelta(days=90)
     """How long the banks' own answers are kept; 0: not at all."""
+    raw_bytes: int = Field(default=20_000_000, ge=0)
+    """How many bytes of them (compressed) are kept a source: the oldest are removed first; 0: no limit."""
 
 
 class ClientSettings(_Table):
@@ -81,17 +83,27 @@ class ClientSettings(_Table):
 
 
 class AcceptanceSettings(_Table):
-    """When a fixing waits in quarantine. In percent."""
+    """When a rate is held in quarantine. In percent."""
 
     jump: Decimal = Field(default=Decimal(15), gt=0, le=1000)
-    """The largest move of a currency that needs no other bank's word."""
+    """The largest change of a rate that is accepted without confirmation by another bank."""
     tolerance: Decimal = Field(default=Decimal(5), gt=0, le=100)
-    """How far the move at another bank may differ and still confirm it."""
+    """The largest difference between two banks that counts as the same rate."""
 
 
 class LogSettings(_Table):
     format: Literal["console", "json"] = "console"
     level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+
+
+class BreakSettings(_Table):
+    """From `date` on, 1 unit of `currency` is what `factor` units were before; no factor: it is not known."""
+
+    currency: Currency
+    date: date
+    factor: Decimal | None = Field(default=None, gt=0, le=Decimal("1e15"))
+    ground: str = ""
+    """Where that is documented."""
 
 
 class SourceSettings(_Table):
@@ -117,6 +129,10 @@ class SourceSettings(_Table):
     recorded: bool = False
     """Its publications ship with the project: always told as such."""
     days: frozenset[Day] = Field(default=frozenset(DAYS[:5]), min_length=1)
+    breaks: tuple[BreakSettings, ...] = ()
+    """Redenominations: dates from which a currency is another unit."""
+    not_compared: Currencies = ()
+    """Currencies whose rate here lastingly differs from that of other banks: judged by their own past alone."""
     calendar: Calendar = ""
     """Whose holidays it keeps: a country (`KZ`), a part of one (`GB-ENG`) or a market (`XECB`); none where empty."""
     window: OptionalWindow = None

@@ -1,16 +1,20 @@
-"""Settings and fixings in, a snapshot out: preference, crosses, status. Pure."""
+"""Make the snapshot of a ticker from settings and fixings: priority of sources, crosses, status. Pure."""
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from typing import Final, NamedTuple
 
 from service.change import Change, Direction, change, rate
+from service.domain.breaks import Break, conversion
 from service.fixings import Fixing, Series
 from service.publications import Freshness, freshness, next_due, today
 from service.settings import SourceSettings, TickerSettings
+from service.validation.cross_check import Confidence, CrossCheck
+from service.validation.rules import TrustedRates, trusted_rates
 
 HISTORY: Final = 30
 """Publications of a quote that are remembered with it."""
@@ -34,12 +38,12 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """One currency's line. Whole from one source; all but `code` None where no source quotes it.
+    """One currency's line. Whole from one source; all but `code` and `reason` None where no source quotes it.
 
     `date` and `previous_date` are the first days of their figures; `choice` is the source's place
     in the ticker's list, from 1; `reason` says why the ones before it were passed over; `cross` tells a rate
-    through the source's own rate of the base. `history` has the source's last publications of it, oldest
-    first, this one included: `HISTORY` at most.
+    through the source's own rate of the base; `confidence` tells how the rate stands beside other banks'. `history`
+    has the source's last publications of it, oldest first, this one included: `HISTORY` at most.
     """
 
     code: str
@@ -54,6 +58,7 @@ class Quote:
     choice: int | None = None
     reason: str | None = None
     cross: bool = False
+    confidence: Confidence | None = None
     history: tuple[Point, ...] = ()
 
 
@@ -72,6 +77,17 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """What decides which rates may be shown: the other banks, the breaks of each source, the largest change that needs
+    no confirmation (a fraction).
+    """  # noqa: D205 - one sentence
+
+    cross_check: CrossCheck | None = None
+    breaks: Mapping[str, Sequence[Break]] = field(default_factory=dict)
+    jump: Fraction = Fraction(15, 100)
+
+
+@dataclass(frozen=True, slots=True)
 class _Candidate:
     """What one source can say of one currency."""
 
@@ -81,11 +97,13 @@ class _Candidate:
     new: Fixing
     old: Fixing | None
     latest: dt.date
-    """The date of its latest figures, which may not be in force yet."""
+    """The date of its latest rate, which may not be in force yet."""
     freshness: Freshness
-    published: tuple[Fixing, ...]
-    """Its last publications, carry-overs excluded, oldest first."""
-    reason: str | None = None
+    confidence: Confidence
+    diverges: bool
+    """Whether what it has published since is refuted by other banks, so that this is an earlier rate."""
+    published: tuple[Point, ...]
+    """Its last publications, carry-overs excluded, oldest first, in the unit of `new`."""
 
 
 def snapshot(
@@ -93,10 +111,12 @@ def snapshot(
     sources: Mapping[str, SourceSettings],
     series: Mapping[str, Series],
     now: dt.datetime,
+    evidence: Evidence | None = None,
 ) -> Snapshot | None:
     """Return the ticker at `now`; None where no source can quote any of its currencies."""
-    chosen = {code: _choose(code, ticker, sources, series, now) for code in ticker.currencies}
-    used = [candidate for candidate in chosen.values() if candidate]
+    evidence = evidence or Evidence()
+    chosen = {code: _choose(code, ticker, sources, series, now, evidence) for code in ticker.currencies}
+    used = [candidate for candidate, _ in chosen.values() if candidate]
     if not used:
         return None
     recorded = any(sources[candidate.source].recorded for candidate in used)
@@ -109,7 +129,7 @@ def snapshot(
         as_of=max(candidate.new.date for candidate in used),
         updated_at=max(candidate.new.fetched_at for candidate in used),
         next_update=_next_update(ticker, sources, used, now),
-        quotes=tuple(_quote(code, ticker, candidate) for code, candidate in chosen.items()),
+        quotes=tuple(_quote(code, ticker, candidate, reason) for code, (candidate, reason) in chosen.items()),
     )
 
 
@@ -119,23 +139,39 @@ def _choose(
     sources: Mapping[str, SourceSettings],
     series: Mapping[str, Series],
     now: dt.datetime,
-) -> _Candidate | None:
-    """Return the first source whose series is not stale; where all are, the one with the latest date."""
-    stale: list[_Candidate] = []
-    passed: list[str] = []
+    evidence: Evidence,
+) -> tuple[_Candidate | None, str | None]:
+    """Return the candidate that is shown, and why the sources before it were passed over.
+
+    It is the first source that is neither stale nor diverging. Where there is none: of those that are not stale the
+    first, with its last rate that no other bank refuted; else the one with the latest date.
+    """
+    diverging, stale, passed = list[_Candidate](), list[_Candidate](), list[str]()
     for choice, key in enumerate(ticker.sources, 1):
-        candidate = _candidate(code, ticker, key, choice, sources[key], series.get(key, Series()), now)
+        known = series.get(key, Series())
+        candidate = _candidate(code, ticker, key, choice, sources[key], known, now, evidence)
         if candidate is None:
-            passed.append(f"{key} does not quote it" if series.get(key, Series()).fixings else f"{key} has no figures")
-        elif candidate.freshness is not Freshness.STALE:
-            return replace(candidate, reason="; ".join(passed) or None)
-        else:
+            passed.append(_why_not(code, ticker, key, known))
+        elif candidate.freshness is Freshness.STALE:
             stale.append(candidate)
-            passed.append(f"{key} is stale, its latest figures are of {candidate.new.date}")
-    if not stale:
-        return None
-    best = max(stale, key=lambda one: (one.new.date, -one.choice))
-    return replace(best, reason="; ".join(passed))
+            passed.append(f"{key} is stale, its latest rates are of {candidate.new.date}")
+        elif candidate.diverges:
+            diverging.append(candidate)
+            passed.append(f"{key} diverges from other banks since {candidate.new.date}")
+        else:
+            return candidate, "; ".join(passed) or None
+    if diverging:
+        return diverging[0], "; ".join(passed)
+    if stale:
+        return max(stale, key=lambda one: (one.new.date, -one.choice)), "; ".join(passed)
+    return None, "; ".join(passed) or None
+
+
+def _why_not(code: str, ticker: TickerSettings, key: str, known: Series) -> str:
+    if not known.fixings:
+        return f"{key} has no rates"
+    quoted = known.quoting(code, ticker.base).fixings
+    return f"{key} diverges from other banks" if quoted else f"{key} does not quote it"
 
 
 def _candidate(
@@ -146,22 +182,46 @@ def _candidate(
     source: SourceSettings,
     series: Series,
     now: dt.datetime,
+    evidence: Evidence,
 ) -> _Candidate | None:
-    quoting = series.quoting(code, ticker.base)
-    latest = quoting.news
+    breaks = evidence.breaks.get(key, ())
+
+    def trusted(published: Sequence[Fixing]) -> TrustedRates | None:
+        return trusted_rates(code, ticker.base, published, evidence.cross_check, breaks, evidence.jump)
+
+    published = series.publications(code, ticker.base)
+    found = latest = trusted(published)
     if ticker.effective == "today":
-        quoting = quoting.until(today(source, now))
-    new = quoting.news
-    if new is None or latest is None:
+        day = today(source, now)
+        published = tuple(one for one in published if one.date <= day)
+        found = trusted(published)
+    if found is None or latest is None:
         return None
-    old = quoting.distinct[-2] if len(quoting.distinct) > 1 else None
-    moved, fresh = change(code, ticker.base, new, old), freshness(source, latest.date, now)
-    return _Candidate(key, choice, moved, new, old, latest.date, fresh, quoting.distinct[-HISTORY:])
+    new, old = found.new, found.old
+    factors = {one.date: conversion(breaks, code, ticker.base, one, new) for one in published if one.date <= new.date}
+    moved = change(code, ticker.base, new, old, (factors[old.date] or Fraction(1)) if old else Fraction(1))
+    fresh = freshness(source, latest.new.date, now)
+    history = tuple(
+        Point(one.date, rate(code, ticker.base, one, factor))
+        for one in published[-HISTORY:]
+        if (factor := factors.get(one.date)) is not None
+    )
+    diverges = found.latest != found.new.date or _held_diverges(code, ticker.base, key, new, evidence.cross_check)
+    confidence = Confidence.DIVERGING if diverges else found.confidence
+    return _Candidate(key, choice, moved, new, old, latest.new.date, fresh, confidence, diverges, history)
 
 
-def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None) -> Quote:
+def _held_diverges(code: str, base: str, key: str, new: Fixing, check: CrossCheck | None) -> bool:
+    """Return whether the source has published the rate since, and other banks refute that."""
+    if check is None:
+        return False
+    later = (one for one in check.witnesses[key].held if one.date > new.date and one.quotes(code, base))
+    return any(check.assess(key, one, code, base).confidence is Confidence.DIVERGING for one in later)
+
+
+def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None, reason: str | None) -> Quote:
     if candidate is None:
-        return Quote(code)
+        return Quote(code, reason=reason)
     moved = candidate.change
     return Quote(
         code=code,
@@ -174,9 +234,10 @@ def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None) -> Q
         previous_date=candidate.old.date if candidate.old else None,
         source=candidate.source,
         choice=candidate.choice,
-        reason=candidate.reason,
+        reason=reason,
         cross=candidate.new.base != ticker.base,
-        history=tuple(Point(one.date, rate(code, ticker.base, one)) for one in candidate.published),
+        confidence=candidate.confidence,
+        history=candidate.published,
     )
 
 

@@ -22,10 +22,10 @@ from service.board import Board
 from service.errors import TickerError
 from service.fixings import Fixing
 from service.layers import ROOT
-from service.quarantine import Decision, Outcome
 from service.settings import Settings
 from service.sources.client import BankFeed, Client
 from service.store import Store
+from service.validation.quarantine import Outcome, QuarantineDecision
 from tests.conftest import Clock
 from tests.figures import day
 from tests.standin import Banks, Figures
@@ -155,39 +155,75 @@ async def test_a_process_that_is_cut_off_goes_on(
         assert await content(store) == await content(other) != []
 
 
-async def test_one_wrong_publication_waits_and_the_rest_is_filled(
+def scaled(figures: Figures, factor: str) -> Figures:
+    return {code: str(Decimal(str(value)) * Decimal(factor)) for code, value in figures.items()}
+
+
+def in_hryvnia(figures: Figures) -> Figures:
+    """Return the same rates as Kyiv would publish them, the dollar always at 43."""
+    dollar, euro = (Decimal(str(figures[code])) for code in ("USD", "EUR"))
+    return {"USD": "43.0000", "EUR": f"{43 * euro / dollar:.4f}", "KZT": (f"{4300 / dollar:.4f}", 100)}
+
+
+async def test_wrong_rate_is_held_and_all_others_are_published(
     settings: Settings, store: Store, clock: Clock, banks: Banks
 ) -> None:
-    """What quarantine would refuse daily it refuses here."""
+    """A rate that goes back is a slip: it is held alone, and the other rates of its date are published."""
     wrong = date(2026, 1, 15)
     banks.published["nbk"][wrong] = {**banks.published["nbk"][wrong], "USD": "4055.00"}
-    assert await filled(settings, store, clock) == Count(accepted=len(past()) - 1, waiting=1)
+    assert await filled(settings, store, clock) == Count(accepted=len(past()), waiting=1, held={wrong: ("USD",)})
     assert [(one.fixing.date, one.reasons[0][:20]) for one in await store.waiting("nbk")] == [
         (wrong, "USD moved by +896.31")
     ]
+    stored = await store.fixing("nbk", wrong)
+    assert stored is not None
+    assert stored.rates.keys() == set(CODES) - {"USD"}
 
 
 @pytest.mark.parametrize("outcome", [Outcome.ACCEPTED, Outcome.REJECTED])
-async def test_many_that_must_wait_are_a_matter_for_a_person(
+async def test_scale_fault_of_some_days_is_held_and_stops_nothing(
     settings: Settings, store: Store, clock: Clock, banks: Banks, outcome: Outcome
 ) -> None:
-    """It stops with the first of them named; decided on, it goes on behind them."""
-    began, ends = date(2026, 1, 15), date(2026, 1, 17) if outcome is Outcome.REJECTED else UNTIL
-    for on, figures in banks.published["nbk"].items():
-        if began <= on <= ends:
-            banks.published["nbk"][on] = {code: str(Decimal(str(value)) * 10) for code, value in figures.items()}
-    with pytest.raises(TickerError, match=r"nbk: too many in a row must wait, from 2026-01-15 on: CNY moved"):
-        await filled(settings, store, clock)
+    """The run ends with the dates held and named; a decision on them holds when it is run again."""
+    wrong = tuple(date(2026, 1, number) for number in (15, 16, 17))
+    for on in wrong:
+        banks.published["nbk"][on] = scaled(banks.published["nbk"][on], "10")
+    count = await filled(settings, store, clock)
+    assert count.held == dict.fromkeys(wrong, tuple(sorted(CODES)))
+    assert count.accepted == len(past()) - len(wrong)
     waiting = await store.waiting("nbk")
-    assert [one.fixing.date for one in waiting] == [began, date(2026, 1, 16), date(2026, 1, 17)]
-    assert (await store.dates("nbk"))[-1] == date(2026, 1, 14)
-    for one in waiting if outcome is Outcome.REJECTED else waiting[:1]:
-        decision = Decision(one, outcome, clock())
+    assert [one.fixing.date for one in waiting] == list(wrong)
+    for one in waiting:
+        decision = QuarantineDecision(one, outcome, clock())
         await (store.decide(decision) if outcome is Outcome.REJECTED else store.save(one.fixing, decision=decision))
-    await filled(settings, store, clock)
-    left_out = 3 if outcome is Outcome.REJECTED else 0
-    assert len(await store.dates("nbk")) == len(past()) - left_out
+    assert await filled(settings, store, clock) == Count()
+    assert len(await store.dates("nbk")) == len(past()) - (len(wrong) if outcome is Outcome.REJECTED else 0)
     assert await store.waiting("nbk") == []
+
+
+async def test_move_that_the_next_publications_keep_is_published(
+    settings: Settings, store: Store, clock: Clock, banks: Banks
+) -> None:
+    """The future is known here: neither a devaluation nor a redenomination needs an operator."""
+    for factor in ("1.355", "10"):
+        began = date(2026, 1, 15)
+        for on, figures in past().items():
+            banks.published["nbk"][on] = scaled(figures, factor) if on >= began else figures
+        async with Store(settings.store.url.get_secret_value(), f"{store._prefix}{factor}:") as other:
+            assert await filled(settings, other, clock) == Count(accepted=len(past()))
+            assert await other.waiting("nbk") == []
+
+
+async def test_scale_change_at_the_end_is_held(settings: Settings, store: Store, clock: Clock, banks: Banks) -> None:
+    """Too few publications keep it: what is held is named, and all before it is published."""
+    began = date(2026, 2, 17)
+    for on, figures in banks.published["nbk"].items():
+        if on >= began:
+            banks.published["nbk"][on] = scaled(figures, "10")
+    count = await filled(settings, store, clock)
+    assert list(count.held) == [on for on in past() if on >= began]
+    assert (await store.dates("nbk"))[-1] == began - timedelta(days=1)
+    assert await store.backfilled("nbk") == [(SINCE, UNTIL)]
 
 
 async def test_an_older_past_is_asked_for_beside_a_younger(
@@ -200,24 +236,28 @@ async def test_an_older_past_is_asked_for_beside_a_younger(
     assert await store.backfilled("nbk") == [(SINCE, UNTIL)]
 
 
-async def test_months_with_odd_ends_are_not_asked_for_again(
+async def test_months_with_held_rates_at_their_end_are_not_requested_again(
     settings: Settings, store: Store, clock: Clock, banks: Banks
 ) -> None:
-    """What waited for the next month's word is done with it."""
-    for on in (date(2025, 11, 28), date(2025, 12, 30)):
+    """They are judged again together with the next month, and are complete by then."""
+    wrong = (date(2025, 11, 28), date(2025, 12, 30))
+    for on in wrong:
         banks.published["nbk"][on] = {**banks.published["nbk"][on], "USD": "4055.00"}
-    assert await filled(settings, store, clock) == Count(accepted=len(past()) - 2, waiting=2)
+    held: dict[date, tuple[str, ...]] = dict.fromkeys(wrong, ("USD",))
+    assert await filled(settings, store, clock) == Count(accepted=len(past()), waiting=2, held=held)
+    assert banks.asked["nbk"] == len(past())
     assert await store.backfilled("nbk") == [(SINCE, UNTIL)]
 
 
-async def test_a_first_day_that_is_wrong_is_found_out_by_those_after_it(
+async def test_wrong_first_day_is_held_by_the_days_after_it(
     settings: Settings, store: Store, clock: Clock, banks: Banks
 ) -> None:
-    """Nothing lies before it to measure it by."""
+    """No rate before it can be compared with it; the next ones can."""
     banks.published["nbk"][SINCE] = {
         code: str(Decimal(str(value)) * 10) for code, value in banks.published["nbk"][SINCE].items()
     }
-    assert await filled(settings, store, clock) == Count(accepted=len(past()) - 1, waiting=1)
+    held: dict[date, tuple[str, ...]] = {SINCE: tuple(sorted(CODES))}
+    assert await filled(settings, store, clock) == Count(accepted=len(past()) - 1, waiting=1, held=held)
     assert [one.fixing.date for one in await store.waiting("nbk")] == [SINCE]
 
 
@@ -234,25 +274,24 @@ async def test_a_currency_that_was_dropped_stops_nothing(
             assert await filled(settings, other, clock) == Count(accepted=len(past()))
 
 
-async def test_another_bank_confirms_a_jump_of_the_past(
+async def test_another_bank_confirms_a_jump_of_the_last_days(
     settings: Settings, store: Store, clock: Clock, banks: Banks
 ) -> None:
-    """Filled first, the other bank's past is a witness."""
-    began = date(2026, 1, 15)
+    """Nothing in its own future keeps the jump yet: it is held, or published where the other bank was filled first."""
+    began = UNTIL - timedelta(days=1)
     for on, figures in banks.published["nbk"].items():
         if on >= began:
-            scaled = {code: str(Decimal(str(value)) * Decimal("1.355")) for code, value in figures.items()}
-            banks.published["nbk"][on] = scaled
-    banks.published["nbu"] = {
-        on: {"USD": "43.0", "EUR": "50.0", "KZT": ("9.00" if on < began else "6.65", 100)} for on in past()
-    }
+            banks.published["nbk"][on] = scaled(figures, "1.355")
+    banks.published["nbu"] = {on: in_hryvnia(figures) for on, figures in banks.published["nbk"].items()}
+    async with Store(settings.store.url.get_secret_value(), f"{store._prefix}alone:") as alone:
+        assert list((await filled(settings, alone, clock)).held) == [began, UNTIL]
     async with filling(settings, store, clock, "nbu") as run:
-        with pytest.raises(TickerError, match="KZT moved by -26"):
-            await run.run(SINCE, UNTIL)  # it cannot know either
-    first, *_ = await store.waiting("nbu")
-    await store.save(first.fixing, decision=Decision(first, Outcome.ACCEPTED, clock()))
-    async with filling(settings, store, clock, "nbu") as run:
-        await run.run(SINCE, UNTIL)
+        assert (await run.run(SINCE, UNTIL)).held == {began: ("KZT",), UNTIL: ("KZT",)}  # it is the first itself
+    for one in await store.waiting("nbu"):
+        published = await store.fixing("nbu", one.fixing.date)
+        assert published is not None
+        whole = replace(published, rates={**published.rates, **one.fixing.rates})
+        await store.save(whole, decision=QuarantineDecision(one, Outcome.ACCEPTED, clock()))
     assert await filled(settings, store, clock) == Count(accepted=len(past()))
 
 

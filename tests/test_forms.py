@@ -332,8 +332,8 @@ async def test_a_second_choice_is_told_in_every_form(start: Started, banks: Bank
     """The note is read in a list and heard in each form."""
     banks.faults.update(dict.fromkeys(("nbk", "ecb", "nbu", "cbu"), 404))
     banks.published["cbr"] = {
-        on: {"USD": usd, "EUR": "90", "GBP": "100", "CNY": "11", "KZT": ("16", 100)}
-        for on, usd in zip(APRIL, ("80", "81"), strict=True)
+        on: {"USD": usd, "EUR": "92.60", "GBP": "106.30", "CNY": "11.62", "KZT": ("16.80", 100)}
+        for on, usd in zip(APRIL, ("80.00", "79.80"), strict=True)
     }
     client = await start()
     note = "Bank of Russia, cross rate, second choice"

@@ -12,10 +12,10 @@ from aiohttp.test_utils import TestClient
 
 from service.board import KEEP
 from service.fixings import Fixing, Rate
-from service.quarantine import Waiting
 from service.settings import Settings
 from service.store import Store
-from tests.conftest import Started
+from service.validation.quarantine import QuarantinedFixing
+from tests.conftest import Clock, Started
 from tests.figures import day, fixing
 from tests.standin import Banks
 
@@ -85,8 +85,9 @@ async def test_one_asks_and_all_show(start: Started, banks: Banks) -> None:
     assert None not in (nbk[0]["next_poll"], nbk[1]["next_poll"])
 
 
-async def test_announcements_are_heard_at_once(start: Started, settings: Settings) -> None:
+async def test_announcements_are_heard_at_once(start: Started, settings: Settings, clock: Clock) -> None:
     """What another writes is in memory long before the next look."""
+    clock.forward(days=9)  # what is dated beyond the source's horizon is not read
     client = await start()
     await asyncio.sleep(0.2)
     async with store_of(settings) as store:
@@ -125,7 +126,7 @@ async def test_what_the_store_has_lost_is_written_again(start: Started, banks: B
     await eventually(shows(client, "2026-04-02"))
     banks.published.clear()
     async with store_of(settings) as store:
-        await store.quarantine(Waiting(fixing(day(3), USD="0"), ("USD is 0",), fixing(day(3)).fetched_at))
+        await store.quarantine(QuarantinedFixing(fixing(day(3), USD="0"), ("USD is 0",), fixing(day(3)).fetched_at))
         await store.peers.announce()
 
         async def waits() -> bool:

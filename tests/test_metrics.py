@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,7 +25,7 @@ from service.web.problems import guarded
 from service.web.traffic import counted
 from tests.conftest import Clock, Started
 from tests.figures import day
-from tests.standin import Banks
+from tests.standin import Banks, Figures
 from tests.test_poller import APRIL
 
 Client = TestClient[Any, Any]
@@ -63,8 +64,12 @@ async def until_polled(client: Client) -> Samples:
 
 @pytest.fixture
 async def client(start: Started, banks: Banks) -> Client:
-    """Return a client of the service: nbk answers with two good days and one that lacks currencies; the others fail."""
-    banks.published["nbk"] = APRIL | {day(3): {"USD": "476.00"}}
+    """Return a client of the service: nbk publishes two good days and one with a wrong dollar and no rouble.
+
+    All other sources fail.
+    """
+    wrong = {**APRIL[day(1)], "USD": "4760.00"}
+    banks.published["nbk"] = APRIL | {day(3): {code: value for code, value in wrong.items() if code != "RUB"}}
     for key in BANKS[1:]:
         banks.faults[key] = 404
     client = await start()
@@ -90,18 +95,47 @@ async def test_sources_tell_their_times(client: Client, clock: Clock) -> None:
     name = "ticker_source_last_success_timestamp_seconds"
     assert (value(samples, name, source="nbk"), value(samples, name, source="cbr")) == (clock.seconds(), None)
     name = "ticker_source_last_fixing_timestamp_seconds"
-    second = datetime(2026, 4, 2, tzinfo=ZoneInfo("Asia/Almaty")).astimezone(UTC)
-    assert (value(samples, name, source="nbk"), value(samples, name, source="cbr")) == (second.timestamp(), None)
+    third = datetime(2026, 4, 3, tzinfo=ZoneInfo("Asia/Almaty")).astimezone(UTC)
+    assert (value(samples, name, source="nbk"), value(samples, name, source="cbr")) == (third.timestamp(), None)
 
 
-async def test_a_quarantined_fixing_is_refused_and_waits(client: Client) -> None:
-    """Two days were accepted; the third waits."""
+async def test_quarantined_rates_are_counted(client: Client) -> None:
+    """Three days were published; of the third one rate is in quarantine and one is missing."""
     samples = await scraped(client)
-    assert value(samples, "ticker_fixings_total", source="nbk", verdict="accepted") == 2
+    assert value(samples, "ticker_fixings_total", source="nbk", verdict="accepted") == 3
     assert value(samples, "ticker_fixings_total", source="nbk", verdict="refused") == 1
     assert value(samples, "ticker_fixings_total", source="cbr", verdict="refused") == 0
     assert value(samples, "ticker_quarantine_waiting", source="nbk") == 1
     assert value(samples, "ticker_quarantine_waiting", source="cbr") == 0
+    for key, missing in (("nbk", 1), ("cbr", 0)):
+        assert value(samples, "ticker_source_missing", source=key) == missing
+        assert value(samples, "ticker_source_diverging", source=key) == 0
+
+
+def moved(rate: str | tuple[str, int]) -> str | tuple[str, int]:
+    """Return a rate 0.1 % higher."""
+    value, nominal = rate if isinstance(rate, tuple) else (rate, 1)
+    return f"{Decimal(value) * Decimal('1.001'):.4f}", nominal
+
+
+async def test_diverging_rates_are_counted(start: Started, settings: Settings, banks: Banks) -> None:
+    """A bank with two rates at another level than those of two other banks, which agree."""
+    level: Figures = {"USD": "80.0000", "EUR": "92.8000", "GBP": "106.4000", "CNY": "11.6400", "KZT": ("16.8400", 100)}
+    hryvnia: Figures = {"USD": "41.5000", "EUR": "48.1400", "GBP": "55.2000", "CNY": "6.0380", "KZT": ("8.7350", 100)}
+    banks.published["nbk"] = {on: {**figures, "USD": "430.00", "EUR": "500.00"} for on, figures in APRIL.items()}
+    banks.published["cbr"] = {day(1): level, day(2): {code: moved(rate) for code, rate in level.items()}}
+    banks.published["nbu"] = {day(1): hryvnia, day(2): {code: moved(rate) for code, rate in hryvnia.items()}}
+    for key in ("ecb", "cbu"):
+        banks.faults[key] = 404
+    client = await start()
+    for _ in range(500):
+        samples = await scraped(client)
+        if value(samples, "ticker_source_diverging", source="nbk") == 2:
+            break
+        await asyncio.sleep(0.01)
+    assert value(samples, "ticker_source_diverging", source="nbk") == 2
+    assert value(samples, "ticker_source_diverging", source="cbr") == 0
+    assert value(samples, "ticker_source_diverging", source="nbu") == 0
 
 
 async def test_tickers_tell_their_status_and_their_choices(client: Client) -> None:

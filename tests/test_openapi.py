@@ -16,6 +16,7 @@ import pytest
 from aiohttp.test_utils import TestClient, make_mocked_request
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
+from service.board import Board
 from service.layers import ROOT
 from service.settings import Settings
 from service.web import interface
@@ -73,7 +74,7 @@ def settings(settings: Settings) -> Settings:
 async def client(start: Started, banks: Banks) -> Client:
     """Return a client of a service in which much is wrong.
 
-    A bank's own changes are not those that we compute, its next fixing waits in quarantine, all other banks fail.
+    A bank's own changes are not those that we compute, a rate of its next fixing is quarantined, all other banks fail.
     """
     banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
     changes = {"USD": "-3.86", "EUR": "2.44", "RUB": "0.00", "GBP": "-0.11", "CNY": "-0.19"}
@@ -83,10 +84,10 @@ async def client(start: Started, banks: Banks) -> Client:
     await until_ready(client)
     for _ in range(500):
         async with client.get("/health") as response:
-            if "quarantine" in (text := await body(response)) and "waits in quarantine" in text:
+            if "quarantine" in (text := await body(response)) and "is in quarantine" in text:
                 return client
         await asyncio.sleep(0.005)
-    raise AssertionError("nothing waits in quarantine")
+    raise AssertionError("nothing is in quarantine")
 
 
 def resolved(part: Json) -> Json:
@@ -178,7 +179,8 @@ async def test_replies_are_as_described(client: Client) -> None:
 def test_a_receipt_with_revisions_is_as_described(settings: Settings) -> None:
     """What a bank said before has the fields of a fixing, without those of a receipt."""
     before, new = fixing(day(1), USD="478.77"), fixing(day(2), USD=("475.10", 100))
-    document = receipt(later(new).revising(new), before, settings.sources["nbk"])
+    others = Board(settings).cross_check
+    document = receipt(later(new).revising(new), before, settings.sources["nbk"], others)
     value = json.loads(to_json(document))
     assert len(value["revisions"]) == 1
     assert mistakes({"$ref": "#/components/schemas/Receipt"}, value) == []

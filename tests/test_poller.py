@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
@@ -12,18 +13,18 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from service.acceptance import Judged, Rules, Verdict, judge_all
 from service.archive import Archive
 from service.board import KEEP, Board
 from service.fixings import Fixing, Series
 from service.poller import Poller
-from service.quarantine import Decision, Outcome, Waiting
 from service.settings import Settings
 from service.sources import SOURCES
 from service.sources.base import Payload
 from service.sources.client import BankFeed, Client
 from service.store import Store
 from service.ticker import Snapshot
+from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
+from service.validation.rules import Judgement, ValidationContext, Verdict, judge_all
 from tests.conftest import Clock
 from tests.figures import day, fixing
 from tests.standin import Banks, Figures, nbk, nbu
@@ -76,12 +77,12 @@ async def test_a_poll_ends_in_a_snapshot_and_in_the_store(poller: Poller) -> Non
     assert (await poller.archive.store.states())["nbk"].failures == 0
 
 
-async def test_a_second_poll_asks_only_for_what_may_be_new(poller: Poller, banks: Banks) -> None:
-    """An empty series is filled two weeks back; then the known date and the next are asked for."""
+async def test_second_poll_begins_with_the_previous_publication(poller: Poller, banks: Banks) -> None:
+    """An empty series is filled two weeks back; after that a poll asks for the last two publications and the next."""
     await poller.poll("nbk")
     assert banks.asked["nbk"] == 16
     await poller.poll("nbk")
-    assert banks.asked["nbk"] == 18
+    assert banks.asked["nbk"] == 19
     assert banks.at_once["nbk"] == 1
 
 
@@ -163,26 +164,45 @@ async def test_one_bad_day_keeps_no_other_from_being_shown(poller: Poller, banks
     assert "fdate=20.03.2026" in str(poller.board.states["nbk"].error)
 
 
-async def test_a_suspicious_fixing_waits_and_is_told_once(poller: Poller, banks: Banks) -> None:
-    """What would be a gap stays out, whole and with its reason; corrected by the bank it is in."""
+async def test_suspicious_rate_is_held_and_the_others_are_published(poller: Poller, banks: Banks) -> None:
+    """It is logged once; its quote keeps the last good rate. A correction by the bank is published."""
     await poller.poll("nbk")
-    before = shown(poller)
-    banks.published["nbk"][day(3)] = {"USD": "476.00"}
+    banks.published["nbk"][day(3)] = {**APRIL[day(1)], "USD": "4760.00"}
     with capture_logs() as logs:
         await poller.poll("nbk")
         await poller.poll("nbk")
-    assert [log["event"] for log in logs] == ["fixing.quarantined"]
-    assert poller.tally.fixings == {("nbk", "accepted"): 2, ("nbk", "refused"): 1}
+    assert [log["event"] for log in logs] == ["fixing.quarantined", "ticker.changed"]
+    assert poller.tally.fixings == {("nbk", "accepted"): 3, ("nbk", "refused"): 1}
     (waiting,) = poller.board.held_up("nbk")
-    assert (waiting.fixing.date, waiting.reasons) == (day(3), ("CNY, EUR, GBP, RUB missing, quoted on 2026-04-02",))
-    assert shown(poller) is before
+    assert (waiting.fixing.date, list(waiting.fixing.rates)) == (day(3), ["USD"])
+    assert waiting.reasons == (
+        "USD moved by +901.92%, from 475.09 on 2026-04-02 to 4760.00; no other bank confirms it",
+    )
+    dollar, euro = shown(poller).quotes[:2]
+    assert (str(dollar.rate), dollar.date) == ("475.09", day(2))
+    assert (str(euro.rate), euro.date, str(euro.percent)) == ("548.62", day(3), "-0.44")
     assert await poller.archive.store.waiting("nbk") == [waiting]
     banks.published["nbk"][day(3)] = APRIL[day(1)]
     await poller.poll("nbk")
     assert poller.board.held_up("nbk") == await poller.archive.store.waiting("nbk") == []
-    assert shown(poller).as_of == day(3)
+    assert {quote.date for quote in shown(poller).quotes} == {day(3)}
     (decision,) = await poller.archive.store.decisions("nbk")
     assert (decision.outcome, decision.waiting) == (Outcome.WITHDRAWN, waiting)
+
+
+async def test_missing_currency_holds_nothing(poller: Poller, banks: Banks) -> None:
+    """The rates that the bank does publish are shown; the others keep their last rate and are reported as missing."""
+    await poller.poll("nbk")
+    banks.published["nbk"][day(3)] = {"USD": "476.00"}
+    with capture_logs() as logs:
+        await poller.poll("nbk")
+    assert [log["event"] for log in logs] == ["ticker.changed"]
+    assert poller.board.held_up("nbk") == []
+    assert poller.board.missing("nbk") == ("CNY", "EUR", "GBP", "RUB")
+    assert {quote.code: quote.date for quote in shown(poller).quotes} == {
+        "USD": day(3),
+        **dict.fromkeys(("EUR", "RUB", "GBP", "CNY"), day(2)),
+    }
 
 
 async def test_a_bogus_future_date_freezes_nothing(poller: Poller, banks: Banks) -> None:
@@ -199,8 +219,8 @@ async def test_a_bogus_future_date_freezes_nothing(poller: Poller, banks: Banks)
     assert list(poller.board.quarantine["nbu"].waiting) == [day(7)]
 
 
-async def test_a_jump_waits_for_another_bank(poller: Poller, banks: Banks, clock: Clock) -> None:
-    """The tenge falls by a third: told with both numbers, shown as soon as a second bank says the same."""
+async def test_jump_is_held_until_another_bank_confirms_it(poller: Poller, banks: Banks, clock: Clock) -> None:
+    """The tenge falls by a third: held with both rates in the reason, shown as soon as a second bank agrees."""
     banks.published["cbr"] = {
         day(1): {"USD": "80.0000", "KZT": ("16.7000", 100)},
         day(2): {"USD": "80.0000", "KZT": ("16.8000", 100)},
@@ -213,7 +233,8 @@ async def test_a_jump_waits_for_another_bank(poller: Poller, banks: Banks, clock
     await poller.poll("nbk")
     (waiting,) = poller.board.held_up("nbk")
     assert waiting.reasons[-1] == (
-        "USD moved by +35.50%, from 475.09 on 2026-04-02 to 643.75; no other bank confirms it (cbr -0.60%)"
+        "USD moved by +35.50%, from 475.09 on 2026-04-02 to 643.75; "
+        "other banks have not published for that day yet (cbr -26.03%)"
     )
     assert shown(poller).as_of == day(2)
     banks.published["cbr"][day(3)] = {"USD": "81.0000", "KZT": ("12.6000", 100)}
@@ -225,8 +246,8 @@ async def test_a_jump_waits_for_another_bank(poller: Poller, banks: Banks, clock
     assert (decision.outcome, decision.at) == (Outcome.CONFIRMED, clock())
 
 
-async def test_banks_that_are_asked_at_once_hear_each_other(poller: Poller, banks: Banks, clock: Clock) -> None:
-    """Of two that tell the same jump the first one waits, and the second one is believed by its word."""
+async def test_banks_that_are_polled_at_once_confirm_each_other(poller: Poller, banks: Banks, clock: Clock) -> None:
+    """Of two that publish the same jump the first is held until the second confirms it, within one round of polls."""
     banks.published["cbr"] = {day(2): {"USD": "80.0000", "KZT": ("16.8000", 100)}}
     await asyncio.gather(poller.poll("nbk"), poller.poll("cbr"))
     banks.published["nbk"][day(3)] = {
@@ -234,27 +255,35 @@ async def test_banks_that_are_asked_at_once_hear_each_other(poller: Poller, bank
     }
     banks.published["cbr"][day(3)] = {"USD": "81.0000", "KZT": ("12.6000", 100)}
     clock.forward(hours=8)
-    await asyncio.gather(poller.poll("nbk"), poller.poll("cbr"))
-    assert sum(day(3) in poller.board.quarantine[key].waiting for key in ("nbk", "cbr")) == 1
-    await asyncio.gather(poller.poll("nbk"), poller.poll("cbr"))
+    with capture_logs() as logs:
+        await asyncio.gather(poller.poll("nbk"), poller.poll("cbr"))
+    assert [log["event"] for log in logs if "quarantine" in log["event"] or "quarantined" in log["event"]] == [
+        "fixing.quarantined",
+        "quarantine.ended",
+    ]
+    assert all(not poller.board.quarantine[key].waiting for key in ("nbk", "cbr"))
     assert all(poller.board.series(key).on(day(3)) for key in ("nbk", "cbr"))
     assert (shown(poller).as_of, percents(poller)[0]) == (day(3), "35.50")
 
 
-async def test_an_operators_word_reaches_the_running_service(poller: Poller, banks: Banks, clock: Clock) -> None:
-    """Rejected, it is said no more though the bank goes on saying it; accepted, it is shown at the next look."""
+async def test_decision_of_an_operator_reaches_the_running_service(poller: Poller, banks: Banks, clock: Clock) -> None:
+    """A rejected rate is not reported again though the bank repeats it; an accepted one is shown."""
     await poller.poll("nbk")
     wrong = {**APRIL[day(2)], "USD": "4750.90"}
     banks.published["nbk"][day(3)] = wrong
     await poller.poll("nbk")
     (waiting,) = poller.board.held_up("nbk")
     async with Store(poller.board.settings.store.url.get_secret_value(), poller.board.settings.store.prefix) as other:
-        await other.decide(Decision(waiting, Outcome.REJECTED, clock()))
+        await other.decide(QuarantineDecision(waiting, Outcome.REJECTED, clock()))
         await poller.review()
         await poller.poll("nbk")
         assert poller.board.held_up("nbk") == []
-        assert shown(poller).as_of == day(2)
-        await other.save(waiting.fixing)
+        assert shown(poller).quotes[0].date == day(2)
+        published = await other.fixing("nbk", day(3))
+        assert published is not None
+        assert published.rates.keys() == APRIL[day(2)].keys() - {"USD"}
+        whole = replace(published, rates={**published.rates, **waiting.fixing.rates})
+        await other.save(whole, decision=QuarantineDecision(waiting, Outcome.ACCEPTED, clock()))
         await poller.review()
     assert (shown(poller).as_of, percents(poller)[0]) == (day(3), "900.00")
 
@@ -284,17 +313,17 @@ async def test_inside_the_window_it_asks_until_the_due_fixing_is_here(
     assert banks.asked["nbk"] == asked
     clock.time = datetime(2026, 4, 2, 10, 30, tzinfo=UTC)
     await poller.poll_if_awaited("nbk")
-    assert banks.asked["nbk"] == asked + 2
+    assert banks.asked["nbk"] == asked + 3
     clock.forward(minutes=5)
     await poller.poll_if_awaited("nbk")
-    assert banks.asked["nbk"] == asked + 2
+    assert banks.asked["nbk"] == asked + 3
     banks.published["nbk"][day(3)] = APRIL[day(1)]
     clock.forward(minutes=5)
     await poller.poll_if_awaited("nbk")
-    assert banks.asked["nbk"] == asked + 4
+    assert banks.asked["nbk"] == asked + 6
     clock.forward(minutes=10)
     await poller.poll_if_awaited("nbk")
-    assert banks.asked["nbk"] == asked + 4
+    assert banks.asked["nbk"] == asked + 6
 
 
 async def test_two_polls_of_one_source_are_one(poller: Poller, banks: Banks) -> None:
@@ -392,16 +421,17 @@ async def test_what_was_polled_without_the_store_is_judged_by_it(
         assert str(kept.rates["USD"].value) == "475.09"
 
 
-async def test_a_dropped_currency_is_let_go_in_the_end(poller: Poller, banks: Banks, clock: Clock) -> None:
-    """Four publications without it, one a day: the first three waited, and are in with the fourth."""
+async def test_dropped_currency_holds_nothing(poller: Poller, banks: Banks, clock: Clock) -> None:
+    """Publications without it are shown at once; they report it as missing."""
     await poller.poll("nbk")
     for number in (3, 4, 7, 8):
         clock.time = datetime(2026, 4, number - 1, 11, tzinfo=UTC)
         banks.published["nbk"][day(number)] = {"USD": f"47{number}.00", "EUR": "551.00", "RUB": "5.87", "GBP": "631.00"}
-        banks.published["nbk"] = {on: figures for on, figures in banks.published["nbk"].items() if on >= day(number)}
         await poller.poll("nbk")
-        assert len(poller.board.held_up("nbk")) == {3: 1, 4: 2, 7: 3, 8: 0}[number]
+        assert poller.board.held_up("nbk") == []
+        assert poller.board.missing("nbk") == ("CNY",)
     assert [one.date for one in poller.board.series("nbk").fixings] == [day(number) for number in (1, 2, 3, 4, 7, 8)]
+    assert shown(poller).quotes[-1].date == day(2)
 
 
 async def test_what_waits_from_long_ago_is_not_judged_by_today(poller: Poller, clock: Clock) -> None:
@@ -411,7 +441,7 @@ async def test_what_waits_from_long_ago_is_not_judged_by_today(poller: Poller, c
     recent = [day(2) - timedelta(days=number) for number in range(2, KEEP + 10)]
     await store.save(fixing(date(2017, 3, 3), USD="318.00", EUR="336.00", RUB="5.50"))
     await store.save(*(fixing(on, **figures) for on in recent))  # type: ignore[arg-type]
-    jump = Waiting(fixing(date(2017, 3, 4), USD="470.00", EUR="540.00"), ("USD moved by +47.80%",), clock())
+    jump = QuarantinedFixing(fixing(date(2017, 3, 4), USD="470.00", EUR="540.00"), ("USD moved by +47.80%",), clock())
     await store.quarantine(jump)
     await poller.poll("nbk")
     await poller.poll("nbk")
@@ -438,15 +468,18 @@ async def test_what_the_bank_says_of_long_ago_changes_nothing(
     assert await store.fixing("nbk", old) == before
 
 
-async def test_a_figure_that_is_none_costs_no_other_day(poller: Poller, banks: Banks) -> None:
-    """A zero in the first answer of all waits, and the rest is shown."""
+async def test_zero_is_held_alone(poller: Poller, banks: Banks) -> None:
+    """A zero in the very first response is held; all other rates of all days are published."""
     days = [day(number, 3) for number in range(25, 32)]
     banks.published["nbk"] = {on: {**APRIL[day(2)], "USD": f"475.{on.day}"} for on in days}
     banks.published["nbk"][days[1]] = {**APRIL[day(2)], "USD": "0"}
     await poller.poll("nbk")
     assert poller.board.states["nbk"].error is None
-    assert list(poller.board.quarantine["nbk"].waiting) == [days[1]]
-    assert len(poller.board.series("nbk").fixings) == 6
+    quarantined = poller.board.quarantine["nbk"].waiting
+    assert {on: list(one.fixing.rates) for on, one in quarantined.items()} == {days[1]: ["USD"]}
+    assert len(poller.board.series("nbk").fixings) == 7
+    assert await poller.archive.store.waiting("nbk") == list(quarantined.values())
+    assert await poller.archive.store.decisions("nbk") == []
 
 
 async def test_a_wait_that_ends_while_others_write_has_ended(
@@ -466,7 +499,7 @@ async def test_a_wait_that_ends_while_others_write_has_ended(
 
     async def meanwhile() -> dict[str, str]:
         monkeypatch.setattr(archive.store, "stamps", read)
-        archive.take_in("nbk", [Judged(good, Verdict.NEW)], clock())
+        archive.take_in("nbk", [Judgement(good, Verdict.NEW, good)], clock())
         return await read()
 
     monkeypatch.setattr(archive.store, "stamps", meanwhile)
@@ -526,14 +559,14 @@ async def test_readers_have_their_turn_while_answers_are_understood(poller: Poll
     assert turns > 3 * 16  # 16 answers; without turns meanwhile there are a few for each
 
 
-async def test_what_the_store_tells_while_an_answer_is_judged_is_judged_by(
+async def test_fixings_read_from_the_store_meanwhile_are_taken_into_account(
     poller: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The judgement is made anew: figures that are fine beside nothing may be a jump beside what is stored."""
+    """The judgement is repeated: rates that are fine beside nothing may be a jump beside what is stored."""
     known = fixing(day(31, 3), USD="4787.70")
     loop, judged = asyncio.get_running_loop(), list[Series]()
 
-    def judging(fixings: Sequence[Fixing], series: Series, rules: Rules, keep: int) -> list[Judged]:
+    def judging(fixings: Sequence[Fixing], series: Series, rules: ValidationContext, keep: int) -> list[Judgement]:
         judged.append(series)
         if len(judged) == 1:
             told = asyncio.run_coroutine_threadsafe(tell(), loop)
@@ -546,5 +579,6 @@ async def test_what_the_store_tells_while_an_answer_is_judged_is_judged_by(
     monkeypatch.setattr("service.poller.judge_all", judging)
     await poller.poll("nbk")
     assert [series.latest for series in judged] == [None, known]
-    assert poller.board.series("nbk").fixings == (known,)
-    assert poller.board.quarantine["nbk"].waiting.keys() == {day(1), day(2)}
+    assert [one.rates.get("USD") for one in poller.board.series("nbk").fixings] == [known.rates["USD"], None, None]
+    quarantined = poller.board.quarantine["nbk"].waiting
+    assert {on: list(one.fixing.rates) for on, one in quarantined.items()} == {day(1): ["USD"], day(2): ["USD"]}

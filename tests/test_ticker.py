@@ -1,14 +1,18 @@
 """Settings and fixings in, a snapshot out."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from service.fixings import Direction, Series
+from service.board import witness_of
+from service.domain.breaks import Break
+from service.fixings import Direction, Fixing, Series
 from service.settings import TickerSettings, load
-from service.ticker import HISTORY, Point, Quote, Snapshot, Status, snapshot
+from service.ticker import HISTORY, Evidence, Point, Quote, Snapshot, Status, snapshot
+from service.validation.cross_check import Confidence, CrossCheck
 from tests.figures import day, fixing, series
 
 SETTINGS = load(environ={})
@@ -68,7 +72,7 @@ def test_a_stale_source_is_passed_over_and_taken_again() -> None:
     old = series(*(fixing(day(number, 3), USD=f"47{number}.00") for number in (12, 13)))
     cbr = taken(nbk=old, cbr=CBR)
     assert (cbr.quotes[0].source, cbr.quotes[0].choice) == ("cbr", 2)
-    assert cbr.quotes[0].reason == "nbk is stale, its latest figures are of 2026-03-13"
+    assert cbr.quotes[0].reason == "nbk is stale, its latest rates are of 2026-03-13"
     assert cbr.quotes[1].reason == "nbk does not quote it"
     back = taken(nbk=NBK, cbr=CBR)
     assert {(quote.source, quote.reason) for quote in back.quotes} == {("nbk", None)}
@@ -90,7 +94,8 @@ def test_a_quote_fails_over_alone() -> None:
     older = fixing(day(20, 3), USD="470.00", EUR="550.06", RUB="5.80", GBP="630.87", CNY="69.02")
     made = taken(nbk=series(older, without, NBK.fixings[1]), cbr=CBR)
     assert {quote.code: quote.source for quote in made.quotes if quote.source != "nbk"} == {}
-    made = taken(nbk=series(older, without, fixing(day(2), USD="476.00", EUR="1", GBP="1", CNY="1")), cbr=CBR)
+    latest = fixing(day(2), USD="476.00", EUR="550.00", GBP="630.00", CNY="69.00")
+    made = taken(nbk=series(older, without, latest), cbr=CBR)
     assert {quote.code: quote.source for quote in made.quotes if quote.source != "nbk"} == {"RUB": "cbr"}
 
 
@@ -130,8 +135,8 @@ def test_a_weekend_leaves_the_last_real_change() -> None:
     assert made.status is Status.CURRENT
 
 
-def test_a_source_without_the_currency_leaves_it_to_the_next_or_to_a_dash() -> None:
-    """The ECB has no rouble: the quote stands in its place, empty."""
+def test_currency_that_no_source_quotes_has_an_empty_quote_with_a_reason() -> None:
+    """The ECB has no rouble: the quote keeps its place, without a rate."""
     eur = TickerSettings(id="eur", base="EUR", currencies=("USD", "RUB"), sources=("ecb",))
     ecb = series(
         fixing(day(1), "ecb", "EUR", Direction.INVERSE, USD="1.1525"),
@@ -139,7 +144,7 @@ def test_a_source_without_the_currency_leaves_it_to_the_next_or_to_a_dash() -> N
     )
     made = taken(eur, ecb=ecb)
     assert str(made.quotes[0].percent) == "-0.64"
-    assert made.quotes[1] == Quote("RUB")
+    assert made.quotes[1] == Quote("RUB", reason="ecb does not quote it")
 
 
 def test_a_currency_that_first_appears_in_a_carry_over_has_a_rate() -> None:
@@ -228,3 +233,124 @@ def test_what_is_in_force_today_is_not_late_when_tomorrows_is_here() -> None:
     made = taken(KZT.model_copy(update={"effective": "today"}), evening, nbk=series(*NBK.fixings, tomorrow))
     assert (made.as_of, made.status) == (day(2), Status.CURRENT)
     assert made.next_update == datetime(2026, 4, 3, 10, 30, tzinfo=UTC)
+
+
+def evidence(
+    held: Mapping[str, Sequence[Fixing]] | None = None, accepted: Sequence[Fixing] = (), **known: Series
+) -> Evidence:
+    """Return the sources of the ticker beside each other; `held` are rates in quarantine, by source."""
+    polled = SETTINGS.polled
+    witnesses = {
+        key: witness_of(polled[key], key, known.get(key, Series()), (held or {}).get(key, ())) for key in polled
+    }
+    return Evidence(CrossCheck(witnesses, accepted={"nbk": accepted}))
+
+
+def compared(held: Mapping[str, Sequence[Fixing]] | None = None, **known: Series) -> Snapshot:
+    """Return the tenge's ticker where each source is compared with the others."""
+    made = snapshot(KZT, SETTINGS.polled, known, NOW, evidence(held, (), **known))
+    assert made is not None
+    return made
+
+
+MOSCOW = series(
+    fixing(day(1), "cbr", "RUB", USD="81.5600", EUR="93.4600", GBP="107.6600", CNY="11.8070", KZT=("17.0358", 100)),
+    fixing(day(2), "cbr", "RUB", USD="80.9300", EUR="93.8700", GBP="107.6400", CNY="11.7750", KZT=("17.0358", 100)),
+)
+
+
+def test_quote_has_the_confidence_of_its_rate() -> None:
+    """Confirmed by a bank that has it at the same level; unconfirmed where no other bank quotes it."""
+    assert {quote.confidence for quote in taken(nbk=NBK).quotes} == {Confidence.UNCONFIRMED}
+    assert {quote.confidence for quote in compared(nbk=NBK, cbr=MOSCOW).quotes} == {Confidence.CONFIRMED}
+    without = series(*(one.without({"CNY"}) for one in MOSCOW.fixings))
+    by_code = {quote.code: quote.confidence for quote in compared(nbk=NBK, cbr=without).quotes}
+    assert by_code.pop("CNY") is Confidence.UNCONFIRMED
+    assert set(by_code.values()) == {Confidence.CONFIRMED}
+
+
+def test_diverging_source_is_replaced_by_the_next() -> None:
+    """Only for the rate that other banks refute; the reason names the last date on which it did not diverge."""
+    wrong = replace(NBK.fixings[1], rates={**NBK.fixings[1].rates, "USD": fixing(day(2), USD="520.00").rates["USD"]})
+    made = compared(nbk=series(NBK.fixings[0], wrong), cbr=MOSCOW)
+    dollar, euro = made.quotes[:2]
+    assert (dollar.source, dollar.choice, dollar.date) == ("cbr", 2, day(2))
+    assert dollar.reason == "nbk diverges from other banks since 2026-04-01"
+    assert (euro.source, euro.reason, euro.confidence) == ("nbk", None, Confidence.CONFIRMED)
+
+
+def test_diverging_source_without_a_replacement_shows_its_last_confirmed_rate() -> None:
+    """With its own date, marked as diverging."""
+    wrong = replace(NBK.fixings[1], rates={**NBK.fixings[1].rates, "USD": fixing(day(2), USD="520.00").rates["USD"]})
+    known = {"nbk": series(NBK.fixings[0], wrong), "cbr": MOSCOW}
+    alone = KZT.model_copy(update={"sources": ("nbk",)})
+    made = snapshot(alone, SETTINGS.polled, known, NOW, evidence(nbk=known["nbk"], cbr=known["cbr"]))
+    assert made is not None
+    dollar = made.quotes[0]
+    assert (str(dollar.rate), dollar.date, dollar.percent) == ("478.77", day(1), None)
+    assert (dollar.source, dollar.confidence) == ("nbk", Confidence.DIVERGING)
+
+
+def test_source_whose_next_rate_is_held_and_refuted_is_replaced() -> None:
+    """The rate in quarantine is not published, and yet shows that the source has moved away."""
+    published = (
+        replace(NBK.fixings[1], date=day(1)),
+        fixing(day(2), EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12"),
+    )
+    held = {"nbk": [fixing(day(2), USD="4750.90")]}
+    made = compared(held, nbk=series(replace(NBK.fixings[0], date=day(31, 3)), *published), cbr=MOSCOW)
+    dollar, euro = made.quotes[:2]
+    assert (dollar.source, dollar.reason) == ("cbr", "nbk diverges from other banks since 2026-04-01")
+    assert euro.source == "nbk"
+
+
+def test_percentage_beyond_the_limit_is_not_shown_without_confirmation() -> None:
+    """Whatever way the rate came into the series: the publication before it is shown, marked as diverging."""
+    jump = series(*NBK.fixings, replace(NBK.fixings[1], date=day(3), rates=fixing(day(3), USD="950.18").rates))
+    dollar = taken(nbk=jump).quotes[0]
+    assert (str(dollar.rate), str(dollar.percent), dollar.date) == ("475.09", "-0.77", day(2))
+    assert dollar.confidence is Confidence.DIVERGING
+
+
+def test_percentage_beyond_the_limit_is_shown_where_both_rates_are_confirmed() -> None:
+    """Another bank has the rate before the jump, and the one after it."""
+    later = fixing(day(3), USD="643.75", EUR="746.69", RUB="7.95", GBP="856.18", CNY="93.66")
+    moscow = fixing(
+        day(3), "cbr", "RUB", USD="80.9300", EUR="93.8700", GBP="107.6400", CNY="11.7750", KZT=("12.5720", 100)
+    )
+    known = {"nbk": series(*NBK.fixings, later), "cbr": series(*MOSCOW.fixings, moscow)}
+    dollar = compared(nbk=known["nbk"], cbr=known["cbr"]).quotes[0]
+    assert (dollar.source, str(dollar.percent), dollar.confidence) == ("nbk", "35.50", Confidence.CONFIRMED)
+    still = replace(moscow, rates={**moscow.rates, "KZT": MOSCOW.fixings[1].rates["KZT"]})
+    assert compared(nbk=known["nbk"], cbr=series(*MOSCOW.fixings, still)).quotes[0].source == "cbr"
+
+
+def test_percentage_beyond_the_limit_is_shown_where_an_operator_has_accepted_the_rate() -> None:
+    """The decision is of this rate, and holds for it alone."""
+    jump = fixing(day(3), USD="950.18")
+    known = series(*NBK.fixings, jump)
+    accepted = snapshot(KZT, SETTINGS.polled, {"nbk": known}, NOW, evidence(accepted=[jump], nbk=known))
+    assert accepted is not None
+    assert (str(accepted.quotes[0].rate), str(accepted.quotes[0].percent)) == ("950.18", "100.00")
+    other = evidence(accepted=[fixing(day(3), USD="950.19")], nbk=known)
+    refused = snapshot(KZT, SETTINGS.polled, {"nbk": known}, NOW, other)
+    assert refused is not None
+    assert str(refused.quotes[0].rate) == "475.09"
+
+
+BELARUS = series(
+    fixing(date(2016, 7, 4), BYN=("169.10", 10_000), USD="338.87"), fixing(date(2016, 7, 5), BYN="168.90", USD="338.49")
+)
+
+
+@pytest.mark.parametrize(("factor", "percent"), [("10000", "-0.12"), (None, None)])
+def test_change_across_a_break_is_exact_by_its_factor_or_not_shown(factor: str | None, percent: str | None) -> None:
+    """So is the history: in today's unit, or without what is in another one."""
+    ticker = KZT.model_copy(update={"currencies": ("BYN",)})
+    broken = Break("BYN", date(2016, 7, 5), Decimal(factor) if factor else None)
+    found = snapshot(ticker, SETTINGS.polled, {"nbk": BELARUS}, NOW, Evidence(breaks={"nbk": [broken]}))
+    assert found is not None
+    (quote,) = found.quotes
+    assert (str(quote.rate), quote.date) == ("168.90", date(2016, 7, 5))
+    assert (str(quote.percent) if quote.percent is not None else None) == percent
+    assert [str(point.rate) for point in quote.history] == (["169.1", "168.90"] if factor else ["168.90"])

@@ -68,6 +68,7 @@ async def test_the_json_is_the_contracts(client: Client) -> None:
         "code": "USD", "name": "US Dollar", "rate": Decimal("475.09"), "previous": Decimal("478.77"),
         "change": Decimal("-3.68"), "percent": Decimal("-0.77"), "direction": "down", "date": "2026-04-02",
         "previous_date": "2026-04-01", "source": "nbk", "choice": 1, "reason": None, "cross": False,
+        "confidence": "unconfirmed",
         "receipts": ["/v1/fixings/nbk/2026-04-02", "/v1/fixings/nbk/2026-04-01"],
     }  # fmt: skip
     assert (rouble["direction"], str(rouble["percent"])) == ("flat", "0.00")

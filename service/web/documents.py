@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from service import fixings, own_change
 from service.change import Direction
 from service.ticker import Status
+from service.validation.cross_check import Confidence
 from service.web.texts import QuoteText, TickerText
 
 Moment = Annotated[dt.datetime, Meta(tz=True)]
@@ -46,8 +47,10 @@ class Quote(Struct, frozen=True, kw_only=True):
 
     Figures are in units of the base for 1 unit of the currency. `date` and `previous_date` are the first days of
     their figures; `choice` is the source's place in the ticker's list, from 1, and `reason` says why the ones before
-    it were passed over; `cross` tells a rate through the source's own rate of the base. `receipts` lead to the
-    fixings behind it. `text` comes with `lang`.
+    it were passed over; `cross` tells a rate through the source's own rate of the base. `confidence` is `confirmed`
+    where another bank has the rate at this level, `unconfirmed` where none quotes it or has published yet, `diverging`
+    where other banks refute what the source has published since: then this is its last rate before that. `receipts`
+    lead to the fixings behind it. `text` comes with `lang`.
     """
 
     code: str
@@ -63,6 +66,7 @@ class Quote(Struct, frozen=True, kw_only=True):
     choice: int | None
     reason: str | None
     cross: bool
+    confidence: Confidence | None
     receipts: list[str]
     text: QuoteWords | UnsetType = UNSET
 
@@ -125,9 +129,12 @@ class Fixing(Struct, frozen=True, kw_only=True):
 
 
 class Receipt(Fixing, frozen=True, kw_only=True):
-    """A fixing with all that is needed to check it: where, when, the bank's own word, and (`raw`) the answer itself."""
+    """A fixing with all that is needed to check it: where, when, how its rates stand beside other banks' (`confidence`,
+    see quotes), the bank's own changes, and (`raw`) the answer itself.
+    """  # noqa: D205 - read as it stands by those who read the interface
 
     name: str
+    confidence: Mapping[str, Confidence]
     check: own_change.Check
     raw: str
 
@@ -180,6 +187,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     source: str | None
     choice: int | None
     reason: str | None
+    confidence: Confidence | None
 
 
 class Held(Struct, frozen=True, kw_only=True):

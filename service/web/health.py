@@ -152,7 +152,9 @@ def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) ->
         next_update=snapshot.next_update,
         age=_age(snapshot.updated_at, now),
         choices={
-            quote.code: documents.Choice(source=quote.source, choice=quote.choice, reason=quote.reason)
+            quote.code: documents.Choice(
+                source=quote.source, choice=quote.choice, reason=quote.reason, confidence=quote.confidence
+            )
             for quote in snapshot.quotes
         },
         output=UNSET if status == "pass" else told,
@@ -188,7 +190,12 @@ def _told(key: str, board: Board, described: documents.Source) -> Iterator[str]:
     if error := board.states[key].error:
         yield error
     for one in board.held_up(key):
-        yield f"{key}: {one.fixing.date} waits in quarantine: {'; '.join(one.reasons)}"
+        if reasons := board.needed_reasons(key, one):
+            yield f"{key}: {one.fixing.date} is in quarantine: {'; '.join(reasons)}"
+    if diverging := board.diverging(key):
+        yield f"{key}: diverges from other banks: {'; '.join(diverging.values())}"
+    if missing := board.missing(key):
+        yield f"{key}: {', '.join(missing)} missing from the latest publication"
     own = board.own_check(key)
     if own and own.differences:
         figures = ", ".join(f"{one.code} {one.published}, computed {one.computed}" for one in own.differences)

@@ -31,6 +31,8 @@ from service.web.shelf import Shelf
 
 log = structlog.get_logger()
 
+_CHECKED: Final = 20
+"""The latest fixings of which those are left out that other banks refute by now."""
 _YEARS: Final = 10
 """The most that one reply has."""
 _BEFORE: Final = 64
@@ -104,6 +106,8 @@ class Histories:
         part = Part(snapshot.id, snapshot.base, quote.code, quote.source, source.name, quote.cross, since, until)
         earliest = date.fromordinal(max(1, since.toordinal() - _BEFORE))
         recent = tuple(fixing for fixing in known.fixings if earliest <= fixing.date <= until)
+        refuted = self.shelf.board.refuted(quote.source, recent[-_CHECKED:], quote.code, snapshot.base)
+        recent = tuple(fixing for fixing in recent if fixing.date not in refuted)
         # What memory has begins with some date, from which on it has everything.
         older = range(earliest.toordinal(), min(until.toordinal() + 1, first.toordinal()))
         return _Asked(part, suffix or "json", recent, older if first >= since else range(0))
@@ -146,7 +150,7 @@ class Histories:
             yield gzip.flush()
 
     async def _pieces(self, asked: _Asked) -> AsyncGenerator[bytes]:
-        body = Body(asked.part, FORMS[asked.form])
+        body = Body(asked.part, FORMS[asked.form], self.shelf.board.breaks(asked.part.source))
         made = body.head
         for day in asked.stored[::_PIECE]:
             since, until = date.fromordinal(day), date.fromordinal(min(day + _PIECE, asked.stored.stop) - 1)

@@ -4,11 +4,13 @@ A point is a publication: a fixing that repeats the one before it in every curre
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Final
 
-from service.change import change
+from service.change import Change, change
+from service.domain.breaks import Break, conversion
 from service.fixings import Figures
 from service.web.documents import History, Point
 from service.web.render import to_json
@@ -48,9 +50,10 @@ class Body:
     Those from before the part are wanted too: they tell what its first point changed from.
     """
 
-    def __init__(self, part: Part, form: Form) -> None:
+    def __init__(self, part: Part, form: Form, breaks: Sequence[Break] = ()) -> None:
         self._part = part
         self._form = form
+        self._breaks = breaks
         self._last: Figures | None = None
         self._published: Figures | None = None
         """The first of those that `_last` repeats."""
@@ -70,12 +73,18 @@ class Body:
         for new in fixings:
             if not new.quotes(code, base):
                 continue
-            if self._last is None or not new.repeats(self._last):
+            if self._last is None or not new.carries_over(self._last) or new.moves(self._last, code, base):
                 if new.date >= self._part.since:
-                    moved = change(code, base, new, self._published)
+                    moved = self._change(new)
                     yield Point(new.date, moved.rate, moved.previous, moved.change, moved.percent)
                 self._published = new
             self._last = new
+
+    def _change(self, new: Figures) -> Change:
+        """Return the change since the publication before; without one across a break whose factor is not known."""
+        code, base, old = self._part.currency, self._part.base, self._published
+        factor = conversion(self._breaks, code, base, old, new) if old else None
+        return change(code, base, new, old if factor else None, factor or Fraction(1))
 
 
 _JSON_TAIL: Final = b"]}"

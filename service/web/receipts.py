@@ -1,7 +1,7 @@
 """`/v1/fixings`: who published what, when it was fetched, what the bank's own changes say, and the answer itself."""
 
 from dataclasses import asdict
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 from aiohttp import web
@@ -9,10 +9,11 @@ from aiohttp import web
 from service.board import Board
 from service.clock import Clock
 from service.errors import StoreError
-from service.fixings import Fixing
+from service.fixings import Fixing, Series
 from service.own_change import check
 from service.settings import SourceSettings
 from service.store import Store
+from service.validation.cross_check import CrossCheck
 from service.web import documents
 from service.web.pages import Page, cache_for
 from service.web.problems import Problem, guarded_async
@@ -21,6 +22,8 @@ from service.web.sources import due
 
 _DATES_TOLD: Final = 30
 _FRESH: Final = 15
+_AROUND: Final = 10
+"""Days before and after an old fixing of which other banks' rates are read."""
 _AS_IT_CAME: Final = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 """What a bank sent is nothing that a browser should run under our name."""
 
@@ -43,7 +46,7 @@ def routes(board: Board, store: Store, now: Clock) -> list[web.RouteDef]:
 
     async def fixing(request: web.Request) -> web.StreamResponse:
         new, before = await found(request)
-        document = receipt(new, before, polled[new.source])
+        document = receipt(new, before, polled[new.source], await _cross_check(board, store, new))
         page = Page(to_json(document), "application/json", cache_for(_FRESH, due(board, new.source, now())))
         return page.reply(request, now.seconds())
 
@@ -72,10 +75,26 @@ def routes(board: Board, store: Store, now: Clock) -> list[web.RouteDef]:
     ]
 
 
-def receipt(new: Fixing, before: Fixing | None, source: SourceSettings) -> documents.Receipt:
+def receipt(new: Fixing, before: Fixing | None, source: SourceSettings, others: CrossCheck) -> documents.Receipt:
     """Return a fixing as published, with all that is needed to check it."""
     raw = f"{receipt_path(new.source, new.date)}.raw"
-    return documents.Receipt(name=source.name, check=check(new, before, source), raw=raw, **asdict(new))
+    confidence = {code: others.assess(new.source, new, code).confidence for code in new.rates}
+    return documents.Receipt(
+        name=source.name, confidence=confidence, check=check(new, before, source), raw=raw, **asdict(new)
+    )
+
+
+async def _cross_check(board: Board, store: Store, new: Fixing) -> CrossCheck:
+    """Return the sources beside each other around a date: from memory, or for an older one from the store."""
+    known = board.series(new.source).fixings
+    if known and known[0].date <= new.date:
+        return board.cross_check
+    days = [new.date + timedelta(days=number) for number in range(-_AROUND, _AROUND + 1)]
+    try:
+        stored = {key: Series(tuple(await store.fixings(key, days))) for key in board.settings.polled}
+    except StoreError:
+        stored = dict.fromkeys(board.settings.polled, Series())
+    return board.cross_check_of(stored)
 
 
 async def _find(board: Board, store: Store, key: str, day: str) -> tuple[Fixing, Fixing | None] | None:

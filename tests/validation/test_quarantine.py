@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from service.acceptance import Judged, Verdict
 from service.fixings import Fixing
-from service.quarantine import KEEP, Decision, Outcome, Quarantine, Waiting
+from service.validation.quarantine import KEEP, Outcome, Quarantine, QuarantineDecision, QuarantinedFixing
+from service.validation.rules import Judgement, Verdict
 from tests.figures import day, fixing
 
 NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
@@ -12,21 +12,21 @@ LATER = NOW + timedelta(minutes=10)
 ONE = fixing(day(3), USD="4750.9")
 
 
-def refused(one: Fixing, reason: str = "a jump") -> Judged:
-    return Judged(one, Verdict.REFUSED, (reason,))
+def refused(one: Fixing, reason: str = "a jump") -> Judgement:
+    return Judgement(one, Verdict.REFUSED, held=one, reasons=(reason,))
 
 
 def test_what_is_refused_waits_since_it_came() -> None:
     """Said again it is no news; other reasons are, and leave the beginning of the wait."""
     quarantine = Quarantine()
-    assert quarantine.receive([refused(ONE)], NOW) == ([Waiting(ONE, ("a jump",), NOW)], [])
+    assert quarantine.receive([refused(ONE)], NOW) == ([QuarantinedFixing(ONE, ("a jump",), NOW)], [])
     assert quarantine.receive([refused(ONE)], LATER) == ([], [])
     assert quarantine.receive([refused(ONE, "a jump, cbr +1%")], LATER) == (
-        [Waiting(ONE, ("a jump, cbr +1%",), NOW)],
+        [QuarantinedFixing(ONE, ("a jump, cbr +1%",), NOW)],
         [],
     )
     other = fixing(day(3), USD="4800")
-    assert quarantine.receive([refused(other)], LATER) == ([Waiting(other, ("a jump",), LATER)], [])
+    assert quarantine.receive([refused(other)], LATER) == ([QuarantinedFixing(other, ("a jump",), LATER)], [])
     assert list(quarantine.waiting) == [day(3)]
 
 
@@ -35,8 +35,9 @@ def test_a_wait_ends_by_confirmation_or_by_correction() -> None:
     for figures, outcome in (("4750.9", Outcome.CONFIRMED), ("475.09", Outcome.WITHDRAWN)):
         quarantine = Quarantine()
         (waiting,), _ = quarantine.receive([refused(ONE)], NOW)
-        taken = Judged(fixing(day(3), USD=figures), Verdict.NEW)
-        assert quarantine.receive([taken], LATER) == ([], [Decision(waiting, outcome, LATER)])
+        good = fixing(day(3), USD=figures)
+        taken = Judgement(good, Verdict.NEW, good)
+        assert quarantine.receive([taken], LATER) == ([], [QuarantineDecision(waiting, outcome, LATER)])
         assert quarantine.waiting == {}
 
 
@@ -52,7 +53,7 @@ def test_what_the_bank_says_no_more_is_withdrawn() -> None:
 
 def test_what_an_operator_rejected_is_not_said_again() -> None:
     """The same figures of the same day; others of that day are."""
-    rejected = Decision(Waiting(ONE, ("a jump",), NOW), Outcome.REJECTED, NOW)
+    rejected = QuarantineDecision(QuarantinedFixing(ONE, ("a jump",), NOW), Outcome.REJECTED, NOW)
     quarantine = Quarantine.of([], [rejected])
     assert quarantine.receive([refused(ONE)], LATER) == ([], [])
     assert quarantine.waiting == {}
@@ -61,10 +62,10 @@ def test_what_an_operator_rejected_is_not_said_again() -> None:
 
 def test_the_last_word_of_an_operator_counts() -> None:
     """Rejected and then accepted after all; and what is rejected does not wait."""
-    waiting = Waiting(ONE, ("a jump",), NOW)
-    rejected, accepted = (Decision(waiting, outcome, NOW) for outcome in (Outcome.REJECTED, Outcome.ACCEPTED))
+    waiting = QuarantinedFixing(ONE, ("a jump",), NOW)
+    rejected, accepted = (QuarantineDecision(waiting, outcome, NOW) for outcome in (Outcome.REJECTED, Outcome.ACCEPTED))
     assert not Quarantine.of([], [accepted, rejected]).is_rejected(ONE)
-    assert Quarantine.of([waiting], [rejected, accepted]) == Quarantine({}, {day(3): (ONE,)}, (rejected,))
+    assert Quarantine.of([waiting], [rejected, accepted]) == Quarantine({}, {day(3): (ONE,)}, decisions=(rejected,))
 
 
 def test_the_quarantine_is_bounded() -> None:
@@ -79,7 +80,7 @@ def test_the_quarantine_is_bounded() -> None:
 def test_a_decision_is_of_figures_and_not_of_a_day() -> None:
     """What became of other figures of that day takes no rejection back."""
     other = fixing(day(3), USD="4800")
-    decisions = [Decision(Waiting(one, (), NOW), outcome, NOW) for one, outcome in (
+    decisions = [QuarantineDecision(QuarantinedFixing(one, (), NOW), outcome, NOW) for one, outcome in (
         (other, Outcome.WITHDRAWN), (other, Outcome.REJECTED), (ONE, Outcome.REJECTED))]  # fmt: skip
     assert Quarantine.of([], decisions[::2]).is_rejected(ONE)
     assert not Quarantine.of([], decisions[::2]).is_rejected(other)
@@ -91,7 +92,9 @@ def test_a_decision_is_of_figures_and_not_of_a_day() -> None:
 def test_a_wait_ends_when_the_bank_goes_back_to_what_was_rejected() -> None:
     """It says no more what waited."""
     other = fixing(day(3), USD="4800")
-    quarantine = Quarantine.of([], [Decision(Waiting(ONE, ("a jump",), NOW), Outcome.REJECTED, NOW)])
+    quarantine = Quarantine.of(
+        [], [QuarantineDecision(QuarantinedFixing(ONE, ("a jump",), NOW), Outcome.REJECTED, NOW)]
+    )
     (waiting,), _ = quarantine.receive([refused(other)], NOW)
-    assert quarantine.receive([refused(ONE)], LATER) == ([], [Decision(waiting, Outcome.WITHDRAWN, LATER)])
+    assert quarantine.receive([refused(ONE)], LATER) == ([], [QuarantineDecision(waiting, Outcome.WITHDRAWN, LATER)])
     assert quarantine.waiting == {}

@@ -1,7 +1,7 @@
-"""Figures that stand under another currency's name, or upside down. Pure.
+"""Detect rates that stand under another currency's name, or upside down. Pure.
 
-Whether figures are alike within a hundredth needs no exact fractions: by them a bank that sends a hundred odd figures
-would keep us busy for seconds.
+Rates are compared as decimals, within a hundredth: with exact fractions a document of a hundred odd rates would take
+seconds.
 """
 
 from bisect import bisect_left, bisect_right
@@ -14,16 +14,17 @@ from statistics import median_low
 from service.fixings import Fixing
 
 _NEAR = Decimal("0.01")
-"""What a currency drifts in a day, about: figures that are three times as far apart can be told from each other."""
+"""What a currency moves in a day, about: rates that are three times as far apart can be told from each other."""
 _MANY = 5
-"""From so many currencies on, what most of them do is the base's doing."""
+"""From so many currencies on, a move that most of them share is a move of the base."""
 
 
-def mistaken(new: Fixing, old: Mapping[str, Fraction], days: int) -> Iterator[tuple[str, str]]:
-    """Yield the currencies whose figure is another's, or its own upside down; `old` is of so many days ago.
+def swapped_currencies(new: Fixing, old: Mapping[str, Fraction], days: int) -> Iterator[tuple[str, str]]:
+    """Yield pairs of a currency and the one whose rate it has (`1/USD`: its own, inverted).
 
-    A figure is another's where both have the same, or where it took the place of one that moved away too, otherwise:
-    two that changed places, a row that slipped. What all of them moved by together is the base's and is left out.
+    `old` are the rates of `days` ago. A rate is suspected to be swapped if it equals, or moved to the former level of,
+    another currency's rate that moved away too, by another factor: two that changed places, a row that slipped. The
+    move that all share is the base's, and is removed first.
     """
     olds = {code: _near_enough(value) for code, value in old.items()}
     news = {code: _near_enough(new.value(code)) for code in old}

@@ -1,0 +1,1 @@
+"""What is published, and when: rates, changes, publication days, tickers. Pure."""

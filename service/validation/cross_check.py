@@ -1,0 +1,643 @@
+"""Compare a rate with what the other banks publish for the same days. Pure.
+
+A rate is compared as a level: units of a base for one unit of a currency. Every other bank that quotes both gives an
+*absolute* level. A bank that quotes the currency but not the base still gives a *relative* one: how the currency
+stands beside the others of the same document.
+
+Banks differ by what they measure and when. Publications are aligned by the market day that they are of, and where one
+bank lags behind the other by a publication, by that too. What is left is a lasting offset and a spread, both estimated
+from the dates that the two banks share. The tolerance follows them, within bounds.
+
+Rates are compared as logarithms in floating point: a decision between "within 1 %" and "beyond" needs no exact
+fraction, and a document of a hundred currencies is judged against sixteen banks within milliseconds. Nothing computed
+here is ever shown as money.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from enum import Enum, StrEnum
+from functools import cached_property
+from itertools import islice
+from math import expm1, inf, log
+from statistics import median
+from typing import Final, NamedTuple
+
+from service.fixings import Direction, Fixing, Series
+
+LEVELS_DIFFER: Final = frozenset({"XAU", "XAG", "XPT", "XPD", "CUP", "IRR", "LBP", "MMK", "SDG", "SYP", "VES"})
+"""Only moves are compared of these: metals are quoted by the ounce or by the gram, and some countries have (or had)
+several official rates at once, of which each bank takes its own."""
+_WINDOW: Final = timedelta(days=5)
+"""Publications of two banks that lie further apart say nothing of each other; a long weekend does not."""
+_HELD: Final = timedelta(days=3)
+"""How far the days of two rates in quarantine may lie apart."""
+_HISTORY: Final = 40
+"""Dates that offset and spread are estimated from."""
+_ENOUGH: Final = 8
+"""Dates needed for that estimate."""
+_SPREADS: Final = 6
+"""Spreads (standard deviations, estimated robustly) that a rate may lie away."""
+_TO_DEVIATION: Final = 1.4826
+"""Median absolute deviation of a normal distribution to its standard deviation."""
+_SAMPLED: Final = 12, 8
+"""Dates and currencies that a lag is estimated from."""
+_CLEARLY: Final = 0.6
+"""A lag is believed where it leaves less than this part of the differences."""
+_LOOKED_BACK: Final = 10
+"""Publications among which one is looked for at which two banks agreed."""
+_LOOKED_AT: Final = 12
+"""Rates of a document that tell whether it can be relied on."""
+_VOUCHED: Final = timedelta(days=30)
+"""How long an operator's decision holds against other banks."""
+_CLOSE: Final = 1.5
+"""Weights that differ by less than this factor are about the same."""
+_FAR: Final = 0.05
+"""A bank that is no farther away than this may just be a day behind."""
+_SHARED: Final = 4
+"""Currencies that two documents must share for relative levels: with fewer nobody knows which one is off."""
+
+
+class Confidence(StrEnum):
+    """How a rate stands beside the other banks' rates.
+
+    `confirmed`: at least one other bank has it at this level and none of equal weight contradicts. `unconfirmed`: no
+    other bank quotes it, or none has published for that day yet. `diverging`: the other banks have it elsewhere.
+    """
+
+    CONFIRMED = "confirmed"
+    UNCONFIRMED = "unconfirmed"
+    DIVERGING = "diverging"
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far a rate may lie from another bank's, as fractions.
+
+    `limit` is the most at all; between `floor` and `widest` it follows the spread of the two banks.
+    """
+
+    limit: float = 0.05
+
+    @property
+    def floor(self) -> float:
+        return self.limit / 5
+
+    @property
+    def widest(self) -> float:
+        return self.limit * 4 / 5
+
+    @property
+    def offset(self) -> float:
+        """The largest lasting difference between two banks that is allowed for."""
+        return self.limit * 2 / 5
+
+
+class Comparison(NamedTuple):
+    """A rate beside one other bank's.
+
+    `deviation` is the difference of the logarithms, the lasting offset of the two banks removed; `relative`: the bank
+    does not quote the base; `awaited`: it has not published for that day yet; `apart`: the two banks already differed
+    at the publication before, or have none in common, so that nobody knows which of them moved away; `left`: it is the
+    other bank that moved away.
+    """
+
+    source: str
+    deviation: float
+    tolerance: float
+    relative: bool = False
+    awaited: bool = False
+    apart: bool = False
+    left: bool = False
+    other: "Observation | None" = None
+    """The publication that was compared with."""
+
+    @property
+    def agrees(self) -> bool:
+        return abs(self.deviation) <= self.tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """All comparisons of one rate, one a bank.
+
+    `contradicting` are banks from which this rate moved away; `disputing` those that it was apart from before;
+    `awaited` those that have not published for that day, and whose last rate is elsewhere.
+    """
+
+    agreeing: tuple[Comparison, ...] = ()
+    contradicting: tuple[Comparison, ...] = ()
+    disputing: tuple[Comparison, ...] = ()
+    awaited: tuple[Comparison, ...] = ()
+    discredited: bool = False
+    """No other bank has it for that day, and its document, or the rate before it, is refuted."""
+
+    @property
+    def absolute(self) -> bool:
+        """Whether a bank agrees that quotes the base too."""
+        return any(not one.relative for one in self.agreeing)
+
+    @property
+    def refuted(self) -> bool:
+        """Whether the other banks speak against the rate.
+
+        A bank weighs by how closely it used to follow this one. Where about as much speaks for a move as against it,
+        two banks may copy each other's fault: it is believed only where those against it are near. Where nobody knows
+        who moved away, the majority counts, this bank included.
+        """
+        against, pro = _weight(self.contradicting), _weight(self.agreeing)
+        if self.discredited or against > pro * _CLOSE:
+            return True
+        if against * _CLOSE >= pro > 0 and against and min(abs(one.deviation) for one in self.contradicting) > _FAR:
+            return True
+        return len(self.disputing) > len(self.agreeing)
+
+    @property
+    def supported(self) -> bool:
+        return bool(self.agreeing) and not self.refuted
+
+    @property
+    def confidence(self) -> Confidence:
+        if self.refuted:
+            return Confidence.DIVERGING
+        confirmed = any(not one.relative and not one.awaited for one in self.agreeing)
+        return Confidence.CONFIRMED if confirmed else Confidence.UNCONFIRMED
+
+    @property
+    def against(self) -> tuple[Comparison, ...]:
+        return (*self.contradicting, *self.disputing)
+
+    @property
+    def distance(self) -> float:
+        """How far the nearest bank that does not agree is; 0 where there is none."""
+        return min((abs(one.deviation) for one in (*self.against, *self.awaited)), default=0.0)
+
+
+def describe(comparisons: Iterable[Comparison]) -> str:
+    """Return `cbr -2.10%, nbu -2.04%`: where those banks have a rate, seen from the one that was compared."""
+    return ", ".join(
+        f"{one.source} {100 * expm1(-one.deviation):+.2f}%" for one in sorted(comparisons, key=lambda one: one.source)
+    )
+
+
+def _weight(comparisons: Iterable[Comparison]) -> float:
+    return sum(1 / one.tolerance**2 for one in comparisons)
+
+
+MarketDay = Callable[[date], date]
+
+
+class Observation:
+    """One publication of a source: its market day, and its rates as logarithms, each computed once."""
+
+    __slots__ = ("_logs", "centres", "day", "fixing")
+
+    def __init__(self, fixing: Fixing, day: date) -> None:
+        self.fixing = fixing
+        self.day = day
+        self._logs = {fixing.base: 0.0}
+        self.centres: dict[int, tuple[Observation, float | None]] = {}
+        """How far the rates of another observation lie apart in the middle, by its identity; see `_relative`."""
+
+    def log(self, code: str) -> float:
+        """Return the logarithm of units of the bank's own currency for one unit of `code`."""
+        value = self._logs.get(code)
+        if value is None:
+            value = self._logs[code] = log_value(self.fixing, code)
+        return value
+
+
+def log_value(fixing: Fixing, code: str) -> float:
+    """Return the logarithm of units of the fixing's base for one unit of `code`."""
+    if code == fixing.base:
+        return 0.0
+    rate = fixing.rates[code]
+    value = log(rate.value) - log(rate.nominal)
+    return -value if fixing.direction is Direction.INVERSE else value
+
+
+class Lag(Enum):
+    """Which of two banks is a publication behind the other."""
+
+    NONE = "none"
+    WITNESS = "witness"
+    SUBJECT = "subject"
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What one source says, for comparison.
+
+    `market_day` is the day of the market that an effective date of it is of. `held` are rates in quarantine: they can
+    confirm a rate, since at a true jump two banks wait for each other.
+    """
+
+    key: str
+    series: Series
+    market_day: MarketDay
+    held: Sequence[Fixing] = ()
+    not_compared: frozenset[str] = frozenset()
+    """Currencies whose rate at this bank lastingly differs from that of others."""
+
+    @cached_property
+    def base(self) -> str | None:
+        latest = self.series.latest or (self.held[-1] if self.held else None)
+        return latest.base if latest else None
+
+    @cached_property
+    def observations(self) -> list[Observation]:
+        """Its publications without carry-overs, by date: a bank that repeats itself says nothing new."""
+        return [self.observe(fixing) for fixing in self.series.distinct]
+
+    @cached_property
+    def days(self) -> list[date]:
+        """The market days of `observations`."""
+        return [one.day for one in self.observations]
+
+    @cached_property
+    def lagged_days(self) -> list[date]:
+        """The market days of `observations` where each of them is of the market day before."""
+        return [day - timedelta(days=1) for day in self.days[:1]] + self.days[:-1]
+
+    @cached_property
+    def held_observations(self) -> list[Observation]:
+        return [self.observe(fixing) for fixing in self.held]
+
+    def observe(self, fixing: Fixing) -> Observation:
+        return Observation(fixing, self.market_day(fixing.date))
+
+    def day_before(self, day: date) -> date:
+        """Return the market day of the publication before a market day."""
+        at = bisect_left(self.days, day)
+        return self.days[at - 1] if at else day - timedelta(days=1)
+
+
+class _Pair(NamedTuple):
+    """The rate of `code` in `base` in one publication of one source."""
+
+    subject: Witness
+    own: Observation
+    code: str
+    base: str
+
+    @property
+    def only_moves(self) -> bool:
+        return self.code in LEVELS_DIFFER or self.base in LEVELS_DIFFER
+
+    def level(self) -> float:
+        return self.own.log(self.code) - self.own.log(self.base)
+
+    def common_move(self, before: "_Pair") -> float:
+        """Return what all rates of the bank moved by since another publication; 0 where that is no matter here."""
+        own, earlier = self.own, before.own
+        if self.base != own.fixing.base:
+            return 0.0
+        shared = [code for code in own.fixing.rates if code in earlier.fixing.rates]
+        return median(own.log(code) - earlier.log(code) for code in shared) if len(shared) >= _SHARED else 0.0
+
+    def before(self) -> "Iterator[_Pair]":
+        """Yield the same rate at the publications before, the latest first."""
+        on, found = self.own.fixing.date, 0
+        for one in reversed(self.subject.observations):
+            if one.fixing.date < on and one.fixing.quotes(self.code, self.base):
+                yield self._replace(own=one)
+                found += 1
+                if found == _LOOKED_BACK:
+                    break
+
+
+Difference = Callable[[_Pair, Observation], float | None]
+
+
+def _absolute(pair: _Pair, other: Observation) -> float | None:
+    """Return how far the two levels lie apart; None where the other document has not both currencies."""
+    if not other.fixing.quotes(pair.code, pair.base):
+        return None
+    return pair.level() - other.log(pair.code) + other.log(pair.base)
+
+
+def _relative(pair: _Pair, other: Observation) -> float | None:
+    """Return how far `code` lies apart beside what both documents share; None where that is too little."""
+    own, code = pair.own, pair.code
+    if pair.base != own.fixing.base or not other.fixing.quotes(code, code):
+        return None
+    centre = _centre(own, other)
+    return None if centre is None else own.log(code) - other.log(code) - centre
+
+
+def _centre(own: Observation, other: Observation) -> float | None:
+    """Return how far the rates of two documents lie apart in the middle; None where they share too few."""
+    if id(other) not in own.centres:
+        shared = [one for one in own.fixing.rates if one not in LEVELS_DIFFER and other.fixing.quotes(one, one)]
+        centre = median(own.log(one) - other.log(one) for one in shared) if len(shared) >= _SHARED else None
+        own.centres[id(other)] = (other, centre)
+    return own.centres[id(other)][1]
+
+
+@dataclass
+class CrossCheck:
+    """All sources beside each other. Made anew when one of them has changed; what it has computed is kept.
+
+    `accepted` are rates that an operator has accepted, by source: for `_VOUCHED` they are not held against what other
+    banks say.
+    """
+
+    witnesses: Mapping[str, Witness]
+    tolerance: Tolerance = field(default_factory=Tolerance)
+    accepted: Mapping[str, Sequence[Fixing]] = field(default_factory=dict)
+    near: float = 0.15
+    """How far (as a logarithm) a rate may lie from an accepted one that vouches for it."""
+    _own: dict[int, Observation] = field(default_factory=dict)
+    _assessed: dict[tuple[int, str, str], Assessment] = field(default_factory=dict)
+    _fits: dict[tuple[object, ...], tuple[float, float] | None] = field(default_factory=dict)
+    _lags: dict[tuple[str, str], Lag] = field(default_factory=dict)
+    _aligned: dict[tuple[str, str, Lag], list[tuple[Observation, Observation]]] = field(default_factory=dict)
+
+    def assess(self, source: str, fixing: Fixing, code: str, base: str | None = None) -> Assessment:
+        """Compare the rate of `code` in `base` (the fixing's own where None) with every other bank.
+
+        A bank with the same base is the same bank, or a relay of it, and is no comparison; of several with one base
+        the one that agrees best counts. Of one bank against one, where nobody knows which moved away, the other is left
+        out if most of its other rates of that day are refuted by several banks.
+        """
+        assessment = self._compared(source, fixing, code, base)
+        if not (assessment.agreeing or assessment.against or assessment.awaited):
+            vouched = self.vouched(source, fixing, code)
+            return Assessment(discredited=not vouched and self._is_discredited(source, fixing, by=1))
+        if assessment.awaited and not (assessment.agreeing or assessment.against):
+            return replace(assessment, discredited=self._was_refuted(source, fixing, code, base, assessment.distance))
+        if len(assessment.disputing) != 1 or assessment.agreeing or assessment.contradicting:
+            return assessment
+        disputing = self.witnesses[assessment.disputing[0].source]
+        day = self.witnesses[source].market_day(fixing.date)
+        at = bisect_right(disputing.days, day) or 1
+        other = disputing.observations[at - 1].fixing
+        return Assessment() if self._is_discredited(disputing.key, other, by=2) else assessment
+
+    def _was_refuted(self, source: str, fixing: Fixing, code: str, base: str | None, distance: float) -> bool:
+        """Return whether the rate before was refuted, and this one has not come nearer to the other banks since."""
+        subject = self.witnesses[source]
+        before = next(_Pair(subject, subject.observe(fixing), code, base or fixing.base).before(), None)
+        if before is None:
+            return False
+        earlier = self._compared(source, before.own.fixing, code, base)
+        return earlier.refuted and distance > earlier.distance / 2
+
+    def _is_discredited(self, source: str, fixing: Fixing, by: int) -> bool:
+        """Return whether most rates of a document are refuted, each `by` so many banks at least."""
+        assessed = [self._compared(source, fixing, code) for code in islice(fixing.rates, _LOOKED_AT)]
+        compared = [one for one in assessed if one.agreeing or one.against]
+        refuted = sum(one.refuted and len(one.against) >= by for one in compared)
+        return len(compared) >= _SHARED - 1 and 2 * refuted > len(compared)
+
+    def _compared(self, source: str, fixing: Fixing, code: str, base: str | None = None) -> Assessment:
+        subject, base = self.witnesses[source], base or fixing.base
+        if code == base or {code, base} & subject.not_compared or not fixing.quotes(code, base):
+            return Assessment()
+        own = self._own.get(id(fixing))
+        if own is None:  # it holds the fixing, whose identity is the key
+            own = self._own[id(fixing)] = subject.observe(fixing)
+        known = (id(fixing), code, base)
+        if known not in self._assessed:
+            self._assessed[known] = self._assess(_Pair(subject, own, code, base))
+        return self._assessed[known]
+
+    def _assess(self, pair: _Pair) -> Assessment:
+        fixing, found = pair.own.fixing, dict[str, Comparison]()
+        for witness in self.witnesses.values():
+            base = witness.base
+            if witness is pair.subject or base is None or base == fixing.base:
+                continue
+            if witness.not_compared and {pair.code, pair.base} & witness.not_compared:
+                continue
+            if compared := self._compare(pair, witness):
+                known = found.get(base)
+                if known is None or _rank(compared) < _rank(known):
+                    found[base] = compared
+        agreeing = tuple(one for one in found.values() if one.agrees)
+        if len(agreeing) < len(found):
+            agreeing = tuple(one for one in agreeing if not self._is_refuted_elsewhere(pair, one))
+        others = _without_single_leavers([one for one in found.values() if not one.agrees])
+        if not others or self.vouched(pair.subject.key, fixing, pair.code):
+            return Assessment(agreeing)
+        return Assessment(
+            agreeing,
+            tuple(one for one in others if not one.awaited and not one.apart),
+            tuple(one for one in others if not one.awaited and one.apart),
+            tuple(one for one in others if one.awaited),
+        )
+
+    def _is_refuted_elsewhere(self, pair: _Pair, agreeing: Comparison) -> bool:
+        """Return whether a rate that agrees is itself refuted by most of the remaining banks: a copied fault."""
+        subject = self.witnesses[agreeing.source]
+        if agreeing.other is None or not agreeing.other.fixing.quotes(pair.code, pair.base):
+            return False
+        theirs, votes = pair._replace(subject=subject, own=agreeing.other), dict[str, bool]()
+        for witness in self.witnesses.values():
+            base = witness.base
+            if (
+                witness is subject
+                or witness is pair.subject
+                or base in (None, pair.own.fixing.base, theirs.own.fixing.base)
+            ):
+                continue
+            compared = self._compare(theirs, witness)
+            if base and compared and not compared.awaited and not compared.left:
+                votes[base] = votes.get(base, False) or compared.agrees
+        return 2 * sum(votes.values()) < len(votes)
+
+    def vouched(self, source: str, fixing: Fixing, code: str, after: date = date.min) -> bool:
+        """Return whether an operator has accepted this rate, or one near it shortly before (but `after` a date)."""
+        for accepted in self.accepted.get(source, ()):
+            if code in accepted.rates and code in fixing.rates and after < accepted.date <= fixing.date:
+                near = abs(log_value(fixing, code) - log_value(accepted, code)) <= self.near
+                same = fixing.date > accepted.date or log_value(fixing, code) == log_value(accepted, code)
+                if near and same and fixing.date - accepted.date <= _VOUCHED:
+                    return True
+        return False
+
+    def _compare(self, pair: _Pair, witness: Witness) -> Comparison | None:
+        lag = Lag.NONE
+        compared = self._published(pair, witness, lag)
+        if compared and not compared.agrees and (lag := self._lag(pair.subject, witness)) is not Lag.NONE:
+            compared = self._published(pair, witness, lag)
+        if compared and compared.agrees:
+            return compared
+        held = self._held(pair, witness)
+        if held and held.agrees:
+            return held
+        if pair.only_moves:
+            return None
+        if held and (compared is None or compared.awaited):  # what it has published for that day is in quarantine
+            return self._who_moved(pair, witness, held, lag)
+        return compared if compared is None or compared.awaited else self._who_moved(pair, witness, compared, lag)
+
+    def _who_moved(self, pair: _Pair, witness: Witness, compared: Comparison, lag: Lag) -> Comparison:
+        """Return the comparison with what is known of who moved away since the two banks agreed.
+
+        Where only this rate is apart, what all rates of this bank moved by is no matter; where most of them are apart,
+        it is that which matters.
+        """
+        agreed = [
+            (before, earlier)
+            for before in pair.before()
+            if (earlier := self._published(before, witness, lag)) is not None
+            and earlier.agrees
+            and earlier.relative == compared.relative
+        ]
+        if not agreed:
+            return compared._replace(apart=True)
+        most = self._most_are_apart(pair, witness, compared, lag)
+
+        def left(before: _Pair, earlier: Comparison) -> bool:
+            ours = pair.level() - before.level() - (0.0 if most else pair.common_move(before))
+            theirs = ours - (compared.deviation - earlier.deviation)
+            return abs(theirs) > 2 * abs(ours)
+
+        nearest = min(agreed, key=lambda one: abs(one[1].deviation))
+        return compared._replace(left=left(*agreed[0]) and left(*nearest))
+
+    def _most_are_apart(self, pair: _Pair, witness: Witness, compared: Comparison, lag: Lag) -> bool:
+        """Return whether most rates of a document are as far from the other bank as this one."""
+        other = self._observation(pair, witness, lag)
+        if compared.relative or other is None or not other.fixing.quotes(pair.base, pair.base):
+            return False
+        centre = _centre(pair.own, other)
+        return centre is not None and abs(centre + other.log(pair.base)) > abs(compared.deviation) / 2
+
+    def _observation(self, pair: _Pair, witness: Witness, lag: Lag) -> Observation | None:
+        """Return the other bank's publication in force on the market day of a rate."""
+        day = pair.subject.day_before(pair.own.day) if lag is Lag.SUBJECT else pair.own.day
+        at = bisect_right(witness.lagged_days if lag is Lag.WITNESS else witness.days, day)
+        return witness.observations[at - 1] if at else None
+
+    def _published(self, pair: _Pair, witness: Witness, lag: Lag) -> Comparison | None:
+        """Compare with the publication in force on that market day, and with the one after it."""
+        day = pair.subject.day_before(pair.own.day) if lag is Lag.SUBJECT else pair.own.day
+        days = witness.lagged_days if lag is Lag.WITNESS else witness.days
+        at = bisect_right(days, day)
+        around = [index for index in (at - 1, at) if 0 <= index < len(days) and abs(days[index] - day) <= _WINDOW]
+        for relative, difference in ((False, _absolute), (True, _relative)):
+            levels = [
+                (level, other)
+                for other in (witness.observations[index] for index in around)
+                if (level := difference(pair, other)) is not None
+            ]
+            if levels:
+                fit = self._nearest(pair, witness, [level for level, _ in levels], difference, lag)
+                awaited, other = days[around[-1]] < day, min(levels, key=lambda one: abs(one[0]))[1]
+                only = relative or pair.only_moves
+                return Comparison(witness.key, *fit, only, awaited, other=other) if fit else None
+        return None
+
+    def _held(self, pair: _Pair, witness: Witness) -> Comparison | None:
+        """Compare with what the bank has in quarantine for about that day; None where that is nothing.
+
+        It confirms a rate, since at a true jump two banks wait for each other. Where it does not, nobody knows which of
+        the two is right.
+        """
+        found = None
+        for other in witness.held_observations:
+            level = _absolute(pair, other) if abs(other.day - pair.own.day) <= _HELD else None
+            fit = None if level is None else self._nearest(pair, witness, [level], _absolute, Lag.NONE)
+            if fit:
+                held = Comparison(witness.key, *fit, other=other)
+                if held.agrees:
+                    return held
+                if other.day >= pair.own.day:
+                    found = found or held
+        return found
+
+    def _nearest(
+        self, pair: _Pair, witness: Witness, levels: Sequence[float], difference: Difference, lag: Lag
+    ) -> tuple[float, float] | None:
+        """Return the deviation from the nearest level, and the tolerance that holds for these two banks.
+
+        None where only moves can be compared and the banks have too few dates in common for that.
+        """
+        raw = min(levels, key=abs)
+        if abs(raw) <= self.tolerance.floor / 2:  # within the narrowest tolerance, whatever the offset may be
+            return raw, self.tolerance.floor
+        fit = self._fit(pair, witness, difference, lag)
+        if fit is None:
+            return None if pair.only_moves else (raw, self.tolerance.widest)
+        centre, spread = fit
+        offset = centre if pair.only_moves else max(-self.tolerance.offset, min(self.tolerance.offset, centre))
+        tolerance = min(max(_SPREADS * spread, self.tolerance.floor), self.tolerance.widest)
+        return min((level - offset for level in levels), key=abs), tolerance
+
+    def _fit(self, pair: _Pair, witness: Witness, difference: Difference, lag: Lag) -> tuple[float, float] | None:
+        """Return the lasting offset and the spread of two banks, from the dates before this one that both have."""
+        on = pair.own.fixing.date
+        known = (pair.subject.key, witness.key, pair.code, pair.base, on, lag)
+        if known not in self._fits:
+            found = list[float]()
+            for own, other in reversed(self._in_force(pair.subject, witness, lag)):
+                if own.fixing.date < on and own.fixing.quotes(pair.code, pair.base):
+                    level = difference(pair._replace(own=own), other)
+                    if level is not None:
+                        found.append(level)
+                if len(found) == _HISTORY:
+                    break
+            self._fits[known] = None
+            if len(found) >= _ENOUGH:
+                centre = median(found)
+                self._fits[known] = (centre, _TO_DEVIATION * median(abs(level - centre) for level in found))
+        return self._fits[known]
+
+    def _in_force(self, subject: Witness, witness: Witness, lag: Lag) -> list[tuple[Observation, Observation]]:
+        """Return each publication of one source with that of the other in force on its market day, oldest first."""
+        known = (subject.key, witness.key, lag)
+        if known not in self._aligned:
+            days, found = witness.lagged_days if lag is Lag.WITNESS else witness.days, []
+            for own in subject.observations:
+                day = subject.day_before(own.day) if lag is Lag.SUBJECT else own.day
+                at = bisect_right(days, day)
+                if at and day - days[at - 1] <= _WINDOW:
+                    found.append((own, witness.observations[at - 1]))
+            self._aligned[known] = found
+        return self._aligned[known]
+
+    def _lag(self, subject: Witness, witness: Witness) -> Lag:
+        """Return which of two banks is a publication behind the other: who follows it more closely when shifted."""
+        known = (subject.key, witness.key)
+        if known not in self._lags:
+            rough = {lag: self._roughness(subject, witness, lag) for lag in Lag}
+            best = min(Lag, key=rough.__getitem__)
+            self._lags[known] = best if rough[best] < _CLEARLY * rough[Lag.NONE] else Lag.NONE
+        return self._lags[known]
+
+    def _roughness(self, subject: Witness, witness: Witness, lag: Lag) -> float:
+        """Return how much the difference of two banks changes from date to date, where they are aligned so."""
+        dates, currencies = _SAMPLED
+        changes, last = list[float](), dict[str, float]()
+        for own, other in self._in_force(subject, witness, lag)[-dates:]:
+            shared = [one for one in own.fixing.rates if one not in LEVELS_DIFFER and other.fixing.quotes(one, one)]
+            if not shared:
+                continue
+            base = own.fixing.base
+            reference = base if other.fixing.quotes(base, base) else shared[0]
+            apart = own.log(reference) - other.log(reference)
+            levels = {code: own.log(code) - other.log(code) - apart for code in shared[:currencies]}
+            changes += [abs(level - last[code]) for code, level in levels.items() if code in last]
+            last = levels
+        return sum(changes) / len(changes) if len(changes) >= _ENOUGH else inf
+
+
+def _without_single_leavers(others: Sequence[Comparison]) -> list[Comparison]:
+    """Return the comparisons without those of banks that moved away alone.
+
+    Such a bank is judged by itself, and says nothing of another one. Several that moved to the same level are right.
+    """
+    left = [one for one in others if one.left]
+    together = any(
+        abs(one.deviation - other.deviation) <= max(one.tolerance, other.tolerance)
+        for at, one in enumerate(left)
+        for other in left[at + 1 :]
+    )
+    return [one for one in others if together or not one.left]
+
+
+def _rank(compared: Comparison) -> tuple[bool, bool, float]:
+    return (not compared.agrees, compared.relative, compared.tolerance)

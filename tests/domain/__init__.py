@@ -1,0 +1,1 @@
+"""Tests of what is published and when, without any service."""
