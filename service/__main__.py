@@ -172,40 +172,112 @@ def import_(
         upkeep.load(_settings(config), file)
 
 
-waits = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="What was not published, and waits.")
+@cli.command()
+def check(
+    config: Config = None,
+    *,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Move bad records to aside:<source>; nothing is lost.")
+    ] = False,
+) -> None:
+    """List stored records that cannot be read or are out of bounds. Exit status 1 where one is left."""
+    from service import check
+
+    with _told():
+        check.check(_settings(config), repair=repair)
+
+
+waits = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="List and resolve quarantined rates.")
 cli.add_typer(waits, name="quarantine")
 Source = Annotated[str, typer.Argument(help="A source's key.")]
 Day = Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="The effective date.")]
+Which = Annotated[
+    list[str] | None,
+    typer.Argument(help="Currencies to decide on (default: all of that date), or the digest.", metavar="[CURRENCY]..."),
+]
+Digest = Annotated[str | None, typer.Option(help="The digest that `quarantine` printed; then nothing is asked.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def _codes(which: list[str] | None, digest: str | None) -> tuple[list[str], str | None]:
+    """Return the currencies, and the digest also where it was given without its option's name."""
+    words = which or []
+    digests = [word for word in words if len(word) > 3]
+    return [word.upper() for word in words if len(word) <= 3], digest or next(iter(digests), None)
+
+
+def _confirm(question: str) -> bool:
+    """Ask on standard error, so that output can be redirected; no input means no."""
+    typer.echo(f"{question} [y/N]: ", nl=False, err=True)
+    try:
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    except KeyboardInterrupt:
+        return False
 
 
 @waits.callback()
-def quarantine(context: typer.Context, config: Config = None) -> None:
-    """Print what waits in quarantine, why, and how earlier waits ended."""
+def quarantine(
+    context: typer.Context,
+    config: Config = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List what is in quarantine, with the reasons, and the latest decisions."""
     from service import upkeep
 
     if context.invoked_subcommand is None:
         with _told():
-            upkeep.quarantine(_settings(config))
+            upkeep.quarantine(_settings(config), as_json=as_json)
 
 
 @waits.command()
-def accept(source: Source, day: Day, config: Config = None) -> None:
-    """Publish what waits for a date: it is true, for all that it looks wrong."""
+def accept(
+    source: Source,
+    day: Day,
+    which: Which = None,
+    config: Config = None,
+    digest: Digest = None,
+    *,
+    is_break: Annotated[
+        bool, typer.Option("--break", help="The currency is in a new unit from that date on (a redenomination).")
+    ] = False,
+) -> None:
+    """Accept and publish quarantined rates."""
     from service import upkeep
-    from service.quarantine import Outcome
+    from service.validation.quarantine import Outcome
 
+    codes, seen = _codes(which, digest)
     with _told():
-        upkeep.decide(_settings(config), source, day.date(), Outcome.ACCEPTED)
+        upkeep.decide(_settings(config), source, day.date(), Outcome.ACCEPTED, _confirm, codes, seen, is_break=is_break)
 
 
 @waits.command()
-def reject(source: Source, day: Day, config: Config = None) -> None:
-    """Never publish what waits for a date, and say no more of it."""
+def reject(source: Source, day: Day, which: Which = None, config: Config = None, digest: Digest = None) -> None:
+    """Reject quarantined rates: they are never published, and not reported again."""
     from service import upkeep
-    from service.quarantine import Outcome
+    from service.validation.quarantine import Outcome
+
+    codes, seen = _codes(which, digest)
+    with _told():
+        upkeep.decide(_settings(config), source, day.date(), Outcome.REJECTED, _confirm, codes, seen)
+
+
+@cli.command()
+def retract(source: Source, day: Day, which: Which = None, config: Config = None, *, yes: Yes = False) -> None:
+    """Take back published rates of a date; they are not published again."""
+    from service import upkeep
 
     with _told():
-        upkeep.decide(_settings(config), source, day.date(), Outcome.REJECTED)
+        upkeep.retract(
+            _settings(config),
+            source,
+            day.date(),
+            [code.upper() for code in which or []],
+            (lambda _: True) if yes else _confirm,
+        )
+
+
+waits.command(name="retract")(retract)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from service.archive import Archive
 from service.board import Board
 from service.calendars import days_off
 from service.clock import Clock
+from service.domain.bounds import last_dates
 from service.embedded import Embedded
 from service.errors import SettingsError, TickerError
 from service.following import Following
@@ -50,8 +51,9 @@ def checked(settings: Settings) -> Settings:
     return settings
 
 
-def create_store(settings: Settings, server: Embedded | None) -> Store:
-    return Store(server.url if server else settings.store.url.get_secret_value(), settings.store.prefix)
+def create_store(settings: Settings, server: Embedded | None, now: Clock) -> Store:
+    url = server.url if server else settings.store.url.get_secret_value()
+    return Store(url, settings.store.prefix, last_dates(settings, now), settings.store.raw_bytes)
 
 
 def serve(settings: Settings, server: Embedded | None, obey: Callable[[], None]) -> None:
@@ -74,7 +76,7 @@ def serve(settings: Settings, server: Embedded | None, obey: Callable[[], None])
 def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.Application:
     """Return the whole service; it asks no bank and opens no store before it starts."""
     board = Board(checked(settings))
-    store = create_store(settings, server)
+    store = create_store(settings, server, now)
     archive = Archive(board, store, server)
     tally = Tally()
     following = Following(archive, now)

@@ -12,10 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from service import publications
-from service.acceptance import judge
 from service.app import checked, create_store
 from service.archive import Archive
-from service.board import KEEP, Board, rules
+from service.board import KEEP, Board, configured_breaks, validation_context
 from service.change import percent_text
 from service.clock import Clock
 from service.embedded import embedded
@@ -27,6 +26,7 @@ from service.settings import LogSettings, Settings, SourceSettings
 from service.sources import SOURCES
 from service.sources.client import BankFeed, Client
 from service.store import Store
+from service.validation.rules import judge
 from service.web.options import Options
 from service.web.render import View, sayer, ticker_json
 from service.web.sources import describe
@@ -102,9 +102,9 @@ async def _poll(settings: Settings, key: str) -> Series:
     async with Client(settings.client) as client:
         feed = BankFeed(key, source, client, clock, settings.wanted(key))
         async for _, fixing in published(SOURCES[settings.adapter(key)], feed, today - LOOKBACK, last_day):
-            judged = judge(fixing, series, rules(settings, key, now, {}, {}))
-            if judged.accepted:
-                series = series.with_fixing(judged.fixing, KEEP)
+            judged = judge(fixing, series, validation_context(settings, key, now, None, {}, configured_breaks(source)))
+            if judged.publish:
+                series = series.with_fixing(judged.publish, KEEP)
             told = ": ".join([judged.verdict, *(["; ".join(judged.reasons)] if judged.reasons else [])])
             table.add_row(str(fixing.date), str(len(fixing.rates)), fixing.digest[:16], told)
     Console().print(table)
@@ -127,7 +127,7 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
         async with AsyncExitStack() as stack:
             if server:
                 await stack.enter_async_context(server)
-            return await work(await stack.enter_async_context(create_store(settings, server)))
+            return await work(await stack.enter_async_context(create_store(settings, server, Clock())))
 
     return asyncio.run(run())
 

@@ -88,12 +88,15 @@ def _told(error: Exception) -> str:
         return known
     # redis-py prints the whole client of each Sentinel that did not answer, and the whole command of a pipeline.
     told = str(error).partition(" : <")[0].rpartition(" of pipeline caused error: ")[2] or type(error).__name__
+    if "WRONGTYPE" in told:
+        return "a key is of a wrong type, see: python -m service check"
     return f"it cannot write its file, see whether its disk is full: {told}" if "MISCONF" in told else told
 
 
 def _clients(url: str) -> tuple[Redis, list[Redis]]:
     options: dict[str, Any] = {
         "decode_responses": True,
+        "encoding_errors": "surrogateescape",  # bytes that are no text make one record unreadable, not all of its key
         "socket_timeout": _TIMEOUT,
         "socket_connect_timeout": _TIMEOUT,
         "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1),

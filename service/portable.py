@@ -7,19 +7,20 @@ date. Equal stores make equal files.
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
-from service.acceptance import unusable
+from service.domain.bounds import date_errors, structural_errors, summary
 from service.errors import TickerError
 from service.fixings import Fixing
-from service.quarantine import Decision, Outcome, Quarantine, Waiting
-from service.store import FIXING, Store
+from service.records import FIXING, problem
+from service.store import Store
+from service.validation.quarantine import Outcome, Quarantine, QuarantineDecision, QuarantinedFixing
 
 HEADER: Final = {"format": "currency-ticker fixings", "version": 1}
 _BATCH: Final = 250
@@ -38,10 +39,10 @@ async def export(store: Store, path: Path) -> tuple[int, int]:
             file.write(json.dumps(HEADER).encode() + b"\n")
             for source in await store.sources():
                 days = await store.dates(source)
-                there += len(days)
+                there += await store.count(source)
                 for at in range(0, len(days), _BATCH):
                     for fixing in await store.fixings(source, days[at : at + _BATCH]):
-                        file.write(FIXING.dump_json(fixing) + b"\n")
+                        file.write(FIXING.adapter.dump_json(fixing) + b"\n")
                         count += 1
         unfinished.replace(path)
     except OSError as error:
@@ -57,10 +58,10 @@ async def load(store: Store, path: Path, now: datetime) -> tuple[int, int, int]:
     What an operator has rejected here is different too, and not taken in.
     The file is read to its end before anything is written: a bad line costs nothing. Raises `TickerError`.
     """
-    for _ in _read(path):
+    for _ in _read(path, store.last_date):
         pass
     new = known = different = 0
-    for source, fixings in groupby(_read(path), key=lambda fixing: fixing.source):
+    for source, fixings in groupby(_read(path, store.last_date), key=lambda fixing: fixing.source):
         rejected = Quarantine.of([], await store.decisions(source))
         while batch := list(islice(fixings, _BATCH)):
             waiting = await store.waiting(source)
@@ -80,17 +81,17 @@ async def load(store: Store, path: Path, now: datetime) -> tuple[int, int, int]:
     return new, known, different
 
 
-def _ended(waiting: list[Waiting], taken: list[Fixing], now: datetime) -> Iterator[Decision]:
+def _ended(waiting: list[QuarantinedFixing], taken: list[Fixing], now: datetime) -> Iterator[QuarantineDecision]:
     """Yield how the waits end whose dates have a fixing now."""
     by_day = {one.date: one for one in taken}
     for one in waiting:
         if fixing := by_day.get(one.fixing.date):
             same = fixing.same_figures(one.fixing)
-            yield Decision(one, Outcome.CONFIRMED if same else Outcome.WITHDRAWN, now)
+            yield QuarantineDecision(one, Outcome.CONFIRMED if same else Outcome.WITHDRAWN, now)
 
 
-def _read(path: Path) -> Iterator[Fixing]:
-    """Yield the fixings of a file, each checked."""
+def _read(path: Path, last_date: Callable[[str], date]) -> Iterator[Fixing]:
+    """Yield the fixings of a file, each within the bounds; `last_date` returns the last possible date of a source."""
     number = 0
     try:
         with gzip.open(path, "rb") as file:
@@ -100,17 +101,15 @@ def _read(path: Path) -> Iterator[Fixing]:
                     if json.loads(line) != HEADER:
                         raise TickerError(f"{path}: is no export of fixings, version {HEADER['version']}")
                     continue
-                fixing = FIXING.validate_json(line)
-                if bad := unusable(fixing):
-                    raise TickerError(f"{path}: line {number}: {'; '.join(bad)}")
+                fixing = FIXING.adapter.validate_json(line)
+                if bad := structural_errors(fixing) or date_errors(fixing.date, last_date(fixing.source)):
+                    raise TickerError(f"{path}: line {number}: {summary(bad)}")
                 yield fixing
     except (OSError, EOFError, zlib.error) as error:
         raise TickerError(f"{path}: cannot be read: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise TickerError(f"{path}: line {number}: is no fixing: {where}: {first['msg']}") from None
-    except ValueError:
+        raise TickerError(f"{path}: line {number}: is no fixing: {problem(error)}") from None
+    except (ValueError, RecursionError):
         raise TickerError(f"{path}: line {number}: is not JSON") from None
     if not number:
         raise TickerError(f"{path}: is empty")

@@ -30,7 +30,7 @@ def shared() -> Settings:
             "store.url: several workers need a store that they share, like redis://localhost:6379/0; "
             "the embedded one belongs to one process"
         )
-    create_store(settings, None)  # an address of no known form is told now, and once
+    create_store(settings, None, Clock())  # an address of no known form is told now, and once
     return settings
 
 

@@ -24,6 +24,7 @@ from aiohttp.test_utils import unused_port
 from pydantic import BaseModel
 
 from service import app
+from service.clock import Clock
 from service.errors import SettingsError, StoreError
 from service.layers import ROOT
 from service.settings import Settings, load
@@ -113,7 +114,7 @@ def test_no_error_of_settings_tells_a_value(path: str) -> None:
 def fault(environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None) -> str:
     """Return what a start with such settings says of them, if anything."""
     try:
-        app.create_store(app.checked(load(environ=environ or {}, overrides=overrides)), None)
+        app.create_store(app.checked(load(environ=environ or {}, overrides=overrides)), None, Clock())
     except SettingsError as error:
         return "".join(traceback.format_exception(error, chain=True)).rpartition("SettingsError")[2]
     return ""
@@ -196,6 +197,8 @@ def stored(server: Server) -> str:
                 found.append(client.hgetall(key))
             elif kind == b"list":
                 found.append(client.lrange(key, 0, -1))
+            elif kind == b"zset":
+                found.append(client.zrange(key, 0, -1))
             elif b"leader" not in key:
                 found.append(client.get(key))
     assert len(found) > 3
@@ -256,7 +259,7 @@ def words(pid: int) -> str:
 COMMANDS = (
     ("backfill", "nbk", "--from", "{today}", "--pause", "0"), ("show",), ("sources",), ("poll", "nbk"), ("poll", "cbr"),
     ("poll", "nbu"), ("quarantine",), ("quarantine", "accept", "nbk", "2026-01-01"), ("export", "{file}"),
-    ("import", "{file}"), ("sources", "--markdown"),
+    ("import", "{file}"), ("sources", "--markdown"), ("check",), ("check", "--repair"),
 )  # fmt: skip
 
 

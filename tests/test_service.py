@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import gzip
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from service import __main__ as main
 from service import app
 from service.errors import SettingsError
 from service.layers import ROOT
+from service.portable import HEADER
 from service.settings import load
 from tests.servers import valkey
 from tests.standin import Banks, Figures, serving
@@ -143,19 +145,19 @@ async def test_five_banks_one_strip(env: tuple[dict[str, str], Banks], tmp_path:
         "cbr": {
             yesterday["cbr"]: {
                 "USD": "80.00",
-                "EUR": "90.00",
-                "GBP": "100.00",
-                "CNY": "11.00",
-                "KZT": ("16.0000", 100),
+                "EUR": "100.00",
+                "GBP": "120.00",
+                "CNY": "16.00",
+                "KZT": ("20.0000", 100),
             },
-            today["cbr"]: {"USD": "81.00", "EUR": "90.00", "GBP": "101.00", "CNY": "11.00", "KZT": ("15.8400", 100)},
+            today["cbr"]: {"USD": "81.08", "EUR": "102.50", "GBP": "124.80", "CNY": "16.00", "KZT": ("19.9000", 100)},
         },
         "ecb": {
-            yesterday["ecb"]: {"USD": "1.1525", "GBP": "0.8700", "CNY": "7.9500"},
-            today["ecb"]: {"USD": "1.1599", "GBP": "0.8700", "CNY": "7.9000"},
+            yesterday["ecb"]: {"USD": "1.2500", "GBP": "0.8300", "CNY": "6.3500"},
+            today["ecb"]: {"USD": "1.2580", "GBP": "0.8300", "CNY": "6.3102"},
         },
-        "nbu": {local("Europe/Kyiv"): {"USD": "43.10", "KZT": ("8.65", 100)}},
-        "cbu": {local("Asia/Tashkent"): {"USD": "12142.10", "KZT": "25.55"}},
+        "nbu": {local("Europe/Kyiv"): {"USD": "43.10", "KZT": ("10.65", 100)}},
+        "cbu": {local("Asia/Tashkent"): {"USD": "12142.10", "KZT": "29.95"}},
     }
     config = tmp_path / "tickers.toml"
     config.write_text(
@@ -177,9 +179,9 @@ async def test_five_banks_one_strip(env: tuple[dict[str, str], Banks], tmp_path:
             assert set(states.values()) == {None}
         banks.faults["nbk"] = 503
         with running(variables | {"TICKER_STORE__DATA_DIR": str(tmp_path / "e")}, "--config", str(config)) as service:
-            # 80 / 0.16 = 500, 81 / 0.1584 = 511.36; 90 / 0.1584 = 568.18; 1 / 0.1584 = 6.31; 101 / 0.1584 = 637.63
+            # 80 / 0.2 = 400, 81.08 / 0.199 = 407.44; 102.5 / 0.199 = 515.08; 1 / 0.199 = 5.03; 124.8 / 0.199 = 627.14
             service.wait_for("/v1/ticker", '"source":"cbr"')
-            assert service.get("/v1/ticker.txt")[1] == "usd +2.27%\neur +1.01%\nrub +1.01%\ngbp +2.02%\ncny +1.01%\n"
+            assert service.get("/v1/ticker.txt")[1] == "usd +1.86%\neur +3.02%\nrub +0.50%\ngbp +4.52%\ncny +0.50%\n"
             quotes = json.loads(service.get("/v1/ticker")[1])["quotes"]
             assert {(quote["source"], quote["choice"], quote["cross"]) for quote in quotes} == {("cbr", 2, True)}
             assert "Bank of Russia, cross rate, second choice" in service.get("/embed")[1]
@@ -236,6 +238,63 @@ async def test_a_store_that_dies_alone_is_started_again(env: tuple[dict[str, str
             assert service.wait_for("/v1/ticker.txt", "cny") == STRIP
 
     await asyncio.to_thread(check)
+
+
+async def test_a_store_with_impossible_records_serves_all_others(
+    env: tuple[dict[str, str], Banks], tmp_path: Path
+) -> None:
+    """Impossible dates, numbers and bytes, and a key of a wrong type: each is named in the log."""
+    variables, banks = env
+    today = local("Asia/Almaty")
+    yesterday = today - timedelta(days=1)
+    banks.published["nbk"] = {yesterday: OLD, today: NEW}
+
+    def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return TestCommands.command(variables, *arguments)
+
+    def work() -> None:
+        with valkey(tmp_path / "valkey") as server, server.client() as client:
+            variables["TICKER_STORE__URL"] = f"redis://127.0.0.1:{server.port}/0"
+            with running(variables) as service:
+                service.wait_for("/v1/ticker", '"source":"nbk"')
+            sound = client.hget("ticker:fixings:nbk", str(today))
+            assert isinstance(sound, str)
+            endless, huge = sound.replace(str(today), "9999-12-31"), sound.replace('"405.40"', '"1E+2000000"')
+            broken = {"9999-12-31": endless, "2030-01-01": sound.replace(str(today), "2030-01-01")}
+            broken |= {str(today - timedelta(days=2)): huge.replace(str(today), str(today - timedelta(days=2)))}
+            broken |= {str(today - timedelta(days=3)): "{oops", "never": sound}
+            client.hset("ticker:fixings:nbk", mapping={**broken, str(today - timedelta(days=4)): b"\xff"})
+            client.hset("ticker:quarantine:nbk", "9999-12-31", "{}")
+            client.delete("ticker:fixings:cbu")
+            client.set("ticker:fixings:cbu", "oops")
+            banks.faults["nbk"] = 503
+            with running(variables) as service:
+                assert service.wait_for("/v1/ticker.txt", "cny") == STRIP
+                snapshot = json.loads(service.get("/v1/ticker")[1])
+                assert (snapshot["as_of"], snapshot["quotes"][0]["source"]) == (str(today), "nbk")
+                assert service.get(f"/v1/history/usd?from={yesterday}")[0] == 200
+                service.process.send_signal(signal.SIGTERM)
+                status, log = service.ended(within=5)
+            assert status == 0
+            assert "Traceback" not in log
+            named = [line for line in log.splitlines() if "store.unreadable" in line]
+            for field in (*broken, str(today - timedelta(days=4))):
+                assert any("fixings:nbk" in line and field in line for line in named), field
+            assert any("quarantine:nbk" in line for line in named)
+            assert any("fixings:cbu" in line and "wrong type" in line for line in named)
+            listed = command("check")
+            assert (listed.returncode, listed.stdout.count("\n")) == (1, 8)
+            assert "fixings:nbk 9999-12-31: it is dated 9999-12-31, after" in listed.stdout
+            assert command("check", "--repair").returncode == command("check").returncode == 0
+            assert client.hget("ticker:aside:nbk", "fixings:nbk 9999-12-31") == endless
+            for line in (endless, huge, broken["2030-01-01"]):
+                file = tmp_path / "fixings.ndjson.gz"
+                file.write_bytes(gzip.compress(f"{json.dumps(HEADER)}\n{line}\n".encode()))
+                refused = command("import", str(file))
+                assert refused.returncode == 1
+                assert refused.stderr.startswith(f"error: {file}: line 2: ")
+
+    await asyncio.to_thread(work)
 
 
 def test_sigterm_is_obeyed_at_any_moment_of_the_start(tmp_path: Path) -> None:
@@ -415,8 +474,8 @@ class TestCommands:
         unknown = await asyncio.to_thread(self.command, variables, "poll", "xyz")
         assert unknown.returncode == 2
 
-    async def test_an_operator_decides_on_what_waits(self, env: tuple[dict[str, str], Banks]) -> None:
-        """Listed with its numbers; accepted it is shown by the running service; rejected it is told no more."""
+    async def test_an_operator_decides_on_quarantined_rates(self, env: tuple[dict[str, str], Banks]) -> None:
+        """The running service follows: rejected rates are not reported, accepted ones shown, retracted ones not."""
         variables, banks = env
         variables |= {"TICKER_SOURCES__NBK__SWEEP": "1"}
         today = local("Asia/Almaty")
@@ -432,17 +491,33 @@ class TestCommands:
                 listed = command("quarantine")[1]
                 for held in ("nbk", str(today), "USD moved by +913.50%, from 400.00", "no other bank confirms it"):
                     assert held in listed
+                (quarantined,) = json.loads(command("quarantine", "--json")[1])
+                digest = quarantined["digest"]
+                assert digest in listed
                 assert command("quarantine", "accept", "nbk", "2001-01-01") == (
                     1,
-                    f"error: nbk: nothing waits for 2001-01-01; there is {today}\n",
+                    f"error: nbk 2001-01-01 is not quarantined (quarantined: {today})\n",
                 )
-                assert command("quarantine", "reject", "nbk", str(today)) == (0, f"nbk {today}: rejected\n")
+                unasked = command("quarantine", "accept", "nbk", str(today))
+                assert unasked[0] == 1
+                assert "not confirmed, nothing was changed" in unasked[1]
+                refused = command("quarantine", "accept", "nbk", str(today), "--digest", "0123456789ab")
+                assert refused[0] == 1
+                assert "are not those of digest 0123456789ab" in refused[1]
+                decided = ("nbk", str(today), "--digest", digest)
+                assert command("quarantine", "reject", *decided) == (0, f"nbk {today}: USD 4054.00: rejected\n")
                 service.wait_for("/health", '"quarantine":[]')
                 assert "rejected" in command("quarantine")[1]
                 banks.published["nbk"][today] = {**NEW, "USD": "4054.00"}
-                service.wait_for("/health", "waits in quarantine")
-                assert command("quarantine", "accept", "nbk", str(today)) == (0, f"nbk {today}: accepted\n")
+                service.wait_for("/v1/ticker.txt", "eur +2.68%")
+                assert json.loads(command("quarantine", "--json")[1]) == []
+                assert command("quarantine", "accept", *decided) == (0, f"nbk {today}: USD 4054.00: accepted\n")
                 assert "usd +913.50%\neur +2.68%\n" in service.wait_for("/v1/ticker.txt", "+913.50%")
+                retracted = command("retract", "nbk", str(today), "usd", "--yes")
+                assert retracted == (0, f"nbk {today}: USD 4054.00: retracted\n")
+                service.wait_for("/v1/ticker.txt", "usd —")
+                time.sleep(2.5)  # the source is polled again, and repeats it
+                assert "usd —\neur +2.68%\n" in service.get("/v1/ticker.txt")[1]
 
         await asyncio.to_thread(work)
 
@@ -470,5 +545,5 @@ def test_help_is_there() -> None:
     """Without a command the commands are told."""
     told = TestCommands.command({}, "--help")
     assert told.returncode == 0
-    for name in ("serve", "show", "poll", "sources", "quarantine"):
+    for name in ("serve", "show", "poll", "sources", "quarantine", "check"):
         assert name in told.stdout
