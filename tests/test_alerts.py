@@ -32,6 +32,8 @@ HEALTHY = {
     'ticker_quotes{ticker="kzt",choice="2"}': f"0x{DAYS}",
     'ticker_quotes{ticker="kzt",choice="none"}': f"1x{DAYS}",  # a currency that no bank of the list quotes is no news
     'ticker_quarantine_waiting{source="nbk"}': f"0x{DAYS}",
+    'ticker_source_diverging{source="nbk"}': f"0x{DAYS}",
+    'ticker_source_missing{source="nbk"}': f"0x{DAYS}",
     'ticker_source_last_success_timestamp_seconds{source="nbk"}': f"0+60x{DAYS}",
     'ticker_source_last_success_timestamp_seconds{source="recorded"}': f"0x1440 86460x1440 172920x{DAYS}",
     'ticker_polls_total{source="nbk",result="ok"}': f"0+1x{DAYS}",
@@ -100,6 +102,14 @@ CASES = {
         "QuarantineWaiting", 69, "2 of nbk wait in quarantine",
         {'ticker_quarantine_waiting{source="nbk"}': f"0x9 2x{DAYS}"}, NBK,
     ),
+    "a source diverges": Case(
+        "SourceDiverging", 10 + 239, "nbk diverges from other banks in 2 rates",
+        {'ticker_source_diverging{source="nbk"}': f"0x9 2x{DAYS}"}, NBK,
+    ),
+    "a currency is missing": Case(
+        "CurrencyMissing", 10 + 1439, "nbk no longer publishes 1 currencies that a ticker needs",
+        {'ticker_source_missing{source="nbk"}': f"0x9 1x{DAYS}"}, NBK,
+    ),
     "a bank fails": Case(
         "SourceFailing", 9 + 1440 + 60, "nbk has failed for 1d 1h 1m 0s",
         {SUCCESS: f"0+60x9 540x{DAYS}", SUCCESS.replace("nbk", "cbr"): f"0+60x{DAYS}"}, NBK,
@@ -142,6 +152,8 @@ QUIET = {
     "late for less than three hours": {'ticker_status{ticker="kzt",status="late"}': f"0x9 1x165 0x{DAYS}"},
     "stale for a moment": {'ticker_status{ticker="kzt",status="stale"}': f"0x9 1x3 0x{DAYS}"},
     "confirmed by a second bank": {'ticker_quarantine_waiting{source="nbk"}': f"0x9 1x45 0x{DAYS}"},
+    "other banks follow in the afternoon": {'ticker_source_diverging{source="nbk"}': f"0x9 1x225 0x{DAYS}"},
+    "a currency is left out of one document": {'ticker_source_missing{source="nbk"}': f"0x9 1x1400 0x{DAYS}"},
     "a bank comes back in the evening": {SUCCESS: f"0+60x10 600x235 15000+60x{DAYS}"},
     "one error": {
         BROKEN: f"0x9 1x{DAYS}",

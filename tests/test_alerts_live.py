@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -28,15 +29,30 @@ needs_promtool = pytest.mark.skipif(
 
 LATER = 26 * 60
 """Minutes for which all stays as it was scraped: the longest wait of a rule is a day and an hour."""
+QUOTES = 5
+"""Currencies of the default ticker."""
 SUCCESS = "ticker_source_last_success_timestamp_seconds"
 OFFSET = "ticker_clock_offset_seconds"
-CROSS: Figures = {"USD": "80.00", "EUR": "90.00", "GBP": "100.00", "CNY": "11.00", "KZT": ("16.0000", 100)}
+
+
+def in_base(figures: Figures, tenge: str) -> Figures:
+    """Return rates in tenge as they are in a base that is worth so many tenge."""
+    others = {code: f"{Decimal(str(value)) / Decimal(tenge):.4f}" for code, value in figures.items() if code != "RUB"}
+    return {**others, "KZT": (f"{100 / Decimal(tenge):.4f}", 100)}
+
+
+def in_euro(figures: Figures) -> Figures:
+    """Return rates in tenge as the ECB quotes them: units for one euro."""
+    euro = Decimal(str(figures["EUR"]))
+    return {code: f"{euro / Decimal(str(figures[code])):.4f}" for code in ("USD", "GBP", "CNY")}
 
 
 def all_well(banks: Banks) -> None:
-    """Let every bank publish for the first two days of April."""
-    others = {key: {day(1): CROSS, day(2): {**CROSS, "USD": "81.00"}} for key in BANKS[1:]}
-    banks.published |= {"nbk": dict(APRIL), **others}
+    """Let every bank publish the same rates, each in its own base, for the first two days of April."""
+    bases = {"cbr": "5.87", "nbu": "10.8600", "cbu": "0.0392"}
+    banks.published |= {"nbk": dict(APRIL), "ecb": {on: in_euro(figures) for on, figures in APRIL.items()}}
+    for key, tenge in bases.items():
+        banks.published[key] = {on: in_base(figures, tenge) for on, figures in APRIL.items()}
 
 
 async def until(client: Client, so: Callable[[Samples], bool]) -> Samples:
@@ -49,13 +65,23 @@ async def until(client: Client, so: Callable[[Samples], bool]) -> Samples:
 
 
 def asked(samples: Samples) -> bool:
-    """Whether every bank was asked, and the ticker has been judged since."""
+    """Whether every bank was polled. A poll is counted before its rates are shown."""
     counted = ({how: value(samples, "ticker_polls_total", source=key, result=how) for how in RESULTS} for key in BANKS)
     return all(any(one.values()) for one in counted)
 
 
-def status(word: str) -> Callable[[Samples], bool]:
-    return lambda samples: asked(samples) and value(samples, "ticker_status", ticker="kzt", status=word) == 1
+def status(word: str, choice: int = 1) -> Callable[[Samples], bool]:
+    """Return whether every bank was polled and the ticker has this status, with all rates from one source.
+
+    `choice` is the position of that source in the ticker's list, from 1. Without it, a scrape between the count of the
+    last poll and the next snapshot would show a fallback source with the same status.
+    """
+
+    def so(samples: Samples) -> bool:
+        shown = value(samples, "ticker_quotes", ticker="kzt", choice=str(choice))
+        return asked(samples) and value(samples, "ticker_status", ticker="kzt", status=word) == 1 and shown == QUOTES
+
+    return so
 
 
 def held(samples: Samples, now: float, instance: str, before: Samples | None = None) -> dict[str, str]:
@@ -115,7 +141,7 @@ class TestAlerts:
         """No bank has ever answered; the last choice of the default configuration is shown."""
         banks.faults |= dict.fromkeys(BANKS, 404)
         alerts = {"TickerRecorded": 1, "SecondChoice": 1, "SourceNeverAnswered": 5}
-        await expected(tmp_path, await start(), clock, status("recorded"), **alerts)
+        await expected(tmp_path, await start(), clock, status("recorded", choice=5), **alerts)
 
     async def test_without_figures(
         self, start: Started, settings: Settings, banks: Banks, clock: Clock, tmp_path: Path
@@ -138,14 +164,35 @@ class TestAlerts:
         """The first bank has never answered; another one is shown."""
         all_well(banks)
         banks.faults["nbk"] = 404
-        so = status("current")
+        so = status("current", choice=2)
         await expected(tmp_path, await start(), clock, so, SecondChoice=1, SourceNeverAnswered=1)
 
     async def test_quarantine(self, start: Started, banks: Banks, clock: Clock, tmp_path: Path) -> None:
-        """A day that lacks currencies waits."""
+        """A rate of tomorrow jumps that no other bank has published for that day yet."""
         all_well(banks)
-        banks.published["nbk"][day(3)] = {"USD": "476.00"}
+        banks.published["nbk"][day(3)] = {**APRIL[day(1)], "RUB": "58.70"}
         await expected(tmp_path, await start(), clock, status("current"), QuarantineWaiting=1)
+
+    async def test_diverging(self, start: Started, banks: Banks, clock: Clock, tmp_path: Path) -> None:
+        """The dollar of the first source is a tenth away from that of all others, so the next source is shown."""
+        all_well(banks)
+        banks.published["nbk"] = {
+            on: {**figures, "USD": f"{Decimal(str(figures['USD'])) * Decimal('0.9'):.2f}"}
+            for on, figures in APRIL.items()
+        }
+
+        def so(samples: Samples) -> bool:
+            diverging = value(samples, "ticker_source_diverging", source="nbk")
+            return asked(samples) and diverging == value(samples, "ticker_quotes", ticker="kzt", choice="2") == 1
+
+        await expected(tmp_path, await start(), clock, so, SourceDiverging=1, QuarantineWaiting=1, SecondChoice=1)
+
+    async def test_missing(self, start: Started, banks: Banks, clock: Clock, tmp_path: Path) -> None:
+        """The first source leaves the rouble out; its last rate is shown."""
+        all_well(banks)
+        latest = {code: value for code, value in APRIL[day(1)].items() if code != "RUB"}
+        banks.published["nbk"][day(3)] = latest
+        await expected(tmp_path, await start(), clock, status("current"), CurrencyMissing=1)
 
     async def test_a_bank_fails(
         self, start: Started, settings: Settings, banks: Banks, clock: Clock, tmp_path: Path
