@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run workers test browser beside pictures docs viewer pin passwords check fix interface chaos abuse fuzz bench soak audit licences sbom lock clean
+.PHONY: help setup run workers test browser beside pictures docs viewer pin passwords check fix interface chaos abuse fuzz bench truth soak audit licences sbom lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -90,6 +90,9 @@ fuzz: .venv/.dev ## Fuzz every parser, led by coverage, for up to ten minutes (A
 
 bench: .venv/.dev ## Measure speed, start, memory and streams, needs wrk (ARGS="--quick", ARGS="--only streams")
 	$(RUN) tests.benchmarks $(ARGS)
+
+truth: .venv/.dev ## Measure validation over real history with injected faults (~10 minutes; ARGS="--quick", ARGS="--only drift")
+	$(RUN) tests.truth $(ARGS)
 
 audit: .venv/.dev ## Ask osv.dev for known faults of what is deployed (exit status 2: could not ask)
 	$(RUN) tests.supply.audit

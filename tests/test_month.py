@@ -18,6 +18,7 @@ from service.leadership import Leadership
 from service.poller import Poller
 from service.settings import Settings, TickerSettings
 from service.ticker import Snapshot
+from service.validation.cross_check import Confidence
 from service.web.documents import Choice
 from service.web.health import Health, report
 from tests.conftest import Clock
@@ -130,7 +131,8 @@ class Month:
             dollar = snapshot.quotes[0]
             sources = "+".join(dict.fromkeys(str(quote.source) for quote in snapshot.quotes))
             compared = f"{snapshot.as_of:%d} {dollar.previous_date:%d}"
-            lines.append(f"{at:%d %H:%M} {snapshot.status} {sources} {compared} {dollar.rate:.2f} {dollar.percent}")
+            said = f"{dollar.rate:.2f} {dollar.percent} {dollar.confidence}"
+            lines.append(f"{at:%d %H:%M} {snapshot.status} {sources} {compared} {said}")
         return lines
 
 
@@ -141,7 +143,7 @@ def only_two(settings: Settings) -> Settings:
         id="kzt", base="KZT", currencies=("USD", "EUR", "RUB", "GBP", "CNY"), sources=("nbk", "cbr")
     )
     sources = {key: settings.sources[key] for key in SET_AT}
-    return settings.model_copy(update={"tickers": (ticker,), "sources": sources})
+    return Settings(store=settings.store, client=settings.client, tickers=(ticker,), sources=sources)
 
 
 def rate(figures: Figures, code: str) -> Fraction:
@@ -191,7 +193,8 @@ async def test_a_month_of_all_that_can_happen(only_two: Settings, clock: Clock, 
     events = [log["event"] for log in logs if log["event"] != "ticker.changed"]
     assert events == [
         "fixing.quarantined", "quarantine.ended",  # 1 May
-        "fixing.quarantined", "quarantine.ended",  # a hundred times too much
+        "fixing.quarantined", "ticker.source_changed",  # a hundred times too much
+        "quarantine.ended", "ticker.source_changed",
         "fixing.revised",
         "source.failing", "ticker.source_changed", "source.recovered", "ticker.source_changed",
         "ticker.source_changed",  # the frozen feed
@@ -199,8 +202,8 @@ async def test_a_month_of_all_that_can_happen(only_two: Settings, clock: Clock, 
     assert health.notes == ["nbk: stale, its figures up to 2026-04-01 are those of 2026-03-21"]
     choices = health.checks["ticker:kzt"][0].choices
     assert choices
-    reason = "nbk is stale, its latest figures are of 2026-03-21"
-    assert choices["USD"] == Choice(source="cbr", choice=2, reason=reason)
+    reason = "nbk is stale, its latest rates are of 2026-03-21"
+    assert choices["USD"] == Choice(source="cbr", choice=2, reason=reason, confidence=Confidence.UNCONFIRMED)
 
 
 class NoPolling:
@@ -219,35 +222,49 @@ def rounded(percent: Fraction) -> Decimal:
 
 
 EXPECTED = [
-    "02 03:00 current nbk 28 27 473.73 0.27",  # what Friday set, against what Thursday did
-    "02 10:35 current nbk 03 28 475.00 0.27",  # Monday's, against Saturday's: the weekend is no publication
-    "03 10:35 current nbk 04 03 476.27 0.27",
-    "04 10:35 current nbk 05 04 477.54 0.27",
-    "05 10:35 current nbk 05 04 477.54 0.27",  # a hundred times too much: it waits, the window is still open
-    "05 14:05 current nbk 06 05 478.81 0.27",  # corrected
-    "06 10:35 current nbk 07 06 479.99 0.25",  # its first form
-    "06 14:05 current nbk 07 06 471.19 -1.59",  # revised; the 9th is a holiday, nothing is late
-    "10 10:35 current nbk 07 06 471.19 -1.59",  # the window opens, the bank is dead
-    "10 14:05 late nbk 07 06 471.19 -1.59",  # the first missed
-    "11 10:35 late nbk 07 06 471.19 -1.59",
-    "11 14:05 late nbk 07 06 471.19 -1.59",  # the second
-    "12 10:35 late nbk 07 06 471.19 -1.59",
-    "12 14:05 current cbr 13 12 476.47 0.42",  # the third: stale, and the next source
-    "13 12:35 current cbr 13 12 476.47 0.42",
-    "13 12:35 current cbr 14 13 478.47 0.42",
-    "14 03:00 current nbk 14 13 476.27 0.27",  # back, with all that was missed
-    "16 10:35 current nbk 17 14 477.54 0.27",
-    "17 10:35 current nbk 18 17 478.81 0.27",
-    "18 10:35 current nbk 19 18 471.19 -1.59",
-    "19 10:35 current nbk 20 19 472.46 0.27",
-    "20 10:35 current nbk 21 20 473.73 0.27",  # five days of Nauryz follow
-    "26 10:35 current nbk 21 20 473.73 0.27",  # the window opens, the feed is frozen
-    "26 14:05 late nbk 21 20 473.73 0.27",  # the first missed
-    "27 10:35 late nbk 21 20 473.73 0.27",
-    "27 14:05 late nbk 21 20 473.73 0.27",  # the second
-    "30 10:35 late nbk 21 20 473.73 0.27",
-    "30 14:05 current cbr 31 28 472.51 0.42",  # the third
-    "31 12:35 current cbr 31 28 472.51 0.42",
-    "31 12:35 current cbr 01 31 474.49 0.42",
+    "02 03:00 current nbk 28 27 473.73 0.27 unconfirmed",  # what Friday set, against what Thursday did
+    "02 03:00 current nbk 28 27 473.73 0.27 confirmed",  # Moscow has it at the same level
+    "02 10:35 current nbk 03 28 475.00 0.27 unconfirmed",  # Monday's, against Saturday's: the weekend is no publication
+    "02 12:35 current nbk 03 28 475.00 0.27 confirmed",
+    "03 10:35 current nbk 04 03 476.27 0.27 unconfirmed",
+    "03 12:35 current nbk 04 03 476.27 0.27 confirmed",
+    "04 10:35 current nbk 05 04 477.54 0.27 unconfirmed",
+    "04 12:35 current nbk 05 04 477.54 0.27 confirmed",
+    "05 10:35 current nbk 05 04 477.54 0.27 confirmed",  # a hundred times too much: held, the window is still open
+    "05 12:35 current cbr 06 05 482.49 0.42 unconfirmed",  # refuted by Moscow by now, so the next source
+    "05 14:05 current nbk 06 05 478.81 0.27 confirmed",  # corrected
+    "06 10:35 current nbk 07 06 479.99 0.25 unconfirmed",  # its first form
+    "06 12:35 current nbk 07 06 479.99 0.25 confirmed",
+    "06 14:05 current nbk 07 06 471.19 -1.59 confirmed",  # revised; the 9th is a holiday, nothing is late
+    "10 10:35 current nbk 07 06 471.19 -1.59 confirmed",  # the window opens, the bank is dead
+    "10 14:05 late nbk 07 06 471.19 -1.59 confirmed",  # the first missed
+    "11 10:35 late nbk 07 06 471.19 -1.59 confirmed",
+    "11 14:05 late nbk 07 06 471.19 -1.59 confirmed",  # the second
+    "12 10:35 late nbk 07 06 471.19 -1.59 confirmed",
+    "12 14:05 current cbr 13 12 476.47 0.42 unconfirmed",  # the third: stale, and the next source
+    "13 12:35 current cbr 13 12 476.47 0.42 unconfirmed",
+    "13 12:35 current cbr 14 13 478.47 0.42 unconfirmed",
+    "14 03:00 current nbk 14 13 476.27 0.27 confirmed",  # back, with all that was missed
+    "16 10:35 current nbk 17 14 477.54 0.27 unconfirmed",
+    "16 12:35 current nbk 17 14 477.54 0.27 confirmed",
+    "17 10:35 current nbk 18 17 478.81 0.27 unconfirmed",
+    "17 12:35 current nbk 18 17 478.81 0.27 confirmed",
+    "18 10:35 current nbk 19 18 471.19 -1.59 unconfirmed",
+    "18 12:35 current nbk 19 18 471.19 -1.59 confirmed",
+    "19 10:35 current nbk 20 19 472.46 0.27 unconfirmed",
+    "19 12:35 current nbk 20 19 472.46 0.27 confirmed",
+    "20 10:35 current nbk 21 20 473.73 0.27 unconfirmed",  # five days of Nauryz follow
+    "20 12:35 current nbk 21 20 473.73 0.27 confirmed",
+    "26 10:35 current nbk 21 20 473.73 0.27 confirmed",  # the window opens, the feed is frozen
+    "26 14:05 late nbk 21 20 473.73 0.27 confirmed",  # the first missed
+    "27 10:35 late nbk 21 20 473.73 0.27 confirmed",
+    "27 14:05 late nbk 21 20 473.73 0.27 confirmed",  # the second
+    "30 10:35 late nbk 21 20 473.73 0.27 confirmed",
+    "30 14:05 current cbr 31 28 472.51 0.42 unconfirmed",  # the third
+    "31 12:35 current cbr 31 28 472.51 0.42 unconfirmed",
+    "31 12:35 current cbr 01 31 474.49 0.42 unconfirmed",
 ]
-"""When, status, source, date and the date before, the dollar and its change; some differ in `next_update` alone."""
+"""When, status, source, date and the date before, the dollar, its change and confidence.
+
+Some differ in `next_update` alone.
+"""

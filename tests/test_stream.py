@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -370,7 +371,7 @@ async def test_a_reader_that_does_not_read_is_dropped_without_harm_to_another() 
         await eager.event()
         ids = []
         for number in range(300):
-            served.publish(f"{400 + number}.00")
+            served.publish(f"{425 + Decimal(number) / 4:.2f}")
             ids.append((await eager.event())["id"])
             if served.streams.count == 1:
                 break

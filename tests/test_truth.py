@@ -1,0 +1,133 @@
+"""The benchmark of validation (`make truth`) itself, and a few windows of it."""
+
+import math
+from random import Random
+
+import pytest
+
+from service.fixings import Direction, Figures, Rate
+from tests.truth import faults, measure
+from tests.truth.histories import SUBJECT, MissingHistoryError, in_base, load
+from tests.truth.replay import ALL, FIVE, remember_carry_overs
+
+try:
+    HISTORY = load("ecb")
+except MissingHistoryError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+
+@pytest.fixture(autouse=True)
+def _faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Figures, "carries_over", Figures.carries_over)  # as it was, afterwards
+    remember_carry_overs()
+    monkeypatch.setattr(measure, "history", lambda name: {"ecb": HISTORY}[name])
+
+
+def fault(name: str) -> faults.Fault:
+    return next(one for one in faults.FAULTS if one.name == name)
+
+
+def scene(start: int = 4000, number: int = 1) -> faults.Scene:
+    return faults.Scene(HISTORY, start, Random(1), number)  # noqa: S311 - chance is no secret
+
+
+def test_crosses_are_the_same_rates_in_another_base() -> None:
+    true, crosses = HISTORY.truth(SUBJECT, 4000), HISTORY.truth("w1", 4000)
+    pound = in_base(true["GBP"], Direction.INVERSE)
+    for code, rate in crosses.items():
+        euros = in_base(true[code], Direction.INVERSE) if code in true else 1
+        assert float(rate.value) / rate.nominal == pytest.approx(float(euros / pound), rel=5e-5)
+        assert len(rate.value.as_tuple().digits) >= 5
+    assert crosses.keys() == (true.keys() | {"EUR"}) - {"GBP"}
+
+
+def test_lagging_witness_has_the_rates_of_the_date_before() -> None:
+    assert HISTORY.truth("w2", 4000) == HISTORY.crosses("w2", HISTORY.documents[3999])
+    assert HISTORY.truth("w4", 4000) == HISTORY.crosses("w4", HISTORY.documents[4000])
+
+
+def test_true_value_of_a_cross_is_in_the_base_of_the_subject() -> None:
+    direct, cross = HISTORY.true_value(SUBJECT, 4000, "USD"), HISTORY.true_value("w1", 4000, "USD")
+    assert direct
+    assert cross
+    assert math.isclose(direct, cross, rel_tol=1e-4)
+
+
+@pytest.mark.parametrize("one", faults.FAULTS, ids=lambda one: one.name)
+def test_every_fault_changes_what_is_published(one: faults.Fault) -> None:
+    plan, noise = one.inject(scene()), set[str]()
+    if one.name == "freeze with a noisy digit":
+        noise = set(HISTORY.codes(4000, 4020))
+    changed = {
+        code
+        for answers in plan.days
+        for said in answers[SUBJECT]
+        for day, rates in said.items()
+        for code in rates or ()
+        if rates and rates[code] != HISTORY.documents[HISTORY.at(day)][code]
+    }
+    assert changed, "it says the truth"
+    assert changed <= plan.affected | noise
+
+
+def test_fault_is_the_same_for_the_same_seed() -> None:
+    drift = fault("drift 5 % a day, one of the five")
+    assert drift.inject(scene()) == drift.inject(scene())
+
+
+def test_inverted_rate_inverted_again_is_the_rate() -> None:
+    rate = Rate(HISTORY.documents[4000]["JPY"].value, 100)
+    assert float(faults.inverted(faults.inverted(rate)).value) == pytest.approx(float(rate.value), rel=1e-6)
+
+
+def test_copier_tells_the_lie_of_the_subject() -> None:
+    plan = fault("copied: x10, all").inject(scene())
+    said, copy = plan.days[0][SUBJECT][0], plan.days[0][faults.COPIER][0]
+    lie, copied = said[HISTORY.dates[4000]], copy[HISTORY.dates[4000]]
+    assert lie
+    assert copied == HISTORY.crosses(faults.COPIER, lie)
+    assert copied != HISTORY.truth(faults.COPIER, 4000)
+
+
+def test_liar_is_counted_where_nothing_is_judged() -> None:
+    outcome = measure.window("ecb", fault("scale x10, all"), "w1", 1, 1, trusting=True)
+    counts = outcome.counts[FIVE]
+    assert counts.fault > 0
+    assert counts.five >= counts.fault
+    assert outcome.examples[0].off > 5
+
+
+def test_truth_is_not_counted() -> None:
+    honest = faults.Fault("nothing", lambda one: faults.Plan([{}] * 3, frozenset(one.history.five)))
+    outcome = measure.window("ecb", honest, "w1", 1, 0)
+    for name in (FIVE, ALL):
+        assert outcome.counts[name].two == 0
+        assert outcome.counts[name].recovery == [1]
+    assert outcome.kept_out.total() == 0 < outcome.true.total()
+
+
+def test_history_of_the_ecb_has_no_slips() -> None:
+    slips = list(measure.slipped(HISTORY))
+    assert slips == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "scale x1000, one of the five",
+        "scale x10, all",
+        "inversion, one of the five",
+        "drift 10 % a day, one of the five",
+    ],
+)
+def test_lie_beside_a_witness_is_not_shown(name: str) -> None:
+    for number in range(2):
+        outcome = measure.window("ecb", fault(name), "w1", 1, number)
+        for shown in (FIVE, ALL):
+            assert outcome.counts[shown].five == 0, outcome.examples[0].text
+            assert outcome.counts[shown].recovery == [1]
+
+
+def test_true_history_is_published() -> None:
+    result = measure.whole("ecb", "w1", 0.01)
+    assert result.kept_out.total() == 0, result.examples
