@@ -58,8 +58,11 @@ def _no_retries() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _quiet_logs() -> None:
+def _quiet_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what an earlier test configured. Loggers are not cached: `capture_logs` could not reach them any more."""
     structlog.reset_defaults()
+    configure = structlog.configure
+    monkeypatch.setattr(structlog, "configure", lambda **how: configure(**how | {"cache_logger_on_first_use": False}))
 
 
 @pytest.fixture(scope="session")

@@ -273,6 +273,7 @@ def run(environ: Mapping[str, str], *words: str) -> str:
     return f"{done.returncode} {done.stdout}{done.stderr}"
 
 
+@pytest.mark.timeout(300)  # it runs every command, each a process of its own
 async def test_no_command_tells_a_secret(tmp_path: Path, banks: Banks) -> None:
     """Nor does the file that is exported: with a store that obeys, and with one that refuses."""
     file = tmp_path / "all.ndjson.gz"

@@ -369,11 +369,9 @@ class CrossCheck:
             return replace(assessment, discredited=self._was_refuted(source, fixing, code, base, assessment.distance))
         if len(assessment.disputing) != 1 or assessment.agreeing or assessment.contradicting:
             return assessment
-        disputing = self.witnesses[assessment.disputing[0].source]
-        day = self.witnesses[source].market_day(fixing.date)
-        at = bisect_right(disputing.days, day) or 1
-        other = disputing.observations[at - 1].fixing
-        return Assessment() if self._is_discredited(disputing.key, other, by=2) else assessment
+        disputing = assessment.disputing[0]
+        false = disputing.other and self._is_discredited(disputing.source, disputing.other.fixing, by=2)
+        return Assessment() if false else assessment
 
     def _was_refuted(self, source: str, fixing: Fixing, code: str, base: str | None, distance: float) -> bool:
         """Return whether the rate before was refuted, and this one has not come nearer to the other banks since."""
@@ -445,7 +443,7 @@ class CrossCheck:
             compared = self._compare(theirs, witness)
             if base and compared and not compared.awaited and not compared.left:
                 votes[base] = votes.get(base, False) or compared.agrees
-        return 2 * sum(votes.values()) < len(votes)
+        return len(votes) > 1 and 2 * sum(votes.values()) < len(votes)
 
     def vouched(self, source: str, fixing: Fixing, code: str, after: date = date.min) -> bool:
         """Return whether an operator has accepted this rate, or one near it shortly before (but `after` a date)."""
@@ -462,16 +460,16 @@ class CrossCheck:
         compared = self._published(pair, witness, lag)
         if compared and not compared.agrees and (lag := self._lag(pair.subject, witness)) is not Lag.NONE:
             compared = self._published(pair, witness, lag)
-        if compared and compared.agrees:
-            return compared
-        held = self._held(pair, witness)
+        held = None if compared and compared.agrees and not compared.relative else self._held(pair, witness)
         if held and held.agrees:
             return held
+        if compared and compared.agrees:
+            return self._who_moved(pair, witness, held, lag) if held else compared
         if pair.only_moves:
             return None
         if held and (compared is None or compared.awaited):  # what it has published for that day is in quarantine
             return self._who_moved(pair, witness, held, lag)
-        return compared if compared is None or compared.awaited else self._who_moved(pair, witness, compared, lag)
+        return self._who_moved(pair, witness, compared, lag) if compared else None
 
     def _who_moved(self, pair: _Pair, witness: Witness, compared: Comparison, lag: Lag) -> Comparison:
         """Return the comparison with what is known of who moved away since the two banks agreed.
@@ -503,8 +501,8 @@ class CrossCheck:
         other = self._observation(pair, witness, lag)
         if compared.relative or other is None or not other.fixing.quotes(pair.base, pair.base):
             return False
-        centre = _centre(pair.own, other)
-        return centre is not None and abs(centre + other.log(pair.base)) > abs(compared.deviation) / 2
+        centre = _centre(pair.own, other)  # None: too few rates to tell one from most
+        return centre is None or abs(centre + other.log(pair.base)) > abs(compared.deviation) / 2
 
     def _observation(self, pair: _Pair, witness: Witness, lag: Lag) -> Observation | None:
         """Return the other bank's publication in force on the market day of a rate."""

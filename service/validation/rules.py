@@ -238,8 +238,10 @@ class _Document:
             return None
         if assessment.refuted:
             return self._refuted(code, assessment, previous)
-        if self._is_awaited(assessment) and not self._always_diverged(code, assessment, previous):
-            where = describe(assessment.awaited)
+        far = (one for one in assessment.awaited if abs(one.deviation) > _limit(self.context))
+        awaited = [one for one in far if not one.apart or self._is_silent(previous)]
+        if awaited and not assessment.agreeing and not self._always_diverged(code, assessment, previous):
+            where = describe(awaited)
             return f"{code} {self._step(code)}; other banks have not published for that day yet ({where})"
         return self._own_past(code)
 
@@ -265,13 +267,12 @@ class _Document:
 
     def _refuted(self, code: str, assessment: Assessment, previous: Fixing | None) -> str | None:
         one_against_one = len(assessment.against) == 1 and assessment.disputing and not assessment.agreeing
-        silent = previous is not None and self.new.date - previous.date > _SILENT
-        if (one_against_one and not silent) or self._always_diverged(code, assessment, previous):
+        if (one_against_one and not self._is_silent(previous)) or self._always_diverged(code, assessment, previous):
             return self._own_past(code)  # nobody knows which of them is right: both are published, and not shown
         return f"{code} {self._step(code)}; other banks have it elsewhere ({describe(assessment.against)})"
 
-    def _is_awaited(self, assessment: Assessment) -> bool:
-        return bool(assessment.awaited) and not assessment.agreeing and assessment.distance > _limit(self.context)
+    def _is_silent(self, previous: Fixing | None) -> bool:
+        return previous is not None and self.new.date - previous.date > _SILENT
 
     def _always_diverged(self, code: str, assessment: Assessment, previous: Fixing | None) -> bool:
         """Whether the rate before it was as far from the other banks already: this one makes it no worse."""
@@ -329,8 +330,7 @@ class _Document:
     def _persists(self, code: str) -> bool:
         """Whether the next publications keep a move, and none of them takes it back."""
         move = abs(log(self.moves[code] or 1))
-        tens = move / log(10)
-        scale = tens > 0.5 and abs(tens - round(tens)) * log(10) <= _POWER_OF_TEN
+        scale = _is_scale(move)
         if not self.context.backfill and (scale or len(self.moves) < _COMMON or not self._common_is_plausible()):
             return False
         reached, kept = log_value(self.new, code), 0
@@ -364,6 +364,12 @@ class _Document:
 
     def _beside(self, code: str, other: Fixing) -> str:
         return f"{figure(self.new, code)}, and {figure(other, code)} on {other.date}"
+
+
+def _is_scale(move: float) -> bool:
+    """Return whether a move (as a logarithm) is near a power of ten: a fault of scale, or a redenomination."""
+    tens = abs(move) / log(10)
+    return tens > 0.5 and abs(tens - round(tens)) * log(10) <= _POWER_OF_TEN
 
 
 def _neighbours(new: Fixing, fixings: Sequence[Fixing]) -> dict[str, Fixing]:
@@ -474,8 +480,9 @@ def _may_be_shown(
     factor = conversion(breaks, code, base, old, new)
     if factor is None:
         return False
-    if not is_beyond(new.cross(code, base) / (old.cross(code, base) * factor), jump):
+    move = new.cross(code, base) / (old.cross(code, base) * factor)
+    if not is_beyond(move, jump):
         return True
     if check and any(check.vouched(new.source, new, one, old.date) for one in (code, base)):
         return True
-    return _settled(code, base, new, check) and _settled(code, base, old, check)
+    return not _is_scale(log(move)) and _settled(code, base, new, check) and _settled(code, base, old, check)

@@ -180,7 +180,7 @@ async def trouble_a_bank(built: House) -> None:
         await built.told(await built.leader(), "nbk: ")
         del built.banks.faults["nbk"]
     built.publish(times=10)
-    await built.told(await built.leader(), "waits in quarantine")
+    await built.told(await built.leader(), "is in quarantine")
     for one in built.instances:
         assert await built.shows(one) == before
 

@@ -68,15 +68,19 @@ def _plan(options: Namespace) -> Iterator[Task]:
 def _results(jobs: int) -> list[Result]:
     order = sorted(range(len(_tasks)), key=lambda number: _tasks[number].fault is not None)  # the long ones first
     found: dict[int, Result] = {}
-    if jobs == 1:
-        found = dict(map(_run, order))
-    else:
-        with get_context("fork").Pool(jobs) as pool:
-            for done, (number, result) in enumerate(pool.imap_unordered(_run, order), 1):
-                found[number] = result
-                if sys.stderr.isatty():
-                    print(f"\r{done} of {len(order)}", end="", file=sys.stderr, flush=True)
+    with get_context("fork").Pool(jobs) as pool:
+        for number, result in pool.imap_unordered(_run, order):
+            found[number] = result
+            print(f"{len(found)} of {len(order)}: {_brief(_tasks[number], result)}", file=sys.stderr, flush=True)
     return [found[number] for number in range(len(_tasks))]
+
+
+def _brief(task: Task, result: Result) -> str:
+    """Return one line on what came of a task, so that a run that is cut off has not been for nothing."""
+    if isinstance(result, Whole) or task.fault is None:
+        return f"{task.history}, no fault, {task.witnesses}"
+    off = ", ".join(f"{name} {counts.two} and {counts.five}" for name, counts in result.counts.items())
+    return f"{task.history}, {task.fault.name}, {task.witnesses}: shown more than 2 % and 5 % off: {off}"
 
 
 def _share(part: int, whole_: int) -> str:
