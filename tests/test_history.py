@@ -647,7 +647,7 @@ async def test_a_reader_that_does_not_read_is_dropped(
     valkey: str, filled: str, clock: Clock, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     """It may leave unread what the buffers hold, for half a minute; here for a moment. What it got is no whole."""
-    monkeypatch.setattr(history, limit, 0.05)
+    monkeypatch.setattr(history, limit, 0.5)  # a moment, yet longer than any turn of the loop
     with socket.socket() as small, socket.socket() as reader, capture_logs() as logs:
         small.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
