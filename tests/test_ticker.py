@@ -7,12 +7,13 @@ from decimal import Decimal
 
 import pytest
 
-from service.board import witness_of
+from service.board import Board, witness_of
 from service.domain.breaks import Break
 from service.fixings import Direction, Fixing, Series
 from service.settings import TickerSettings, load
 from service.ticker import HISTORY, Evidence, Point, Quote, Snapshot, Status, snapshot
 from service.validation.cross_check import Confidence, CrossCheck
+from service.validation.quarantine import QuarantinedFixing
 from tests.figures import day, fixing, series
 
 SETTINGS = load(environ={})
@@ -302,6 +303,19 @@ def test_source_whose_next_rate_is_held_and_refuted_is_replaced() -> None:
     dollar, euro = made.quotes[:2]
     assert (dollar.source, dollar.reason) == ("cbr", "nbk diverges from other banks since 2026-04-01")
     assert euro.source == "nbk"
+
+
+def test_held_rate_of_a_cross_is_refuted_together_with_what_is_published_of_its_date() -> None:
+    """The rate in quarantine has no rate of the ticker's base beside it; the publication of that date has."""
+    moscow_first = KZT.model_copy(update={"sources": ("cbr", "nbk")})
+    board = Board(SETTINGS.model_copy(update={"tickers": (moscow_first,)}))
+    board.reset("nbk", NBK.fixings)
+    board.reset("cbr", (MOSCOW.fixings[0], MOSCOW.fixings[1].without({"USD"})))
+    held = fixing(day(2), "cbr", "RUB", USD="809.30")
+    board.quarantine["cbr"].waiting[day(2)] = QuarantinedFixing(held, ("USD moved",), NOW)
+    (made,) = board.refresh(NOW)
+    assert (made.quotes[0].source, made.quotes[0].reason) == ("nbk", "cbr diverges from other banks since 2026-04-01")
+    assert made.quotes[1].source == "cbr"
 
 
 def test_percentage_beyond_the_limit_is_not_shown_without_confirmation() -> None:
