@@ -229,10 +229,12 @@ class Board:
     def refresh(self, now: datetime, *tickers: TickerSettings) -> tuple[Snapshot, ...]:
         """Make the snapshots of these tickers anew, of all where none is named.
 
-        Returns those that differ: a fixing came, or time made one late. A snapshot is never taken away.
+        Returns those that differ: a fixing came, or time made one late. A snapshot is never taken away; where none of
+        its rates may be shown any more, its quotes are empty.
         """
         wanted, evidence = tickers or self.settings.tickers, self.evidence
-        made = (snapshot(ticker, self.settings.polled, self._series, now, evidence) for ticker in wanted)
+        known = self._snapshots
+        made = (snapshot(one, self.settings.polled, self._series, now, evidence, known.get(one.id)) for one in wanted)
         changed = tuple(new for new in made if new and new != self._snapshots.get(new.id))
         self._snapshots.update((new.id, new) for new in changed)
         for new, watcher in product(changed, self.watchers):

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
@@ -112,13 +112,20 @@ def snapshot(
     series: Mapping[str, Series],
     now: dt.datetime,
     evidence: Evidence | None = None,
+    before: Snapshot | None = None,
 ) -> Snapshot | None:
-    """Return the ticker at `now`; None where no source can quote any of its currencies."""
+    """Return the ticker at `now`; None where no source has ever been able to quote any of its currencies.
+
+    Where a snapshot was shown `before` and none of its rates may be shown any more, all quotes are empty.
+    """
     evidence = evidence or Evidence()
     chosen = {code: _choose(code, ticker, sources, series, now, evidence) for code in ticker.currencies}
     used = [candidate for candidate, _ in chosen.values() if candidate]
+    quotes = tuple(_quote(code, ticker, candidate, reason) for code, (candidate, reason) in chosen.items())
     if not used:
-        return None
+        status = Status.RECORDED if before and before.recorded else Status.STALE
+        due = _next_update(ticker, sources, [], now)
+        return replace(before, status=status, next_update=due, quotes=quotes) if before else None
     recorded = any(sources[candidate.source].recorded for candidate in used)
     worst = max(candidate.freshness for candidate in used)
     return Snapshot(
@@ -129,7 +136,7 @@ def snapshot(
         as_of=max(candidate.new.date for candidate in used),
         updated_at=max(candidate.new.fetched_at for candidate in used),
         next_update=_next_update(ticker, sources, used, now),
-        quotes=tuple(_quote(code, ticker, candidate, reason) for code, (candidate, reason) in chosen.items()),
+        quotes=quotes,
     )
 
 
@@ -151,7 +158,7 @@ def _choose(
         known = series.get(key, Series())
         candidate = _candidate(code, ticker, key, choice, sources[key], known, now, evidence)
         if candidate is None:
-            passed.append(_why_not(code, ticker, key, known))
+            passed.append(_why_not(code, ticker, key, known, evidence.cross_check))
         elif candidate.freshness is Freshness.STALE:
             stale.append(candidate)
             passed.append(f"{key} is stale, its latest rates are of {candidate.new.date}")
@@ -167,11 +174,12 @@ def _choose(
     return None, "; ".join(passed) or None
 
 
-def _why_not(code: str, ticker: TickerSettings, key: str, known: Series) -> str:
-    if not known.fixings:
-        return f"{key} has no rates"
-    quoted = known.quoting(code, ticker.base).fixings
-    return f"{key} diverges from other banks" if quoted else f"{key} does not quote it"
+def _why_not(code: str, ticker: TickerSettings, key: str, known: Series, check: CrossCheck | None) -> str:
+    if known.quoting(code, ticker.base).fixings:
+        return f"{key} diverges from other banks"
+    if check and any(one.quotes(code, ticker.base) for one in check.witnesses[key].held):
+        return f"{key}'s rates are quarantined"
+    return f"{key} does not quote it" if known.fixings else f"{key} has no rates"
 
 
 def _candidate(

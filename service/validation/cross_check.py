@@ -31,6 +31,8 @@ LEVELS_DIFFER: Final = frozenset({"XAU", "XAG", "XPT", "XPD", "CUP", "IRR", "LBP
 several official rates at once, of which each bank takes its own."""
 _WINDOW: Final = timedelta(days=5)
 """Publications of two banks that lie further apart say nothing of each other; a long weekend does not."""
+_AWAITED: Final = timedelta(days=14)
+"""For so long the last publication of a bank that is silent still tells how far is too far."""
 _HELD: Final = timedelta(days=3)
 """How far the days of two rates in quarantine may lie apart."""
 _HISTORY: Final = 40
@@ -47,6 +49,8 @@ _CLEARLY: Final = 0.6
 """A lag is believed where it leaves less than this part of the differences."""
 _LOOKED_BACK: Final = 10
 """Publications among which one is looked for at which two banks agreed."""
+_AGREED: Final = 5
+"""Publications at which two banks agreed that are looked at to see who moved away since."""
 _LOOKED_AT: Final = 12
 """Rates of a document that tell whether it can be relied on."""
 _VOUCHED: Final = timedelta(days=30)
@@ -296,8 +300,8 @@ class _Pair(NamedTuple):
         shared = [code for code in own.fixing.rates if code in earlier.fixing.rates]
         return median(own.log(code) - earlier.log(code) for code in shared) if len(shared) >= _SHARED else 0.0
 
-    def before(self) -> "Iterator[_Pair]":
-        """Yield the same rate at the publications before, the latest first."""
+    def before(self, *, held: bool = False) -> "Iterator[_Pair]":
+        """Yield the same rate at the publications before, the latest first; then, if asked for, those `held`."""
         on, found = self.own.fixing.date, 0
         for one in reversed(self.subject.observations):
             if one.fixing.date < on and one.fixing.quotes(self.code, self.base):
@@ -305,6 +309,9 @@ class _Pair(NamedTuple):
                 found += 1
                 if found == _LOOKED_BACK:
                     break
+        for one in self.subject.held_observations if held else ():
+            if one.fixing.date < on and self.own.day - one.day <= _AWAITED and one.fixing.quotes(self.code, self.base):
+                yield self._replace(own=one)
 
 
 Difference = Callable[[_Pair, Observation], float | None]
@@ -350,6 +357,7 @@ class CrossCheck:
     """How far (as a logarithm) a rate may lie from an accepted one that vouches for it."""
     _own: dict[int, Observation] = field(default_factory=dict)
     _assessed: dict[tuple[int, str, str], Assessment] = field(default_factory=dict)
+    _believed: dict[tuple[int, str, str], tuple[Fixing, Assessment]] = field(default_factory=dict)
     _fits: dict[tuple[object, ...], tuple[float, float] | None] = field(default_factory=dict)
     _lags: dict[tuple[str, str], Lag] = field(default_factory=dict)
     _aligned: dict[tuple[str, str, Lag], list[tuple[Observation, Observation]]] = field(default_factory=dict)
@@ -361,26 +369,46 @@ class CrossCheck:
         the one that agrees best counts. Of one bank against one, where nobody knows which moved away, the other is left
         out if most of its other rates of that day are refuted by several banks.
         """
+        known = (id(fixing), code, base or fixing.base)
+        if known not in self._believed:  # it holds the fixing, whose identity is the key
+            self._believed[known] = (fixing, self._assessed_with_past(source, fixing, code, base))
+        return self._believed[known][1]
+
+    def _assessed_with_past(self, source: str, fixing: Fixing, code: str, base: str | None) -> Assessment:
         assessment = self._compared(source, fixing, code, base)
-        if not (assessment.agreeing or assessment.against or assessment.awaited):
-            vouched = self.vouched(source, fixing, code)
-            return Assessment(discredited=not vouched and self._is_discredited(source, fixing, by=1))
-        if assessment.awaited and not (assessment.agreeing or assessment.against):
-            return replace(assessment, discredited=self._was_refuted(source, fixing, code, base, assessment.distance))
+        if not (assessment.agreeing or assessment.against) and fixing.quotes(code, base or fixing.base):
+            discredited = not self.vouched(source, fixing, code) and (
+                self._was_refuted(source, fixing, code, base, assessment)
+                or (not assessment.awaited and self._is_discredited(source, fixing, by=1))
+            )
+            return replace(assessment, discredited=discredited)
         if len(assessment.disputing) != 1 or assessment.agreeing or assessment.contradicting:
             return assessment
         disputing = assessment.disputing[0]
         false = disputing.other and self._is_discredited(disputing.source, disputing.other.fixing, by=2)
         return Assessment() if false else assessment
 
-    def _was_refuted(self, source: str, fixing: Fixing, code: str, base: str | None, distance: float) -> bool:
-        """Return whether the rate before was refuted, and this one has not come nearer to the other banks since."""
+    def _was_refuted(self, source: str, fixing: Fixing, code: str, base: str | None, assessment: Assessment) -> bool:
+        """Return whether the rate before was refuted, and this one has not come back since.
+
+        It has come back where it is nearer to other banks, or, where none of them is there to compare with, to the
+        last rate that was not refuted.
+        """
         subject = self.witnesses[source]
-        before = next(_Pair(subject, subject.observe(fixing), code, base or fixing.base).before(), None)
-        if before is None:
-            return False
-        earlier = self._compared(source, before.own.fixing, code, base)
-        return earlier.refuted and distance > earlier.distance / 2
+        pair = _Pair(subject, subject.observe(fixing), code, base or fixing.base)
+        before = sorted(pair.before(held=True), key=lambda one: one.own.fixing.date, reverse=True)
+        for number, latest in enumerate(before):
+            earlier = self._compared(source, latest.own.fixing, code, base)
+            if not (earlier.agreeing or earlier.against):
+                continue
+            if not earlier.refuted:
+                return False
+            if assessment.awaited:
+                return assessment.distance > earlier.distance / 2
+            rest = (one for one in before[number:] if not self._compared(source, one.own.fixing, code, base).refuted)
+            good = next(rest, None)
+            return good is None or abs(pair.level() - latest.level()) <= abs(pair.level() - good.level())
+        return False
 
     def _is_discredited(self, source: str, fixing: Fixing, by: int) -> bool:
         """Return whether most rates of a document are refuted, each `by` so many banks at least."""
@@ -417,6 +445,8 @@ class CrossCheck:
         if len(agreeing) < len(found):
             agreeing = tuple(one for one in agreeing if not self._is_refuted_elsewhere(pair, one))
         others = _without_single_leavers([one for one in found.values() if not one.agrees])
+        if agreeing:
+            others = [one for one in others if not self._stands_still(pair, one)]
         if not others or self.vouched(pair.subject.key, fixing, pair.code):
             return Assessment(agreeing)
         return Assessment(
@@ -445,6 +475,15 @@ class CrossCheck:
                 votes[base] = votes.get(base, False) or compared.agrees
         return len(votes) > 1 and 2 * sum(votes.values()) < len(votes)
 
+    def _stands_still(self, pair: _Pair, compared: Comparison) -> bool:
+        """Return whether a bank only repeats its rate of the publication before, which says nothing new."""
+        other = compared.other
+        if compared.relative or compared.awaited or other is None:
+            return False
+        codes = {pair.code, pair.base} - {other.fixing.base}
+        before = next(_Pair(self.witnesses[compared.source], other, pair.code, pair.base).before(), None)
+        return before is not None and all(before.own.log(code) == other.log(code) for code in codes)
+
     def vouched(self, source: str, fixing: Fixing, code: str, after: date = date.min) -> bool:
         """Return whether an operator has accepted this rate, or one near it shortly before (but `after` a date)."""
         for accepted in self.accepted.get(source, ()):
@@ -458,9 +497,10 @@ class CrossCheck:
     def _compare(self, pair: _Pair, witness: Witness) -> Comparison | None:
         lag = Lag.NONE
         compared = self._published(pair, witness, lag)
-        if compared and not compared.agrees and (lag := self._lag(pair.subject, witness)) is not Lag.NONE:
-            compared = self._published(pair, witness, lag)
-        held = None if compared and compared.agrees and not compared.relative else self._held(pair, witness)
+        if compared is None or abs(compared.deviation) > self.tolerance.floor / 2:
+            lag = self._lag(pair.subject, witness)
+            compared = self._published(pair, witness, lag) if lag is not Lag.NONE else compared
+        held = None if compared and compared.agrees and not compared.relative else self._held(pair, witness, lag)
         if held and held.agrees:
             return held
         if compared and compared.agrees:
@@ -477,24 +517,23 @@ class CrossCheck:
         Where only this rate is apart, what all rates of this bank moved by is no matter; where most of them are apart,
         it is that which matters.
         """
-        agreed = [
-            (before, earlier)
-            for before in pair.before()
-            if (earlier := self._published(before, witness, lag)) is not None
-            and earlier.agrees
-            and earlier.relative == compared.relative
-        ]
+        both = ((before, self._published(before, witness, lag)) for before in pair.before())
+        agreed = list(
+            islice(
+                ((before, one) for before, one in both if one and one.agrees and one.relative == compared.relative),
+                _AGREED,
+            )
+        )
         if not agreed:
             return compared._replace(apart=True)
         most = self._most_are_apart(pair, witness, compared, lag)
 
-        def left(before: _Pair, earlier: Comparison) -> bool:
-            ours = pair.level() - before.level() - (0.0 if most else pair.common_move(before))
-            theirs = ours - (compared.deviation - earlier.deviation)
-            return abs(theirs) > 2 * abs(ours)
-
-        nearest = min(agreed, key=lambda one: abs(one[1].deviation))
-        return compared._replace(left=left(*agreed[0]) and left(*nearest))
+        before, earlier = min(agreed, key=lambda one: abs(one[1].deviation))
+        ours = pair.level() - before.level() - (0.0 if most else pair.common_move(before))
+        theirs = ours - (compared.deviation - earlier.deviation)
+        if abs(theirs) > 2 * abs(ours):
+            return compared._replace(left=True)
+        return compared._replace(apart=abs(ours) <= 2 * abs(theirs))
 
     def _most_are_apart(self, pair: _Pair, witness: Witness, compared: Comparison, lag: Lag) -> bool:
         """Return whether most rates of a document are as far from the other bank as this one."""
@@ -506,16 +545,19 @@ class CrossCheck:
 
     def _observation(self, pair: _Pair, witness: Witness, lag: Lag) -> Observation | None:
         """Return the other bank's publication in force on the market day of a rate."""
-        day = pair.subject.day_before(pair.own.day) if lag is Lag.SUBJECT else pair.own.day
+        day = _aligned_day(pair.subject, pair.own, witness, lag)
         at = bisect_right(witness.lagged_days if lag is Lag.WITNESS else witness.days, day)
         return witness.observations[at - 1] if at else None
 
     def _published(self, pair: _Pair, witness: Witness, lag: Lag) -> Comparison | None:
         """Compare with the publication in force on that market day, and with the one after it."""
-        day = pair.subject.day_before(pair.own.day) if lag is Lag.SUBJECT else pair.own.day
+        day = _aligned_day(pair.subject, pair.own, witness, lag)
         days = witness.lagged_days if lag is Lag.WITNESS else witness.days
         at = bisect_right(days, day)
-        around = [index for index in (at - 1, at) if 0 <= index < len(days) and abs(days[index] - day) <= _WINDOW]
+        if at == len(days):
+            around = [at - 1] if at and day - days[at - 1] <= _AWAITED else []
+        else:
+            around = [index for index in (at - 1, at) if index >= 0 and abs(days[index] - day) <= _WINDOW]
         for relative, difference in ((False, _absolute), (True, _relative)):
             levels = [
                 (level, other)
@@ -529,23 +571,22 @@ class CrossCheck:
                 return Comparison(witness.key, *fit, only, awaited, other=other) if fit else None
         return None
 
-    def _held(self, pair: _Pair, witness: Witness) -> Comparison | None:
+    def _held(self, pair: _Pair, witness: Witness, lag: Lag) -> Comparison | None:
         """Compare with what the bank has in quarantine for about that day; None where that is nothing.
 
         It confirms a rate, since at a true jump two banks wait for each other. Where it does not, nobody knows which of
         the two is right.
         """
-        found = None
+        day, found = _aligned_day(pair.subject, pair.own, witness, lag), list[tuple[timedelta, Comparison]]()
         for other in witness.held_observations:
-            level = _absolute(pair, other) if abs(other.day - pair.own.day) <= _HELD else None
-            fit = None if level is None else self._nearest(pair, witness, [level], _absolute, Lag.NONE)
+            theirs = witness.day_before(other.day) if lag is Lag.WITNESS else other.day
+            level = _absolute(pair, other) if abs(theirs - day) <= _HELD else None
+            fit = None if level is None else self._nearest(pair, witness, [level], _absolute, lag)
             if fit:
                 held = Comparison(witness.key, *fit, other=other)
-                if held.agrees:
-                    return held
-                if other.day >= pair.own.day:
-                    found = found or held
-        return found
+                if held.agrees or theirs >= day:
+                    found.append((abs(theirs - day), held))
+        return min(found, key=lambda one: one[0])[1] if found else None
 
     def _nearest(
         self, pair: _Pair, witness: Witness, levels: Sequence[float], difference: Difference, lag: Lag
@@ -588,13 +629,7 @@ class CrossCheck:
         """Return each publication of one source with that of the other in force on its market day, oldest first."""
         known = (subject.key, witness.key, lag)
         if known not in self._aligned:
-            days, found = witness.lagged_days if lag is Lag.WITNESS else witness.days, []
-            for own in subject.observations:
-                day = subject.day_before(own.day) if lag is Lag.SUBJECT else own.day
-                at = bisect_right(days, day)
-                if at and day - days[at - 1] <= _WINDOW:
-                    found.append((own, witness.observations[at - 1]))
-            self._aligned[known] = found
+            self._aligned[known] = _in_force(subject, subject.observations, witness, lag)
         return self._aligned[known]
 
     def _lag(self, subject: Witness, witness: Witness) -> Lag:
@@ -607,10 +642,14 @@ class CrossCheck:
         return self._lags[known]
 
     def _roughness(self, subject: Witness, witness: Witness, lag: Lag) -> float:
-        """Return how much the difference of two banks changes from date to date, where they are aligned so."""
+        """Return how much the difference of two banks changes from date to date, where they are aligned so.
+
+        What all currencies changed by is left out, and of the rest a quartile is taken: neither a drift of the base
+        nor of one currency must hide a lag.
+        """
         dates, currencies = _SAMPLED
         changes, last = list[float](), dict[str, float]()
-        for own, other in self._in_force(subject, witness, lag)[-dates:]:
+        for own, other in _in_force(subject, subject.observations[-dates:], witness, lag):
             shared = [one for one in own.fixing.rates if one not in LEVELS_DIFFER and other.fixing.quotes(one, one)]
             if not shared:
                 continue
@@ -618,9 +657,29 @@ class CrossCheck:
             reference = base if other.fixing.quotes(base, base) else shared[0]
             apart = own.log(reference) - other.log(reference)
             levels = {code: own.log(code) - other.log(code) - apart for code in shared[:currencies]}
-            changes += [abs(level - last[code]) for code, level in levels.items() if code in last]
+            moved = [level - last[code] for code, level in levels.items() if code in last]
+            common = median(moved) if len(moved) >= _SHARED else 0.0
+            changes += [abs(one - common) for one in moved]
             last = levels
-        return sum(changes) / len(changes) if len(changes) >= _ENOUGH else inf
+        return sorted(changes)[3 * len(changes) // 4] if len(changes) >= _ENOUGH else inf
+
+
+def _aligned_day(subject: Witness, own: Observation, witness: Witness, lag: Lag) -> date:
+    """Return the market day whose publication of `witness` is to be compared with one of `subject`."""
+    return max(subject.day_before(own.day), witness.day_before(own.day)) if lag is Lag.SUBJECT else own.day
+
+
+def _in_force(
+    subject: Witness, publications: Sequence[Observation], witness: Witness, lag: Lag
+) -> list[tuple[Observation, Observation]]:
+    """Return these publications of one source, each with that of the other in force on its market day."""
+    days, found = witness.lagged_days if lag is Lag.WITNESS else witness.days, []
+    for own in publications:
+        day = _aligned_day(subject, own, witness, lag)
+        at = bisect_right(days, day)
+        if at and day - days[at - 1] <= _WINDOW:
+            found.append((own, witness.observations[at - 1]))
+    return found
 
 
 def _without_single_leavers(others: Sequence[Comparison]) -> list[Comparison]:

@@ -491,7 +491,6 @@ class TestDrift:
         await here.poll()
         assert await here.is_true() == []
 
-    @pytest.mark.xfail(reason="known: honest banks count a bank that stood still against each other from day 3 on")
     @pytest.mark.parametrize(("every", "order"), [(True, LAST), (False, FIRST)], ids=["document", "dollar"])
     async def test_frozen_with_a_noisy_digit(self, run: Run, every: bool, order: tuple[str, ...]) -> None:
         """It repeats itself under new dates, but for one digit in IRR, while the tenge falls by 2 % a day elsewhere."""
@@ -553,17 +552,7 @@ FIRST_LIES: Final[Mapping[str, Callable[[int], Mapping[str, float]]]] = {
 class TestFirstStart:
     """Nothing is known of any bank."""
 
-    @pytest.mark.parametrize(
-        "lie",
-        [
-            pytest.param(
-                lie, marks=pytest.mark.xfail(reason="known: one bank against one at a first start, all rates off")
-            )
-            if lie in ("x1000", "all 14.9 % a day")
-            else lie
-            for lie in FIRST_LIES
-        ],
-    )
+    @pytest.mark.parametrize("lie", FIRST_LIES)
     async def test_false_bank_first(self, run: Run, lie: str) -> None:
         """Its rates are shown, as unconfirmed, until others have answered; then they are replaced."""
         here = await run(known=0, polled=False)

@@ -558,7 +558,7 @@ def test_after_a_quarter_another_bank_measures() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        replace(MOSCOW[0], date=date(2026, 3, 27)),  # six days before
+        replace(MOSCOW[0], date=date(2026, 3, 17)),  # more than two weeks before
         replace(MOSCOW[0], date=day(8)),  # six days after
         fixing(day(2), "other", USD="475.09", EUR="551.06", GBP="631.87"),  # the same bank, relayed
     ],
