@@ -1,0 +1,142 @@
+"""Every output of the service is what it was, byte for byte: `contract.json` has the digests of an earlier commit.
+
+A change of the contract that is meant: `WRITE_CONTRACT=1 make test ARGS=tests/test_contract.py`, and the difference is
+looked at in review.
+"""
+
+import json
+import os
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from aiohttp.test_utils import TestClient
+
+from service.records import DECISION, FIXING, SPANS, STATE, WAITING, Kind
+from service.settings import Settings
+from service.store import Store
+from tests.conftest import Started
+from tests.test_stored_before import STORED, restore
+
+EXPECTED = Path(__file__).with_name("contract.json")
+LOOKS = "currencies=usd,eur&lang={lang}&theme={theme}&layout={layout}&show=rate,change,percent&spark=1"
+REQUESTS = [
+    "/",
+    "/?lang=ru",
+    "/?lang=kk",
+    "/docs",
+    "/openapi.json",
+    "/embed.js",
+    "/robots.txt",
+    "/favicon.ico",
+    "/livez",
+    "/readyz",
+    "/v1/ticker",
+    "/v1/ticker?lang=ru",
+    "/v1/ticker?currencies=usd,kzt",
+    "/v1/ticker?ticker=nobody",
+    "/v1/ticker.txt",
+    "/v1/ticker.txt?currencies=eur",
+    *(
+        f"{path}?{LOOKS.format(lang=lang, theme=theme, layout=layout)}"
+        for path in ("/v1/ticker", "/v1/ticker.svg", "/v1/ticker.html", "/embed")
+        for lang in ("en", "ru", "kk", "de", "ar")
+        for theme, layout in (("light", "strip"), ("dark", "list"), ("auto", "tape"))
+    ),
+    "/v1/ticker.svg",
+    "/v1/ticker.html",
+    "/embed",
+    "/embed?currencies=usd&live=1",
+    "/v1/sources",
+    "/v1/history/usd",
+    "/v1/history/usd?from=2026-03-01&to=2026-04-02",
+    "/v1/history/usd.csv",
+    "/v1/history/xyz",
+    "/v1/history/usd?from=yesterday",
+    "/v1/fixings/nbk/2026-04-02",
+    "/v1/fixings/nbk/2026-04-01",
+    "/v1/fixings/nbk/1999-01-01",
+    "/v1/fixings/nobody/2026-04-02",
+    "/oembed?url=http%3A%2F%2Fticker.example%2Fembed&format=json",
+    "/oembed?url=http%3A%2F%2Fticker.example%2Fembed&format=xml",
+    "/health",
+    "/nothing",
+]
+VARYING = {"Date", "Age"}
+
+
+class Paused:
+    """A schedule that polls nothing."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def next_poll(self, _: str) -> None:
+        return None
+
+
+async def answer(client: TestClient[Any, Any], path: str) -> str:
+    headers = {"Accept-Encoding": "identity", "Host": "ticker.example", "Accept-Language": "en"}
+    async with client.get(path, headers=headers, allow_redirects=False) as response:
+        kept = {name: value for name, value in response.headers.items() if name not in VARYING}
+        body = await response.read()
+    if path == "/health":  # ages and identities of the instance are left out, its fields are not
+        body = json.dumps(_shape(json.loads(body)), sort_keys=True).encode()
+        kept.pop("Content-Length")
+    text = json.dumps([response.status, sorted(kept.items())]).encode() + body
+    return sha256(text).hexdigest()[:20]
+
+
+def _shape(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _shape(one) for key, one in value.items()}
+    return [_shape(value[0])] if isinstance(value, list) and value else None
+
+
+async def metric_names(client: TestClient[Any, Any]) -> list[str]:
+    async with client.get("/metrics", headers={"Accept-Encoding": "identity"}) as response:
+        lines = (await response.text()).splitlines()
+    return sorted(line.removeprefix("# ") for line in lines if line.startswith(("# HELP", "# TYPE")))
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "fixings": FIXING,
+    "quarantine": WAITING,
+    "decisions": DECISION,
+    "states": STATE,
+    "backfilled": SPANS,
+}
+
+
+def stored_again() -> dict[str, str]:
+    """Return what each record of a store is written as when it has been read."""
+    found: dict[str, str] = {}
+    for key, value in STORED.items():
+        rows = value["hash"].items() if "hash" in value else enumerate(value["list"])
+        kind = KINDS.get(key.partition(":")[0])
+        for field, text in rows if kind else ():
+            assert kind
+            found[f"{key} {field}"] = kind.adapter.dump_json(kind.adapter.validate_json(text)).decode()
+    return found
+
+
+async def test_outputs_are_what_they_were(settings: Settings, start: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.schedule.Schedule", Paused)
+    async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
+        await restore(store)
+    sources = {key: one.model_copy(update={"url": f"https://{key}.example"}) for key, one in settings.sources.items()}
+    client = await start(settings.model_copy(update={"sources": sources}))
+    outputs: dict[str, object] = {path: await answer(client, path) for path in REQUESTS}
+    outputs["/metrics"] = await metric_names(client)
+    outputs["stored"] = stored_again()
+    if os.environ.get("WRITE_CONTRACT"):
+        EXPECTED.write_text(json.dumps(outputs, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    expected = json.loads(EXPECTED.read_text(encoding="utf-8"))
+    assert {path for path in outputs if outputs[path] != expected.get(path)} == set()
