@@ -135,7 +135,7 @@ class Assessment:
     disputing: tuple[Comparison, ...] = ()
     awaited: tuple[Comparison, ...] = ()
     discredited: bool = False
-    """No other bank has it for that day, and its document, or the rate before it, is refuted."""
+    """No other bank has it at this level for that day, and its document, or the rate before it, is refuted."""
 
     @property
     def absolute(self) -> bool:
@@ -271,6 +271,11 @@ class Witness:
     def observe(self, fixing: Fixing) -> Observation:
         return Observation(fixing, self.market_day(fixing.date))
 
+    def publications_before(self, own: Observation) -> int:
+        """Return how many publications there are for the same market day before one."""
+        at = bisect_left(self.days, own.day)
+        return sum(one.day == own.day and one.fixing.date < own.fixing.date for one in self.observations[at:])
+
     def day_before(self, day: date) -> date:
         """Return the market day of the publication before a market day."""
         at = bisect_left(self.days, day)
@@ -376,12 +381,12 @@ class CrossCheck:
 
     def _assessed_with_past(self, source: str, fixing: Fixing, code: str, base: str | None) -> Assessment:
         assessment = self._compared(source, fixing, code, base)
-        if not (assessment.agreeing or assessment.against) and fixing.quotes(code, base or fixing.base):
-            discredited = not self.vouched(source, fixing, code) and (
-                self._was_refuted(source, fixing, code, base, assessment)
-                or (not assessment.awaited and self._is_discredited(source, fixing, by=1))
-            )
-            return replace(assessment, discredited=discredited)
+        if assessment.absolute or assessment.against or not fixing.quotes(code, base or fixing.base):
+            pass
+        elif not self.vouched(source, fixing, code):
+            refuted = not assessment.agreeing and self._was_refuted(source, fixing, code, base, assessment)
+            document = (assessment.agreeing or not assessment.awaited) and self._is_discredited(source, fixing, by=1)
+            return replace(assessment, discredited=bool(refuted or document))
         if len(assessment.disputing) != 1 or assessment.agreeing or assessment.contradicting:
             return assessment
         disputing = assessment.disputing[0]
@@ -413,8 +418,13 @@ class CrossCheck:
     def _is_discredited(self, source: str, fixing: Fixing, by: int) -> bool:
         """Return whether most rates of a document are refuted, each `by` so many banks at least."""
         assessed = [self._compared(source, fixing, code) for code in islice(fixing.rates, _LOOKED_AT)]
-        compared = [one for one in assessed if one.agreeing or one.against]
-        refuted = sum(one.refuted and len(one.against) >= by for one in compared)
+        compared = [one for one in assessed if one.agreeing or one.against or one.awaited]
+        refuted = sum(
+            one.refuted and len(one.against) >= by
+            if one.agreeing or one.against
+            else len(one.awaited) >= by and one.distance > self.tolerance.limit
+            for one in compared
+        )
         return len(compared) >= _SHARED - 1 and 2 * refuted > len(compared)
 
     def _compared(self, source: str, fixing: Fixing, code: str, base: str | None = None) -> Assessment:
@@ -446,7 +456,7 @@ class CrossCheck:
             agreeing = tuple(one for one in agreeing if not self._is_refuted_elsewhere(pair, one))
         others = _without_single_leavers([one for one in found.values() if not one.agrees])
         if agreeing:
-            others = [one for one in others if not self._stands_still(pair, one)]
+            others = [one for one in others if not self._says_nothing_new(pair, one)]
         if not others or self.vouched(pair.subject.key, fixing, pair.code):
             return Assessment(agreeing)
         return Assessment(
@@ -475,14 +485,20 @@ class CrossCheck:
                 votes[base] = votes.get(base, False) or compared.agrees
         return len(votes) > 1 and 2 * sum(votes.values()) < len(votes)
 
-    def _stands_still(self, pair: _Pair, compared: Comparison) -> bool:
-        """Return whether a bank only repeats its rate of the publication before, which says nothing new."""
-        other = compared.other
+    def _says_nothing_new(self, pair: _Pair, compared: Comparison) -> bool:
+        """Return whether a bank only repeats its rate, or has published less often for that market day."""
+        other, witness = compared.other, self.witnesses[compared.source]
         if compared.relative or compared.awaited or other is None:
             return False
         codes = {pair.code, pair.base} - {other.fixing.base}
-        before = next(_Pair(self.witnesses[compared.source], other, pair.code, pair.base).before(), None)
-        return before is not None and all(before.own.log(code) == other.log(code) for code in codes)
+        before = next(_Pair(witness, other, pair.code, pair.base).before(), None)
+        if before is not None and all(before.own.log(code) == other.log(code) for code in codes):
+            return True
+        lag = self._lag(pair.subject, witness)
+        days = witness.lagged_days if lag is Lag.WITNESS else witness.days
+        day = _aligned_day(pair.subject, pair.own, witness, lag)
+        published = bisect_right(days, day) - bisect_left(days, day)
+        return bisect_right(days, day) == len(days) and 0 < published <= pair.subject.publications_before(pair.own)
 
     def vouched(self, source: str, fixing: Fixing, code: str, after: date = date.min) -> bool:
         """Return whether an operator has accepted this rate, or one near it shortly before (but `after` a date)."""
@@ -583,7 +599,7 @@ class CrossCheck:
             level = _absolute(pair, other) if abs(theirs - day) <= _HELD else None
             fit = None if level is None else self._nearest(pair, witness, [level], _absolute, lag)
             if fit:
-                held = Comparison(witness.key, *fit, other=other)
+                held = Comparison(witness.key, *fit, pair.only_moves, other=other)
                 if held.agrees or theirs >= day:
                     found.append((abs(theirs - day), held))
         return min(found, key=lambda one: one[0])[1] if found else None
