@@ -9,7 +9,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import date
 from hashlib import sha256
 from typing import Final
@@ -61,7 +61,7 @@ class _Asked:
     def tags(self, stamp: str | None) -> dict[str, str]:
         """Return the ETag in each coding: others whenever the reply may be another. `stamp` is of what is stored."""
         recent = [(str(one.date), one.digest, str(one.fetched_at)) for one in self.recent]
-        told = repr((__version__, self.part, self.form, recent, stamp))
+        told = repr((__version__, astuple(self.part), self.form, recent, stamp))
         tag = sha256(told.encode()).hexdigest()[:20]
         return {"": f'"{tag}"', "gzip": f'"{tag}-gzip"'}
 
