@@ -91,7 +91,7 @@ fuzz: .venv/.dev ## Fuzz every parser, led by coverage, for up to ten minutes (A
 bench: .venv/.dev ## Measure speed, start, memory and streams, needs wrk (ARGS="--quick", ARGS="--only streams")
 	$(RUN) tests.benchmarks $(ARGS)
 
-truth: .venv/.dev ## Measure validation over real history with injected faults (~10 minutes; ARGS="--quick", ARGS="--only drift")
+truth: .venv/.dev ## Measure validation over real history with injected faults (~20 minutes; ARGS="--quick", ARGS="--only drift")
 	$(RUN) tests.truth $(ARGS)
 
 audit: .venv/.dev ## Ask osv.dev for known faults of what is deployed (exit status 2: could not ask)

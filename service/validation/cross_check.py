@@ -204,12 +204,17 @@ class Observation:
         self.centres: dict[int, tuple[Observation, float | None]] = {}
         """How far the rates of another observation lie apart in the middle, by its identity; see `_relative`."""
 
-    def log(self, code: str) -> float:
-        """Return the logarithm of units of the bank's own currency for one unit of `code`."""
+    def find(self, code: str) -> float | None:
+        """Return the logarithm of units of the bank's own currency for one unit of `code`; None where it has none."""
         value = self._logs.get(code)
-        if value is None:
+        if value is None and code in self.fixing.rates:
             value = self._logs[code] = log_value(self.fixing, code)
         return value
+
+    def log(self, code: str) -> float:
+        """Return the same of a currency that it quotes."""
+        value = self.find(code)
+        return log_value(self.fixing, code) if value is None else value
 
 
 def log_value(fixing: Fixing, code: str) -> float:
@@ -319,30 +324,37 @@ class _Pair(NamedTuple):
                 yield self._replace(own=one)
 
 
-Difference = Callable[[_Pair, Observation], float | None]
+Difference = Callable[[str, str, Observation, Observation], float | None]
 
 
-def _absolute(pair: _Pair, other: Observation) -> float | None:
-    """Return how far the two levels lie apart; None where the other document has not both currencies."""
-    if not other.fixing.quotes(pair.code, pair.base):
+def _absolute(code: str, base: str, own: Observation, other: Observation) -> float | None:
+    """Return how far the levels of two documents lie apart; None where one of them has not both currencies."""
+    rate, unit, their_rate, their_unit = own.find(code), own.find(base), other.find(code), other.find(base)
+    if rate is None or unit is None or their_rate is None or their_unit is None:
         return None
-    return pair.level() - other.log(pair.code) + other.log(pair.base)
+    return rate - unit - their_rate + their_unit
 
 
-def _relative(pair: _Pair, other: Observation) -> float | None:
+def _relative(code: str, base: str, own: Observation, other: Observation) -> float | None:
     """Return how far `code` lies apart beside what both documents share; None where that is too little."""
-    own, code = pair.own, pair.code
-    if pair.base != own.fixing.base or not other.fixing.quotes(code, code):
+    rate, their_rate = own.find(code), other.find(code)
+    if base != own.fixing.base or rate is None or their_rate is None:
         return None
     centre = _centre(own, other)
-    return None if centre is None else own.log(code) - other.log(code) - centre
+    return None if centre is None else rate - their_rate - centre
 
 
 def _centre(own: Observation, other: Observation) -> float | None:
     """Return how far the rates of two documents lie apart in the middle; None where they share too few."""
     if id(other) not in own.centres:
-        shared = [one for one in own.fixing.rates if one not in LEVELS_DIFFER and other.fixing.quotes(one, one)]
-        centre = median(own.log(one) - other.log(one) for one in shared) if len(shared) >= _SHARED else None
+        apart = [
+            rate - their_rate
+            for code in own.fixing.rates
+            if code not in LEVELS_DIFFER
+            and (their_rate := other.find(code)) is not None
+            and (rate := own.find(code)) is not None
+        ]
+        centre = median(apart) if len(apart) >= _SHARED else None
         own.centres[id(other)] = (other, centre)
     return own.centres[id(other)][1]
 
@@ -533,7 +545,8 @@ class CrossCheck:
         Where only this rate is apart, what all rates of this bank moved by is no matter; where most of them are apart,
         it is that which matters.
         """
-        both = ((before, self._published(before, witness, lag)) for before in pair.before())
+        on = pair.own.fixing.date
+        both = ((before, self._published(before, witness, lag, on)) for before in pair.before())
         agreed = list(
             islice(
                 ((before, one) for before, one in both if one and one.agrees and one.relative == compared.relative),
@@ -565,8 +578,11 @@ class CrossCheck:
         at = bisect_right(witness.lagged_days if lag is Lag.WITNESS else witness.days, day)
         return witness.observations[at - 1] if at else None
 
-    def _published(self, pair: _Pair, witness: Witness, lag: Lag) -> Comparison | None:
-        """Compare with the publication in force on that market day, and with the one after it."""
+    def _published(self, pair: _Pair, witness: Witness, lag: Lag, on: date | None = None) -> Comparison | None:
+        """Compare with the publication in force on that market day, and with the one after it.
+
+        Offset and spread are those of the dates before `on`, the rate's own where None.
+        """
         day = _aligned_day(pair.subject, pair.own, witness, lag)
         days = witness.lagged_days if lag is Lag.WITNESS else witness.days
         at = bisect_right(days, day)
@@ -578,10 +594,10 @@ class CrossCheck:
             levels = [
                 (level, other)
                 for other in (witness.observations[index] for index in around)
-                if (level := difference(pair, other)) is not None
+                if (level := difference(pair.code, pair.base, pair.own, other)) is not None
             ]
             if levels:
-                fit = self._nearest(pair, witness, [level for level, _ in levels], difference, lag)
+                fit = self._nearest(pair, witness, [level for level, _ in levels], difference, lag, on)
                 awaited, other = days[around[-1]] < day, min(levels, key=lambda one: abs(one[0]))[1]
                 only = relative or pair.only_moves
                 return Comparison(witness.key, *fit, only, awaited, other=other) if fit else None
@@ -596,7 +612,7 @@ class CrossCheck:
         day, found = _aligned_day(pair.subject, pair.own, witness, lag), list[tuple[timedelta, Comparison]]()
         for other in witness.held_observations:
             theirs = witness.day_before(other.day) if lag is Lag.WITNESS else other.day
-            level = _absolute(pair, other) if abs(theirs - day) <= _HELD else None
+            level = _absolute(pair.code, pair.base, pair.own, other) if abs(theirs - day) <= _HELD else None
             fit = None if level is None else self._nearest(pair, witness, [level], _absolute, lag)
             if fit:
                 held = Comparison(witness.key, *fit, pair.only_moves, other=other)
@@ -605,7 +621,13 @@ class CrossCheck:
         return min(found, key=lambda one: one[0])[1] if found else None
 
     def _nearest(
-        self, pair: _Pair, witness: Witness, levels: Sequence[float], difference: Difference, lag: Lag
+        self,
+        pair: _Pair,
+        witness: Witness,
+        levels: Sequence[float],
+        difference: Difference,
+        lag: Lag,
+        on: date | None = None,
     ) -> tuple[float, float] | None:
         """Return the deviation from the nearest level, and the tolerance that holds for these two banks.
 
@@ -614,7 +636,7 @@ class CrossCheck:
         raw = min(levels, key=abs)
         if abs(raw) <= self.tolerance.floor / 2:  # within the narrowest tolerance, whatever the offset may be
             return raw, self.tolerance.floor
-        fit = self._fit(pair, witness, difference, lag)
+        fit = self._fit(pair, witness, difference, lag, on or pair.own.fixing.date)
         if fit is None:
             return None if pair.only_moves else (raw, self.tolerance.widest)
         centre, spread = fit
@@ -622,19 +644,18 @@ class CrossCheck:
         tolerance = min(max(_SPREADS * spread, self.tolerance.floor), self.tolerance.widest)
         return min((level - offset for level in levels), key=abs), tolerance
 
-    def _fit(self, pair: _Pair, witness: Witness, difference: Difference, lag: Lag) -> tuple[float, float] | None:
-        """Return the lasting offset and the spread of two banks, from the dates before this one that both have."""
-        on = pair.own.fixing.date
+    def _fit(
+        self, pair: _Pair, witness: Witness, difference: Difference, lag: Lag, on: date
+    ) -> tuple[float, float] | None:
+        """Return the lasting offset and the spread of two banks, from the dates before one that both have."""
         known = (pair.subject.key, witness.key, pair.code, pair.base, on, lag)
         if known not in self._fits:
-            found = list[float]()
+            found, code, base = list[float](), pair.code, pair.base
             for own, other in reversed(self._in_force(pair.subject, witness, lag)):
-                if own.fixing.date < on and own.fixing.quotes(pair.code, pair.base):
-                    level = difference(pair._replace(own=own), other)
-                    if level is not None:
-                        found.append(level)
-                if len(found) == _HISTORY:
-                    break
+                if own.fixing.date < on and (level := difference(code, base, own, other)) is not None:
+                    found.append(level)
+                    if len(found) == _HISTORY:
+                        break
             self._fits[known] = None
             if len(found) >= _ENOUGH:
                 centre = median(found)
