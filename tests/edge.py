@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 from aiohttp.test_utils import unused_port
 
-from service.layers import ROOT
+from service.settings.loader import ROOT
 
 NGINX: Final = os.environ.get("NGINX") or shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 CONFIG: Final = ROOT / "config" / "edge"

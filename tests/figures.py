@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from service.fixings import Direction, Fixing, Rate, Series
+from service.domain.fixing import Direction, Fixing, Rate, Series
 from tests.standin import Figures
 
 FETCHED = datetime(2026, 4, 1, 11, 5, 12, tzinfo=UTC)

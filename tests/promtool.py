@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any, Final
 
-from service.layers import ROOT
+from service.settings.loader import ROOT
 
 PROMTOOL: Final = which("promtool")
 FOLDER: Final = ROOT / "config" / "prometheus"

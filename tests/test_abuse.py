@@ -17,8 +17,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import unused_port
 
-from service.layers import ROOT
-from service.web.door import BESIDE
+from service.settings.loader import ROOT
+from service.web.server.connection_limits import BESIDE
 from tests.abuse.shapes import HOST, SHAPES, SMUGGLED, SMUGGLING, Shape, get
 from tests.abuse.talk import ADDRESS, Talk, connected, talk
 from tests.edge import Edge, edging

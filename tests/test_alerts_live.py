@@ -18,10 +18,10 @@ from service import clock as clocks
 from service.settings import Settings, load
 from tests.conftest import Clock, Started
 from tests.figures import day
+from tests.polling.test_poller import APRIL
 from tests.promtool import DASHBOARD, FOLDER, PROMTOOL, dashboard, judged, with_data
 from tests.standin import Banks, Figures
-from tests.test_metrics import BANKS, RESULTS, Client, Samples, scraped, value
-from tests.test_poller import APRIL
+from tests.web.ops.test_prometheus import BANKS, RESULTS, Client, Samples, scraped, value
 
 needs_promtool = pytest.mark.skipif(
     PROMTOOL is None, reason="NO TESTS OF ALERTS: there is no promtool (Debian's package prometheus)"

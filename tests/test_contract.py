@@ -13,11 +13,11 @@ from typing import Any, Self
 import pytest
 from aiohttp.test_utils import TestClient
 
-from service.records import DECISION, FIXING, SPANS, STATE, WAITING, Kind
 from service.settings import Settings
-from service.store import Store
+from service.storage.codecs import DECISION, FIXING, SPANS, STATE, WAITING, Kind
+from service.storage.repository import Store
 from tests.conftest import Started
-from tests.test_stored_before import STORED, restore
+from tests.storage.test_stored_before import STORED, restore
 
 EXPECTED = Path(__file__).with_name("contract.json")
 LOOKS = "currencies=usd,eur&lang={lang}&theme={theme}&layout={layout}&show=rate,change,percent&spark=1"
@@ -128,7 +128,7 @@ def stored_again() -> dict[str, str]:
 
 
 async def test_outputs_are_what_they_were(settings: Settings, start: Started, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.schedule.Schedule", Paused)
+    monkeypatch.setattr("service.polling.scheduler.Schedule", Paused)
     async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
         await restore(store)
     sources = {key: one.model_copy(update={"url": f"https://{key}.example"}) for key, one in settings.sources.items()}

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import unused_port
 
-from service.layers import ROOT
+from service.settings.loader import ROOT
 from tests.test_service import Service
 
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")

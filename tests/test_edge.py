@@ -16,8 +16,8 @@ from aiohttp import web
 from aiohttp.test_utils import unused_port
 from yarl import URL
 
-from service.web.pages import accepts_gzip
-from service.web.render import FORMS
+from service.web.http.responses import accepts_gzip
+from service.web.rendering.formats import FORMS
 from tests.abuse.talk import talk
 from tests.edge import Edge, edging
 from tests.test_service import Service, offline, running

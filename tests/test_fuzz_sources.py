@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.fixings import Direction, Fixing, Rate
-from service.sources import OWN_CHANGES, SOURCES, documents
-from service.sources.base import Payload
-from service.sources.figures import Figures
+from service.domain.fixing import Direction, Fixing, Rate
+from service.sources import parsing
+from service.sources.adapter import Payload
+from service.sources.banks import OWN_CHANGES, SOURCES
+from service.sources.rate_table import Figures
 from tests.conftest import ROOT
 from tests.fuzz import oracle
 from tests.fuzz.mutations import BY_NAME, mutated
@@ -169,6 +170,6 @@ def test_a_parser_that_reads_a_number_up_to_a_comment_is_found_out(monkeypatch: 
     cut = body.replace(b"478.77", b"47<!-- -->8.77")
     assert cut != body
     assert oracle.check("nbk", cut)[0] is oracle.Outcome.REFUSED
-    monkeypatch.setattr(documents, "content", lambda _, element: (element.text or "").strip())
+    monkeypatch.setattr(parsing, "content", lambda _, element: (element.text or "").strip())
     with pytest.raises(AssertionError, match=r"USD: taken as .*'47'.*, written .*'478.77'"):
         oracle.check("nbk", cut)

@@ -13,11 +13,11 @@ from justhtml import Element, JustHTML, Node
 from lxml import etree
 from yarl import URL
 
-from service.web.options import FIGURES, LAYOUTS, THEMES
+from service.web.rendering.options import FIGURES, LAYOUTS, THEMES
 from tests.conftest import Started
+from tests.polling.test_poller import APRIL
 from tests.standin import Banks
-from tests.test_poller import APRIL
-from tests.test_web import body, until_ready
+from tests.web.test_web import body, until_ready
 
 Client = TestClient[Any, Any]
 PATHS = ("/embed", "/v1/ticker.svg", "/v1/ticker.html", "/oembed", "/")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from service.__main__ import cli
-from service.layers import ROOT
+from service.cli.main import cli
 from service.settings import load
+from service.settings.loader import ROOT
 from tests.promtool import rules
 
 GUIDE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

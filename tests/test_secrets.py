@@ -26,9 +26,9 @@ from pydantic import BaseModel
 from service import app
 from service.clock import Clock
 from service.errors import SettingsError, StoreError
-from service.layers import ROOT
 from service.settings import Settings, load
-from service.store import Store
+from service.settings.loader import ROOT
+from service.storage.repository import Store
 from tests.servers import Server, sentinel, valkey
 from tests.standin import Banks, serving
 from tests.test_service import NEW, OLD, Service, local, running
@@ -296,8 +296,8 @@ async def test_no_command_tells_a_secret(tmp_path: Path, banks: Banks) -> None:
 
 CRASHES = """
 import sys
-from service import commands
-from service.store import Store
+from service.cli import commands
+from service.storage.repository import Store
 
 def crash(settings, *_, **__):
     store = Store(settings.store.url.get_secret_value(), settings.store.prefix)
@@ -305,7 +305,7 @@ def crash(settings, *_, **__):
 
 commands.sources = crash
 sys.argv = ["service", "sources"]
-from service.__main__ import cli
+from service.cli.main import cli
 cli()
 """
 
@@ -319,7 +319,7 @@ def test_a_command_that_crashes_shows_where_and_not_with_what() -> None:
 
 POLL_CRASHES = """
 from service import app
-from service.sources import SOURCES
+from service.sources.banks import SOURCES
 
 class Crashing:
     def fetch(self, feed, since, until):
@@ -332,7 +332,7 @@ def create_app(settings, *others, made_before=app.create_app):
     return made_before(settings, *others)
 
 app.create_app, SOURCES["nbk"] = create_app, Crashing()
-from service.__main__ import cli
+from service.cli.main import cli
 cli()
 """
 

@@ -24,12 +24,12 @@ import psutil
 import pytest
 from aiohttp.test_utils import unused_port
 
-from service import __main__ as main
 from service import app
+from service.cli import main
+from service.cli.transfer import HEADER
 from service.errors import SettingsError
-from service.layers import ROOT
-from service.portable import HEADER
 from service.settings import load
+from service.settings.loader import ROOT
 from tests.servers import valkey
 from tests.standin import Banks, Figures, serving
 

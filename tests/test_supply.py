@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer, unused_port
 from packaging.utils import canonicalize_name
 
 from service import __version__
-from service.layers import ROOT
+from service.settings.loader import ROOT
 from tests.supply import licences, lock
 from tests.supply.audit import CLEAN, KNOWN, NOT_ASKED, audit, verdict
 from tests.supply.sbom import sbom

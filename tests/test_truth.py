@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from service.fixings import Direction, Figures, Rate
+from service.domain.fixing import Direction, Figures, Rate
 from tests.truth import faults, measure
 from tests.truth.histories import SUBJECT, MissingHistoryError, in_base, load
 from tests.truth.replay import ALL, FIVE, remember_carry_overs

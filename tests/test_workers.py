@@ -18,7 +18,7 @@ import psutil
 import pytest
 from aiohttp.test_utils import unused_port
 
-from service.layers import ROOT
+from service.settings.loader import ROOT
 from tests.servers import valkey
 from tests.standin import Banks, serving
 from tests.test_service import NEW, OLD, Service, local

@@ -10,9 +10,9 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from service import publications
+from service.domain import publication_schedule
 from service.domain.breaks import Break
-from service.fixings import REVISIONS, Figures, Fixing, Quoted
+from service.domain.fixing import REVISIONS, Figures, Fixing, Quoted
 from service.settings import Settings
 
 EARLIEST: Final = date(1949, 1, 1)
@@ -109,7 +109,7 @@ def last_dates(settings: Settings, now: Callable[[], datetime]) -> Callable[[str
 
     def last_date(source: str) -> date:
         known = settings.sources.get(source)
-        return publications.horizon(known, now()) if known else now().date() + UNKNOWN_AHEAD
+        return publication_schedule.horizon(known, now()) if known else now().date() + UNKNOWN_AHEAD
 
     return last_date
 

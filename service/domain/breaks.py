@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
-from service.fixings import Figures
+from service.domain.fixing import Figures
 
 
 @dataclass(frozen=True, slots=True)

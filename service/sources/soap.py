@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from service.sources import documents
-from service.sources.base import Feed, Payload
+from service.sources import parsing
+from service.sources.adapter import Feed, Payload
 
 _ENVELOPE: Final = "http://schemas.xmlsoap.org/soap/envelope/"
 
@@ -31,10 +31,10 @@ class Operation:
             step, body.encode(), {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": self.action}
         )
 
-    def result(self, payload: Payload) -> documents.Element:
+    def result(self, payload: Payload) -> parsing.Element:
         """Return the element that holds what the operation answered."""
         own = f"{{{self.namespace}}}{self.name}"
-        envelope = documents.xml(payload, f"{{{_ENVELOPE}}}Envelope")
+        envelope = parsing.xml(payload, f"{{{_ENVELOPE}}}Envelope")
         found = envelope.findall(f"{{{_ENVELOPE}}}Body/{own}Response/{own}Result")
         if len(found) > 1:
             payload.reject(f"has <{self.name}Result> twice")

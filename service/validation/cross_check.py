@@ -17,14 +17,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from enum import Enum, StrEnum
+from enum import Enum
 from functools import cached_property
 from itertools import islice
 from math import expm1, inf, log
 from statistics import median
 from typing import Final, NamedTuple
 
-from service.fixings import Direction, Fixing, Series
+from service.domain.fixing import Direction, Fixing, Series
+from service.domain.snapshot import Confidence
 
 LEVELS_DIFFER: Final = frozenset({"XAU", "XAG", "XPT", "XPD", "CUP", "IRR", "LBP", "MMK", "SDG", "SYP", "VES"})
 """Only moves are compared of these: metals are quoted by the ounce or by the gram, and some countries have (or had)
@@ -61,18 +62,6 @@ _FAR: Final = 0.05
 """A bank that is no farther away than this may just be a day behind."""
 _SHARED: Final = 4
 """Currencies that two documents must share for relative levels: with fewer nobody knows which one is off."""
-
-
-class Confidence(StrEnum):
-    """How a rate stands beside the other banks' rates.
-
-    `confirmed`: at least one other bank has it at this level and none of equal weight contradicts. `unconfirmed`: no
-    other bank quotes it, or none has published for that day yet. `diverging`: the other banks have it elsewhere.
-    """
-
-    CONFIRMED = "confirmed"
-    UNCONFIRMED = "unconfirmed"
-    DIVERGING = "diverging"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from service.domain.breaks import Break
-from service.fixings import Fixing, Rate
+from service.domain.fixing import Fixing, Rate
 from service.validation.rules import Judgement
 
 KEEP = 400

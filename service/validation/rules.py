@@ -24,11 +24,12 @@ from math import exp, log
 from statistics import median
 from typing import Final
 
-from service.change import half_up, percent_text
 from service.domain.bounds import rate_errors, structural_errors
 from service.domain.breaks import Break, conversion
-from service.fixings import Fixing, Rate, Series
-from service.validation.cross_check import Assessment, Confidence, CrossCheck, describe, log_value
+from service.domain.change import half_up, percent_text
+from service.domain.fixing import Fixing, Rate, Series
+from service.domain.snapshot import Confidence
+from service.validation.cross_check import Assessment, CrossCheck, describe, log_value
 from service.validation.swap_detection import swapped_currencies
 
 _LONG: Final = timedelta(days=92)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from statistics import median_low
 
-from service.fixings import Fixing
+from service.domain.fixing import Fixing
 
 _NEAR = Decimal("0.01")
 """What a currency moves in a day, about: rates that are three times as far apart can be told from each other."""

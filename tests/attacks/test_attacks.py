@@ -28,16 +28,16 @@ from yarl import URL
 
 from service.errors import BadAnswer, NotUnderstood, SourceError, Unreachable
 from service.settings import ClientSettings, Settings, load
-from service.sources import SOURCES
-from service.sources.client import REDIRECTS, BankFeed, Client, _within
-from service.sources.figures import MOST_CURRENCIES
+from service.sources.banks import SOURCES
+from service.sources.http_client import REDIRECTS, BankFeed, Client, _within
+from service.sources.rate_table import MOST_CURRENCIES
 from tests.attacks.attacker import ATTACKS, DOCUMENT, attacking
 from tests.conftest import ROOT, Clock, Started
 from tests.figures import day
+from tests.polling.test_poller import APRIL, polling
 from tests.sources.answers import CONFIGURED, digits
 from tests.standin import Banks, Figures, ecb, nbu
-from tests.test_poller import APRIL, polling
-from tests.test_web import body
+from tests.web.test_web import body
 
 Asking = TestClient[Any, Any]
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -309,7 +309,7 @@ import asyncio, sys
 from datetime import UTC, datetime
 from service.errors import SourceError
 from service.settings import ClientSettings, load
-from service.sources.client import BankFeed, Client
+from service.sources.http_client import BankFeed, Client
 
 async def main():
     nbk = load(environ={}).sources["nbk"]

@@ -21,17 +21,17 @@ from typing import Any, Final, Self
 import pytest
 from aiohttp.test_utils import TestClient
 
-from service import upkeep
+from service.cli import maintenance
 from service.errors import TickerError
-from service.poller import Poller
-from service.schedule import Schedule
+from service.polling.poller import Poller
+from service.polling.scheduler import Schedule
 from service.settings import Settings, load
-from service.store import Store
+from service.storage.repository import Store
 from service.validation.quarantine import Outcome
 from tests.conftest import Clock, Started
 from tests.figures import fixing, rates
 from tests.standin import Banks, Figures, nbk
-from tests.test_metrics import scraped, value
+from tests.web.ops.test_prometheus import scraped, value
 
 DAY: Final = timedelta(days=1)
 SHOWN: Final = ("USD", "EUR", "RUB", "GBP", "CNY")
@@ -329,7 +329,7 @@ async def run(start: Started, settings: Settings, banks: Banks, clock: Clock, mo
             pollers.append(self._poller)
             return entered
 
-    monkeypatch.setattr("service.schedule.Schedule", Paused)
+    monkeypatch.setattr("service.polling.scheduler.Schedule", Paused)
 
     async def started(
         keys: tuple[str, ...] = ("nbk", "cbr", "nbu"), known: int = KNOWN, *, polled: bool = True
@@ -872,7 +872,7 @@ class TestOperator:
     async def seen(self, here: Running, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
         """Return what `quarantine --json` prints of the latest date."""
         capsys.readouterr()
-        await asyncio.to_thread(upkeep.quarantine, here.settings, as_json=True)
+        await asyncio.to_thread(maintenance.quarantine, here.settings, as_json=True)
         printed = capsys.readouterr().out
         listed = json.loads(printed[printed.index("[\n") : printed.rindex("]") + 1])
         (found,) = [one for one in listed if one["date"] == str(here.world.latest)]
@@ -882,7 +882,7 @@ class TestOperator:
         """Accept; nobody is there to confirm."""
         day, accepted = here.world.latest, Outcome.ACCEPTED
         await asyncio.to_thread(
-            upkeep.decide, here.settings, "nbk", day, accepted, lambda _: False, codes, digest, **more
+            maintenance.decide, here.settings, "nbk", day, accepted, lambda _: False, codes, digest, **more
         )
 
     async def rate(self, here: Running, code: str = "USD") -> tuple[str, str]:
@@ -930,7 +930,7 @@ class TestOperator:
         assert await shown()
         receipt = await here.receipt(here.world.latest)
         assert (receipt["rates"]["USD"]["value"], receipt["rates"].keys()) == (Decimal("600.00"), true.keys())
-        await asyncio.to_thread(upkeep.retract, here.settings, "nbk", here.world.latest, ["USD"], lambda _: True)
+        await asyncio.to_thread(maintenance.retract, here.settings, "nbk", here.world.latest, ["USD"], lambda _: True)
         await until(taken_back)
         for _ in range(3):
             await here.poll()
@@ -996,7 +996,7 @@ class TestStore:
         head = {"format": "currency-ticker fixings", "version": 1}
         path.write_bytes(gzip.compress("\n".join(json.dumps(one) for one in (head, *lines)).encode() + b"\n"))
         try:
-            await asyncio.to_thread(upkeep.load, here.settings, path)
+            await asyncio.to_thread(maintenance.load, here.settings, path)
         except TickerError as error:
             return str(error)
         return ""

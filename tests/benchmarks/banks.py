@@ -16,11 +16,11 @@ from typing import Final
 import uvloop
 from aiohttp import web
 
-from service.fixings import Fixing
+from service.domain.fixing import Fixing
 from service.settings import load
-from service.sources import SOURCES
-from service.sources.base import Payload
-from service.sources.boe import SERIES
+from service.sources.adapter import Payload
+from service.sources.banks import SOURCES
+from service.sources.banks.boe import SERIES
 from tests.benchmarks.wire import FORMS, Form
 
 FIRST, NEXT, ALL_JUMP, JUMP = (date(2026, 12, day) for day in (15, 16, 17, 18))

@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from service.fixings import Fixing, Rate
-from service.store import Store
+from service.domain.fixing import Fixing, Rate
+from service.storage.repository import Store
 from tests.benchmarks.bank import CODES
 from tests.benchmarks.processes import Service
 

@@ -19,18 +19,18 @@ from unittest.mock import patch
 import uvloop
 from aiohttp import ClientSession, web
 
-from service import interpreter
 from service.app import create_app
 from service.clock import Clock
-from service.embedded import Embedded, embedded
-from service.layers import ROOT
-from service.logs import configure
-from service.poller import LOOKBACK, Poller, published
-from service.runner import Runner
+from service.observability.logging import configure
+from service.polling.poller import LOOKBACK, Poller, published
+from service.runtime import gc_tuning
 from service.settings import Http, Settings, load
-from service.sources import SOURCES
-from service.sources.client import BankFeed, Client
-from service.store import Store
+from service.settings.loader import ROOT
+from service.sources.banks import SOURCES
+from service.sources.http_client import BankFeed, Client
+from service.storage.embedded_valkey import Embedded, embedded
+from service.storage.repository import Store
+from service.web.server.runner import Runner
 from tests.benchmarks.banks import ALL_JUMP, FIRST, JUMP, NEXT, past
 from tests.benchmarks.load import MeasureError
 from tests.benchmarks.wire import FORMS
@@ -120,7 +120,7 @@ async def _serving(app: web.Application) -> AsyncIterator[Poller]:
 
     runner = Runner(app, Http())
     try:
-        with patch("service.poller.Poller", Known):
+        with patch("service.polling.poller.Poller", Known):
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             yield await refreshed
@@ -176,7 +176,7 @@ def main(folder: Path, port: int) -> None:
         },
     )
     configure(settings.log)
-    interpreter.settle()  # as the service does
+    gc_tuning.settle()  # as the service does
     now = Noon()
 
     def made() -> web.Application:

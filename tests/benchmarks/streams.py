@@ -19,8 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from service.fixings import Rate
-from service.store import Store
+from service.domain.fixing import Rate
+from service.storage.repository import Store
 from tests.benchmarks.load import MeasureError
 from tests.benchmarks.processes import ROOT, Cores, Server, Service, beside, on_core
 from tests.benchmarks.rows import Effort, Row

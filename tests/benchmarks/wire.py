@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from service.sources.boe import SERIES
+from service.sources.banks.boe import SERIES
 
 _NAME: Final = "доллар или евро"
 

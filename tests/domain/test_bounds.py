@@ -17,11 +17,11 @@ from service.domain.bounds import (
     table_errors,
 )
 from service.domain.breaks import Break
+from service.domain.fixing import REVISIONS, Fixing, Rate
 from service.errors import NotUnderstood
-from service.fixings import REVISIONS, Fixing, Rate
 from service.settings import load
-from service.sources.base import Payload
-from service.sources.figures import MOST_CURRENCIES, Figures
+from service.sources.adapter import Payload
+from service.sources.rate_table import MOST_CURRENCIES, Figures
 from tests.figures import FETCHED, day, fixing
 
 _LETTERS = str.maketrans("0123456789", "ABCDEFGHIJ")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.change import change
 from service.domain.breaks import REDENOMINATIONS, Break, breaks_of, conversion
-from service.fixings import Fixing
+from service.domain.change import change
+from service.domain.fixing import Fixing
 from tests.figures import day, fixing
 
 BEFORE, ON = day(9), day(10)

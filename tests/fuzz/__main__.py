@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
-from service.layers import ROOT
-from service.sources import SOURCES
+from service.settings.loader import ROOT
+from service.sources.banks import SOURCES
 from tests.fuzz import oracle
 
 FOLDER = ROOT / ".fuzz"

@@ -11,8 +11,8 @@ from random import Random
 
 import atheris
 
-with atheris.instrument_imports(include=["service.sources", "_strptime", "csv"]):
-    from service.sources import SOURCES  # noqa: F401 - imported first, so that it is instrumented
+with atheris.instrument_imports(include=["service.sources.banks", "_strptime", "csv"]):
+    from service.sources.banks import SOURCES  # noqa: F401 - imported first, so that it is instrumented
 
 from tests.fuzz import oracle
 from tests.fuzz.mutations import BY_NAME, mutated

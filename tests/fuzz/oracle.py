@@ -9,12 +9,12 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
-from service.board import KEEP
+from service.domain.fixing import Direction, Fixing, Series
 from service.errors import LONGEST, NotUnderstood
-from service.fixings import Direction, Fixing, Series
-from service.sources import SOURCES
-from service.sources import recorded as shipped
-from service.sources.base import Payload
+from service.sources.adapter import Payload
+from service.sources.banks import SOURCES
+from service.sources.banks import recorded as shipped
+from service.state.memory import KEEP
 from service.validation.rules import ValidationContext, judge_all
 from tests.figures import FETCHED
 from tests.fuzz import reader

@@ -11,7 +11,7 @@ from itertools import count, product
 from string import ascii_uppercase
 
 from service.settings import ClientSettings
-from service.sources.documents import MOST_PARTS
+from service.sources.parsing import MOST_PARTS
 from tests.fuzz import oracle
 
 SIZE = ClientSettings().max_bytes

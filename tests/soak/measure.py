@@ -13,7 +13,7 @@ from typing import Final
 
 import psutil
 
-from service.tasks import end
+from service.runtime.background import end
 from tests.benchmarks.processes import Server, Service, resident
 from tests.benchmarks.steady import p99
 from tests.servers import valkey

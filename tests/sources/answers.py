@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
+from service.domain.fixing import Direction, Fixing
 from service.errors import BadAnswer
-from service.fixings import Direction, Fixing
 from service.settings import load
-from service.sources import SOURCES
-from service.sources.base import Payload
+from service.sources.adapter import Payload
+from service.sources.banks import SOURCES
 from tests.figures import FETCHED
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -11,18 +11,17 @@ from string import ascii_uppercase
 
 import pytest
 
-import service.sources
+import service.sources.banks
+from service.domain.fixing import Series
 from service.errors import NotUnderstood
-from service.fixings import Series
-from service.layers import DEFAULT
-from service.sources import RELAYS, SOURCES
-from service.sources.documents import MOST_PARTS
-from service.sources.figures import MOST_CURRENCIES, MOST_DAYS
+from service.settings.loader import DEFAULT
+from service.sources.banks import RELAYS, SOURCES
+from service.sources.parsing import MOST_PARTS
+from service.sources.rate_table import MOST_CURRENCIES, MOST_DAYS
 from service.validation.rules import ValidationContext, judge
 from tests.sources.answers import FIXTURES, URL, answer, document, parse
 from tests.standin import Figures, nbu
 
-NO_ADAPTERS = {"__init__", "base", "client", "documents", "figures", "soap"}
 HTML = b'<html lang="ru"><head><title>Access denied</title></head><body>Are you a robot?</body></html>\n'
 FAR = date(2100, 1, 1)
 TWINS = {"cbr", "nbm"}
@@ -350,13 +349,15 @@ FAULTS = [pytest.param(key, body, says, id=f"{key}-{name}") for key in WIRES for
 
 def test_no_source_is_forgotten() -> None:
     """Every adapter file is in SOURCES under its name, is configured, has tests, documents and a place in here."""
-    folder = Path(service.sources.__path__[0])
-    assert {path.stem for path in folder.glob("*.py")} - NO_ADAPTERS == set(SOURCES)
+    folder = Path(service.sources.banks.__path__[0])
+    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == set(SOURCES)
     assert {key: type(source).__module__ for key, source in SOURCES.items()} == {
-        key: f"service.sources.{key}" for key in SOURCES
+        key: f"service.sources.banks.{key}" for key in SOURCES
     }
     assert set(tomllib.loads(DEFAULT.read_text(encoding="utf-8"))["sources"]) == SOURCES.keys() - RELAYS
-    assert {path.stem for path in Path(__file__).parent.glob("test_*.py")} >= {f"test_{key}" for key in SOURCES}
+    assert {path.stem for path in (Path(__file__).parent / "banks").glob("test_*.py")} >= {
+        f"test_{key}" for key in SOURCES
+    }
     assert {path.name for path in FIXTURES.iterdir()} == SOURCES.keys() - {"recorded"} == WIRES.keys()
 
 

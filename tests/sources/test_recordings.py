@@ -15,12 +15,12 @@ import pytest
 from lxml import etree
 
 from service.app import checked
+from service.domain.fixing import Fixing, Series
 from service.errors import NotUnderstood
-from service.fixings import Fixing, Series
-from service.layers import ROOT
-from service.own_change import check
 from service.settings import load
-from service.sources import SOURCES
+from service.settings.loader import ROOT
+from service.sources.banks import SOURCES
+from service.validation.published_change import check
 from service.validation.rules import ValidationContext, judge
 from tests.figures import day
 from tests.sources.answers import CONFIGURED, Asked, answer, parse
@@ -174,7 +174,7 @@ def test_the_series_of_the_bank_of_england_are_the_currencies_that_we_take_them_
 
 def test_the_shipped_publications_are_the_recorded_ones(recordings: Path) -> None:
     """`recorded.csv` has all digits, nominals and changes of the recordings, and their digests."""
-    shipped = Path(__file__).parents[2] / "service" / "sources" / "recorded.csv"
+    shipped = Path(__file__).parents[2] / "service" / "sources" / "banks" / "recorded.csv"
     published_once = parse("recorded", shipped.read_bytes())
     index = {entry["file"]: entry for entry in json.loads((recordings / "nbk" / "index.json").read_text())}
     for fixing, (name, body) in zip(published_once, bodies(recordings, "nbk").items(), strict=True):

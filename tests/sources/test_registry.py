@@ -6,14 +6,14 @@ from importlib.resources import files
 
 import pytest
 
+from service.domain.fixing import Fixing
 from service.errors import NotUnderstood
-from service.fixings import Fixing
-from service.layers import ROOT
 from service.settings import TickerSettings, load
-from service.sources import LATEST_ONLY, OWN_CHANGES, RELAYS, SOURCES
-from service.sources.boe import SERIES
-from service.sources.cba import CURRENCIES as OF_ARMENIA
-from service.sources.mnb import CURRENCIES as OF_HUNGARY
+from service.settings.loader import ROOT
+from service.sources.banks import LATEST_ONLY, OWN_CHANGES, RELAYS, SOURCES
+from service.sources.banks.boe import SERIES
+from service.sources.banks.cba import CURRENCIES as OF_ARMENIA
+from service.sources.banks.mnb import CURRENCIES as OF_HUNGARY
 from tests.figures import day
 from tests.sources.answers import FIXTURES, Asked, parse
 
@@ -25,7 +25,7 @@ PRODUCTION = load(ROOT / "config" / "production.toml", environ={})
 def written(key: str) -> Iterator[Fixing]:
     """Yield the fixings of all our documents of a bank; those that show what it refuses have none."""
     if key == "recorded":
-        yield from parse(key, (files("service.sources") / "recorded.csv").read_bytes())
+        yield from parse(key, (files("service.sources.banks") / "recorded.csv").read_bytes())
         return
     for path in (FIXTURES / key).iterdir():
         try:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from packaging.utils import canonicalize_name
 from pip_requirements_parser import RequirementsFile
 
-from service.layers import ROOT
+from service.settings.loader import ROOT
 
 DEPLOYED: Final = ROOT / "requirements.lock"
 FOR_DEVELOPERS: Final = ROOT / "requirements-dev.lock"

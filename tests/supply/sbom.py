@@ -14,7 +14,7 @@ from typing import Any, Final
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from service.layers import ROOT
+from service.settings.loader import ROOT
 from tests.supply import lock
 
 _COMMAND: Final = ("-W", "ignore", "-m", "cyclonedx_py", "requirements", "--output-reproducible", "--no-validate")

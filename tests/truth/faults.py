@@ -8,7 +8,7 @@ from itertools import pairwise
 from random import Random
 from typing import Final, NamedTuple
 
-from service.fixings import Rate
+from service.domain.fixing import Rate
 from tests.truth.histories import SUBJECT, History, Rates
 from tests.truth.replay import Said
 

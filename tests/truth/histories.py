@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from service.fixings import Direction, Rate
+from service.domain.fixing import Direction, Rate
 
 ROOT: Final = Path(__file__).parents[2]
 SUBJECT: Final = "subject"

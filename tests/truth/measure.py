@@ -12,7 +12,7 @@ from random import Random
 from typing import Final
 
 from service.domain.breaks import Break
-from service.ticker import Quote
+from service.domain.snapshot import Quote
 from tests.truth.faults import ALL_SETS, LONG, WARM_UP, Fault, Plan, Scene
 from tests.truth.histories import SUBJECT, History, in_base, load
 from tests.truth.replay import ALL, FIVE, Replay

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from service.fixings import Fixing, Rate, Series
+from service.domain.fixing import Fixing, Rate, Series
 from service.validation.cross_check import CrossCheck, Tolerance, Witness
 from service.validation.rules import ValidationContext, judge
 from tests.truth.histories import History, WitnessForm, load

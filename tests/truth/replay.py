@@ -9,17 +9,18 @@ from hashlib import sha256
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from service.board import KEEP, Board
-from service.fixings import Figures, Fixing
-from service.poller import Poller
+from service.domain.fixing import Figures, Fixing
+from service.domain.snapshot import Quote, Snapshot
+from service.polling.poller import Poller
 from service.settings import Settings, load
-from service.ticker import Evidence, Quote, Snapshot, snapshot
+from service.state.memory import KEEP, Board
+from service.state.selection import Evidence, snapshot
 from service.validation.rules import Judgement, judge_all
 from tests.truth.histories import SUBJECT, History, Rates
 
 if TYPE_CHECKING:
-    from service.archive import Archive
     from service.clock import Clock
+    from service.storage.sync import Archive
 
 FIVE, ALL = "five", "all"
 Document = Rates | None

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.breaks import Break
-from service.fixings import Fixing, Series
-from service.validation.cross_check import Confidence, CrossCheck, Witness
+from service.domain.fixing import Fixing, Series
+from service.domain.snapshot import Confidence
+from service.validation.cross_check import CrossCheck, Witness
 from service.validation.rules import Judgement, ValidationContext, Verdict, judge, trusted_rates
 from tests.figures import day, fixing, later, rates, series
 from tests.standin import Figures

@@ -24,11 +24,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from service.board import KEEP, Board
 from service.domain.breaks import Break
-from service.fixings import Direction, Fixing, Rate
+from service.domain.fixing import Direction, Fixing, Rate
+from service.domain.snapshot import Quote
 from service.settings import TickerSettings, load
-from service.ticker import Quote
+from service.state.memory import KEEP, Board
 from service.validation.cross_check import LEVELS_DIFFER, log_value
 from service.validation.quarantine import Outcome, Quarantine, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import judge_all

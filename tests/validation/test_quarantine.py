@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from service.fixings import Fixing
+from service.domain.fixing import Fixing
 from service.validation.quarantine import KEEP, Outcome, Quarantine, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import Judgement, Verdict
 from tests.figures import day, fixing

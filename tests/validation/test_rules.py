@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.fixings import Direction, Fixing, Series
+from service.domain.fixing import Direction, Fixing, Series
 from service.validation.cross_check import CrossCheck, Witness
 from service.validation.rules import (
     Judgement,

@@ -1,0 +1,1 @@
+"""Several instances: one leader polls, the others follow."""

@@ -1,0 +1,83 @@
+"""Polling as a whole: the way to the banks, the poller and its schedule, once readers can be served."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import structlog
+
+from service.clock import Clock
+from service.cluster.leader_election import Leadership, Role
+from service.domain import publication_schedule
+from service.observability.counters import Tally
+from service.runtime.background import Background, beside
+from service.sources.banks import SOURCES
+from service.state.memory import Board
+from service.storage.sync import Archive
+
+if TYPE_CHECKING:
+    from service.polling.scheduler import Schedule
+
+log = structlog.get_logger()
+
+READERS_FIRST = 0.05
+"""Seconds from the start to the first poll: what only polling needs is a tenth of all that is loaded."""
+
+
+@dataclass
+class Polling(Background):
+    """A context in which the banks are polled, while this instance is the one to do it."""
+
+    board: Board
+    archive: Archive
+    leadership: Leadership
+    now: Clock
+    tally: Tally
+    _schedule: "Schedule | None" = None
+
+    def next_poll(self, key: str) -> datetime | None:
+        """Return when a source will be asked next, as far as it is known now."""
+        if self._schedule:
+            return self._schedule.next_poll(key)
+        source, series, now = self.board.settings.polled[key], self.board.series(key), self.now()
+        latest = series.news.date if series.news else None
+        return publication_schedule.next_poll(source, latest, self.board.states[key].polled_at, now)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether polling has ended while the service goes on: a fault, which health must tell."""
+        return self._task is not None and self._task.done()
+
+    async def _run(self) -> None:
+        await asyncio.sleep(READERS_FIRST)
+        try:
+            await self.leadership.until(polls=True)
+            await self._poll()
+        except Exception:
+            log.exception("polling.crashed")
+            raise
+
+    async def _poll(self) -> None:
+        for module in ("service.polling.poller", "service.polling.scheduler", "service.sources.http_client"):
+            await beside(import_module, module)
+        from service.polling.poller import Poller  # noqa: PLC0415 - readers first
+        from service.polling.scheduler import Schedule  # noqa: PLC0415
+        from service.sources.http_client import BankFeed, Client  # noqa: PLC0415
+
+        async with Client(self.board.settings.client) as client:
+            settings = self.board.settings
+            polled = settings.polled
+            feeds = {
+                key: BankFeed(key, source, client, self.now, settings.wanted(key)) for key, source in polled.items()
+            }
+            adapters = {key: SOURCES[settings.adapter(key)] for key in polled}
+            poller = Poller(self.board, self.archive, adapters, feeds, self.now, self.tally)
+            first = True
+            while True:
+                at_once = first and self.leadership.role is Role.LEADER
+                async with Schedule(poller, at_once=at_once) as self._schedule:
+                    await self.leadership.until(polls=False)
+                self._schedule, first = None, False
+                await self.leadership.until(polls=True)

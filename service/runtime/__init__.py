@@ -1,0 +1,1 @@
+"""Background tasks, and settings of the interpreter."""

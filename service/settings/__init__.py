@@ -1,0 +1,25 @@
+"""Settings: their models, and how they are loaded."""
+
+from service.settings.loader import load
+from service.settings.models import (
+    AcceptanceSettings,
+    ClientSettings,
+    Http,
+    LogSettings,
+    Settings,
+    SourceSettings,
+    StoreSettings,
+    TickerSettings,
+)
+
+__all__ = [
+    "AcceptanceSettings",
+    "ClientSettings",
+    "Http",
+    "LogSettings",
+    "Settings",
+    "SourceSettings",
+    "StoreSettings",
+    "TickerSettings",
+    "load",
+]

@@ -1,0 +1,40 @@
+"""Bank of Canada: one JSON object for a range, an observation a day, in it a series a currency: FXUSDCAD.
+
+Weekends and holidays are absent. A series without a value is one that was not quoted that day: an
+observation has a place for each of its group, which the bank leaves empty, or fills with the words
+"Bank holiday".
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Final
+
+from service.domain.fixing import Fixing
+from service.sources import parsing
+from service.sources.adapter import Feed, Payload
+from service.sources.rate_table import Figures
+
+HOLIDAY: Final = "Bank holiday"
+"""What the bank writes instead of a value; any other word rejects the document."""
+
+
+class Boc:
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        end = f"&end_date={until}" if until < feed.now().date() else ""
+        yield await feed.get(f"/observations/group/FX_RATES_DAILY/json?start_date={since}{end}")
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        figures = Figures(payload)
+        for row in parsing.rows(payload, parsing.json_object(payload), "observations"):
+            (date_,) = parsing.fields(payload, row, "d")
+            day = parsing.day(payload, date_, "%Y-%m-%d")
+            for series in (name for name in row if name != "d"):
+                seen = parsing.member(payload, row, series)
+                if "v" not in seen:
+                    payload.reject(f"lacks v in {series[:40]}")
+                value = parsing.optional_field(payload, seen, "v")
+                if value not in ("", HOLIDAY):
+                    if not (series.startswith("FX") and series.endswith("CAD")):
+                        payload.reject(f"has the series {series[:40]!r}, which is no rate in CAD")
+                    figures.add(day, series.removeprefix("FX").removesuffix("CAD"), value)
+        return figures.fixings()

@@ -1,0 +1,61 @@
+"""Bank of England: one CSV for a range, a column a series; 1 GBP = X foreign, so the direction is inverse.
+
+These are spot rates of the market at about four in the afternoon, for statistics, no official rates.
+Weekends and holidays are absent. An empty cell is a currency that was not quoted that day: a table has
+no other way to say so. Rouble and tenge are not among its series.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Final
+
+from service.domain.fixing import Direction, Fixing
+from service.sources import parsing
+from service.sources.adapter import Feed, Payload
+from service.sources.rate_table import Figures
+
+SERIES: Final = {
+    "XUDLUSS": "USD",
+    "XUDLERS": "EUR",
+    "XUDLJYS": "JPY",
+    "XUDLCDS": "CAD",
+    "XUDLSFS": "CHF",
+    "XUDLADS": "AUD",
+    "XUDLNDS": "NZD",
+    "XUDLNKS": "NOK",
+    "XUDLSKS": "SEK",
+    "XUDLDKS": "DKK",
+    "XUDLHDS": "HKD",
+    "XUDLSGS": "SGD",
+    "XUDLSRS": "SAR",
+    "XUDLZRS": "ZAR",
+    "XUDLTWS": "TWD",
+    "XUDLBK25": "CZK",
+    "XUDLBK33": "HUF",
+    "XUDLBK47": "PLN",
+    "XUDLBK78": "ILS",
+    "XUDLBK83": "MYR",
+    "XUDLBK87": "THB",
+    "XUDLBK89": "CNY",
+    "XUDLBK93": "KRW",
+    "XUDLBK95": "TRY",
+    "XUDLBK97": "INR",
+    "XUDLZOS4": "RON",
+}
+
+
+class Boe:
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        span = f"Datefrom={since:%d/%b/%Y}&Dateto={until:%d/%b/%Y}"
+        asked = f"CSVF=TN&{span}&SeriesCodes={','.join(SERIES)}&UsingCodes=Y&csv.x=yes"
+        yield await feed.get(f"/_iadb-fromshowcolumns.asp?{asked}")
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        figures = Figures(payload)
+        for row in parsing.csv_rows(payload, "DATE"):
+            day = parsing.day(payload, row.pop("DATE"), "%d %b %Y")
+            for series, value in row.items():
+                code = SERIES.get(series) or payload.reject(f"has the series {series[:40]!r}, which we do not know")
+                if value:
+                    figures.add(day, code, value)
+        return figures.fixings(Direction.INVERSE)

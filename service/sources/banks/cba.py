@@ -1,0 +1,39 @@
+"""Central Bank of Armenia: SOAP, one answer for a range; `Diff` is the bank's own change, per `Amount`.
+
+Working days only. A range has the currencies that it is asked for by name, so the bank's list stands
+here, without gold and silver, whose rates are per gram.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+from service.domain.fixing import Fixing
+from service.sources import parsing
+from service.sources.adapter import Feed, Payload
+from service.sources.rate_table import Figures
+from service.sources.soap import Operation
+
+RANGE = Operation(
+    "ExchangeRatesByDateRangeByISO", "http://www.cba.am/", '"http://www.cba.am/ExchangeRatesByDateRangeByISO"'
+)
+CURRENCIES = (
+    "USD,GBP,AUD,EUR,XDR,IRR,PLN,CAD,INR,NOK,JPY,SEK,CHF,CZK,CNY,SGD,BRL,AED,KGS,KZT,RUB,UAH,UZS,BYN,TJS,GEL,HKD,NZD"
+)
+
+
+class Cba:
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        arguments = {"ISOCodes": CURRENCIES, "DateFrom": since, "DateTo": until}
+        yield await RANGE.ask(feed, "/exchangerates.asmx", arguments)
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        result = RANGE.result(payload)
+        if result.find("{urn:schemas-microsoft-com:xml-diffgram-v1}diffgram") is None:
+            payload.reject("lacks <diffgram>")
+        figures = Figures(payload)
+        for row in result.iter("ExchangeRatesByRange"):
+            names = ("RateDate", "ISO", "Rate", "Amount")
+            date_, code, value, nominal = (parsing.text(payload, row, name) for name in names)
+            day = parsing.day(payload, date_, "%Y-%m-%dT%H:%M:%S%z")
+            figures.add(day, code, value, nominal, parsing.optional_text(payload, row, "Diff"))
+        return figures.fixings()

@@ -1,0 +1,37 @@
+"""European Central Bank: one CSV for a range; 1 EUR = X foreign, so the direction is inverse.
+
+Weekends and TARGET holidays are absent. A range without an observation is answered with status 200 and
+an empty body; no other bank does that. The rouble is suspended, the tenge is not quoted.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Final
+
+from service.domain.fixing import Direction, Fixing
+from service.sources import parsing
+from service.sources.adapter import Feed, Payload
+from service.sources.rate_table import Figures
+
+MEANT: Final = {"FREQ": "D", "CURRENCY_DENOM": "EUR", "UNIT_MULT": "0"}
+"""What makes a figure what we take it for: of a day, for one euro, as it stands (the multiplier is a power of ten)."""
+
+
+class Ecb:
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        end = f"&endPeriod={until}" if until < feed.now().date() else ""
+        yield await feed.get(f"/D..EUR.SP00.A?format=csvdata&startPeriod={since}{end}")
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        if not payload.body.strip():  # nothing published
+            return []
+        figures = Figures(payload)
+        for row in parsing.csv_rows(payload, "CURRENCY", "TIME_PERIOD", "OBS_VALUE"):
+            for column, value in MEANT.items():
+                if (row.get(column) or value) != value:
+                    payload.reject(f"has {row[column][:40]!r} as {column} instead of {value!r}")
+            if row["OBS_VALUE"] in ("", "NaN"):  # SDMX's way to say that this one was not quoted that day
+                continue
+            day = parsing.day(payload, row["TIME_PERIOD"], "%Y-%m-%d")
+            figures.add(day, row["CURRENCY"], row["OBS_VALUE"])
+        return figures.fixings(Direction.INVERSE)

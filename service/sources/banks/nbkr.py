@@ -1,0 +1,33 @@
+"""National Bank of the Kyrgyz Republic: XML in windows-1251, decimal commas; the latest daily rates only.
+
+There is no way to ask for a date: one that was missed stays missing. The bank has two lists, of one
+form, told apart by their name: the daily one (USD, EUR, CNY, KZT, RUB) is dated the day after, the
+weekly one (GBP and some 35 more) has a date of its own and is valid for seven days. Only the daily
+one is taken. Together they would be no fixing: it has one date and all currencies every time.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+from service.domain.fixing import Fixing
+from service.sources import parsing
+from service.sources.adapter import Feed, Payload
+from service.sources.rate_table import Figures
+
+NAME = "Daily Exchange Rates"
+
+
+class Nbkr:
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:  # noqa: ARG002
+        yield await feed.get("/daily.xml")
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        root = parsing.xml(payload, "CurrencyRates")
+        if root.get("Name") != NAME:
+            payload.reject(f"has the name {root.get('Name', '')[:40]!r} instead of {NAME!r}")
+        day = parsing.day(payload, root.get("Date", ""), "%d.%m.%Y")
+        figures = Figures(payload, ",")
+        for row in root.iter("Currency"):
+            value, nominal = (parsing.text(payload, row, name) for name in ("Value", "Nominal"))
+            figures.add(day, row.get("ISOCode", ""), value, nominal)
+        return figures.fixings() or payload.reject("has a date and no rates")

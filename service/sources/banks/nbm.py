@@ -1,0 +1,19 @@
+"""National Bank of Moldova: XML by date in the Bank of Russia's format, decimal points.
+
+A document with its date and no rates has nothing for that date.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+from service.domain.fixing import Fixing
+from service.sources import parsing
+from service.sources.adapter import Feed, Payload, by_day
+
+
+class Nbm:
+    def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        return by_day(feed, since, until, lambda day: f"/official_exchange_rates?get_xml=1&date={day:%d.%m.%Y}")
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        return parsing.val_curs(payload, "%d.%m.%Y")

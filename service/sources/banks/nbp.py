@@ -1,0 +1,36 @@
+"""National Bank of Poland: one JSON array for a range, a table a day, each rate for one unit.
+
+Table A alone: table B (RUB, KZT and the rest) is of Wednesdays, and with it a Wednesday's fixing would
+have currencies that Thursday's lacks.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+
+from service.domain.fixing import Fixing
+from service.sources import parsing
+from service.sources.adapter import Feed, Payload
+from service.sources.rate_table import Figures
+
+LONGEST = timedelta(days=92)
+"""From the first day to the last: more than 93 days are refused (https://api.nbp.pl)."""
+
+
+class Nbp:
+    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        while since <= until:
+            end = min(until, since + LONGEST)
+            # "404 NotFound" is how the bank says that a range has no table (https://api.nbp.pl): a weekend.
+            if tables := await feed.find(f"/tables/A/{since}/{end}/?format=json"):
+                yield tables
+            since = end + timedelta(days=1)
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        figures = Figures(payload)
+        for table in parsing.json_rows(payload):
+            kind, date_ = parsing.fields(payload, table, "table", "effectiveDate")
+            if kind != "A":
+                payload.reject(f"has the table {kind[:40]!r} instead of 'A'")
+            for row in parsing.rows(payload, table, "rates"):
+                figures.add(parsing.day(payload, date_, "%Y-%m-%d"), *parsing.fields(payload, row, "code", "mid"))
+        return figures.fixings() or payload.reject("has no rates")

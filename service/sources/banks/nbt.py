@@ -1,0 +1,21 @@
+"""National Bank of Tajikistan: XML by date in the Bank of Russia's format, but decimal points and ISO dates.
+
+Asked for a date that it does not have, it answers with today's rates under today's date, and says
+nothing of it: so the document's own date counts, never the one that was asked for. Weekends and
+holidays repeat the last rates.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+from service.domain.fixing import Fixing
+from service.sources import parsing
+from service.sources.adapter import Feed, Payload, by_day
+
+
+class Nbt:
+    def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+        return by_day(feed, since, until, lambda day: f"/export_xml.php?date={day}&export=xmlout")
+
+    def parse(self, payload: Payload) -> list[Fixing]:
+        return parsing.val_curs(payload, "%Y-%m-%d") or payload.reject("has a date and no rates")

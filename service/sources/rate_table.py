@@ -1,0 +1,59 @@
+"""The figures of an answer, each checked for its form: what an adapter finds goes through here to become fixings."""
+
+import re
+from collections import defaultdict
+from datetime import date
+from decimal import Decimal
+
+from service.domain.bounds import LATEST
+from service.domain.fixing import Direction, Fixing, Rate
+from service.sources.adapter import Payload
+
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_NOMINAL = re.compile(r"[1-9][0-9]{0,6}")
+# Plain digits with the bank's own decimal mark, bounded: an exponent could ask for a gigabyte of zeros, and of either
+# mark the other one may part thousands, so that 1,234 would be read as a little more than one.
+_NUMBER = {mark: re.compile(rf"[+-]?[0-9]{{1,15}}(?:[{mark}][0-9]{{1,15}})?") for mark in ".,"}
+MOST_DAYS = 400
+"""What an answer has at most: a year is the longest that any bank is asked for at once."""
+MOST_CURRENCIES = 200
+"""What a date has at most: there are some 180 currencies, and no bank quotes half of them."""
+
+
+class Figures:
+    """Collects the figures of one answer, a rate a date and currency, each checked for its form.
+
+    `mark` is how the bank writes decimals: a point or a comma.
+    """
+
+    def __init__(self, payload: Payload, mark: str = ".") -> None:
+        self._payload = payload
+        self._mark = mark
+        self._rates: defaultdict[date, dict[str, Rate]] = defaultdict(dict)
+
+    def add(self, on: date, code: str, value: str, nominal: str = "1", change: str = "") -> None:
+        """Take one figure as published; `change` is the bank's own, where it has one."""
+        if not _CURRENCY.fullmatch(code):
+            self._payload.reject(f"has {code[:40]!r} where a currency code should be")
+        if on > LATEST:
+            self._payload.reject(f"has rates of {on}, after {LATEST}, the last possible date")
+        if not _NOMINAL.fullmatch(nominal):
+            self._payload.reject(f"has {nominal[:40]!r} where a nominal should be")
+        if code in self._rates[on]:
+            self._payload.reject(f"quotes {code} twice for {on}")
+        if len(self._rates) > MOST_DAYS:
+            self._payload.reject(f"has figures for more than {MOST_DAYS} days")
+        if len(self._rates[on]) >= MOST_CURRENCIES:
+            self._payload.reject(f"quotes more than {MOST_CURRENCIES} currencies for {on}")
+        own = self._number(change) if change else None
+        self._rates[on][code] = Rate(self._number(value), int(nominal), own)
+
+    def fixings(self, direction: Direction = Direction.DIRECT) -> list[Fixing]:
+        """Return one fixing a date that was wanted, oldest first."""
+        wanted = sorted(on for on in self._rates if on >= self._payload.since)
+        return [self._payload.fixing(on, self._rates[on], direction) for on in wanted]
+
+    def _number(self, published: str) -> Decimal:
+        if not _NUMBER[self._mark].fullmatch(published):
+            self._payload.reject(f"has {published[:40]!r} where a number should be")
+        return Decimal(published.replace(self._mark, "."))

@@ -1,0 +1,1 @@
+"""What an instance holds in memory, and publishes."""

@@ -1,0 +1,1 @@
+"""Redis: repository, codecs, coordination, synchronisation."""

@@ -1,0 +1,484 @@
+"""Where fixings outlive the process: Redis 7 or Valkey 8 and newer.
+
+Keys, all under the configured prefix::
+
+    fixings:<source>       hash    effective date -> fixing
+    quarantine:<source>    hash    effective date -> what waits
+    decisions:<source>     list    how waits ended, newest first
+    backfilled             hash    source -> the spans that were asked for, and are whole
+    raw:<source>:<digest>  string  a bank's answer, compressed; expires
+    raws:<source>          zset    digest -> when it was stored: the answers that `store.raw_bytes` counts; those that
+                                   have expired are removed with the next one
+    stamps                 hash    source -> a word for all of the above, another one with each writing
+    states                 hash    source -> how its last polls went
+    snapshots              hash    ticker -> its last snapshot, for programs that read Redis themselves
+    aside:<source>         hash    key and field -> a record that `check --repair` took from there, as it was
+    aside:<source>:<key>           a whole key that it took, of another type than it must be
+    leader, news           see `service.storage.coordination`
+"""
+
+import asyncio
+import re
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from functools import partial
+from typing import Any, Final, NamedTuple, Self, TypeVar, cast
+from uuid import uuid4
+
+from redis.asyncio.client import Pipeline
+from redis.client import NEVER_DECODE
+from redis.exceptions import ResponseError
+
+from service.domain.bounds import LATEST, date_errors
+from service.domain.fixing import Fixing
+from service.domain.snapshot import Snapshot
+from service.state.memory import SourceState
+from service.storage.codecs import (
+    DECISION,
+    FIXING,
+    SNAPSHOT,
+    SPANS,
+    STATE,
+    WAITING,
+    Kind,
+    Place,
+    Record,
+    readable,
+    readable_figures,
+    report,
+)
+from service.storage.coordination import Peers
+from service.storage.redis_connection import Connection
+from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
+
+_DECISIONS = 1000
+"""Decisions of a source that are kept."""
+_BATCH: Final = 250
+_NAMED: Final = 10
+"""Impossible dates of a source that are logged one by one."""
+_BY_SOURCE: Final[Mapping[str, tuple[Kind[Any] | None, str]]] = {
+    "fixings": (FIXING, "hash"),
+    "quarantine": (WAITING, "hash"),
+    "decisions": (DECISION, "list"),
+    "raws": (None, "zset"),
+}
+"""The keys of each source: what they hold, and their type."""
+_SHARED: Final[Mapping[str, Kind[Any] | None]] = {
+    "states": STATE,
+    "snapshots": SNAPSHOT,
+    "backfilled": SPANS,
+    "stamps": None,
+}
+"""The hashes that all sources share."""
+# Keeps an answer, and removes the oldest ones beyond the budget: the newest are counted first.
+_SAVE_RAW: Final = """
+redis.call('SET', ARGV[1] .. ARGV[2], ARGV[3], 'PX', ARGV[4])
+local now, budget, sum = redis.call('TIME'), tonumber(ARGV[5]), 0
+redis.call('ZADD', KEYS[1], now[1] * 1000000 + now[2], ARGV[2])
+for _, digest in ipairs(redis.call('ZREVRANGE', KEYS[1], 0, -1)) do
+  local size = redis.call('STRLEN', ARGV[1] .. digest)
+  sum = sum + size
+  if size == 0 or (budget > 0 and sum > budget) then
+    redis.call('UNLINK', ARGV[1] .. digest)
+    redis.call('ZREM', KEYS[1], digest)
+  end
+end
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
+"""
+
+
+T = TypeVar("T")
+
+
+class Written(NamedTuple):
+    """The stamps of a source before a writing, and since; whether all of it holds now."""
+
+    before: str | None
+    stamp: str
+    whole: bool = True
+
+
+class BadRecord(NamedTuple):
+    """A record that no instance takes in: what is wrong, and its value. None: the whole key is of a wrong type."""
+
+    place: Place
+    problem: str
+    value: str | None = None
+
+
+class Store:
+    """All methods raise `StoreError` when the store is away or refuses. Writing twice is as once.
+
+    A record that cannot be read or is out of bounds is logged (`store.unreadable`) and left out, and so is a key of
+    another type than it must be: no method raises for them.
+    """
+
+    def __init__(
+        self, url: str, prefix: str, last_date: Callable[[str], date] = lambda _: LATEST, raw_bytes: int = 0
+    ) -> None:
+        """Connect lazily. Raises `SettingsError` for a URL of no known form.
+
+        `last_date` returns the last effective date that a source can have published by now, `raw_bytes` is how much is
+        kept of the answers of a source; 0: no limit.
+        """
+        self._connection = Connection(url)
+        self._redis, self._errors = self._connection.redis, self._connection.errors
+        self._prefix = prefix
+        self._raw_bytes = raw_bytes
+        self._save_raw = self._redis.register_script(_SAVE_RAW)
+        self.last_date = last_date
+        self.peers = Peers(self._connection, prefix)
+        self._withheld = dict[str, date]()
+        """The first date of a source that is not possible yet."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connection.close()
+
+    async def save(self, *fixings: Fixing, decision: QuarantineDecision | None = None) -> Written:
+        """Keep fixings of one source, each for its date.
+
+        Together with the decision that ends its quarantine, where there is one. What says the same stays as it is,
+        and so does what has been revised more often: who was cut off may hold what has been replaced since.
+        """
+        source, days = fixings[0].source, [str(fixing.date) for fixing in fixings]
+        key, whole = self._key("fixings", source), True
+
+        async def write(pipe: Pipeline) -> None:
+            stored = await pipe.hmget(key, days)
+            there = {one.date: one for one in readable(FIXING, zip(days, stored, strict=True), f"fixings:{source}")}
+            new = [one for one in fixings if one.date not in there or one.replaces(there[one.date])]
+            pipe.multi()  # type: ignore[no-untyped-call]
+            for fixing in new:
+                pipe.hset(key, str(fixing.date), FIXING.adapter.dump_json(fixing).decode())
+            nonlocal whole
+            whole = len(new) == len(fixings)
+            if decision:
+                self._decide(pipe, decision)
+            self._stamp(pipe, source)
+
+        with self._errors():
+            return _written(await self._redis.transaction(write, key))._replace(whole=whole)
+
+    async def quarantine(self, waiting: QuarantinedFixing) -> Written:
+        """Let a fixing wait, in place of another form of it."""
+        source, day = waiting.fixing.source, str(waiting.fixing.date)
+        with self._errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hset(self._key("quarantine", source), day, WAITING.adapter.dump_json(waiting).decode())
+                self._stamp(pipe, source)
+                return _written(await pipe.execute())
+
+    async def decide(self, decision: QuarantineDecision) -> Written:
+        """Keep how a wait ended, which is over by that."""
+        with self._errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                self._decide(pipe, decision)
+                self._stamp(pipe, decision.waiting.fixing.source)
+                return _written(await pipe.execute())
+
+    async def retract(self, published: Fixing, decision: QuarantineDecision) -> Written:
+        """Take rates of a fixing back, together with the decision that does."""
+        source, day, taken = published.source, str(published.date), decision.waiting.fixing.rates
+        rates = {code: rate for code, rate in published.rates.items() if code not in taken}
+        with self._errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                if rates:
+                    left = replace(published, rates=rates)
+                    pipe.hset(self._key("fixings", source), day, FIXING.adapter.dump_json(left).decode())
+                else:
+                    pipe.hdel(self._key("fixings", source), day)
+                self._decide(pipe, decision)
+                self._stamp(pipe, source)
+                return _written(await pipe.execute())
+
+    def _decide(self, pipe: Pipeline, decision: QuarantineDecision) -> None:
+        fixing = decision.waiting.fixing
+        key, json = self._key("decisions", fixing.source), DECISION.adapter.dump_json(decision).decode()
+        pipe.lrem(key, 0, json)
+        pipe.lpush(key, json)
+        pipe.ltrim(key, 0, _DECISIONS - 1)
+        pipe.hdel(self._key("quarantine", fixing.source), str(fixing.date))
+
+    def _stamp(self, pipe: Pipeline, source: str) -> None:
+        """Change the stamp of a source, last of all in a transaction: `_written` reads what this answers."""
+        key, stamp = self._key("stamps"), uuid4().hex
+        pipe.hget(key, source)
+        pipe.hset(key, source, stamp)
+        pipe.hget(key, source)
+
+    async def stamps(self) -> dict[str, str]:
+        """Return a word a source for all that is stored of it: another one with each writing, never one of before.
+
+        Another one too when a date becomes possible that `dates` has left out: the clock was behind, or an operator
+        accepted it early.
+        """
+        found: dict[str, str] = await self._read("stamps", self._redis.hgetall(self._key("stamps")), {})
+        due = {source: day for source, day in self._withheld.items() if day <= self.last_date(source)}
+        return found | {source: f"{found[source]} {day}" for source, day in due.items() if source in found}
+
+    async def sources(self) -> list[str]:
+        """Return every source of which there are fixings, by name."""
+        beginning = self._key("fixings", "")
+        with self._errors():
+            return sorted(
+                [str(key)[len(beginning) :] async for key in self._redis.scan_iter(f"{_literal(beginning)}*")]
+            )
+
+    async def stamp(self, source: str) -> str | None:
+        found: str | None = await self._read("stamps", self._redis.hget(self._key("stamps"), source), None)
+        return found
+
+    async def dates(self, source: str) -> list[date]:
+        """Return every effective date of a source, oldest first; impossible ones are left out."""
+        key, latest = f"fixings:{source}", self.last_date(source)
+        days, later = list[date](), list[date]()
+        for field in await self._read(key, self._redis.hkeys(self._key(key)), []):
+            if problem := _field_error(field, date.max):
+                report(FIXING.name, Place(key, field), problem, "")
+            else:
+                day = date.fromisoformat(field)
+                (days if day <= latest else later).append(day)
+        self._withheld.pop(source, None)
+        if later:
+            self._withheld[source] = min(later)
+        for day in sorted(later)[:_NAMED]:
+            report(FIXING.name, Place(key, str(day)), date_errors(day, latest)[0], "")
+        if (more := len(later) - _NAMED) > 0:
+            report(FIXING.name, Place(key, ""), f"{more} more are dated after {latest}; is the clock right?", "")
+        return sorted(days)
+
+    async def count(self, source: str) -> int:
+        """Return how many fixings of a source are stored, those included that are left out."""
+        key = f"fixings:{source}"
+        return int(await self._read(key, self._redis.hlen(self._key(key)), 1))
+
+    async def recent(self, source: str, count: int) -> list[Fixing]:
+        """Return the fixings of the `count` latest dates, oldest first."""
+        return await self.fixings(source, (await self.dates(source))[-count:])
+
+    async def fixings(self, source: str, days: Sequence[date]) -> list[Fixing]:
+        """Return the fixings of those of these dates that have one, in their order."""
+        if not days:
+            return []
+        key, fields = f"fixings:{source}", [str(day) for day in days]
+        found = await self._read(key, self._redis.hmget(self._key(key), fields), [])
+        return list(readable(FIXING, zip(fields, found, strict=False), key, self.last_date(source)))
+
+    async def figures(self, source: str, since: date, until: date) -> list[Record]:
+        """Return the rates of all days from `since` to `until`, oldest first.
+
+        Each day is asked for, published or not: one without a fixing costs less than the list of all dates.
+        """
+        key, until = f"fixings:{source}", min(until, self.last_date(source))
+        days = [str(date.fromordinal(day)) for day in range(since.toordinal(), until.toordinal() + 1)]
+        found = await self._read(key, self._redis.hmget(self._key(key), days), []) if days else []
+        return list(readable_figures(zip(days, found, strict=False), key))
+
+    async def fixing(self, source: str, day: date) -> Fixing | None:
+        return next(iter(await self.fixings(source, [day])), None)
+
+    async def waiting(self, source: str) -> list[QuarantinedFixing]:
+        """Return what is in quarantine, oldest date first."""
+        key = f"quarantine:{source}"
+        found = await self._read(key, self._redis.hgetall(self._key(key)), {})
+        return sorted(readable(WAITING, found.items(), key), key=lambda one: one.fixing.date)
+
+    async def decisions(self, source: str) -> list[QuarantineDecision]:
+        """Return how waits ended, newest first."""
+        key = f"decisions:{source}"
+        found = await self._read(key, self._redis.lrange(self._key(key), 0, -1), [])
+        return list(readable(DECISION, _numbered(found), key))
+
+    async def save_raw(self, source: str, digest: str, body: bytes, keep: timedelta) -> None:
+        """Keep a bank's answer for a while, compressed; where no time is given, not at all.
+
+        The oldest ones of the source give way where all exceed `raw_bytes`; one that exceeds it alone is not kept.
+        """
+        if keep:
+            packed = await asyncio.to_thread(zlib.compress, body)  # 10 ms for a year's document
+            if 0 < self._raw_bytes < len(packed):
+                return
+            key, milliseconds = self._key("raws", source), keep // timedelta(milliseconds=1)
+            with self._errors():
+                if self._raw_bytes and not await self._redis.exists(key):
+                    await self._index_raw(source, milliseconds)
+                await self._save_raw(
+                    [key], [self._key("raw", source, ""), digest, packed, milliseconds, self._raw_bytes]
+                )
+
+    async def _index_raw(self, source: str, milliseconds: int) -> None:
+        """Index what is there without an index: an earlier version has stored it. Its age follows from its lifetime."""
+        beginning, now = self._key("raw", source, ""), (await self._redis.time())[0] * 1_000_000
+        found = sorted({str(key) async for key in self._redis.scan_iter(f"{_literal(beginning)}*", count=1000)})
+        for at in range(0, len(found), _BATCH):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for key in found[at : at + _BATCH]:
+                    pipe.pttl(key)
+                left = await pipe.execute()
+                ages = (milliseconds - max(0, min(one, milliseconds)) for one in left)
+                times = [now - age * 1000 for age in ages]
+                digests = (key.removeprefix(beginning) for key in found[at : at + _BATCH])
+                await self._redis.zadd(self._key("raws", source), dict(zip(digests, times, strict=True)))
+
+    async def raw(self, source: str, digest: str) -> bytes | None:
+        """Return a bank's answer as it came; None where it has expired or gave way to later ones."""
+        key, options = f"raw:{source}:{digest}", {NEVER_DECODE: True}
+        command = self._redis.execute_command("GET", self._key(key), **options)  # type: ignore[no-untyped-call]
+        found: bytes | None = await self._read(key, command, None)
+        try:
+            return zlib.decompress(found) if found else None
+        except zlib.error as error:
+            report("raw", Place(f"raw:{source}", digest), str(error), "")
+            return None
+
+    async def backfilled(self, source: str) -> list[tuple[date, date]]:
+        """Return the spans that backfills have asked for, the first and the last day of each, oldest first."""
+        return await self._one(SPANS, "backfilled", source) or []
+
+    async def save_backfilled(self, source: str, spans: Sequence[tuple[date, date]]) -> None:
+        with self._errors():
+            await self._redis.hset(self._key("backfilled"), source, SPANS.adapter.dump_json(list(spans)))
+
+    async def save_state(self, source: str, state: SourceState) -> None:
+        with self._errors():
+            await self._redis.hset(self._key("states"), source, STATE.adapter.dump_json(state))
+
+    async def states(self) -> Mapping[str, SourceState]:
+        found = await self._read("states", self._redis.hgetall(self._key("states")), {})
+        return {
+            key: state
+            for key, json in found.items()
+            for state in readable(STATE, [(key, json)], "states", self.last_date(key))
+        }
+
+    async def save_snapshot(self, snapshot: Snapshot) -> None:
+        with self._errors():
+            await self._redis.hset(self._key("snapshots"), snapshot.id, SNAPSHOT.adapter.dump_json(snapshot))
+
+    async def snapshot(self, ticker: str) -> Snapshot | None:
+        return await self._one(SNAPSHOT, "snapshots", ticker)
+
+    async def bad_records(self) -> list[BadRecord]:
+        """Return all records that no instance takes in, and keys of a wrong type, by key and field."""
+        bad = dict[tuple[str, str], BadRecord]()  # a scan may return a field twice
+        for kind, key, wanted in await self._keys():
+            with self._errors():
+                actual = str(await self._redis.type(self._key(key)))
+                if actual not in (wanted, "none"):
+                    bad[key, ""] = BadRecord(Place(key, ""), f"it is of type {actual}, not {wanted}")
+                elif kind:
+                    async for field, json in self._fields(key, wanted):
+                        place = Place(key, field, self._latest(key, field))
+                        try:
+                            kind.read(json, place)
+                        except ValueError as error:
+                            bad[key, field] = BadRecord(place, str(error), json)
+        # The stamps come first: while they are of a wrong type nothing else can be moved.
+        return [bad[at] for at in sorted(bad, key=lambda at: (at[0] != "stamps", at))]
+
+    async def set_aside(self, bad: BadRecord) -> bool:
+        """Move a bad record, as it is, out of the way; return False where it has changed since.
+
+        Running instances load the source again.
+        """
+        key, owner = self._key(bad.place.key), bad.place.owner or bad.place.key
+        aside, value = self._key("aside", owner), bad.value
+
+        async def write(pipe: Pipeline, value: str) -> bool:
+            name = f"{bad.place.key} {bad.place.field}"
+            while await pipe.hexists(aside, name):
+                name += "'"
+            in_list = bad.place.key.startswith("decisions:")
+            now = (await pipe.lrange(key, 0, -1)) if in_list else [await pipe.hget(key, bad.place.field)]
+            pipe.multi()  # type: ignore[no-untyped-call]
+            if value not in now:
+                return False
+            pipe.hset(aside, name, value)
+            pipe.lrem(key, 1, value) if in_list else pipe.hdel(key, bad.place.field)
+            if ":" in bad.place.key:
+                self._stamp(pipe, owner)
+            return True
+
+        with self._errors():
+            if value is not None:
+                moving = partial(write, value=value)
+                return cast("bool", await self._redis.transaction(moving, key, aside, value_from_callable=True))
+            name = f"{aside}:{bad.place.key}"
+            while not await self._redis.renamenx(key, name):
+                name += "'"
+            if ":" in bad.place.key:
+                await self._redis.hset(self._key("stamps"), owner, uuid4().hex)
+            return True
+
+    async def _keys(self) -> list[tuple[Kind[Any] | None, str, str]]:
+        """Return the keys of all sources that hold anything, and the shared ones: kind, key, type."""
+        keys: list[tuple[Kind[Any] | None, str, str]] = [(kind, key, "hash") for key, kind in _SHARED.items()]
+        for name, (kind, wanted) in _BY_SOURCE.items():
+            pattern = f"{_literal(self._key(name, ''))}*"
+            with self._errors():
+                found = [str(key) async for key in self._redis.scan_iter(pattern)]
+            keys += [(kind, key.removeprefix(self._prefix), wanted) for key in sorted(set(found))]
+        return keys
+
+    async def _fields(self, key: str, kind: str) -> AsyncIterator[tuple[str, str]]:
+        if kind == "list":
+            for one in _numbered(await self._redis.lrange(self._key(key), 0, -1)):
+                yield one
+        else:
+            async for field, json in self._redis.hscan_iter(self._key(key)):
+                yield field, json
+
+    def _latest(self, key: str, field: str) -> date:
+        if key == "states":
+            return self.last_date(field)
+        name, _, source = key.partition(":")
+        return self.last_date(source) if name == "fixings" else LATEST
+
+    async def _one(self, kind: Kind[T], key: str, field: str) -> T | None:
+        """Return the record of a field."""
+        json = await self._read(key, self._redis.hget(self._key(key), field), None)
+        return next(readable(kind, [(field, json)], key), None)
+
+    async def _read(self, key: str, command: Awaitable[Any], empty: Any) -> Any:  # noqa: ANN401 - as redis types it
+        """Return what a command returns; `empty` where the key is of another type."""
+        with self._errors():
+            try:
+                return await command
+            except ResponseError as error:
+                if not str(error).startswith("WRONGTYPE"):
+                    raise
+        report("key", Place(key, ""), "it is of a wrong type; see: python -m service check", "")
+        return empty
+
+    def _key(self, *parts: str) -> str:
+        return self._prefix + ":".join(parts)
+
+
+def _written(answers: Sequence[str | None]) -> Written:
+    return Written(answers[-3], str(answers[-1]))
+
+
+def _literal(text: str) -> str:
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
+
+
+def _numbered(values: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    return ((str(number), value) for number, value in enumerate(values))
+
+
+def _field_error(field: str, latest: date) -> str | None:
+    """Return why a field of a hash is no effective date."""
+    try:
+        day = date.fromisoformat(field)
+    except ValueError:
+        day = None
+    if day is None or str(day) != field:
+        return "it is not a date"
+    return next(iter(date_errors(day, latest)), None)

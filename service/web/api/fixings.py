@@ -1,0 +1,117 @@
+"""`/v1/fixings`: who published what, when it was fetched, what the bank's own changes say, and the answer itself."""
+
+from dataclasses import asdict
+from datetime import date, timedelta
+from typing import Final
+
+from aiohttp import web
+
+from service.clock import Clock
+from service.domain.fixing import Fixing, Series
+from service.errors import StoreError
+from service.settings import SourceSettings
+from service.state.memory import Board
+from service.storage.repository import Store
+from service.validation.cross_check import CrossCheck
+from service.validation.published_change import check
+from service.web import models
+from service.web.api.sources import due
+from service.web.http.problems import Problem, guarded_async
+from service.web.http.responses import Page, cache_for
+from service.web.rendering.formats import receipt_path, to_json
+
+_DATES_TOLD: Final = 30
+_FRESH: Final = 15
+_AROUND: Final = 10
+"""Days before and after an old fixing of which other banks' rates are read."""
+_AS_IT_CAME: Final = {"Content-Security-Policy": "default-src 'none'; sandbox"}
+"""What a bank sent is nothing that a browser should run under our name."""
+
+
+def routes(board: Board, store: Store, now: Clock) -> list[web.RouteDef]:
+    polled = board.settings.polled
+
+    async def found(request: web.Request) -> tuple[Fixing, Fixing | None]:
+        key, day = request.match_info["source"], request.match_info["date"]
+        if key not in polled:
+            raise Problem(404, f"There is no source {key[:40]!r}.", available=list(polled))
+        try:
+            pair = await _find(board, store, key, day)
+        except StoreError:
+            raise Problem(503, f"Older fixings of {key} cannot be read now.", {"Retry-After": "30"}) from None
+        if pair is None:
+            dates = [str(known.date) for known in reversed(board.series(key).fixings[-_DATES_TOLD:])]
+            raise Problem(404, f"{key} has no fixing for {day[:20]!r}.", available=dates)
+        return pair
+
+    async def fixing(request: web.Request) -> web.StreamResponse:
+        new, before = await found(request)
+        document = receipt(new, before, polled[new.source], await _cross_check(board, store, new))
+        page = Page(to_json(document), "application/json", cache_for(_FRESH, due(board, new.source, now())))
+        return page.reply(request, now.seconds())
+
+    async def raw(request: web.Request) -> web.StreamResponse:
+        new, _ = await found(request)
+        try:
+            body = await store.raw(new.source, new.digest)
+        except StoreError:
+            raise Problem(503, f"Answers of {new.source} cannot be read now.", {"Retry-After": "30"}) from None
+        if body is None:
+            raise Problem(404, f"The answer of {new.source} for {new.date} is not kept any more; its digest is.")
+        name = f'attachment; filename="{new.source}-{new.date}.raw"'
+        headers = {**_AS_IT_CAME, "Content-Disposition": name}
+        page = Page(
+            body,
+            "application/octet-stream",
+            cache_for(_FRESH, due(board, new.source, now())),
+            headers,
+            compressed=False,
+        )
+        return page.reply(request, now.seconds())
+
+    return [
+        web.get("/v1/fixings/{source}/{date}.raw", guarded_async(raw)),
+        web.get("/v1/fixings/{source}/{date}", guarded_async(fixing)),
+    ]
+
+
+def receipt(new: Fixing, before: Fixing | None, source: SourceSettings, others: CrossCheck) -> models.Receipt:
+    """Return a fixing as published, with all that is needed to check it."""
+    raw = f"{receipt_path(new.source, new.date)}.raw"
+    confidence = {code: others.assess(new.source, new, code).confidence for code in new.rates}
+    return models.Receipt(
+        name=source.name, confidence=confidence, check=check(new, before, source), raw=raw, **asdict(new)
+    )
+
+
+async def _cross_check(board: Board, store: Store, new: Fixing) -> CrossCheck:
+    """Return the sources beside each other around a date: from memory, or for an older one from the store."""
+    known = board.series(new.source).fixings
+    if known and known[0].date <= new.date:
+        return board.cross_check
+    days = [new.date + timedelta(days=number) for number in range(-_AROUND, _AROUND + 1)]
+    try:
+        stored = {key: Series(tuple(await store.fixings(key, days))) for key in board.settings.polled}
+    except StoreError:
+        stored = dict.fromkeys(board.settings.polled, Series())
+    return board.cross_check_of(stored)
+
+
+async def _find(board: Board, store: Store, key: str, day: str) -> tuple[Fixing, Fixing | None] | None:
+    """Return a fixing and the one before it, from memory or, older ones, from the store. Raises `StoreError`."""
+    try:
+        asked = date.fromisoformat(day)
+    except ValueError:
+        return None
+    if str(asked) != day:  # one address a receipt: not 20260402 and not 2026-W14-4
+        return None
+    series = board.series(key)
+    new, before = series.on(asked), series.before(asked)
+    if (new and before) or (series.fixings and series.fixings[0].date < asked):
+        return (new, before) if new else None
+    if not new:
+        new = await store.fixing(key, asked)
+    if new:
+        earlier = [known for known in await store.dates(key) if known < asked]
+        before = next(iter(await store.fixings(key, earlier[-1:])), None)
+    return (new, before) if new else None

@@ -1,0 +1,233 @@
+"""`/v1/history/{currency}`: the series behind a ticker's quote, as JSON or CSV.
+
+Whole from one source, the quote's: recent fixings from memory, older ones from the store. Ten years are too much
+to work out in one go beside other readers, so a reply is read, worked out and written piece by piece. One that
+breaks off breaks its connection, so that nobody takes a part for the whole.
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import astuple, dataclass, field
+from datetime import date
+from hashlib import sha256
+from typing import Final
+
+import structlog
+from aiohttp import HttpVersion11, web
+from aiohttp.hdrs import ACCEPT_ENCODING
+from multidict import MultiMapping
+
+from service import __version__
+from service.domain.fixing import Fixing
+from service.domain.publication_schedule import today
+from service.errors import StoreError
+from service.storage.repository import Store
+from service.web.api.history_rows import FORMS, Body, Part
+from service.web.http.problems import OPEN, Problem, guarded_async
+from service.web.http.responses import accepts_gzip, cache_for, matching
+from service.web.rendering.page_cache import Shelf
+
+log = structlog.get_logger()
+
+_CHECKED: Final = 20
+"""The latest fixings of which those are left out that other banks refute by now."""
+_YEARS: Final = 10
+"""The most that one reply has."""
+_BEFORE: Final = 64
+"""Days before the part in which its first point's predecessor is looked for: longer than any holiday."""
+_PIECE: Final = 64
+"""Days that are worked out before others get their turn: some 2 ms where each has 39 currencies."""
+_IN_WORK: Final = 2
+"""Pieces that are in work together: one waits for the store while the other is worked out."""
+_UNDER_WAY: Final = 64
+"""Replies that have begun and not ended; they may wait for their turn, or for a slow reader."""
+_PATIENCE: Final = 30.0
+"""Seconds for a reader to take a piece."""
+_WHOLE: Final = 120.0
+"""Seconds for a whole reply: a few readers that are slow in every piece could keep all others out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A part in a form, and where its fixings are: `recent` in memory, the days (ordinals) of `stored` in the store."""
+
+    part: Part
+    form: str
+    recent: tuple[Fixing, ...]
+    stored: range
+
+    def tags(self, stamp: str | None) -> dict[str, str]:
+        """Return the ETag in each coding: others whenever the reply may be another. `stamp` is of what is stored."""
+        recent = [(str(one.date), one.digest, str(one.fetched_at)) for one in self.recent]
+        told = repr((__version__, astuple(self.part), self.form, recent, stamp))
+        tag = sha256(told.encode()).hexdigest()[:20]
+        return {"": f'"{tag}"', "gzip": f'"{tag}-gzip"'}
+
+
+@dataclass
+class Histories:
+    shelf: Shelf
+    store: Store
+    _turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IN_WORK))
+    _under_way: int = 0
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer with a part of a series. Raises `Problem`."""
+        asked = self._asked(request)
+        if self._under_way >= _UNDER_WAY:
+            raise Problem(503, "Too many histories are being read here.", {"Retry-After": "5"})
+        self._under_way += 1
+        try:
+            return await self._reply(request, asked)
+        except StoreError:
+            told = f"Older fixings of {asked.part.source} cannot be read now."
+            raise Problem(503, told, {"Retry-After": "30"}) from None
+        finally:
+            self._under_way -= 1
+
+    def _asked(self, request: web.Request) -> _Asked:
+        settings, query = self.shelf.board.settings, request.query
+        code, dot, suffix = request.match_info["currency"].partition(".")
+        if dot and suffix not in FORMS:
+            raise Problem(404, f"A history has no form .{suffix[:20]}.", available=[f".{name}" for name in FORMS])
+        snapshot = self.shelf.snapshot(query.get("ticker") or settings.tickers[0].id)
+        quotes = {quote.code: quote for quote in snapshot.quotes if quote.source}
+        quote = quotes.get(code.upper())
+        if quote is None or quote.source is None:
+            told = f"No source of the ticker {snapshot.id} quotes {code[:8]!r}."
+            raise Problem(404, told, available=list(quotes))
+        source, known = settings.polled[quote.source], self.shelf.board.series(quote.source)
+        if any(one.id == snapshot.id and one.effective == "today" for one in settings.tickers):
+            known = known.until(today(source, self.shelf.now()))
+        first, latest = known.fixings[0].date, known.fixings[-1].date
+        since, until = _span(query, latest)
+        part = Part(snapshot.id, snapshot.base, quote.code, quote.source, source.name, quote.cross, since, until)
+        earliest = date.fromordinal(max(1, since.toordinal() - _BEFORE))
+        recent = tuple(fixing for fixing in known.fixings if earliest <= fixing.date <= until)
+        refuted = self.shelf.board.refuted(quote.source, recent[-_CHECKED:], quote.code, snapshot.base)
+        recent = tuple(fixing for fixing in recent if fixing.date not in refuted)
+        # What memory has begins with some date, from which on it has everything.
+        older = range(earliest.toordinal(), min(until.toordinal() + 1, first.toordinal()))
+        return _Asked(part, suffix or "json", recent, older if first >= since else range(0))
+
+    async def _reply(self, request: web.Request, asked: _Asked) -> web.StreamResponse:
+        tags = asked.tags(await self.store.stamp(asked.part.source) if asked.stored else None)
+        coding = "gzip" if accepts_gzip(request.headers.get(ACCEPT_ENCODING, "")) else ""
+        known = matching(request, tags, coding)
+        headers = self._headers(asked, tags[coding if known is None else known])
+        if known is not None:
+            return web.Response(status=304, headers=headers)
+        headers["Content-Type"] = FORMS[asked.form].content_type
+        if asked.form == "csv":
+            part = asked.part
+            name = f"{part.currency}-{part.base}-{part.since}-{part.until}.csv".lower()
+            headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        if coding:
+            headers["Content-Encoding"] = coding
+        if request.method == "HEAD":
+            return web.StreamResponse(headers=headers)
+        async with aclosing(self._body(asked, coding)) as body:
+            if request.version < HttpVersion11:  # it could not tell a reply that breaks off from a whole one
+                return web.Response(body=b"".join([piece async for piece in body]), headers=headers)
+            first = await anext(body)  # before anything is written: what goes wrong here is still answered
+            return await _streamed(request, web.StreamResponse(headers=headers), first, body)
+
+    def _headers(self, asked: _Asked, tag: str) -> dict[str, str]:
+        longest = int(self.shelf.board.settings.http.max_age.total_seconds())
+        caching = cache_for(longest, self.shelf.snapshot(asked.part.ticker).next_update)
+        cache_control = caching(int(self.shelf.now.seconds()))
+        return {"ETag": tag, "Cache-Control": cache_control, "Vary": "Accept-Encoding", **OPEN}
+
+    async def _body(self, asked: _Asked, coding: str) -> AsyncGenerator[bytes]:
+        """Yield the reply piece by piece, compressed where there is a coding. Raises `StoreError`."""
+        gzip = zlib.compressobj(wbits=31) if coding else None
+        async with aclosing(self._pieces(asked)) as pieces:
+            async for piece in pieces:
+                yield gzip.compress(piece) if gzip else piece
+        if gzip:
+            yield gzip.flush()
+
+    async def _pieces(self, asked: _Asked) -> AsyncGenerator[bytes]:
+        body = Body(asked.part, FORMS[asked.form], self.shelf.board.breaks(asked.part.source))
+        made = body.head
+        for day in asked.stored[::_PIECE]:
+            since, until = date.fromordinal(day), date.fromordinal(min(day + _PIECE, asked.stored.stop) - 1)
+            async with self._turn:
+                made += body.rows(await self.store.figures(asked.part.source, since, until))
+            yield made
+            made = b""
+        async with self._turn:
+            made += body.rows(asked.recent)
+        yield made + body.tail
+
+
+async def _streamed(
+    request: web.Request, response: web.StreamResponse, first: bytes, more: AsyncIterator[bytes]
+) -> web.StreamResponse:
+    """Write the reply; whatever keeps it from being whole breaks the connection off."""
+    try:
+        async with asyncio.timeout(_WHOLE):
+            await response.prepare(request)
+            await _written(response, first)
+            async for piece in more:
+                await _written(response, piece)
+            async with asyncio.timeout(_PATIENCE):
+                await response.write_eof()
+    except (ConnectionError, TimeoutError):
+        pass  # the reader has gone, or reads too slowly
+    except StoreError as error:
+        log.warning("history.broken_off", path=request.path, error=str(error))
+    except Exception:  # a problem document cannot be sent any more
+        log.exception("request.crashed", path=request.path)
+    else:
+        return response
+    if request.transport:
+        request.transport.abort()
+    return response
+
+
+async def _written(response: web.StreamResponse, piece: bytes) -> None:
+    async with asyncio.timeout(_PATIENCE):
+        await response.write(piece)
+
+
+def _span(query: MultiMapping[str], latest: date) -> tuple[date, date]:
+    """Return the first and the last day that are asked for. Raises `Problem`."""
+    until = _day(query, "to") or latest
+    since = _day(query, "from") or _years_before(until, 1)
+    if since > until:
+        raise Problem(400, f"from ({since}) is after to ({until}).")
+    if since < (first := _years_before(until, _YEARS)):
+        told = f"A reply has {_YEARS} years at most: from {first} where to is {until}."
+        raise Problem(400, told)
+    return since, until
+
+
+def _day(query: MultiMapping[str], name: str) -> date | None:
+    text = query.get(name)
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text)
+        if str(day) == text:  # one address a part: not 20260402 and not 2026-W14-4
+            return day
+    except ValueError:
+        pass
+    raise Problem(400, f"{name} must be a date like 2026-04-02, not {text[:20]!r}.")
+
+
+def _years_before(day: date, years: int) -> date:
+    """Return the same day so many years before; for a leap day the last of that February."""
+    if day.year <= years:
+        return date.min
+    try:
+        return day.replace(year=day.year - years)
+    except ValueError:
+        return day.replace(year=day.year - years, day=28)
+
+
+def routes(shelf: Shelf, store: Store) -> list[web.RouteDef]:
+    histories = Histories(shelf, store)
+    return [web.get("/v1/history/{currency}", guarded_async(histories.answer))]

@@ -1,0 +1,73 @@
+"""`/v1/sources`: who the sources are, how current they are, how the polls go."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
+
+from aiohttp import web
+
+from service.clock import Clock
+from service.domain.publication_schedule import Freshness, freshness, next_due, today
+from service.state.memory import Board
+from service.web import models
+from service.web.http.problems import guarded
+from service.web.http.responses import Page, cache_for
+from service.web.rendering.formats import to_json
+
+NextPoll = Callable[[str], datetime | None]
+_FRESH = 15
+_AGES: Final[Mapping[Freshness, models.State]] = {
+    Freshness.CURRENT: "current",
+    Freshness.LATE: "late",
+    Freshness.STALE: "stale",
+}
+
+
+def routes(board: Board, next_poll: NextPoll, now: Clock) -> list[web.RouteDef]:
+    polled = board.settings.polled
+
+    @lru_cache(maxsize=1)
+    def described(_second: int) -> Page:
+        document = models.Sources(sources=[describe(board, key, next_poll(key), now()) for key in polled])
+        soonest = min((at for key in polled if (at := due(board, key, now()))), default=None)
+        return Page(to_json(document), "application/json", cache_for(_FRESH, soonest))
+
+    def sources(request: web.Request) -> web.StreamResponse:
+        return described(int(now.seconds())).reply(request, now.seconds())
+
+    return [web.get("/v1/sources", guarded(sources))]
+
+
+def due(board: Board, key: str, now: datetime) -> datetime | None:
+    """Return when a source publishes next, after which what we say of it may be old."""
+    latest = board.series(key).news
+    source = board.settings.polled[key]
+    return next_due(source, latest.date if latest else today(source, now), now)
+
+
+def describe(board: Board, key: str, next_poll: datetime | None, now: datetime) -> models.Source:
+    """Return what there is to say of a source: who, how current, how the polls go."""
+    source, state, series = board.settings.polled[key], board.states[key], board.series(key)
+    latest, news = series.latest, series.news
+    if state.error:
+        condition: models.State = "failing"
+    elif news is None:
+        condition = "empty"
+    elif source.recorded:
+        condition = "recorded"
+    else:
+        condition = _AGES[freshness(source, news.date, now)]
+    return models.Source(
+        key=key,
+        name=source.name,
+        base=source.base,
+        terms=source.terms,
+        state=condition,
+        error=state.error,
+        last_fixing=latest.date if latest else None,
+        last_change=news.date if news else None,
+        last_poll=state.polled_at,
+        last_success=state.succeeded_at,
+        next_poll=next_poll.astimezone(UTC) if next_poll else None,
+    )

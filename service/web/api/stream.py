@@ -1,0 +1,225 @@
+"""`/v1/stream`: Server-Sent Events, a ticker's snapshot whenever it changes.
+
+One frame is made for all who read the same variant and written straight to their connections; one that does
+not read is dropped, so that it costs nobody else anything. Resuming is to compare: whoever names the snapshot
+that is still the latest (Last-Event-ID) is sent nothing but news.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from random import randint
+from typing import Final, Self
+
+import structlog
+from aiohttp import web
+
+from service.domain.snapshot import Snapshot
+from service.runtime.background import end
+from service.settings import Http
+from service.web.http.problems import OPEN, Problem, guarded
+from service.web.http.responses import Page, Reply
+from service.web.rendering.options import Options
+from service.web.rendering.page_cache import Shelf
+
+log = structlog.get_logger()
+
+HEARTBEAT: Final = 15.0
+"""Seconds between two comments, by which both sides see that the other is there."""
+_AT_ONCE: Final = 25
+"""Connections that are written to before others get their turn: a request takes several turns to be answered."""
+_BEHIND: Final = 64 * 1024
+"""Bytes that a reader may leave unread."""
+_VARIANTS: Final = 64
+"""Different tickers, languages and choices of currencies: each is a frame to make when figures change."""
+_PREFIX: Final = 64
+"""Bits of an IPv6 address that tell one reader from another: the rest is his own to choose."""
+_LATER: Final = {"Retry-After": "60"}
+_BEAT: Final = b":\n\n"
+_HEADERS: Final = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+    "Connection": "close",
+    **OPEN,
+}
+_HEAD: Final = "\r\n".join(["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in _HEADERS.items()), "", ""])
+
+Variant = tuple[str, Options]
+
+
+class Connection(Reply):
+    """One reader's open stream: a reply that ends when `close` is called."""
+
+    def __init__(self, first: bytes, address: str = "") -> None:
+        super().__init__(HTTPStatus.OK, _HEAD.encode(), first, close=True)
+        self.address = address
+        self._transport: asyncio.Transport | None = None
+        self._ended = asyncio.Event()
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        self._transport = request.transport
+        if request.method == "HEAD" or self._transport is None:
+            self._ended.set()
+        try:
+            await super().prepare(request)
+        finally:
+            self._whole = b""  # nobody else is sent it: 2 KB less for as long as the stream is open
+
+    async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - aiohttp's
+        """Wait for the end; until then `send` writes."""
+        await self._ended.wait()
+
+    @property
+    def alive(self) -> bool:
+        """Whether somebody reads: not gone, and not too far behind."""
+        if self._transport is None:  # not written to yet
+            return not self._ended.is_set()
+        return not self._transport.is_closing() and self._transport.get_write_buffer_size() <= _BEHIND
+
+    def send(self, frame: bytes) -> None:
+        if self._transport and not self._transport.is_closing():
+            self._transport.write(frame)
+
+    def close(self) -> None:
+        if self._transport and not self.alive:
+            self._transport.abort()  # what it has not read it never will
+        self._ended.set()
+
+
+@dataclass
+class Streams:
+    """All open streams; a context, in which changes and heartbeats are written to them."""
+
+    shelf: Shelf
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _open: dict[Variant, set[Connection]] = field(default_factory=dict)
+    _by_address: dict[str, set[Connection]] = field(default_factory=dict)
+    _news: set[str] = field(default_factory=set)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self._open.values()))
+
+    def answer(self, request: web.Request, ticker: str) -> web.StreamResponse:
+        """Open a stream. Raises `Problem` where there are too many."""
+        http = self.shelf.board.settings.http
+        address = _address(request, http)
+        if address and self._alive(address) >= http.streams_per_address:
+            raise Problem(429, "Too many streams are open from your address; ask /v1/ticker instead.", _LATER)
+        if self.count >= http.streams:
+            raise Problem(503, "Too many streams are open here; ask /v1/ticker instead.", _LATER)
+        options = self.shelf.options(request, ticker, "json")
+        if (ticker, options) not in self._open and len(self._open) >= _VARIANTS:
+            raise Problem(503, "Too many different streams are open here; ask /v1/ticker instead.", _LATER)
+        page = self.shelf.page(ticker, "json", options)
+        known = request.headers.get("Last-Event-ID") == page.tag
+        first = b"" if request.method == "HEAD" else _retry() + (_BEAT if known else _frame(page))
+        connection = Connection(first, address)
+        if request.method != "HEAD":
+            self._open.setdefault((ticker, options), set()).add(connection)
+            if address:
+                self._by_address.setdefault(address, set()).add(connection)
+        return connection
+
+    def _alive(self, address: str) -> int:
+        """Return how many streams an address has; those that have gone are no hindrance to new ones."""
+        return sum(connection.alive for connection in self._by_address.get(address, ()))
+
+    async def __aenter__(self) -> Self:
+        self.shelf.board.watchers.append(self._changed)
+        self._tasks = [asyncio.create_task(self._tell()), asyncio.create_task(self._beat())]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.shelf.board.watchers.remove(self._changed)
+        await end(*self._tasks)
+
+    async def close(self, _: web.Application) -> None:
+        """End all streams; each reader is told another time to come back, so that not all do at once."""
+        for connections in self._open.values():
+            for connection in connections:
+                connection.send(_retry())
+                connection.close()
+        self._open.clear()
+        self._by_address.clear()
+
+    def _changed(self, snapshot: Snapshot) -> None:
+        self._news.add(snapshot.id)
+        self._wake.set()
+
+    async def _tell(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            changed, self._news = self._news, set()
+            for ticker, options in [variant for variant in self._open if variant[0] in changed]:
+                try:
+                    frame = _frame(self.shelf.page(ticker, "json", options))
+                except Exception:
+                    log.exception("stream.crashed", ticker=ticker)
+                    continue
+                await self._write((ticker, options), frame)
+                await asyncio.sleep(0)
+
+    async def _beat(self) -> None:
+        while True:
+            await self.sleep(HEARTBEAT)
+            for variant in list(self._open):
+                await self._write(variant, _BEAT)
+
+    async def _write(self, variant: Variant, frame: bytes) -> None:
+        connections = self._open.get(variant, set())
+        for number, connection in enumerate(list(connections), 1):
+            if connection.alive:
+                connection.send(frame)
+            else:
+                connection.close()
+                connections.discard(connection)
+                self._forget(connection)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        if not connections:
+            self._open.pop(variant, None)
+
+    def _forget(self, connection: Connection) -> None:
+        same = self._by_address.get(connection.address, set())
+        same.discard(connection)
+        if not same:
+            self._by_address.pop(connection.address, None)
+
+
+def _address(request: web.Request, http: Http) -> str:
+    """Return whose streams are counted together; nothing for a proxy that says nothing of its readers."""
+    told = request.remote or ""
+    peer = ip_address(told) if told else None  # a Unix socket has none
+    if isinstance(peer, IPv6Address) and peer.ipv4_mapped:
+        peer = peer.ipv4_mapped
+    if peer is None or any(peer in network for network in http.proxies):
+        told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+        with suppress(ValueError):
+            peer = ip_address(told)
+    if isinstance(peer, IPv6Address) and told:
+        return str(IPv6Network((peer, _PREFIX), strict=False))
+    return told
+
+
+def routes(streams: Streams) -> list[web.RouteDef]:
+    default = streams.shelf.board.settings.tickers[0].id
+    return [
+        web.get("/v1/stream", guarded(lambda request: streams.answer(request, request.query.get("ticker") or default)))
+    ]
+
+
+def _frame(page: Page) -> bytes:
+    return b"id: %s\nevent: ticker\ndata: %s\n\n" % (page.tag.encode(), page.body)
+
+
+def _retry() -> bytes:
+    """Tell when to come back after the connection has gone, in milliseconds."""
+    return b"retry: %d\n\n" % randint(2000, 6000)  # noqa: S311 - spread, not secrecy

@@ -1,0 +1,29 @@
+"""`/v1/ticker`: the snapshot as JSON, text, a picture or an HTML fragment."""
+
+from typing import Final
+
+from aiohttp import web
+
+from service.web.http.problems import Problem, guarded
+from service.web.rendering.page_cache import Shelf
+
+SUFFIXES: Final = ("json", "txt", "svg", "html")
+
+
+def routes(shelf: Shelf) -> list[web.RouteDef]:
+    default = shelf.board.settings.tickers[0].id
+
+    def form(name: str) -> web.RouteDef:
+        return web.get(f"/v1/ticker.{name}", guarded(lambda request: shelf.reply(request, default, name)))
+
+    def one(request: web.Request) -> web.StreamResponse:
+        ticker, dot, suffix = request.match_info["ticker"].partition(".")
+        if dot and suffix not in SUFFIXES:
+            raise Problem(404, f"A ticker has no form .{suffix}.", available=[f".{name}" for name in SUFFIXES])
+        return shelf.reply(request, ticker, suffix or "json")
+
+    return [
+        web.get("/v1/ticker", guarded(lambda request: shelf.reply(request, default, "json"))),
+        *map(form, SUFFIXES),
+        web.get("/v1/ticker/{ticker}", guarded(one)),
+    ]

@@ -1,0 +1,1 @@
+"""Pages to embed, and the builder."""

@@ -1,0 +1,46 @@
+"""What sites take and what it loads: `/embed`, `/embed.js`, the builder at `/`, and their files."""
+
+import re
+from typing import Final
+
+from aiohttp import web
+
+from service.web.http.assets import ASSETS
+from service.web.http.problems import Problem, guarded
+from service.web.http.responses import IMMUTABLE, Page, cache_for
+from service.web.rendering.page_cache import Shelf
+
+_FILES: Final = {name: Page(body, kind, lambda _: IMMUTABLE) for name, (body, kind) in ASSETS.files.items()}
+_HASH: Final = re.compile(r"\.[0-9a-f]{12}(?=\.)")
+_SHORT: Final = cache_for(300)
+_NEWEST: Final = {name: Page(*ASSETS.files[hashed], _SHORT) for name, hashed in ASSETS.names.items()}
+"""The newest of each: for a hash that is no longer there, asked for by a page that a cache has kept."""
+_UNPINNED: Final = {"embed.js": _NEWEST["embed.js"], "embed.css": _NEWEST["strip.css"]}
+"""Under names that stay the same: browsers ask again soon."""
+
+
+def routes(shelf: Shelf) -> list[web.RouteDef]:
+    default = shelf.board.settings.tickers[0].id
+
+    def named(form: str, request: web.Request) -> web.StreamResponse:
+        ticker = request.query.get("ticker") if request.rel_url.raw_query_string else None
+        return shelf.reply(request, ticker or default, form)
+
+    def file(request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        page = _FILES.get(name) or (_NEWEST.get(_HASH.sub("", name)) if _HASH.search(name) else None)
+        if page is None:
+            raise Problem(404, "There is no such file; pages name the ones that there are.")
+        return page.reply(request, shelf.now.seconds())
+
+    def unpinned(name: str) -> web.RouteDef:
+        return web.get(f"/{name}", guarded(lambda request: _UNPINNED[name].reply(request, shelf.now.seconds())))
+
+    return [
+        web.get("/", guarded(lambda request: named("index", request))),
+        web.get("/embed", guarded(lambda request: named("embed", request))),
+        *map(unpinned, _UNPINNED),
+        # Beside /embed.js and not in /static, so that both find the service at the same place.
+        web.get(r"/{name:embed\.[0-9a-f]{12}\.js}", guarded(file)),
+        web.get("/static/{name}", guarded(file)),
+    ]

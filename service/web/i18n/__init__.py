@@ -1,0 +1,1 @@
+"""Locales, messages, formatting."""

@@ -1,0 +1,166 @@
+"""A snapshot put into words: every text that a reader sees or hears of it, made once, for all forms alike."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from service.domain.change import DERIVED_DIGITS
+from service.domain.snapshot import Quote, Snapshot
+from service.settings import Settings, SourceSettings
+from service.web.i18n.locale import Language
+from service.web.i18n.messages import SPARK_WITHOUT_WORDS
+
+_READ_DIGITS: Final = 6
+"""Significant digits of a rate that nobody published, where people read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteText:
+    """One quote. `sentence` is what is spoken; `note` says where its source is not the obvious one."""
+
+    name: str
+    rate: str
+    previous: str
+    change: str
+    percent: str
+    sentence: str
+    details: str
+    note: str
+    source: str
+    date: str
+    previous_date: str
+
+    def heard(self, show: tuple[str, ...]) -> str:
+        """Return what is spoken where these figures are shown; the sentence has the percentage."""
+        return ", ".join([self.sentence, *(getattr(self, figure) for figure in show if figure != "percent")])
+
+
+@dataclass(frozen=True, slots=True)
+class TickerText:
+    """A ticker. `words` is the language of the words, `lang` the tag of everything else.
+
+    `date` and `status` are the date line; a current ticker needs no status there. `footer` says against which
+    day, and whose figures they are; `away` is shown where the service cannot be reached.
+    """
+
+    lang: str
+    dir: str
+    words: str
+    label: str
+    date: str
+    status: str
+    footer: str
+    away: str
+    pause: str
+
+
+def quote_text(quote: Quote, base: str, settings: Settings, language: Language) -> QuoteText:
+    decimals = _decimals(quote)
+    name, rate = language.name(quote.code), language.number(quote.rate, decimals)
+    percent = language.percent(quote.percent)
+    previous = language.number(quote.previous, decimals)
+    note, source = _note(quote, settings, language), _whose(quote, settings, language)
+    return QuoteText(
+        name=name,
+        rate=rate,
+        previous=previous,
+        change=language.number(quote.change, decimals, signed=True),
+        percent=percent,
+        sentence=_sentence(quote, base, percent, note, language),
+        details=_details(quote, f"{name}: {rate} {base}", previous, note or source, language),
+        note=note,
+        source=source,
+        date=language.date(quote.date),
+        previous_date=language.date(quote.previous_date),
+    )
+
+
+def spark_text(quote: Quote, language: Language) -> str:
+    """Say what the line of a quote's history shows, which has a point at the least."""
+    rates = [rate for _, rate in quote.history]
+    decimals = _decimals(quote, min(rates), max(rates))
+    low, high = (language.number(rate, decimals) for rate in (min(rates), max(rates)))
+    first, last = (language.long_date(day) for day, _ in (quote.history[0], quote.history[-1]))
+    pattern = language.words.spark if language.spoken else SPARK_WITHOUT_WORDS
+    return pattern.format(count=len(rates), first=first, last=last, low=low, high=high)
+
+
+def ticker_text(snapshot: Snapshot, settings: Settings, language: Language) -> TickerText:
+    words = language.words
+    used = dict.fromkeys(quote.source for quote in snapshot.quotes if quote.source)
+    names = "; ".join(_name(settings.sources[key], language) for key in used)
+    return TickerText(
+        lang=language.tag,
+        dir=language.dir,
+        words=language.words_tag,
+        label=words.label.format(base=language.base(snapshot.base))
+        if language.spoken
+        else language.name(snapshot.base),
+        date=language.date(snapshot.as_of),
+        status=words.status[snapshot.status],
+        footer=f"{_compared(snapshot, language).removesuffix('.')}. {names}",
+        away=words.away,
+        pause=words.pause,
+    )
+
+
+def _decimals(quote: Quote, *others: Decimal) -> int:
+    """Return how many decimals the figures of a quote are read with: the published ones, those of `others` too."""
+    if quote.rate is None:
+        return 0
+    if quote.cross or len(quote.rate.as_tuple().digits) >= DERIVED_DIGITS:  # nobody published it
+        return max(2, _READ_DIGITS - quote.rate.adjusted() - 1)
+    exponents = (figure.as_tuple().exponent for figure in (quote.rate, quote.previous, *others) if figure is not None)
+    return max(0, *(-exponent for exponent in exponents if isinstance(exponent, int)))
+
+
+def _sentence(quote: Quote, base: str, percent: str, note: str, language: Language) -> str:
+    if language.spoken:
+        pattern = language.words.spoken[quote.direction]
+        figure = language.number(abs(quote.percent or Decimal(0)), 2)
+        name = language.name_of_one(quote.code)
+        sentence = pattern.format(name=name, percent=figure, base=language.base(base))
+    else:
+        sentence = f"{language.name(quote.code)} {percent}"
+    return f"{sentence} ({note})" if note else sentence
+
+
+def _details(quote: Quote, rate: str, previous: str, whose: str, language: Language) -> str:
+    if quote.date is None:
+        return f"{language.name(quote.code)}: {whose}"
+    then = ""
+    if quote.previous_date:
+        before = f", {language.words.before}" if language.spoken else " /"
+        then = f"{before} {previous} ({language.date(quote.previous_date)})"
+    return f"{rate} ({language.date(quote.date)}){then}. {whose}"
+
+
+def _note(quote: Quote, settings: Settings, language: Language) -> str:
+    """Say where a quote is not the first choice's own: whose it is, and how it was made."""
+    words = language.words
+    if quote.source is None:
+        return words.nothing
+    source = settings.sources[quote.source]
+    notes = [words.cross] if quote.cross else []
+    if quote.choice and quote.choice > 1 and not source.recorded:
+        notes.append(words.choices.get(quote.choice, words.later_choice))
+    return ", ".join([_name(source, language), *notes]) if notes else ""
+
+
+def _whose(quote: Quote, settings: Settings, language: Language) -> str:
+    return _name(settings.sources[quote.source], language) if quote.source else ""
+
+
+def _name(source: SourceSettings, language: Language) -> str:
+    return source.names.get(language.words_tag, source.name)
+
+
+def _compared(snapshot: Snapshot, language: Language) -> str:
+    """Return the date, and the one it is compared with where that is one and the same for all."""
+    date = language.long_date(snapshot.as_of)
+    before = {quote.previous_date for quote in snapshot.quotes if quote.date == snapshot.as_of}
+    others = {quote.date for quote in snapshot.quotes if quote.date} - {snapshot.as_of}
+    if len(before) != 1 or others or None in before:
+        return date
+    previous = language.long_date(next(day for day in before if day))
+    return language.words.against.format(date=date, previous=previous) if language.spoken else f"{date} / {previous}"

@@ -1,0 +1,96 @@
+"""`/openapi.json` and `/docs`: the interface, for programs and for people.
+
+Neither is made before somebody asks. The viewer is Swagger UI as it was released, packed: half a megabyte, and one and
+a half more once somebody asks for it unpacked, which no browser does.
+"""
+
+import gzip
+from collections.abc import Iterable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+from aiohttp.hdrs import ACCEPT_ENCODING
+
+from service.settings import Settings
+from service.web.http.assets import ASSETS
+from service.web.http.problems import Problem, guarded
+from service.web.http.responses import IMMUTABLE, SECURE, Page, accepts_gzip, cache_for
+from service.web.openapi.parameters import one_of, some_of
+from service.web.rendering.formats import STRICT, docs, to_json
+from service.web.rendering.page_cache import Shelf
+
+DESCRIPTION: Final = Path(__file__).parents[1] / "openapi.json"
+_VIEWER: Final = Path(__file__).parents[1] / "viewer"
+_TYPES: Final = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+_SHORT: Final = cache_for(300)
+_VARY: Final = "Accept-Encoding"
+
+
+def described(settings: Settings) -> dict[str, Any]:
+    """Return the interface as it is with these settings: it names what there is to choose from, and has examples."""
+    document: dict[str, Any] = msgspec.json.decode(DESCRIPTION.read_bytes())
+    tickers = [ticker.id for ticker in settings.tickers]
+    all_of = dict.fromkeys(code for ticker in settings.tickers for code in ticker.currencies)
+    shared = [code for code in all_of if all(code in ticker.currencies for ticker in settings.tickers)]
+    parameters = document["components"]["parameters"]
+    parameters["ticker"]["schema"] = one_of(["", *tickers])
+    parameters["id"]["schema"] = one_of(tickers)
+    parameters["currency"]["schema"] = one_of(_written(all_of))
+    parameters["currencies"]["schema"] = some_of(_written(shared)) if shared else one_of([""])
+    parameters["source"]["schema"] = one_of(settings.polled)
+    script, public = ASSETS.names["embed.js"], settings.http.public_url
+    examples = {"name": ASSETS.names["page.css"], "file": next(iter(_shipped())), "hash": script.split(".")[1]}
+    for name, example in (examples | ({"url": f"{public.rstrip('/')}/embed"} if public else {})).items():
+        parameters[name]["example"] = example
+    return document
+
+
+def _written(codes: Iterable[str]) -> list[str]:
+    """Return codes as they may be written: small, and as replies have them."""
+    return [written for code in codes for written in (code.lower(), code)]
+
+
+@cache
+def _shipped() -> dict[str, Path]:
+    """Return the files of the viewer by the names under which they are served, which change with their content."""
+    files = {}
+    for path in sorted(_VIEWER.glob("*.gz")):
+        name, digest = Path(path.stem), sha256(path.read_bytes()).hexdigest()[:12]
+        files[f"{name.stem}.{digest}{name.suffix}"] = path
+    return files
+
+
+def routes(shelf: Shelf) -> list[web.RouteDef]:
+    @cache
+    def description() -> Page:
+        return Page(to_json(described(shelf.board.settings)), "application/json", _SHORT)
+
+    @cache
+    def page() -> Page:
+        names = {f"{name.partition('.')[0]}{Path(name).suffix}": name for name in _shipped()}
+        headers = {**SECURE, "Content-Security-Policy": STRICT}
+        return Page(docs(names), "text/html; charset=utf-8", _SHORT, headers)
+
+    @cache
+    def file(path: Path, coding: str) -> Page:
+        body = path.read_bytes()
+        packed = {"Content-Encoding": coding} if coding else None
+        plain = body if coding else gzip.decompress(body)
+        return Page(plain, _TYPES[Path(path.stem).suffix], lambda _: IMMUTABLE, packed, _VARY, compressed=False)
+
+    def shipped(request: web.Request) -> web.StreamResponse:
+        path = _shipped().get(request.match_info["name"])
+        if path is None:
+            raise Problem(404, "There is no such file; /docs names the ones that there are.")
+        coding = "gzip" if accepts_gzip(request.headers.get(ACCEPT_ENCODING, "")) else ""
+        return file(path, coding).reply(request, shelf.now.seconds())
+
+    return [
+        web.get("/openapi.json", guarded(lambda request: description().reply(request, shelf.now.seconds()))),
+        web.get("/docs", guarded(lambda request: page().reply(request, shelf.now.seconds()))),
+        web.get("/static/viewer/{name}", guarded(shipped)),
+    ]

@@ -1,0 +1,41 @@
+"""`/metrics`: for Prometheus, in the format that it asks for. Never cached, and nothing for other sites' pages."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+from aiohttp.hdrs import ACCEPT
+
+from service.cluster.leader_election import Leadership
+from service.observability.counters import Tally
+from service.state.memory import Board
+from service.storage.sync import Archive
+from service.web.api.stream import Streams
+from service.web.http.problems import guarded
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def routes(
+    board: Board, archive: Archive, leadership: Leadership, tally: Tally, streams: Streams
+) -> list[web.RouteDef]:
+    @cache
+    def registry() -> "CollectorRegistry":
+        from prometheus_client import CollectorRegistry  # noqa: PLC0415 - many instances are never scraped
+
+        from service.web.ops.collector import register  # noqa: PLC0415
+
+        made = CollectorRegistry()
+        register(made, board, archive, leadership, tally, lambda: streams.count)
+        return made
+
+    def metrics(request: web.Request) -> web.StreamResponse:
+        from service.web.ops.collector import exposition  # noqa: PLC0415
+
+        body, content_type = exposition(registry(), request.headers.get(ACCEPT, ""))
+        return web.Response(body=body, headers={**_HEADERS, "Content-Type": content_type})
+
+    return [web.get("/metrics", guarded(metrics))]

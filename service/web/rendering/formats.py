@@ -1,0 +1,217 @@
+"""From a snapshot to bytes, in every form that a reader may want. Pure; the caller keeps the bytes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from functools import cache, cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import UNSET
+
+from service.domain.change import percent_text
+from service.domain.snapshot import Quote, Snapshot
+from service.settings import Settings
+from service.web import models
+from service.web.embed.builder import BUILDER, LANGUAGES
+from service.web.http.assets import ASSETS
+from service.web.http.responses import SECURE
+from service.web.i18n.formatting import QuoteText, TickerText, quote_text, spark_text, ticker_text
+from service.web.i18n.locale import ENGLISH, language
+from service.web.rendering.options import AUTO, FIGURES, LAYOUTS, THEMES, Options
+from service.web.rendering.sparkline import Spark, path
+from service.web.rendering.svg import ARROWS, drawn
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_SAID: Final = 32
+"""Languages in which a snapshot's texts are kept."""
+_LOCKED = "default-src 'none'; base-uri 'none'; form-action 'none'; "
+_OURS = "style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+STRICT: Final = f"{_LOCKED}{_OURS}frame-ancestors 'none'"
+"""The Content-Security-Policy of our own pages."""
+
+
+Sayer = Callable[[str], Mapping[str, QuoteText]]
+"""Says each quote of a snapshot, by its code, in a language."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A snapshot with the quotes that were picked, how it is wanted, and its texts."""
+
+    snapshot: Snapshot
+    settings: Settings
+    options: Options
+    said: Sayer
+
+    @cached_property
+    def texts(self) -> tuple[TickerText, list[tuple[Quote, QuoteText]]]:
+        lang = self.options.lang or ENGLISH
+        said = self.said(lang)
+        pairs = [(quote, said[quote.code]) for quote in self.snapshot.quotes]
+        return ticker_text(self.snapshot, self.settings, language(lang)), pairs
+
+    @cached_property
+    def sparks(self) -> Mapping[str, Spark]:
+        """The lines of those quotes that have one, by their codes; none where they are not wanted."""
+        if not self.options.spark:
+            return {}
+        spoken = language(self.options.lang or ENGLISH)
+        paths = ((quote, path([rate for _, rate in quote.history])) for quote in self.snapshot.quotes)
+        return {quote.code: Spark(line, spark_text(quote, spoken)) for quote, line in paths if line}
+
+
+def sayer(snapshot: Snapshot, settings: Settings) -> Sayer:
+    """Return the sayer of a snapshot; it keeps what it has said."""
+
+    @lru_cache(_SAID)
+    def said(lang: str) -> Mapping[str, QuoteText]:
+        spoken = language(lang)
+        return {quote.code: quote_text(quote, snapshot.base, settings, spoken) for quote in snapshot.quotes}
+
+    return said
+
+
+def to_json(value: object) -> bytes:
+    """Encode; a `Decimal` becomes a JSON number with all its digits."""
+    return _ENCODER.encode(value)
+
+
+def receipt_path(source: str, day: date) -> str:
+    """Return where the receipt of a fixing is."""
+    return f"/v1/fixings/{source}/{day}"
+
+
+def _receipts(quote: Quote) -> list[str]:
+    """Return where the two fixings of a quote can be checked."""
+    days = (day for day in (quote.date, quote.previous_date) if day)
+    return [receipt_path(quote.source, day) for day in days] if quote.source else []
+
+
+def ticker_json(view: View) -> bytes:
+    named, words = language(ENGLISH).name, _words(view)
+    quotes = [
+        models.Quote(
+            name=named(quote.code),
+            receipts=_receipts(quote),
+            text=words.get(quote.code, UNSET),
+            **_bare(quote),
+        )
+        for quote in view.snapshot.quotes
+    ]
+    document = asdict(replace(view.snapshot, quotes=())) | {"quotes": quotes}
+    return to_json(models.Ticker(text=view.texts[0] if view.options.lang else UNSET, **document))
+
+
+def _words(view: View) -> Mapping[str, models.QuoteWords]:
+    """Return what is said of each quote, by its code; nothing where no language is wanted."""
+    if not view.options.lang:
+        return {}
+    words = {quote.code: models.QuoteWords(**asdict(said)) for quote, said in view.texts[1]}
+    if view.options.spark:
+        sparks = ((code, view.sparks.get(code)) for code in words)
+        lines = {code: (spark.path, spark.label) if spark else (None, None) for code, spark in sparks}
+        words = {code: replace(said, spark=lines[code][0], spark_label=lines[code][1]) for code, said in words.items()}
+    return words
+
+
+def _bare(quote: Quote) -> dict[str, Any]:
+    """Return the fields of a quote without its history, which makes each several times as long."""
+    fields = asdict(replace(quote, history=()))
+    del fields["history"]
+    return fields
+
+
+def ticker_txt(view: View) -> bytes:
+    lines = (f"{quote.code.lower()} {percent_text(quote.percent)}\n" for quote in view.snapshot.quotes)
+    return "".join(lines).encode()
+
+
+def ticker_svg(view: View) -> bytes:
+    text, pairs = view.texts
+    return _rendered("ticker.svg", view, picture=drawn(view.snapshot, text, pairs, view.options, view.sparks))
+
+
+def ticker_html(view: View) -> bytes:
+    return _rendered("ticker.html", view)
+
+
+def embed(view: View) -> bytes:
+    return _rendered("embed.html", view)
+
+
+def index(view: View) -> bytes:
+    # In one language throughout: figures of one and words of another make an odd page.
+    tag = language(view.options.lang or ENGLISH).words_tag
+    view, words = replace(view, options=replace(view.options, lang=tag)), BUILDER[tag]
+    return _rendered(
+        "index.html", view, words=words, languages=LANGUAGES, themes=THEMES, layouts=LAYOUTS, figures=FIGURES
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form that a ticker is served in, and what a reader may say of it."""
+
+    render: Callable[[View], bytes]
+    content_type: str
+    takes: frozenset[str]
+    lang: str | None = None
+    """The language where nothing is said; None: no texts then."""
+    theme: str = AUTO
+    headers: Mapping[str, str] | None = None
+
+
+_STILL = {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"}
+_HTML = "text/html; charset=utf-8"
+_LOOK = frozenset({"lang", "theme", "layout", "show", "spark"})
+FORMS: Final[Mapping[str, Form]] = {
+    "json": Form(ticker_json, "application/json", frozenset({"lang", "spark"})),
+    "txt": Form(ticker_txt, "text/plain; charset=utf-8", frozenset()),
+    "svg": Form(ticker_svg, "image/svg+xml", _LOOK, ENGLISH, "light", _STILL),
+    "html": Form(ticker_html, _HTML, _LOOK, ENGLISH, headers=_STILL),
+    "embed": Form(embed, _HTML, _LOOK | {"live", "origin"}, AUTO),
+    "index": Form(
+        index,
+        _HTML,
+        frozenset({"lang", "origin"}),
+        AUTO,
+        headers={**SECURE, "Content-Security-Policy": STRICT},
+    ),
+}
+
+
+def embed_headers(frame_ancestors: tuple[str, ...]) -> Mapping[str, str]:
+    """Return the headers of `/embed`, which others may frame."""
+    return {**SECURE, "Content-Security-Policy": f"{_LOCKED}{_OURS}frame-ancestors {' '.join(frame_ancestors)}"}
+
+
+def docs(viewer: Mapping[str, str]) -> bytes:
+    """Return the page of the interface; `viewer` has the names of the viewer's files."""
+    return _templates().get_template("docs.html").render(viewer=viewer).encode()
+
+
+def _rendered(template: str, view: View, **more: Any) -> bytes:  # noqa: ANN401 - a template takes anything
+    text, pairs = view.texts
+    values = {"snapshot": view.snapshot, "settings": view.settings, "options": view.options, "text": text}
+    values |= {"pairs": pairs, "sparks": view.sparks, "arrows": ARROWS}
+    return _templates().get_template(template).render(**values, **more).encode()
+
+
+@cache
+def _templates() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - not with the start
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["assets"] = ASSETS
+    return environment

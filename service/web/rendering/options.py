@@ -1,0 +1,124 @@
+"""What a reader may ask of a form: currencies, language and look. Read from the query, checked, bounded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
+
+from multidict import MultiMapping
+
+from service.domain.snapshot import Snapshot
+from service.web.http.problems import Problem
+from service.web.i18n.locale import negotiate, resolve
+
+AUTO: Final = "auto"
+THEMES: Final = (AUTO, "light", "dark", "transparent")
+LAYOUTS: Final = ("strip", "list", "tape")
+FIGURES: Final = ("rate", "change", "percent")
+_USUAL: Final[Mapping[str, tuple[str, ...]]] = {
+    "strip": ("percent",),
+    "list": ("rate", "percent"),
+    "tape": ("rate", "percent"),
+}
+"""The figures that a layout shows where nothing is said."""
+HEADER_LONGEST: Final = 200
+"""Characters of Accept-Language that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One variant of a form; equal options are the same bytes."""
+
+    currencies: tuple[str, ...] = ()
+    """The codes to show, in this order; none for all of the ticker's."""
+    lang: str | None = None
+    """A tag that CLDR has; None where no texts are wanted."""
+    negotiated: bool = False
+    """The language came of the request's Accept-Language, so that caches must look at it."""
+    theme: str = AUTO
+    layout: str = LAYOUTS[0]
+    show: tuple[str, ...] = _USUAL[LAYOUTS[0]]
+    spark: bool = False
+    """A line of each quote's last publications; True only where the form has a place for it."""
+    live: bool = False
+    origin: str = ""
+    """Where readers see the service, for a form that names itself: `https://ticker.example`."""
+
+    def query(self, ticker: str = "") -> str:
+        """Return the query by which `/embed` shows the same; nothing for what is usual there."""
+        said = {
+            "ticker": ticker,
+            "currencies": ",".join(self.currencies).lower(),
+            "lang": None if self.negotiated else self.lang,
+            "theme": self.theme != AUTO and self.theme,
+            "layout": self.layout != LAYOUTS[0] and self.layout,
+            "show": self.show != _USUAL[self.layout] and ",".join(self.show),
+            "spark": self.spark and "1",
+            "live": self.live and "1",
+        }
+        query = urlencode({name: value for name, value in said.items() if value}, safe=",")
+        return f"?{query}" if query else ""
+
+
+def asked(
+    query: MultiMapping[str],
+    accept_language: str,
+    snapshot: Snapshot,
+    takes: frozenset[str],
+    lang: str | None,
+    theme: str,
+) -> Options:
+    """Read the options that a form `takes`; `lang` and `theme` are its own where nothing is said.
+
+    What it does not take is passed over, as any parameter that is not ours. Raises `Problem`.
+    """
+    negotiated = False
+    if "lang" in takes:
+        lang = query.get("lang", lang)
+        if lang == AUTO:
+            lang, negotiated = negotiate(accept_language[:HEADER_LONGEST]), True
+        elif lang is not None:
+            lang = resolve(lang)
+    layout = _one_of(query, "layout", LAYOUTS, LAYOUTS[0]) if "layout" in takes else LAYOUTS[0]
+    return Options(
+        currencies=picked(snapshot, ",".join(query.getall("currencies", []))),
+        lang=lang,
+        negotiated=negotiated,
+        theme=_one_of(query, "theme", THEMES, theme) if "theme" in takes else theme,
+        layout=layout,
+        show=_figures(query, layout) if "show" in takes else _USUAL[layout],
+        # A list has a place for it, and so have the texts that JSON has in a language.
+        spark=_wanted(query, "spark", takes) and (layout == "list" if "layout" in takes else lang is not None),
+        live=_wanted(query, "live", takes),
+    )
+
+
+def picked(snapshot: Snapshot, currencies: str) -> tuple[str, ...]:
+    """Return the codes that a `currencies` parameter names, each once, in its order; none for an empty one."""
+    if not currencies:
+        return ()
+    known = [quote.code for quote in snapshot.quotes]
+    codes = tuple(dict.fromkeys(code.strip().upper() for code in currencies.split(",")))
+    if unknown := [code for code in codes if code not in known]:
+        names = ", ".join(repr(code[:8]) for code in unknown[:5])
+        raise Problem(400, f"The ticker {snapshot.id} has no currency {names}.", available=known)
+    return codes
+
+
+def _figures(query: MultiMapping[str], layout: str) -> tuple[str, ...]:
+    """Return the figures that `show` names, by commas or spaces; their order is ours."""
+    named = set(query.get("show", "").replace(",", " ").split(" ")) - {""}
+    if unknown := named.difference(FIGURES):
+        raise Problem(400, f"show knows no {min(unknown)[:20]!r}.", available=list(FIGURES))
+    return tuple(figure for figure in FIGURES if figure in named) or _USUAL[layout]
+
+
+def _wanted(query: MultiMapping[str], name: str, takes: frozenset[str]) -> bool:
+    return name in takes and query.get(name, "0").lower() not in ("0", "false", "no")
+
+
+def _one_of(query: MultiMapping[str], name: str, values: tuple[str, ...], usual: str) -> str:
+    value = query.get(name, "") or usual
+    if value not in values:
+        raise Problem(400, f"There is no {name} {value[:20]!r}.", available=list(values))
+    return value

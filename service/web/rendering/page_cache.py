@@ -1,0 +1,112 @@
+"""The pages of every ticker, each rendered once per snapshot, a bounded number kept."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from typing import Final
+
+from aiohttp import web
+from aiohttp.hdrs import ACCEPT_LANGUAGE
+
+from service.clock import Clock
+from service.domain.snapshot import Snapshot
+from service.observability.counters import Tally
+from service.state.memory import Board
+from service.web.http.problems import Problem
+from service.web.http.responses import Page, cache_for
+from service.web.rendering.formats import FORMS, Sayer, View, embed_headers, sayer
+from service.web.rendering.options import Options, asked
+
+Variant = Callable[[str, Options], Page]
+"""The page of one snapshot in a form, as the options want it."""
+_HOST: Final = re.compile(r"[\w.-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?", re.ASCII)
+
+_LOOPBACK: Final = re.compile(r"(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?", re.ASCII)
+
+
+@dataclass
+class _Shelved:
+    """What is kept of one snapshot."""
+
+    snapshot: Snapshot
+    variant: Variant
+    said: Sayer
+
+
+@dataclass
+class Shelf:
+    board: Board
+    now: Clock
+    tally: Tally = field(default_factory=Tally)
+    _kept: dict[str, _Shelved] = field(default_factory=dict)
+
+    def reply(self, request: web.Request, ticker: str, form: str) -> web.StreamResponse:
+        """Answer with a ticker in the form asked for, as the query wants it. Raises `Problem`."""
+        page = self.page(ticker, form, self.options(request, ticker, form))
+        return page.reply(request, self.now.seconds())
+
+    def page(self, ticker: str, form: str, options: Options) -> Page:
+        """Return the page of the ticker as it is now; the same one until the ticker changes."""
+        return self._shelved(ticker).variant(form, options)
+
+    def _shelved(self, ticker: str) -> _Shelved:
+        snapshot = self.snapshot(ticker)
+        kept = self._kept.get(ticker)
+        if kept is None or kept.snapshot is not snapshot:
+            said = sayer(snapshot, self.board.settings)
+            variant = lru_cache(self.board.settings.http.variants)(partial(self._page, snapshot, said))
+            kept = self._kept[ticker] = _Shelved(snapshot, variant, said)
+        return kept
+
+    def options(self, request: web.Request, ticker: str, form: str) -> Options:
+        """Read what a request wants of a form. Raises `Problem`."""
+        made = FORMS[form]
+        accepted = request.headers.get(ACCEPT_LANGUAGE, "")
+        options = asked(request.query, accepted, self.snapshot(ticker), made.takes, made.lang, made.theme)
+        return replace(options, origin=self._known_origin(request)) if "origin" in made.takes else options
+
+    def origin(self, request: web.Request) -> str:
+        """Return where readers see the service: as it is set, else as the request says; nothing if that is odd."""
+        if public := self.board.settings.http.public_url:
+            return public.rstrip("/")
+        return f"{request.scheme}://{request.host}" if _HOST.fullmatch(request.host) else ""
+
+    def _known_origin(self, request: web.Request) -> str:
+        """Return the origin for a page that many get to see: a shared cache may keep what one request says of it."""
+        public = self.board.settings.http.public_url
+        return self.origin(request) if public or _LOOPBACK.fullmatch(request.host) else ""
+
+    def view(self, ticker: str, options: Options) -> View:
+        """Return a ticker as it is now, as the options want it seen."""
+        kept = self._shelved(ticker)
+        return self._view(kept.snapshot, kept.said, options)
+
+    def _view(self, snapshot: Snapshot, said: Sayer, options: Options) -> View:
+        if options.currencies:
+            quotes = {quote.code: quote for quote in snapshot.quotes}
+            snapshot = replace(snapshot, quotes=tuple(quotes[code] for code in options.currencies))
+        return View(snapshot, self.board.settings, options, said)
+
+    def _page(self, snapshot: Snapshot, said: Sayer, form: str, options: Options) -> Page:
+        settings, made = self.board.settings, FORMS[form]
+        self.tally.rendered += 1
+        longest = int(settings.http.max_age.total_seconds())
+        headers = embed_headers(settings.http.frame_ancestors) if form == "embed" else made.headers
+        return Page(
+            made.render(self._view(snapshot, said, options)),
+            made.content_type,
+            cache_for(longest, snapshot.next_update),
+            headers,
+            vary="Accept-Language" if options.negotiated else None,
+        )
+
+    def snapshot(self, ticker: str) -> Snapshot:
+        """Return a ticker as it is now. Raises `Problem`: 404 where there is none, 503 where it has no figures yet."""
+        snapshot = self.board.snapshots.get(ticker)
+        if snapshot is None:
+            ids = [known.id for known in self.board.settings.tickers]
+            if ticker in ids:
+                raise Problem(503, f"No source has answered for the ticker {ticker} yet.", {"Retry-After": "5"})
+            raise Problem(404, f"There is no ticker {ticker[:40]!r}.", available=ids)
+        return snapshot

@@ -1,0 +1,183 @@
+"""The geometry of `.svg`: where each text stands, without knowing the reader's font.
+
+The parts of a row flow one after the other, so that nothing overlaps in any font; only the length of a row
+is an estimate, made for a wide font, and the slack falls between its two ends. Colours are attributes, not
+styles: a strict policy and mail programs leave them alone.
+"""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from service.domain.snapshot import Quote, Snapshot, Status
+from service.web.i18n.formatting import QuoteText, TickerText
+from service.web.rendering.options import Options
+from service.web.rendering.sparkline import Spark
+
+ARROWS: Final[Mapping[str | None, str]] = {"up": "▲", "down": "▼", "flat": "■", None: ""}
+_PAD, _ROW, _SMALL = 12, 38, 12
+_SPARK, _BESIDE = 60, 16
+"""Width of a sparkline, and what is kept free before it."""
+_GAP, _WIDE_GAP = "\u00a0", "\u2003\u00a0"
+_TURN: Final = "\u200f"
+"""Between the parts of a row that reads from the right: without it Latin codes and figures flow from the left."""
+_NARROW: Final = frozenset(".,:;'|!()il1 \u00a0\u202f")
+_MUTED: Final = (Status.STALE, Status.RECORDED)
+_LIGHT: Final = {
+    "surface": "#fff",
+    "ink": "#1c2230",
+    "soft": "#5b6474",
+    "line": "#e3e6eb",
+    "warn": "#8a5a00",
+    "up": "#0a7a3d",
+    "down": "#b3261e",
+    "flat": "#5b6474",
+}
+_DARK: Final = {
+    "surface": "#171d29",
+    "ink": "#e8ecf3",
+    "soft": "#98a2b3",
+    "line": "#293142",
+    "warn": "#f2c14e",
+    "up": "#4cd68a",
+    "down": "#ff8a80",
+    "flat": "#98a2b3",
+}
+_INKS: Final = {"dark": _DARK, "transparent": _LIGHT | {"surface": "none", "line": "none"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a row; `gap` is the white space before it."""
+
+    text: str
+    ink: str
+    gap: str = _GAP
+    bold: bool = False
+    size: int = 14
+
+    @property
+    def length(self) -> float:
+        """The space it takes in a wide font, about, in pixels."""
+        return self.size * sum(map(_em, self.gap + self.text)) * (1.08 if self.bold else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of text: what stands at its leading edge, and what ends at the other; the path of its sparkline."""
+
+    baseline: int
+    start: Sequence[Part]
+    end: Sequence[Part]
+    spark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    rows: Sequence[Row]
+    inks: Mapping[str, str]
+    width: int
+    height: int
+    turn: str
+    """Goes before each part."""
+    spark_at: int
+    """Where the sparklines begin, from the left: beside the widest figures."""
+
+
+def drawn(
+    snapshot: Snapshot,
+    text: TickerText,
+    pairs: Sequence[tuple[Quote, QuoteText]],
+    options: Options,
+    sparks: Mapping[str, Spark],
+) -> Picture:
+    """Lay out a ticker. A tape is a strip here: a picture does not move."""
+    inks = _INKS.get(options.theme, _LIGHT)
+    if snapshot.status in _MUTED:
+        inks = {**inks, **dict.fromkeys(("ink", "up", "down", "flat"), inks["soft"])}
+    if options.layout == "list":
+        rows = _list(snapshot, text, pairs, options, inks, sparks)
+    else:
+        rows = _strip(snapshot, text, pairs, options, inks)
+    lined = [row for row in rows if row.spark]
+    end = max((_length(row.end) for row in lined), default=0)
+    lengths = [_length(row.start) + _length(row.end) for row in rows]
+    lengths += [_length(row.start) + _BESIDE + _SPARK + end for row in lined]
+    width = round(max(lengths)) + 2 * _PAD
+    rtl = text.dir == "rtl"
+    spark_at = _PAD + round(end) if rtl else width - _PAD - round(end) - _SPARK
+    return Picture(rows, inks, width, _ROW * len(rows), _TURN if rtl else "", spark_at)
+
+
+def _length(parts: Sequence[Part]) -> float:
+    return sum(part.length for part in parts)
+
+
+def _strip(
+    snapshot: Snapshot,
+    text: TickerText,
+    pairs: Sequence[tuple[Quote, QuoteText]],
+    options: Options,
+    inks: Mapping[str, str],
+) -> list[Row]:
+    parts: list[Part] = []
+    for quote, said in pairs:
+        parts += [Part(quote.code, inks["ink"], _WIDE_GAP if parts else "", bold=True, size=13)]
+        parts += _figures(quote, said, options, inks)
+    date = Part(_date_line(snapshot, text), _date_ink(snapshot, inks), _WIDE_GAP, size=_SMALL)
+    return [Row(24, parts, [date])]
+
+
+def _list(
+    snapshot: Snapshot,
+    text: TickerText,
+    pairs: Sequence[tuple[Quote, QuoteText]],
+    options: Options,
+    inks: Mapping[str, str],
+    sparks: Mapping[str, Spark],
+) -> list[Row]:
+    rows = []
+    for number, (quote, said) in enumerate(pairs):
+        name = [Part(quote.code, inks["ink"], "", bold=True, size=13), Part(said.name, inks["soft"], size=_SMALL)]
+        figures = _figures(quote, said, options, inks)
+        spark = sparks[quote.code].path if quote.code in sparks else ""
+        rows.append(Row(_ROW * number + 24, name, [Part("", inks["ink"], _WIDE_GAP), *figures], spark))
+    status = [] if snapshot.status is Status.CURRENT else [Part(f"{text.status}:", inks["warn"], "", size=_SMALL)]
+    footer = Part(text.footer, inks["soft"], _GAP if status else "", size=_SMALL)
+    return [*rows, Row(_ROW * len(pairs) + 24, [*status, footer], [])]
+
+
+def _figures(quote: Quote, said: QuoteText, options: Options, inks: Mapping[str, str]) -> list[Part]:
+    ink = inks[quote.direction or "flat"]
+    parts = []
+    for figure in options.show:
+        if figure == "rate":
+            parts.append(Part(said.rate, inks["ink"]))
+        elif figure == "change":
+            parts.append(Part(said.change, ink))
+        else:
+            parts.append(Part(said.percent, ink, bold=True))
+    if quote.direction and options.show != ("rate",):
+        parts.append(Part(ARROWS[quote.direction], ink, size=9))
+    return parts
+
+
+def _date_line(snapshot: Snapshot, text: TickerText) -> str:
+    return text.date if snapshot.status is Status.CURRENT else f"{text.date}, {text.status}"
+
+
+def _date_ink(snapshot: Snapshot, inks: Mapping[str, str]) -> str:
+    return inks["soft" if snapshot.status is Status.CURRENT else "warn"]
+
+
+def _em(character: str) -> float:
+    if unicodedata.category(character) in ("Mn", "Cf"):
+        return 0
+    if character in _NARROW:
+        return 0.36
+    if character == "\u2003":
+        return 1
+    if unicodedata.east_asian_width(character) in "WF" or character in "%▲▼■—WMШЩЖЮмшщжю":
+        return 1
+    return 0.72 if character.isupper() else 0.65

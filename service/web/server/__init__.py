@@ -1,0 +1,1 @@
+"""The server: runner, connection limits, response cache, instrumentation."""

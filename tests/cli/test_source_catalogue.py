@@ -1,0 +1,104 @@
+"""The sources as a document: what ships is what the registry says, and settings of an operator's read as well."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from service.cli.source_catalogue import markdown
+from service.settings import load
+from service.settings.types import DAYS
+from service.sources.banks import RELAYS
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "sources.md"
+REGISTRY = load(environ={})
+
+
+def section(text: str, key: str) -> str:
+    """Return what stands under a heading, up to the next one."""
+    return text.split(f"\n## {key}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def told(**said: object) -> str:
+    """Return what the document tells of one source with these settings besides the least that there must be."""
+    least = {"name": "Bank", "base": "KZT", "url": "https://bank.example", "timezone": "Asia/Almaty"}
+    return section(markdown(load(environ={}, overrides={"sources": {"mine": least | said}})), "mine")
+
+
+def test_the_shipped_document_is_what_the_registry_says() -> None:
+    """Whoever changes the registry writes the document anew."""
+    assert DOCUMENT.read_text(encoding="utf-8") == markdown(REGISTRY), "docs/sources.md is old: run `make docs`"
+
+
+def test_every_source_has_its_row_and_its_section_in_the_order_of_the_registry() -> None:
+    """No bank is left out, polled or not, and no relay; rows lead to sections."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    keys = list(REGISTRY.sources)
+    assert re.findall(r"^\| \[`(\w+)`\]\(#(\w+)\) \|", text, re.MULTILINE) == [(key, key) for key in keys]
+    assert re.findall(r"^## (\w+)$", text, re.MULTILINE) == [*keys, "Relays"]
+    for key, source in REGISTRY.sources.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| [`{key}`]"))
+        assert f"| {source.name} | {source.base} | {len(source.quotes)} | " in row
+        assert row.endswith(f"| {source.since or '—'} | {'yes' if key in REGISTRY.polled else 'when named'} |")
+        body = section(text, key)
+        for held in (source.name, *source.names.values(), source.base, str(source.url), " ".join(source.quotes)):
+            assert held in body
+        assert f"- **Terms**: {source.terms}\n" in body
+    assert all(f"`{relay}`" in section(text, "Relays") for relay in RELAYS)
+
+
+def test_the_document_is_tidy() -> None:
+    """No trailing space, no two empty lines, one newline at the end, as many cells in a row as there are columns."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert not re.search(r"[ \t]$", text, re.MULTILINE)
+    assert "\n\n\n" not in text
+    assert text.endswith(".\n")
+    assert {line.count("|") for line in text.splitlines() if line.startswith("|")} == {9}
+
+
+DAILY = {"window": "00:00-12:00"}
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (DAILY | {"effective": "same-day"}, "Monday to Friday, 00:00 to 12:00 Asia/Almaty; dated the same day"),
+        (
+            DAILY | {"days": ["mon", "wed", "tue"]},
+            "Monday to Wednesday, 00:00 to 12:00 Asia/Almaty; dated the next day",
+        ),
+        (DAILY | {"days": ["sun", "wed"]}, "Wednesday, Sunday, 00:00 to 12:00 Asia/Almaty; dated the next day"),
+        (DAILY | {"days": DAYS}, "every day, 00:00 to 12:00 Asia/Almaty; dated the next day"),
+        (DAILY | {"effective": "next-working-day"}, "; dated the next working day"),
+        (DAILY | {"calendar": "GB-ENG"}, ", but not on the holidays of `GB-ENG`; dated the next day"),
+        (DAILY | {"every": 90, "sweep": "PT1H"}, "every 90 seconds until it is there, else every hour"),
+        (DAILY | {"every": "PT1M", "sweep": "P1D"}, "every minute until it is there, else every 24 hours"),
+        ({}, "**History**: by date, since when is not known"),
+        ({"since": "2001-02-03"}, "**History**: by date, since 2001-02-03"),
+        (
+            {"adapter": "nbkr"},
+            ": none: it answers with its latest rates alone, and a day that was missed stays missing",
+        ),
+        ({"adapter": "nbg"}, "**Own changes**: published beside the rates; ours are checked by them"),
+        ({"adapter": "frankfurter", "provider": "NBK"}, "**Address**: `https://bank.example`, for `NBK`"),
+        ({}, "**Terms**: not told"),
+        ({}, "**Currencies**: not told"),
+        ({"quotes": "usd, eur"}, "**Currencies**: 2: USD EUR"),
+        ({"quotes": ["usd"]}, "**Currencies**: 1: USD"),
+    ],
+)
+def test_settings_are_told_in_words(said: dict[str, object], line: str) -> None:
+    """Days, times, durations and what is not known read as a person would say them."""
+    assert f"{line}\n" in told(**said)
+
+
+def test_what_is_not_so_is_not_told() -> None:
+    """Without a window nothing is said of when it publishes and is asked; without changes nothing of them."""
+    body = told()
+    assert not any(name in body for name in ("Publishes", "Asked", "Own changes"))
+
+
+def test_a_name_cannot_break_the_table() -> None:
+    """A bar in a name is one in its cell."""
+    sources = {"sources": {"nbk": {"name": "A | B"}}}
+    assert r"| A \| B | KZT |" in markdown(load(environ={}, overrides=sources))

@@ -1,0 +1,160 @@
+"""The change between two fixings: exact, rounded once."""
+
+import dataclasses
+from decimal import Decimal
+from fractions import Fraction
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.domain.change import change, half_up, percent_text
+from service.domain.fixing import Direction as Quotation
+from tests.figures import day, fixing, rates
+
+# National Bank of Kazakhstan, 1 and 2 April 2026.
+NBK = {
+    "USD": ("478.77", "475.09", "-0.768636", "-0.77", "-3.68"),
+    "EUR": ("548.62", "551.06", "0.444752", "0.44", "2.44"),
+    "RUB": ("5.87", "5.87", "0", "0.00", "0.00"),
+    "GBP": ("631.98", "631.87", "-0.017406", "-0.02", "-0.11"),
+    "CNY": ("69.31", "69.12", "-0.274131", "-0.27", "-0.19"),
+}
+
+
+@pytest.mark.parametrize("code", NBK)
+def test_the_changes_of_2_april_2026_are_what_a_calculator_gives(code: str) -> None:
+    """Percent and absolute change equal the figures worked out by hand from the published rates."""
+    before, after, exact, percent, absolute = NBK[code]
+    moved = change(
+        code,
+        "KZT",
+        dataclasses.replace(fixing(day(2)), rates=rates({code: after})),
+        dataclasses.replace(fixing(day(1)), rates=rates({code: before})),
+    )
+    assert (moved.percent, moved.change) == (Decimal(percent), Decimal(absolute))
+    unrounded = 100 * (Fraction(after) - Fraction(before)) / Fraction(before)
+    assert half_up(unrounded, 6) == Decimal(exact)
+
+
+def test_a_change_divides_by_the_old_rate() -> None:
+    """From 100 to 150 is +50 %, not the +33.33 % of dividing by the new rate."""
+    assert change("USD", "KZT", fixing(day(2), USD="150"), fixing(day(1), USD="100")).percent == Decimal("50.00")
+
+
+def test_without_a_predecessor_there_is_no_change() -> None:
+    """No baseline is made up: everything but the rate is None."""
+    moved = change("USD", "KZT", fixing(day(2), USD="475.09"), None)
+    assert (moved.rate, moved.previous, moved.change, moved.percent, moved.direction) == (
+        Decimal("475.09"),
+        None,
+        None,
+        None,
+        None,
+    )
+
+
+def test_published_digits_survive() -> None:
+    """Trailing zeros stay, and a nominal only moves the point."""
+    rate = change("AMD", "KZT", fixing(day(2), AMD=("12.690", 10)), None).rate
+    assert str(rate) == "1.2690"
+    assert str(change("USD", "KZT", fixing(day(2), USD="26.7960"), None).rate) == "26.7960"
+
+
+def test_a_cross_goes_through_the_sources_own_rate_of_the_base() -> None:
+    """Roubles a dollar over roubles a tenge, on both days, whatever the nominals."""
+    old = fixing(day(1), "cbr", "RUB", USD="77.1734", KZT=("15.5104", 100))
+    new = fixing(day(2), "cbr", "RUB", USD="77.6093", KZT=("15.4416", 100))
+    moved = change("USD", "KZT", new, old)
+    then = Fraction("77.1734") / (Fraction("15.5104") / 100)
+    now = Fraction("77.6093") / (Fraction("15.4416") / 100)
+    assert moved.percent == half_up(100 * (now - then) / then, 2) == Decimal("1.01")
+    assert abs(Fraction(moved.rate) - now) < Fraction(1, 10**6)
+
+
+def test_a_sources_own_currency_is_worth_one() -> None:
+    """The Bank of Russia gives the rouble in tenge though it does not list the rouble."""
+    moved = change("RUB", "KZT", fixing(day(2), "cbr", "RUB", KZT=("15.4416", 100)), None)
+    assert moved.rate == Decimal("6.476012848")
+
+
+def test_an_inverse_quotation_is_turned_around() -> None:
+    """The ECB says dollars a euro; the dollar in euro rises when that falls."""
+    old = fixing(day(1), "ecb", "EUR", Quotation.INVERSE, USD="1.25")
+    new = fixing(day(2), "ecb", "EUR", Quotation.INVERSE, USD="1.00")
+    moved = change("USD", "EUR", new, old)
+    assert (moved.rate, moved.previous, moved.percent) == (Decimal(1), Decimal("0.8"), Decimal("25.00"))
+
+
+@pytest.mark.parametrize(
+    ("number", "rounded"),
+    [
+        ("0.005", "0.01"),
+        ("-0.005", "-0.01"),
+        ("0.00499999999999999999999999999999999999", "0.00"),
+        ("-0.004", "0.00"),
+        ("1.345", "1.35"),
+        ("2.675", "2.68"),
+    ],
+)
+def test_rounding_is_half_up_once(number: str, rounded: str) -> None:
+    """A half goes away from zero; what is a hair below it does not, and zero has no sign."""
+    assert str(half_up(Fraction(number), 2)) == rounded
+
+
+RATE = st.decimals(min_value="0.0001", max_value="99999", places=4)
+
+
+@given(RATE, RATE)
+def test_percent_is_exact_arithmetic_rounded_once(old: Decimal, new: Decimal) -> None:
+    """For any two rates the shown percentage is within half a hundredth of the true one."""
+    moved = change("USD", "KZT", fixing(day(2), USD=str(new)), fixing(day(1), USD=str(old)))
+    assert moved.percent is not None
+    true = 100 * (Fraction(new) - Fraction(old)) / Fraction(old)
+    assert abs(Fraction(moved.percent) - true) <= Fraction(1, 200)
+    assert (moved.percent > 0, moved.percent < 0) == (moved.direction == "up", moved.direction == "down")
+
+
+NOMINAL = st.sampled_from([1, 10, 100, 1000])
+
+
+@given(st.tuples(RATE, NOMINAL), st.tuples(RATE, NOMINAL), st.sampled_from(Quotation))
+def test_percent_is_exact_for_any_nominals_and_directions(
+    old: tuple[Decimal, int], new: tuple[Decimal, int], direction: Quotation
+) -> None:
+    """Worked out by whole numbers alone, another way than the service's: half up, of 100 x (new - old) / old."""
+    fixings = [
+        fixing(day(number), direction=direction, USD=(str(value), nominal))
+        for number, (value, nominal) in ((1, old), (2, new))
+    ]
+    (then, then_of), (now, now_of) = ((Fraction(value), nominal) for value, nominal in (old, new))
+    ratio = (now * then_of) / (then * now_of)  # direct: base for 1 foreign
+    if direction is Quotation.INVERSE:
+        ratio = 1 / ratio
+    hundredths, rest = divmod(abs(ratio - 1) * 10000, 1)
+    rounded = (int(hundredths) + (rest >= Fraction(1, 2))) * (1 if ratio >= 1 else -1)
+    shown = change("USD", "KZT", fixings[1], fixings[0]).percent
+    assert shown == Decimal(rounded).scaleb(-2)
+    assert shown is not None
+    assert shown.as_tuple().exponent == -2
+    assert not (shown.is_signed() and shown == 0)
+
+
+@given(st.lists(st.tuples(RATE, NOMINAL), min_size=3, max_size=3), st.sampled_from(Quotation))
+def test_a_cross_of_a_cross_is_the_cross(figures: list[tuple[Decimal, int]], direction: Quotation) -> None:
+    """Through any third currency, there and back, and against the source's own: exactly."""
+    codes = ("USD", "EUR", "KZT")
+    quoted = dict(zip(codes, ((str(value), nominal) for value, nominal in figures), strict=True))
+    one = fixing(day(1), "cbr", "RUB", direction, **quoted)
+    for a, b, c in permutations((*codes, "RUB"), 3):
+        assert one.cross(a, b) * one.cross(b, c) == one.cross(a, c)
+        assert one.cross(a, b) * one.cross(b, a) == 1
+
+
+@pytest.mark.parametrize(
+    ("percent", "text"), [("1.35", "+1.35%"), ("-0.77", "-0.77%"), ("0.00", "0.00%"), ("-0.00", "0.00%"), (None, "—")]
+)
+def test_percent_text(percent: str | None, text: str) -> None:
+    """A rise has its plus, zero has no sign, nothing is a dash."""
+    assert percent_text(Decimal(percent) if percent else None) == text

@@ -1,0 +1,152 @@
+"""When a source publishes: due, late, stale, next."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from service.domain import publication_schedule
+from service.domain.publication_schedule import Freshness
+from service.settings import load
+from tests.figures import day
+
+SOURCES = load(environ={}).sources
+NBK, ECB, NBU, CBR, CBU = (SOURCES[key] for key in ("nbk", "ecb", "nbu", "cbr", "cbu"))
+
+
+def astana(number: int, hour: int, minute: int = 0, month: int = 4) -> datetime:
+    return datetime(2026, month, number, hour - 5 if hour >= 5 else 0, minute, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("latest", "now", "expected"),
+    [
+        (day(2), astana(2, 9), Freshness.CURRENT),  # Thursday morning, today's figures
+        (day(2), astana(2, 18, 59), Freshness.CURRENT),  # the window is open: not late yet
+        (day(2), astana(2, 19), Freshness.LATE),  # closed, and Friday's figures are not here
+        (day(3), astana(2, 19), Freshness.CURRENT),
+        (day(4), astana(6, 15), Freshness.CURRENT),  # Friday's publication is valid over the weekend
+        (day(4), astana(6, 19), Freshness.LATE),  # Monday's is missing
+        (day(4), astana(7, 19), Freshness.LATE),  # two missed
+        (day(4), astana(8, 18, 59), Freshness.LATE),
+        (day(4), astana(8, 19), Freshness.STALE),  # three missed
+        (day(4), astana(30, 12), Freshness.STALE),
+    ],
+)
+def test_freshness_counts_publications_not_days(latest: date, now: datetime, expected: Freshness) -> None:
+    """A weekend is not due; one or two missed publications are late, three stale."""
+    assert publication_schedule.freshness(NBK, latest, now) is expected
+
+
+def test_what_ships_with_the_project_is_never_fresh() -> None:
+    """A source without a window publishes nothing new."""
+    assert publication_schedule.freshness(SOURCES["recorded"], day(2), astana(2, 9)) is Freshness.STALE
+    assert publication_schedule.next_due(SOURCES["recorded"], day(2), astana(2, 9)) is None
+
+
+def test_effective_dates() -> None:
+    """Astana dates ahead by a day, Frankfurt not at all, Kyiv to the next working day."""
+    friday = day(3)
+    assert publication_schedule.effective(NBK, friday) == day(4)
+    assert publication_schedule.effective(ECB, friday) == friday
+    assert publication_schedule.effective(NBU, friday) == day(6)
+
+
+@pytest.mark.parametrize(
+    ("latest", "now", "expected"),
+    [
+        (day(2), astana(2, 9), astana(2, 15, 30)),  # the contract's own example, a day earlier
+        (day(2), astana(2, 16), astana(2, 19)),  # inside the window: by its close
+        (day(3), astana(2, 16), astana(3, 15, 30)),  # it has come
+        (day(2), astana(2, 20), astana(3, 15, 30)),  # late: the next window
+        (day(4), astana(4, 12), astana(6, 15, 30)),  # Saturday: Monday
+        (day(2), astana(30, 12), astana(30, 15, 30)),  # long dead: today's
+    ],
+)
+def test_next_due_is_ahead_of_now(latest: date, now: datetime, expected: datetime) -> None:
+    """The next opening of a window that brings news, or the close of an open one."""
+    assert publication_schedule.next_due(NBK, latest, now) == expected
+
+
+@pytest.mark.parametrize(
+    ("latest", "now", "expected"),
+    [
+        (day(2), astana(2, 15, 29), False),
+        (day(2), astana(2, 15, 30), True),
+        (None, astana(2, 15, 30), True),
+        (day(3), astana(2, 15, 30), False),
+        (day(2), astana(2, 19), False),
+        (day(4), astana(4, 16), False),  # Saturday
+    ],
+)
+def test_awaited_only_in_an_open_window_until_it_has_come(latest: date | None, now: datetime, expected: bool) -> None:
+    """Nothing is asked before the window, after it, or once the due fixing is here."""
+    assert publication_schedule.awaited(NBK, latest, now) is expected
+
+
+def test_windows_follow_summer_time() -> None:
+    """Frankfurt's 15:45 is 14:45 UTC in winter and 13:45 in summer; Astana has no summer time."""
+    winter, summer = datetime(2026, 1, 14, 8, tzinfo=UTC), datetime(2026, 7, 15, 8, tzinfo=UTC)
+    due = [publication_schedule.next_due(ECB, now.date() - timedelta(days=1), now) for now in (winter, summer)]
+    assert [at and (at.hour, at.minute) for at in due] == [(14, 45), (13, 45)]
+    due = [publication_schedule.next_due(NBK, now.date(), now) for now in (winter, summer)]
+    assert [at and (at.hour, at.minute) for at in due] == [(10, 30), (10, 30)]
+
+
+@pytest.mark.parametrize(
+    ("latest", "now", "expected"),
+    [
+        (day(21, 3), astana(25, 20, month=3), Freshness.CURRENT),  # Nauryz, 21 to 25 March 2026, two days observed
+        (day(21, 3), astana(26, 18, 59, month=3), Freshness.CURRENT),
+        (day(21, 3), astana(26, 19, month=3), Freshness.LATE),  # the first working day after it
+        (day(21, 3), astana(30, 19, month=3), Freshness.STALE),  # Thursday, Friday and Monday missed
+    ],
+)
+def test_nauryz_is_not_due(latest: date, now: datetime, expected: Freshness) -> None:
+    """Five days without a publication are current, in Astana, that year."""
+    assert publication_schedule.freshness(NBK, latest, now) is expected
+
+
+def test_after_nauryz_comes_the_next_working_day() -> None:
+    """From the evening before the feast on, the next update is that of the day after it."""
+    assert publication_schedule.next_due(NBK, day(21, 3), astana(20, 20, month=3)) == astana(26, 15, 30, month=3)
+    assert not publication_schedule.awaited(NBK, day(21, 3), astana(24, 16, month=3))
+    assert publication_schedule.effective(CBU, day(20, 3) - timedelta(days=1)) == day(24, 3)  # Eid, Nauryz, observed
+
+
+def test_the_russian_january() -> None:
+    """What was set on 30 December 2025 is in force until the first working day of 2026, Monday the 12th."""
+    latest = date(2025, 12, 31)
+    assert publication_schedule.next_due(CBR, latest, datetime(2025, 12, 31, 9, tzinfo=UTC)) == datetime(
+        2026, 1, 12, 12, 30, tzinfo=UTC
+    )
+    assert publication_schedule.freshness(CBR, latest, datetime(2026, 1, 12, 14, 59, tzinfo=UTC)) is Freshness.CURRENT
+    assert publication_schedule.freshness(CBR, latest, datetime(2026, 1, 12, 15, tzinfo=UTC)) is Freshness.LATE
+
+
+def test_the_easter_of_the_ecb() -> None:
+    """Good Friday and Easter Monday are no TARGET days, 3 and 6 April 2026; in Astana they are."""
+    tuesday = datetime(2026, 4, 7, 15, 29, tzinfo=UTC)
+    assert publication_schedule.freshness(ECB, day(2), tuesday) is Freshness.CURRENT
+    assert publication_schedule.freshness(ECB, day(2), tuesday + timedelta(minutes=1)) is Freshness.LATE
+    assert publication_schedule.works(NBK, day(3))
+    assert not publication_schedule.works(ECB, day(3))
+
+
+@pytest.mark.parametrize(
+    ("friday", "horizon"),
+    [
+        (day(3), day(7)),  # Kyiv sets Monday's, or Tuesday's if Monday is a day off that nobody knows
+        (day(2), day(6)),
+        (day(4), day(7)),
+    ],
+)
+def test_the_horizon_is_what_the_calendar_lets_a_bank_publish(friday: date, horizon: date) -> None:
+    """One working day more may be true, by decree; what lies beyond is bogus, however near it is."""
+    assert publication_schedule.horizon(NBU, datetime(2026, 4, friday.day, 12, tzinfo=UTC)) == horizon
+
+
+def test_every_bank_keeps_a_calendar() -> None:
+    """The New Year of 2026 is a holiday wherever a bank keeps any; Ukraine has none in the war."""
+    for key, source in SOURCES.items():
+        if source.window and key != "nbu":
+            assert not publication_schedule.works(source, date(2026, 1, 1)), key

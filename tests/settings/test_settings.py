@@ -1,0 +1,175 @@
+"""TOML and environment in, frozen settings out, and clear words for what is wrong."""
+
+from datetime import time, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.app import checked
+from service.errors import SettingsError
+from service.settings import load
+from service.settings.loader import ROOT
+from service.settings.types import Window
+
+
+def test_the_default_configuration_stands_alone() -> None:
+    """Without a file and without variables there is the tenge ticker, and everything has its place."""
+    settings = load(environ={})
+    assert (settings.http.host, settings.http.port) == ("127.0.0.1", 8080)
+    assert settings.store.url.get_secret_value() == "embedded"
+    ticker = settings.tickers[0]
+    assert (ticker.id, ticker.base, ticker.currencies) == ("kzt", "KZT", ("USD", "EUR", "RUB", "GBP", "CNY"))
+    assert ticker.sources == ("nbk", "cbr", "nbu", "cbu", "recorded")
+    assert settings.sources["nbk"].window == Window(time(15, 30), time(19))
+
+
+def test_a_bank_that_no_ticker_names_is_not_polled() -> None:
+    """A bank sleeps until a ticker names it, or a setting wakes it; another setting puts it to sleep."""
+    asleep = {"nbrb", "nbkr", "nbm", "cba", "nbt", "nbp", "cnb", "bnr", "mnb", "boc", "boe"}
+    settings = load(environ={"TICKER_SOURCES__NBG__ENABLED": "true"})
+    assert set(settings.polled) == {"nbk", "cbr", "ecb", "nbu", "cbu", "nbg", "recorded"}
+    assert settings.sources.keys() - settings.polled.keys() == asleep
+    ticker = {"id": "byn", "base": "BYN", "currencies": ["USD"], "sources": ["nbrb"]}
+    settings = load(environ={"TICKER_SOURCES__ECB__ENABLED": "false"}, overrides={"tickers": [ticker]})
+    assert set(settings.polled) == {"nbk", "cbr", "nbu", "cbu", "nbrb"}
+
+
+def test_production_shows_nothing_recorded() -> None:
+    """The shipped production file has no recorded choice, and does not poll one."""
+    settings = load(ROOT / "config" / "production.toml", environ={})
+    assert "recorded" not in settings.tickers[0].sources
+    assert "recorded" not in settings.polled
+
+
+def test_the_layers_lie_on_each_other(tmp_path: Path) -> None:
+    """Default, file, environment, command line: tables merge, values and lists are replaced."""
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        '[http]\nport = 1\n[sources.nbk]\nname = "Mine"\nevery = 900\n'
+        '[[tickers]]\nid = "eur"\nbase = "eur"\ncurrencies = ["usd"]\nsources = ["ecb"]\n'
+    )
+    environ = {
+        "TICKER_CONFIG": str(file),
+        "TICKER_HTTP__HOST": "::1",
+        "TICKER_HTTP__PORT": "2",
+        "TICKER_SOURCES__NBK__URL": "http://127.0.0.1:1",
+        "TICKER_SOURCES__NBK__SWEEP": "PT15M",
+        "TICKER_SOURCES__CBR__SWEEP": "90",
+        "UNRELATED": "1",
+    }
+    settings = load(environ=environ, overrides={"http": {"port": 3}})
+    assert (settings.http.host, settings.http.port) == ("::1", 3)
+    assert [(one.id, one.base, one.currencies) for one in settings.tickers] == [("eur", "EUR", ("USD",))]
+    nbk = settings.sources["nbk"]
+    assert (nbk.name, nbk.url, nbk.base) == ("Mine", "http://127.0.0.1:1", "KZT")
+    assert (nbk.every, nbk.sweep) == (timedelta(minutes=15), timedelta(minutes=15))
+    assert settings.sources["cbr"].sweep == timedelta(seconds=90)
+
+
+def test_lists_come_as_json_in_the_environment() -> None:
+    """What is no plain value is JSON."""
+    tickers = '[{"id": "uzs", "base": "UZS", "currencies": ["USD", "KZT"], "sources": ["cbu"]}]'
+    assert load(environ={"TICKER_TICKERS": tickers}).tickers[0].currencies == ("USD", "KZT")
+
+
+TICKER = '[[tickers]]\nid = "kzt"\nbase = "KZT"\ncurrencies = ["USD"]\nsources = ["nbk"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[http]\nprot = 1", "http.prot: there is no such setting"),
+        ("[htpt]\nport = 1", "htpt: there is no such setting"),
+        ("[http]\nport = 65536", "http.port: "),
+        ('[http]\nport = "x"', "http.port: "),
+        ('[sources.nbk]\nwindow = "19:00-15:30"', "sources.nbk.window: must end after it starts"),
+        ('[sources.nbk]\nwindow = "noon"', "sources.nbk.window: must read like"),
+        ('[sources.nbk]\ntimezone = "Asia/Astana-2"', "sources.nbk.timezone: is no IANA time zone"),
+        ('[sources.nbk]\ntimezone = "../etc/passwd"', "sources.nbk.timezone: "),
+        ("[sources.nbk]\nevery = 0.5", "sources.nbk.every: "),
+        ('[sources.nbk]\nsweep = "P9999D"', "sources.nbk.sweep: "),
+        ('[sources.nbk]\nwindow = "15:30+02:00-19:00"', "sources.nbk.window: "),
+        ('[sources.nbk]\nurl = "nonsense"', "sources.nbk.url: must be an address like"),
+        ('[sources.nbk]\nurl = "ftp://bank.example"', "sources.nbk.url: must be an address like"),
+        ('[sources.nbk]\nurl = "https://user:pass@bank.example"', "sources.nbk.url: must hold no login"),
+        ('[sources.nbk]\nurl = "https://bank.example/?key=x"', "sources.nbk.url: must end with its path"),
+        ('[sources.nbk]\nquotes = "USD dollar"', "sources.nbk.quotes.1: String should match"),
+        ('[sources.nbk]\nsince = "1999"', "sources.nbk.since: Datetimes provided to dates"),
+        ("[sources.nbk]\nsweep = 0", "sources.nbk.sweep: "),
+        ('[sources.nbk]\nsweep = "soon"', "sources.nbk.sweep: "),
+        ("[sources.nbk]\ndays = []", "sources.nbk.days: "),
+        ('[sources.nbk]\nbase = "TENGE"', "sources.nbk.base: "),
+        ('[sources.xyz]\nname = "X"', "sources.xyz.base: is missing"),
+        (TICKER.replace('"USD"', '"KZT"'), "tickers.0: currencies names the base KZT"),
+        (TICKER.replace('"USD"', '"USD", "usd"'), "tickers.0: currencies names something twice"),
+        (TICKER + TICKER, "tickers: two have the same id"),
+        (TICKER.replace('"nbk"', '"nkb"'), "tickers.kzt.sources: 'nkb' is no enabled source; there are nbk"),
+        (TICKER.replace('"kzt"', '"Kzt!"'), "tickers.0.id: "),
+        ("[http\n", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, text: str, told: str) -> None:
+    """An unknown key or a bad value is told by its key."""
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        load(file, environ={})
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("TICKER_HTPT__PORT", "1", "htpt: there is no such setting"),
+        ("TICKER_HTTP__PROT", "1", "http.prot: there is no such setting"),
+        ("TICKER_HTTP__PORT", "x", "http.port: "),
+        ("TICKER_TICKERS", "[oops", "TICKER_TICKERS: is not JSON"),
+        ("TICKER_HTTP", "x", "http: "),
+        ("TICKER_CONFIG", "/nowhere.toml", "/nowhere.toml: cannot be read: No such file"),
+    ],
+)
+def test_a_wrong_variable_stops_the_start(variable: str, value: str, told: str) -> None:
+    """The environment is as strict as the file."""
+    with pytest.raises(SettingsError, match=told.replace("[", r"\[")):
+        load(environ={variable: value})
+
+
+def test_a_secret_is_never_told() -> None:
+    """A password in the store's URL shows in no representation and in no error."""
+    settings = load(environ={"TICKER_STORE__URL": "redis://:canary@h/0"})
+    assert "canary" not in f"{settings!r}{settings}{settings.model_dump_json()}"
+    with pytest.raises(SettingsError) as error:
+        load(
+            environ={
+                "TICKER_STORE__URL": "redis://:canary@h/0",
+                "TICKER_STORE__URL__X": "canary",
+                "TICKER_HTTP__X": "1",
+            }
+        )
+    assert "canary" not in str(error.value)
+
+
+def test_settings_are_frozen() -> None:
+    """Nothing changes them after the start."""
+    with pytest.raises(ValidationError):
+        load(environ={}).http.port = 1
+
+
+def test_who_may_frame_is_a_list_or_a_text() -> None:
+    """Both ways lead to the same; what would break out of the header is refused."""
+    for written in ('["https://a.example", "*.b.example"]', "https://a.example *.b.example"):
+        http = load(environ={"TICKER_HTTP__FRAME_ANCESTORS": written}).http
+        assert http.frame_ancestors == ("https://a.example", "*.b.example")
+    for bad in ("https://a.example; script-src *", "", "none'"):
+        with pytest.raises(SettingsError, match=r"http\.frame_ancestors"):
+            load(environ={"TICKER_HTTP__FRAME_ANCESTORS": bad})
+
+
+def test_a_calendar_that_there_is_not_stops_the_start() -> None:
+    """A form that is none, and a country that nobody knows."""
+    with pytest.raises(SettingsError, match=r"sources\.nbk\.calendar: String should match pattern"):
+        load(environ={"TICKER_SOURCES__NBK__CALENDAR": "Kazakhstan"})
+    with pytest.raises(SettingsError, match=r"sources\.nbk\.calendar: 'XX' is no country"):
+        checked(load(environ={"TICKER_SOURCES__NBK__CALENDAR": "XX"}))

@@ -1,0 +1,75 @@
+"""National Bank of Romania."""
+
+from datetime import date
+from hashlib import sha256
+
+import pytest
+
+from service.domain.fixing import Direction
+from service.errors import NotUnderstood
+from service.sources.banks import SOURCES
+from tests.figures import FETCHED, day
+from tests.sources.answers import URL, Asked, asked, digits, document, parse, receipt
+
+PUBLISHED = {
+    day(18, 8): {
+        "USD": ("4.5298", 1, None),
+        "EUR": ("5.2442", 1, None),
+        "GBP": ("6.1296", 1, None),
+        "CNY": ("0.6718", 1, None),
+        "RUB": ("0.0534", 1, None),
+        "MDL": ("0.2626", 1, None),
+        "HUF": ("1.4388", 100, None),
+        "JPY": ("2.8378", 100, None),
+        "XAU": ("639.8490", 1, None),
+    },
+    day(19, 8): {
+        "USD": ("4.5190", 1, None),
+        "EUR": ("5.2452", 1, None),
+        "GBP": ("6.1269", 1, None),
+        "CNY": ("0.6707", 1, None),
+        "RUB": ("0.0530", 1, None),
+        "MDL": ("0.2631", 1, None),
+        "HUF": ("1.4375", 100, None),
+        "JPY": ("2.8404", 100, None),
+        "XAU": ("633.3435", 1, None),
+    },
+}
+BODY = document("bnr", "2026.xml")
+
+
+@pytest.mark.parametrize("namespace", [b"https://www.bnr.ro/xsd", b"http://www.bnr.ro/xsd"])
+def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt(namespace: bytes) -> None:
+    """Zeros are kept; the nominal is `multiplier`, one where there is none; the namespace does not matter."""
+    body = BODY.replace(b"https://www.bnr.ro/xsd", namespace)
+    fixings = parse("bnr", body)
+    assert [fixing.date for fixing in fixings] == list(PUBLISHED)
+    assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
+    for fixing in fixings:
+        assert receipt(fixing) == ("bnr", "RON", Direction.DIRECT, URL, FETCHED, sha256(body).hexdigest())
+
+
+@pytest.mark.parametrize(
+    "inside", [b"", b"<Body/>", b'<Body><Cube date="2026-08-18"/></Body>', b"<Rate currency='USD'>4.5298</Rate>"]
+)
+def test_a_year_without_rates_is_no_answer(inside: bytes) -> None:
+    """The file of a year begins with its first fixing, so one without rates is broken."""
+    with pytest.raises(NotUnderstood, match="has no rates"):
+        parse("bnr", b'<DataSet xmlns="https://www.bnr.ro/xsd">%b</DataSet>' % inside)
+
+
+async def test_of_a_year_only_what_was_wanted_is_taken() -> None:
+    """Dates before the first one that was asked for are left out, also where that leaves none: New Year's Eve."""
+    feed = Asked("bnr", answers={"/years/nbrfxrates2026.xml": BODY})
+    for since, wanted in ((day(19, 8), [day(19, 8)]), (day(20, 8), [])):
+        (year,) = [payload async for payload in SOURCES["bnr"].fetch(feed, since, day(20, 8))]
+        assert [fixing.date for fixing in SOURCES["bnr"].parse(year)] == wanted
+
+
+async def test_the_year_is_asked_for_at_once() -> None:
+    """One request a year that the range touches."""
+    assert await asked("bnr", day(31, 3), day(2)) == ["/years/nbrfxrates2026.xml"]
+    assert await asked("bnr", date(2025, 12, 30), date(2026, 1, 2)) == [
+        "/years/nbrfxrates2025.xml",
+        "/years/nbrfxrates2026.xml",
+    ]

@@ -1,0 +1,77 @@
+"""Bank of England."""
+
+from fractions import Fraction
+from hashlib import sha256
+
+import pytest
+
+from service.domain.fixing import Direction
+from service.errors import NotUnderstood
+from service.sources.banks.boe import SERIES
+from tests.figures import FETCHED, day
+from tests.sources.answers import URL, asked, digits, document, parse, receipt
+
+PUBLISHED = {
+    day(17, 3): {
+        "USD": ("1.3343", 1, None),
+        "EUR": ("1.1577", 1, None),
+        "CNY": ("9.1865", 1, None),
+        "CAD": ("1.829", 1, None),
+        "JPY": ("212.1937", 1, None),
+        "HUF": ("450.2329", 1, None),
+    },
+    day(18, 3): {
+        "USD": ("1.3323", 1, None),
+        "EUR": ("1.1572", 1, None),
+        "CNY": ("9.1752", 1, None),
+        "CAD": ("1.8248", 1, None),
+        "JPY": ("212.4739", 1, None),
+        "HUF": ("453.5645", 1, None),
+    },
+}
+BODY = document("boe", "2026-03-17-to-18.csv")
+
+
+def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt() -> None:
+    """A row is a day and a column a currency, quoted the inverse way."""
+    fixings = parse("boe", BODY)
+    assert [fixing.date for fixing in fixings] == list(PUBLISHED)
+    assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
+    for fixing in fixings:
+        assert receipt(fixing) == ("boe", "GBP", Direction.INVERSE, URL, FETCHED, sha256(BODY).hexdigest())
+
+
+def test_a_rate_in_pounds_is_the_exact_inverse() -> None:
+    """The bank says what one pound buys: the dollar of 1.3323 is worth 10000/13323 of a pound."""
+    assert parse("boe", BODY)[-1].value("USD") == Fraction(10000, 13323)
+
+
+def test_a_cell_that_is_empty_was_not_quoted() -> None:
+    """A day without any value is no fixing; one currency without a value is missing from its day."""
+    head, good = b"DATE,XUDLUSS,XUDLERS\r\n", b"02 Apr 2026,1.3221,1.1466\r\n"
+    (fixing,) = parse("boe", head + good + b"03 Apr 2026,,\r\n")
+    assert fixing.date == day(2)
+    known, lacking = parse("boe", head + good + b"07 Apr 2026,,1.1471\r\n")
+    assert known.rates.keys() - lacking.rates.keys() == {"USD"}
+
+
+def test_a_series_that_was_not_asked_for_is_not_understood() -> None:
+    """A column is a known series, also where it is empty."""
+    with pytest.raises(NotUnderstood, match="has the series 'XUDLGBD', which we do not know"):
+        parse("boe", b"DATE,XUDLUSS,XUDLGBD\r\n02 Apr 2026,1.3221,\r\n")
+
+
+def test_a_header_without_rows_is_nothing() -> None:
+    """A document with its columns and no rows says that nothing is published for the range."""
+    assert parse("boe", document("boe", "nothing.csv")) == []
+
+
+async def test_the_range_is_asked_for_at_once() -> None:
+    """One request with both ends of the range, for every series that we know, by its code."""
+    (step,) = await asked("boe", day(31, 3), day(2))
+    path, query = step.split("?")
+    assert path == "/_iadb-fromshowcolumns.asp"
+    assert query == (
+        f"CSVF=TN&Datefrom=31/Mar/2026&Dateto=02/Apr/2026&SeriesCodes={','.join(SERIES)}&UsingCodes=Y&csv.x=yes"
+    )
+    assert len(set(SERIES.values())) == len(SERIES) == 26

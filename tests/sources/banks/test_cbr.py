@@ -1,0 +1,45 @@
+"""Bank of Russia."""
+
+from hashlib import sha256
+
+import pytest
+
+from service.domain.fixing import Direction
+from service.errors import NotUnderstood
+from tests.figures import FETCHED, day
+from tests.sources.answers import URL, asked, digits, document, parse, receipt
+
+PUBLISHED = {
+    "GBP": ("102.0374", 1, None),
+    "BYN": ("26.7960", 1, None),
+    "VND": ("30.0750", 10000, None),
+    "USD": ("75.5273", 1, None),
+    "EUR": ("88.2826", 1, None),
+    "KZT": ("16.3172", 100, None),
+    "CNY": ("11.0270", 1, None),
+}
+
+
+def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt() -> None:
+    """Comma decimals keep their zeros; nominal, date and receipt are those of the document in windows-1251."""
+    body = document("cbr", "2026-04-25.xml")
+    assert "Тенге".encode("windows-1251") in body
+    (fixing,) = parse("cbr", body)
+    assert fixing.date == day(25)
+    assert digits(fixing) == PUBLISHED
+    assert receipt(fixing) == ("cbr", "RUB", Direction.DIRECT, URL, FETCHED, sha256(body).hexdigest())
+
+
+def test_a_date_without_rates_is_no_answer() -> None:
+    """The bank answers with its last fixing where it has no new one, so a document without rates is broken."""
+    with pytest.raises(NotUnderstood, match="has a date and no rates"):
+        parse("cbr", b'<ValCurs Date="26.04.2026" name="Foreign Currency Market"/>')
+
+
+async def test_every_date_is_asked_for_by_itself() -> None:
+    """The bank is asked for each date from the first to the last, both included, across the month's end."""
+    assert await asked("cbr", day(31, 3), day(2)) == [
+        "/XML_daily.asp?date_req=31/03/2026",
+        "/XML_daily.asp?date_req=01/04/2026",
+        "/XML_daily.asp?date_req=02/04/2026",
+    ]

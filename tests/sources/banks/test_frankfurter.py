@@ -1,0 +1,113 @@
+"""Frankfurter: official rates of any of its banks, a currency at a time."""
+
+from datetime import date
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from service.app import checked
+from service.clock import Clock
+from service.domain.fixing import Direction
+from service.errors import NotUnderstood, SettingsError
+from service.polling.poller import published
+from service.settings import SourceSettings, load
+from service.sources.banks import SOURCES
+from service.sources.http_client import BankFeed, Client
+from tests.figures import day
+from tests.sources.answers import Asked, answer, digits, document, parse, receipt
+
+KEY = "frankfurter"
+NAME = "2026-04-01-to-02.json"
+RELAY = {
+    "adapter": KEY,
+    "provider": "NBK",
+    "base": "KZT",
+    "url": "http://relay.test/v2",
+    "timezone": "Asia/Almaty",
+    "name": "National Bank of Kazakhstan, by Frankfurter",
+}
+
+
+def test_published_digits_survive() -> None:
+    """A fixing a date with all its currencies, direct, digits as published."""
+    first, second = parse(KEY, document(KEY, NAME))
+    assert (first.date, second.date) == (day(1), day(2))
+    assert digits(second) == {
+        "USD": ("475.09", 1, None), "EUR": ("551.06", 1, None), "RUB": ("5.87", 1, None),
+        "GBP": ("631.87", 1, None), "CNY": ("69.12", 1, None),
+    }  # fmt: skip
+    payload = answer(KEY, document(KEY, NAME))
+    assert receipt(second) == (KEY, "KZT", Direction.DIRECT, payload.url, payload.fetched_at, payload.digest)
+
+
+async def test_each_currency_is_asked_with_itself_as_base() -> None:
+    """So the relay does not invert; whose rates is always said; the answers are one payload."""
+    step = "/rates?base={}&quotes=KZT&providers=NBK&from=2026-04-01&to=2026-04-02"
+    answers = {
+        step.format(code): f'[{{"date":"2026-04-02","base":"{code}","quote":"KZT","rate":{rate}}}]'.encode()
+        for code, rate in (("USD", "475.09"), ("EUR", "551.06"))
+    }
+    feed = Asked(KEY, provider="NBK", wanted=("USD", "EUR"), answers=answers)
+    (payload,) = [payload async for payload in SOURCES[KEY].fetch(feed, date(2026, 4, 1), date(2026, 4, 2))]
+    assert feed.steps == [step.format(code) for code in ("USD", "EUR")]
+    assert payload.url == "http://bank.test/rates?quotes=KZT&providers=NBK&from=2026-04-01&to=2026-04-02"
+    (fixing,) = SOURCES[KEY].parse(payload)
+    assert digits(fixing) == {"USD": ("475.09", 1, None), "EUR": ("551.06", 1, None)}
+    assert [one async for one in SOURCES[KEY].fetch(Asked(KEY), day(1), day(2))] == []
+
+
+def test_rates_in_another_currency_are_refused() -> None:
+    """An answer to another question is none to ours; a broken one among good ones spoils all."""
+    with pytest.raises(NotUnderstood, match="has rates in 'RUB', not in KZT"):
+        parse(KEY, document(KEY, NAME).replace(b'"quote":"KZT"', b'"quote":"RUB"', 1))
+    with pytest.raises(NotUnderstood, match="is not JSON"):
+        parse(KEY, b'[[{"date":"2026-04-02","base":"USD","quote":"KZT","rate":475.09}],<html>]')
+
+
+def test_several_sources_have_one_adapter() -> None:
+    """A source names its adapter; the tickers that name the source say which currencies it is asked for."""
+    tickers = [
+        {"id": "kzt", "base": "KZT", "currencies": ["USD", "EUR"], "sources": ["frankfurter_nbk"]},
+        {"id": "rub", "base": "RUB", "currencies": ["USD", "CNY"], "sources": ["frankfurter_nbk"]},
+    ]
+    settings = load(environ={}, overrides={"tickers": tickers, "sources": {"frankfurter_nbk": RELAY}})
+    assert checked(settings).adapter("frankfurter_nbk") == KEY
+    assert settings.adapter("nbk") == "nbk"
+    assert settings.wanted("frankfurter_nbk") == ("USD", "EUR", "CNY", "RUB")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"adapter": "frankfurt"}, "sources.relay.adapter: there is no such adapter; there are nbk,"),
+        ({"adapter": None}, "sources.relay: there is no such source; there are nbk,"),
+        ({"provider": ""}, "sources.relay.provider: is missing"),
+    ],
+)
+def test_a_relay_that_cannot_be_asked_stops_the_start(change: dict[str, str | None], told: str) -> None:
+    """The key is named, and what there is."""
+    with pytest.raises(SettingsError, match=told):
+        checked(load(environ={}, overrides={"sources": {"relay": {**RELAY, **change}}}))
+
+
+async def test_a_relay_is_asked_as_its_source_says() -> None:
+    """Over a real socket: one request a currency, with the provider and the dates, and nothing else."""
+    rates = {"USD": "475.09", "EUR": "551.06"}
+    asked: list[dict[str, str]] = []
+
+    async def rates_of(request: web.Request) -> web.Response:
+        asked.append(dict(request.query))
+        code = request.query["base"]
+        row = f'{{"date":"{request.query["to"]}","base":"{code}","quote":"KZT","rate":{rates[code]}}}'
+        return web.Response(text=f"[{row}]", content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/v2/rates", rates_of)
+    async with TestServer(app) as server, Client(load(environ={}).client) as client:
+        source = SourceSettings.model_validate(RELAY | {"url": str(server.make_url("/v2"))})
+        feed = BankFeed("frankfurter_nbk", source, client, Clock(), ("USD", "EUR"))
+        (fixing,) = [one async for _, one in published(SOURCES[KEY], feed, day(1), day(2))]
+    assert (fixing.source, fixing.date, digits(fixing)["EUR"]) == ("frankfurter_nbk", day(2), ("551.06", 1, None))
+    expected = {"quotes": "KZT", "providers": "NBK", "from": "2026-04-01", "to": "2026-04-02"}
+    assert asked == [{"base": code, **expected} for code in rates]

@@ -1,0 +1,78 @@
+"""National Bank of Kazakhstan."""
+
+from datetime import date
+from hashlib import sha256
+
+import pytest
+
+from service.domain.fixing import Direction
+from tests.figures import FETCHED, day
+from tests.sources.answers import URL, asked, digits, document, parse, receipt
+
+PUBLISHED = {
+    day(1): {
+        "USD": ("478.77", 1, "-2.77"),
+        "EUR": ("548.62", 1, "-4.62"),
+        "IRR": ("0.4", 1000, "0.00"),
+        "CNY": ("69.31", 1, "-0.38"),
+        "RUB": ("5.87", 1, "-0.06"),
+        "UZS": ("3.93", 100, "-0.02"),
+        "GBP": ("631.98", 1, "-5.00"),
+    },
+    day(2): {
+        "USD": ("475.09", 1, "-3.68"),
+        "EUR": ("551.06", 1, "2.44"),
+        "IRR": ("0.4", 1000, "0.00"),
+        "CNY": ("69.12", 1, "-0.19"),
+        "RUB": ("5.87", 1, "0.00"),
+        "UZS": ("3.91", 100, "-0.02"),
+        "GBP": ("631.87", 1, "-0.11"),
+    },
+}
+
+
+@pytest.mark.parametrize("on", PUBLISHED)
+def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt(on: date) -> None:
+    """Digits, nominals, the bank's own changes, the date and the receipt are those of the document."""
+    body = document("nbk", f"{on}.xml")
+    (fixing,) = parse("nbk", body)
+    assert fixing.date == on
+    assert digits(fixing) == PUBLISHED[on]
+    assert receipt(fixing) == ("nbk", "KZT", Direction.DIRECT, URL, FETCHED, sha256(body).hexdigest())
+
+
+def test_the_banks_own_change_is_the_difference_of_its_own_figures() -> None:
+    """What the bank prints as change is absolute and per nominal: new minus old, never a percentage."""
+    (old,), (new,) = (parse("nbk", document("nbk", f"{on}.xml")) for on in PUBLISHED)
+    assert {code: rate.value - old.rates[code].value for code, rate in new.rates.items()} == {
+        code: rate.change for code, rate in new.rates.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        document("nbk", "not-set.xml"),
+        b"<rates><date>03.04.2026</date></rates>",
+    ],
+)
+def test_a_date_not_yet_set_is_nothing(body: bytes) -> None:
+    """A document with its date and no items, with or without a word about it, says that nothing is published."""
+    assert parse("nbk", body) == []
+
+
+def test_an_absent_change_is_none() -> None:
+    """Where the bank gives no change there is none, which is not a change of zero."""
+    body = document("nbk", "2026-04-02.xml").replace(b"<change>-3.68</change>", b"")
+    body = body.replace(b"<change>+2.44</change>", b"<change/>")
+    (fixing,) = parse("nbk", body)
+    assert [fixing.rates[code].change for code in ("USD", "EUR")] == [None, None]
+
+
+async def test_every_date_is_asked_for_by_itself() -> None:
+    """The bank is asked for each date from the first to the last, both included, across the month's end."""
+    assert await asked("nbk", day(31, 3), day(2)) == [
+        "/get_rates.cfm?fdate=31.03.2026",
+        "/get_rates.cfm?fdate=01.04.2026",
+        "/get_rates.cfm?fdate=02.04.2026",
+    ]

@@ -1,0 +1,44 @@
+"""National Bank of the Kyrgyz Republic."""
+
+from hashlib import sha256
+
+import pytest
+
+from service.domain.fixing import Direction
+from service.errors import NotUnderstood
+from tests.figures import FETCHED, day
+from tests.sources.answers import URL, asked, digits, document, parse, receipt
+
+PUBLISHED = {
+    "USD": ("87.4500", 1, None),
+    "EUR": ("101.5076", 1, None),
+    "CNY": ("12.8707", 1, None),
+    "KZT": ("0.1859", 1, None),
+    "RUB": ("1.2263", 1, None),
+}
+BODY = document("nbkr", "2026-05-24.xml")
+
+
+def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt() -> None:
+    """Comma decimals keep their zeros; the currency is an attribute; the date is that of the document."""
+    (fixing,) = parse("nbkr", BODY)
+    assert fixing.date == day(24, 5)
+    assert digits(fixing) == PUBLISHED
+    assert receipt(fixing) == ("nbkr", "KGS", Direction.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+
+
+def test_the_weekly_list_is_not_taken_for_the_daily_one() -> None:
+    """It has the same form and another date: as a fixing it would lack every currency of the daily list."""
+    with pytest.raises(NotUnderstood, match="has the name 'Weekly Exchange Rates' instead of 'Daily Exchange Rates'"):
+        parse("nbkr", document("nbkr", "weekly.xml"))
+
+
+def test_a_date_without_rates_is_no_answer() -> None:
+    """The bank's file always has its latest rates, so one without rates is broken."""
+    with pytest.raises(NotUnderstood, match="has a date and no rates"):
+        parse("nbkr", b'<CurrencyRates Name="Daily Exchange Rates" Date="24.05.2026"/>')
+
+
+async def test_there_is_only_the_latest_to_ask_for() -> None:
+    """Whatever dates are wanted, it is one request."""
+    assert await asked("nbkr", day(31, 3), day(2)) == ["/daily.xml"]

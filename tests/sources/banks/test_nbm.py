@@ -1,0 +1,41 @@
+"""National Bank of Moldova."""
+
+from hashlib import sha256
+
+from service.domain.fixing import Direction
+from tests.figures import FETCHED, day
+from tests.sources.answers import URL, asked, digits, document, parse, receipt
+
+PUBLISHED = {
+    "USD": ("17.5303", 1, None),
+    "EUR": ("20.2457", 1, None),
+    "RUB": ("0.2224", 1, None),
+    "GBP": ("23.2205", 1, None),
+    "CNY": ("2.5485", 1, None),
+    "CAD": ("12.5900", 1, None),
+    "KZT": ("0.3766", 10, None),
+    "UZS": ("0.1443", 100, None),
+}
+BODY = document("nbm", "2026-04-07.xml")
+
+
+def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt() -> None:
+    """Point decimals keep their zeros; nominal, date and receipt are those of the document."""
+    (fixing,) = parse("nbm", BODY)
+    assert fixing.date == day(7)
+    assert digits(fixing) == PUBLISHED
+    assert receipt(fixing) == ("nbm", "MDL", Direction.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+
+
+def test_a_date_without_rates_is_nothing() -> None:
+    """A document with its date and no rates says that nothing is published for it."""
+    assert parse("nbm", document("nbm", "nothing.xml")) == []
+
+
+async def test_every_date_is_asked_for_by_itself() -> None:
+    """The bank is asked for each date from the first to the last, both included, across the month's end."""
+    assert await asked("nbm", day(31, 3), day(2)) == [
+        "/official_exchange_rates?get_xml=1&date=31.03.2026",
+        "/official_exchange_rates?get_xml=1&date=01.04.2026",
+        "/official_exchange_rates?get_xml=1&date=02.04.2026",
+    ]

@@ -1,0 +1,77 @@
+"""National Bank of Poland."""
+
+from datetime import date
+from hashlib import sha256
+
+import pytest
+
+from service.domain.fixing import Direction
+from service.errors import NotUnderstood
+from service.sources.banks import SOURCES
+from tests.figures import FETCHED, day
+from tests.sources.answers import URL, Asked, asked, digits, document, parse, receipt
+
+PUBLISHED = {
+    day(2, 3): {
+        "USD": ("3.6056", 1, None),
+        "EUR": ("4.2304", 1, None),
+        "GBP": ("4.8215", 1, None),
+        "CNY": ("0.5238", 1, None),
+        "CZK": ("0.1744", 1, None),
+        "HUF": ("0.011155", 1, None),
+        "IDR": ("0.00021385", 1, None),
+    },
+    day(3, 3): {
+        "USD": ("3.6820", 1, None),
+        "EUR": ("4.2732", 1, None),
+        "GBP": ("4.8962", 1, None),
+        "CNY": ("0.5336", 1, None),
+        "CZK": ("0.1755", 1, None),
+        "HUF": ("0.011089", 1, None),
+        "IDR": ("0.00021845", 1, None),
+    },
+}
+BODY = document("nbp", "2026-03-02-to-03.json")
+
+
+def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt() -> None:
+    """JSON numbers keep all their digits; every rate is for one; each table is a day."""
+    fixings = parse("nbp", BODY)
+    assert [fixing.date for fixing in fixings] == list(PUBLISHED)
+    assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
+    for fixing in fixings:
+        assert receipt(fixing) == ("nbp", "PLN", Direction.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+
+
+def test_the_weekly_table_is_not_taken_for_the_daily_one() -> None:
+    """It has the same form and other currencies."""
+    with pytest.raises(NotUnderstood, match="has the table 'B' instead of 'A'"):
+        parse("nbp", document("nbp", "table-b.json"))
+
+
+@pytest.mark.parametrize("body", [b"[]", b'[{"table":"A","effectiveDate":"2026-03-02","rates":[]}]'])
+def test_an_answer_without_rates_is_none(body: bytes) -> None:
+    """The bank says by 404 that it has nothing, so a document without rates is broken."""
+    with pytest.raises(NotUnderstood, match="has no rates"):
+        parse("nbp", body)
+
+
+async def test_the_range_is_asked_for_at_once() -> None:
+    """One request with both ends of the range."""
+    assert await asked("nbp", day(31, 3), day(2)) == ["/tables/A/2026-03-31/2026-04-02/?format=json"]
+
+
+async def test_a_range_that_the_bank_would_refuse_is_asked_for_in_parts() -> None:
+    """No part has more than 93 days, and no day is left out or asked for twice."""
+    assert await asked("nbp", date(2026, 1, 1), date(2026, 4, 4)) == [
+        "/tables/A/2026-01-01/2026-04-03/?format=json",
+        "/tables/A/2026-04-04/2026-04-04/?format=json",
+    ]
+
+
+async def test_a_range_without_a_table_is_nothing() -> None:
+    """A weekend is answered with 404, which is this bank's way to say so."""
+    step = "/tables/A/2026-04-04/2026-04-05/?format=json"
+    feed = Asked("nbp", absent=frozenset({step}))
+    assert [payload async for payload in SOURCES["nbp"].fetch(feed, day(4), day(5))] == []
+    assert feed.steps == [step]

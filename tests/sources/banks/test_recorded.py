@@ -1,0 +1,50 @@
+"""The publications that ship with the project."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from service.domain.fixing import Direction
+from service.errors import NotUnderstood
+from service.sources.banks import SOURCES
+from tests.figures import day
+from tests.sources.answers import Asked, digits, parse, receipt
+from tests.sources.banks.test_nbk import PUBLISHED
+
+CSV = b"""date,code,value,nominal,change,url,fetched_at,digest
+2026-04-02,RUB,5.870,1,,http://bank/2,2026-04-01T11:05:12+00:00,two
+2026-04-01,UZS,3.93,100,-0.02,http://bank/1,2026-03-31T11:05:12+00:00,one
+"""
+
+
+async def test_the_shipped_publications_need_no_network_and_lead_to_the_banks_own_answers() -> None:
+    """Whatever dates are wanted, both shipped days come from the package, with the bank's URL, time and digest."""
+    feed = Asked("recorded")
+    (payload,) = [payload async for payload in SOURCES["recorded"].fetch(feed, day(20), day(21))]
+    fixings = SOURCES["recorded"].parse(payload)
+    assert feed.steps == []
+    assert [fixing.date for fixing in fixings] == list(PUBLISHED)
+    for fixing in fixings:
+        assert (fixing.source, fixing.base, fixing.direction) == ("recorded", "KZT", Direction.DIRECT)
+        assert fixing.url == f"https://nationalbank.kz/rss/get_rates.cfm?fdate={fixing.date:%d.%m.%Y}"
+        assert fixing.fetched_at == datetime(2026, 4, 8, 13, 43, 25, tzinfo=UTC)
+        assert len(fixing.digest) == 64
+        assert fixing.digest != payload.digest
+        published = digits(fixing)
+        assert {code: published[code] for code in PUBLISHED[fixing.date]} == PUBLISHED[fixing.date]
+
+
+def test_each_day_has_its_own_receipt_and_the_days_are_sorted() -> None:
+    """Digits, nominals and changes are as written; the receipt is the one of the day's own rows."""
+    first, second = parse("recorded", CSV)
+    assert (first.date, second.date) == (day(1), day(2))
+    assert (digits(first), digits(second)) == ({"UZS": ("3.93", 100, "-0.02")}, {"RUB": ("5.870", 1, None)})
+    assert receipt(first)[3:] == ("http://bank/1", datetime(2026, 3, 31, 11, 5, 12, tzinfo=UTC), "one")
+    assert receipt(second)[3:] == ("http://bank/2", datetime(2026, 4, 1, 11, 5, 12, tzinfo=UTC), "two")
+
+
+def test_a_receipt_without_its_time_is_not_understood() -> None:
+    """A time that is none, or has no zone, is refused like every other thing that is not as it should be."""
+    for odd in (b"yesterday", b"2026-04-01T11:05:12", b""):
+        with pytest.raises(NotUnderstood, match="where a date should be"):
+            parse("recorded", CSV.replace(b"2026-04-01T11:05:12+00:00", odd))

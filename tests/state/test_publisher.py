@@ -1,0 +1,77 @@
+"""Snapshots are made once for all who wait for them, and readers have their turn meanwhile."""
+
+import asyncio
+from datetime import datetime
+from unittest.mock import patch
+
+from service.domain.snapshot import Snapshot
+from service.settings import Settings, TickerSettings
+from service.state.memory import Board
+from service.state.publisher import Showing
+from service.storage.repository import Store
+from service.storage.sync import Archive
+from tests.conftest import Clock
+from tests.figures import day, fixing
+
+KNOWN = fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09")
+
+
+def with_tickers(settings: Settings, count: int) -> Settings:
+    (ticker, *_) = settings.tickers
+    return settings.model_copy(
+        update={"tickers": tuple(ticker.model_copy(update={"id": f"t{number}"}) for number in range(count))}
+    )
+
+
+async def test_reviews_that_wait_for_the_store_together_make_snapshots_once(
+    store: Store, settings: Settings, clock: Clock
+) -> None:
+    """All banks end their polls at about the same time: what each of them brought is in what the first one shows."""
+    archive = Archive(Board(settings), store)
+    made = list[TickerSettings]()
+    refresh = archive.board.refresh
+
+    def counting(now: datetime, *tickers: TickerSettings) -> tuple[Snapshot, ...]:
+        made.extend(tickers)
+        return refresh(now, *tickers)
+
+    async def learn(number: int) -> None:
+        archive.board.add(KNOWN[number % 2])
+        await archive.review(clock())
+        assert archive.board.snapshots["kzt"].as_of == day(2)
+
+    with patch.object(archive.board, "refresh", counting):
+        await asyncio.gather(*map(learn, range(6)))
+    assert made == [settings.tickers[0]]
+
+
+async def test_each_ticker_is_made_in_a_turn_of_its_own(settings: Settings, clock: Clock) -> None:
+    """What else the loop has to do comes between any two of them."""
+    board, order = Board(with_tickers(settings, 3)), list[str]()
+    board.reset("nbk", KNOWN)
+    board.watchers.append(lambda snapshot: order.append(snapshot.id))
+
+    async def reader() -> None:
+        for _ in range(3):
+            order.append("reader")
+            await asyncio.sleep(0)
+
+    await asyncio.gather(Showing(board, lambda _: None).show(clock()), reader())
+    assert order == ["t0", "reader", "t1", "reader", "t2", "reader"]
+
+
+async def test_what_comes_while_snapshots_are_made_is_shown_before_its_own_review_ends(
+    settings: Settings, clock: Clock
+) -> None:
+    """A ticker that was made a moment too early is made again."""
+    board = Board(with_tickers(settings, 3))
+    board.reset("nbk", KNOWN[:1])
+    showing = Showing(board, lambda _: None)
+    first = asyncio.create_task(showing.show(clock()))
+    await asyncio.sleep(0)
+    assert board.snapshots.keys() == {"t0"}
+    board.add(KNOWN[1])
+    showing.due = True
+    await showing.show(clock())
+    assert first.done()
+    assert {snapshot.as_of for snapshot in board.snapshots.values()} == {day(2)}

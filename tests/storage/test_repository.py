@@ -1,0 +1,499 @@
+"""What outlives the process, against a real Valkey."""
+
+import asyncio
+import json
+import os
+import zlib
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+from structlog.testing import capture_logs
+
+from service.domain.breaks import Break
+from service.domain.fixing import Direction
+from service.errors import SettingsError, StoreError
+from service.settings import load
+from service.state.memory import SourceState
+from service.state.selection import snapshot
+from service.storage.repository import Store
+from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
+from tests.figures import day, fixing, later, series
+from tests.servers import sentinel, valkey
+
+NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
+
+
+async def test_a_fixing_comes_back_digit_by_digit(store: Store) -> None:
+    """Trailing zeros, nominals, direction, times, digests and revisions survive."""
+    first = fixing(day(1), "ecb", "EUR", Direction.INVERSE, USD="1.1500", JPY=("180.10", 100))
+    kept = replace(first, digest="new").revising(first)
+    await store.save(kept)
+    assert await store.fixing("ecb", day(1)) == kept
+    (found,) = await store.recent("ecb", 5)
+    assert str(found.rates["USD"].value) == "1.1500"
+    assert found.revisions[0].digest == first.digest
+
+
+async def test_fixings_are_found_by_date(store: Store) -> None:
+    """Dates in order, the latest few, nothing for what there is not."""
+    for number in (3, 1, 2):
+        await store.save(fixing(day(number), USD="475.09"))
+    await store.save(later(fixing(day(2), USD="476.00")))
+    assert await store.dates("nbk") == [day(1), day(2), day(3)]
+    assert [(one.date, one.rates["USD"].value) for one in await store.recent("nbk", 2)] == [
+        (day(2), Decimal("476.00")),
+        (day(3), Decimal("475.09")),
+    ]
+    assert await store.fixing("nbk", day(4)) is None
+    assert await store.recent("cbr", 5) == []
+
+
+async def test_figures_of_many_days_are_read_without_receipts(store: Store) -> None:
+    """Digits, nominals and direction as published, oldest first; days without a fixing are left out."""
+    for number in (3, 1, 4):
+        one = fixing(day(number), "ecb", "EUR", Direction.INVERSE, USD="1.1500", JPY=("180.10", 100))
+        await store.save(replace(one, digest="new").revising(one))
+    found = await store.figures("ecb", day(1), day(3))
+    assert [(one.date, one.base, one.direction) for one in found] == [
+        (day(1), "EUR", Direction.INVERSE),
+        (day(3), "EUR", Direction.INVERSE),
+    ]
+    assert {code: (str(rate.value), rate.nominal) for code, rate in found[0].rates.items()} == {
+        "USD": ("1.1500", 1),
+        "JPY": ("180.10", 100),
+    }
+    assert await store.figures("ecb", day(5), day(9)) == await store.figures("nbk", day(1), day(9)) == []
+
+
+async def test_quarantine_is_kept_until_it_is_decided(store: Store) -> None:
+    """One entry a date. A decision ends it and is stored once; a fixing of the date alone ends nothing."""
+    one, two, three = (QuarantinedFixing(fixing(day(number), USD="0"), ("USD is 0",), NOW) for number in (1, 2, 3))
+    for waiting in (three, one, two, one):
+        await store.quarantine(waiting)
+    assert await store.waiting("nbk") == [one, two, three]
+    rejected, accepted = QuarantineDecision(one, Outcome.REJECTED, NOW), QuarantineDecision(two, Outcome.ACCEPTED, NOW)
+    for decision in (rejected, accepted, accepted):
+        await store.decide(decision)
+    assert await store.decisions("nbk") == [accepted, rejected]
+    assert await store.waiting("nbk") == [three]
+    published = fixing(day(3), EUR="551.06")
+    await store.save(published)
+    assert await store.waiting("nbk") == [three]
+    whole = replace(published, rates={**published.rates, **fixing(day(3), USD="475.09").rates})
+    confirmed = QuarantineDecision(three, Outcome.CONFIRMED, NOW)
+    await store.save(whole, decision=confirmed)
+    assert await store.waiting("nbk") == []
+    assert await store.fixing("nbk", day(3)) == whole
+    assert await store.decisions("nbk") == [confirmed, accepted, rejected]
+
+
+@pytest.mark.parametrize("codes", [{"USD"}, {"USD", "EUR"}])
+async def test_retracted_rates_are_removed_with_their_decision(store: Store, codes: set[str]) -> None:
+    """The other rates of the date stay; a date without any is removed. The source has another stamp."""
+    published = fixing(day(3), USD="475.09", EUR="551.06")
+    before = await store.save(published)
+    taken = published.without(published.rates.keys() - codes)
+    decision = QuarantineDecision(QuarantinedFixing(taken, ("retracted",), NOW), Outcome.RETRACTED, NOW)
+    written = await store.retract(published, decision)
+    left = published.without(codes)
+    assert await store.fixing("nbk", day(3)) == (left if left.rates else None)
+    assert await store.decisions("nbk") == [decision]
+    assert (written.before, await store.stamp("nbk")) == (before.stamp, written.stamp)
+
+
+async def test_breaks_of_a_decision_are_stored(store: Store) -> None:
+    """An operator declared a redenomination: date, currency and exact factor survive."""
+    waiting = QuarantinedFixing(fixing(day(3), BYN="235.10"), ("BYN moved",), NOW)
+    breaks = (Break("BYN", day(3), Decimal(10000)), Break("BYN", day(2)))
+    decision = QuarantineDecision(waiting, Outcome.ACCEPTED, NOW, breaks)
+    await store.decide(decision)
+    assert await store.decisions("nbk") == [decision]
+
+
+async def test_a_writing_tells_what_was_there_before(store: Store) -> None:
+    """A fixing, what waits and a decision are news for who watches; each source has its own stamp."""
+    waiting = QuarantinedFixing(fixing(day(3), USD="0"), (), NOW)
+    assert await store.stamps() == {}
+    first = await store.save(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09"))
+    second = await store.quarantine(waiting)
+    third = await store.decide(QuarantineDecision(waiting, Outcome.REJECTED, NOW))
+    other = await store.save(fixing(day(1), "cbr", "RUB", USD="80"))
+    assert first.before is other.before is None
+    assert (second.before, third.before) == (first.stamp, second.stamp)
+    assert await store.stamps() == {"nbk": third.stamp, "cbr": other.stamp}
+
+
+async def test_a_later_form_is_never_replaced_by_an_earlier_one(store: Store) -> None:
+    """Who was cut off while the bank corrected itself holds what was replaced; who says the same changes no receipt."""
+    first = fixing(day(1), USD="478.77")
+    revised = replace(fixing(day(1), USD="478.70"), digest="revised").revising(first)
+    for late in (revised, first, later(first, -1), later(revised)):
+        await store.save(late)
+    assert await store.fixing("nbk", day(1)) == revised
+    twice = later(fixing(day(1), USD="478.77")).revising(revised)
+    await store.save(twice)
+    assert await store.fixing("nbk", day(1)) == twice
+
+
+async def test_a_stamp_is_never_the_same_again(store: Store) -> None:
+    """Other with each writing, also after all was wiped; each source has its own."""
+    stamps = [await store.stamp("nbk")]
+    for _ in range(2):
+        await store.save(fixing(day(1), USD="478.77"))
+        stamps.append(await store.stamp("nbk"))
+        await store._redis.delete(*[key async for key in store._redis.scan_iter(f"{store._prefix}*")])
+    assert stamps[0] is None
+    assert len(set(stamps)) == 3
+
+
+async def test_a_raw_answer_comes_back_byte_by_byte_and_expires(store: Store) -> None:
+    """Whatever its encoding; compressed, and not for ever."""
+    body = "<rates>доллар</rates>".encode("windows-1251") * 100
+    await store.save_raw("cbr", "abc", body, timedelta(days=90))
+    assert await store.raw("cbr", "abc") == body
+    assert await store.raw("nbk", "abc") is None
+    key = store._key("raw", "cbr", "abc")
+    await store.save_raw("cbr", "def", body, timedelta(0))
+    assert await store.raw("cbr", "def") is None
+    assert 89 * 86400 < await store._redis.ttl(key) <= 90 * 86400
+    assert await store._redis.strlen(key) < len(body) / 10
+
+
+async def test_states_and_snapshots_come_back(store: Store) -> None:
+    """The last poll of each source and the snapshot of each ticker."""
+    state = SourceState(NOW, NOW, NOW, 3, "down")
+    await store.save_state("nbk", state)
+    assert await store.states() == {"nbk": state}
+    settings = load(environ={})
+    made = snapshot(settings.tickers[0], settings.polled, {"nbk": series(fixing(day(2), USD="475.09"))}, NOW)
+    assert made is not None
+    await store.save_snapshot(made)
+    assert await store.snapshot("kzt") == made
+    assert await store.snapshot("eur") is None
+
+
+async def test_a_store_that_is_away_is_a_clear_error() -> None:
+    """The address is named, the password is not."""
+    async with Store("redis://user:canary@127.0.0.1:1/0", "t:") as away:
+        with pytest.raises(StoreError, match=r"redis://127\.0\.0\.1:1/0: ") as error:
+            await away.stamps()
+    assert "canary" not in str(error.value)
+
+
+async def test_what_cannot_be_read_is_told_and_left_out(store: Store) -> None:
+    """Somebody else's value under our key is no fixing, and costs no other."""
+    key = store._key("fixings", "nbk")
+    await store.save(fixing(day(2), USD="475.09"))
+    await store._redis.hset(key, mapping={"2026-04-01": "{}", "2026-19-39": "{}", "oops": "{}"})
+    with capture_logs() as logs:
+        assert [one.date for one in await store.recent("nbk", 5)] == [day(2)]
+        assert [one.date for one in await store.figures("nbk", day(1), day(2))] == [day(2)]
+        assert await store.fixing("nbk", day(1)) is None
+    told = {(log["event"], log["source"], log["kind"], log["field"], log["problem"], log["beginning"]) for log in logs}
+    missing = "source: Field required", "Object missing required field `date`"
+    assert told == {
+        ("store.unreadable", "nbk", "Fixing", "2026-19-39", "it is not a date", ""),
+        ("store.unreadable", "nbk", "Fixing", "oops", "it is not a date", ""),
+        *(("store.unreadable", "nbk", "Fixing", "2026-04-01", problem, "{}") for problem in missing),
+    }
+
+
+def json_of(one: object, **changes: object) -> str:
+    """Return a record as it is stored, with other values."""
+    return json.dumps(json.loads(TypeAdapter(type(one)).dump_json(one)) | changes)
+
+
+def beyond(text: str) -> str:
+    return text.replace("475.09", "1E+2000000")
+
+
+SOUND = fixing(day(1), USD="475.09")
+QUARANTINED = QuarantinedFixing(SOUND, ("USD is 0",), NOW)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("2026-04-01", beyond(json_of(SOUND)), "USD is 1E+2000000, outside 1E-15 to 1E+16"),
+        ("2026-04-01", json_of(SOUND, rates={}), "it quotes no currency"),
+        ("2026-04-01", json_of(SOUND, source="cbr"), "it is of source 'cbr'"),
+        ("2026-04-01", json_of(SOUND, date="2026-03-31"), "it is dated 2026-03-31"),
+        ("2026-04-01", json_of(SOUND, fetched_at="2026-04-01T00:00:00"), "fetched_at 2026-04-01 00:00:00 has no time"),
+        ("2026-04-01", b"\xff\x00 junk", "Input should be a valid string"),
+        ("2026-04-01", "[" * 100_000, "Invalid JSON: recursion limit exceeded"),
+        ("2026-04-01", '{"more":' + "[" * 100_000, "Invalid JSON: recursion limit exceeded"),
+        ("9999-12-31", json_of(SOUND, date="9999-12-31"), "it is dated 9999-12-31, after 2026-04-09, the last"),
+        ("2026-04-10", json_of(SOUND, date="2026-04-10"), "it is dated 2026-04-10, after 2026-04-09, the last"),
+        ("1900-01-01", json_of(SOUND, date="1900-01-01"), "it is dated 1900-01-01, before 1949-01-01"),
+        ("20260401", json_of(SOUND), "it is not a date"),
+        ("2026-W14-3", json_of(SOUND), "it is not a date"),
+    ],
+)  # fmt: skip
+async def test_an_impossible_fixing_is_left_out_and_named(
+    store: Store, field: str, value: str | bytes, problem: str
+) -> None:
+    """The others are read all the same."""
+    store.last_date = lambda _: day(9)
+    await store._redis.hset(store._key("fixings", "nbk"), field, value)
+    await store.save(fixing(day(2), USD="475.09"))
+    with capture_logs() as logs:
+        days = await store.dates("nbk")
+        assert [one.date for one in await store.fixings("nbk", days)] == [day(2)]
+    (told,) = logs
+    assert (told["event"], told["source"], told["key"], told["field"]) == (
+        "store.unreadable",
+        "nbk",
+        "fixings:nbk",
+        field,
+    )
+    assert told["problem"].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    "value", [beyond(json_of(SOUND)), json_of(SOUND, date="2026-04-03"), b"\xff", '{"a":' + "[" * 9999]
+)
+async def test_impossible_rates_are_left_out_without_receipts_too(store: Store, value: str | bytes) -> None:
+    """As they are read for a history, and alone."""
+    await store._redis.hset(store._key("fixings", "nbk"), "2026-04-01", value)
+    await store.save(fixing(day(2), USD="475.09"))
+    with capture_logs() as logs:
+        assert [one.date for one in await store.figures("nbk", day(1), day(2))] == [day(2)]
+        assert await store.fixing("nbk", day(1)) is None
+    assert [(log["key"], log["field"]) for log in logs] == [("fixings:nbk", "2026-04-01")] * 2
+
+
+async def test_a_fixing_is_read_once_its_date_is_possible(store: Store) -> None:
+    """The clock was behind, or an operator accepted it early: the source is read again without another writing."""
+    store.last_date = lambda _: day(2)
+    await store.save(fixing(day(1), USD="475.09"), fixing(day(3), USD="475.10"))
+    before = await store.stamps()
+    assert await store.dates("nbk") == [day(1)]
+    assert await store.stamps() == before
+    store.last_date = lambda _: day(3)
+    assert await store.stamps() != before
+    assert await store.dates("nbk") == [day(1), day(3)]
+    assert await store.stamps() == before
+
+
+async def test_a_clock_that_is_behind_does_not_fill_the_log(store: Store) -> None:
+    """The first dates are named, the others counted."""
+    await store.save(*(fixing(day(number), USD="475.09") for number in range(1, 31)))
+    store.last_date = lambda _: date(2020, 1, 1)
+    with capture_logs() as logs:
+        assert await store.dates("nbk") == []
+    assert [log["field"] for log in logs] == [*(str(day(number)) for number in range(1, 11)), ""]
+    assert logs[-1]["problem"] == "20 more are dated after 2020-01-01; is the clock right?"
+
+
+async def test_a_poll_in_the_future_is_left_out(store: Store) -> None:
+    """Else the source would not be polled until then. The last possible date is that of some zone."""
+    store.last_date = lambda _: day(2)
+    await store.save_state("nbk", SourceState(datetime(2026, 4, 4, tzinfo=UTC)))
+    await store.save_state("cbr", SourceState(datetime(2026, 4, 3, tzinfo=UTC)))
+    assert (await store.states()).keys() == {"cbr"}
+    (bad,) = await store.bad_records()
+    assert (bad.place.key, bad.place.field) == ("states", "nbk")
+    assert bad.problem == "polled_at 2026-04-04 00:00:00+00:00 is in the future"
+
+
+async def test_a_write_to_a_key_of_another_type_names_the_remedy(store: Store) -> None:
+    """Nothing else is kept from being written."""
+    await store._redis.set(store._key("fixings:nbk"), "oops")
+    with pytest.raises(StoreError, match=r"a key is of a wrong type, see: python -m service check$") as error:
+        await store.save(fixing(day(1), USD="475.09"))
+    assert error.value.refused
+
+
+async def test_every_kind_of_record_is_left_out_where_it_is_broken(store: Store) -> None:
+    """Quarantine, decisions, states, snapshots, spans: none raises, each is named."""
+    decision = QuarantineDecision(QUARANTINED, Outcome.REJECTED, NOW)
+    naive = json_of(SourceState(NOW), polled_at="2026-04-01T00:00:00")
+    hashes: dict[str, dict[Any, Any]] = {
+        "quarantine:nbk": {"2026-04-01": beyond(json_of(QUARANTINED)), "2026-04-02": b"\xff"},
+        "states": {"nbk": naive, "cbr": "{", "ecb": json_of(SourceState(NOW))},
+        "snapshots": {"kzt": "{}"},
+        "backfilled": {"nbk": '[["2026-01-01", "9999-12-31"]]', "cbr": "{}"},
+    }
+    for key, fields in hashes.items():
+        await store._redis.hset(store._key(key), mapping=fields)
+    await store._redis.lpush(store._key("decisions:nbk"), json_of(decision), beyond(json_of(decision)))
+    with capture_logs() as logs:
+        assert await store.waiting("nbk") == []
+        assert await store.decisions("nbk") == [decision]
+        assert await store.states() == {"ecb": SourceState(NOW)}
+        assert await store.snapshot("kzt") is None
+        assert await store.backfilled("nbk") == await store.backfilled("cbr") == []
+    assert {(log["key"], log["field"]) for log in logs} == {
+        *((key, field) for key, fields in hashes.items() for field in fields if field != "ecb"),
+        ("decisions:nbk", "0"),
+    }
+    assert {log["event"] for log in logs} == {"store.unreadable"}
+
+
+@pytest.mark.parametrize("rates", [{"USD": "0"}, {"USD": "-1"}, {"USD": ("475", 0)}, {"KZT": "2"}, {}])
+async def test_what_is_rightly_in_quarantine_is_read(store: Store, rates: dict[str, Any]) -> None:
+    """Worthless rates, and dates beyond what the source publishes ahead: an operator must see them."""
+    waiting = QuarantinedFixing(fixing(date(2030, 1, 1), **rates), ("why",), NOW)
+    store.last_date = lambda _: day(2)
+    await store.quarantine(waiting)
+    assert await store.waiting("nbk") == [waiting]
+
+
+async def test_a_key_of_another_type_is_empty_and_named(store: Store) -> None:
+    """Of one source; those of the others are read, and so is the rest of its own."""
+    await store.save(fixing(day(1), "cbr", "RUB", USD="80"))
+    for key in ("fixings:nbk", "quarantine:nbk", "decisions:nbk", "states", "snapshots", "backfilled"):
+        await store._redis.set(store._key(key), "oops")
+    await store._redis.lpush(store._key("raw", "nbk", "abc"), "oops")
+    with capture_logs() as logs:
+        lists: list[list[Any]] = [
+            await store.dates("nbk"),
+            await store.fixings("nbk", [day(1)]),
+            await store.figures("nbk", day(1), day(2)),
+            await store.waiting("nbk"),
+            await store.decisions("nbk"),
+            await store.backfilled("nbk"),
+        ]
+        assert not any(lists)
+        assert await store.fixing("nbk", day(1)) is None
+        assert await store.snapshot("kzt") is None
+        assert await store.raw("nbk", "abc") is None
+        assert await store.states() == {}
+        assert await store.dates("cbr") == [day(1)]
+    assert {log["key"] for log in logs} == {
+        "fixings:nbk", "quarantine:nbk", "decisions:nbk", "states", "snapshots", "backfilled", "raw:nbk:abc"
+    }  # fmt: skip
+    assert all("python -m service check" in log["problem"] for log in logs)
+
+
+async def test_a_raw_answer_that_is_damaged_is_absent(store: Store) -> None:
+    """It is logged."""
+    await store._redis.set(store._key("raw", "nbk", "abc"), b"no zlib")
+    with capture_logs() as logs:
+        assert await store.raw("nbk", "abc") is None
+    assert [log["field"] for log in logs] == ["abc"]
+
+
+async def kept(store: Store, source: str = "nbk") -> list[str]:
+    keys = [str(key) async for key in store._redis.scan_iter(f"{store._prefix}raw:{source}:*")]
+    return sorted(key.rpartition(":")[2] for key in keys)
+
+
+async def test_the_oldest_raw_answers_give_way(store: Store) -> None:
+    """Beyond the budget of a source, which no other shares; what is stored again is new again."""
+    body = os.urandom(1000)
+    size = len(zlib.compress(body))
+    store._raw_bytes = 3 * size
+    for digest in "abcd":
+        await store.save_raw("nbk", digest, body, timedelta(days=90))
+    await store.save_raw("cbr", "a", body, timedelta(days=90))
+    assert (await kept(store), await kept(store, "cbr")) == (["b", "c", "d"], ["a"])
+    for digest in "be":
+        await store.save_raw("nbk", digest, body, timedelta(days=90))
+    assert await kept(store) == ["b", "d", "e"]
+    assert await store.raw("nbk", "b") == body
+
+
+async def test_raw_answers_that_have_expired_do_not_count(store: Store) -> None:
+    """They leave the index with the next answer, and nothing gives way for them."""
+    body = os.urandom(1000)
+    store._raw_bytes = 3 * len(zlib.compress(body))
+    await store.save_raw("nbk", "a", body, timedelta(days=90))
+    for digest in "bc":
+        await store.save_raw("nbk", digest, body, timedelta(milliseconds=20))
+    await asyncio.sleep(0.05)
+    for digest in "de":
+        await store.save_raw("nbk", digest, body, timedelta(days=90))
+    assert await kept(store) == ["a", "d", "e"] == sorted(await store._redis.zrange(store._key("raws:nbk"), 0, -1))
+    assert await store._redis.pttl(store._key("raws:nbk")) > 89 * 86_400_000
+
+
+async def test_a_raw_answer_beyond_the_whole_budget_is_not_kept(store: Store) -> None:
+    """And nothing gives way for it."""
+    body = os.urandom(1000)
+    store._raw_bytes = 3 * len(zlib.compress(body))
+    await store.save_raw("nbk", "a", body, timedelta(days=90))
+    await store.save_raw("nbk", "b", os.urandom(5000), timedelta(days=90))
+    assert await kept(store) == ["a"]
+
+
+async def test_raw_answers_of_an_earlier_version_count(store: Store) -> None:
+    """It had no index: their remaining lifetime tells which are the oldest."""
+    packed = zlib.compress(os.urandom(1000))
+    store._raw_bytes = 3 * len(packed)
+    for digest, days in (("a", 10), ("b", 89), ("c", 50), ("d", 88)):
+        await store._redis.set(store._key("raw", "nbk", digest), packed, ex=timedelta(days=days))
+    await store.save_raw("nbk", "e", os.urandom(1000), timedelta(days=90))
+    assert await kept(store) == ["b", "d", "e"]
+
+
+async def test_without_a_limit_raw_answers_stay(store: Store) -> None:
+    """Until they expire."""
+    for digest in "abcd":
+        await store.save_raw("nbk", digest, os.urandom(1000), timedelta(days=90))
+    assert await kept(store) == list("abcd")
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:canary/x@h:6379/0", "redis+sentinel://:canary/x@h/name/0", "http://:canary@h"]
+)
+def test_a_url_that_cannot_be_used_does_not_tell_its_password(url: str) -> None:
+    """A slash in a password breaks the URL, not its secrecy."""
+    with pytest.raises(SettingsError) as error:
+        Store(url, "t:")
+    assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["http://h", "redis+sentinel://h", "redis+sentinel:///name", "nonsense"])
+def test_a_url_of_no_known_form_is_a_settings_error(url: str) -> None:
+    """The key is named."""
+    with pytest.raises(SettingsError, match=r"store\.url"):
+        Store(url, "t:")
+
+
+async def test_sentinel_urls_are_understood() -> None:
+    """Hosts, ports, service name, database and login arrive where the library wants them."""
+    async with Store("redis+sentinel://u:p%40ss@one,two:26380/main/3", "t:") as store:
+        pool: Any = store._redis.connection_pool
+        sentinels = [
+            (one.connection_pool.connection_kwargs["host"], one.connection_pool.connection_kwargs["port"])
+            for one in pool.sentinel_manager.sentinels
+        ]
+        assert sentinels == [("one", 26379), ("two", 26380)]
+        assert pool.service_name == "main"
+        assert pool.connection_kwargs == {"username": "u", "password": "p@ss", "db": 3} | pool.connection_kwargs
+        assert "p@ss" not in store._connection.where
+
+
+async def test_the_master_is_found_by_a_sentinel(tmp_path: Path) -> None:
+    """The login is the master's; what is wrong is told in one line without it."""
+    with (
+        valkey(tmp_path / "master", "--requirepass", "s3cret") as master,
+        sentinel(tmp_path / "sentinel", master, more="sentinel auth-pass main s3cret\n") as watching,
+    ):
+        await finds_the_master(watching.port)
+
+
+async def finds_the_master(sentinel: int) -> None:
+    async with Store(f"redis+sentinel://:s3cret@127.0.0.1:{sentinel}/main/0", "t:") as store:
+        for _ in range(100):
+            with suppress(StoreError):
+                await store.save(fixing(day(1), USD="478.77"))
+                break
+            await asyncio.sleep(0.05)
+        assert await store.dates("nbk") == [day(1)]
+    for url, told in (
+        (f":canary@127.0.0.1:{sentinel}/main/0", "the password is missing or wrong"),
+        (f":canary@127.0.0.1:{sentinel}/other/0", "no Sentinel that answers knows a master"),
+    ):
+        async with Store(f"redis+sentinel://{url}", "t:") as store:
+            with pytest.raises(StoreError, match=told) as error:
+                await store.stamps()
+        assert "canary" not in str(error.value)
+        assert len(str(error.value)) < 150

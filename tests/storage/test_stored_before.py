@@ -1,0 +1,44 @@
+"""The store of an earlier version (commit 3dbf2d0) is read: `stored-3dbf2d0.json` holds its keys as they were."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from service.settings import Settings
+from service.state.memory import Board
+from service.storage.repository import Store
+from service.storage.sync import Archive
+from service.validation.quarantine import Outcome
+from tests.figures import day
+
+STORED = json.loads(Path(__file__).with_name("stored-3dbf2d0.json").read_text(encoding="utf-8"))
+NOW = datetime(2026, 4, 2, 5, tzinfo=UTC)
+
+
+async def restore(store: Store) -> None:
+    for key, value in STORED.items():
+        if "hash" in value:
+            await store._redis.hset(store._key(key), mapping=value["hash"])
+        else:
+            await store._redis.rpush(store._key(key), *value["list"])
+
+
+async def test_store_of_an_earlier_version_is_read(settings: Settings) -> None:
+    """Rates with revisions, whole documents in quarantine, decisions, states and backfilled spans."""
+    board = Board(settings)
+    async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
+        await restore(store)
+        archive = Archive(board, store)
+        await archive.review(NOW)
+        assert archive.error is None
+        assert await store.backfilled("nbk") != []
+        assert await store.waiting("nbk") == list(board.quarantine["nbk"].waiting.values())
+        (decision,) = await store.decisions("nbk")
+    (first, second) = board.series("nbk").fixings
+    assert (first.date, second.date, [one.digest for one in second.revisions]) == (day(1), day(2), ["earlier"])
+    assert board.states["nbk"].succeeded_at is not None
+    assert board.quarantine["nbk"].waiting[day(3)].fixing.rates.keys() == second.rates.keys()
+    assert decision.outcome is Outcome.REJECTED
+    assert board.quarantine["nbk"].is_rejected(decision.waiting.fixing)
+    usd = board.snapshots["kzt"].quotes[0]
+    assert (usd.code, str(usd.rate), str(usd.percent), usd.source) == ("USD", "475.09", "-0.77", "nbk")

@@ -1,0 +1,90 @@
+"""What import-linter (`make check`) cannot say of the modules: the environment, floats, docstrings."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from service.settings.loader import ROOT
+
+SERVICE = ROOT / "service"
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(SERVICE.rglob("*.py"))
+}
+FLOATS = {
+    "service.cli.main",
+    "service.clock",
+    "service.cluster.follower",
+    "service.cluster.leader_election",
+    "service.observability.counters",
+    "service.settings.types",
+    "service.sources.parsing",
+    "service.state.memory",  # the tolerance that JUDGING compares by
+    "service.storage.coordination",
+    "service.storage.embedded_valkey",
+    "service.web.api.stream",
+    "service.web.http.responses",
+    "service.web.ops.collector",
+    "service.web.rendering.svg",
+}
+"""Header weights, lengths, durations, metrics and clocks; never money."""
+JUDGING = {"service.validation.rules", "service.validation.cross_check"}
+"""Modules that compare rates as logarithms. They decide about rates and compute none that is shown."""
+EXACT = [
+    "cli.transfer",
+    "domain.bounds",
+    "domain.breaks",
+    "domain.change",
+    "domain.fixing",
+    "domain.snapshot",
+    "polling.backfill",
+    "state.memory",
+    "state.selection",
+    "validation.published_change",
+    "validation.quarantine",
+    "validation.swap_detection",
+]
+
+
+def attributes(path: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+
+
+def test_only_the_loader_reads_the_environment() -> None:
+    reading = {module for module, path in MODULES.items() if {"os.environ", "os.getenv"} & attributes(path)}
+    assert reading == {"service.settings.loader"}
+
+
+def test_no_float_where_money_is() -> None:
+    with_float = {module for module, path in MODULES.items() if "float" in path.read_text(encoding="utf-8")}
+    assert with_float <= FLOATS | JUDGING
+
+
+@pytest.mark.parametrize("module", EXACT)
+def test_no_float_literal_in_exact_arithmetic(module: str) -> None:
+    tree = ast.parse(MODULES[f"service.{module}"].read_text(encoding="utf-8"))
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, float)]
+
+
+def test_the_description_is_written_beforehand() -> None:
+    """The running service does not load what generates `openapi.json`."""
+    for module in ("generate", "json_schema"):
+        name = f"service.web.openapi.{module}"
+        importing = {
+            other
+            for other, path in MODULES.items()
+            if f"openapi.{module} import" in path.read_text(encoding="utf-8") and other != name
+        }
+        assert importing <= {"service.web.openapi.generate"}
+
+
+def test_modules_have_a_docstring() -> None:
+    for module, path in MODULES.items():
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), module
+
+
+def test_a_bank_is_a_short_file() -> None:
+    for path in (SERVICE / "sources" / "banks").glob("*.py"):
+        assert path.read_text(encoding="utf-8").count("\n") <= 100, path

@@ -1,0 +1,482 @@
+"""A snapshot put into words: what is read and heard of it."""
+
+import string
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from service.domain.change import Direction
+from service.domain.fixing import Direction as Quotation
+from service.domain.fixing import Series
+from service.domain.snapshot import Point, Quote, Snapshot, Status
+from service.settings import TickerSettings
+from service.web.embed.builder import BUILDER, BuilderWords
+from service.web.i18n.formatting import QuoteText, TickerText, quote_text, spark_text, ticker_text
+from service.web.i18n.locale import language
+from service.web.i18n.messages import SPARK_WITHOUT_WORDS, WORDS, Words
+from service.web.rendering.options import FIGURES, LAYOUTS, THEMES
+from tests.figures import day, fixing, series
+from tests.state.test_selection import CBR, KZT, NBK, NOW, SETTINGS, taken
+
+NB, NARROW = "\u00a0", "\u202f"
+BANK = "National Bank of Kazakhstan"
+QUOTE = Quote(
+    code="USD",
+    rate=Decimal("475.09"),
+    previous=Decimal("478.77"),
+    change=Decimal("-3.68"),
+    percent=Decimal("-0.77"),
+    direction=Direction.DOWN,
+    date=day(2),
+    previous_date=day(1),
+    source="nbk",
+    choice=1,
+)
+UP = replace(QUOTE, percent=Decimal("1.35"), direction=Direction.UP)
+FLAT = replace(QUOTE, percent=Decimal("0.00"), direction=Direction.FLAT)
+NONE = replace(QUOTE, previous=None, change=None, percent=None, direction=None, previous_date=None)
+
+
+def told(quote: Quote, lang: str = "en", base: str = "KZT") -> QuoteText:
+    return quote_text(quote, base, SETTINGS, language(lang))
+
+
+def all_told(made: Snapshot, lang: str = "en") -> tuple[TickerText, dict[str, QuoteText]]:
+    """Return the texts of a ticker, and of its quotes by their codes."""
+    return ticker_text(made, SETTINGS, language(lang)), {
+        quote.code: told(quote, lang, made.base) for quote in made.quotes
+    }
+
+
+@pytest.mark.parametrize(
+    ("lang", "up", "down", "flat", "none"),
+    [
+        (
+            "en",
+            "US dollar, up 1.35 percent against the tenge",
+            "US dollar, down 0.77 percent against the tenge",
+            "US dollar, unchanged against the tenge",
+            "US dollar, no change known",
+        ),
+        (
+            "ru",
+            "доллар США, рост на 1,35 процента к тенге",
+            "доллар США, снижение на 0,77 процента к тенге",
+            "доллар США, без изменений по отношению к тенге",
+            "доллар США, изменение неизвестно",
+        ),
+        (
+            "kk",
+            "АҚШ доллары, теңгеге қатысты 1,35 пайызға өсті",
+            "АҚШ доллары, теңгеге қатысты 0,77 пайызға төмендеді",
+            "АҚШ доллары, теңгеге қатысты өзгерген жоқ",
+            "АҚШ доллары, өзгерісі белгісіз",
+        ),
+    ],
+)
+def test_a_change_is_spoken(lang: str, up: str, down: str, flat: str, none: str) -> None:
+    """A sentence has the direction as a word, and so no sign; without a change it says just that."""
+    assert [told(quote, lang).sentence for quote in (UP, QUOTE, FLAT, NONE)] == [up, down, flat, none]
+
+
+@pytest.mark.parametrize(
+    ("lang", "base", "sentence"),
+    [
+        ("en", "RUB", "US dollar, down 0.77 percent against the Russian ruble"),
+        ("en", "EUR", "US dollar, down 0.77 percent against the euro"),
+        ("en", "SEK", "US dollar, down 0.77 percent against the Swedish krona"),
+        ("ru", "RUB", "доллар США, снижение на 0,77 процента к рублю"),
+        ("ru", "EUR", "доллар США, снижение на 0,77 процента к евро"),
+        ("ru", "SEK", "доллар США, снижение на 0,77 процента к валюте SEK"),
+        ("kk", "RUB", "АҚШ доллары, рубльге қатысты 0,77 пайызға төмендеді"),
+        ("kk", "EUR", "АҚШ доллары, еуроға қатысты 0,77 пайызға төмендеді"),
+        ("kk", "SEK", "АҚШ доллары, SEK валютасына қатысты 0,77 пайызға төмендеді"),
+    ],
+)
+def test_a_base_is_named_in_the_case_that_the_sentence_wants(lang: str, base: str, sentence: str) -> None:
+    """A base that the table lacks is named all the same, without a wrong ending."""
+    assert told(QUOTE, lang, base).sentence == sentence
+
+
+@pytest.mark.parametrize(
+    ("base", "en", "ru", "kk"),
+    [
+        (
+            "KZT",
+            "Currency changes against the tenge",
+            "Изменение курсов валют к тенге",
+            "Валюта бағамдарының теңгеге қатысты өзгерісі",
+        ),
+        (
+            "EUR",
+            "Currency changes against the euro",
+            "Изменение курсов валют к евро",
+            "Валюта бағамдарының еуроға қатысты өзгерісі",
+        ),
+    ],
+)
+def test_a_strip_says_what_it_is(base: str, en: str, ru: str, kk: str) -> None:
+    """Its label names the base in the reader's words."""
+    made = replace(taken(nbk=NBK), base=base)
+    assert [all_told(made, lang)[0].label for lang in ("en", "ru", "kk")] == [en, ru, kk]
+
+
+@pytest.mark.parametrize(
+    ("lang", "up", "down", "flat", "name", "label"),
+    [
+        ("de", f"+1,35{NB}%", f"-0,77{NB}%", f"0,00{NB}%", "US-Dollar", "Kasachischer Tenge"),
+        ("zh", "+1.35%", "-0.77%", "0.00%", "美元", "哈萨克斯坦坚戈"),
+        ("uz", "+1,35%", "-0,77%", "0,00%", "AQSH dollari", "Qozog‘iston tengesi"),
+    ],
+)
+def test_a_language_without_words_needs_none(lang: str, up: str, down: str, flat: str, name: str, label: str) -> None:
+    """A name and a figure are spoken, and no English sentence is made of foreign names."""
+    sentences = [told(quote, lang).sentence for quote in (UP, QUOTE, FLAT, NONE)]
+    assert sentences == [f"{name} {up}", f"{name} {down}", f"{name} {flat}", f"{name} —"]
+    text = all_told(taken(nbk=NBK), lang)[0]
+    assert (text.label, text.lang, text.words) == (label, lang, "en")
+
+
+@pytest.mark.parametrize(
+    ("lang", "source", "details"),
+    [
+        ("en", BANK, "US Dollar: 475.09 KZT (2 Apr 2026), before that 478.77 (1 Apr 2026). {source}"),
+        (
+            "ru",
+            "Национальный Банк Казахстана",
+            f"доллар США: 475,09 KZT (2 апр. 2026{NARROW}г.), до этого 478,77 (1 апр. 2026{NARROW}г.). {{source}}",
+        ),
+        (
+            "kk",
+            "Қазақстан Ұлттық Банкі",
+            f"АҚШ доллары: 475,09 KZT (2026{NARROW}ж. 2 сәу.), бұған дейін 478,77 (2026{NARROW}ж. 1 сәу.). {{source}}",
+        ),
+        ("de", BANK, "US-Dollar: 475,09 KZT (2. Apr. 2026) / 478,77 (1. Apr. 2026). {source}"),
+    ],
+)
+def test_details_have_both_rates_both_dates_and_the_source(lang: str, source: str, details: str) -> None:
+    """What the percentage was worked out from stands beside it; a first choice needs no note."""
+    text = told(QUOTE, lang)
+    assert (text.details, text.source, text.note) == (details.format(source=source), source, "")
+
+
+def test_without_a_predecessor_nothing_is_said_of_one() -> None:
+    """Dashes for what is not known, and only one date."""
+    text = told(NONE)
+    assert (text.rate, text.previous, text.change, text.percent) == ("475.09", "—", "—", "—")
+    assert (text.date, text.previous_date) == ("2 Apr 2026", "")
+    assert text.details == "US Dollar: 475.09 KZT (2 Apr 2026). National Bank of Kazakhstan"
+
+
+@pytest.mark.parametrize(
+    ("lang", "note", "euro"),
+    [
+        (
+            "en",
+            "Bank of Russia, cross rate, second choice",
+            "Euro: 555.556 KZT (2 Apr 2026), before that 562.500 (1 Apr 2026). {note}",
+        ),
+        (
+            "ru",
+            "Банк России, кросс-курс, второй источник",
+            f"евро: 555,556 KZT (2 апр. 2026{NARROW}г.), до этого 562,500 (1 апр. 2026{NARROW}г.). {{note}}",
+        ),
+        (
+            "kk",
+            "Ресей Банкі, кросс-бағам, екінші дереккөз",
+            f"Еуро: 555,556 KZT (2026{NARROW}ж. 2 сәу.), бұған дейін 562,500 (2026{NARROW}ж. 1 сәу.). {{note}}",
+        ),
+        (
+            "de",
+            "Bank of Russia, cross rate, second choice",
+            "Euro: 555,556 KZT (2. Apr. 2026) / 562,500 (1. Apr. 2026). {note}",
+        ),
+    ],
+)
+def test_a_cross_of_a_second_choice_says_both(lang: str, note: str, euro: str) -> None:
+    """Whose figures they are and how they were made is in the note, the details and the sentence."""
+    _, texts = all_told(taken(cbr=CBR), lang)
+    assert {text.note for text in texts.values()} == {note}
+    assert texts["EUR"].details == euro.format(note=note)
+    assert all(text.sentence.endswith(f" ({note})") for text in texts.values())
+
+
+@pytest.mark.parametrize(
+    ("choice", "en", "ru", "kk"),
+    [
+        (2, "second choice", "второй источник", "екінші дереккөз"),
+        (3, "third choice", "третий источник", "үшінші дереккөз"),
+        (4, "fourth choice", "четвёртый источник", "төртінші дереккөз"),
+        (5, "a later choice", "запасной источник", "қосалқы дереккөз"),
+    ],
+)
+def test_each_later_choice_has_a_name(choice: int, en: str, ru: str, kk: str) -> None:
+    """A rate that is published so, by another bank than the first, says only that."""
+    later = replace(QUOTE, source="cbr", choice=choice)
+    assert [told(later, lang).note for lang in ("en", "ru", "kk")] == [
+        f"Bank of Russia, {en}", f"Банк России, {ru}", f"Ресей Банкі, {kk}"
+    ]  # fmt: skip
+
+
+def test_a_cross_of_the_first_choice_says_only_that() -> None:
+    """It is no second choice."""
+    assert told(replace(QUOTE, source="cbr", cross=True)).note == "Bank of Russia, cross rate"
+
+
+@pytest.mark.parametrize(
+    ("lang", "sentence", "name", "why"),
+    [
+        ("en", "US dollar, no change known", "US Dollar", "no source quotes it"),
+        ("kk", "АҚШ доллары, өзгерісі белгісіз", "АҚШ доллары", "ешбір дереккөз бағамын бермейді"),
+        ("de", "US-Dollar —", "US-Dollar", "no source quotes it"),
+    ],
+)
+def test_a_currency_that_nobody_quotes_says_so(lang: str, sentence: str, name: str, why: str) -> None:
+    """Nothing is made up: dashes, no dates, and the reason."""
+    text = told(Quote("USD"), lang)
+    assert (text.sentence, text.details, text.source) == (f"{sentence} ({why})", f"{name}: {why}", "")
+    assert (text.rate, text.previous, text.change, text.percent, text.date) == ("—", "—", "—", "—", "")
+
+
+@pytest.mark.parametrize(
+    ("lang", "status", "name"),
+    [
+        ("en", "recorded", "National Bank of Kazakhstan (recorded)"),
+        ("ru", "архивные данные", "Национальный Банк Казахстана (архив)"),
+        ("kk", "мұрағат деректері", "Қазақстан Ұлттық Банкі (мұрағат)"),
+    ],
+)
+def test_recorded_figures_are_told_once(lang: str, status: str, name: str) -> None:
+    """By the status and the source's name; that they are a fifth choice would tell nothing more."""
+    known = series(fixing(day(1), "recorded", USD="478.77"), fixing(day(2), "recorded", USD="475.09"))
+    made = taken(now=datetime(2026, 7, 1, 4, 0, tzinfo=UTC), recorded=known)
+    text, quotes = all_told(made, lang)
+    assert (text.status, text.footer.partition(f". {name}")[1:]) == (status, (f". {name}", ""))
+    assert (quotes["USD"].note, quotes["USD"].source) == ("", name)
+
+
+@pytest.mark.parametrize(
+    ("lang", "statuses"),
+    [
+        ("en", ["up to date", "update late", "update overdue", "recorded"]),
+        ("ru", ["актуально", "обновление задерживается", "данные устарели", "архивные данные"]),
+        ("kk", ["өзекті", "жаңарту кешігуде", "деректер ескірген", "мұрағат деректері"]),
+        ("fr", ["up to date", "update late", "update overdue", "recorded"]),
+    ],
+)
+def test_a_status_has_its_words(lang: str, statuses: list[str]) -> None:
+    """Late and stale are said in the reader's words, or in English."""
+    made = taken(nbk=NBK)
+    assert [all_told(replace(made, status=status), lang)[0].status for status in Status] == statuses
+
+
+@pytest.mark.parametrize(
+    ("lang", "footer"),
+    [
+        ("en", "2 April 2026 against 1 April 2026. National Bank of Kazakhstan"),
+        ("en-US", "April 2, 2026 against April 1, 2026. National Bank of Kazakhstan"),
+        (
+            "ru",
+            f"2 апреля 2026{NARROW}г. по сравнению с 1 апреля 2026{NARROW}г. Национальный Банк Казахстана",
+        ),
+        ("kk", f"2026{NARROW}ж. 2 сәуір, салыстыру күні: 2026{NARROW}ж. 1 сәуір. Қазақстан Ұлттық Банкі"),
+        ("de", "2. April 2026 / 1. April 2026. National Bank of Kazakhstan"),
+    ],
+)
+def test_one_day_is_compared_with_one_day(lang: str, footer: str) -> None:
+    """Where all figures are of the same two dates, both are said, with one full stop between."""
+    assert all_told(taken(nbk=NBK), lang)[0].footer == footer
+
+
+NEWER = fixing(day(3), USD="470.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12")
+DOLLAR = series(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09"))
+
+
+@pytest.mark.parametrize(
+    ("known", "footer"),
+    [
+        # The dollar is the National Bank's, the others are the Bank of Russia's of the same two dates.
+        (
+            {"nbk": DOLLAR, "cbr": CBR},
+            "2 April 2026 against 1 April 2026. National Bank of Kazakhstan; Bank of Russia",
+        ),
+        # The dollar is of the 3rd, the others are of the 2nd.
+        (
+            {"nbk": series(fixing(day(2), USD="475.09"), fixing(day(3), USD="470.00")), "cbr": CBR},
+            "3 April 2026. National Bank of Kazakhstan; Bank of Russia",
+        ),
+        # Of one date, compared with different ones: the pound was not quoted on the 1st.
+        (
+            {"nbk": series(
+                fixing(day(31, 3), USD="470.00", EUR="540.00", RUB="5.80", GBP="630.00", CNY="69.00"),
+                fixing(day(1), USD="478.77", EUR="548.62", RUB="5.87", CNY="69.31"),
+                NBK.fixings[1],
+            )},
+            "2 April 2026. National Bank of Kazakhstan",
+        ),
+        # The pound has no predecessor.
+        (
+            {"nbk": series(fixing(day(1), USD="478.77", EUR="548.62", RUB="5.87", CNY="69.31"), NBK.fixings[1])},
+            "2 April 2026. National Bank of Kazakhstan",
+        ),
+        ({"nbk": series(*NBK.fixings, NEWER)}, "3 April 2026 against 2 April 2026. National Bank of Kazakhstan"),
+    ],
+)  # fmt: skip
+def test_several_days_are_not_said_to_be_one(known: dict[str, Series], footer: str) -> None:
+    """Where one comparison does not hold for all figures, only the latest date is said; each source once."""
+    assert all_told(taken(KZT, NOW, **known))[0].footer == footer
+
+
+def test_a_date_line_is_that_of_the_latest_figures() -> None:
+    """The short date, where there is little room."""
+    assert all_told(taken(nbk=series(*NBK.fixings, NEWER)))[0].date == "3 Apr 2026"
+
+
+@pytest.mark.parametrize(
+    ("rate", "previous", "shown"),
+    [
+        ("475.09", "478.77", ("475.09", "478.77", "-3.68")),
+        ("26.7960", "26.8000", ("26.7960", "26.8000", "-0.0040")),
+        ("475.1", "478.77", ("475.10", "478.77", "-3.67")),
+        ("475", "478", ("475", "478", "-3")),
+        ("0.0000123", "0.0000120", ("0.0000123", "0.0000120", "+0.0000003")),
+        ("12142.10", "12100.00", ("12,142.10", "12,100.00", "+42.10")),
+    ],
+)
+def test_published_figures_are_read_as_published(rate: str, previous: str, shown: tuple[str, str, str]) -> None:
+    """All digits, trailing zeros too; both rates and the change have the same number of them."""
+    new, old = Decimal(rate), Decimal(previous)
+    text = told(replace(QUOTE, rate=new, previous=old, change=new - old))
+    assert (text.rate, text.previous, text.change) == shown
+
+
+@pytest.mark.parametrize(
+    ("rate", "previous", "shown"),
+    [
+        ("6.476012848", "6.440000000", ("6.47601", "6.44000", "+0.03601")),
+        ("555.5555556", "562.5", ("555.556", "562.500", "-6.944")),
+        ("12345.67891", "12000.00000", ("12,345.68", "12,000.00", "+345.68")),
+        ("1234567.891", "1234000.000", ("1,234,567.89", "1,234,000.00", "+567.89")),
+        ("0.03968253968", "0.04000000000", ("0.0396825", "0.0400000", "-0.0003175")),
+        ("500", "500", ("500.000", "500.000", "0.000")),
+    ],
+)
+def test_a_cross_is_read_with_six_digits(rate: str, previous: str, shown: tuple[str, str, str]) -> None:
+    """Ten digits that nobody has published would say a precision that is not there; two decimals stay."""
+    new, old = Decimal(rate), Decimal(previous)
+    text = told(replace(QUOTE, rate=new, previous=old, change=new - old, cross=True))
+    assert (text.rate, text.previous, text.change) == shown
+
+
+def test_an_inverse_rate_is_read_with_six_digits_too() -> None:
+    """The ECB publishes dollars for a euro; the digits of euros for a dollar are nobody's."""
+    ticker = TickerSettings(id="eur", base="EUR", currencies=("USD",), sources=("ecb",))
+    ecb = series(
+        fixing(day(1), "ecb", "EUR", Quotation.INVERSE, USD="1.1525"),
+        fixing(day(2), "ecb", "EUR", Quotation.INVERSE, USD="1.1599"),
+    )
+    _, texts = all_told(taken(ticker, ecb=ecb))
+    assert (texts["USD"].rate, texts["USD"].previous) == ("0.862143", "0.867679")
+
+
+@pytest.mark.parametrize(
+    ("show", "heard"),
+    [
+        (("percent",), ""),
+        (("rate", "percent"), ", 475.09"),
+        (("rate", "change", "percent"), ", 475.09, -3.68"),
+        (("rate",), ", 475.09"),
+    ],
+)
+def test_what_is_seen_is_heard(show: tuple[str, ...], heard: str) -> None:
+    """The sentence, then each figure that it does not have already."""
+    assert told(QUOTE).heard(show) == f"US dollar, down 0.77 percent against the tenge{heard}"
+
+
+@pytest.mark.parametrize(
+    ("lang", "said"),
+    [
+        ("en", "3 publications, 31 March 2026 to 2 April 2026: lowest 470.10, highest 481.54"),
+        (
+            "ru",
+            (
+                f"Публикации с 31 марта 2026{NARROW}г. по 2 апреля 2026{NARROW}г. (всего 3): "
+                "минимум 470,10, максимум 481,54"
+            ),
+        ),
+        (
+            "kk",
+            f"3 жарияланым, 2026{NARROW}ж. 31 наурыз – 2026{NARROW}ж. 2 сәуір: ең төмені 470,10, ең жоғарысы 481,54",
+        ),
+        ("de", "31. März 2026 – 2. April 2026: 470,10 – 481,54"),
+        ("ar", "31 مارس 2026 – 2 أبريل 2026: 470.10 – 481.54"),
+    ],
+)
+def test_a_sparkline_is_said(lang: str, said: str) -> None:
+    """How many publications, from when to when, and between which rates; without words where we have none."""
+    rates = (Point(day(31, 3), Decimal("470.1")), Point(day(1), Decimal("481.54")), Point(day(2), Decimal("475.09")))
+    assert spark_text(replace(QUOTE, history=rates), language(lang)) == said
+
+
+def test_a_sparkline_is_said_with_all_published_digits() -> None:
+    """Also those that only the lowest or the highest rate has; a cross has six, as its rate."""
+    rates = tuple(Point(day(number), Decimal(rate)) for number, rate in ((1, "470.1234"), (2, "475"), (3, "476")))
+    assert spark_text(replace(QUOTE, history=rates), language("en")).endswith(": lowest 470.1234, highest 476.0000")
+    derived = replace(QUOTE, rate=Decimal("6.476012848"), cross=True, history=(Point(day(1), Decimal("6.123456789")),))
+    assert spark_text(derived, language("en")).endswith(": lowest 6.12346, highest 6.12346")
+
+
+def slots(text: str) -> set[str]:
+    """Return the names that a text wants filled in."""
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("lang", WORDS)
+def test_words_are_complete(lang: str) -> None:
+    """Every direction, status and choice has its words in each language, with the same gaps to fill in."""
+    words, english = WORDS[lang], WORDS["en"]
+    assert set(words.spoken) == {*Direction, None}
+    assert set(words.status) == set(Status)
+    assert set(words.choices) == set(english.choices)
+    for direction, sentence in words.spoken.items():
+        assert slots(sentence) == slots(english.spoken[direction])
+    assert slots(words.label) == {"base"}
+    assert slots(words.against) == {"date", "previous"}
+    assert slots(words.spark) == {"count", *slots(SPARK_WITHOUT_WORDS)}
+    assert slots(words.base) <= {"name", "code"}
+    texts = list(texts_of(words))
+    assert all(text == text.strip() != "" for text in texts)
+    # Endings cannot be made by rule: what English has from CLDR the others have in a table, and the same one.
+    assert set(words.bases) == ({"KZT"} if lang == "en" else set(WORDS["ru"].bases))
+
+
+def test_the_default_bases_are_in_the_tables() -> None:
+    """The tenge and what it is quoted in have their endings."""
+    (ticker,) = SETTINGS.tickers
+    for lang in ("ru", "kk"):
+        assert {ticker.base, *ticker.currencies} <= set(WORDS[lang].bases)
+
+
+@pytest.mark.parametrize("lang", BUILDER)
+def test_the_builders_words_are_complete(lang: str) -> None:
+    """Every choice, column and snippet has its words in each language."""
+    words, english = BUILDER[lang], BUILDER["en"]
+    assert set(BUILDER) == set(WORDS)
+    assert set(words.values) == {*THEMES, *LAYOUTS, *FIGURES}
+    assert list(words.snippets) == list(english.snippets)
+    assert all(text == text.strip() != "" for text in texts_of(words))
+
+
+def texts_of(words: Words | BuilderWords) -> Iterator[str]:
+    """Yield all texts of a table, those of its tables too."""
+    for field in fields(words):
+        value = getattr(words, field.name)
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, tuple):
+            yield from value
+        else:
+            yield from value.values()

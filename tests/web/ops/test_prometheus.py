@@ -1,0 +1,325 @@
+"""What operators' Prometheus gets, over a real socket from the service in this process."""
+
+import asyncio
+import subprocess
+import sys
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import prometheus_client
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
+from prometheus_client.parser import text_string_to_metric_families as families
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from service import __version__
+from service.observability.counters import Durations, Tally
+from service.settings import Settings
+from service.settings.loader import ROOT
+from service.web.http.problems import guarded
+from service.web.server.instrumentation import counted
+from tests.conftest import Clock, Started
+from tests.figures import day
+from tests.polling.test_poller import APRIL
+from tests.standin import Banks, Figures
+
+Client = TestClient[Any, Any]
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+BANKS = ("nbk", "cbr", "ecb", "nbu", "cbu")
+RESULTS = ("ok", "failed")
+
+
+async def text(client: Client, accept: str = "text/plain") -> str:
+    async with client.get("/metrics", headers={"Accept": accept}) as response:
+        assert response.status == 200
+        return await response.text()
+
+
+async def scraped(client: Client) -> Samples:
+    read = families(await text(client))
+    return {(one.name, frozenset(one.labels.items())): one.value for family in read for one in family.samples}
+
+
+def value(samples: Samples, name: str, **labels: str) -> float | None:
+    return samples.get((name, frozenset(labels.items())))
+
+
+async def until_polled(client: Client) -> Samples:
+    """Return the metrics once every bank was asked, and what it said is shown."""
+    for _ in range(500):
+        samples = await scraped(client)
+        asked = sum(
+            value(samples, "ticker_polls_total", source=key, result=how) or 0 for key in BANKS for how in RESULTS
+        )
+        if asked == len(BANKS) and value(samples, "ticker_quotes", ticker="kzt", choice="1"):
+            return samples
+        await asyncio.sleep(0.005)
+    raise AssertionError("not every bank was asked")
+
+
+@pytest.fixture
+async def client(start: Started, banks: Banks) -> Client:
+    """Return a client of the service: nbk publishes two good days and one with a wrong dollar and no rouble.
+
+    All other sources fail.
+    """
+    wrong = {**APRIL[day(1)], "USD": "4760.00"}
+    banks.published["nbk"] = APRIL | {day(3): {code: value for code, value in wrong.items() if code != "RUB"}}
+    for key in BANKS[1:]:
+        banks.faults[key] = 404
+    client = await start()
+    await until_polled(client)
+    return client
+
+
+async def test_polls_count_by_source_and_result(client: Client) -> None:
+    """What answered, what failed, and how long each took."""
+    samples = await scraped(client)
+    polls = {
+        (key, how): value(samples, "ticker_polls_total", source=key, result=how) for key in BANKS for how in RESULTS
+    }
+    assert polls == {(key, how): (how == "ok") == (key == "nbk") for key in BANKS for how in RESULTS}
+    assert value(samples, "ticker_poll_duration_seconds_count", source="cbr") == 1
+    assert value(samples, "ticker_poll_duration_seconds_bucket", source="cbr", le="+Inf") == 1
+    assert (value(samples, "ticker_poll_duration_seconds_sum", source="nbk") or 0) > 0
+
+
+async def test_sources_tell_their_times(client: Client, clock: Clock) -> None:
+    """The last success, and the beginning of the last effective date where the bank is; nothing where there is none."""
+    samples = await scraped(client)
+    name = "ticker_source_last_success_timestamp_seconds"
+    assert (value(samples, name, source="nbk"), value(samples, name, source="cbr")) == (clock.seconds(), None)
+    name = "ticker_source_last_fixing_timestamp_seconds"
+    third = datetime(2026, 4, 3, tzinfo=ZoneInfo("Asia/Almaty")).astimezone(UTC)
+    assert (value(samples, name, source="nbk"), value(samples, name, source="cbr")) == (third.timestamp(), None)
+
+
+async def test_quarantined_rates_are_counted(client: Client) -> None:
+    """Three days were published; of the third one rate is in quarantine and one is missing."""
+    samples = await scraped(client)
+    assert value(samples, "ticker_fixings_total", source="nbk", verdict="accepted") == 3
+    assert value(samples, "ticker_fixings_total", source="nbk", verdict="refused") == 1
+    assert value(samples, "ticker_fixings_total", source="cbr", verdict="refused") == 0
+    assert value(samples, "ticker_quarantine_waiting", source="nbk") == 1
+    assert value(samples, "ticker_quarantine_waiting", source="cbr") == 0
+    for key, missing in (("nbk", 1), ("cbr", 0)):
+        assert value(samples, "ticker_source_missing", source=key) == missing
+        assert value(samples, "ticker_source_diverging", source=key) == 0
+
+
+def moved(rate: str | tuple[str, int]) -> str | tuple[str, int]:
+    """Return a rate 0.1 % higher."""
+    value, nominal = rate if isinstance(rate, tuple) else (rate, 1)
+    return f"{Decimal(value) * Decimal('1.001'):.4f}", nominal
+
+
+async def test_diverging_rates_are_counted(start: Started, settings: Settings, banks: Banks) -> None:
+    """A bank with two rates at another level than those of two other banks, which agree."""
+    level: Figures = {"USD": "80.0000", "EUR": "92.8000", "GBP": "106.4000", "CNY": "11.6400", "KZT": ("16.8400", 100)}
+    hryvnia: Figures = {"USD": "41.5000", "EUR": "48.1400", "GBP": "55.2000", "CNY": "6.0380", "KZT": ("8.7350", 100)}
+    banks.published["nbk"] = {on: {**figures, "USD": "430.00", "EUR": "500.00"} for on, figures in APRIL.items()}
+    banks.published["cbr"] = {day(1): level, day(2): {code: moved(rate) for code, rate in level.items()}}
+    banks.published["nbu"] = {day(1): hryvnia, day(2): {code: moved(rate) for code, rate in hryvnia.items()}}
+    for key in ("ecb", "cbu"):
+        banks.faults[key] = 404
+    client = await start()
+    for _ in range(500):
+        samples = await scraped(client)
+        if value(samples, "ticker_source_diverging", source="nbk") == 2:
+            break
+        await asyncio.sleep(0.01)
+    assert value(samples, "ticker_source_diverging", source="nbk") == 2
+    assert value(samples, "ticker_source_diverging", source="cbr") == 0
+    assert value(samples, "ticker_source_diverging", source="nbu") == 0
+
+
+async def test_tickers_tell_their_status_and_their_choices(client: Client) -> None:
+    """Of each ticker one status is 1; its quotes are counted by the place of their source."""
+    samples = await scraped(client)
+    statuses = {one: value(samples, "ticker_status", ticker="kzt", status=one) for one in ("current", "late", "stale")}
+    assert statuses == {"current": 1, "late": 0, "stale": 0}
+    assert value(samples, "ticker_quotes", ticker="kzt", choice="1") == 5
+    assert value(samples, "ticker_quotes", ticker="kzt", choice="2") == 0
+    assert value(samples, "ticker_quotes", ticker="kzt", choice="none") == 0
+
+
+async def test_a_stale_ticker_says_so(start: Started, settings: Settings, banks: Banks, clock: Clock) -> None:
+    """A week without news."""
+    banks.published["nbk"] = dict(APRIL)
+    kzt = settings.tickers[0].model_copy(update={"sources": ("nbk", "cbr", "ecb", "nbu", "cbu")})
+    for key in BANKS[1:]:
+        banks.faults[key] = 404
+    clock.forward(days=8)
+    samples = await until_polled(await start(settings.model_copy(update={"tickers": (kzt,)})))
+    assert value(samples, "ticker_status", ticker="kzt", status="stale") == 1
+    assert value(samples, "ticker_status", ticker="kzt", status="current") == 0
+
+
+async def test_a_ticker_without_figures_has_no_status(start: Started, settings: Settings, banks: Banks) -> None:
+    """All its quotes are nobody's."""
+    kzt = settings.tickers[0].model_copy(update={"sources": ("nbk",)})
+    for key in BANKS:
+        banks.faults[key] = 404
+    samples = await scraped(await start(settings.model_copy(update={"tickers": (kzt,)})))
+    assert {count for (name, _), count in samples.items() if name == "ticker_status"} == {0}
+    assert value(samples, "ticker_quotes", ticker="kzt", choice="none") == 5
+
+
+async def test_requests_count_by_route_and_status(client: Client) -> None:
+    """200, 304, 400, 404 and 405, GET and HEAD alike; timed where each takes work, and not where it lies ready."""
+    before = await scraped(client)
+    async with client.get("/v1/ticker/kzt.txt") as response:
+        tag = response.headers["ETag"]
+    asked = [
+        ("GET", "/v1/ticker/kzt", {"If-None-Match": "*"}),
+        ("HEAD", "/v1/ticker/kzt.txt", {"If-None-Match": tag}),
+        ("GET", "/v1/ticker/xyz", {}),
+        ("GET", "/v1/history/usd?from=x", {}),
+        ("GET", "/v1/history/usd", {}),
+        ("GET", "/nowhere", {}),
+        ("POST", "/v1/ticker", {}),
+    ]
+    for method, path, headers in asked:
+        async with client.request(method, path, headers=headers) as response:
+            await response.read()
+    after = await scraped(client)
+    name = "ticker_requests_total"
+    moved = {
+        (labels["route"], labels["status"]): count - before.get((found, key), 0)
+        for (found, key), count in after.items()
+        if found == name and count != before.get((found, key)) and (labels := dict(key))
+    }
+    assert moved == {
+        ("/v1/ticker/{ticker}", "200"): 1, ("/v1/ticker/{ticker}", "304"): 2, ("/v1/ticker/{ticker}", "404"): 1,
+        ("/v1/history/{currency}", "400"): 1, ("/v1/history/{currency}", "200"): 1,
+        ("other", "404"): 1, ("other", "405"): 1, ("/metrics", "200"): 1,
+    }  # fmt: skip
+    name = "ticker_request_duration_seconds_count"
+    assert value(after, name, route="/v1/history/{currency}") == 2
+    assert value(after, name, route="/v1/ticker/{ticker}") is None
+
+
+async def test_a_fault_of_ours_counts_as_500() -> None:
+    """Though nobody foresaw it."""
+
+    def crash(_: web.Request) -> web.StreamResponse:
+        raise ZeroDivisionError
+
+    tally, app = Tally(), web.Application()
+    app.add_routes(counted([web.get("/crash", guarded(crash))], tally))
+    with capture_logs():
+        async with TestClient(TestServer(app)) as client, client.get("/crash") as response:
+            assert response.status == 500
+    assert tally.replies["/crash"].statuses == {500: 1}
+
+
+async def test_strangers_add_no_labels_and_leave_no_address(client: Client) -> None:
+    """Junk paths, names, methods and queries are counted under what the code knows; nothing of them is told."""
+
+    async def junk(word: str) -> None:
+        told = {
+            "X-Forwarded-For": "203.0.113.7",
+            "User-Agent": word,
+            "Accept-Language": word,
+            "Host": f"{word}.example",
+        }
+        for path in (
+            "/{}",
+            "/v1/{}",
+            "/v1/ticker/{}",
+            "/v1/history/{}",
+            "/v1/fixings/{}/{}",
+            "/static/{}",
+            "/embed?ticker={}",
+        ):
+            async with client.get(path.replace("{}", word), headers=told):
+                pass
+        async with client.request(word.upper(), "/v1/ticker", headers=told):
+            pass
+
+    await junk("junk")
+    before = await scraped(client)
+    for number in range(20):
+        await junk(f"junk{number}")
+    told = await text(client)
+    after = await scraped(client)
+    assert after.keys() == before.keys()
+    assert value(after, "ticker_requests_total", route="other", status="404") == 42
+    for found in ("junk", "203.0.113.7", "127.0.0.1", "::1"):
+        assert found not in told
+
+
+async def test_what_has_to_be_rendered_is_counted(client: Client) -> None:
+    """A variant once for as long as it lies ready, whoever asks and however often."""
+    before = value(await scraped(client), "ticker_pages_rendered_total") or 0
+    for path in ("/v1/ticker?currencies=eur,usd", "/v1/ticker?currencies=eur,usd&x=1", "/v1/ticker?currencies=usd,eur"):
+        for _ in range(3):
+            async with client.get(path) as response:
+                assert response.status == 200
+    assert value(await scraped(client), "ticker_pages_rendered_total") == before + 2
+
+
+async def test_open_streams_are_counted(client: Client) -> None:
+    """While they are open."""
+    assert value(await scraped(client), "ticker_streams_open") == 0
+    async with client.get("/v1/stream") as response:
+        assert response.status == 200
+        samples = await scraped(client)
+    assert value(samples, "ticker_streams_open") == 1
+    assert value(samples, "ticker_requests_total", route="/v1/stream", status="200") == 1
+
+
+async def test_the_store_is_up_or_not(start: Started, settings: Settings) -> None:
+    """As far as the last word to it went."""
+    assert value(await scraped(await start()), "ticker_store_up") == 1
+    nowhere = settings.store.model_copy(update={"url": SecretStr("redis://127.0.0.1:1")})
+    assert value(await scraped(await start(settings.model_copy(update={"store": nowhere}))), "ticker_store_up") == 0
+
+
+async def test_each_instance_has_its_own_numbers(start: Started) -> None:
+    """Nothing is registered with the process."""
+    one, other = await start(), await start()
+    async with one.get("/livez"):
+        pass
+    asked = {"route": "/livez", "status": "200"}
+    assert value(await scraped(one), "ticker_requests_total", **asked) == 1
+    assert value(await scraped(other), "ticker_requests_total", **asked) is None
+    assert not [family for family in prometheus_client.REGISTRY.collect() if family.name.startswith("ticker")]
+
+
+async def test_the_format_is_the_one_asked_for(client: Client) -> None:
+    """Text or OpenMetrics, both valid, named and explained; HEAD too; not cached, and not for other sites' pages."""
+    read = list(families(await text(client)))
+    assert all(family.name.startswith("ticker_") and family.documentation.endswith(".") for family in read)
+    asked = "application/openmetrics-text; version=1.0.0"
+    opened = list(open_families(await text(client, asked)))  # type: ignore[no-untyped-call]
+    (build,) = (family.samples[0].labels for family in opened if family.name == "ticker_build")
+    assert build["version"] == __version__
+    for method in ("GET", "HEAD"):
+        async with client.request(method, "/metrics", headers={"Accept": asked}) as response:
+            assert response.content_type == "application/openmetrics-text"
+            assert response.headers["Cache-Control"] == "no-store"
+            assert "Access-Control-Allow-Origin" not in response.headers
+    async with client.get("/metrics", headers={"Accept": "junk/*;q=x"}) as response:
+        assert response.content_type == "text/plain"
+    async with client.post("/metrics") as response:
+        assert response.status == 405
+
+
+def test_durations_fall_into_their_buckets() -> None:
+    """A bound belongs to its own bucket; what is longer than any to the last."""
+    durations = Durations((0.1, 1.0))
+    for seconds in (0.0, 0.1, 0.5, 7.0):
+        durations.add(seconds)
+    assert (durations.counts, durations.total) == ([2, 1, 1], 7.6)
+
+
+def test_who_does_not_scrape_does_not_load_the_library() -> None:
+    """It is loaded at the first scrape."""
+    code = "import service.app, sys; sys.exit('prometheus_client' in sys.modules)"
+    assert subprocess.run((sys.executable, "-c", code), cwd=ROOT, check=False).returncode == 0

@@ -1,0 +1,434 @@
+"""What readers get, over a real socket from the service in this process."""
+
+import asyncio
+import gzip
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient
+
+from service.settings import Settings
+from service.web.rendering import page_cache
+from service.web.rendering.formats import FORMS, View
+from tests.conftest import Clock, Started
+from tests.figures import day
+from tests.polling.test_poller import APRIL
+from tests.standin import Banks, nbk
+
+Client = TestClient[Any, Any]
+
+
+async def until_ready(client: Client) -> None:
+    """Wait until the first poll has made a snapshot."""
+    for _ in range(500):
+        async with client.get("/v1/ticker") as response:
+            if response.status == 200 and json.loads(await body(response))["quotes"][0]["source"] == "nbk":
+                return
+        await asyncio.sleep(0.005)
+    raise AssertionError("no snapshot from nbk came")
+
+
+@pytest.fixture
+async def client(start: Started, banks: Banks) -> Client:
+    """Return a client of the service, which has polled the figures of 1 and 2 April 2026."""
+    banks.published["nbk"] = dict(APRIL)
+    for key in ("cbr", "ecb", "nbu", "cbu"):
+        banks.faults[key] = 404
+    client = await start()
+    await until_ready(client)
+    return client
+
+
+async def body(response: ClientResponse) -> str:
+    raw = await response.read()
+    return (gzip.decompress(raw) if response.headers.get("Content-Encoding") == "gzip" else raw).decode()
+
+
+async def test_the_json_is_the_contracts(client: Client) -> None:
+    """Fields, order, types and digits are those of the promise."""
+    async with client.get("/v1/ticker") as response:
+        assert response.status == 200
+        text = await body(response)
+    document = json.loads(text, parse_float=Decimal)
+    assert list(document) == [
+        "id", "base", "status", "recorded", "as_of", "updated_at", "next_update", "quotes"
+    ]  # fmt: skip
+    dollar, rouble = document["quotes"][0], document["quotes"][2]
+    assert document | {"quotes": None} == {
+        "id": "kzt", "base": "KZT", "status": "current", "recorded": False, "as_of": "2026-04-02",
+        "updated_at": "2026-04-02T04:00:00Z", "next_update": "2026-04-02T10:30:00Z", "quotes": None,
+    }  # fmt: skip
+    assert dollar == {
+        "code": "USD", "name": "US Dollar", "rate": Decimal("475.09"), "previous": Decimal("478.77"),
+        "change": Decimal("-3.68"), "percent": Decimal("-0.77"), "direction": "down", "date": "2026-04-02",
+        "previous_date": "2026-04-01", "source": "nbk", "choice": 1, "reason": None, "cross": False,
+        "confidence": "unconfirmed",
+        "receipts": ["/v1/fixings/nbk/2026-04-02", "/v1/fixings/nbk/2026-04-01"],
+    }  # fmt: skip
+    assert (rouble["direction"], str(rouble["percent"])) == ("flat", "0.00")
+    assert '"rate":475.09,' in text
+
+
+@pytest.mark.parametrize("path", ["/v1/ticker.txt", "/v1/ticker/kzt.txt"])
+async def test_the_text_is_a_line_a_currency(client: Client, path: str) -> None:
+    """The figures of 2 April 2026."""
+    async with client.get(path) as response:
+        assert response.content_type == "text/plain"
+        assert await body(response) == "usd -0.77%\neur +0.44%\nrub 0.00%\ngbp -0.02%\ncny -0.27%\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "held"),
+    [
+        ("/v1/ticker", "application/json", '"code":"USD"'),
+        ("/v1/ticker.json", "application/json", '"code":"USD"'),
+        ("/v1/ticker/kzt", "application/json", '"code":"USD"'),
+        ("/v1/ticker/kzt.html", "text/html", "-0.77%"),
+        ("/v1/ticker.html", "text/html", "2 Apr 2026"),
+        ("/v1/ticker.svg", "image/svg+xml", "-0.77%"),
+        ("/v1/ticker?lang=kk", "application/json", "-0,77%"),
+        ("/embed", "text/html", "-0.77%"),
+        ("/embed.js", "text/javascript", "currency-ticker"),
+        ("/embed.css", "text/css", ".ticker"),
+        ("/oembed?url={own}/embed", "application/json", '"rich"'),
+        ("/", "text/html", "National Bank of Kazakhstan"),
+        ("/v1/sources", "application/json", '"key":"nbk"'),
+        ("/openapi.json", "application/json", '"/v1/ticker.svg":'),
+        ("/docs", "text/html", "static/viewer/swagger-ui"),
+        ("/v1/fixings/nbk/2026-04-02", "application/json", '"value":475.09'),
+    ],
+)
+async def test_every_cacheable_reply_keeps_the_promises(client: Client, path: str, kind: str, held: str) -> None:
+    """GET, HEAD, gzip, 304 and the headers, on every route alike."""
+    path = path.replace("{own}", str(client.make_url("")).rstrip("/"))
+    async with client.get(path, headers={"Accept-Encoding": "identity"}) as plain:
+        assert (plain.status, plain.content_type) == (200, kind)
+        text = await body(plain)
+    assert held in text
+    assert plain.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in plain.headers
+    assert "Set-Cookie" not in plain.headers
+    assert plain.headers["X-Content-Type-Options"] == "nosniff"
+    varies = "Accept-Encoding, Accept-Language" if path in ("/embed", "/") else "Accept-Encoding"
+    assert plain.headers["Vary"] == varies
+    assert plain.headers["Cache-Control"].startswith("public, max-age=")
+    assert plain.headers["Content-Length"] == str(len(text.encode()))
+    assert "Date" in plain.headers
+    tag = plain.headers["ETag"]
+    assert tag[0] == tag[-1] == '"'
+
+    async with client.get(path, headers={"Accept-Encoding": "gzip"}) as packed:
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert packed.headers["ETag"] != tag
+        assert await body(packed) == text
+
+    for known in (tag, packed.headers["ETag"], f'W/{tag}, "other"', "*"):
+        async with client.get(path, headers={"If-None-Match": known}) as unchanged:
+            assert (unchanged.status, await unchanged.read()) == (304, b"")
+            for name in ("ETag", "Cache-Control", "Vary", "Access-Control-Allow-Origin"):
+                assert name in unchanged.headers
+            assert "Content-Length" not in unchanged.headers
+    async with client.get(path, headers={"If-None-Match": '"other"'}) as changed:
+        assert changed.status == 200
+
+    async with client.head(path, headers={"Accept-Encoding": "identity"}) as head:
+        assert (head.status, await head.read()) == (200, b"")
+        assert head.headers["Content-Length"] == plain.headers["Content-Length"]
+        assert head.headers["ETag"] == tag
+
+
+async def test_pages_are_locked_down(client: Client) -> None:
+    """No script and no style but our own, framing only of the strip; the stylesheet is there and immutable."""
+    for path, ancestors in (("/embed", "*"), ("/", "'none'"), ("/v1/ticker.html", "'none'")):
+        async with client.get(path) as response:
+            policy = response.headers["Content-Security-Policy"]
+            assert policy.startswith("default-src 'none'; base-uri 'none'; form-action 'none'; ")
+            assert "unsafe" not in policy
+            assert policy.endswith(f"frame-ancestors {ancestors}")
+            assert response.headers["Referrer-Policy"] == "no-referrer"
+            text = await body(response)
+            assert text.count("<script") == text.count('<script type="module" src="')
+            assert "<style" not in text
+            assert " style=" not in text
+    async with client.get("/embed") as response:
+        href = (await body(response)).split('rel="stylesheet" href="')[1].split('"')[0]
+    async with client.get(f"/{href}") as style:
+        assert (style.status, style.content_type) == (200, "text/css")
+        assert style.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    async with client.get("/static/strip.css") as unnamed:
+        assert unnamed.status == 404
+
+
+async def test_an_empty_parameter_is_as_none(client: Client) -> None:
+    """As a form sends it where nothing was chosen: the same page."""
+    for path, query in (("/embed", "ticker=&theme=&layout=&show="), ("/v1/history/usd", "ticker=&from=&to=")):
+        async with client.get(path) as usual, client.get(f"{path}?{query}&currencies=") as empty:
+            assert (empty.status, await body(empty)) == (200, await body(usual))
+    async with client.head("/v1/stream?ticker=") as stream:
+        assert stream.status == 200
+
+
+async def test_currencies_are_picked_and_ordered(client: Client) -> None:
+    """`?currencies=` works on every form; case does not matter, a name twice is once."""
+    async with client.get("/v1/ticker.txt?currencies=rub,USD,rub") as response:
+        assert await body(response) == "rub 0.00%\nusd -0.77%\n"
+    async with client.get("/v1/ticker.txt?currencies=rub&currencies=usd") as response:
+        assert await body(response) == "rub 0.00%\nusd -0.77%\n"
+    async with client.get("/v1/ticker?currencies=cny") as response:
+        assert [quote["code"] for quote in json.loads(await body(response))["quotes"]] == ["CNY"]
+    async with client.get("/embed?currencies=eur") as response:
+        text = await body(response)
+        assert "+0.44%" in text
+        assert "-0.77%" not in text
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "told", "available"),
+    [
+        ("/v1/ticker/eur", 404, "no ticker 'eur'", ["kzt"]),
+        ("/embed?ticker=eur", 404, "no ticker 'eur'", ["kzt"]),
+        ("/v1/ticker/kzt.pdf", 404, "no form .pdf", [".json", ".txt", ".svg", ".html"]),
+        ("/v1/ticker?currencies=usd,zzz", 400, "no currency 'ZZZ'", ["USD", "EUR", "RUB", "GBP", "CNY"]),
+        ("/v1/ticker?currencies=,", 400, "no currency ''", ["USD", "EUR", "RUB", "GBP", "CNY"]),
+        ("/v1/fixings/xyz/2026-04-02", 404, "no source 'xyz'", ["nbk", "cbr", "ecb", "nbu", "cbu", "recorded"]),
+        ("/v1/fixings/nbk/2026-04-03", 404, "no fixing for '2026-04-03'", ["2026-04-02", "2026-04-01"]),
+        ("/v1/fixings/nbk/yesterday", 404, "no fixing for 'yesterday'", ["2026-04-02", "2026-04-01"]),
+        ("/nowhere", 404, "nothing at this address", None),
+        ("/v1/ticker/%3Cscript%3E", 404, "no ticker", ["kzt"]),
+    ],
+)
+async def test_errors_are_problems_that_tell_what_there_is(
+    client: Client, path: str, status: int, told: str, available: list[str] | None
+) -> None:
+    """A problem document, never cached, readable from anywhere."""
+    async with client.get(path) as response:
+        assert response.status == status
+        assert response.content_type == "application/problem+json"
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["Access-Control-Allow-Origin"] == "*"
+        problem = await response.json(content_type=None)
+    assert problem["status"] == status
+    assert told in problem["detail"]
+    assert problem.get("available") == available
+
+
+async def test_only_reading_is_possible(client: Client) -> None:
+    """Other methods get 405 and what is allowed; a preflight is answered; unknown paths stay 404."""
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        async with client.request(method, "/v1/ticker") as response:
+            assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
+            assert response.content_type == "application/problem+json"
+    async with client.options("/v1/ticker") as response:
+        assert (response.status, response.headers["Access-Control-Allow-Origin"]) == (204, "*")
+        assert response.headers["Access-Control-Allow-Headers"] == "If-None-Match"
+    async with client.post("/nowhere") as response:
+        assert response.status == 404
+
+
+@pytest.mark.parametrize(
+    ("now", "max_age"),
+    [("2026-04-02T04:00:00", 60), ("2026-04-02T10:29:30", 30), ("2026-04-02T10:29:59", 1), ("2026-04-02T10:30:00", 0)],
+)
+async def test_no_cache_reaches_past_the_next_publication(client: Client, clock: Clock, now: str, max_age: int) -> None:
+    """max-age shrinks as the next due publication comes near."""
+    clock.time = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    paths = {"/v1/ticker": 60, "/embed": 60, "/v1/fixings/nbk/2026-04-02": 15 if max_age else 0}
+    for path, longest in paths.items():
+        if not longest:  # a receipt is made for each request, so it knows that the window has opened
+            continue
+        async with client.get(path) as response:
+            assert response.headers["Cache-Control"].split(", ")[1] == f"max-age={min(max_age, longest)}"
+            assert response.headers["Date"] == f"{clock.time:%a, %d %b %Y %H:%M:%S GMT}"
+
+
+async def test_a_receipt_leads_back_to_the_answer(client: Client, banks: Banks) -> None:
+    """Figures as published, URL, time, digest."""
+    async with client.get("/v1/fixings/nbk/2026-04-02") as response:
+        receipt = json.loads(await body(response), parse_float=Decimal)
+    assert receipt["rates"]["USD"] == {"value": Decimal("475.09"), "nominal": 1, "change": Decimal("0.00")}
+    assert receipt["url"] == f"{banks.url}/nbk/rss/get_rates.cfm?fdate=02.04.2026"
+    assert (receipt["source"], receipt["base"], receipt["date"], receipt["direction"]) == (
+        "nbk", "KZT", "2026-04-02", "direct"
+    )  # fmt: skip
+    assert receipt["fetched_at"] == "2026-04-02T04:00:00Z"
+    assert receipt["revisions"] == []
+    async with client.get(receipt["raw"]) as response:
+        raw = await response.read()
+    assert sha256(raw).hexdigest() == receipt["digest"]
+    assert b"<description>475.09</description>" in raw
+    assert response.headers["Content-Type"] == "application/octet-stream"
+    assert response.headers["Content-Disposition"] == 'attachment; filename="nbk-2026-04-02.raw"'
+    assert response.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_each_quote_leads_to_its_two_receipts(client: Client) -> None:
+    """The figures of the ticker are those of the fixings it names."""
+    async with client.get("/v1/ticker") as response:
+        quotes = json.loads(await body(response), parse_float=Decimal)["quotes"]
+    for quote in quotes:
+        for path, figure in zip(quote["receipts"], ("rate", "previous"), strict=True):
+            async with client.get(path) as response:
+                receipt = json.loads(await body(response), parse_float=Decimal)
+            assert receipt["rates"][quote["code"]]["value"] == quote[figure]
+
+
+@pytest.mark.parametrize(("dollar", "result"), [("-3.68", "equal"), ("-3.86", "different")])
+async def test_a_receipt_tells_what_the_bank_says_of_the_change(
+    start: Started, banks: Banks, dollar: str, result: str
+) -> None:
+    """Different, it is a warning with both numbers, and the figures are shown all the same."""
+    changes = {"USD": dollar, "EUR": "2.44", "RUB": "0.00", "GBP": "-0.11", "CNY": "-0.19"}
+    banks.published["nbk"] = dict(APRIL)
+    banks.faults["fdate=02.04.2026"] = nbk(day(2), APRIL[day(2)], changes)
+    client = await start()
+    await until_ready(client)
+    async with client.get("/v1/fixings/nbk/2026-04-02") as response:
+        check = json.loads(await body(response))["check"]
+    assert (check["result"], check["against"], check["compared"]) == (result, "2026-04-01", 5)
+    async with client.get("/health") as response:
+        health = await response.json(content_type=None)
+    told = "nbk: the bank's own changes of 2026-04-02 are not those since 2026-04-01: USD -3.86, computed -3.68"
+    assert (told in health["notes"]) is (result == "different")
+    async with client.get("/v1/ticker.txt") as response:
+        assert (await body(response)).startswith("usd -0.77%")
+
+
+async def test_sources_tell_how_they_are(client: Client) -> None:
+    """Who, how current, last and next poll, and what is wrong."""
+    async with client.get("/v1/sources") as response:
+        sources = {one["key"]: one for one in json.loads(await body(response))["sources"]}
+    assert list(sources) == ["nbk", "cbr", "ecb", "nbu", "cbu", "recorded"]
+    assert sources["nbk"]["name"] == "National Bank of Kazakhstan"
+    assert (sources["nbk"]["state"], sources["nbk"]["last_fixing"]) == ("current", "2026-04-02")
+    assert sources["nbk"]["last_poll"] == "2026-04-02T04:00:00Z"
+    assert sources["nbk"]["next_poll"].endswith("Z")
+    assert sources["recorded"]["state"] == "recorded"
+
+
+async def test_health_warns_of_each_failing_bank(client: Client, banks: Banks) -> None:
+    """The ticker is current, so it is a warning, and every bank that does not answer is named."""
+    for _ in range(200):
+        async with client.get("/health") as response:
+            health = await response.json(content_type=None)
+        if len(health["notes"]) == 4:
+            break
+        await asyncio.sleep(0.005)
+    assert (response.status, response.content_type, health["status"]) == (200, "application/health+json", "warn")
+    assert response.headers["Cache-Control"] == "no-store"
+    assert [note.split(":")[0] for note in health["notes"]] == ["cbr", "ecb", "nbu", "cbu"]
+    assert "answered with status 404" in health["checks"]["source:cbr"][0]["output"]
+    assert health["checks"]["ticker:kzt"][0]["status"] == "pass"
+    assert health["checks"]["source:nbk"][0]["lastFixing"] == "2026-04-02"
+
+
+async def test_a_stale_ticker_fails_health_and_is_served_all_the_same(
+    settings: Settings, start: Started, banks: Banks, clock: Clock
+) -> None:
+    """Figures stay, dated and told as stale; whoever looks after it is told by 503."""
+    ticker = settings.tickers[0].model_copy(update={"sources": ("nbk",)})
+    banks.published["nbk"] = dict(APRIL)
+    clock.time = datetime(2026, 4, 10, 4, 0, tzinfo=UTC)
+    client = await start(settings.model_copy(update={"tickers": (ticker,)}))
+    await until_ready(client)
+    async with client.get("/v1/ticker") as response:
+        assert json.loads(await body(response))["status"] == "stale"
+    async with client.get("/embed") as response:
+        assert "update overdue" in await body(response)
+    async with client.get("/health") as response:
+        assert (response.status, (await response.json(content_type=None))["status"]) == (503, "fail")
+    async with client.get("/livez") as response:
+        assert response.status == 200
+
+
+async def test_before_the_first_snapshot_it_is_alive_and_not_ready(
+    settings: Settings, start: Started, banks: Banks
+) -> None:
+    """503 with Retry-After, as a problem, on everything that needs figures."""
+    ticker = settings.tickers[0].model_copy(update={"sources": ("nbk",)})
+    banks.faults.update(dict.fromkeys(("nbk", "cbr", "ecb", "nbu", "cbu"), 404))
+    client = await start(settings.model_copy(update={"tickers": (ticker,)}))
+    for path in ("/v1/ticker", "/v1/ticker.txt", "/embed", "/", "/readyz"):
+        async with client.get(path) as response:
+            assert (response.status, response.headers["Retry-After"]) == (503, "5")
+            assert response.content_type == "application/problem+json"
+    async with client.get("/health") as response:
+        assert response.status == 503
+    async with client.get("/livez") as response:
+        assert response.status == 200
+
+
+async def test_polling_that_has_stopped_fails_health(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures would grow old in silence: whoever looks after it is told, readers are served on."""
+    monkeypatch.setattr("service.polling.lifecycle.Polling.stopped", True)
+    async with client.get("/health") as response:
+        assert response.status == 503
+        assert "polling has stopped" in await body(response)
+    async with client.get("/v1/ticker") as response:
+        assert response.status == 200
+
+
+async def test_an_unforeseen_fault_is_a_problem_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """500 as a problem document, logged, and the next request is served."""
+    with monkeypatch.context() as patch:
+        patch.setattr("service.web.rendering.page_cache.Shelf.reply", lambda *_: 1 / 0)
+        async with client.get("/v1/ticker?never=before") as response:
+            assert (response.status, response.content_type) == (500, "application/problem+json")
+    async with client.get("/v1/ticker") as response:
+        assert response.status == 200
+
+
+async def test_variants_are_rendered_once_and_bounded(
+    settings: Settings, start: Started, banks: Banks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same currencies are the same bytes; however many orders are asked for, so many are kept."""
+    rendered: list[tuple[str, ...]] = []
+    form = FORMS["txt"]
+
+    def counting(view: View) -> bytes:
+        rendered.append(tuple(quote.code for quote in view.snapshot.quotes))
+        return form.render(view)
+
+    monkeypatch.setattr(page_cache, "FORMS", {**FORMS, "txt": replace(form, render=counting)})
+    banks.published["nbk"] = dict(APRIL)
+    http = settings.http.model_copy(update={"variants": 4})
+    client = await start(settings.model_copy(update={"http": http}))
+    await until_ready(client)
+    for currencies in ("usd,eur", "USD, eur", "usd,eur&junk=1", "usd,eur,usd"):
+        async with client.get(f"/v1/ticker.txt?currencies={currencies}") as response:
+            assert response.status == 200
+    assert rendered == [("USD", "EUR")]
+    for pair in ("usd,rub", "usd,gbp", "usd,cny", "eur,rub", "eur,gbp"):
+        async with client.get(f"/v1/ticker.txt?currencies={pair}") as response:
+            assert response.status == 200
+    async with client.get("/v1/ticker.txt?currencies=usd,eur&never=before") as response:
+        assert response.status == 200
+    assert rendered[-1] == ("USD", "EUR")
+
+
+async def test_the_inspiring_strip(start: Started, banks: Banks) -> None:
+    """True changes of +1.35, +2.68, 0.00, +4.11 and +0.25 % read just so, in text and on the page."""
+    banks.published["nbk"] = {
+        day(1): {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"},
+        day(2): {"USD": "405.40", "EUR": "513.40", "RUB": "5.00", "GBP": "624.66", "CNY": "80.20"},
+    }
+    client = await start()
+    await until_ready(client)
+    strip = ["usd +1.35%", "eur +2.68%", "rub 0.00%", "gbp +4.11%", "cny +0.25%"]
+    async with client.get("/v1/ticker.txt") as response:
+        assert (await body(response)).splitlines() == strip
+    async with client.get("/embed") as response:
+        page = await body(response)
+    texts = [" ".join(plain_text(item).split()[:2]) for item in page.split("<li ")[1:]]
+    assert texts == strip
+
+
+def plain_text(markup: str) -> str:
+    """Return the text between the tags of a fragment that begins inside a tag."""
+    return " ".join(part.partition("<")[0] for part in markup.split(">")[1:])
