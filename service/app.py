@@ -10,31 +10,31 @@ from aiohttp import web
 
 from service import __version__
 from service.clock import Clock
-from service.cluster.follower import Following
-from service.cluster.leader_election import Leadership
+from service.cluster.follower import StoreFollower
+from service.cluster.leader_election import LeaderElection
 from service.domain.bounds import last_dates
 from service.domain.holidays import days_off
 from service.errors import SettingsError, TickerError
-from service.observability.counters import Tally
+from service.observability.counters import Counters
 from service.observability.logging import configure
-from service.polling.lifecycle import Polling
+from service.polling.lifecycle import PollingLifecycle
 from service.runtime import gc_tuning
 from service.settings import Settings
 from service.sources.banks import RELAYS, SOURCES
-from service.state.memory import Board
-from service.storage.embedded_valkey import Embedded
+from service.state.memory import MemoryState
+from service.storage.embedded_valkey import EmbeddedValkey
 from service.storage.repository import Store
-from service.storage.sync import Archive
+from service.storage.sync import StoreSync
 from service.web.api import fixings, history, sources, stream, ticker
-from service.web.api.stream import Streams
+from service.web.api.stream import EventStreamHub
 from service.web.embed import oembed, views
-from service.web.http.problems import unexpecting, unrouted
+from service.web.http.problems import not_found, unexpecting
 from service.web.openapi import docs
 from service.web.ops import health, prometheus
-from service.web.ops.health import Health
-from service.web.rendering.page_cache import Shelf
+from service.web.ops.health import HealthReport
+from service.web.rendering.page_cache import PageCache
 from service.web.server.instrumentation import OTHER, counted, counting, timed
-from service.web.server.response_cache import Microcache
+from service.web.server.response_cache import ResponseCache
 from service.web.server.runner import MICROCACHE, run
 
 log = structlog.get_logger()
@@ -55,12 +55,12 @@ def checked(settings: Settings) -> Settings:
     return settings
 
 
-def create_store(settings: Settings, server: Embedded | None, now: Clock) -> Store:
+def create_store(settings: Settings, server: EmbeddedValkey | None, now: Clock) -> Store:
     url = server.url if server else settings.store.url.get_secret_value()
     return Store(url, settings.store.prefix, last_dates(settings, now), settings.store.raw_bytes)
 
 
-def serve(settings: Settings, server: Embedded | None, obey: Callable[[], None]) -> None:
+def serve(settings: Settings, server: EmbeddedValkey | None, obey: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT; what is in flight is finished first.
 
     `obey` ends the process if it was told to meanwhile.
@@ -68,7 +68,7 @@ def serve(settings: Settings, server: Embedded | None, obey: Callable[[], None])
     configure(settings.log)
     where = settings.http
     app = create_app(settings, server, Clock())
-    gc_tuning.settle()
+    gc_tuning.tune_runtime()
     obey()
     try:
         url = f"http://{where.host}:{where.port}"
@@ -77,20 +77,20 @@ def serve(settings: Settings, server: Embedded | None, obey: Callable[[], None])
         raise TickerError(f"cannot listen on {where.host}:{where.port}: {error.strerror or error}") from None
 
 
-def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.Application:
+def create_app(settings: Settings, server: EmbeddedValkey | None, now: Clock) -> web.Application:
     """Return the whole service; it asks no bank and opens no store before it starts."""
-    board = Board(checked(settings))
+    board = MemoryState(checked(settings))
     store = create_store(settings, server, now)
-    archive = Archive(board, store, server)
-    tally = Tally()
-    following = Following(archive, now)
-    leadership = Leadership(store.peers, own=server is not None)
-    polling = Polling(board, archive, leadership, now, tally)
-    shelf = Shelf(board, now, tally)
-    streams = Streams(shelf)
+    archive = StoreSync(board, store, server)
+    tally = Counters()
+    following = StoreFollower(archive, now)
+    leadership = LeaderElection(store.peers, own=server is not None)
+    polling = PollingLifecycle(board, archive, leadership, now, tally)
+    shelf = PageCache(board, now, tally)
+    streams = EventStreamHub(shelf)
 
     app = web.Application()
-    app[MICROCACHE] = cache = Microcache(now)
+    app[MICROCACHE] = cache = ResponseCache(now)
     board.watchers.append(cache.forget)
     ready = [*ticker.routes(shelf), *stream.routes(streams), *views.routes(shelf)]
     worked_out = [
@@ -98,19 +98,19 @@ def create_app(settings: Settings, server: Embedded | None, now: Clock) -> web.A
         *oembed.routes(shelf),
         *sources.routes(board, polling.next_poll, now),
         *fixings.routes(board, store, now),
-        *health.routes(Health(board, archive, leadership, following, polling, now)),
+        *health.routes(HealthReport(board, archive, leadership, following, polling, now)),
         *docs.routes(shelf),
         *prometheus.routes(board, archive, leadership, tally, streams),
     ]
     app.add_routes(counted(ready, tally))
     app.add_routes(timed(worked_out, tally))
-    other = counting(unrouted, tally.of_route(OTHER))
+    other = counting(not_found, tally.of_route(OTHER))
     app.router.add_route("*", "/{path:(?s:.*)}", other, expect_handler=unexpecting)
 
     @asynccontextmanager
     async def remembered() -> AsyncIterator[None]:
         """Show what the store remembers before anybody can ask; at the end leave it all there is."""
-        await archive.review(now())
+        await archive.sync_and_publish(now())
         gc.freeze()  # 17 banks' figures of 90 days, a hundred thousand objects: no round has to look at them
         yield
         await archive.close()

@@ -46,7 +46,7 @@ class Log(Logger):  # type: ignore[misc]  # gunicorn has no types
 async def app() -> Runner:
     """Return what serves, as `service.app.serve` does: gunicorn's own limits would end idle connections after 2 s."""
     made = create_app(_settings, None, Clock())
-    gc_tuning.settle()
+    gc_tuning.tune_runtime()
     log.info("worker.started", version=__version__)
     return Runner(made, _settings.http)
 

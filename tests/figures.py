@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from service.domain.fixing import Direction, Fixing, Rate, Series
+from service.domain.fixing import Fixing, Quotation, Rate, Series
 from tests.standin import Figures
 
 FETCHED = datetime(2026, 4, 1, 11, 5, 12, tzinfo=UTC)
@@ -19,7 +19,7 @@ def fixing(
     on: date,
     source: str = "nbk",
     base: str = "KZT",
-    direction: Direction = Direction.DIRECT,
+    direction: Quotation = Quotation.DIRECT,
     **figures: str | tuple[str, int],
 ) -> Fixing:
     return Fixing(source, base, on, rates(figures), f"http://bank/{on}", FETCHED, f"digest of {on}", direction)

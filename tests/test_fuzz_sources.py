@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.domain.fixing import Direction, Fixing, Rate
+from service.domain.fixing import Fixing, Quotation, Rate
 from service.sources import parsing
-from service.sources.adapter import Payload
+from service.sources.adapter import RawResponse
 from service.sources.banks import OWN_CHANGES, SOURCES
-from service.sources.rate_table import Figures
+from service.sources.rate_table import RateTableBuilder
 from tests.conftest import ROOT
 from tests.fuzz import oracle
 from tests.fuzz.mutations import BY_NAME, mutated
@@ -76,45 +76,47 @@ def check_all(key: str) -> None:
 
 
 Add = Callable[..., None]
-WHOLE = Figures.add
+WHOLE = RateTableBuilder.add
 
 
-def _without_nominal(figures: Figures, on: date, code: str, value: str, nominal: str = "1", change: str = "") -> None:
+def _without_nominal(
+    figures: RateTableBuilder, on: date, code: str, value: str, nominal: str = "1", change: str = ""
+) -> None:
     WHOLE(figures, on, code, value, "1", change)
 
 
-def _of_the_row_before(figures: Figures, on: date, code: str, value: str, *more: str) -> None:
+def _of_the_row_before(figures: RateTableBuilder, on: date, code: str, value: str, *more: str) -> None:
     before = [rate.value for rates in figures._rates.values() for rate in rates.values()][-1:]
     WHOLE(figures, on, code, str(before[0]).replace(".", figures._mark) if before else value, *more)
 
 
-def _cut(figures: Figures, on: date, code: str, value: str, *more: str) -> None:
+def _cut(figures: RateTableBuilder, on: date, code: str, value: str, *more: str) -> None:
     WHOLE(figures, on, code, value[:-1].rstrip(".,") or "7", *more)
 
 
-def _whole_number(figures: Figures, on: date, code: str, value: str, *more: str) -> None:
+def _whole_number(figures: RateTableBuilder, on: date, code: str, value: str, *more: str) -> None:
     WHOLE(figures, on, code, value.replace(",", ".").split(".")[0], *more)
 
 
-def _without_mark(figures: Figures, on: date, code: str, value: str, *more: str) -> None:
+def _without_mark(figures: RateTableBuilder, on: date, code: str, value: str, *more: str) -> None:
     WHOLE(figures, on, code, value.replace(",", "").replace(".", ""), *more)
 
 
-def _a_day_later(figures: Figures, on: date, *more: str) -> None:
+def _a_day_later(figures: RateTableBuilder, on: date, *more: str) -> None:
     WHOLE(figures, on + timedelta(days=1), *more)
 
 
-def _under_another_code(figures: Figures, on: date, code: str, *more: str) -> None:
+def _under_another_code(figures: RateTableBuilder, on: date, code: str, *more: str) -> None:
     WHOLE(figures, on, {"USD": "EUR", "EUR": "USD"}.get(code, code), *more)
 
 
 def _change_without_sign(
-    figures: Figures, on: date, code: str, value: str, nominal: str = "1", change: str = ""
+    figures: RateTableBuilder, on: date, code: str, value: str, nominal: str = "1", change: str = ""
 ) -> None:
     WHOLE(figures, on, code, value, nominal, change.lstrip("-"))
 
 
-def _only_the_first(figures: Figures, on: date, code: str, value: str, *more: str) -> None:
+def _only_the_first(figures: RateTableBuilder, on: date, code: str, value: str, *more: str) -> None:
     if not any(figures._rates.values()):
         WHOLE(figures, on, code, value, *more)
 
@@ -132,7 +134,7 @@ FAULTS: dict[Add, AbstractSet[str]] = {
 def test_a_parser_that_reads_something_else_is_found_out(fault: Add, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that loses a nominal, digits or a sign, or takes another figure, date or code, fails at a good document."""
     check_all(key)
-    monkeypatch.setattr(Figures, "add", fault)
+    monkeypatch.setattr(RateTableBuilder, "add", fault)
     with pytest.raises(AssertionError, match=r"taken as .*, written|left out"):
         check_all(key)
 
@@ -141,15 +143,15 @@ def test_a_parser_that_reads_something_else_is_found_out(fault: Add, key: str, m
 def test_a_parser_that_takes_a_rate_upside_down_is_found_out(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Units of one currency for the other, or the other way round: each bank has its own way, and keeps it."""
     check_all(key)
-    whole = Payload.fixing
+    whole = RawResponse.fixing
 
     def inverted(
-        payload: Payload, day: date, rates: Mapping[str, Rate], direction: Direction = Direction.DIRECT
+        payload: RawResponse, day: date, rates: Mapping[str, Rate], direction: Quotation = Quotation.DIRECT
     ) -> Fixing:
-        other = {Direction.DIRECT: Direction.INVERSE, Direction.INVERSE: Direction.DIRECT}[direction]
+        other = {Quotation.DIRECT: Quotation.INVERSE, Quotation.INVERSE: Quotation.DIRECT}[direction]
         return whole(payload, day, rates, other)
 
-    monkeypatch.setattr(Payload, "fixing", inverted)
+    monkeypatch.setattr(RawResponse, "fixing", inverted)
     with pytest.raises(AssertionError, match=r"is (direct|inverse), not"):
         check_all(key)
 

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from service.domain.fixing import Direction, Figures, Rate
+from service.domain.fixing import Quotation, Rate, RateTable
 from tests.truth import faults, measure
 from tests.truth.histories import SUBJECT, MissingHistoryError, in_base, load
 from tests.truth.replay import ALL, FIVE, remember_carry_overs
@@ -18,7 +18,7 @@ except MissingHistoryError as error:
 
 @pytest.fixture(autouse=True)
 def _faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Figures, "carries_over", Figures.carries_over)  # as it was, afterwards
+    monkeypatch.setattr(RateTable, "carries_over", RateTable.carries_over)  # as it was, afterwards
     remember_carry_overs()
     monkeypatch.setattr(measure, "history", lambda name: {"ecb": HISTORY}[name])
 
@@ -33,9 +33,9 @@ def scene(start: int = 4000, number: int = 1) -> faults.Scene:
 
 def test_crosses_are_the_same_rates_in_another_base() -> None:
     true, crosses = HISTORY.truth(SUBJECT, 4000), HISTORY.truth("w1", 4000)
-    pound = in_base(true["GBP"], Direction.INVERSE)
+    pound = in_base(true["GBP"], Quotation.INVERSE)
     for code, rate in crosses.items():
-        euros = in_base(true[code], Direction.INVERSE) if code in true else 1
+        euros = in_base(true[code], Quotation.INVERSE) if code in true else 1
         assert float(rate.value) / rate.nominal == pytest.approx(float(euros / pound), rel=5e-5)
         assert len(rate.value.as_tuple().digits) >= 5
     assert crosses.keys() == (true.keys() | {"EUR"}) - {"GBP"}

@@ -22,10 +22,10 @@ from service.polling.poller import LOOKBACK, published
 from service.settings import LogSettings, Settings, SourceSettings
 from service.sources.banks import SOURCES
 from service.sources.http_client import BankFeed, Client
-from service.state.memory import KEEP, Board, configured_breaks, validation_context
+from service.state.memory import KEEP, MemoryState, configured_breaks, validation_context
 from service.storage.embedded_valkey import embedded
 from service.storage.repository import Store
-from service.storage.sync import Archive
+from service.storage.sync import StoreSync
 from service.validation.rules import judge
 from service.web.api.sources import describe
 from service.web.rendering.formats import View, sayer, ticker_json
@@ -96,7 +96,7 @@ def source_of(settings: Settings, key: str) -> SourceSettings:
 async def _poll(settings: Settings, key: str) -> Series:
     source, clock = settings.sources[key], Clock()
     now = clock()
-    today, last_day = publication_schedule.today(source, now), publication_schedule.horizon(source, now)
+    today, last_day = publication_schedule.today(source, now), publication_schedule.latest_possible_date(source, now)
     series = Series()
     table = Table("date", "currencies", "digest of the answer", "verdict", title=source.name)
     async with Client(settings.client) as client:
@@ -111,8 +111,8 @@ async def _poll(settings: Settings, key: str) -> Series:
     return series
 
 
-async def _board(settings: Settings, store: Store) -> Board:
-    archive = Archive(board := Board(settings), store)
+async def _board(settings: Settings, store: Store) -> MemoryState:
+    archive = StoreSync(board := MemoryState(settings), store)
     await archive.sync()
     if archive.error:
         raise StoreError(archive.error)

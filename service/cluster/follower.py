@@ -9,8 +9,8 @@ import structlog
 
 from service.clock import Clock
 from service.errors import StoreError
-from service.runtime.background import Background
-from service.storage.sync import Archive
+from service.runtime.background import BackgroundTask
+from service.storage.sync import StoreSync
 
 log = structlog.get_logger()
 
@@ -21,10 +21,10 @@ _AGAIN: Final = 1.0
 
 
 @dataclass
-class Following(Background):
+class StoreFollower(BackgroundTask):
     """A context in which an instance follows."""
 
-    archive: Archive
+    archive: StoreSync
     now: Clock
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     error: str | None = None
@@ -34,7 +34,7 @@ class Following(Background):
         while True:
             try:
                 await self._listen()
-                await self.archive.review(self.now())
+                await self.archive.sync_and_publish(self.now())
                 self._well()
             except Exception as error:  # it must go on: nobody else shows what others learn
                 if self.error is None:
@@ -47,7 +47,7 @@ class Following(Background):
         try:
             async with self.archive.store.peers.news() as heard:
                 while self.archive.error is None:
-                    await self.archive.review(self.now())
+                    await self.archive.sync_and_publish(self.now())
                     await heard(LOOK)
                     self._well()
         except StoreError as error:

@@ -17,8 +17,8 @@ import structlog
 
 from service.clock import Clock
 from service.errors import StoreError
-from service.runtime.background import Background, end
-from service.storage.coordination import LIFE, Peers
+from service.runtime.background import BackgroundTask, cancel_and_wait
+from service.storage.coordination import LIFE, Coordination
 
 log = structlog.get_logger()
 
@@ -41,13 +41,13 @@ class Role(StrEnum):
 
 
 @dataclass
-class Leadership(Background):
+class LeaderElection(BackgroundTask):
     """A context in which this instance leads when it may.
 
     An instance whose store is its `own` always does.
     """
 
-    peers: Peers
+    peers: Coordination
     own: bool = False
     machine: Clock = field(default_factory=Clock)
     """The machine's clock, whatever the service takes for the time."""
@@ -71,11 +71,11 @@ class Leadership(Background):
         if self.role is Role.LEADER and not self.own and self.error is None:
             resigning = asyncio.create_task(self._resign())
             await asyncio.wait([resigning], timeout=_RESIGN)
-            await end(resigning)
+            await cancel_and_wait(resigning)
 
     async def _resign(self) -> None:
         try:
-            await self.peers.resign()
+            await self.peers.release_lock()
         except StoreError as error:
             log.warning("leader.lock_left", error=str(error))
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from service.domain import publication_schedule
 from service.domain.breaks import Break
-from service.domain.fixing import REVISIONS, Figures, Fixing, Quoted
+from service.domain.fixing import REVISIONS, Fixing, RateLike, RateTable
 from service.settings import Settings
 
 EARLIEST: Final = date(1949, 1, 1)
@@ -53,12 +53,12 @@ def format_errors(fixing: Fixing) -> tuple[str, ...]:
     return tuple(_errors(fixing, worthless=False))
 
 
-def rate_errors(table: Figures) -> dict[str, str]:
+def rate_errors(table: RateTable) -> dict[str, str]:
     """Return the rates of a table that are unusable, whoever confirms them, by currency; each with what is wrong."""
     return _rate_errors(table, worthless=True)
 
 
-def table_errors(table: Figures) -> tuple[str, ...]:
+def table_errors(table: RateTable) -> tuple[str, ...]:
     """Return the `structural_errors` of a table without receipts."""
     empty = () if table.rates else ("it quotes no currency",)
     return (*_header_errors(table), *empty, *rate_errors(table).values())
@@ -109,7 +109,7 @@ def last_dates(settings: Settings, now: Callable[[], datetime]) -> Callable[[str
 
     def last_date(source: str) -> date:
         known = settings.sources.get(source)
-        return publication_schedule.horizon(known, now()) if known else now().date() + UNKNOWN_AHEAD
+        return publication_schedule.latest_possible_date(known, now()) if known else now().date() + UNKNOWN_AHEAD
 
     return last_date
 
@@ -121,7 +121,7 @@ def summary(errors: Iterable[str]) -> str:
     return "; ".join(first[:_NAMED]) + more
 
 
-def _header_errors(table: Figures) -> tuple[str, ...]:
+def _header_errors(table: RateTable) -> tuple[str, ...]:
     """Return the errors of a table that are not those of single rates: its base, its size, its receipt."""
     errors = list[str]()
     if not _CODE.fullmatch(table.base):
@@ -152,7 +152,7 @@ def _errors(fixing: Fixing, *, worthless: bool) -> Iterator[str]:
             yield from (f"revision {number}: {error}" for error in _errors(one, worthless=worthless))
 
 
-def _rate_errors(table: Figures, *, worthless: bool) -> dict[str, str]:
+def _rate_errors(table: RateTable, *, worthless: bool) -> dict[str, str]:
     rates = table.rates
     if not rates or len(rates) > MOST_CURRENCIES:  # that is an error of the header
         return {}
@@ -162,7 +162,7 @@ def _rate_errors(table: Figures, *, worthless: bool) -> dict[str, str]:
     return {code: "; ".join(found) for code, found in errors.items() if found}
 
 
-def _are_sound(rates: Collection[Quoted]) -> bool:
+def _are_sound(rates: Collection[RateLike]) -> bool:
     """Return whether rates are certainly within the bounds: quick, for what nearly all of them are.
 
     One pattern over all numbers takes a third of the time that checks of each do.
@@ -179,7 +179,7 @@ def _are_sound(rates: Collection[Quoted]) -> bool:
     )
 
 
-def _errors_of_rate(base: str, code: str, rate: Quoted, *, worthless: bool) -> Iterator[str]:
+def _errors_of_rate(base: str, code: str, rate: RateLike, *, worthless: bool) -> Iterator[str]:
     if not _CODE.fullmatch(code):
         yield f"{code[:_LONGEST]!r} is not a currency code"
         return

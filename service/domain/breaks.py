@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
-from service.domain.fixing import Figures
+from service.domain.fixing import RateTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Break:
     factor: Decimal | None = None
 
 
-def conversion(breaks: Iterable[Break], code: str, base: str, earlier: Figures, later: Figures) -> Fraction | None:
+def conversion(breaks: Iterable[Break], code: str, base: str, earlier: RateTable, later: RateTable) -> Fraction | None:
     """Return what a rate of `code` in `base` is multiplied by to carry it from one date's units to a later one's.
 
     1 where no break lies between (after the earlier date, up to the later one), and where the two rates are nearer to

@@ -9,14 +9,14 @@ from decimal import Decimal, localcontext
 from enum import StrEnum
 from fractions import Fraction
 
-from service.domain.fixing import Figures
+from service.domain.fixing import RateTable
 
 _ONE = Fraction(1)
 DERIVED_DIGITS = 10
 """Significant digits of a rate that nobody published (a cross, an inverse)."""
 
 
-class Direction(StrEnum):
+class Trend(StrEnum):
     """The way a quote moved, as its rounded percentage shows it."""
 
     UP = "up"
@@ -36,10 +36,10 @@ class Change:
     previous: Decimal | None = None
     change: Decimal | None = None
     percent: Decimal | None = None
-    direction: Direction | None = None
+    direction: Trend | None = None
 
 
-def change(code: str, base: str, new: Figures, old: Figures | None, factor: Fraction = _ONE) -> Change:
+def change(code: str, base: str, new: RateTable, old: RateTable | None, factor: Fraction = _ONE) -> Change:
     """Return the change of `code` in `base` from `old` to `new`, which both quote it.
 
     `factor` carries the old rate over to the unit of the new one, where a redenomination lies between.
@@ -49,11 +49,11 @@ def change(code: str, base: str, new: Figures, old: Figures | None, factor: Frac
     now, then = new.cross(code, base), old.cross(code, base) * factor
     shown, previous = rate(code, base, new), rate(code, base, old, factor)
     percent = half_up(100 * (now - then) / then, 2)
-    direction = Direction.UP if percent > 0 else Direction.DOWN if percent < 0 else Direction.FLAT
+    direction = Trend.UP if percent > 0 else Trend.DOWN if percent < 0 else Trend.FLAT
     return Change(shown, previous, shown - previous, percent, direction)
 
 
-def rate(code: str, base: str, fixing: Figures, factor: Fraction = _ONE) -> Decimal:
+def rate(code: str, base: str, fixing: RateTable, factor: Fraction = _ONE) -> Decimal:
     """Return the rate of `code` in `base`, times `factor`: the published digits, or `DERIVED_DIGITS` of our own."""
     published = fixing.published(code) if base == fixing.base and factor == 1 else None
     if published is not None:

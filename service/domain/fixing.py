@@ -14,7 +14,7 @@ from typing import Protocol
 REVISIONS = 10
 
 
-class Direction(StrEnum):
+class Quotation(StrEnum):
     """How a bank quotes: `nominal foreign = value native`, or the inverse."""
 
     DIRECT = "direct"
@@ -33,7 +33,7 @@ class Rate:
     change: Decimal | None = None
 
 
-class Quoted(Protocol):
+class RateLike(Protocol):
     """One published figure, however it is kept: `nominal` of one currency are `value` of the other."""
 
     @property
@@ -42,14 +42,14 @@ class Quoted(Protocol):
     def nominal(self) -> int: ...
 
 
-class Figures:
+class RateTable:
     """What published rates tell, however they are kept. A `Fixing` is them with their receipt."""
 
     __slots__ = ()
     base: str
     date: date
-    rates: Mapping[str, Quoted]
-    direction: Direction
+    rates: Mapping[str, RateLike]
+    direction: Quotation
 
     def value(self, code: str) -> Fraction:
         """Units of `base` for 1 unit of `code`, exactly; the base itself is worth 1."""
@@ -68,7 +68,7 @@ class Figures:
             return 1, 1
         rate = self.rates[code]
         above, below = rate.value.as_integer_ratio()
-        if self.direction is Direction.INVERSE:
+        if self.direction is Quotation.INVERSE:
             return rate.nominal * below, above
         return above, rate.nominal * below
 
@@ -79,17 +79,17 @@ class Figures:
     def published(self, code: str) -> Decimal | None:
         """Like `value`, with the published digits; None where the figure must be derived."""
         rate = self.rates.get(code)
-        if rate is None or self.direction is Direction.INVERSE:
+        if rate is None or self.direction is Quotation.INVERSE:
             return None
         places = len(str(rate.nominal)) - 1
         return rate.value.scaleb(-places) if rate.nominal == 10**places else None
 
-    def repeats(self, other: "Figures") -> bool:
+    def repeats(self, other: "RateTable") -> bool:
         """Return whether every currency that both quote has the same rate."""
         shared = self.rates.keys() & other.rates.keys()
         return bool(shared) and all(_same(self.rates[code], other.rates[code]) for code in shared)
 
-    def carries_over(self, other: "Figures") -> bool:
+    def carries_over(self, other: "RateTable") -> bool:
         """Return whether this is no new publication beside `other`: a weekend, a holiday, a frozen feed.
 
         A publication moves most currencies. One in ten at the most may move in a carry-over: a corrected digit makes
@@ -99,13 +99,13 @@ class Figures:
         moved = sum(not _same(self.rates[code], other.rates[code]) for code in shared)
         return bool(shared) and moved * 10 <= len(shared)
 
-    def moves(self, other: "Figures", code: str, base: str) -> bool:
+    def moves(self, other: "RateTable", code: str, base: str) -> bool:
         """Return whether the rate of `code` in `base`, which both quote, is another one than in `other`."""
         return any(one != self.base and not _same(self.rates[one], other.rates[one]) for one in {code, base})
 
 
 @dataclass(frozen=True, slots=True)
-class Fixing(Figures):
+class Fixing(RateTable):
     """What one source published for one effective date, with its receipt.
 
     `base` is the currency in which the source quotes; `fetched_at` is in UTC, whole seconds;
@@ -119,7 +119,7 @@ class Fixing(Figures):
     url: str
     fetched_at: datetime
     digest: str
-    direction: Direction = Direction.DIRECT
+    direction: Quotation = Quotation.DIRECT
     revisions: tuple["Fixing", ...] = ()
     """What the bank said of this date before, newest first; these have no revisions of their own."""
 
@@ -161,7 +161,7 @@ class Fixing(Figures):
         return replace(self, rates={code: rate for code, rate in self.rates.items() if code not in codes})
 
 
-def _same(one: Quoted, other: Quoted) -> bool:
+def _same(one: RateLike, other: RateLike) -> bool:
     if one.nominal == other.nominal:
         return one.value == other.value
     return one.value * other.nominal == other.value * one.nominal

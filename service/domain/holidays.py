@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from service.errors import SettingsError
-from service.runtime.lazy_imports import hollow
+from service.runtime.lazy_imports import skip_package_init
 
 _CATEGORIES: Final = ("public", "bank", "government")
 """Kinds of holidays on which a central bank does not work, as far as a country has them."""
@@ -24,8 +24,8 @@ def days_off(calendar: str, year: int) -> frozenset[date]:
     """
     if not calendar:
         return frozenset()
-    hollow("holidays.countries")  # it would load each of them: 8 MB and 70 ms
-    hollow("holidays.financial")
+    skip_package_init("holidays.countries")  # it would load each of them: 8 MB and 70 ms
+    skip_package_init("holidays.financial")
     import holidays  # noqa: PLC0415 - not before it is needed
 
     name, _, part = calendar.partition("-")

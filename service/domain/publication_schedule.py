@@ -44,7 +44,7 @@ def today(source: SourceSettings, now: datetime) -> date:
     return now.astimezone(source.timezone).date()
 
 
-def works(source: SourceSettings, day: date) -> bool:
+def is_publication_day(source: SourceSettings, day: date) -> bool:
     """Whether the source publishes on `day`: one of its days, and no holiday."""
     return day.weekday() in source.weekdays and day not in days_off(source.calendar, day.year)
 
@@ -57,7 +57,7 @@ def effective(source: SourceSettings, day: date) -> date:
         case "next-day":
             return day + _DAY
         case "next-working-day":
-            return next(later for later in _days_from(day + _DAY) if works(source, later))
+            return next(later for later in _days_from(day + _DAY) if is_publication_day(source, later))
 
 
 def market_day(source: SourceSettings, effective_date: date) -> date:
@@ -69,7 +69,7 @@ def market_day(source: SourceSettings, effective_date: date) -> date:
     return day - timedelta(days=max(0, day.weekday() - 4))
 
 
-def horizon(source: SourceSettings, now: datetime) -> date:
+def latest_possible_date(source: SourceSettings, now: datetime) -> date:
     """Return the last effective date that the source can have published by now.
 
     For the next working day one more is let in: a day off may be one by decree, which no calendar knows.
@@ -102,10 +102,10 @@ def between(source: SourceSettings, earlier: date, later: date) -> int:
     return sum(1 for _ in takewhile(lambda one: one.effective <= later, _after(source, earlier)))
 
 
-def awaited(source: SourceSettings, latest: date | None, now: datetime) -> bool:
+def is_window_open(source: SourceSettings, latest: date | None, now: datetime) -> bool:
     """Whether a window is open whose publication has not arrived."""
     local = now.astimezone(source.timezone)
-    if source.window is None or not works(source, local.date()):
+    if source.window is None or not is_publication_day(source, local.date()):
         return False
     publication = _on(source, local.date())
     return publication.opens <= now < publication.closes and (latest is None or latest < publication.effective)
@@ -127,7 +127,7 @@ def next_due(source: SourceSettings, latest: date, now: datetime) -> datetime | 
 def next_poll(source: SourceSettings, latest: date | None, asked: datetime | None, now: datetime) -> datetime:
     """Return when whoever polls will ask next, who asked last at `asked`."""
     times = [asked + source.sweep if asked else now]
-    if awaited(source, latest, now):
+    if is_window_open(source, latest, now):
         times.append((asked or now) + source.every)
     elif due := next_due(source, latest or today(source, now), now):
         times.append(due)
@@ -137,7 +137,7 @@ def next_poll(source: SourceSettings, latest: date | None, asked: datetime | Non
 def _after(source: SourceSettings, latest: date) -> Iterator[Publication]:
     """Yield the publications that carry a later date than `latest`, in order."""
     for day in _days_from(latest - _LOOKBACK):
-        if works(source, day) and effective(source, day) > latest:
+        if is_publication_day(source, day) and effective(source, day) > latest:
             yield _on(source, day)
 
 

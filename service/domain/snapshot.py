@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from service.domain.change import Direction
+from service.domain.change import Trend
 
 HISTORY: Final = 30
 """Publications of a quote that are remembered with it."""
@@ -55,7 +55,7 @@ class Quote:
     previous: Decimal | None = None
     change: Decimal | None = None
     percent: Decimal | None = None
-    direction: Direction | None = None
+    direction: Trend | None = None
     date: dt.date | None = None
     previous_date: dt.date | None = None
     source: str | None = None

@@ -14,7 +14,7 @@ REPLIES: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
 """The upper bounds, in seconds: up to ten years that are read from the store."""
 
 
-class Durations:
+class Histogram:
     """A histogram: how many took up to each of the bounds (seconds), and how long all took together."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
@@ -29,31 +29,31 @@ class Durations:
 
 
 @dataclass
-class Replies:
+class RouteCounters:
     """Of one route: how many with which status, and how long they took where each takes work."""
 
     statuses: Counter[int] = field(default_factory=Counter)
-    durations: Durations = field(default_factory=lambda: Durations(REPLIES))
+    durations: Histogram = field(default_factory=lambda: Histogram(REPLIES))
 
 
 @dataclass
-class Tally:
+class Counters:
     """Of one instance. Keys are of the settings and of the code, never of a request."""
 
     polls: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By source and result: `ok` or `failed`."""
-    polling: dict[str, Durations] = field(default_factory=dict)
+    polling: dict[str, Histogram] = field(default_factory=dict)
     """By source."""
     fixings: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By source and verdict: `accepted` or `refused`; one that is refused at every poll counts once."""
     rendered: int = 0
     """Pages that did not lie ready."""
-    replies: dict[str, Replies] = field(default_factory=dict)
+    replies: dict[str, RouteCounters] = field(default_factory=dict)
     """By route, as it is written in the code."""
 
     def polled(self, source: str, result: str, seconds: float) -> None:
         self.polls[source, result] += 1
-        self.polling.setdefault(source, Durations(POLLS)).add(seconds)
+        self.polling.setdefault(source, Histogram(POLLS)).add(seconds)
 
-    def of_route(self, route: str) -> Replies:
-        return self.replies.setdefault(route, Replies())
+    def of_route(self, route: str) -> RouteCounters:
+        return self.replies.setdefault(route, RouteCounters())

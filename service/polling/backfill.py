@@ -17,9 +17,9 @@ from service.domain import publication_schedule
 from service.domain.fixing import Fixing, Series
 from service.errors import SourceError, StoreError, TickerError
 from service.polling.poller import published
-from service.runtime.background import beside
+from service.runtime.background import run_in_thread
 from service.settings import Settings
-from service.sources.adapter import Feed, Payload
+from service.sources.adapter import RawResponse, SourceSession
 from service.sources.banks import BY_YEAR, SOURCES
 from service.state.memory import configured_breaks, tolerance, validation_context, witness_of
 from service.storage.repository import Store
@@ -37,7 +37,7 @@ _DAY = timedelta(days=1)
 _KEEP = 10_000
 
 Step = tuple[date, date]
-Read = tuple[Payload, Fixing]
+Read = tuple[RawResponse, Fixing]
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Backfill:
 
     settings: Settings
     store: Store
-    feed: Feed
+    feed: SourceSession
     now: Clock
     tell: Callable[[int, Count], None]
     count: Count = field(default_factory=Count)
@@ -82,7 +82,7 @@ class Backfill:
 
     async def steps(self, since: date, until: date) -> list[Step]:
         """Return what is left to ask for, oldest first."""
-        until = min(until, publication_schedule.horizon(self.settings.sources[self.feed.key], self.now()))
+        until = min(until, publication_schedule.latest_possible_date(self.settings.sources[self.feed.key], self.now()))
         done = await self.store.backfilled(self._asked)
         yearly = self.settings.adapter(self.feed.key) in BY_YEAR
         return [step for gap in _gaps(since, until, done) for step in _split(*gap, yearly=yearly)]
@@ -111,7 +111,7 @@ class Backfill:
         )
         breaks = (*configured_breaks(sources[key]), *quarantine.breaks)
         context = validation_context(self.settings, key, self.now(), check, quarantine.rejected, breaks, backfill=True)
-        return await beside(judge_all, fixings, known[key], context, _KEEP)
+        return await run_in_thread(judge_all, fixings, known[key], context, _KEEP)
 
     async def _known(self, key: str, span: Step) -> Series:
         days = [span[0] + number * _DAY for number in range((span[1] - span[0]).days + 1)]

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from service.clock import Clock
-from service.cluster.leader_election import Leadership, Role
+from service.cluster.leader_election import LeaderElection, Role
 from service.domain import publication_schedule
-from service.observability.counters import Tally
-from service.runtime.background import Background, beside
+from service.observability.counters import Counters
+from service.runtime.background import BackgroundTask, run_in_thread
 from service.sources.banks import SOURCES
-from service.state.memory import Board
-from service.storage.sync import Archive
+from service.state.memory import MemoryState
+from service.storage.sync import StoreSync
 
 if TYPE_CHECKING:
-    from service.polling.scheduler import Schedule
+    from service.polling.scheduler import PollScheduler
 
 log = structlog.get_logger()
 
@@ -27,15 +27,15 @@ READERS_FIRST = 0.05
 
 
 @dataclass
-class Polling(Background):
+class PollingLifecycle(BackgroundTask):
     """A context in which the banks are polled, while this instance is the one to do it."""
 
-    board: Board
-    archive: Archive
-    leadership: Leadership
+    board: MemoryState
+    archive: StoreSync
+    leadership: LeaderElection
     now: Clock
-    tally: Tally
-    _schedule: "Schedule | None" = None
+    tally: Counters
+    _schedule: "PollScheduler | None" = None
 
     def next_poll(self, key: str) -> datetime | None:
         """Return when a source will be asked next, as far as it is known now."""
@@ -61,9 +61,9 @@ class Polling(Background):
 
     async def _poll(self) -> None:
         for module in ("service.polling.poller", "service.polling.scheduler", "service.sources.http_client"):
-            await beside(import_module, module)
+            await run_in_thread(import_module, module)
         from service.polling.poller import Poller  # noqa: PLC0415 - readers first
-        from service.polling.scheduler import Schedule  # noqa: PLC0415
+        from service.polling.scheduler import PollScheduler  # noqa: PLC0415
         from service.sources.http_client import BankFeed, Client  # noqa: PLC0415
 
         async with Client(self.board.settings.client) as client:
@@ -77,7 +77,7 @@ class Polling(Background):
             first = True
             while True:
                 at_once = first and self.leadership.role is Role.LEADER
-                async with Schedule(poller, at_once=at_once) as self._schedule:
+                async with PollScheduler(poller, at_once=at_once) as self._schedule:
                     await self.leadership.until(polls=False)
                 self._schedule, first = None, False
                 await self.leadership.until(polls=True)

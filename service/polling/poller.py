@@ -16,11 +16,11 @@ from service.clock import Clock
 from service.domain import publication_schedule
 from service.domain.fixing import Fixing
 from service.errors import NotUnderstood, SourceError
-from service.observability.counters import Tally
-from service.runtime.background import beside
-from service.sources.adapter import Feed, Payload, Source
-from service.state.memory import KEEP, Board, SourceState
-from service.storage.sync import Archive
+from service.observability.counters import Counters
+from service.runtime.background import run_in_thread
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
+from service.state.memory import KEEP, MemoryState, SourceState
+from service.storage.sync import StoreSync
 from service.validation.rules import judge_all
 
 log = structlog.get_logger()
@@ -33,12 +33,12 @@ MORE = 21
 
 @dataclass
 class Poller:
-    board: Board
-    archive: Archive
-    adapters: Mapping[str, Source]
-    feeds: Mapping[str, Feed]
+    board: MemoryState
+    archive: StoreSync
+    adapters: Mapping[str, SourceAdapter]
+    feeds: Mapping[str, SourceSession]
     now: Clock
-    tally: Tally = field(default_factory=Tally)
+    tally: Counters = field(default_factory=Counters)
     _busy: set[str] = field(default_factory=set)
     _judging: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -64,7 +64,7 @@ class Poller:
         state = self.board.states[key]
         self.tally.polled(key, "failed" if state.error else "ok", perf_counter() - begun)
         self.archive.keep_state(key, state)
-        await self.review()
+        await self.sync_and_publish()
 
     async def poll_if_awaited(self, key: str) -> None:
         """Ask inside a publication window, every so often, until the due fixing is here."""
@@ -73,11 +73,11 @@ class Poller:
         # The schedule's jitter may bring two fires together. Who asked in the future had a wrong clock.
         if asked and timedelta() <= self.now() - asked < source.every * 0.9:
             return
-        if publication_schedule.awaited(source, latest.date if latest else None, self.now()):
+        if publication_schedule.is_window_open(source, latest.date if latest else None, self.now()):
             await self.poll(key)
 
-    async def review(self) -> None:
-        await self.archive.review(self.now())
+    async def sync_and_publish(self) -> None:
+        await self.archive.sync_and_publish(self.now())
 
     async def _ask(self, key: str) -> None:
         """Take in everything that the source has published; what may not be shown waits in quarantine.
@@ -87,10 +87,10 @@ class Poller:
         source, now = self.board.settings.polled[key], self.now()
         since, until = (
             self._since(key, publication_schedule.today(source, now)),
-            publication_schedule.horizon(source, now),
+            publication_schedule.latest_possible_date(source, now),
         )
         # The latest ones, of a bank that answers with a year whatever it is asked: each would be judged.
-        read = deque[tuple[Payload, Fixing]](maxlen=(until - since).days + 1 + MORE)
+        read = deque[tuple[RawResponse, Fixing]](maxlen=(until - since).days + 1 + MORE)
         try:
             async for one in published(self.adapters[key], self.feeds[key], since, until):
                 read.append(one)
@@ -100,15 +100,15 @@ class Poller:
             raise NotUnderstood(key, self.feeds[key].url, f"no figures for any day from {since} to {until}")
         said = {fixing.date for _, fixing in read}
         # What lies before all that the answer has may just not be told any more.
-        self.archive.end_waits(self.board.quarantine[key].withdraw(max(since, min(said)), said, now))
+        self.archive.record_decisions(self.board.quarantine[key].withdraw(max(since, min(said)), said, now))
 
-    async def _take_in(self, key: str, read: Collection[tuple[Payload, Fixing]], now: datetime) -> None:
+    async def _take_in(self, key: str, read: Collection[tuple[RawResponse, Fixing]], now: datetime) -> None:
         """Judge what was read, and what waits from before: later publications or another bank may explain it."""
         async with self._judging:  # one after the other: what one bank says confirms another
             known = None
             while known is not (series := self.board.series(key)):  # the store may have told more while it was judged
                 known, told = series, self._told(key, [fixing for _, fixing in read])
-                judged = await beside(judge_all, told, known, self.board.context(key, now), KEEP)
+                judged = await run_in_thread(judge_all, told, known, self.board.context(key, now), KEEP)
             changed = self.archive.take_in(key, judged, now)
         self.tally.fixings[key, "accepted"] += sum(one.accepted for one in judged)
         self.tally.fixings[key, "refused"] += sum(one.since == now for one in changed)  # not for other reasons only
@@ -129,7 +129,7 @@ class Poller:
     def _told(self, key: str, read: list[Fixing]) -> list[Fixing]:
         """Return what is to be judged of what was read, after what waits from before it."""
         fixings = self.board.series(key).fixings
-        told = [fixing for fixing in read if fixing.date >= self.board.known_from(key)]
+        told = [fixing for fixing in read if fixing.date >= self.board.oldest_complete_date(key)]
         oldest = fixings[0].date if fixings else date.min  # what waits before that cannot be judged
         begins = min((fixing.date for fixing in told), default=date.max)
         waiting = [one.fixing for day, one in self.board.quarantine[key].waiting.items() if oldest < day < begins]
@@ -158,7 +158,9 @@ class Poller:
         self.board.states[key] = state.after_failure(self.now(), problem)
 
 
-async def published(adapter: Source, feed: Feed, since: date, until: date) -> AsyncIterator[tuple[Payload, Fixing]]:
+async def published(
+    adapter: SourceAdapter, feed: SourceSession, since: date, until: date
+) -> AsyncIterator[tuple[RawResponse, Fixing]]:
     """Yield what a source has published from `since` to `until`: fetched, and understood; each with its answer.
 
     An answer that is not understood keeps no other from being read: its error comes after them.
@@ -166,7 +168,7 @@ async def published(adapter: Source, feed: Feed, since: date, until: date) -> As
     odd: NotUnderstood | None = None
     async for payload in adapter.fetch(feed, since, until):
         try:
-            fixings = await beside(adapter.parse, payload)
+            fixings = await run_in_thread(adapter.parse, payload)
         except NotUnderstood as error:
             odd = odd or error
             continue

@@ -12,14 +12,14 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from service.domain import publication_schedule
 from service.polling.poller import Poller
-from service.runtime.background import end
+from service.runtime.background import cancel_and_wait
 from service.settings import SourceSettings
 
 _JITTER = 30
 """Seconds: not every ticker asks a bank at the same moment."""
 
 
-class Schedule:
+class PollScheduler:
     """The running schedule of all sources."""
 
     def __init__(self, poller: Poller, *, at_once: bool) -> None:
@@ -48,7 +48,7 @@ class Schedule:
         """Start nothing more, cut off what runs, and return when it has ended."""
         self._scheduler.shutdown(wait=False)
         await asyncio.sleep(0)  # the scheduler stops from within the loop
-        await end(*self._running)
+        await cancel_and_wait(*self._running)
 
     def next_poll(self, key: str) -> datetime | None:
         """Return when a source will be asked next, as far as it is known now."""
@@ -57,7 +57,7 @@ class Schedule:
         latest = series.news.date if series.news else None
         sweep, window = (self._scheduler.get_job(f"{kind}:{key}") for kind in ("sweep", "window"))
         times = [job.next_run_time for job in (sweep,) if job]
-        if window and publication_schedule.awaited(source, latest, now):
+        if window and publication_schedule.is_window_open(source, latest, now):
             times.append(max(window.next_run_time, (board.states[key].polled_at or now) + source.every))
         elif window and (
             due := publication_schedule.next_due(source, latest or publication_schedule.today(source, now), now)

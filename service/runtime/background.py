@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 _TURN: Final = Lock()
 
 
-class Background:
+class BackgroundTask:
     """A context in which `_run` goes on in a task of its own."""
 
     _task: "asyncio.Task[None] | None" = None
@@ -26,10 +26,10 @@ class Background:
 
     async def __aexit__(self, *_: object) -> None:
         if self._task:
-            await end(self._task)
+            await cancel_and_wait(self._task)
 
 
-async def end(*tasks: "asyncio.Task[Any]") -> None:
+async def cancel_and_wait(*tasks: "asyncio.Task[Any]") -> None:
     """Cancel tasks and wait until they have ended, however they do.
 
     Again and again: `asyncio.wait_for` of Python 3.11, which the client of Redis uses, swallows a cancellation that
@@ -42,7 +42,7 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def beside(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+async def run_in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Do pure work that takes long in a thread, so that the loop gets its turn every few milliseconds meanwhile.
 
     One after the other: several at once would not be done any earlier, and the loop would wait for each of them.

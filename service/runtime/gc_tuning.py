@@ -8,7 +8,7 @@ _TURN: Final = 0.0005
 """Seconds that a thread may go on when the loop wants its turn."""
 
 
-def settle() -> None:
+def tune_runtime() -> None:
     """Set aside what is loaded, which no round of the collector need look at; collect from now on; share out turns."""
     gc.freeze()
     gc.enable()

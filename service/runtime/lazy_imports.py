@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 
-def hollow(package: str) -> None:
+def skip_package_init(package: str) -> None:
     """Let the modules of a package be imported without itself; one that is loaded already stays."""
     if package in sys.modules:
         return

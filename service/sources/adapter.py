@@ -24,12 +24,12 @@ from functools import cached_property
 from hashlib import sha256
 from typing import NoReturn, Protocol
 
-from service.domain.fixing import Direction, Fixing, Rate
+from service.domain.fixing import Fixing, Quotation, Rate
 from service.errors import BadAnswer, NotUnderstood
 
 
 @dataclass(frozen=True)
-class Payload:
+class RawResponse:
     """One raw answer: whose, from where, when (UTC).
 
     `since` is the first date that was wanted of an answer that has many more; older ones are left out.
@@ -46,7 +46,7 @@ class Payload:
     def digest(self) -> str:
         return sha256(self.body).hexdigest()
 
-    def fixing(self, day: date, rates: Mapping[str, Rate], direction: Direction = Direction.DIRECT) -> Fixing:
+    def fixing(self, day: date, rates: Mapping[str, Rate], direction: Quotation = Quotation.DIRECT) -> Fixing:
         """Return the fixing that this answer holds for `day`."""
         return Fixing(self.source, self.base, day, rates, self.url, self.fetched_at, self.digest, direction)
 
@@ -55,7 +55,7 @@ class Payload:
         raise NotUnderstood(self.source, self.url, f"the answer {problem}")
 
 
-class Feed(Protocol):
+class SourceSession(Protocol):
     """The way to one bank, for its adapter: whose it is, and how to ask."""
 
     @property
@@ -79,28 +79,30 @@ class Feed(Protocol):
 
     def now(self) -> datetime: ...
 
-    async def get(self, step: str) -> Payload:
+    async def get(self, step: str) -> RawResponse:
         """Ask for what lies behind the bank's base address: `await feed.get("/json/all/2026-04-02/")`."""
         ...
 
-    async def find(self, step: str) -> Payload | None:
+    async def find(self, step: str) -> RawResponse | None:
         """Ask like `get`, of a bank whose 404 means that there is nothing: None then."""
         ...
 
-    async def post(self, step: str, body: bytes, headers: Mapping[str, str]) -> Payload:
+    async def post(self, step: str, body: bytes, headers: Mapping[str, str]) -> RawResponse:
         """Ask by a body, for what it says to read; it may be sent more than once."""
         ...
 
 
-class Source(Protocol):
+class SourceAdapter(Protocol):
     """An adapter. It has no state and no identity; see the module's words."""
 
-    def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]: ...
+    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]: ...
 
-    def parse(self, payload: Payload) -> list[Fixing]: ...
+    def parse(self, payload: RawResponse) -> list[Fixing]: ...
 
 
-async def by_day(feed: Feed, since: date, until: date, step: Callable[[date], str]) -> AsyncIterator[Payload]:
+async def by_day(
+    feed: SourceSession, since: date, until: date, step: Callable[[date], str]
+) -> AsyncIterator[RawResponse]:
     """Ask for one day after the other.
 
     A day that is answered badly keeps no other from being asked: its error comes after them. A bank that
@@ -116,7 +118,9 @@ async def by_day(feed: Feed, since: date, until: date, step: Callable[[date], st
         raise refused
 
 
-async def by_year(feed: Feed, since: date, until: date, step: Callable[[int], str]) -> AsyncIterator[Payload]:
+async def by_year(
+    feed: SourceSession, since: date, until: date, step: Callable[[int], str]
+) -> AsyncIterator[RawResponse]:
     """Ask for one year after the other, of which only what lies after `since` is wanted.
 
     The year of `since` must be there. One that begins after it may be missing by 404: in its first days

@@ -17,7 +17,7 @@ from yarl import URL
 from service.clock import Clock
 from service.errors import BadAnswer, SourceError, Unreachable
 from service.settings import ClientSettings, SourceSettings
-from service.sources.adapter import Payload
+from service.sources.adapter import RawResponse
 
 ACCEPT = "application/xml, application/json, text/xml, text/csv;q=0.9, */*;q=0.1"
 REMEMBERED = 16
@@ -90,7 +90,7 @@ class _Question(NamedTuple):
 
 class _Remembered(NamedTuple):
     validators: dict[str, str]
-    payload: Payload
+    payload: RawResponse
 
 
 @dataclass
@@ -119,7 +119,7 @@ class BankFeed:
     def url(self) -> str:
         return self.source.url.rstrip("/")
 
-    async def get(self, step: str) -> Payload:
+    async def get(self, step: str) -> RawResponse:
         """Return the bank's answer, which may be the remembered one if it says 304.
 
         Connection errors, timeouts and 5xx are tried again, with backoff and jitter.
@@ -127,7 +127,7 @@ class BankFeed:
         """
         return await self._patiently(f"{self.url}{step}")
 
-    async def find(self, step: str) -> Payload | None:
+    async def find(self, step: str) -> RawResponse | None:
         """Return what `get` returns, or None where the bank answers with status 404."""
         try:
             return await self.get(step)
@@ -136,11 +136,11 @@ class BankFeed:
                 raise
             return None
 
-    async def post(self, step: str, body: bytes, headers: Mapping[str, str]) -> Payload:
+    async def post(self, step: str, body: bytes, headers: Mapping[str, str]) -> RawResponse:
         """Ask by a body, as patiently as `get`; never conditional, since an address is not what was asked."""
         return await self._patiently(f"{self.url}{step}", _Question(body, headers))
 
-    async def _patiently(self, url: str, question: _Question | None = None) -> Payload:
+    async def _patiently(self, url: str, question: _Question | None = None) -> RawResponse:
         async with self._turn:
             async for attempt in stamina.retry_context(
                 on=Unreachable, attempts=self.client.settings.attempts, timeout=None, wait_initial=0.5, wait_max=8.0
@@ -151,7 +151,7 @@ class BankFeed:
                     return payload
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _ask(self, url: str, question: _Question | None) -> Payload:
+    async def _ask(self, url: str, question: _Question | None) -> RawResponse:
         known = None if question else self._remembered.get(url)
         method, body, headers = ("POST", *question) if question else ("GET", None, known.validators if known else {})
         try:
@@ -176,7 +176,7 @@ class BankFeed:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             told = " ".join(str(error).split()) or type(error).__name__
             raise Unreachable(self.key, url, f"cannot be reached: {told}") from error
-        payload = Payload(self.key, self.base, url, answer, self.now().replace(microsecond=0))
+        payload = RawResponse(self.key, self.base, url, answer, self.now().replace(microsecond=0))
         if not question:
             self._remember(url, response, payload)
         return payload
@@ -238,7 +238,7 @@ class BankFeed:
             raise BadAnswer(self.key, url, "answered with something behind the end of its gzip")
         return plain
 
-    def _remember(self, url: str, response: aiohttp.ClientResponse, payload: Payload) -> None:
+    def _remember(self, url: str, response: aiohttp.ClientResponse, payload: RawResponse) -> None:
         pairs = (("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified"))
         told = {ask: response.headers.get(name, "") for ask, name in pairs}
         # What could not be sent back as it came would spoil every later request.

@@ -13,8 +13,8 @@ from typing import Any, NoReturn, TypeAlias, TypeGuard
 from lxml import etree
 
 from service.domain.fixing import Fixing
-from service.sources.adapter import Payload
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse
+from service.sources.rate_table import RateTableBuilder
 
 Element: TypeAlias = etree._Element  # noqa: SLF001 - what lxml calls it
 """An XML element, for the signatures of who has no lxml."""
@@ -28,7 +28,7 @@ _HTML = (b"<!doctype html", b"<html")
 _ENCODINGS = {"utf-8", "cp1251", "iso8859-1", "ascii"}
 
 
-def xml(payload: Payload, root: str, inner: str | None = None) -> Element:
+def xml(payload: RawResponse, root: str, inner: str | None = None) -> Element:
     """Return the root element, which must be named `root`; `{*}name` is that name in any namespace.
 
     Entities, DTDs and the network stay off. `inner` is a document that was found within the answer.
@@ -58,19 +58,19 @@ def _encoding(name: str) -> str:
         return name
 
 
-def content(payload: Payload, element: Element) -> str:
+def content(payload: RawResponse, element: Element) -> str:
     """Return the text of an element, which must be nothing but text."""
     if len(element):
         payload.reject(f"has something else than text in <{element.tag!s}>")
     return (element.text or "").strip()
 
 
-def text(payload: Payload, parent: Element, name: str) -> str:
+def text(payload: RawResponse, parent: Element, name: str) -> str:
     found = optional_text(payload, parent, name)
     return found or payload.reject(f"lacks <{name}> in <{parent.tag!s}>")
 
 
-def optional_text(payload: Payload, parent: Element, name: str) -> str:
+def optional_text(payload: RawResponse, parent: Element, name: str) -> str:
     """Return the text of a child, which must be nothing but text; an empty one where there is none."""
     found = parent.findall(name)
     if len(found) > 1:
@@ -78,24 +78,24 @@ def optional_text(payload: Payload, parent: Element, name: str) -> str:
     return content(payload, found[0]) if found else ""
 
 
-def val_curs(payload: Payload, form: str, mark: str = ".") -> list[Fixing]:
+def val_curs(payload: RawResponse, form: str, mark: str = ".") -> list[Fixing]:
     """Return the figures of `<ValCurs>`, the Bank of Russia's format, which other banks write too."""
     root = xml(payload, "ValCurs")
     on = day(payload, root.get("Date", ""), form)
-    figures = Figures(payload, mark)
+    figures = RateTableBuilder(payload, mark)
     for row in root.iter("Valute"):
         code, value, nominal = (text(payload, row, name) for name in ("CharCode", "Value", "Nominal"))
         figures.add(on, code, value, nominal)
     return figures.fixings()
 
 
-def json_rows(payload: Payload) -> list[dict[str, Any]]:
+def json_rows(payload: RawResponse) -> list[dict[str, Any]]:
     """Return an array of objects; every number as its published text."""
     found = _json(payload)
     return found if _are_rows(found) else payload.reject("is not a JSON array of objects")
 
 
-def json_row_lists(payload: Payload) -> list[dict[str, Any]]:
+def json_row_lists(payload: RawResponse) -> list[dict[str, Any]]:
     """Return the objects of an array of arrays of objects, one after the other."""
     found = _json(payload)
     if not (isinstance(found, list) and found and all(map(_are_rows, found))):
@@ -103,25 +103,25 @@ def json_row_lists(payload: Payload) -> list[dict[str, Any]]:
     return list(chain.from_iterable(found))
 
 
-def json_object(payload: Payload) -> dict[str, Any]:
+def json_object(payload: RawResponse) -> dict[str, Any]:
     """Return an object; every number as its published text."""
     found = _json(payload)
     return found if isinstance(found, dict) else payload.reject("is not a JSON object")
 
 
-def rows(payload: Payload, parent: dict[str, Any], name: str) -> list[dict[str, Any]]:
+def rows(payload: RawResponse, parent: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """Return the array of objects that an object has under `name`."""
     found = parent.get(name)
     return found if _are_rows(found) else payload.reject(f"lacks {name}, an array of objects")
 
 
-def member(payload: Payload, parent: dict[str, Any], name: str) -> dict[str, Any]:
+def member(payload: RawResponse, parent: dict[str, Any], name: str) -> dict[str, Any]:
     """Return the object that an object has under `name`."""
     found = parent.get(name)
     return found if isinstance(found, dict) else payload.reject(f"lacks {name[:40]}, an object")
 
 
-def csv_rows(payload: Payload, *columns: str) -> Iterator[dict[str, str]]:
+def csv_rows(payload: RawResponse, *columns: str) -> Iterator[dict[str, str]]:
     """Yield the rows of a CSV with a header that has `columns`; a cut last line is an error."""
     body = _body(payload, payload.body)
     if not body.endswith(b"\n"):
@@ -140,7 +140,7 @@ def csv_rows(payload: Payload, *columns: str) -> Iterator[dict[str, str]]:
         payload.reject(f"is not CSV in UTF-8: {error}")
 
 
-def fields(payload: Payload, row: dict[str, Any], *names: str) -> list[str]:
+def fields(payload: RawResponse, row: dict[str, Any], *names: str) -> list[str]:
     """Return the named fields of a JSON object, as text; each must be there."""
     found = [row.get(name) for name in names]
     for name, value in zip(names, found, strict=True):
@@ -149,7 +149,7 @@ def fields(payload: Payload, row: dict[str, Any], *names: str) -> list[str]:
     return [str(value).strip() for value in found]
 
 
-def optional_field(payload: Payload, row: dict[str, Any], name: str) -> str:
+def optional_field(payload: RawResponse, row: dict[str, Any], name: str) -> str:
     """Return a field that may be absent or null, as text; an empty one then."""
     found = row.get(name)
     if found is not None and not isinstance(found, str):
@@ -157,11 +157,11 @@ def optional_field(payload: Payload, row: dict[str, Any], name: str) -> str:
     return (found or "").strip()
 
 
-def day(payload: Payload, published: str, form: str) -> date:
+def day(payload: RawResponse, published: str, form: str) -> date:
     return moment(payload, published, form).date()
 
 
-def moment(payload: Payload, published: str, form: str) -> datetime:
+def moment(payload: RawResponse, published: str, form: str) -> datetime:
     wrong = f"has {published[:40]!r} where a date should be"
     if len(published) > _LONGEST_DATE:  # it would be kept: any space may be as long as it likes
         payload.reject(wrong)
@@ -177,7 +177,7 @@ def _moment(published: str, form: str) -> datetime:
     return datetime.strptime(published.encode("ascii").decode(), form)  # noqa: DTZ007 - a date has no zone
 
 
-def _body(payload: Payload, body: bytes) -> bytes:
+def _body(payload: RawResponse, body: bytes) -> bytes:
     start = body.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not start:
         payload.reject("is empty")
@@ -190,7 +190,7 @@ def _body(payload: Payload, body: bytes) -> bytes:
     return body
 
 
-def _json(payload: Payload) -> object:
+def _json(payload: RawResponse) -> object:
     body = _body(payload, payload.body)
     try:
         return json.loads(

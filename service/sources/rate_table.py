@@ -6,8 +6,8 @@ from datetime import date
 from decimal import Decimal
 
 from service.domain.bounds import LATEST
-from service.domain.fixing import Direction, Fixing, Rate
-from service.sources.adapter import Payload
+from service.domain.fixing import Fixing, Quotation, Rate
+from service.sources.adapter import RawResponse
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _NOMINAL = re.compile(r"[1-9][0-9]{0,6}")
@@ -20,13 +20,13 @@ MOST_CURRENCIES = 200
 """What a date has at most: there are some 180 currencies, and no bank quotes half of them."""
 
 
-class Figures:
+class RateTableBuilder:
     """Collects the figures of one answer, a rate a date and currency, each checked for its form.
 
     `mark` is how the bank writes decimals: a point or a comma.
     """
 
-    def __init__(self, payload: Payload, mark: str = ".") -> None:
+    def __init__(self, payload: RawResponse, mark: str = ".") -> None:
         self._payload = payload
         self._mark = mark
         self._rates: defaultdict[date, dict[str, Rate]] = defaultdict(dict)
@@ -48,7 +48,7 @@ class Figures:
         own = self._number(change) if change else None
         self._rates[on][code] = Rate(self._number(value), int(nominal), own)
 
-    def fixings(self, direction: Direction = Direction.DIRECT) -> list[Fixing]:
+    def fixings(self, direction: Quotation = Quotation.DIRECT) -> list[Fixing]:
         """Return one fixing a date that was wanted, oldest first."""
         wanted = sorted(on for on in self._rates if on >= self._payload.since)
         return [self._payload.fixing(on, self._rates[on], direction) for on in wanted]

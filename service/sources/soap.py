@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload
+from service.sources.adapter import RawResponse, SourceSession
 
 _ENVELOPE: Final = "http://schemas.xmlsoap.org/soap/envelope/"
 
@@ -18,7 +18,7 @@ class Operation:
     namespace: str
     action: str
 
-    async def ask(self, feed: Feed, step: str, arguments: Mapping[str, object]) -> Payload:
+    async def ask(self, feed: SourceSession, step: str, arguments: Mapping[str, object]) -> RawResponse:
         """Ask for what the operation says of `arguments`, which are words, codes and dates."""
         inside = "".join(f"<{name}>{value}</{name}>" for name, value in arguments.items())
         body = (
@@ -31,7 +31,7 @@ class Operation:
             step, body.encode(), {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": self.action}
         )
 
-    def result(self, payload: Payload) -> parsing.Element:
+    def result(self, payload: RawResponse) -> parsing.Element:
         """Return the element that holds what the operation answered."""
         own = f"{{{self.namespace}}}{self.name}"
         envelope = parsing.xml(payload, f"{{{_ENVELOPE}}}Envelope")

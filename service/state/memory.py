@@ -55,7 +55,7 @@ class Applied(NamedTuple):
 
 
 @dataclass
-class Board:
+class MemoryState:
     settings: Settings
     states: dict[str, SourceState] = field(default_factory=dict)
     watchers: list[Callable[[Snapshot], None]] = field(default_factory=list)
@@ -115,13 +115,13 @@ class Board:
             if known and state.polled_at and (known.polled_at is None or known.polled_at < state.polled_at):
                 self.states[key] = state
 
-    def known_from(self, source: str) -> date:
+    def oldest_complete_date(self, source: str) -> date:
         """Return the date since when all that is stored is known here: what is dated before cannot be judged."""
         fixings = self._series[source].fixings
         forgotten = fixings[0].date if len(fixings) >= KEEP else date.min
         return max(forgotten, self.stored_from.get(source, date.min))
 
-    def held_up(self, source: str) -> list[QuarantinedFixing]:
+    def pending_quarantine(self, source: str) -> list[QuarantinedFixing]:
         """Return what is in quarantine and matters to what is shown: from the publication before the latest on."""
         published = self._series[source].distinct[-2:]
         waiting = self.quarantine[source].waiting
@@ -268,7 +268,7 @@ def validation_context(
 ) -> ValidationContext:
     """Return what a fixing of a source is judged by at `now`."""
     return ValidationContext(
-        publication_schedule.horizon(settings.sources[source], now),
+        publication_schedule.latest_possible_date(settings.sources[source], now),
         Fraction(settings.acceptance.jump) / 100,
         cross_check,
         rejected,

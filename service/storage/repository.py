@@ -44,13 +44,13 @@ from service.storage.codecs import (
     WAITING,
     Kind,
     Place,
-    Record,
+    StoredRates,
     readable,
     readable_figures,
     report,
 )
-from service.storage.coordination import Peers
-from service.storage.redis_connection import Connection
+from service.storage.coordination import Coordination
+from service.storage.redis_connection import RedisConnection
 from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
 
 _DECISIONS = 1000
@@ -94,7 +94,7 @@ end
 T = TypeVar("T")
 
 
-class Written(NamedTuple):
+class WriteResult(NamedTuple):
     """The stamps of a source before a writing, and since; whether all of it holds now."""
 
     before: str | None
@@ -125,13 +125,13 @@ class Store:
         `last_date` returns the last effective date that a source can have published by now, `raw_bytes` is how much is
         kept of the answers of a source; 0: no limit.
         """
-        self._connection = Connection(url)
+        self._connection = RedisConnection(url)
         self._redis, self._errors = self._connection.redis, self._connection.errors
         self._prefix = prefix
         self._raw_bytes = raw_bytes
         self._save_raw = self._redis.register_script(_SAVE_RAW)
         self.last_date = last_date
-        self.peers = Peers(self._connection, prefix)
+        self.peers = Coordination(self._connection, prefix)
         self._withheld = dict[str, date]()
         """The first date of a source that is not possible yet."""
 
@@ -141,7 +141,7 @@ class Store:
     async def __aexit__(self, *_: object) -> None:
         await self._connection.close()
 
-    async def save(self, *fixings: Fixing, decision: QuarantineDecision | None = None) -> Written:
+    async def save(self, *fixings: Fixing, decision: QuarantineDecision | None = None) -> WriteResult:
         """Keep fixings of one source, each for its date.
 
         Together with the decision that ends its quarantine, where there is one. What says the same stays as it is,
@@ -166,7 +166,7 @@ class Store:
         with self._errors():
             return _written(await self._redis.transaction(write, key))._replace(whole=whole)
 
-    async def quarantine(self, waiting: QuarantinedFixing) -> Written:
+    async def quarantine(self, waiting: QuarantinedFixing) -> WriteResult:
         """Let a fixing wait, in place of another form of it."""
         source, day = waiting.fixing.source, str(waiting.fixing.date)
         with self._errors():
@@ -175,7 +175,7 @@ class Store:
                 self._stamp(pipe, source)
                 return _written(await pipe.execute())
 
-    async def decide(self, decision: QuarantineDecision) -> Written:
+    async def decide(self, decision: QuarantineDecision) -> WriteResult:
         """Keep how a wait ended, which is over by that."""
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:
@@ -183,7 +183,7 @@ class Store:
                 self._stamp(pipe, decision.waiting.fixing.source)
                 return _written(await pipe.execute())
 
-    async def retract(self, published: Fixing, decision: QuarantineDecision) -> Written:
+    async def retract(self, published: Fixing, decision: QuarantineDecision) -> WriteResult:
         """Take rates of a fixing back, together with the decision that does."""
         source, day, taken = published.source, str(published.date), decision.waiting.fixing.rates
         rates = {code: rate for code, rate in published.rates.items() if code not in taken}
@@ -271,7 +271,7 @@ class Store:
         found = await self._read(key, self._redis.hmget(self._key(key), fields), [])
         return list(readable(FIXING, zip(fields, found, strict=False), key, self.last_date(source)))
 
-    async def figures(self, source: str, since: date, until: date) -> list[Record]:
+    async def figures(self, source: str, since: date, until: date) -> list[StoredRates]:
         """Return the rates of all days from `since` to `until`, oldest first.
 
         Each day is asked for, published or not: one without a fixing costs less than the list of all dates.
@@ -461,8 +461,8 @@ class Store:
         return self._prefix + ":".join(parts)
 
 
-def _written(answers: Sequence[str | None]) -> Written:
-    return Written(answers[-3], str(answers[-1]))
+def _written(answers: Sequence[str | None]) -> WriteResult:
+    return WriteResult(answers[-3], str(answers[-1]))
 
 
 def _literal(text: str) -> str:

@@ -15,13 +15,13 @@ import structlog
 from service.domain.fixing import Fixing
 from service.domain.snapshot import Snapshot
 from service.errors import StoreError
-from service.runtime.background import end
-from service.sources.adapter import Payload
-from service.state.memory import KEEP, Board, SourceState
-from service.state.publisher import Showing
+from service.runtime.background import cancel_and_wait
+from service.sources.adapter import RawResponse
+from service.state.memory import KEEP, MemoryState, SourceState
+from service.state.publisher import SnapshotPublisher
 from service.storage import merge
-from service.storage.embedded_valkey import Embedded
-from service.storage.repository import Store, Written
+from service.storage.embedded_valkey import EmbeddedValkey
+from service.storage.repository import Store, WriteResult
 from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
 from service.validation.rules import Judgement, Verdict, judge_all
 
@@ -37,10 +37,10 @@ Write = Callable[[], Awaitable[None]]
 
 
 @dataclass
-class Archive:
-    board: Board
+class StoreSync:
+    board: MemoryState
     store: Store
-    server: Embedded | None = None
+    server: EmbeddedValkey | None = None
     """The server behind the store, where it is ours to look after."""
     error: str | None = None
     """What is wrong with the store; None while it does what it is asked."""
@@ -67,7 +67,7 @@ class Archive:
         key = ("decision", *_key(fixing), decision.at.isoformat())
         self._waiting[key] = lambda: self._stamped(fixing.source, self.store.decide(decision))
 
-    def keep_raw(self, payload: Payload) -> None:
+    def keep_raw(self, payload: RawResponse) -> None:
         """Take a bank's answer, by which its figures can be checked."""
         source, digest, keep = payload.source, payload.digest, self.board.settings.store.keep_raw
         if sum(waiting[0] == "raw" for waiting in self._waiting) < _RAWS:
@@ -80,10 +80,10 @@ class Archive:
         self._waiting["snapshot", snapshot.id] = lambda: self.store.save_snapshot(snapshot)
 
     @cached_property
-    def _showing(self) -> Showing:
-        return Showing(self.board, self.keep_snapshot)
+    def _showing(self) -> SnapshotPublisher:
+        return SnapshotPublisher(self.board, self.keep_snapshot)
 
-    async def review(self, now: datetime) -> None:
+    async def sync_and_publish(self, now: datetime) -> None:
         """Bring store and snapshots up to date: written, then shown; a store that is away or slow delays nothing."""
         self._showing.due = True
         if self.error is None:
@@ -98,7 +98,7 @@ class Archive:
             await self._soon()
         finally:
             if self._syncing:
-                await end(self._syncing)
+                await cancel_and_wait(self._syncing)
 
     async def _soon(self) -> None:
         self._asked = True
@@ -130,7 +130,7 @@ class Archive:
             await self._follow()
             refused = await self._write() or refused
             if self._news:
-                await self.store.peers.announce()
+                await self.store.peers.publish_change()
                 self._news = False
             if refused:
                 raise refused
@@ -181,7 +181,7 @@ class Archive:
         for one in lost:
             self.keep_waiting(one)
 
-    async def _stamped(self, source: str, write: Awaitable[Written]) -> None:
+    async def _stamped(self, source: str, write: Awaitable[WriteResult]) -> None:
         """Write; a stamp that is not the one known here tells that somebody else has written too."""
         written = await write
         self._news = True
@@ -242,12 +242,12 @@ class Archive:
         for waiting in news:
             day, reasons = str(waiting.fixing.date), waiting.reasons
             log.warning("fixing.quarantined", source=key, date=day, reasons=reasons)
-        self.end_waits(ended)  # first: a decision takes its date out of the store's quarantine
+        self.record_decisions(ended)  # first: a decision takes its date out of the store's quarantine
         for waiting in changed:
             self.keep_waiting(waiting)
         return changed
 
-    def end_waits(self, decisions: Iterable[QuarantineDecision]) -> None:
+    def record_decisions(self, decisions: Iterable[QuarantineDecision]) -> None:
         for one in decisions:
             fixing = one.waiting.fixing
             log.info("quarantine.ended", source=fixing.source, date=str(fixing.date), outcome=one.outcome)

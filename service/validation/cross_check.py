@@ -24,7 +24,7 @@ from math import expm1, inf, log
 from statistics import median
 from typing import Final, NamedTuple
 
-from service.domain.fixing import Direction, Fixing, Series
+from service.domain.fixing import Fixing, Quotation, Series
 from service.domain.snapshot import Confidence
 
 LEVELS_DIFFER: Final = frozenset({"XAU", "XAG", "XPT", "XPD", "CUP", "IRR", "LBP", "MMK", "SDG", "SYP", "VES"})
@@ -212,7 +212,7 @@ def log_value(fixing: Fixing, code: str) -> float:
         return 0.0
     rate = fixing.rates[code]
     value = log(rate.value) - log(rate.nominal)
-    return -value if fixing.direction is Direction.INVERSE else value
+    return -value if fixing.direction is Quotation.INVERSE else value
 
 
 class Lag(Enum):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.domain import fixing
-from service.domain.change import Direction
+from service.domain.change import Trend
 from service.domain.snapshot import Confidence, Status
 from service.validation import published_change
 from service.web.i18n.formatting import QuoteText, TickerText
@@ -20,7 +20,7 @@ from service.web.i18n.formatting import QuoteText, TickerText
 Moment = Annotated[dt.datetime, Meta(tz=True)]
 
 
-class Problem(Struct, frozen=True, kw_only=True):
+class ProblemDocument(Struct, frozen=True, kw_only=True):
     """What went wrong (RFC 9457); `available` says what there is instead."""
 
     type: Literal["about:blank"] = "about:blank"
@@ -42,7 +42,7 @@ class QuoteWords(QuoteText):
     spark_label: str | UnsetType | None = UNSET
 
 
-class Quote(Struct, frozen=True, kw_only=True):
+class QuoteDocument(Struct, frozen=True, kw_only=True):
     """One currency's line, whole from one source; all but the code and the name null where no source quotes it.
 
     Figures are in units of the base for 1 unit of the currency. `date` and `previous_date` are the first days of
@@ -59,7 +59,7 @@ class Quote(Struct, frozen=True, kw_only=True):
     previous: Decimal | None
     change: Decimal | None
     percent: Decimal | None
-    direction: Direction | None
+    direction: Trend | None
     date: dt.date | None
     previous_date: dt.date | None
     source: str | None
@@ -81,12 +81,12 @@ class Ticker(Struct, frozen=True, kw_only=True):
     as_of: dt.date
     updated_at: Moment
     next_update: Moment | None
-    quotes: list[Quote]
+    quotes: list[QuoteDocument]
     text: TickerText | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class PointDocument:
     """One publication, and how the rate moved since the one before; `date` is the first day of its figures."""
 
     date: dt.date
@@ -107,10 +107,10 @@ class History(Struct, frozen=True, kw_only=True, rename={"since": "from", "until
     cross: bool
     since: dt.date
     until: dt.date
-    history: tuple[Point, ...]
+    history: tuple[PointDocument, ...]
 
 
-class Fixing(Struct, frozen=True, kw_only=True):
+class FixingDocument(Struct, frozen=True, kw_only=True):
     """What one source published for one date: digits, nominal and direction as published; `digest` is the SHA-256 of
     the answer.
 
@@ -124,11 +124,11 @@ class Fixing(Struct, frozen=True, kw_only=True):
     url: str
     fetched_at: Moment
     digest: str
-    direction: fixing.Direction
-    revisions: tuple["Fixing", ...]
+    direction: fixing.Quotation
+    revisions: tuple["FixingDocument", ...]
 
 
-class Receipt(Fixing, frozen=True, kw_only=True):
+class Receipt(FixingDocument, frozen=True, kw_only=True):
     """A fixing with all that is needed to check it: where, when, how its rates stand beside other banks' (`confidence`,
     see quotes), the bank's own changes, and (`raw`) the answer itself.
     """  # noqa: D205 - read as it stands by those who read the interface
@@ -142,7 +142,7 @@ class Receipt(Fixing, frozen=True, kw_only=True):
 State = Literal["failing", "empty", "recorded", "current", "late", "stale"]
 
 
-class Source(Struct, frozen=True, kw_only=True):
+class SourceDocument(Struct, frozen=True, kw_only=True):
     """Who a source is, how current, how the polls go. `last_change` is the first day of its latest figures."""
 
     key: str
@@ -161,7 +161,7 @@ class Source(Struct, frozen=True, kw_only=True):
 class Sources(Struct, frozen=True, kw_only=True):
     """Every source that is polled."""
 
-    sources: list[Source]
+    sources: list[SourceDocument]
 
 
 class Embed(Struct, frozen=True, kw_only=True):
@@ -229,7 +229,7 @@ class Component(Struct, frozen=True, kw_only=True, rename="camel"):
     output: str | UnsetType = UNSET
 
 
-class Health(Struct, frozen=True, kw_only=True):
+class HealthDocument(Struct, frozen=True, kw_only=True):
     """How the service is, and each part of it; `notes` are what is wrong."""
 
     status: Verdict

@@ -193,7 +193,7 @@ async def test_a_bank_that_attacks_is_noticed_by_no_reader(
     banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
     async with polling(settings, clock) as poller:
         await poller.poll("nbk")
-        await poller.review()
+        await poller.sync_and_publish()
     clock.forward(minutes=1)
     environ = banks.environ() | {
         "TICKER_SOURCES__NBK__URL": f"{attacker}/{quote(name)}",

@@ -24,7 +24,7 @@ from aiohttp.test_utils import TestClient
 from service.cli import maintenance
 from service.errors import TickerError
 from service.polling.poller import Poller
-from service.polling.scheduler import Schedule
+from service.polling.scheduler import PollScheduler
 from service.settings import Settings, load
 from service.storage.repository import Store
 from service.validation.quarantine import Outcome
@@ -322,14 +322,14 @@ async def run(start: Started, settings: Settings, banks: Banks, clock: Clock, mo
     """Return a function that starts the service on these banks, all polled once; `known` publications are stored."""
     pollers: list[Poller] = []
 
-    class Paused(Schedule):
+    class Paused(PollScheduler):
         async def __aenter__(self) -> Self:
             entered = await super().__aenter__()
             self._scheduler.pause()
             pollers.append(self._poller)
             return entered
 
-    monkeypatch.setattr("service.polling.scheduler.Schedule", Paused)
+    monkeypatch.setattr("service.polling.scheduler.PollScheduler", Paused)
 
     async def started(
         keys: tuple[str, ...] = ("nbk", "cbr", "nbu"), known: int = KNOWN, *, polled: bool = True

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from service.domain.fixing import Fixing
 from service.settings import load
-from service.sources.adapter import Payload
+from service.sources.adapter import RawResponse
 from service.sources.banks import SOURCES
 from service.sources.banks.boe import SERIES
 from tests.benchmarks.wire import FORMS, Form
@@ -68,7 +68,7 @@ def past(key: str) -> list[Fixing]:
     for day in days:
         end = day if len(days) > 1 else FIRST - _DAY
         body = document(key, day, end, end)
-        payload = Payload(key, QUOTES[key][0], f"http://{key}.test", body, datetime(2026, 12, 14, 12, tzinfo=UTC))
+        payload = RawResponse(key, QUOTES[key][0], f"http://{key}.test", body, datetime(2026, 12, 14, 12, tzinfo=UTC))
         found |= {fixing.date: fixing for fixing in SOURCES[key].parse(payload)}
     return [found[day] for day in sorted(found)][-90:]
 

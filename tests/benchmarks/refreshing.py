@@ -28,7 +28,7 @@ from service.settings import Http, Settings, load
 from service.settings.loader import ROOT
 from service.sources.banks import SOURCES
 from service.sources.http_client import BankFeed, Client
-from service.storage.embedded_valkey import Embedded, embedded
+from service.storage.embedded_valkey import EmbeddedValkey, embedded
 from service.storage.repository import Store
 from service.web.server.runner import Runner
 from tests.benchmarks.banks import ALL_JUMP, FIRST, JUMP, NEXT, past
@@ -138,7 +138,7 @@ async def _first(made: Callable[[], web.Application]) -> Taken:
 
 async def _fill(settings: Settings) -> None:
     """Store what a service knows that has run for long."""
-    server = Embedded(settings.store.data_dir, exclusive=True)
+    server = EmbeddedValkey(settings.store.data_dir, exclusive=True)
     async with server, Store(server.url, settings.store.prefix) as store:
         for key in FORMS:
             await store.save(*past(key))
@@ -176,7 +176,7 @@ def main(folder: Path, port: int) -> None:
         },
     )
     configure(settings.log)
-    gc_tuning.settle()  # as the service does
+    gc_tuning.tune_runtime()  # as the service does
     now = Noon()
 
     def made() -> web.Application:

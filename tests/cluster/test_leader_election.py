@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from service.cluster.leader_election import Leadership, Role
-from service.storage.coordination import LIFE, Peers
+from service.cluster.leader_election import LeaderElection, Role
+from service.storage.coordination import LIFE, Coordination
 from service.storage.repository import Store
 from tests.conftest import Clock
 
@@ -18,7 +18,7 @@ from tests.conftest import Clock
 class Instance:
     """One instance's part, with a monotonic clock of its own."""
 
-    leadership: Leadership
+    leadership: LeaderElection
     passed: float = 0.0
 
     def monotonic(self) -> float:
@@ -30,7 +30,7 @@ class Instance:
 
 
 def instance(store: Store, clock: Clock, *, own: bool = False) -> Instance:
-    made = Instance(Leadership(store.peers, own=own, machine=clock))
+    made = Instance(LeaderElection(store.peers, own=own, machine=clock))
     made.leadership.monotonic = made.monotonic
     return made
 
@@ -85,16 +85,16 @@ async def test_a_fault_of_ours_makes_it_poll_for_itself(
     first, second = (instance(store, clock) for store in stores)
     await first.looks()
     await second.looks()
-    contact = Peers.contact
+    contact = Coordination.contact
 
-    async def broken(_: Peers) -> None:
+    async def broken(_: Coordination) -> None:
         raise KeyError("oops")
 
-    monkeypatch.setattr(Peers, "contact", broken)
+    monkeypatch.setattr(Coordination, "contact", broken)
     with capture_logs() as logs:
         assert [await second.looks() for _ in range(3)] == [Role.FOLLOWER, Role.ALONE, Role.ALONE]
         assert second.leadership.polls
-        monkeypatch.setattr(Peers, "contact", contact)
+        monkeypatch.setattr(Coordination, "contact", contact)
         assert await second.looks() is Role.FOLLOWER
     assert [log["event"] for log in logs] == ["leader.crashed", "leader.recovered"]
 

@@ -20,8 +20,8 @@ from service.domain.breaks import Break
 from service.domain.fixing import REVISIONS, Fixing, Rate
 from service.errors import NotUnderstood
 from service.settings import load
-from service.sources.adapter import Payload
-from service.sources.rate_table import MOST_CURRENCIES, Figures
+from service.sources.adapter import RawResponse
+from service.sources.rate_table import MOST_CURRENCIES, RateTableBuilder
 from tests.figures import FETCHED, day, fixing
 
 _LETTERS = str.maketrans("0123456789", "ABCDEFGHIJ")
@@ -43,7 +43,7 @@ def test_what_banks_publish_is_within_the_bounds() -> None:
 def test_what_a_parser_lets_through_is_within_the_bounds() -> None:
     """The longest numbers and nominals, the largest number of currencies."""
     largest, smallest = "9" * 15 + "." + "9" * 15, "0." + "0" * 14 + "1"
-    table = Figures(Payload("nbk", "KZT", "http://bank", b"", FETCHED))
+    table = RateTableBuilder(RawResponse("nbk", "KZT", "http://bank", b"", FETCHED))
     table.add(day(1), "USD", largest, "9999999", f"-{largest}")
     table.add(day(1), "EUR", smallest, "1", "0." + "0" * 15)
     assert structural_errors(table.fixings()[0]) == ()
@@ -52,7 +52,7 @@ def test_what_a_parser_lets_through_is_within_the_bounds() -> None:
 
 def test_a_parser_rejects_a_date_that_cannot_be_computed_with() -> None:
     """It would not come back from the store."""
-    table = Figures(Payload("nbk", "KZT", "http://bank", b"", FETCHED))
+    table = RateTableBuilder(RawResponse("nbk", "KZT", "http://bank", b"", FETCHED))
     with pytest.raises(NotUnderstood, match="has rates of 9999-12-31, after 2199-12-31, the last possible date"):
         table.add(date.max, "USD", "1")
 

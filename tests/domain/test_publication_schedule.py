@@ -80,7 +80,7 @@ def test_next_due_is_ahead_of_now(latest: date, now: datetime, expected: datetim
 )
 def test_awaited_only_in_an_open_window_until_it_has_come(latest: date | None, now: datetime, expected: bool) -> None:
     """Nothing is asked before the window, after it, or once the due fixing is here."""
-    assert publication_schedule.awaited(NBK, latest, now) is expected
+    assert publication_schedule.is_window_open(NBK, latest, now) is expected
 
 
 def test_windows_follow_summer_time() -> None:
@@ -109,7 +109,7 @@ def test_nauryz_is_not_due(latest: date, now: datetime, expected: Freshness) -> 
 def test_after_nauryz_comes_the_next_working_day() -> None:
     """From the evening before the feast on, the next update is that of the day after it."""
     assert publication_schedule.next_due(NBK, day(21, 3), astana(20, 20, month=3)) == astana(26, 15, 30, month=3)
-    assert not publication_schedule.awaited(NBK, day(21, 3), astana(24, 16, month=3))
+    assert not publication_schedule.is_window_open(NBK, day(21, 3), astana(24, 16, month=3))
     assert publication_schedule.effective(CBU, day(20, 3) - timedelta(days=1)) == day(24, 3)  # Eid, Nauryz, observed
 
 
@@ -128,8 +128,8 @@ def test_the_easter_of_the_ecb() -> None:
     tuesday = datetime(2026, 4, 7, 15, 29, tzinfo=UTC)
     assert publication_schedule.freshness(ECB, day(2), tuesday) is Freshness.CURRENT
     assert publication_schedule.freshness(ECB, day(2), tuesday + timedelta(minutes=1)) is Freshness.LATE
-    assert publication_schedule.works(NBK, day(3))
-    assert not publication_schedule.works(ECB, day(3))
+    assert publication_schedule.is_publication_day(NBK, day(3))
+    assert not publication_schedule.is_publication_day(ECB, day(3))
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ def test_the_easter_of_the_ecb() -> None:
 )
 def test_the_horizon_is_what_the_calendar_lets_a_bank_publish(friday: date, horizon: date) -> None:
     """One working day more may be true, by decree; what lies beyond is bogus, however near it is."""
-    assert publication_schedule.horizon(NBU, datetime(2026, 4, friday.day, 12, tzinfo=UTC)) == horizon
+    assert publication_schedule.latest_possible_date(NBU, datetime(2026, 4, friday.day, 12, tzinfo=UTC)) == horizon
 
 
 def test_every_bank_keeps_a_calendar() -> None:
     """The New Year of 2026 is a holiday wherever a bank keeps any; Ukraine has none in the war."""
     for key, source in SOURCES.items():
         if source.window and key != "nbu":
-            assert not publication_schedule.works(source, date(2026, 1, 1)), key
+            assert not publication_schedule.is_publication_day(source, date(2026, 1, 1)), key

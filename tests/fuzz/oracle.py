@@ -9,9 +9,9 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
-from service.domain.fixing import Direction, Fixing, Series
+from service.domain.fixing import Fixing, Quotation, Series
 from service.errors import LONGEST, NotUnderstood
-from service.sources.adapter import Payload
+from service.sources.adapter import RawResponse
 from service.sources.banks import SOURCES
 from service.sources.banks import recorded as shipped
 from service.state.memory import KEEP
@@ -65,8 +65,8 @@ def before(key: str) -> Series:
     return Series((payload(key, b"").fixing(first.date - timedelta(days=1), first.rates, first.direction),))
 
 
-def payload(key: str, body: bytes) -> Payload:
-    return Payload(key, BASES[key], "http://bank.test/", body, FETCHED)
+def payload(key: str, body: bytes) -> RawResponse:
+    return RawResponse(key, BASES[key], "http://bank.test/", body, FETCHED)
 
 
 def understood(key: str, body: bytes) -> list[Fixing]:
@@ -106,7 +106,7 @@ def check(key: str, body: bytes) -> tuple[Outcome, Cost]:
 def hold(key: str, body: bytes, fixings: list[Fixing]) -> None:
     """Hold figures against what another reader finds in the document: digits, nominal, change, date, direction."""
     written = reader.read(key, body)
-    inverse = Direction.INVERSE if key in ("ecb", "boe") else Direction.DIRECT
+    inverse = Quotation.INVERSE if key in ("ecb", "boe") else Quotation.DIRECT
     assert len({fixing.date for fixing in fixings}) == len(fixings)
     for fixing in fixings:
         assert (fixing.source, fixing.base) == (key, BASES[key])

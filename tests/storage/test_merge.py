@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from service.cluster.follower import Following
+from service.cluster.follower import StoreFollower
 from service.domain.fixing import Fixing
 from service.errors import StoreError
 from service.settings import Settings
-from service.state.memory import KEEP, Board
+from service.state.memory import KEEP, MemoryState
 from service.storage.repository import Store
-from service.storage.sync import Archive
+from service.storage.sync import StoreSync
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import judge_all
 from tests.conftest import Clock
@@ -36,38 +36,38 @@ class Shared:
     settings: Settings
     clock: Clock
 
-    def instance(self) -> Archive:
-        return Archive(Board(self.settings), self.store)
+    def instance(self) -> StoreSync:
+        return StoreSync(MemoryState(self.settings), self.store)
 
-    async def instances(self, count: int) -> list[Archive]:
+    async def instances(self, count: int) -> list[StoreSync]:
         made = [self.instance() for _ in range(count)]
         await self.rounds(made)
         self.learn(made[0], BASE)
         await self.rounds(made)
         return made
 
-    def learn(self, who: Archive, *fixings: Fixing) -> None:
+    def learn(self, who: StoreSync, *fixings: Fixing) -> None:
         for one in fixings:
             who.board.add(one)
             who.keep(one)
 
-    def holds_back(self, who: Archive, bad: Fixing) -> QuarantinedFixing:
+    def holds_back(self, who: StoreSync, bad: Fixing) -> QuarantinedFixing:
         waiting = QuarantinedFixing(bad, ("USD moved by +900.00%",), bad.fetched_at)
         who.board.quarantine["nbk"].waiting[bad.date] = waiting
         who.keep_waiting(waiting)
         return waiting
 
-    async def rounds(self, who: list[Archive], count: int = 5) -> int:
+    async def rounds(self, who: list[StoreSync], count: int = 5) -> int:
         """Let all look some times; return how often anything was written in the last round but one."""
         stamps = list[str | None]()
         for _ in range(count):
             stamps = []
             for one in who:
-                await one.review(self.clock())
+                await one.sync_and_publish(self.clock())
                 stamps.append(await self.store.stamp("nbk"))
         return len(set(stamps)) - 1
 
-    async def shown(self, who: list[Archive]) -> set[str]:
+    async def shown(self, who: list[StoreSync]) -> set[str]:
         """Return every dollar that is shown or stored for the second of April."""
         stored = await self.store.fixing("nbk", day(2))
         found = [stored, *(one.board.series("nbk").on(day(2)) for one in who)]
@@ -83,7 +83,7 @@ async def test_a_rejection_holds_for_all_copies(shared: Shared) -> None:
     """Each was cut off and held the figure back for itself: what an operator says of one is said of all."""
     leader, *_ = who = await shared.instances(3)
     waiting = [shared.holds_back(archive, later(BAD, number)) for number, archive in enumerate(who)]
-    await leader.review(shared.clock())
+    await leader.sync_and_publish(shared.clock())
     await shared.store.decide(QuarantineDecision(waiting[0], Outcome.REJECTED, shared.clock()))
     assert await shared.rounds(who) == 0
     assert all(archive.board.quarantine["nbk"].is_rejected(BAD) for archive in who)
@@ -142,7 +142,7 @@ async def test_what_was_asked_before_a_correction_gives_way(shared: Shared, dige
     late = shared.instance()
     shared.learn(late, later(BASE), replace(later(FIRST), digest=digest))
     shared.learn(leader, FIRST, later(fixing(day(2), USD="476.00"), HOUR).revising(FIRST))
-    await leader.review(shared.clock())
+    await leader.sync_and_publish(shared.clock())
     assert await shared.rounds([late, leader]) == 0
     assert await shared.shown([late, leader]) == {"476.00"}
 
@@ -153,7 +153,7 @@ async def test_what_was_asked_after_a_correction_is_the_next(shared: Shared) -> 
     late = shared.instance()
     shared.learn(late, later(BASE), later(fixing(day(2), USD="476.00"), HOUR))
     shared.learn(leader, FIRST)
-    await leader.review(shared.clock())
+    await leader.sync_and_publish(shared.clock())
     assert await shared.rounds([late, leader]) == 0
     assert await shared.shown([late, leader]) == {"476.00"}
     stored = await shared.store.fixing("nbk", day(2))
@@ -196,7 +196,7 @@ async def test_bytes_that_are_no_text_leave_out_one_record(shared: Shared) -> No
     (one,) = await shared.instances(1)
     await shared.store._redis.hset(shared.store._key("fixings", "nbk"), "2026-04-02", b"\xff")
     await shared.store._redis.hset(shared.store._key("stamps"), "nbk", "another")
-    await one.review(shared.clock())
+    await one.sync_and_publish(shared.clock())
     assert one.error is None
     async with shared.store.peers.news() as heard:
         await heard(1)
@@ -209,7 +209,7 @@ async def test_a_state_that_cannot_be_read_is_left_out(shared: Shared) -> None:
     (one,) = await shared.instances(1)
     await shared.store._redis.hset(shared.store._key("states"), "other", "{oops")
     with capture_logs() as logs:
-        await one.review(shared.clock())
+        await one.sync_and_publish(shared.clock())
     assert one.error is None
     assert [log["event"] for log in logs] == ["store.unreadable"]
 
@@ -224,7 +224,7 @@ async def test_readers_do_not_wait_for_a_store_that_hangs(shared: Shared, tmp_pa
             slow.process.send_signal(signal.SIGSTOP)
             begun = time.monotonic()
             hanging.learn(one, FIRST)
-            await one.review(shared.clock())
+            await one.sync_and_publish(shared.clock())
             assert one.board.snapshots
             assert time.monotonic() - begun < 2.5
             slow.process.send_signal(signal.SIGCONT)
@@ -274,10 +274,10 @@ async def test_who_comes_back_with_what_is_known_ends_no_wait(shared: Shared) ->
     leader, late = who = await shared.instances(2)
     shared.learn(late, later(FIRST))
     shared.learn(leader, FIRST)
-    await leader.review(shared.clock())
+    await leader.sync_and_publish(shared.clock())
     waiting = shared.holds_back(leader, later(BAD, 2))
-    await leader.review(shared.clock())
-    await late.review(shared.clock())
+    await leader.sync_and_publish(shared.clock())
+    await late.sync_and_publish(shared.clock())
     assert await shared.rounds(who) == 0
     assert await shared.store.waiting("nbk") == [waiting]
 
@@ -287,7 +287,7 @@ async def test_a_wait_that_ended_stays_so_whatever_clocks_say(shared: Shared) ->
     leader, ahead, _ = who = await shared.instances(3)
     shared.holds_back(ahead, later(BAD, 24 * HOUR))
     await shared.rounds(who)
-    leader.end_waits(leader.board.quarantine["nbk"].withdraw(day(1), [day(1)], shared.clock()))
+    leader.record_decisions(leader.board.quarantine["nbk"].withdraw(day(1), [day(1)], shared.clock()))
     assert await shared.rounds(who) == 0
     assert await shared.store.waiting("nbk") == []
     assert len(await shared.store.decisions("nbk")) == 1
@@ -296,18 +296,18 @@ async def test_a_wait_that_ended_stays_so_whatever_clocks_say(shared: Shared) ->
 async def test_news_that_come_while_it_writes_are_seen_at_once(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is under way has read already: once more is looked."""
     one, _ = await shared.instances(2)
-    announce, entered = shared.store.peers.announce, asyncio.Event()
+    announce, entered = shared.store.peers.publish_change, asyncio.Event()
 
     async def slowly() -> None:
         entered.set()
         await asyncio.sleep(0.1)
         await announce()
 
-    async with Following(one, shared.clock):
+    async with StoreFollower(one, shared.clock):
         await asyncio.sleep(0.3)
-        monkeypatch.setattr(shared.store.peers, "announce", slowly)
+        monkeypatch.setattr(shared.store.peers, "publish_change", slowly)
         shared.learn(one, later(fixing(day(1), USD="478.80")).revising(BASE))
-        poll = asyncio.create_task(one.review(shared.clock()))
+        poll = asyncio.create_task(one.sync_and_publish(shared.clock()))
         await entered.wait()
         await shared.store.save(FIRST)
         await announce()

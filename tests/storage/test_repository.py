@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from structlog.testing import capture_logs
 
 from service.domain.breaks import Break
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from service.errors import SettingsError, StoreError
 from service.settings import load
 from service.state.memory import SourceState
@@ -31,7 +31,7 @@ NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
 
 async def test_a_fixing_comes_back_digit_by_digit(store: Store) -> None:
     """Trailing zeros, nominals, direction, times, digests and revisions survive."""
-    first = fixing(day(1), "ecb", "EUR", Direction.INVERSE, USD="1.1500", JPY=("180.10", 100))
+    first = fixing(day(1), "ecb", "EUR", Quotation.INVERSE, USD="1.1500", JPY=("180.10", 100))
     kept = replace(first, digest="new").revising(first)
     await store.save(kept)
     assert await store.fixing("ecb", day(1)) == kept
@@ -57,12 +57,12 @@ async def test_fixings_are_found_by_date(store: Store) -> None:
 async def test_figures_of_many_days_are_read_without_receipts(store: Store) -> None:
     """Digits, nominals and direction as published, oldest first; days without a fixing are left out."""
     for number in (3, 1, 4):
-        one = fixing(day(number), "ecb", "EUR", Direction.INVERSE, USD="1.1500", JPY=("180.10", 100))
+        one = fixing(day(number), "ecb", "EUR", Quotation.INVERSE, USD="1.1500", JPY=("180.10", 100))
         await store.save(replace(one, digest="new").revising(one))
     found = await store.figures("ecb", day(1), day(3))
     assert [(one.date, one.base, one.direction) for one in found] == [
-        (day(1), "EUR", Direction.INVERSE),
-        (day(3), "EUR", Direction.INVERSE),
+        (day(1), "EUR", Quotation.INVERSE),
+        (day(3), "EUR", Quotation.INVERSE),
     ]
     assert {code: (str(rate.value), rate.nominal) for code, rate in found[0].rates.items()} == {
         "USD": ("1.1500", 1),

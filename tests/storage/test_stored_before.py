@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from service.settings import Settings
-from service.state.memory import Board
+from service.state.memory import MemoryState
 from service.storage.repository import Store
-from service.storage.sync import Archive
+from service.storage.sync import StoreSync
 from service.validation.quarantine import Outcome
 from tests.figures import day
 
@@ -25,11 +25,11 @@ async def restore(store: Store) -> None:
 
 async def test_store_of_an_earlier_version_is_read(settings: Settings) -> None:
     """Rates with revisions, whole documents in quarantine, decisions, states and backfilled spans."""
-    board = Board(settings)
+    board = MemoryState(settings)
     async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
         await restore(store)
-        archive = Archive(board, store)
-        await archive.review(NOW)
+        archive = StoreSync(board, store)
+        await archive.sync_and_publish(NOW)
         assert archive.error is None
         assert await store.backfilled("nbk") != []
         assert await store.waiting("nbk") == list(board.quarantine["nbk"].waiting.values())

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from service.domain.fixing import Direction, Rate
+from service.domain.fixing import Quotation, Rate
 
 ROOT: Final = Path(__file__).parents[2]
 SUBJECT: Final = "subject"
@@ -45,7 +45,7 @@ class WitnessForm:
     decimals: int = 4
     digits: int | None = None
 
-    def rates(self, rates: Rates, base: str, direction: Direction) -> Rates:
+    def rates(self, rates: Rates, base: str, direction: Quotation) -> Rates:
         """Return the rates of a document quoted in `base` as crosses in the base of this witness."""
         values = {code: in_base(rate, direction) for code, rate in rates.items()} | {base: Decimal(1)}
         own = values.pop(self.base)
@@ -67,7 +67,7 @@ class Form(NamedTuple):
     file: str
     source: str
     base: str
-    direction: Direction
+    direction: Quotation
     five: tuple[str, ...]
     witnesses: tuple[WitnessForm, ...]
 
@@ -77,7 +77,7 @@ FORMS: Final = {
         "ecb-1999-2026.csv.gz",
         "ecb",
         "EUR",
-        Direction.INVERSE,
+        Quotation.INVERSE,
         ("USD", "RUB", "GBP", "CNY", "JPY"),
         (
             WitnessForm("w1", "GBP"),
@@ -90,7 +90,7 @@ FORMS: Final = {
         "nbu-2010-2022.csv.gz",
         "nbu",
         "UAH",
-        Direction.DIRECT,
+        Quotation.DIRECT,
         ("USD", "EUR", "RUB", "GBP", "CNY"),
         (
             WitnessForm("w1", "PLN"),
@@ -123,8 +123,8 @@ class History:
     def base(self, source: str) -> str:
         return self.form.base if source == SUBJECT else self.witnesses[source].base
 
-    def direction(self, source: str) -> Direction:
-        return self.form.direction if source == SUBJECT else Direction.DIRECT
+    def direction(self, source: str) -> Quotation:
+        return self.form.direction if source == SUBJECT else Quotation.DIRECT
 
     def at(self, day: date) -> int:
         """Return the index of the last publication up to a day; -1 where there is none."""
@@ -160,9 +160,9 @@ class History:
         return tuple(sorted({code for rates in self.documents[max(0, first) : last + 1] for code in rates}))
 
 
-def in_base(rate: Rate, direction: Direction) -> Decimal:
+def in_base(rate: Rate, direction: Quotation) -> Decimal:
     """Return units of the base for one unit of the currency."""
-    if direction is Direction.INVERSE:
+    if direction is Quotation.INVERSE:
         return _EXACT.divide(Decimal(rate.nominal), rate.value)
     return _EXACT.divide(rate.value, Decimal(rate.nominal))
 

@@ -9,18 +9,18 @@ from hashlib import sha256
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from service.domain.fixing import Figures, Fixing
+from service.domain.fixing import Fixing, RateTable
 from service.domain.snapshot import Quote, Snapshot
 from service.polling.poller import Poller
 from service.settings import Settings, load
-from service.state.memory import KEEP, Board
+from service.state.memory import KEEP, MemoryState
 from service.state.selection import Evidence, snapshot
 from service.validation.rules import Judgement, judge_all
 from tests.truth.histories import SUBJECT, History, Rates
 
 if TYPE_CHECKING:
     from service.clock import Clock
-    from service.storage.sync import Archive
+    from service.storage.sync import StoreSync
 
 FIVE, ALL = "five", "all"
 Document = Rates | None
@@ -29,20 +29,20 @@ Said = Mapping[date, Document]
 """What a bank says other than the truth, by date."""
 
 
-_compared: dict[tuple[int, int], tuple[bool, Figures, Figures]] = {}
+_compared: dict[tuple[int, int], tuple[bool, RateTable, RateTable]] = {}
 
 
 def remember_carry_overs() -> None:
     """Compare each two documents once: that is pure, and is most of the time of a replay otherwise."""
-    compare = Figures.carries_over
+    compare = RateTable.carries_over
 
-    def remembering(self: Figures, other: Figures) -> bool:
+    def remembering(self: RateTable, other: RateTable) -> bool:
         found = _compared.get((id(self), id(other)))
         if found is None:
             found = _compared[id(self), id(other)] = (compare(self, other), self, other)
         return found[0]
 
-    Figures.carries_over = remembering  # type: ignore[method-assign]
+    RateTable.carries_over = remembering  # type: ignore[method-assign]
 
 
 @lru_cache(maxsize=1)
@@ -95,7 +95,7 @@ class Replay:
     witnesses: Sequence[str]
     codes: tuple[str, ...]
     trusting: bool = False
-    board: Board = field(init=False)
+    board: MemoryState = field(init=False)
     judged: list[Judgement] = field(default_factory=list)
     """Judgements of the last poll."""
     _poller: Poller = field(init=False)
@@ -106,8 +106,10 @@ class Replay:
         _compared.clear()
         form = self.history.form
         bases = tuple(one.base if one.key in self.witnesses else "" for one in form.witnesses)
-        self.board = Board(settings(form.source, form.base, form.five, self.codes, bases))
-        self._poller = Poller(self.board, cast("Archive", SimpleNamespace()), {}, {}, cast("Clock", lambda: self._now))
+        self.board = MemoryState(settings(form.source, form.base, form.five, self.codes, bases))
+        self._poller = Poller(
+            self.board, cast("StoreSync", SimpleNamespace()), {}, {}, cast("Clock", lambda: self._now)
+        )
 
     @property
     def sources(self) -> tuple[str, ...]:

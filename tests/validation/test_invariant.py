@@ -25,10 +25,10 @@ from hypothesis.stateful import (
 )
 
 from service.domain.breaks import Break
-from service.domain.fixing import Direction, Fixing, Rate
+from service.domain.fixing import Fixing, Quotation, Rate
 from service.domain.snapshot import Quote
 from service.settings import TickerSettings, load
-from service.state.memory import KEEP, Board
+from service.state.memory import KEEP, MemoryState
 from service.validation.cross_check import LEVELS_DIFFER, log_value
 from service.validation.quarantine import Outcome, Quarantine, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import judge_all
@@ -74,7 +74,7 @@ class Operations(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.board = Board(SETTINGS)
+        self.board = MemoryState(SETTINGS)
         self.today = START
         self.truth = dict(IN_DOLLARS)
         self.count = 0
@@ -95,7 +95,7 @@ class Operations(RuleBasedStateMachine):
             if code not in missing:
                 value = self.truth[code] * wrong.get(code, 1.0) / (self.truth[base] * wrong.get(base, 1.0))
                 rates[code] = Rate(Decimal(f"{1 / value if source == 'ecb' else value:.6g}"))
-        direction = Direction.INVERSE if source == "ecb" else Direction.DIRECT
+        direction = Quotation.INVERSE if source == "ecb" else Quotation.DIRECT
         return Fixing(source, base, on, rates, "http://bank", self.now, f"digest {self.count}", direction)
 
     def publish(self, source: str, *documents: Fixing) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.fixing import Direction, Fixing, Series
+from service.domain.fixing import Fixing, Quotation, Series
 from service.validation.cross_check import CrossCheck, Witness
 from service.validation.rules import (
     Judgement,
@@ -147,9 +147,9 @@ def test_the_limit_is_a_limit(to: str, waits: bool) -> None:
 
 def test_a_direction_of_quotation_does_not_matter() -> None:
     """An inverse rate moves the other way; the limit is of what a reader sees."""
-    known = series(fixing(day(1), "ecb", "EUR", Direction.INVERSE, USD="1.0000"))
-    falls = fixing(day(2), "ecb", "EUR", Direction.INVERSE, USD="1.1700")  # the dollar is worth 14.5 % less
-    rises = fixing(day(2), "ecb", "EUR", Direction.INVERSE, USD="0.8600")  # and here 16.3 % more
+    known = series(fixing(day(1), "ecb", "EUR", Quotation.INVERSE, USD="1.0000"))
+    falls = fixing(day(2), "ecb", "EUR", Quotation.INVERSE, USD="1.1700")  # the dollar is worth 14.5 % less
+    rises = fixing(day(2), "ecb", "EUR", Quotation.INVERSE, USD="0.8600")  # and here 16.3 % more
     assert problems(falls, known, day(2)) == ()
     assert "moved by +16.28%" in problems(rises, known, day(2))[0]
 
@@ -224,10 +224,10 @@ def test_a_revision_is_judged_by_the_day_before() -> None:
 @given(
     st.lists(st.decimals("0.01", "9999", places=2), min_size=2, max_size=2),
     st.sampled_from([1, 10, 100, 1000]),
-    st.sampled_from(list(Direction)),
+    st.sampled_from(list(Quotation)),
 )
 def test_every_move_beyond_the_limit_waits_and_no_other(
-    values: list[Decimal], nominal: int, direction: Direction
+    values: list[Decimal], nominal: int, direction: Quotation
 ) -> None:
     """Exactly: by rational arithmetic, for any digits, nominal and direction."""
     old, new = (
@@ -235,7 +235,7 @@ def test_every_move_beyond_the_limit_waits_and_no_other(
         for number, value in zip((1, 2), values, strict=True)
     )
     ratio = Fraction(values[1]) / Fraction(values[0])
-    moved = (ratio if direction is Direction.DIRECT else 1 / ratio) - 1
+    moved = (ratio if direction is Quotation.DIRECT else 1 / ratio) - 1
     told = any("moved by" in reason for reason in problems(new, series(old), day(2)))  # or is it upside down?
     assert told is (abs(moved) > Fraction(15, 100))
 
@@ -293,9 +293,9 @@ def test_what_the_base_did_is_no_slip() -> None:
 
 def test_a_rate_near_one_upside_down_waits() -> None:
     """1.08 and its inverse are less than the limit apart."""
-    known = series(fixing(day(1), "ecb", "EUR", Direction.INVERSE, USD="1.0800", GBP="0.8500"))
+    known = series(fixing(day(1), "ecb", "EUR", Quotation.INVERSE, USD="1.0800", GBP="0.8500"))
     (reason,) = problems(
-        fixing(day(2), "ecb", "EUR", Direction.INVERSE, USD="0.9259", GBP="0.8510"),
+        fixing(day(2), "ecb", "EUR", Quotation.INVERSE, USD="0.9259", GBP="0.8510"),
         known,
         day(2),
         jump=Fraction(20, 100),
@@ -436,8 +436,8 @@ def test_a_swap_of_far_figures_is_told_from_drift_after_months(days: int, usd: s
 
 def test_a_rate_near_one_may_cross_it() -> None:
     """From 1.01 to 0.99 is upside down, and an ordinary move."""
-    known = series(fixing(day(1), "ecb", "EUR", Direction.INVERSE, USD="1.0100", GBP="0.8500"))
-    new = fixing(day(2), "ecb", "EUR", Direction.INVERSE, USD="0.9901", GBP="0.8510")
+    known = series(fixing(day(1), "ecb", "EUR", Quotation.INVERSE, USD="1.0100", GBP="0.8500"))
+    new = fixing(day(2), "ecb", "EUR", Quotation.INVERSE, USD="0.9901", GBP="0.8510")
     assert problems(new, known, day(2)) == ()
 
 

@@ -366,7 +366,7 @@ async def test_before_the_first_snapshot_it_is_alive_and_not_ready(
 
 async def test_polling_that_has_stopped_fails_health(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures would grow old in silence: whoever looks after it is told, readers are served on."""
-    monkeypatch.setattr("service.polling.lifecycle.Polling.stopped", True)
+    monkeypatch.setattr("service.polling.lifecycle.PollingLifecycle.stopped", True)
     async with client.get("/health") as response:
         assert response.status == 503
         assert "polling has stopped" in await body(response)
@@ -377,7 +377,7 @@ async def test_polling_that_has_stopped_fails_health(client: Client, monkeypatch
 async def test_an_unforeseen_fault_is_a_problem_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """500 as a problem document, logged, and the next request is served."""
     with monkeypatch.context() as patch:
-        patch.setattr("service.web.rendering.page_cache.Shelf.reply", lambda *_: 1 / 0)
+        patch.setattr("service.web.rendering.page_cache.PageCache.reply", lambda *_: 1 / 0)
         async with client.get("/v1/ticker?never=before") as response:
             assert (response.status, response.content_type) == (500, "application/problem+json")
     async with client.get("/v1/ticker") as response:

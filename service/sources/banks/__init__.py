@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from service.sources.adapter import Source
+from service.sources.adapter import SourceAdapter
 from service.sources.banks.bnr import Bnr
 from service.sources.banks.boc import Boc
 from service.sources.banks.boe import Boe
@@ -31,7 +31,7 @@ BY_YEAR: Final = frozenset({"cnb", "bnr", "boc", "boe", "mnb", "frankfurter"})
 """Adapters that are best asked for a year at once: a request brings that much, and it is not too large."""
 OWN_CHANGES: Final = frozenset({"nbk", "cbu", "nbg", "cba", "recorded"})
 """Adapters whose answers have the absolute changes of the bank's own beside the rates."""
-SOURCES: Final[dict[str, Source]] = {
+SOURCES: Final[dict[str, SourceAdapter]] = {
     "nbk": Nbk(),
     "cbr": Cbr(),
     "ecb": Ecb(),

@@ -9,16 +9,16 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload, by_year
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse, SourceSession, by_year
+from service.sources.rate_table import RateTableBuilder
 
 
 class Bnr:
-    def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         return by_year(feed, since, until, lambda year: f"/years/nbrfxrates{year}.xml")
 
-    def parse(self, payload: Payload) -> list[Fixing]:
-        figures = Figures(payload)
+    def parse(self, payload: RawResponse) -> list[Fixing]:
+        figures = RateTableBuilder(payload)
         root = parsing.xml(payload, "{*}DataSet")
         # Wherever they stand: a day that is told twice, in two places, is refused.
         for cube in list(root.iter("{*}Cube")) or payload.reject("has no rates"):

@@ -11,20 +11,20 @@ from typing import Final
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse, SourceSession
+from service.sources.rate_table import RateTableBuilder
 
 HOLIDAY: Final = "Bank holiday"
 """What the bank writes instead of a value; any other word rejects the document."""
 
 
 class Boc:
-    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         end = f"&end_date={until}" if until < feed.now().date() else ""
         yield await feed.get(f"/observations/group/FX_RATES_DAILY/json?start_date={since}{end}")
 
-    def parse(self, payload: Payload) -> list[Fixing]:
-        figures = Figures(payload)
+    def parse(self, payload: RawResponse) -> list[Fixing]:
+        figures = RateTableBuilder(payload)
         for row in parsing.rows(payload, parsing.json_object(payload), "observations"):
             (date_,) = parsing.fields(payload, row, "d")
             day = parsing.day(payload, date_, "%Y-%m-%d")

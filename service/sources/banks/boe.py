@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 from datetime import date
 from typing import Final
 
-from service.domain.fixing import Direction, Fixing
+from service.domain.fixing import Fixing, Quotation
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse, SourceSession
+from service.sources.rate_table import RateTableBuilder
 
 SERIES: Final = {
     "XUDLUSS": "USD",
@@ -45,17 +45,17 @@ SERIES: Final = {
 
 
 class Boe:
-    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         span = f"Datefrom={since:%d/%b/%Y}&Dateto={until:%d/%b/%Y}"
         asked = f"CSVF=TN&{span}&SeriesCodes={','.join(SERIES)}&UsingCodes=Y&csv.x=yes"
         yield await feed.get(f"/_iadb-fromshowcolumns.asp?{asked}")
 
-    def parse(self, payload: Payload) -> list[Fixing]:
-        figures = Figures(payload)
+    def parse(self, payload: RawResponse) -> list[Fixing]:
+        figures = RateTableBuilder(payload)
         for row in parsing.csv_rows(payload, "DATE"):
             day = parsing.day(payload, row.pop("DATE"), "%d %b %Y")
             for series, value in row.items():
                 code = SERIES.get(series) or payload.reject(f"has the series {series[:40]!r}, which we do not know")
                 if value:
                     figures.add(day, code, value)
-        return figures.fixings(Direction.INVERSE)
+        return figures.fixings(Quotation.INVERSE)

@@ -9,8 +9,8 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse, SourceSession
+from service.sources.rate_table import RateTableBuilder
 from service.sources.soap import Operation
 
 RANGE = Operation(
@@ -22,15 +22,15 @@ CURRENCIES = (
 
 
 class Cba:
-    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         arguments = {"ISOCodes": CURRENCIES, "DateFrom": since, "DateTo": until}
         yield await RANGE.ask(feed, "/exchangerates.asmx", arguments)
 
-    def parse(self, payload: Payload) -> list[Fixing]:
+    def parse(self, payload: RawResponse) -> list[Fixing]:
         result = RANGE.result(payload)
         if result.find("{urn:schemas-microsoft-com:xml-diffgram-v1}diffgram") is None:
             payload.reject("lacks <diffgram>")
-        figures = Figures(payload)
+        figures = RateTableBuilder(payload)
         for row in result.iter("ExchangeRatesByRange"):
             names = ("RateDate", "ISO", "Rate", "Amount")
             date_, code, value, nominal = (parsing.text(payload, row, name) for name in names)

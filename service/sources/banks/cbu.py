@@ -5,16 +5,16 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload, by_day
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse, SourceSession, by_day
+from service.sources.rate_table import RateTableBuilder
 
 
 class Cbu:
-    def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         return by_day(feed, since, until, lambda day: f"/all/{day}/")
 
-    def parse(self, payload: Payload) -> list[Fixing]:
-        figures = Figures(payload)
+    def parse(self, payload: RawResponse) -> list[Fixing]:
+        figures = RateTableBuilder(payload)
         for row in parsing.json_rows(payload):
             date_, code, value, nominal = parsing.fields(payload, row, "Date", "Ccy", "Rate", "Nominal")
             change = parsing.optional_field(payload, row, "Diff")

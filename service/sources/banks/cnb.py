@@ -9,16 +9,16 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload, by_year
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse, SourceSession, by_year
+from service.sources.rate_table import RateTableBuilder
 
 
 class Cnb:
-    def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         return by_year(feed, since, until, lambda year: f"/daily-year?year={year}&lang=EN")
 
-    def parse(self, payload: Payload) -> list[Fixing]:
-        figures = Figures(payload)
+    def parse(self, payload: RawResponse) -> list[Fixing]:
+        figures = RateTableBuilder(payload)
         names = ("validFor", "currencyCode", "rate", "amount")
         for row in parsing.rows(payload, parsing.json_object(payload), "rates"):
             date_, code, value, nominal = parsing.fields(payload, row, *names)

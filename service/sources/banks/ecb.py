@@ -8,24 +8,24 @@ from collections.abc import AsyncIterator
 from datetime import date
 from typing import Final
 
-from service.domain.fixing import Direction, Fixing
+from service.domain.fixing import Fixing, Quotation
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse, SourceSession
+from service.sources.rate_table import RateTableBuilder
 
 MEANT: Final = {"FREQ": "D", "CURRENCY_DENOM": "EUR", "UNIT_MULT": "0"}
 """What makes a figure what we take it for: of a day, for one euro, as it stands (the multiplier is a power of ten)."""
 
 
 class Ecb:
-    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         end = f"&endPeriod={until}" if until < feed.now().date() else ""
         yield await feed.get(f"/D..EUR.SP00.A?format=csvdata&startPeriod={since}{end}")
 
-    def parse(self, payload: Payload) -> list[Fixing]:
+    def parse(self, payload: RawResponse) -> list[Fixing]:
         if not payload.body.strip():  # nothing published
             return []
-        figures = Figures(payload)
+        figures = RateTableBuilder(payload)
         for row in parsing.csv_rows(payload, "CURRENCY", "TIME_PERIOD", "OBS_VALUE"):
             for column, value in MEANT.items():
                 if (row.get(column) or value) != value:
@@ -34,4 +34,4 @@ class Ecb:
                 continue
             day = parsing.day(payload, row["TIME_PERIOD"], "%Y-%m-%d")
             figures.add(day, row["CURRENCY"], row["OBS_VALUE"])
-        return figures.fixings(Direction.INVERSE)
+        return figures.fixings(Quotation.INVERSE)

@@ -11,12 +11,12 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse, SourceSession
+from service.sources.rate_table import RateTableBuilder
 
 
 class Frankfurter:
-    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         if not feed.wanted:
             return
         asked = f"quotes={feed.base}&providers={feed.provider}&from={since}&to={until}"
@@ -25,8 +25,8 @@ class Frankfurter:
         body = b"[" + b",".join(answer.body for answer in answers) + b"]"
         yield replace(answers[-1], url=f"{feed.url}/rates?{asked}", body=body)
 
-    def parse(self, payload: Payload) -> list[Fixing]:
-        figures = Figures(payload)
+    def parse(self, payload: RawResponse) -> list[Fixing]:
+        figures = RateTableBuilder(payload)
         for row in parsing.json_row_lists(payload):
             date_, code, quote, value = parsing.fields(payload, row, "date", "base", "quote", "rate")
             if quote != payload.base:

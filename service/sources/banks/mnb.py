@@ -12,8 +12,8 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse, SourceSession
+from service.sources.rate_table import RateTableBuilder
 from service.sources.soap import Operation
 
 RATES = Operation(
@@ -28,15 +28,15 @@ CURRENCIES = (
 
 
 class Mnb:
-    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         arguments = {"startDate": since, "endDate": until, "currencyNames": CURRENCIES}
         yield await RATES.ask(feed, "/arfolyamok.asmx", arguments)
 
-    def parse(self, payload: Payload) -> list[Fixing]:
+    def parse(self, payload: RawResponse) -> list[Fixing]:
         inner = parsing.content(payload, RATES.result(payload))
         if not inner:  # nothing published
             return []
-        figures = Figures(payload, ",")
+        figures = RateTableBuilder(payload, ",")
         root = parsing.xml(payload, "MNBExchangeRates", inner)
         days = list(root.iter("Day"))
         if not days and (len(root) or parsing.content(payload, root)):

@@ -10,16 +10,16 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload, by_day
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse, SourceSession, by_day
+from service.sources.rate_table import RateTableBuilder
 
 
 class Nbg:
-    def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         return by_day(feed, since, until, lambda day: f"/currencies/?date={day}")
 
-    def parse(self, payload: Payload) -> list[Fixing]:
-        figures = Figures(payload)
+    def parse(self, payload: RawResponse) -> list[Fixing]:
+        figures = RateTableBuilder(payload)
         for valid in parsing.json_rows(payload):
             (date_,) = parsing.fields(payload, valid, "date")
             day = parsing.day(payload, date_, "%Y-%m-%dT%H:%M:%S.%fZ")  # a date of Tbilisi, whatever the Z says

@@ -11,22 +11,22 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse, SourceSession
+from service.sources.rate_table import RateTableBuilder
 
 NAME = "Daily Exchange Rates"
 
 
 class Nbkr:
-    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:  # noqa: ARG002
+    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:  # noqa: ARG002
         yield await feed.get("/daily.xml")
 
-    def parse(self, payload: Payload) -> list[Fixing]:
+    def parse(self, payload: RawResponse) -> list[Fixing]:
         root = parsing.xml(payload, "CurrencyRates")
         if root.get("Name") != NAME:
             payload.reject(f"has the name {root.get('Name', '')[:40]!r} instead of {NAME!r}")
         day = parsing.day(payload, root.get("Date", ""), "%d.%m.%Y")
-        figures = Figures(payload, ",")
+        figures = RateTableBuilder(payload, ",")
         for row in root.iter("Currency"):
             value, nominal = (parsing.text(payload, row, name) for name in ("Value", "Nominal"))
             figures.add(day, row.get("ISOCode", ""), value, nominal)

@@ -9,15 +9,15 @@ from datetime import date, timedelta
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse, SourceSession
+from service.sources.rate_table import RateTableBuilder
 
 LONGEST = timedelta(days=92)
 """From the first day to the last: more than 93 days are refused (https://api.nbp.pl)."""
 
 
 class Nbp:
-    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         while since <= until:
             end = min(until, since + LONGEST)
             # "404 NotFound" is how the bank says that a range has no table (https://api.nbp.pl): a weekend.
@@ -25,8 +25,8 @@ class Nbp:
                 yield tables
             since = end + timedelta(days=1)
 
-    def parse(self, payload: Payload) -> list[Fixing]:
-        figures = Figures(payload)
+    def parse(self, payload: RawResponse) -> list[Fixing]:
+        figures = RateTableBuilder(payload)
         for table in parsing.json_rows(payload):
             kind, date_ = parsing.fields(payload, table, "table", "effectiveDate")
             if kind != "A":

@@ -9,16 +9,16 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload, by_day
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse, SourceSession, by_day
+from service.sources.rate_table import RateTableBuilder
 
 
 class Nbrb:
-    def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         return by_day(feed, since, until, lambda day: f"/rates?periodicity=0&ondate={day}")
 
-    def parse(self, payload: Payload) -> list[Fixing]:
-        figures = Figures(payload)
+    def parse(self, payload: RawResponse) -> list[Fixing]:
+        figures = RateTableBuilder(payload)
         names = ("Date", "Cur_Abbreviation", "Cur_OfficialRate", "Cur_Scale")
         for row in parsing.json_rows(payload):
             date_, code, value, nominal = parsing.fields(payload, row, *names)

@@ -10,20 +10,20 @@ from typing import Final
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse, SourceSession
+from service.sources.rate_table import RateTableBuilder
 
 PSEUDO_CURRENCY: Final = "___"
 """The only code that is ignored; any other that is no currency code rejects the document."""
 
 
 class Nbu:
-    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:
+    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         span = f"start={since:%Y%m%d}&end={until:%Y%m%d}"
         yield await feed.get(f"/exchange_site?{span}&sort=exchangedate&order=asc&json")
 
-    def parse(self, payload: Payload) -> list[Fixing]:
-        figures = Figures(payload)
+    def parse(self, payload: RawResponse) -> list[Fixing]:
+        figures = RateTableBuilder(payload)
         for row in parsing.json_rows(payload):
             if row.get("cc") == PSEUDO_CURRENCY:
                 continue

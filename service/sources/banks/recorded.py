@@ -11,17 +11,17 @@ from importlib.resources import files
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import Feed, Payload
-from service.sources.rate_table import Figures
+from service.sources.adapter import RawResponse, SourceSession
+from service.sources.rate_table import RateTableBuilder
 
 
 class Recorded:
-    async def fetch(self, feed: Feed, since: date, until: date) -> AsyncIterator[Payload]:  # noqa: ARG002
+    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:  # noqa: ARG002
         rows = (files("service.sources.banks") / "recorded.csv").read_bytes()
-        yield Payload(feed.key, feed.base, feed.url, rows, feed.now())
+        yield RawResponse(feed.key, feed.base, feed.url, rows, feed.now())
 
-    def parse(self, payload: Payload) -> list[Fixing]:
-        figures = Figures(payload)
+    def parse(self, payload: RawResponse) -> list[Fixing]:
+        figures = RateTableBuilder(payload)
         answers: dict[date, dict[str, str]] = {}
         columns = ("date", "code", "value", "nominal", "change", "url", "fetched_at", "digest")
         for row in parsing.csv_rows(payload, *columns):

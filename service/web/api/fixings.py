@@ -10,14 +10,14 @@ from service.clock import Clock
 from service.domain.fixing import Fixing, Series
 from service.errors import StoreError
 from service.settings import SourceSettings
-from service.state.memory import Board
+from service.state.memory import MemoryState
 from service.storage.repository import Store
 from service.validation.cross_check import CrossCheck
 from service.validation.published_change import check
 from service.web import models
 from service.web.api.sources import due
 from service.web.http.problems import Problem, guarded_async
-from service.web.http.responses import Page, cache_for
+from service.web.http.responses import Representation, cache_for
 from service.web.rendering.formats import receipt_path, to_json
 
 _DATES_TOLD: Final = 30
@@ -28,7 +28,7 @@ _AS_IT_CAME: Final = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 """What a bank sent is nothing that a browser should run under our name."""
 
 
-def routes(board: Board, store: Store, now: Clock) -> list[web.RouteDef]:
+def routes(board: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
     polled = board.settings.polled
 
     async def found(request: web.Request) -> tuple[Fixing, Fixing | None]:
@@ -47,7 +47,7 @@ def routes(board: Board, store: Store, now: Clock) -> list[web.RouteDef]:
     async def fixing(request: web.Request) -> web.StreamResponse:
         new, before = await found(request)
         document = receipt(new, before, polled[new.source], await _cross_check(board, store, new))
-        page = Page(to_json(document), "application/json", cache_for(_FRESH, due(board, new.source, now())))
+        page = Representation(to_json(document), "application/json", cache_for(_FRESH, due(board, new.source, now())))
         return page.reply(request, now.seconds())
 
     async def raw(request: web.Request) -> web.StreamResponse:
@@ -60,7 +60,7 @@ def routes(board: Board, store: Store, now: Clock) -> list[web.RouteDef]:
             raise Problem(404, f"The answer of {new.source} for {new.date} is not kept any more; its digest is.")
         name = f'attachment; filename="{new.source}-{new.date}.raw"'
         headers = {**_AS_IT_CAME, "Content-Disposition": name}
-        page = Page(
+        page = Representation(
             body,
             "application/octet-stream",
             cache_for(_FRESH, due(board, new.source, now())),
@@ -84,7 +84,7 @@ def receipt(new: Fixing, before: Fixing | None, source: SourceSettings, others: 
     )
 
 
-async def _cross_check(board: Board, store: Store, new: Fixing) -> CrossCheck:
+async def _cross_check(board: MemoryState, store: Store, new: Fixing) -> CrossCheck:
     """Return the sources beside each other around a date: from memory, or for an older one from the store."""
     known = board.series(new.source).fixings
     if known and known[0].date <= new.date:
@@ -97,7 +97,7 @@ async def _cross_check(board: Board, store: Store, new: Fixing) -> CrossCheck:
     return board.cross_check_of(stored)
 
 
-async def _find(board: Board, store: Store, key: str, day: str) -> tuple[Fixing, Fixing | None] | None:
+async def _find(board: MemoryState, store: Store, key: str, day: str) -> tuple[Fixing, Fixing | None] | None:
     """Return a fixing and the one before it, from memory or, older ones, from the store. Raises `StoreError`."""
     try:
         asked = date.fromisoformat(day)

@@ -24,10 +24,10 @@ from service.domain.fixing import Fixing
 from service.domain.publication_schedule import today
 from service.errors import StoreError
 from service.storage.repository import Store
-from service.web.api.history_rows import FORMS, Body, Part
+from service.web.api.history_rows import FORMS, Body, RowRange
 from service.web.http.problems import OPEN, Problem, guarded_async
 from service.web.http.responses import accepts_gzip, cache_for, matching
-from service.web.rendering.page_cache import Shelf
+from service.web.rendering.page_cache import PageCache
 
 log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ _WHOLE: Final = 120.0
 class _Asked:
     """A part in a form, and where its fixings are: `recent` in memory, the days (ordinals) of `stored` in the store."""
 
-    part: Part
+    part: RowRange
     form: str
     recent: tuple[Fixing, ...]
     stored: range
@@ -68,7 +68,7 @@ class _Asked:
 
 @dataclass
 class Histories:
-    shelf: Shelf
+    shelf: PageCache
     store: Store
     _turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IN_WORK))
     _under_way: int = 0
@@ -103,7 +103,7 @@ class Histories:
             known = known.until(today(source, self.shelf.now()))
         first, latest = known.fixings[0].date, known.fixings[-1].date
         since, until = _span(query, latest)
-        part = Part(snapshot.id, snapshot.base, quote.code, quote.source, source.name, quote.cross, since, until)
+        part = RowRange(snapshot.id, snapshot.base, quote.code, quote.source, source.name, quote.cross, since, until)
         earliest = date.fromordinal(max(1, since.toordinal() - _BEFORE))
         recent = tuple(fixing for fixing in known.fixings if earliest <= fixing.date <= until)
         refuted = self.shelf.board.refuted(quote.source, recent[-_CHECKED:], quote.code, snapshot.base)
@@ -228,6 +228,6 @@ def _years_before(day: date, years: int) -> date:
         return day.replace(year=day.year - years, day=28)
 
 
-def routes(shelf: Shelf, store: Store) -> list[web.RouteDef]:
+def routes(shelf: PageCache, store: Store) -> list[web.RouteDef]:
     histories = Histories(shelf, store)
     return [web.get("/v1/history/{currency}", guarded_async(histories.answer))]

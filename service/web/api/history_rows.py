@@ -11,13 +11,13 @@ from typing import Final
 
 from service.domain.breaks import Break, conversion
 from service.domain.change import Change, change
-from service.domain.fixing import Figures
-from service.web.models import History, Point
+from service.domain.fixing import RateTable
+from service.web.models import History, PointDocument
 from service.web.rendering.formats import to_json
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RowRange:
     """Which part of which series: `currency` in `base` by one source, from `since` to `until`, both included.
 
     `name` is the source's; `cross` tells a rate through the source's own rate of the base.
@@ -34,12 +34,12 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class RowFormat:
     """How a part is written: `head`, the rows with `between` in between, `tail`."""
 
     content_type: str
-    head: Callable[[Part], bytes]
-    row: Callable[[Part, Point], bytes]
+    head: Callable[[RowRange], bytes]
+    row: Callable[[RowRange, PointDocument], bytes]
     between: bytes
     tail: bytes
 
@@ -50,25 +50,25 @@ class Body:
     Those from before the part are wanted too: they tell what its first point changed from.
     """
 
-    def __init__(self, part: Part, form: Form, breaks: Sequence[Break] = ()) -> None:
+    def __init__(self, part: RowRange, form: RowFormat, breaks: Sequence[Break] = ()) -> None:
         self._part = part
         self._form = form
         self._breaks = breaks
-        self._last: Figures | None = None
-        self._published: Figures | None = None
+        self._last: RateTable | None = None
+        self._published: RateTable | None = None
         """The first of those that `_last` repeats."""
         self._begun = False
         self.head = form.head(part)
         self.tail = form.tail
 
-    def rows(self, fixings: Iterable[Figures]) -> bytes:
+    def rows(self, fixings: Iterable[RateTable]) -> bytes:
         rows = self._form.between.join(self._form.row(self._part, point) for point in self._points(fixings))
         if not rows:
             return b""
         begun, self._begun = self._begun, True
         return self._form.between + rows if begun else rows
 
-    def _points(self, fixings: Iterable[Figures]) -> Iterator[Point]:
+    def _points(self, fixings: Iterable[RateTable]) -> Iterator[PointDocument]:
         code, base = self._part.currency, self._part.base
         for new in fixings:
             if not new.quotes(code, base):
@@ -76,11 +76,11 @@ class Body:
             if self._last is None or not new.carries_over(self._last) or new.moves(self._last, code, base):
                 if new.date >= self._part.since:
                     moved = self._change(new)
-                    yield Point(new.date, moved.rate, moved.previous, moved.change, moved.percent)
+                    yield PointDocument(new.date, moved.rate, moved.previous, moved.change, moved.percent)
                 self._published = new
             self._last = new
 
-    def _change(self, new: Figures) -> Change:
+    def _change(self, new: RateTable) -> Change:
         """Return the change since the publication before; without one across a break whose factor is not known."""
         code, base, old = self._part.currency, self._part.base, self._published
         factor = conversion(self._breaks, code, base, old, new) if old else None
@@ -90,25 +90,25 @@ class Body:
 _JSON_TAIL: Final = b"]}"
 
 
-def _json_head(part: Part) -> bytes:
+def _json_head(part: RowRange) -> bytes:
     return to_json(History(**asdict(part), history=())).removesuffix(_JSON_TAIL)
 
 
-def _json_row(_: Part, point: Point) -> bytes:
+def _json_row(_: RowRange, point: PointDocument) -> bytes:
     return to_json(point)
 
 
-def _csv_head(_: Part) -> bytes:
+def _csv_head(_: RowRange) -> bytes:
     return b"date,currency,base,rate,change,percent,source\r\n"
 
 
-def _csv_row(part: Part, point: Point) -> bytes:
+def _csv_row(part: RowRange, point: PointDocument) -> bytes:
     """Return a line of RFC 4180; codes, keys and figures have nothing that would have to be quoted."""
     figures = ",".join("" if one is None else f"{one:f}" for one in (point.rate, point.change, point.percent))
     return f"{point.date},{part.currency},{part.base},{figures},{part.source}\r\n".encode()
 
 
-FORMS: Final[Mapping[str, Form]] = {
-    "json": Form("application/json", _json_head, _json_row, b",", _JSON_TAIL),
-    "csv": Form("text/csv; charset=utf-8; header=present", _csv_head, _csv_row, b"", b""),
+FORMS: Final[Mapping[str, RowFormat]] = {
+    "json": RowFormat("application/json", _json_head, _json_row, b",", _JSON_TAIL),
+    "csv": RowFormat("text/csv; charset=utf-8; header=present", _csv_head, _csv_row, b"", b""),
 }

@@ -9,10 +9,10 @@ from aiohttp import web
 
 from service.clock import Clock
 from service.domain.publication_schedule import Freshness, freshness, next_due, today
-from service.state.memory import Board
+from service.state.memory import MemoryState
 from service.web import models
-from service.web.http.problems import guarded
-from service.web.http.responses import Page, cache_for
+from service.web.http.problems import handle_errors
+from service.web.http.responses import Representation, cache_for
 from service.web.rendering.formats import to_json
 
 NextPoll = Callable[[str], datetime | None]
@@ -24,29 +24,29 @@ _AGES: Final[Mapping[Freshness, models.State]] = {
 }
 
 
-def routes(board: Board, next_poll: NextPoll, now: Clock) -> list[web.RouteDef]:
+def routes(board: MemoryState, next_poll: NextPoll, now: Clock) -> list[web.RouteDef]:
     polled = board.settings.polled
 
     @lru_cache(maxsize=1)
-    def described(_second: int) -> Page:
+    def described(_second: int) -> Representation:
         document = models.Sources(sources=[describe(board, key, next_poll(key), now()) for key in polled])
         soonest = min((at for key in polled if (at := due(board, key, now()))), default=None)
-        return Page(to_json(document), "application/json", cache_for(_FRESH, soonest))
+        return Representation(to_json(document), "application/json", cache_for(_FRESH, soonest))
 
     def sources(request: web.Request) -> web.StreamResponse:
         return described(int(now.seconds())).reply(request, now.seconds())
 
-    return [web.get("/v1/sources", guarded(sources))]
+    return [web.get("/v1/sources", handle_errors(sources))]
 
 
-def due(board: Board, key: str, now: datetime) -> datetime | None:
+def due(board: MemoryState, key: str, now: datetime) -> datetime | None:
     """Return when a source publishes next, after which what we say of it may be old."""
     latest = board.series(key).news
     source = board.settings.polled[key]
     return next_due(source, latest.date if latest else today(source, now), now)
 
 
-def describe(board: Board, key: str, next_poll: datetime | None, now: datetime) -> models.Source:
+def describe(board: MemoryState, key: str, next_poll: datetime | None, now: datetime) -> models.SourceDocument:
     """Return what there is to say of a source: who, how current, how the polls go."""
     source, state, series = board.settings.polled[key], board.states[key], board.series(key)
     latest, news = series.latest, series.news
@@ -58,7 +58,7 @@ def describe(board: Board, key: str, next_poll: datetime | None, now: datetime) 
         condition = "recorded"
     else:
         condition = _AGES[freshness(source, news.date, now)]
-    return models.Source(
+    return models.SourceDocument(
         key=key,
         name=source.name,
         base=source.base,

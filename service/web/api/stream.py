@@ -18,12 +18,12 @@ import structlog
 from aiohttp import web
 
 from service.domain.snapshot import Snapshot
-from service.runtime.background import end
+from service.runtime.background import cancel_and_wait
 from service.settings import Http
-from service.web.http.problems import OPEN, Problem, guarded
-from service.web.http.responses import Page, Reply
+from service.web.http.problems import OPEN, Problem, handle_errors
+from service.web.http.responses import PreparedResponse, Representation
 from service.web.rendering.options import Options
-from service.web.rendering.page_cache import Shelf
+from service.web.rendering.page_cache import PageCache
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ _HEADERS: Final = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",
-    "Connection": "close",
+    "EventStreamResponse": "close",
     **OPEN,
 }
 _HEAD: Final = "\r\n".join(["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in _HEADERS.items()), "", ""])
@@ -51,7 +51,7 @@ _HEAD: Final = "\r\n".join(["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, va
 Variant = tuple[str, Options]
 
 
-class Connection(Reply):
+class EventStreamResponse(PreparedResponse):
     """One reader's open stream: a reply that ends when `close` is called."""
 
     def __init__(self, first: bytes, address: str = "") -> None:
@@ -91,13 +91,13 @@ class Connection(Reply):
 
 
 @dataclass
-class Streams:
+class EventStreamHub:
     """All open streams; a context, in which changes and heartbeats are written to them."""
 
-    shelf: Shelf
+    shelf: PageCache
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    _open: dict[Variant, set[Connection]] = field(default_factory=dict)
-    _by_address: dict[str, set[Connection]] = field(default_factory=dict)
+    _open: dict[Variant, set[EventStreamResponse]] = field(default_factory=dict)
+    _by_address: dict[str, set[EventStreamResponse]] = field(default_factory=dict)
     _news: set[str] = field(default_factory=set)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -120,7 +120,7 @@ class Streams:
         page = self.shelf.page(ticker, "json", options)
         known = request.headers.get("Last-Event-ID") == page.tag
         first = b"" if request.method == "HEAD" else _retry() + (_BEAT if known else _frame(page))
-        connection = Connection(first, address)
+        connection = EventStreamResponse(first, address)
         if request.method != "HEAD":
             self._open.setdefault((ticker, options), set()).add(connection)
             if address:
@@ -138,7 +138,7 @@ class Streams:
 
     async def __aexit__(self, *_: object) -> None:
         self.shelf.board.watchers.remove(self._changed)
-        await end(*self._tasks)
+        await cancel_and_wait(*self._tasks)
 
     async def close(self, _: web.Application) -> None:
         """End all streams; each reader is told another time to come back, so that not all do at once."""
@@ -187,7 +187,7 @@ class Streams:
         if not connections:
             self._open.pop(variant, None)
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: EventStreamResponse) -> None:
         same = self._by_address.get(connection.address, set())
         same.discard(connection)
         if not same:
@@ -209,14 +209,16 @@ def _address(request: web.Request, http: Http) -> str:
     return told
 
 
-def routes(streams: Streams) -> list[web.RouteDef]:
+def routes(streams: EventStreamHub) -> list[web.RouteDef]:
     default = streams.shelf.board.settings.tickers[0].id
     return [
-        web.get("/v1/stream", guarded(lambda request: streams.answer(request, request.query.get("ticker") or default)))
+        web.get(
+            "/v1/stream", handle_errors(lambda request: streams.answer(request, request.query.get("ticker") or default))
+        )
     ]
 
 
-def _frame(page: Page) -> bytes:
+def _frame(page: Representation) -> bytes:
     return b"id: %s\nevent: ticker\ndata: %s\n\n" % (page.tag.encode(), page.body)
 
 

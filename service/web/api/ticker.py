@@ -4,17 +4,17 @@ from typing import Final
 
 from aiohttp import web
 
-from service.web.http.problems import Problem, guarded
-from service.web.rendering.page_cache import Shelf
+from service.web.http.problems import Problem, handle_errors
+from service.web.rendering.page_cache import PageCache
 
 SUFFIXES: Final = ("json", "txt", "svg", "html")
 
 
-def routes(shelf: Shelf) -> list[web.RouteDef]:
+def routes(shelf: PageCache) -> list[web.RouteDef]:
     default = shelf.board.settings.tickers[0].id
 
     def form(name: str) -> web.RouteDef:
-        return web.get(f"/v1/ticker.{name}", guarded(lambda request: shelf.reply(request, default, name)))
+        return web.get(f"/v1/ticker.{name}", handle_errors(lambda request: shelf.reply(request, default, name)))
 
     def one(request: web.Request) -> web.StreamResponse:
         ticker, dot, suffix = request.match_info["ticker"].partition(".")
@@ -23,7 +23,7 @@ def routes(shelf: Shelf) -> list[web.RouteDef]:
         return shelf.reply(request, ticker, suffix or "json")
 
     return [
-        web.get("/v1/ticker", guarded(lambda request: shelf.reply(request, default, "json"))),
+        web.get("/v1/ticker", handle_errors(lambda request: shelf.reply(request, default, "json"))),
         *map(form, SUFFIXES),
-        web.get("/v1/ticker/{ticker}", guarded(one)),
+        web.get("/v1/ticker/{ticker}", handle_errors(one)),
     ]

@@ -1,4 +1,4 @@
-"""The words of the page at `/`, on which a site owner makes a strip. To add a language, add a `BuilderWords`."""
+"""The words of the page at `/`, on which a site owner makes a strip. To add a language, add a `BuilderMessages`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ LANGUAGES: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class BuilderWords:
+class BuilderMessages:
     title: str
     lead: str
     make: str
@@ -50,8 +50,8 @@ class BuilderWords:
     docs: str
 
 
-BUILDER: Final[Mapping[str, BuilderWords]] = {
-    "en": BuilderWords(
+BUILDER: Final[Mapping[str, BuilderMessages]] = {
+    "en": BuilderMessages(
         title="Currency ticker",
         lead="What a currency costs by its bank’s official rate, and how that changed since the publication before.",
         make="Make yours",
@@ -96,7 +96,7 @@ BUILDER: Final[Mapping[str, BuilderWords]] = {
         health="what works and what does not",
         docs="all of it, described for programs and people",
     ),
-    "ru": BuilderWords(
+    "ru": BuilderMessages(
         title="Курсы валют строкой",
         lead="Сколько стоит валюта по официальному курсу и как он изменился с предыдущей публикации.",
         make="Соберите свою строку",
@@ -141,7 +141,7 @@ BUILDER: Final[Mapping[str, BuilderWords]] = {
         health="что работает и что нет",
         docs="полное описание интерфейса",
     ),
-    "kk": BuilderWords(
+    "kk": BuilderMessages(
         title="Валюта бағамдарының жолағы",
         lead="Валютаның ресми бағамы және оның алдыңғы жарияланымнан бергі өзгерісі.",
         make="Өз жолағыңызды жасаңыз",

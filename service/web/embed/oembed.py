@@ -9,11 +9,11 @@ from markupsafe import escape
 from multidict import MultiDict, MultiMapping
 
 from service.web import models
-from service.web.http.problems import Problem, guarded
-from service.web.http.responses import Page, cache_for
+from service.web.http.problems import Problem, handle_errors
+from service.web.http.responses import Representation, cache_for
 from service.web.rendering.formats import FORMS, View, to_json
-from service.web.rendering.options import asked
-from service.web.rendering.page_cache import Shelf
+from service.web.rendering.options import parse_options
+from service.web.rendering.page_cache import PageCache
 from service.web.rendering.svg import drawn
 
 _PATHS: Final = ("", "/", "/embed")
@@ -27,7 +27,7 @@ _WIDE: Final = 405
 _TAPE: Final = 640
 
 
-def routes(shelf: Shelf) -> list[web.RouteDef]:
+def routes(shelf: PageCache) -> list[web.RouteDef]:
     default = shelf.board.settings.tickers[0].id
 
     def oembed(request: web.Request) -> web.StreamResponse:
@@ -41,7 +41,7 @@ def routes(shelf: Shelf) -> list[web.RouteDef]:
         ticker = pasted.get("ticker") or default
         snapshot = shelf.snapshot(ticker)
         form = FORMS["embed"]
-        options = asked(pasted, "", snapshot, form.takes, form.lang, form.theme)
+        options = parse_options(pasted, "", snapshot, form.takes, form.lang, form.theme)
         view = shelf.view(ticker, options)
         width, height = _size(view, _most(query, "maxwidth"), _most(query, "maxheight"))
         title = view.texts[0].label
@@ -59,11 +59,11 @@ def routes(shelf: Shelf) -> list[web.RouteDef]:
             height=height,
             html=frame,
         )
-        return Page(to_json(document), "application/json", cache_for(_CACHE_AGE, snapshot.next_update)).reply(
+        return Representation(to_json(document), "application/json", cache_for(_CACHE_AGE, snapshot.next_update)).reply(
             request, shelf.now.seconds()
         )
 
-    return [web.get("/oembed", guarded(oembed))]
+    return [web.get("/oembed", handle_errors(oembed))]
 
 
 def _query_of(address: str, origin: str) -> MultiMapping[str]:

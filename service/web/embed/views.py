@@ -6,20 +6,20 @@ from typing import Final
 from aiohttp import web
 
 from service.web.http.assets import ASSETS
-from service.web.http.problems import Problem, guarded
-from service.web.http.responses import IMMUTABLE, Page, cache_for
-from service.web.rendering.page_cache import Shelf
+from service.web.http.problems import Problem, handle_errors
+from service.web.http.responses import IMMUTABLE, Representation, cache_for
+from service.web.rendering.page_cache import PageCache
 
-_FILES: Final = {name: Page(body, kind, lambda _: IMMUTABLE) for name, (body, kind) in ASSETS.files.items()}
+_FILES: Final = {name: Representation(body, kind, lambda _: IMMUTABLE) for name, (body, kind) in ASSETS.files.items()}
 _HASH: Final = re.compile(r"\.[0-9a-f]{12}(?=\.)")
 _SHORT: Final = cache_for(300)
-_NEWEST: Final = {name: Page(*ASSETS.files[hashed], _SHORT) for name, hashed in ASSETS.names.items()}
+_NEWEST: Final = {name: Representation(*ASSETS.files[hashed], _SHORT) for name, hashed in ASSETS.names.items()}
 """The newest of each: for a hash that is no longer there, asked for by a page that a cache has kept."""
 _UNPINNED: Final = {"embed.js": _NEWEST["embed.js"], "embed.css": _NEWEST["strip.css"]}
 """Under names that stay the same: browsers ask again soon."""
 
 
-def routes(shelf: Shelf) -> list[web.RouteDef]:
+def routes(shelf: PageCache) -> list[web.RouteDef]:
     default = shelf.board.settings.tickers[0].id
 
     def named(form: str, request: web.Request) -> web.StreamResponse:
@@ -34,13 +34,13 @@ def routes(shelf: Shelf) -> list[web.RouteDef]:
         return page.reply(request, shelf.now.seconds())
 
     def unpinned(name: str) -> web.RouteDef:
-        return web.get(f"/{name}", guarded(lambda request: _UNPINNED[name].reply(request, shelf.now.seconds())))
+        return web.get(f"/{name}", handle_errors(lambda request: _UNPINNED[name].reply(request, shelf.now.seconds())))
 
     return [
-        web.get("/", guarded(lambda request: named("index", request))),
-        web.get("/embed", guarded(lambda request: named("embed", request))),
+        web.get("/", handle_errors(lambda request: named("index", request))),
+        web.get("/embed", handle_errors(lambda request: named("embed", request))),
         *map(unpinned, _UNPINNED),
         # Beside /embed.js and not in /static, so that both find the service at the same place.
-        web.get(r"/{name:embed\.[0-9a-f]{12}\.js}", guarded(file)),
-        web.get("/static/{name}", guarded(file)),
+        web.get(r"/{name:embed\.[0-9a-f]{12}\.js}", handle_errors(file)),
+        web.get("/static/{name}", handle_errors(file)),
     ]

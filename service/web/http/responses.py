@@ -28,7 +28,7 @@ _UNREAD: Final = 16 * 1024
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
-class Reply(web.StreamResponse):
+class PreparedResponse(web.StreamResponse):
     """A reply whose bytes are ready; it keeps no state, so that many requests can share it."""
 
     # Plain attributes where aiohttp has properties: they are asked at every request.
@@ -57,7 +57,7 @@ class Reply(web.StreamResponse):
         """Do nothing: `prepare` has written all."""
 
 
-class Page:
+class Representation:
     """One representation: its bytes as they are and compressed, and the replies made of them."""
 
     def __init__(
@@ -86,7 +86,7 @@ class Page:
             self._headers["Vary"] = ", ".join(varying)
         self._cache_control = cache_control
 
-    def reply(self, request: web.Request, now: float) -> Reply:
+    def reply(self, request: web.Request, now: float) -> PreparedResponse:
         """Return what answers `request` at `now` (Unix time): whole or 304, compressed where that is accepted."""
         headers = request.headers
         coding = "gzip" if "gzip" in self._forms and accepts_gzip(headers.get(ACCEPT_ENCODING, "")) else ""
@@ -97,7 +97,7 @@ class Page:
         close = request.version < HttpVersion11 or not request.keep_alive
         status = HTTPStatus.NOT_MODIFIED if unchanged else HTTPStatus.OK
         head, body = self._made(status, coding, int(now), close=close)
-        return Reply(status, head, b"" if unchanged or request.method == "HEAD" else body, close=close)
+        return PreparedResponse(status, head, b"" if unchanged or request.method == "HEAD" else body, close=close)
 
     def _made(self, status: HTTPStatus, coding: str, second: int, *, close: bool) -> tuple[bytes, bytes]:
         body, tag = self._forms[coding]

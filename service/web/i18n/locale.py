@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from service.web.i18n.messages import WORDS, Words
+from service.web.i18n.messages import WORDS, Messages
 
 if TYPE_CHECKING:
     from babel import Locale
@@ -42,7 +42,7 @@ class Language:
         self.tag = tag
         self.dir = locale.text_direction
         self.words_tag = locale.language if locale.language in WORDS else ENGLISH
-        self.words: Words = WORDS[self.words_tag]
+        self.words: Messages = WORDS[self.words_tag]
         self.spoken = self.words_tag == locale.language
         """Whether sentences can be made; else they are a name and a figure, which need no words."""
         self._locale = locale

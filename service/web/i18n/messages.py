@@ -1,13 +1,13 @@
 """The words that the strip says, in the languages that we speak; numbers, dates and names are CLDR's.
 
-To add a language, add a `Words` here. What stands in braces is filled in by `texts`.
+To add a language, add a `Messages` here. What stands in braces is filled in by `texts`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from service.domain.change import Direction
+from service.domain.change import Trend
 from service.domain.snapshot import Status
 
 SPARK_WITHOUT_WORDS: Final = "{first} – {last}: {low} – {high}"
@@ -15,10 +15,10 @@ SPARK_WITHOUT_WORDS: Final = "{first} – {last}: {low} – {high}"
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Messages:
     """What is said in one language."""
 
-    spoken: Mapping[Direction | None, str]
+    spoken: Mapping[Trend | None, str]
     """The sentence that a screen reader says of a quote, by its direction; None: no change is known."""
     bases: Mapping[str, str]
     """How a base is named inside a sentence (in the case that the language wants there)."""
@@ -41,12 +41,12 @@ class Words:
     pause: str
 
 
-WORDS: Final[Mapping[str, Words]] = {
-    "en": Words(
+WORDS: Final[Mapping[str, Messages]] = {
+    "en": Messages(
         spoken={
-            Direction.UP: "{name}, up {percent} percent against {base}",
-            Direction.DOWN: "{name}, down {percent} percent against {base}",
-            Direction.FLAT: "{name}, unchanged against {base}",
+            Trend.UP: "{name}, up {percent} percent against {base}",
+            Trend.DOWN: "{name}, down {percent} percent against {base}",
+            Trend.FLAT: "{name}, unchanged against {base}",
             None: "{name}, no change known",
         },
         bases={"KZT": "the tenge"},
@@ -68,11 +68,11 @@ WORDS: Final[Mapping[str, Words]] = {
         away="no connection",
         pause="Pause",
     ),
-    "ru": Words(
+    "ru": Messages(
         spoken={
-            Direction.UP: "{name}, рост на {percent} процента к {base}",
-            Direction.DOWN: "{name}, снижение на {percent} процента к {base}",
-            Direction.FLAT: "{name}, без изменений по отношению к {base}",
+            Trend.UP: "{name}, рост на {percent} процента к {base}",
+            Trend.DOWN: "{name}, снижение на {percent} процента к {base}",
+            Trend.FLAT: "{name}, без изменений по отношению к {base}",
             None: "{name}, изменение неизвестно",
         },
         bases={
@@ -102,11 +102,11 @@ WORDS: Final[Mapping[str, Words]] = {
         away="нет связи",
         pause="Пауза",
     ),
-    "kk": Words(
+    "kk": Messages(
         spoken={
-            Direction.UP: "{name}, {base} қатысты {percent} пайызға өсті",
-            Direction.DOWN: "{name}, {base} қатысты {percent} пайызға төмендеді",
-            Direction.FLAT: "{name}, {base} қатысты өзгерген жоқ",
+            Trend.UP: "{name}, {base} қатысты {percent} пайызға өсті",
+            Trend.DOWN: "{name}, {base} қатысты {percent} пайызға төмендеді",
+            Trend.FLAT: "{name}, {base} қатысты өзгерген жоқ",
             None: "{name}, өзгерісі белгісіз",
         },
         bases={

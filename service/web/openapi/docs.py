@@ -17,11 +17,11 @@ from aiohttp.hdrs import ACCEPT_ENCODING
 
 from service.settings import Settings
 from service.web.http.assets import ASSETS
-from service.web.http.problems import Problem, guarded
-from service.web.http.responses import IMMUTABLE, SECURE, Page, accepts_gzip, cache_for
+from service.web.http.problems import Problem, handle_errors
+from service.web.http.responses import IMMUTABLE, SECURE, Representation, accepts_gzip, cache_for
 from service.web.openapi.parameters import one_of, some_of
 from service.web.rendering.formats import STRICT, docs, to_json
-from service.web.rendering.page_cache import Shelf
+from service.web.rendering.page_cache import PageCache
 
 DESCRIPTION: Final = Path(__file__).parents[1] / "openapi.json"
 _VIEWER: Final = Path(__file__).parents[1] / "viewer"
@@ -64,23 +64,25 @@ def _shipped() -> dict[str, Path]:
     return files
 
 
-def routes(shelf: Shelf) -> list[web.RouteDef]:
+def routes(shelf: PageCache) -> list[web.RouteDef]:
     @cache
-    def description() -> Page:
-        return Page(to_json(described(shelf.board.settings)), "application/json", _SHORT)
+    def description() -> Representation:
+        return Representation(to_json(described(shelf.board.settings)), "application/json", _SHORT)
 
     @cache
-    def page() -> Page:
+    def page() -> Representation:
         names = {f"{name.partition('.')[0]}{Path(name).suffix}": name for name in _shipped()}
         headers = {**SECURE, "Content-Security-Policy": STRICT}
-        return Page(docs(names), "text/html; charset=utf-8", _SHORT, headers)
+        return Representation(docs(names), "text/html; charset=utf-8", _SHORT, headers)
 
     @cache
-    def file(path: Path, coding: str) -> Page:
+    def file(path: Path, coding: str) -> Representation:
         body = path.read_bytes()
         packed = {"Content-Encoding": coding} if coding else None
         plain = body if coding else gzip.decompress(body)
-        return Page(plain, _TYPES[Path(path.stem).suffix], lambda _: IMMUTABLE, packed, _VARY, compressed=False)
+        return Representation(
+            plain, _TYPES[Path(path.stem).suffix], lambda _: IMMUTABLE, packed, _VARY, compressed=False
+        )
 
     def shipped(request: web.Request) -> web.StreamResponse:
         path = _shipped().get(request.match_info["name"])
@@ -90,7 +92,7 @@ def routes(shelf: Shelf) -> list[web.RouteDef]:
         return file(path, coding).reply(request, shelf.now.seconds())
 
     return [
-        web.get("/openapi.json", guarded(lambda request: description().reply(request, shelf.now.seconds()))),
-        web.get("/docs", guarded(lambda request: page().reply(request, shelf.now.seconds()))),
-        web.get("/static/viewer/{name}", guarded(shipped)),
+        web.get("/openapi.json", handle_errors(lambda request: description().reply(request, shelf.now.seconds()))),
+        web.get("/docs", handle_errors(lambda request: page().reply(request, shelf.now.seconds()))),
+        web.get("/static/viewer/{name}", handle_errors(shipped)),
     ]

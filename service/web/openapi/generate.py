@@ -70,7 +70,7 @@ _HEADERS: Final = {
 
 
 def _problem(told: str, *headers: str) -> Json:
-    content = {"application/problem+json": {"schema": ref(models.Problem)}}
+    content = {"application/problem+json": {"schema": ref(models.ProblemDocument)}}
     return {"description": told, "headers": _headers("no-store", "open", *headers), "content": content}
 
 
@@ -154,7 +154,7 @@ def _paths() -> Iterator[tuple[str, Json]]:
     viewer = _kept(_content("text/css") | _content("text/javascript"))
     yield "/static/viewer/{name}", _get("service", "What `/docs` loads, named by its content", ["file"], viewer, 404)
 
-    health, alive = _content(_HEALTH, models.Health), _content(_HEALTH, models.Alive)
+    health, alive = _content(_HEALTH, models.HealthDocument), _content(_HEALTH, models.Alive)
     both = _reply(health | _content("text/plain"), "no-store", "open")
     yield "/livez", _get("service", "Whether it is up", [], {"200": _reply(alive, "no-store", "open")})
     yield "/readyz", _get("service", "Whether it has figures", [], {"200": _reply(alive, "no-store", "open")}, 503)

@@ -13,16 +13,16 @@ REPLIES: Final = (
     models.Receipt,
     models.Sources,
     models.Embed,
-    models.Health,
+    models.HealthDocument,
     models.Alive,
-    models.Problem,
+    models.ProblemDocument,
 )
 Schema = dict[str, Any]
 
 
 def ref(model: type) -> Schema:
     """Return what stands for the schema of a reply."""
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"$ref": f"#/components/schemas/{_short(model.__name__)}"}
 
 
 def schemas() -> Schema:
@@ -56,6 +56,11 @@ def _sent(schema: Schema) -> Schema:
     return made
 
 
+_NAMES: Final = {"Quotation": "FixingsDirection", "Trend": "ChangeDirection"}
+"""Names in the description that differ from those of the classes: they are promised."""
+
+
 def _short(name: str) -> str:
-    """Return a name without dots: two of our models may have the same, which msgspec tells apart by their modules."""
-    return "".join(f"{part[0].upper()}{part[1:]}" for part in name.split(".")[-2:])
+    """Return the name of a schema: that of its class, without what tells it from a class of the domain."""
+    name = name.rpartition(".")[2]
+    return _NAMES.get(name, name.removesuffix("Document"))

@@ -23,11 +23,11 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from service import __version__
-from service.cluster.leader_election import Leadership, Role
+from service.cluster.leader_election import LeaderElection, Role
 from service.domain.snapshot import Status
-from service.observability.counters import Durations, Tally
-from service.state.memory import Board
-from service.storage.sync import Archive
+from service.observability.counters import Counters, Histogram
+from service.state.memory import MemoryState
+from service.storage.sync import StoreSync
 
 _RESULTS: Final = ("ok", "failed")
 _VERDICTS: Final = ("accepted", "refused")
@@ -43,10 +43,10 @@ def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
 
 def register(
     registry: CollectorRegistry,
-    board: Board,
-    archive: Archive,
-    leadership: Leadership,
-    tally: Tally,
+    board: MemoryState,
+    archive: StoreSync,
+    leadership: LeaderElection,
+    tally: Counters,
     streams: Callable[[], int],
 ) -> None:
     """Add the metrics of one instance; `streams` tells how many are open."""
@@ -57,7 +57,9 @@ def register(
 class _Known(Collector):
     """How things stand."""
 
-    def __init__(self, board: Board, archive: Archive, leadership: Leadership, streams: Callable[[], int]) -> None:
+    def __init__(
+        self, board: MemoryState, archive: StoreSync, leadership: LeaderElection, streams: Callable[[], int]
+    ) -> None:
         self._board = board
         self._archive = archive
         self._leadership = leadership
@@ -115,7 +117,7 @@ class _Known(Collector):
                 success.add_metric([key], at.timestamp())
             if latest := self._board.series(key).latest:
                 fixing.add_metric([key], datetime.combine(latest.date, time(), source.timezone).timestamp())
-            needed = [one for one in self._board.held_up(key) if self._board.needed_reasons(key, one)]
+            needed = [one for one in self._board.pending_quarantine(key) if self._board.needed_reasons(key, one)]
             waiting.add_metric([key], len(needed))
             diverging.add_metric([key], len(self._board.diverging(key)))
             missing.add_metric([key], len(self._board.missing(key)))
@@ -146,7 +148,7 @@ class _Known(Collector):
 class _Happened(Collector):
     """What came to pass since the start."""
 
-    def __init__(self, board: Board, tally: Tally) -> None:
+    def __init__(self, board: MemoryState, tally: Counters) -> None:
         self._board = board
         self._tally = tally
 
@@ -187,7 +189,7 @@ class _Happened(Collector):
         yield from (requests, durations)
 
 
-def _add(family: HistogramMetricFamily, label: str, durations: Durations) -> None:
+def _add(family: HistogramMetricFamily, label: str, durations: Histogram) -> None:
     bounds = (*map(str, durations.bounds), "+Inf")
     buckets = list(zip(bounds, map(float, accumulate(durations.counts)), strict=True))
     family.add_metric([label], buckets, durations.total)

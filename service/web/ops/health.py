@@ -15,20 +15,20 @@ from msgspec import UNSET
 
 from service import __version__
 from service.clock import Clock
-from service.cluster.follower import Following
-from service.cluster.leader_election import Leadership
+from service.cluster.follower import StoreFollower
+from service.cluster.leader_election import LeaderElection
 from service.domain.snapshot import Snapshot, Status
 from service.settings import TickerSettings
-from service.state.memory import Board
-from service.storage.sync import Archive
+from service.state.memory import MemoryState
+from service.storage.sync import StoreSync
 from service.web import models
 from service.web.api.sources import describe
-from service.web.http.problems import OPEN, Problem, guarded
+from service.web.http.problems import OPEN, Problem, handle_errors
 from service.web.models import Component
 from service.web.rendering.formats import to_json
 
 
-class Polling(Protocol):
+class PollingState(Protocol):
     """What health must know of polling."""
 
     @property
@@ -47,18 +47,18 @@ _BROKEN: Final = "polling has stopped by a fault of ours, see the log; restart t
 
 
 @dataclass(frozen=True)
-class Health:
+class HealthReport:
     """Whatever there is to look at."""
 
-    board: Board
-    archive: Archive
-    leadership: Leadership
-    following: Following
-    polling: Polling
+    board: MemoryState
+    archive: StoreSync
+    leadership: LeaderElection
+    following: StoreFollower
+    polling: PollingState
     now: Clock
 
 
-def routes(health: Health) -> list[web.RouteDef]:
+def routes(health: HealthReport) -> list[web.RouteDef]:
     def livez(_: web.Request) -> web.StreamResponse:
         return _answer(models.Alive())
 
@@ -72,13 +72,13 @@ def routes(health: Health) -> list[web.RouteDef]:
         return _told_to_people(document) if "verbose" in request.query else _answer(document)
 
     return [
-        web.get("/livez", guarded(livez)),
-        web.get("/readyz", guarded(readyz)),
-        web.get("/health", guarded(details)),
+        web.get("/livez", handle_errors(livez)),
+        web.get("/readyz", handle_errors(readyz)),
+        web.get("/health", handle_errors(details)),
     ]
 
 
-def report(health: Health) -> models.Health:
+def report(health: HealthReport) -> models.HealthDocument:
     """Return the whole health document: a check a ticker, a source, the store, and the parts of this instance."""
     board, now = health.board, health.now()
     checks = {
@@ -93,7 +93,7 @@ def report(health: Health) -> models.Health:
     checks["clock"] = _clock(health.leadership.offset)
     checks["store"] = _store(health)
     found = {check.status for check in checks.values()}
-    return models.Health(
+    return models.HealthDocument(
         status=next(status for status in _WORST_FIRST if status in found),
         version=__version__,
         description="currency ticker",
@@ -103,7 +103,7 @@ def report(health: Health) -> models.Health:
     )
 
 
-def _store(health: Health) -> Component:
+def _store(health: HealthReport) -> Component:
     error, latency = health.archive.error or health.leadership.error, health.leadership.latency
     if not error and latency is not None and latency > _SLOW:
         error = f"the store is slow: it took {1000 * latency:.0f} ms to answer"
@@ -161,8 +161,8 @@ def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) ->
     )
 
 
-def _source(board: Board, key: str, next_poll: datetime | None, now: datetime) -> Component:
-    state, described, held_up = board.states[key], describe(board, key, next_poll, now), board.held_up(key)
+def _source(board: MemoryState, key: str, next_poll: datetime | None, now: datetime) -> Component:
+    state, described, held_up = board.states[key], describe(board, key, next_poll, now), board.pending_quarantine(key)
     told, latest = list(_told(key, board, described)), described.last_fixing
     in_force = datetime.combine(latest, time(), board.settings.polled[key].timezone) if latest else None
     return Component(
@@ -184,12 +184,12 @@ def _source(board: Board, key: str, next_poll: datetime | None, now: datetime) -
     )
 
 
-def _told(key: str, board: Board, described: models.Source) -> Iterator[str]:
+def _told(key: str, board: MemoryState, described: models.SourceDocument) -> Iterator[str]:
     """Tell what is wrong with a source; nothing where all is well."""
     state, latest, news = described.state, described.last_fixing, described.last_change
     if error := board.states[key].error:
         yield error
-    for one in board.held_up(key):
+    for one in board.pending_quarantine(key):
         if reasons := board.needed_reasons(key, one):
             yield f"{key}: {one.fixing.date} is in quarantine: {'; '.join(reasons)}"
     if diverging := board.diverging(key):
@@ -210,12 +210,12 @@ def _age(since: datetime | None, now: datetime) -> int | None:
     return max(0, int((now - since).total_seconds())) if since else None
 
 
-def _answer(document: models.Health | models.Alive) -> web.Response:
+def _answer(document: models.HealthDocument | models.Alive) -> web.Response:
     status = 503 if document.status == "fail" else 200
     return web.Response(body=to_json(document), status=status, headers=_HEADERS, content_type="application/health+json")
 
 
-def _told_to_people(document: models.Health) -> web.Response:
+def _told_to_people(document: models.HealthDocument) -> web.Response:
     lines = [f"{document.description} {document.version}: {document.status}, {document.time:%F %T} UTC"]
     for name, (check,) in document.checks.items():
         seen = "" if check.observed_value in (None, UNSET) else check.observed_value

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 from aiohttp.hdrs import ACCEPT
 
-from service.cluster.leader_election import Leadership
-from service.observability.counters import Tally
-from service.state.memory import Board
-from service.storage.sync import Archive
-from service.web.api.stream import Streams
-from service.web.http.problems import guarded
+from service.cluster.leader_election import LeaderElection
+from service.observability.counters import Counters
+from service.state.memory import MemoryState
+from service.storage.sync import StoreSync
+from service.web.api.stream import EventStreamHub
+from service.web.http.problems import handle_errors
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -20,7 +20,7 @@ _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosni
 
 
 def routes(
-    board: Board, archive: Archive, leadership: Leadership, tally: Tally, streams: Streams
+    board: MemoryState, archive: StoreSync, leadership: LeaderElection, tally: Counters, streams: EventStreamHub
 ) -> list[web.RouteDef]:
     @cache
     def registry() -> "CollectorRegistry":
@@ -38,4 +38,4 @@ def routes(
         body, content_type = exposition(registry(), request.headers.get(ACCEPT, ""))
         return web.Response(body=body, headers={**_HEADERS, "Content-Type": content_type})
 
-    return [web.get("/metrics", guarded(metrics))]
+    return [web.get("/metrics", handle_errors(metrics))]

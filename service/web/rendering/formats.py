@@ -20,7 +20,7 @@ from service.web.http.responses import SECURE
 from service.web.i18n.formatting import QuoteText, TickerText, quote_text, spark_text, ticker_text
 from service.web.i18n.locale import ENGLISH, language
 from service.web.rendering.options import AUTO, FIGURES, LAYOUTS, THEMES, Options
-from service.web.rendering.sparkline import Spark, path
+from service.web.rendering.sparkline import Sparkline, path
 from service.web.rendering.svg import ARROWS, drawn
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ STRICT: Final = f"{_LOCKED}{_OURS}frame-ancestors 'none'"
 """The Content-Security-Policy of our own pages."""
 
 
-Sayer = Callable[[str], Mapping[str, QuoteText]]
+QuoteTexts = Callable[[str], Mapping[str, QuoteText]]
 """Says each quote of a snapshot, by its code, in a language."""
 
 
@@ -46,7 +46,7 @@ class View:
     snapshot: Snapshot
     settings: Settings
     options: Options
-    said: Sayer
+    said: QuoteTexts
 
     @cached_property
     def texts(self) -> tuple[TickerText, list[tuple[Quote, QuoteText]]]:
@@ -56,16 +56,16 @@ class View:
         return ticker_text(self.snapshot, self.settings, language(lang)), pairs
 
     @cached_property
-    def sparks(self) -> Mapping[str, Spark]:
+    def sparks(self) -> Mapping[str, Sparkline]:
         """The lines of those quotes that have one, by their codes; none where they are not wanted."""
         if not self.options.spark:
             return {}
         spoken = language(self.options.lang or ENGLISH)
         paths = ((quote, path([rate for _, rate in quote.history])) for quote in self.snapshot.quotes)
-        return {quote.code: Spark(line, spark_text(quote, spoken)) for quote, line in paths if line}
+        return {quote.code: Sparkline(line, spark_text(quote, spoken)) for quote, line in paths if line}
 
 
-def sayer(snapshot: Snapshot, settings: Settings) -> Sayer:
+def sayer(snapshot: Snapshot, settings: Settings) -> QuoteTexts:
     """Return the sayer of a snapshot; it keeps what it has said."""
 
     @lru_cache(_SAID)
@@ -95,7 +95,7 @@ def _receipts(quote: Quote) -> list[str]:
 def ticker_json(view: View) -> bytes:
     named, words = language(ENGLISH).name, _words(view)
     quotes = [
-        models.Quote(
+        models.QuoteDocument(
             name=named(quote.code),
             receipts=_receipts(quote),
             text=words.get(quote.code, UNSET),
@@ -154,7 +154,7 @@ def index(view: View) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class OutputFormat:
     """A form that a ticker is served in, and what a reader may say of it."""
 
     render: Callable[[View], bytes]
@@ -169,13 +169,13 @@ class Form:
 _STILL = {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"}
 _HTML = "text/html; charset=utf-8"
 _LOOK = frozenset({"lang", "theme", "layout", "show", "spark"})
-FORMS: Final[Mapping[str, Form]] = {
-    "json": Form(ticker_json, "application/json", frozenset({"lang", "spark"})),
-    "txt": Form(ticker_txt, "text/plain; charset=utf-8", frozenset()),
-    "svg": Form(ticker_svg, "image/svg+xml", _LOOK, ENGLISH, "light", _STILL),
-    "html": Form(ticker_html, _HTML, _LOOK, ENGLISH, headers=_STILL),
-    "embed": Form(embed, _HTML, _LOOK | {"live", "origin"}, AUTO),
-    "index": Form(
+FORMS: Final[Mapping[str, OutputFormat]] = {
+    "json": OutputFormat(ticker_json, "application/json", frozenset({"lang", "spark"})),
+    "txt": OutputFormat(ticker_txt, "text/plain; charset=utf-8", frozenset()),
+    "svg": OutputFormat(ticker_svg, "image/svg+xml", _LOOK, ENGLISH, "light", _STILL),
+    "html": OutputFormat(ticker_html, _HTML, _LOOK, ENGLISH, headers=_STILL),
+    "embed": OutputFormat(embed, _HTML, _LOOK | {"live", "origin"}, AUTO),
+    "index": OutputFormat(
         index,
         _HTML,
         frozenset({"lang", "origin"}),

@@ -60,7 +60,7 @@ class Options:
         return f"?{query}" if query else ""
 
 
-def asked(
+def parse_options(
     query: MultiMapping[str],
     accept_language: str,
     snapshot: Snapshot,
@@ -81,7 +81,7 @@ def asked(
             lang = resolve(lang)
     layout = _one_of(query, "layout", LAYOUTS, LAYOUTS[0]) if "layout" in takes else LAYOUTS[0]
     return Options(
-        currencies=picked(snapshot, ",".join(query.getall("currencies", []))),
+        currencies=parse_currencies(snapshot, ",".join(query.getall("currencies", []))),
         lang=lang,
         negotiated=negotiated,
         theme=_one_of(query, "theme", THEMES, theme) if "theme" in takes else theme,
@@ -93,7 +93,7 @@ def asked(
     )
 
 
-def picked(snapshot: Snapshot, currencies: str) -> tuple[str, ...]:
+def parse_currencies(snapshot: Snapshot, currencies: str) -> tuple[str, ...]:
     """Return the codes that a `currencies` parameter names, each once, in its order; none for an empty one."""
     if not currencies:
         return ()

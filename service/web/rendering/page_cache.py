@@ -11,14 +11,14 @@ from aiohttp.hdrs import ACCEPT_LANGUAGE
 
 from service.clock import Clock
 from service.domain.snapshot import Snapshot
-from service.observability.counters import Tally
-from service.state.memory import Board
+from service.observability.counters import Counters
+from service.state.memory import MemoryState
 from service.web.http.problems import Problem
-from service.web.http.responses import Page, cache_for
-from service.web.rendering.formats import FORMS, Sayer, View, embed_headers, sayer
-from service.web.rendering.options import Options, asked
+from service.web.http.responses import Representation, cache_for
+from service.web.rendering.formats import FORMS, QuoteTexts, View, embed_headers, sayer
+from service.web.rendering.options import Options, parse_options
 
-Variant = Callable[[str, Options], Page]
+Variant = Callable[[str, Options], Representation]
 """The page of one snapshot in a form, as the options want it."""
 _HOST: Final = re.compile(r"[\w.-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?", re.ASCII)
 
@@ -26,44 +26,44 @@ _LOOPBACK: Final = re.compile(r"(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\
 
 
 @dataclass
-class _Shelved:
+class _CachedPage:
     """What is kept of one snapshot."""
 
     snapshot: Snapshot
     variant: Variant
-    said: Sayer
+    said: QuoteTexts
 
 
 @dataclass
-class Shelf:
-    board: Board
+class PageCache:
+    board: MemoryState
     now: Clock
-    tally: Tally = field(default_factory=Tally)
-    _kept: dict[str, _Shelved] = field(default_factory=dict)
+    tally: Counters = field(default_factory=Counters)
+    _kept: dict[str, _CachedPage] = field(default_factory=dict)
 
     def reply(self, request: web.Request, ticker: str, form: str) -> web.StreamResponse:
         """Answer with a ticker in the form asked for, as the query wants it. Raises `Problem`."""
         page = self.page(ticker, form, self.options(request, ticker, form))
         return page.reply(request, self.now.seconds())
 
-    def page(self, ticker: str, form: str, options: Options) -> Page:
+    def page(self, ticker: str, form: str, options: Options) -> Representation:
         """Return the page of the ticker as it is now; the same one until the ticker changes."""
         return self._shelved(ticker).variant(form, options)
 
-    def _shelved(self, ticker: str) -> _Shelved:
+    def _shelved(self, ticker: str) -> _CachedPage:
         snapshot = self.snapshot(ticker)
         kept = self._kept.get(ticker)
         if kept is None or kept.snapshot is not snapshot:
             said = sayer(snapshot, self.board.settings)
             variant = lru_cache(self.board.settings.http.variants)(partial(self._page, snapshot, said))
-            kept = self._kept[ticker] = _Shelved(snapshot, variant, said)
+            kept = self._kept[ticker] = _CachedPage(snapshot, variant, said)
         return kept
 
     def options(self, request: web.Request, ticker: str, form: str) -> Options:
         """Read what a request wants of a form. Raises `Problem`."""
         made = FORMS[form]
         accepted = request.headers.get(ACCEPT_LANGUAGE, "")
-        options = asked(request.query, accepted, self.snapshot(ticker), made.takes, made.lang, made.theme)
+        options = parse_options(request.query, accepted, self.snapshot(ticker), made.takes, made.lang, made.theme)
         return replace(options, origin=self._known_origin(request)) if "origin" in made.takes else options
 
     def origin(self, request: web.Request) -> str:
@@ -82,18 +82,18 @@ class Shelf:
         kept = self._shelved(ticker)
         return self._view(kept.snapshot, kept.said, options)
 
-    def _view(self, snapshot: Snapshot, said: Sayer, options: Options) -> View:
+    def _view(self, snapshot: Snapshot, said: QuoteTexts, options: Options) -> View:
         if options.currencies:
             quotes = {quote.code: quote for quote in snapshot.quotes}
             snapshot = replace(snapshot, quotes=tuple(quotes[code] for code in options.currencies))
         return View(snapshot, self.board.settings, options, said)
 
-    def _page(self, snapshot: Snapshot, said: Sayer, form: str, options: Options) -> Page:
+    def _page(self, snapshot: Snapshot, said: QuoteTexts, form: str, options: Options) -> Representation:
         settings, made = self.board.settings, FORMS[form]
         self.tally.rendered += 1
         longest = int(settings.http.max_age.total_seconds())
         headers = embed_headers(settings.http.frame_ancestors) if form == "embed" else made.headers
-        return Page(
+        return Representation(
             made.render(self._view(snapshot, said, options)),
             made.content_type,
             cache_for(longest, snapshot.next_update),

@@ -15,7 +15,7 @@ _EDGE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Spark:
+class Sparkline:
     """A sparkline: its path, and what it shows in words."""
 
     path: str

@@ -13,7 +13,7 @@ from typing import Final
 from service.domain.snapshot import Quote, Snapshot, Status
 from service.web.i18n.formatting import QuoteText, TickerText
 from service.web.rendering.options import Options
-from service.web.rendering.sparkline import Spark
+from service.web.rendering.sparkline import Sparkline
 
 ARROWS: Final[Mapping[str | None, str]] = {"up": "▲", "down": "▼", "flat": "■", None: ""}
 _PAD, _ROW, _SMALL = 12, 38, 12
@@ -48,7 +48,7 @@ _INKS: Final = {"dark": _DARK, "transparent": _LIGHT | {"surface": "none", "line
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TextRun:
     """A piece of a row; `gap` is the white space before it."""
 
     text: str
@@ -64,18 +64,18 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SvgRow:
     """A line of text: what stands at its leading edge, and what ends at the other; the path of its sparkline."""
 
     baseline: int
-    start: Sequence[Part]
-    end: Sequence[Part]
+    start: Sequence[TextRun]
+    end: Sequence[TextRun]
     spark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    rows: Sequence[Row]
+class SvgLayout:
+    rows: Sequence[SvgRow]
     inks: Mapping[str, str]
     width: int
     height: int
@@ -90,8 +90,8 @@ def drawn(
     text: TickerText,
     pairs: Sequence[tuple[Quote, QuoteText]],
     options: Options,
-    sparks: Mapping[str, Spark],
-) -> Picture:
+    sparks: Mapping[str, Sparkline],
+) -> SvgLayout:
     """Lay out a ticker. A tape is a strip here: a picture does not move."""
     inks = _INKS.get(options.theme, _LIGHT)
     if snapshot.status in _MUTED:
@@ -107,10 +107,10 @@ def drawn(
     width = round(max(lengths)) + 2 * _PAD
     rtl = text.dir == "rtl"
     spark_at = _PAD + round(end) if rtl else width - _PAD - round(end) - _SPARK
-    return Picture(rows, inks, width, _ROW * len(rows), _TURN if rtl else "", spark_at)
+    return SvgLayout(rows, inks, width, _ROW * len(rows), _TURN if rtl else "", spark_at)
 
 
-def _length(parts: Sequence[Part]) -> float:
+def _length(parts: Sequence[TextRun]) -> float:
     return sum(part.length for part in parts)
 
 
@@ -120,13 +120,13 @@ def _strip(
     pairs: Sequence[tuple[Quote, QuoteText]],
     options: Options,
     inks: Mapping[str, str],
-) -> list[Row]:
-    parts: list[Part] = []
+) -> list[SvgRow]:
+    parts: list[TextRun] = []
     for quote, said in pairs:
-        parts += [Part(quote.code, inks["ink"], _WIDE_GAP if parts else "", bold=True, size=13)]
+        parts += [TextRun(quote.code, inks["ink"], _WIDE_GAP if parts else "", bold=True, size=13)]
         parts += _figures(quote, said, options, inks)
-    date = Part(_date_line(snapshot, text), _date_ink(snapshot, inks), _WIDE_GAP, size=_SMALL)
-    return [Row(24, parts, [date])]
+    date = TextRun(_date_line(snapshot, text), _date_ink(snapshot, inks), _WIDE_GAP, size=_SMALL)
+    return [SvgRow(24, parts, [date])]
 
 
 def _list(
@@ -135,31 +135,31 @@ def _list(
     pairs: Sequence[tuple[Quote, QuoteText]],
     options: Options,
     inks: Mapping[str, str],
-    sparks: Mapping[str, Spark],
-) -> list[Row]:
+    sparks: Mapping[str, Sparkline],
+) -> list[SvgRow]:
     rows = []
     for number, (quote, said) in enumerate(pairs):
-        name = [Part(quote.code, inks["ink"], "", bold=True, size=13), Part(said.name, inks["soft"], size=_SMALL)]
+        name = [TextRun(quote.code, inks["ink"], "", bold=True, size=13), TextRun(said.name, inks["soft"], size=_SMALL)]
         figures = _figures(quote, said, options, inks)
         spark = sparks[quote.code].path if quote.code in sparks else ""
-        rows.append(Row(_ROW * number + 24, name, [Part("", inks["ink"], _WIDE_GAP), *figures], spark))
-    status = [] if snapshot.status is Status.CURRENT else [Part(f"{text.status}:", inks["warn"], "", size=_SMALL)]
-    footer = Part(text.footer, inks["soft"], _GAP if status else "", size=_SMALL)
-    return [*rows, Row(_ROW * len(pairs) + 24, [*status, footer], [])]
+        rows.append(SvgRow(_ROW * number + 24, name, [TextRun("", inks["ink"], _WIDE_GAP), *figures], spark))
+    status = [] if snapshot.status is Status.CURRENT else [TextRun(f"{text.status}:", inks["warn"], "", size=_SMALL)]
+    footer = TextRun(text.footer, inks["soft"], _GAP if status else "", size=_SMALL)
+    return [*rows, SvgRow(_ROW * len(pairs) + 24, [*status, footer], [])]
 
 
-def _figures(quote: Quote, said: QuoteText, options: Options, inks: Mapping[str, str]) -> list[Part]:
+def _figures(quote: Quote, said: QuoteText, options: Options, inks: Mapping[str, str]) -> list[TextRun]:
     ink = inks[quote.direction or "flat"]
     parts = []
     for figure in options.show:
         if figure == "rate":
-            parts.append(Part(said.rate, inks["ink"]))
+            parts.append(TextRun(said.rate, inks["ink"]))
         elif figure == "change":
-            parts.append(Part(said.change, ink))
+            parts.append(TextRun(said.change, ink))
         else:
-            parts.append(Part(said.percent, ink, bold=True))
+            parts.append(TextRun(said.percent, ink, bold=True))
     if quote.direction and options.show != ("rate",):
-        parts.append(Part(ARROWS[quote.direction], ink, size=9))
+        parts.append(TextRun(ARROWS[quote.direction], ink, size=9))
     return parts
 
 

@@ -18,7 +18,7 @@ from aiohttp.http import RawRequestMessage
 
 from service.settings import Http
 from service.web.http.problems import Problem
-from service.web.http.responses import Reply
+from service.web.http.responses import PreparedResponse
 
 log = structlog.get_logger()
 
@@ -37,13 +37,13 @@ _TELL: Final = 60.0
 """Seconds until it is told again that there are too many."""
 
 
-def _refusal() -> Reply:
+def _refusal() -> PreparedResponse:
     """Return what answers that which is no request. aiohttp's own answer repeats what came, and names versions."""
     problem = Problem(400, "This cannot be read as a request.", {"Connection": "close"})
     body = problem.body if isinstance(problem.body, bytes) else b""
     headers = {**problem.headers, "Content-Length": str(len(body))}
     lines = ["HTTP/1.1 400 Bad Request", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-    return Reply(HTTPStatus.BAD_REQUEST, "\r\n".join(lines).encode(), body, close=True)
+    return PreparedResponse(HTTPStatus.BAD_REQUEST, "\r\n".join(lines).encode(), body, close=True)
 
 
 _REFUSAL: Final = _refusal()
@@ -97,7 +97,7 @@ class _TurnedAway(web.RequestHandler):
         pass
 
 
-class Door(web.Server):
+class LimitedServer(web.Server):
     """Takes the connections of the server that aiohttp made for an application."""
 
     def __init__(self, made: web.Server, http: Http) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service.observability.counters import Replies, Tally
+from service.observability.counters import Counters, RouteCounters
 from service.web.http.problems import Handler, unexpecting
 from service.web.server.response_cache import STATUSES
 
@@ -18,12 +18,12 @@ OTHER: Final = "other"
 """The route of all that no route takes: what strangers ask for names nothing here."""
 
 
-def counted(routes: Iterable[web.RouteDef], tally: Tally) -> list[web.RouteDef]:
+def counted(routes: Iterable[web.RouteDef], tally: Counters) -> list[web.RouteDef]:
     """Return the same routes, whose replies lie ready; what they answer is counted, by the micro-cache as well."""
     return [_with(route, _ready(route.handler, _replies(route, tally))) for route in routes]
 
 
-def timed(routes: Iterable[web.RouteDef], tally: Tally) -> list[web.RouteDef]:
+def timed(routes: Iterable[web.RouteDef], tally: Counters) -> list[web.RouteDef]:
     """Return the same routes, which work for each reply: it is counted, and how long it took."""
     made = []
     for route in routes:
@@ -32,7 +32,7 @@ def timed(routes: Iterable[web.RouteDef], tally: Tally) -> list[web.RouteDef]:
     return made
 
 
-def counting(handler: Handler, replies: Replies) -> Handler:
+def counting(handler: Handler, replies: RouteCounters) -> Handler:
     """Return a handler that answers the same and counts it."""
     statuses = replies.statuses
 
@@ -48,7 +48,7 @@ def counting(handler: Handler, replies: Replies) -> Handler:
     return counted
 
 
-def _ready(handler: Handler, replies: Replies) -> Handler:
+def _ready(handler: Handler, replies: RouteCounters) -> Handler:
     counted = counting(handler, replies)
 
     async def ready(request: web.Request) -> web.StreamResponse:
@@ -58,7 +58,7 @@ def _ready(handler: Handler, replies: Replies) -> Handler:
     return ready
 
 
-def _timing(handler: Handler, replies: Replies) -> Handler:
+def _timing(handler: Handler, replies: RouteCounters) -> Handler:
     async def timed(request: web.Request) -> web.StreamResponse:
         begun = perf_counter()
         try:
@@ -69,7 +69,7 @@ def _timing(handler: Handler, replies: Replies) -> Handler:
     return timed
 
 
-def _replies(route: web.RouteDef, tally: Tally) -> Replies:
+def _replies(route: web.RouteDef, tally: Counters) -> RouteCounters:
     """Return the numbers of a route, under its name as people read it: without the patterns of its parameters."""
     return tally.of_route(web.DynamicResource(route.path).canonical if "{" in route.path else route.path)
 

@@ -12,7 +12,7 @@ from aiohttp import HttpVersion, web
 from aiohttp.hdrs import ACCEPT_ENCODING, ACCEPT_LANGUAGE, HOST, IF_NONE_MATCH
 
 from service.clock import Clock
-from service.web.http.responses import Reply
+from service.web.http.responses import PreparedResponse
 
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _Asked = tuple[str, str, str | None, str | None, str | None, str | None, bool, HttpVersion]
@@ -26,11 +26,11 @@ _LONGEST: Final = 200
 """Characters of a part of `_Asked`; who sends longer ones goes the whole way."""
 
 
-class Microcache:
+class ResponseCache:
     def __init__(self, now: Clock) -> None:
         self._seconds = now.seconds
         self._second = 0
-        self._known: dict[_Asked, tuple[Reply, Counter[int]]] = {}
+        self._known: dict[_Asked, tuple[PreparedResponse, Counter[int]]] = {}
 
     def forget(self, *_: object) -> None:
         """Forget all; for what else changes replies than a new second, whose time they tell."""
@@ -60,7 +60,7 @@ class Microcache:
                 statuses[reply.status] += 1
                 return reply
             made = await whole(request)
-            if type(made) is Reply and STATUSES in request and _kept(asked):
+            if type(made) is PreparedResponse and STATUSES in request and _kept(asked):
                 if len(known) >= _MOST:
                     known.clear()
                 known[asked] = made, request[STATUSES]

@@ -10,10 +10,10 @@ from aiohttp import web
 from aiohttp.web_runner import GracefulExit
 
 from service.settings import Http
-from service.web.server.connection_limits import Door, before_it_goes
-from service.web.server.response_cache import Microcache
+from service.web.server.connection_limits import LimitedServer, before_it_goes
+from service.web.server.response_cache import ResponseCache
 
-MICROCACHE: Final = web.AppKey("microcache", Microcache)
+MICROCACHE: Final = web.AppKey("microcache", ResponseCache)
 _BACKLOG: Final = 1024
 
 
@@ -28,7 +28,7 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         made.request_handler = self.app[MICROCACHE].before(made.request_handler)
-        return Door(made, self._http)
+        return LimitedServer(made, self._http)
 
 
 def run(app: web.Application, http: Http, ready: Callable[[], None]) -> None:

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks import SOURCES
 from tests.figures import FETCHED, day
@@ -46,7 +46,7 @@ def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt(n
     assert [fixing.date for fixing in fixings] == list(PUBLISHED)
     assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
     for fixing in fixings:
-        assert receipt(fixing) == ("bnr", "RON", Direction.DIRECT, URL, FETCHED, sha256(body).hexdigest())
+        assert receipt(fixing) == ("bnr", "RON", Quotation.DIRECT, URL, FETCHED, sha256(body).hexdigest())
 
 
 @pytest.mark.parametrize(

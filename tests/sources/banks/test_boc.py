@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
@@ -38,7 +38,7 @@ def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt()
     assert [fixing.date for fixing in fixings] == list(PUBLISHED)
     assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
     for fixing in fixings:
-        assert receipt(fixing) == ("boc", "CAD", Direction.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+        assert receipt(fixing) == ("boc", "CAD", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
 @pytest.mark.parametrize("nothing", [b'""', b"null", b'"Bank holiday"'])

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks.boe import SERIES
 from tests.figures import FETCHED, day
@@ -38,7 +38,7 @@ def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt()
     assert [fixing.date for fixing in fixings] == list(PUBLISHED)
     assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
     for fixing in fixings:
-        assert receipt(fixing) == ("boe", "GBP", Direction.INVERSE, URL, FETCHED, sha256(BODY).hexdigest())
+        assert receipt(fixing) == ("boe", "GBP", Quotation.INVERSE, URL, FETCHED, sha256(BODY).hexdigest())
 
 
 def test_a_rate_in_pounds_is_the_exact_inverse() -> None:

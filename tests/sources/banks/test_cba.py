@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 from lxml import etree
 
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks import SOURCES
 from tests.figures import FETCHED, day
@@ -42,7 +42,7 @@ def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt()
     assert [fixing.date for fixing in fixings] == list(PUBLISHED)
     assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
     for fixing in fixings:
-        assert receipt(fixing) == ("cba", "AMD", Direction.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+        assert receipt(fixing) == ("cba", "AMD", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
 def test_the_banks_own_change_is_the_difference_of_its_own_figures() -> None:

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
@@ -27,7 +27,7 @@ def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt() -> 
     (fixing,) = parse("cbr", body)
     assert fixing.date == day(25)
     assert digits(fixing) == PUBLISHED
-    assert receipt(fixing) == ("cbr", "RUB", Direction.DIRECT, URL, FETCHED, sha256(body).hexdigest())
+    assert receipt(fixing) == ("cbr", "RUB", Quotation.DIRECT, URL, FETCHED, sha256(body).hexdigest())
 
 
 def test_a_date_without_rates_is_no_answer() -> None:

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
@@ -26,7 +26,7 @@ def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt() -> 
     (fixing,) = parse("cbu", BODY)
     assert fixing.date == day(2)
     assert digits(fixing) == PUBLISHED
-    assert receipt(fixing) == ("cbu", "UZS", Direction.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+    assert receipt(fixing) == ("cbu", "UZS", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
 @pytest.mark.parametrize("absent", [b"", b',"Diff":null', b',"Diff":""'])

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
@@ -37,7 +37,7 @@ def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt()
     assert [fixing.date for fixing in fixings] == list(PUBLISHED)
     assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
     for fixing in fixings:
-        assert receipt(fixing) == ("ecb", "EUR", Direction.INVERSE, URL, FETCHED, sha256(BODY).hexdigest())
+        assert receipt(fixing) == ("ecb", "EUR", Quotation.INVERSE, URL, FETCHED, sha256(BODY).hexdigest())
 
 
 def test_a_rate_in_euro_is_the_exact_inverse() -> None:

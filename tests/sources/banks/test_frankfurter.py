@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestServer
 
 from service.app import checked
 from service.clock import Clock
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from service.errors import NotUnderstood, SettingsError
 from service.polling.poller import published
 from service.settings import SourceSettings, load
@@ -38,7 +38,7 @@ def test_published_digits_survive() -> None:
         "GBP": ("631.87", 1, None), "CNY": ("69.12", 1, None),
     }  # fmt: skip
     payload = answer(KEY, document(KEY, NAME))
-    assert receipt(second) == (KEY, "KZT", Direction.DIRECT, payload.url, payload.fetched_at, payload.digest)
+    assert receipt(second) == (KEY, "KZT", Quotation.DIRECT, payload.url, payload.fetched_at, payload.digest)
 
 
 async def test_each_currency_is_asked_with_itself_as_base() -> None:

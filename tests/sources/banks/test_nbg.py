@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
@@ -39,7 +39,7 @@ def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt(on: d
     (fixing,) = parse("nbg", body)
     assert fixing.date == on
     assert digits(fixing) == PUBLISHED[on]
-    assert receipt(fixing) == ("nbg", "GEL", Direction.DIRECT, URL, FETCHED, sha256(body).hexdigest())
+    assert receipt(fixing) == ("nbg", "GEL", Quotation.DIRECT, URL, FETCHED, sha256(body).hexdigest())
 
 
 def test_the_banks_own_change_is_the_difference_of_its_own_figures() -> None:

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
@@ -24,7 +24,7 @@ def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt() -> 
     (fixing,) = parse("nbkr", BODY)
     assert fixing.date == day(24, 5)
     assert digits(fixing) == PUBLISHED
-    assert receipt(fixing) == ("nbkr", "KGS", Direction.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+    assert receipt(fixing) == ("nbkr", "KGS", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
 def test_the_weekly_list_is_not_taken_for_the_daily_one() -> None:

@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
 
@@ -24,7 +24,7 @@ def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt() -> 
     (fixing,) = parse("nbm", BODY)
     assert fixing.date == day(7)
     assert digits(fixing) == PUBLISHED
-    assert receipt(fixing) == ("nbm", "MDL", Direction.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+    assert receipt(fixing) == ("nbm", "MDL", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
 def test_a_date_without_rates_is_nothing() -> None:

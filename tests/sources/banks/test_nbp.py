@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks import SOURCES
 from tests.figures import FETCHED, day
@@ -40,7 +40,7 @@ def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt()
     assert [fixing.date for fixing in fixings] == list(PUBLISHED)
     assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
     for fixing in fixings:
-        assert receipt(fixing) == ("nbp", "PLN", Direction.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+        assert receipt(fixing) == ("nbp", "PLN", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
 def test_the_weekly_table_is_not_taken_for_the_daily_one() -> None:

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks import SOURCES
 from tests.figures import FETCHED, day
@@ -27,7 +27,7 @@ def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt() -> 
     (fixing,) = parse("nbt", BODY)
     assert fixing.date == day(19, 5)
     assert digits(fixing) == PUBLISHED
-    assert receipt(fixing) == ("nbt", "TJS", Direction.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+    assert receipt(fixing) == ("nbt", "TJS", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
 def test_todays_rates_in_answer_to_another_date_stay_todays() -> None:

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
@@ -53,7 +53,7 @@ def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt()
     assert [fixing.date for fixing in fixings] == list(PUBLISHED)
     assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
     for fixing in fixings:
-        assert receipt(fixing) == ("nbu", "UAH", Direction.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+        assert receipt(fixing) == ("nbu", "UAH", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
 @pytest.mark.parametrize("figure", ["44.1600", "44.0", "44", "1234567.123456789012345"])

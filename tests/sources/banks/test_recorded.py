@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.domain.fixing import Direction
+from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks import SOURCES
 from tests.figures import day
@@ -25,7 +25,7 @@ async def test_the_shipped_publications_need_no_network_and_lead_to_the_banks_ow
     assert feed.steps == []
     assert [fixing.date for fixing in fixings] == list(PUBLISHED)
     for fixing in fixings:
-        assert (fixing.source, fixing.base, fixing.direction) == ("recorded", "KZT", Direction.DIRECT)
+        assert (fixing.source, fixing.base, fixing.direction) == ("recorded", "KZT", Quotation.DIRECT)
         assert fixing.url == f"https://nationalbank.kz/rss/get_rates.cfm?fdate={fixing.date:%d.%m.%Y}"
         assert fixing.fetched_at == datetime(2026, 4, 8, 13, 43, 25, tzinfo=UTC)
         assert len(fixing.digest) == 64

@@ -27,13 +27,13 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from service.domain.fixing import Direction, Fixing, Rate
+from service.domain.fixing import Fixing, Quotation, Rate
 from service.settings import Settings, load
-from service.state.memory import KEEP, Board
-from service.storage.codecs import Record
+from service.state.memory import KEEP, MemoryState
+from service.storage.codecs import StoredRates
 from service.storage.repository import Store
 from service.web.api import history
-from service.web.rendering.page_cache import Shelf
+from service.web.rendering.page_cache import PageCache
 from tests.conftest import Clock, Started
 from tests.figures import day, fixing, later
 from tests.polling.test_poller import APRIL
@@ -55,7 +55,7 @@ def made_up(source: str, base: str, daily: bool, **starts: tuple[str, int]) -> l
     """
     walk = random.Random(source)  # noqa: S311 - the same figures at each run
     rates = {code: Rate(Decimal(value), nominal) for code, (value, nominal) in starts.items()}
-    direction = Direction.INVERSE if source == "ecb" else Direction.DIRECT
+    direction = Quotation.INVERSE if source == "ecb" else Quotation.DIRECT
     made = []
     for on in days(FIRST, LAST):
         carried = daily and on.weekday() in (6, 0)
@@ -113,7 +113,7 @@ def expected(fixings: Sequence[Fixing], code: str, base: str, since: date, until
     before: dict[str, Fraction] = {}
     for one in fixings:
         worth = {key: Fraction(rate.value) / rate.nominal for key, rate in one.rates.items()}
-        if one.direction is Direction.INVERSE:
+        if one.direction is Quotation.INVERSE:
             worth = {key: 1 / value for key, value in worth.items()}
         if worth != before:
             exact = worth[code] / worth.get(base, 1)
@@ -121,7 +121,7 @@ def expected(fixings: Sequence[Fixing], code: str, base: str, since: date, until
                 derived = Decimal(exact.numerator) / Decimal(exact.denominator)
             rate = one.rates[code]
             published = rate.value.scaleb(1 - len(str(rate.nominal)))
-            direct = base == one.base and one.direction is Direction.DIRECT
+            direct = base == one.base and one.direction is Quotation.DIRECT
             publications.append((one.date, published if direct else derived, exact))
         before = worth
     lines = [Line(publications[0][0], publications[0][1], None, None, None)]
@@ -136,7 +136,7 @@ def expected(fixings: Sequence[Fixing], code: str, base: str, since: date, until
 class House:
     """The route alone, with a board and a store that a test can put into any state."""
 
-    board: Board
+    board: MemoryState
     store: Store
     clock: Clock
     session: ClientSession
@@ -182,13 +182,13 @@ async def house(
     url: str, prefix: str, clock: Clock, *known: Fixing, listening: socket.socket | None = None
 ) -> AsyncIterator[House]:
     """Serve histories; `known` is in memory."""
-    board = Board(settings())
+    board = MemoryState(settings())
     for one in known:
         board.add(one)
     board.refresh(clock())
     async with Store(url, prefix) as store, ClientSession(auto_decompress=False) as session:
         app = web.Application()
-        app.add_routes(history.routes(Shelf(board, clock), store))
+        app.add_routes(history.routes(PageCache(board, clock), store))
         runner = web.AppRunner(app)
         await runner.setup()
         listening = listening or socket.socket()
@@ -672,7 +672,7 @@ async def test_many_readers_take_turns(full: House, monkeypatch: pytest.MonkeyPa
     """Whole replies, as each alone would get; two pieces are in work together, whoever else waits."""
     in_work, most, figures = 0, 0, Store.figures
 
-    async def counted(store: Store, source: str, since: date, until: date) -> list[Record]:
+    async def counted(store: Store, source: str, since: date, until: date) -> list[StoredRates]:
         nonlocal in_work, most
         in_work += 1
         most = max(most, in_work)

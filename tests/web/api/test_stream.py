@@ -22,11 +22,11 @@ from aiohttp.test_utils import TestServer
 from structlog.testing import capture_logs
 
 from service.settings import Settings, load
-from service.state.memory import Board
+from service.state.memory import MemoryState
 from service.web.api import stream, ticker
-from service.web.api.stream import HEARTBEAT, Connection, Streams
-from service.web.http.responses import Page
-from service.web.rendering.page_cache import Shelf
+from service.web.api.stream import HEARTBEAT, EventStreamHub, EventStreamResponse
+from service.web.http.responses import Representation
+from service.web.rendering.page_cache import PageCache
 from tests.conftest import Clock, Started
 from tests.figures import day, fixing
 from tests.polling.test_poller import APRIL, polling
@@ -90,8 +90,8 @@ class Answer(NamedTuple):
 class House:
     """The streams of a board on a real socket, and the ticker beside them."""
 
-    board: Board
-    streams: Streams
+    board: MemoryState
+    streams: EventStreamHub
     server: TestServer
     pulse: Pulse
 
@@ -164,10 +164,10 @@ def small_buffers(host: str, port: int, family: socket.AddressFamily) -> socket.
 
 
 @asynccontextmanager
-async def house(board: Board, **options: Any) -> AsyncIterator[House]:
+async def house(board: MemoryState, **options: Any) -> AsyncIterator[House]:
     """Serve the streams of a board as `create_app` does."""
-    pulse, shelf = Pulse(), Shelf(board, Clock(NOW))
-    streams = Streams(shelf, pulse)
+    pulse, shelf = Pulse(), PageCache(board, Clock(NOW))
+    streams = EventStreamHub(shelf, pulse)
 
     async def opened(_: web.Application) -> AsyncIterator[None]:
         async with streams:
@@ -183,9 +183,9 @@ async def house(board: Board, **options: Any) -> AsyncIterator[House]:
         yield House(board, streams, server, pulse)
 
 
-def filled(**http: int | str) -> Board:
+def filled(**http: int | str) -> MemoryState:
     """Return a board that has the figures of 1 and 2 April 2026."""
-    board = Board(load(environ={}, overrides={"http": http}))
+    board = MemoryState(load(environ={}, overrides={"http": http}))
     for one in NBK.fixings:
         board.add(one)
     board.refresh(NOW)
@@ -421,7 +421,7 @@ async def test_news_of_many_variants_let_others_have_their_turn(monkeypatch: pyt
     turns, made = 0, []
     frame = stream._frame
 
-    def counted(page: Page) -> bytes:
+    def counted(page: Representation) -> bytes:
         made.append(turns)
         return frame(page)
 
@@ -450,9 +450,9 @@ async def test_news_of_many_readers_let_others_have_their_turn(monkeypatch: pyte
     """A request takes some turns of the event loop: each is as short as the writing to a few readers."""
     turns = 0
     written = Counter[int]()
-    send = Connection.send
+    send = EventStreamResponse.send
 
-    def counted(self: Connection, frame: bytes) -> None:
+    def counted(self: EventStreamResponse, frame: bytes) -> None:
         written[turns] += 1
         send(self, frame)
 
@@ -467,7 +467,7 @@ async def test_news_of_many_readers_let_others_have_their_turn(monkeypatch: pyte
         readers = [await stack.enter_async_context(served.reading()) for _ in range(80)]
         for reader in readers:
             await reader.event()
-        monkeypatch.setattr(Connection, "send", counted)
+        monkeypatch.setattr(EventStreamResponse, "send", counted)
         other = asyncio.create_task(turning())
         served.publish("500.00")
         for reader in readers:
@@ -512,12 +512,12 @@ async def test_a_fault_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
         await reader.event()
         tried = asyncio.Event()
 
-        def broken(*_: object) -> Page:
+        def broken(*_: object) -> Representation:
             tried.set()
             raise ZeroDivisionError
 
         with monkeypatch.context() as patch, capture_logs() as logs:
-            patch.setattr("service.web.rendering.page_cache.Shelf.page", broken)
+            patch.setattr("service.web.rendering.page_cache.PageCache.page", broken)
             served.publish("480.00")
             await asyncio.wait_for(tried.wait(), 5)
         assert [log["event"] for log in logs] == ["stream.crashed"]

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from service.web.http.responses import Page, cache_for
+from service.web.http.responses import Representation, cache_for
 
 NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
 BODY = b"usd -0.77%\n" * 50
@@ -17,7 +17,7 @@ BODY = b"usd -0.77%\n" * 50
 
 @pytest.fixture
 async def server() -> AsyncIterator[TestServer]:
-    page = Page(BODY, "text/plain; charset=utf-8", cache_for(60))
+    page = Representation(BODY, "text/plain; charset=utf-8", cache_for(60))
 
     async def handler(request: web.Request) -> web.StreamResponse:
         return page.reply(request, NOW.timestamp())
@@ -115,6 +115,6 @@ async def test_a_client_that_never_reads_does_not_make_us_grow(server: TestServe
 
 def test_what_does_not_shrink_is_not_compressed() -> None:
     """A short text has one form, so nothing varies."""
-    page = Page(b"usd -0.77%\n", "text/plain", cache_for(60))
+    page = Representation(b"usd -0.77%\n", "text/plain", cache_for(60))
     assert list(page._forms) == [""]
     assert "Vary" not in page._headers

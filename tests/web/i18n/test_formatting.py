@@ -8,15 +8,14 @@ from decimal import Decimal
 
 import pytest
 
-from service.domain.change import Direction
-from service.domain.fixing import Direction as Quotation
-from service.domain.fixing import Series
+from service.domain.change import Trend
+from service.domain.fixing import Quotation, Series
 from service.domain.snapshot import Point, Quote, Snapshot, Status
 from service.settings import TickerSettings
-from service.web.embed.builder import BUILDER, BuilderWords
+from service.web.embed.builder import BUILDER, BuilderMessages
 from service.web.i18n.formatting import QuoteText, TickerText, quote_text, spark_text, ticker_text
 from service.web.i18n.locale import language
-from service.web.i18n.messages import SPARK_WITHOUT_WORDS, WORDS, Words
+from service.web.i18n.messages import SPARK_WITHOUT_WORDS, WORDS, Messages
 from service.web.rendering.options import FIGURES, LAYOUTS, THEMES
 from tests.figures import day, fixing, series
 from tests.state.test_selection import CBR, KZT, NBK, NOW, SETTINGS, taken
@@ -29,14 +28,14 @@ QUOTE = Quote(
     previous=Decimal("478.77"),
     change=Decimal("-3.68"),
     percent=Decimal("-0.77"),
-    direction=Direction.DOWN,
+    direction=Trend.DOWN,
     date=day(2),
     previous_date=day(1),
     source="nbk",
     choice=1,
 )
-UP = replace(QUOTE, percent=Decimal("1.35"), direction=Direction.UP)
-FLAT = replace(QUOTE, percent=Decimal("0.00"), direction=Direction.FLAT)
+UP = replace(QUOTE, percent=Decimal("1.35"), direction=Trend.UP)
+FLAT = replace(QUOTE, percent=Decimal("0.00"), direction=Trend.FLAT)
 NONE = replace(QUOTE, previous=None, change=None, percent=None, direction=None, previous_date=None)
 
 
@@ -438,7 +437,7 @@ def slots(text: str) -> set[str]:
 def test_words_are_complete(lang: str) -> None:
     """Every direction, status and choice has its words in each language, with the same gaps to fill in."""
     words, english = WORDS[lang], WORDS["en"]
-    assert set(words.spoken) == {*Direction, None}
+    assert set(words.spoken) == {*Trend, None}
     assert set(words.status) == set(Status)
     assert set(words.choices) == set(english.choices)
     for direction, sentence in words.spoken.items():
@@ -470,7 +469,7 @@ def test_the_builders_words_are_complete(lang: str) -> None:
     assert all(text == text.strip() != "" for text in texts_of(words))
 
 
-def texts_of(words: Words | BuilderWords) -> Iterator[str]:
+def texts_of(words: Messages | BuilderMessages) -> Iterator[str]:
     """Yield all texts of a table, those of its tables too."""
     for field in fields(words):
         value = getattr(words, field.name)

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from service.settings import Settings
 from service.settings.loader import ROOT
-from service.state.memory import Board
+from service.state.memory import MemoryState
 from service.web.api.fixings import receipt
 from service.web.openapi import generate
 from service.web.openapi.docs import DESCRIPTION, described
@@ -179,7 +179,7 @@ async def test_replies_are_as_described(client: Client) -> None:
 def test_a_receipt_with_revisions_is_as_described(settings: Settings) -> None:
     """What a bank said before has the fields of a fixing, without those of a receipt."""
     before, new = fixing(day(1), USD="478.77"), fixing(day(2), USD=("475.10", 100))
-    others = Board(settings).cross_check
+    others = MemoryState(settings).cross_check
     document = receipt(later(new).revising(new), before, settings.sources["nbk"], others)
     value = json.loads(to_json(document))
     assert len(value["revisions"]) == 1

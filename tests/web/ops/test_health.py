@@ -12,10 +12,10 @@ import pytest
 from aiohttp.test_utils import TestClient
 from pydantic import SecretStr
 
-from service.cluster.leader_election import Leadership
+from service.cluster.leader_election import LeaderElection
 from service.settings import Settings
-from service.storage.coordination import Contact, Peers
-from service.storage.sync import Archive
+from service.storage.coordination import Coordination, PingResult
+from service.storage.sync import StoreSync
 from tests.conftest import Started
 from tests.polling.test_poller import APRIL
 from tests.standin import Banks
@@ -120,14 +120,14 @@ async def test_a_clock_that_is_wrong_is_a_warning(
     start: Started, monkeypatch: pytest.MonkeyPatch, days: int, told: str
 ) -> None:
     """By that of the store, which all instances share."""
-    look = Leadership.look
+    look = LeaderElection.look
 
-    async def wrong(self: Leadership) -> None:
+    async def wrong(self: LeaderElection) -> None:
         await look(self)
         assert self.offset is not None
         self.offset += timedelta(days=days)
 
-    monkeypatch.setattr(Leadership, "look", wrong)
+    monkeypatch.setattr(LeaderElection, "look", wrong)
     check = await checks(await start(), "clock", lambda check: check["status"] == "warn")
     assert told in check["output"]
     assert abs(check["observedValue"] - 86400 * days) < 5
@@ -135,7 +135,7 @@ async def test_a_clock_that_is_wrong_is_a_warning(
 
 async def test_polling_that_has_stopped_fails(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures would grow old in silence: 503, with what to do."""
-    monkeypatch.setattr("service.polling.lifecycle.Polling.stopped", True)
+    monkeypatch.setattr("service.polling.lifecycle.PollingLifecycle.stopped", True)
     status, document = await health(client)
     assert (status, document["status"]) == (503, "fail")
     assert document["notes"] == ["polling has stopped by a fault of ours, see the log; restart the service"]
@@ -143,34 +143,34 @@ async def test_polling_that_has_stopped_fails(client: Client, monkeypatch: pytes
 
 async def test_a_fault_of_following_fails_and_is_got_over(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told while it lasts, and following goes on after it."""
-    review = Archive.review
-    monkeypatch.setattr(Archive, "review", broken)
+    review = StoreSync.sync_and_publish
+    monkeypatch.setattr(StoreSync, "sync_and_publish", broken)
     check = await checks(client, "following", lambda check: check["status"] == "fail")
     assert check["output"] == "a fault of ours, see the log: KeyError('oops')"
     assert (await health(client))[0] == 503
-    monkeypatch.setattr(Archive, "review", review)
+    monkeypatch.setattr(StoreSync, "sync_and_publish", review)
     await checks(client, "following", lambda check: check["status"] == "pass")
 
 
 async def test_a_fault_of_leadership_is_told_and_got_over(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each instance polls for itself meanwhile."""
-    contact = Peers.contact
-    monkeypatch.setattr(Peers, "contact", broken)
+    contact = Coordination.contact
+    monkeypatch.setattr(Coordination, "contact", broken)
     check = await checks(client, "store", lambda check: check["status"] == "warn")
     assert check["output"] == "a fault of ours: KeyError('oops')"
-    monkeypatch.setattr(Peers, "contact", contact)
+    monkeypatch.setattr(Coordination, "contact", contact)
     await checks(client, "store", lambda check: check["status"] == "pass")
     await checks(client, "leader", lambda check: check["observedValue"] == "leader")
 
 
 async def test_a_slow_store_is_a_warning(start: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long before it is too slow."""
-    contact = Peers.contact
+    contact = Coordination.contact
 
-    async def slow(self: Peers) -> Contact:
+    async def slow(self: Coordination) -> PingResult:
         return replace(await contact(self), latency=0.9017)
 
-    monkeypatch.setattr(Peers, "contact", slow)
+    monkeypatch.setattr(Coordination, "contact", slow)
     check = await checks(await start(), "store", lambda check: check["status"] == "warn")
     assert check["output"] == "the store is slow: it took 902 ms to answer"
     assert check["observedValue"] == 901.7

@@ -18,10 +18,10 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from service import __version__
-from service.observability.counters import Durations, Tally
+from service.observability.counters import Counters, Histogram
 from service.settings import Settings
 from service.settings.loader import ROOT
-from service.web.http.problems import guarded
+from service.web.http.problems import handle_errors
 from service.web.server.instrumentation import counted
 from tests.conftest import Clock, Started
 from tests.figures import day
@@ -210,8 +210,8 @@ async def test_a_fault_of_ours_counts_as_500() -> None:
     def crash(_: web.Request) -> web.StreamResponse:
         raise ZeroDivisionError
 
-    tally, app = Tally(), web.Application()
-    app.add_routes(counted([web.get("/crash", guarded(crash))], tally))
+    tally, app = Counters(), web.Application()
+    app.add_routes(counted([web.get("/crash", handle_errors(crash))], tally))
     with capture_logs():
         async with TestClient(TestServer(app)) as client, client.get("/crash") as response:
             assert response.status == 500
@@ -313,7 +313,7 @@ async def test_the_format_is_the_one_asked_for(client: Client) -> None:
 
 def test_durations_fall_into_their_buckets() -> None:
     """A bound belongs to its own bucket; what is longer than any to the last."""
-    durations = Durations((0.1, 1.0))
+    durations = Histogram((0.1, 1.0))
     for seconds in (0.0, 0.1, 0.5, 7.0):
         durations.add(seconds)
     assert (durations.counts, durations.total) == ([2, 1, 1], 7.6)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from service.app import create_app
 from service.settings import load
-from service.state.memory import Board
+from service.state.memory import MemoryState
 from service.storage.repository import Store
 from service.web.rendering.sparkline import FEWEST, HEIGHT, WIDTH, path
 from tests.conftest import Clock, Served
@@ -67,7 +67,7 @@ def test_two_publications_are_no_line(count: int) -> None:
 
 def test_a_past_that_comes_later_is_drawn() -> None:
     """A backfill changes no figure; the ticker is made anew all the same, for what is remembered with it."""
-    board, now = Board(load(environ={})), datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
+    board, now = MemoryState(load(environ={})), datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
     for on in (day(1), day(2)):
         board.add(fixing(on, USD=str(APRIL[on]["USD"])))
     (before,) = board.refresh(now)

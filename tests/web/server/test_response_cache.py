@@ -15,8 +15,8 @@ from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from service.domain.fixing import Rate
 from service.settings import Settings
 from service.storage.repository import Store
-from service.web.http.responses import Page, cache_for
-from service.web.server.response_cache import STATUSES, Microcache
+from service.web.http.responses import Representation, cache_for
+from service.web.server.response_cache import STATUSES, ResponseCache
 from service.web.server.runner import MICROCACHE
 from tests.conftest import Clock, Served, Started
 from tests.polling.test_poller import APRIL
@@ -24,7 +24,7 @@ from tests.standin import Banks
 from tests.web.test_web import body, until_ready
 
 NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
-PAGE = Page(b"usd -0.77%\n" * 50, "text/plain; charset=utf-8", cache_for(60))
+PAGE = Representation(b"usd -0.77%\n" * 50, "text/plain; charset=utf-8", cache_for(60))
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Asked:
 async def test_within_a_second_a_question_is_answered_once() -> None:
     """The same reply to all who ask it, each counted; the next second has its own, with its own time."""
     asked = Asked()
-    handle = Microcache(asked.clock).before(asked.ready)
+    handle = ResponseCache(asked.clock).before(asked.ready)
     request = make_mocked_request("GET", "/v1/ticker.txt", headers={"Host": "h"})
     first = await handle(request)
     asked.clock.forward(seconds=0.9)
@@ -59,7 +59,7 @@ async def test_within_a_second_a_question_is_answered_once() -> None:
 async def test_a_clock_that_is_set_back_is_followed() -> None:
     """A reply never tells another second than that of its request."""
     asked = Asked()
-    handle = Microcache(asked.clock).before(asked.ready)
+    handle = ResponseCache(asked.clock).before(asked.ready)
     request = make_mocked_request("GET", "/v1/ticker.txt", headers={"Host": "h"})
     first = await handle(request)
     asked.clock.forward(seconds=-5)
@@ -69,7 +69,7 @@ async def test_a_clock_that_is_set_back_is_followed() -> None:
 async def test_what_is_kept_is_bounded() -> None:
     """Many different questions and long ones are answered, and do not stay."""
     asked = Asked()
-    cache = Microcache(asked.clock)
+    cache = ResponseCache(asked.clock)
     handle = cache.before(asked.ready)
     for number in range(300):
         long = "x" * 1000 + str(number)
@@ -91,7 +91,7 @@ async def test_what_is_kept_is_bounded() -> None:
 async def test_who_names_no_host_is_answered_anew() -> None:
     """Who names none is told the address that was connected to, which is another one for another reader."""
     asked = Asked()
-    cache = Microcache(asked.clock)
+    cache = ResponseCache(asked.clock)
     handle = cache.before(asked.ready)
     for times in (1, 2):
         await handle(make_mocked_request("GET", "/", headers={}, version=HttpVersion10))
@@ -112,7 +112,7 @@ async def test_what_works_for_its_reply_is_asked_each_time() -> None:
         return web.Response(text="of another kind")
 
     for whole in (work, other):
-        cache = Microcache(asked.clock)
+        cache = ResponseCache(asked.clock)
         handle = cache.before(whole)
         asked.times = 0
         for _ in range(3):
@@ -127,7 +127,7 @@ async def both() -> AsyncIterator[tuple[TestClient, TestClient]]:  # type: ignor
     clients = []
     for server in (TestServer, Served):
         app = web.Application()
-        app[MICROCACHE] = Microcache(asked.clock)
+        app[MICROCACHE] = ResponseCache(asked.clock)
         app.router.add_get("/", asked.ready)
         clients.append(TestClient(server(app), auto_decompress=False))
     async with clients[0] as routes, clients[1] as cached:
@@ -165,7 +165,7 @@ async def test_a_new_snapshot_is_shown_at_once(start: Started, banks: Banks, set
         *_, latest = await store.recent("nbk", 1)
         corrected = replace(latest, rates={**latest.rates, "USD": Rate(Decimal("475.10"))}, digest="f" * 64)
         await store.save(corrected.revising(latest))
-        await store.peers.announce()
+        await store.peers.publish_change()
     async with asyncio.timeout(5):
         while True:
             async with client.get("/v1/ticker") as response:
