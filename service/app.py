@@ -35,7 +35,7 @@ from service.web.ops.health import HealthReport
 from service.web.rendering.page_cache import PageCache
 from service.web.server.instrumentation import OTHER, counted, counting, timed
 from service.web.server.response_cache import ResponseCache
-from service.web.server.runner import MICROCACHE, run
+from service.web.server.runner import RESPONSE_CACHE, run
 
 log = structlog.get_logger()
 
@@ -79,48 +79,48 @@ def serve(settings: Settings, server: EmbeddedValkey | None, obey: Callable[[], 
 
 def create_app(settings: Settings, server: EmbeddedValkey | None, now: Clock) -> web.Application:
     """Return the whole service; it asks no bank and opens no store before it starts."""
-    board = MemoryState(checked(settings))
+    memory = MemoryState(checked(settings))
     store = create_store(settings, server, now)
-    archive = StoreSync(board, store, server)
-    tally = Counters()
-    following = StoreFollower(archive, now)
-    leadership = LeaderElection(store.peers, own=server is not None)
-    polling = PollingLifecycle(board, archive, leadership, now, tally)
-    shelf = PageCache(board, now, tally)
-    streams = EventStreamHub(shelf)
+    store_sync = StoreSync(memory, store, server)
+    counters = Counters()
+    follower = StoreFollower(store_sync, now)
+    election = LeaderElection(store.coordination, own=server is not None)
+    polling = PollingLifecycle(memory, store_sync, election, now, counters)
+    pages = PageCache(memory, now, counters)
+    streams = EventStreamHub(pages)
 
     app = web.Application()
-    app[MICROCACHE] = cache = ResponseCache(now)
-    board.watchers.append(cache.forget)
-    ready = [*ticker.routes(shelf), *stream.routes(streams), *views.routes(shelf)]
+    app[RESPONSE_CACHE] = cache = ResponseCache(now)
+    memory.watchers.append(cache.forget)
+    ready = [*ticker.routes(pages), *stream.routes(streams), *views.routes(pages)]
     worked_out = [
-        *history.routes(shelf, store),
-        *oembed.routes(shelf),
-        *sources.routes(board, polling.next_poll, now),
-        *fixings.routes(board, store, now),
-        *health.routes(HealthReport(board, archive, leadership, following, polling, now)),
-        *docs.routes(shelf),
-        *prometheus.routes(board, archive, leadership, tally, streams),
+        *history.routes(pages, store),
+        *oembed.routes(pages),
+        *sources.routes(memory, polling.next_poll, now),
+        *fixings.routes(memory, store, now),
+        *health.routes(HealthReport(memory, store_sync, election, follower, polling, now)),
+        *docs.routes(pages),
+        *prometheus.routes(memory, store_sync, election, counters, streams),
     ]
-    app.add_routes(counted(ready, tally))
-    app.add_routes(timed(worked_out, tally))
-    other = counting(not_found, tally.of_route(OTHER))
+    app.add_routes(counted(ready, counters))
+    app.add_routes(timed(worked_out, counters))
+    other = counting(not_found, counters.of_route(OTHER))
     app.router.add_route("*", "/{path:(?s:.*)}", other, expect_handler=unexpecting)
 
     @asynccontextmanager
     async def remembered() -> AsyncIterator[None]:
         """Show what the store remembers before anybody can ask; at the end leave it all there is."""
-        await archive.sync_and_publish(now())
+        await store_sync.sync_and_publish(now())
         gc.freeze()  # 17 banks' figures of 90 days, a hundred thousand objects: no round has to look at them
         yield
-        await archive.close()
+        await store_sync.close()
 
     contexts: list[AbstractAsyncContextManager[object]] = [
         store,
         streams,
         remembered(),
-        leadership,
-        following,
+        election,
+        follower,
         polling,
     ]
     if server:

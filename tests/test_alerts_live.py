@@ -233,7 +233,7 @@ class TestAlerts:
         await expected(tmp_path, client, clock, lambda told: so(told) and value(told, OFFSET) is not None, ClockWrong=1)
 
     async def test_leaders(self, start: Started, settings: Settings, banks: Banks, tmp_path: Path) -> None:
-        """Two instances on one store have one leader; the follower alone has none; two on two stores are two."""
+        """Two instances on one store have one leader; the following alone has none; two on two stores are two."""
         all_well(banks)
         elsewhere = settings.store.model_copy(update={"prefix": f"{settings.store.prefix}elsewhere:"})
         first = await start()

@@ -44,9 +44,9 @@ def show(settings: Settings, ticker: str | None, *, as_json: bool) -> None:
     wanted = ticker or ids[0]
     if wanted not in ids:
         raise SettingsError(f"there is no ticker {wanted!r}; there are {', '.join(ids)}")
-    board = with_store(settings, lambda store: _board(settings, store))
-    board.refresh(Clock()())
-    snapshot = board.snapshots.get(wanted)
+    memory = with_store(settings, lambda store: _memory(settings, store))
+    memory.refresh(Clock()())
+    snapshot = memory.snapshots.get(wanted)
     if snapshot is None:
         raise TickerError(f"the ticker {wanted} has no figures yet; start the service with: make run")
     if as_json:
@@ -63,11 +63,11 @@ def show(settings: Settings, ticker: str | None, *, as_json: bool) -> None:
 def sources(settings: Settings) -> None:
     """Print every source and how its polls go."""
     configure(QUIET)
-    board = with_store(settings, lambda store: _board(settings, store))
+    memory = with_store(settings, lambda store: _memory(settings, store))
     told = ("name", "base", "state", "last_fixing", "last_success", "error")
     table = Table("source", *(column.replace("_", " ") for column in told))
     for key in settings.polled:
-        described = describe(board, key, None, Clock()())
+        described = describe(memory, key, None, Clock()())
         table.add_row(key, *(text(getattr(described, column)) for column in told))
     Console().print(table)
 
@@ -111,12 +111,12 @@ async def _poll(settings: Settings, key: str) -> Series:
     return series
 
 
-async def _board(settings: Settings, store: Store) -> MemoryState:
-    archive = StoreSync(board := MemoryState(settings), store)
-    await archive.sync()
-    if archive.error:
-        raise StoreError(archive.error)
-    return board
+async def _memory(settings: Settings, store: Store) -> MemoryState:
+    store_sync = StoreSync(memory := MemoryState(settings), store)
+    await store_sync.sync()
+    if store_sync.error:
+        raise StoreError(store_sync.error)
+    return memory
 
 
 def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:

@@ -24,7 +24,7 @@ _AGAIN: Final = 1.0
 class StoreFollower(BackgroundTask):
     """A context in which an instance follows."""
 
-    archive: StoreSync
+    store_sync: StoreSync
     now: Clock
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     error: str | None = None
@@ -34,7 +34,7 @@ class StoreFollower(BackgroundTask):
         while True:
             try:
                 await self._listen()
-                await self.archive.sync_and_publish(self.now())
+                await self.store_sync.sync_and_publish(self.now())
                 self._well()
             except Exception as error:  # it must go on: nobody else shows what others learn
                 if self.error is None:
@@ -45,13 +45,13 @@ class StoreFollower(BackgroundTask):
     async def _listen(self) -> None:
         """Look whenever there is news, until the store is away."""
         try:
-            async with self.archive.store.peers.news() as heard:
-                while self.archive.error is None:
-                    await self.archive.sync_and_publish(self.now())
+            async with self.store_sync.store.coordination.news() as heard:
+                while self.store_sync.error is None:
+                    await self.store_sync.sync_and_publish(self.now())
                     await heard(LOOK)
                     self._well()
         except StoreError as error:
-            log.debug("following.deaf", error=str(error))  # the archive tells what is wrong with the store
+            log.debug("following.deaf", error=str(error))  # the store sync tells what is wrong with the store
 
     def _well(self) -> None:
         if self.error is not None:

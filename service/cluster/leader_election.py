@@ -1,8 +1,8 @@
-"""Which instance polls: the one that holds the leader's lock in the store; all others serve and follow.
+"""Leader election: the instance that holds the lock in the store polls; all others serve and follow.
 
-The lock is renewed every few seconds and lives `peers.LIFE` without that. An instance that was paused or cut off has
-lost it by its own clock before another can have taken it. Without the store nobody can know who polls: each does,
-for its own readers, until the store is back. Two leaders do no harm, what they write is the same.
+The lock is renewed every few seconds and lives `coordination.LIFE` without that. An instance that was paused or cut off
+has lost it by its own clock before another can have taken it. Without the store nobody can know who polls: each does,
+for its own clients, until the store is back. Two leaders do no harm, what they write is the same.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class LeaderElection(BackgroundTask):
     An instance whose store is its `own` always does.
     """
 
-    peers: Coordination
+    coordination: Coordination
     own: bool = False
     machine: Clock = field(default_factory=Clock)
     """The machine's clock, whatever the service takes for the time."""
@@ -75,7 +75,7 @@ class LeaderElection(BackgroundTask):
 
     async def _resign(self) -> None:
         try:
-            await self.peers.release_lock()
+            await self.coordination.release_lock()
         except StoreError as error:
             log.warning("leader.lock_left", error=str(error))
 
@@ -108,9 +108,9 @@ class LeaderElection(BackgroundTask):
         """Take or renew the lock, and see how the store does."""
         begun = self.monotonic()
         try:
-            contact = await self.peers.contact()
+            contact = await self.coordination.contact()
             self.latency, self.offset = contact.latency, self.machine() - contact.time
-            if not self.own and await self.peers.lead():
+            if not self.own and await self.coordination.lead():
                 self._leads_until = begun + LIFE
             elif not self.own:
                 self._leads_until = _NEVER

@@ -30,20 +30,20 @@ READERS_FIRST = 0.05
 class PollingLifecycle(BackgroundTask):
     """A context in which the banks are polled, while this instance is the one to do it."""
 
-    board: MemoryState
-    archive: StoreSync
-    leadership: LeaderElection
+    memory: MemoryState
+    store_sync: StoreSync
+    election: LeaderElection
     now: Clock
-    tally: Counters
+    counters: Counters
     _schedule: "PollScheduler | None" = None
 
     def next_poll(self, key: str) -> datetime | None:
         """Return when a source will be asked next, as far as it is known now."""
         if self._schedule:
             return self._schedule.next_poll(key)
-        source, series, now = self.board.settings.polled[key], self.board.series(key), self.now()
+        source, series, now = self.memory.settings.polled[key], self.memory.series(key), self.now()
         latest = series.news.date if series.news else None
-        return publication_schedule.next_poll(source, latest, self.board.states[key].polled_at, now)
+        return publication_schedule.next_poll(source, latest, self.memory.states[key].polled_at, now)
 
     @property
     def stopped(self) -> bool:
@@ -53,7 +53,7 @@ class PollingLifecycle(BackgroundTask):
     async def _run(self) -> None:
         await asyncio.sleep(READERS_FIRST)
         try:
-            await self.leadership.until(polls=True)
+            await self.election.until(polls=True)
             await self._poll()
         except Exception:
             log.exception("polling.crashed")
@@ -66,18 +66,18 @@ class PollingLifecycle(BackgroundTask):
         from service.polling.scheduler import PollScheduler  # noqa: PLC0415
         from service.sources.http_client import BankFeed, Client  # noqa: PLC0415
 
-        async with Client(self.board.settings.client) as client:
-            settings = self.board.settings
+        async with Client(self.memory.settings.client) as client:
+            settings = self.memory.settings
             polled = settings.polled
             feeds = {
                 key: BankFeed(key, source, client, self.now, settings.wanted(key)) for key, source in polled.items()
             }
             adapters = {key: SOURCES[settings.adapter(key)] for key in polled}
-            poller = Poller(self.board, self.archive, adapters, feeds, self.now, self.tally)
+            poller = Poller(self.memory, self.store_sync, adapters, feeds, self.now, self.counters)
             first = True
             while True:
-                at_once = first and self.leadership.role is Role.LEADER
+                at_once = first and self.election.role is Role.LEADER
                 async with PollScheduler(poller, at_once=at_once) as self._schedule:
-                    await self.leadership.until(polls=False)
+                    await self.election.until(polls=False)
                 self._schedule, first = None, False
-                await self.leadership.until(polls=True)
+                await self.election.until(polls=True)

@@ -33,12 +33,12 @@ MORE = 21
 
 @dataclass
 class Poller:
-    board: MemoryState
-    archive: StoreSync
+    memory: MemoryState
+    store_sync: StoreSync
     adapters: Mapping[str, SourceAdapter]
     feeds: Mapping[str, SourceSession]
     now: Clock
-    tally: Counters = field(default_factory=Counters)
+    counters: Counters = field(default_factory=Counters)
     _busy: set[str] = field(default_factory=set)
     _judging: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -54,22 +54,22 @@ class Poller:
         except SourceError as error:
             self._failed(key, str(error))
         except Exception as error:  # the one place that must survive every fault of an adapter
-            if not self.board.states[key].failing_since:
+            if not self.memory.states[key].failing_since:
                 log.exception("poll.crashed", source=key)
             self._failed(key, f"{key}: a fault of ours: {error!r}")
         else:
             self._succeeded(key)
         finally:
             self._busy.discard(key)
-        state = self.board.states[key]
-        self.tally.polled(key, "failed" if state.error else "ok", perf_counter() - begun)
-        self.archive.keep_state(key, state)
+        state = self.memory.states[key]
+        self.counters.polled(key, "failed" if state.error else "ok", perf_counter() - begun)
+        self.store_sync.keep_state(key, state)
         await self.sync_and_publish()
 
     async def poll_if_awaited(self, key: str) -> None:
         """Ask inside a publication window, every so often, until the due fixing is here."""
-        source, latest = self.board.settings.polled[key], self.board.series(key).news
-        asked = self.board.states[key].polled_at
+        source, latest = self.memory.settings.polled[key], self.memory.series(key).news
+        asked = self.memory.states[key].polled_at
         # The schedule's jitter may bring two fires together. Who asked in the future had a wrong clock.
         if asked and timedelta() <= self.now() - asked < source.every * 0.9:
             return
@@ -77,14 +77,14 @@ class Poller:
             await self.poll(key)
 
     async def sync_and_publish(self) -> None:
-        await self.archive.sync_and_publish(self.now())
+        await self.store_sync.sync_and_publish(self.now())
 
     async def _ask(self, key: str) -> None:
         """Take in everything that the source has published; what may not be shown waits in quarantine.
 
         All that one poll brings is shown together; where it breaks off, what came before that.
         """
-        source, now = self.board.settings.polled[key], self.now()
+        source, now = self.memory.settings.polled[key], self.now()
         since, until = (
             self._since(key, publication_schedule.today(source, now)),
             publication_schedule.latest_possible_date(source, now),
@@ -100,39 +100,39 @@ class Poller:
             raise NotUnderstood(key, self.feeds[key].url, f"no figures for any day from {since} to {until}")
         said = {fixing.date for _, fixing in read}
         # What lies before all that the answer has may just not be told any more.
-        self.archive.record_decisions(self.board.quarantine[key].withdraw(max(since, min(said)), said, now))
+        self.store_sync.record_decisions(self.memory.quarantine[key].withdraw(max(since, min(said)), said, now))
 
     async def _take_in(self, key: str, read: Collection[tuple[RawResponse, Fixing]], now: datetime) -> None:
         """Judge what was read, and what waits from before: later publications or another bank may explain it."""
         async with self._judging:  # one after the other: what one bank says confirms another
             known = None
-            while known is not (series := self.board.series(key)):  # the store may have told more while it was judged
+            while known is not (series := self.memory.series(key)):  # the store may have told more while it was judged
                 known, told = series, self._told(key, [fixing for _, fixing in read])
-                judged = await run_in_thread(judge_all, told, known, self.board.context(key, now), KEEP)
-            changed = self.archive.take_in(key, judged, now)
-        self.tally.fixings[key, "accepted"] += sum(one.accepted for one in judged)
-        self.tally.fixings[key, "refused"] += sum(one.since == now for one in changed)  # not for other reasons only
+                judged = await run_in_thread(judge_all, told, known, self.memory.context(key, now), KEEP)
+            changed = self.store_sync.take_in(key, judged, now)
+        self.counters.fixings[key, "accepted"] += sum(one.accepted for one in judged)
+        self.counters.fixings[key, "refused"] += sum(one.since == now for one in changed)  # not for other reasons only
         telling = {one.publish.digest for one in judged if one.publish} | {one.fixing.digest for one in changed}
         for payload in {payload.digest: payload for payload, _ in read}.values():
             if payload.digest in telling:
-                self.archive.keep_raw(payload)
-        own = self.board.own_check(key)
+                self.store_sync.keep_raw(payload)
+        own = self.memory.own_check(key)
         if own and own.differences and any(one.accepted for one in judged):
             log.warning("fixing.change_differs", source=key, against=str(own.against), differences=own.differences)
 
     async def _judge_others_again(self, key: str) -> None:
         """Judge what the other sources have in quarantine: what this one has published may confirm it."""
-        for other in self.board.settings.polled:
-            if other != key and self.board.quarantine[other].waiting:
+        for other in self.memory.settings.polled:
+            if other != key and self.memory.quarantine[other].waiting:
                 await self._take_in(other, [], self.now())
 
     def _told(self, key: str, read: list[Fixing]) -> list[Fixing]:
         """Return what is to be judged of what was read, after what waits from before it."""
-        fixings = self.board.series(key).fixings
-        told = [fixing for fixing in read if fixing.date >= self.board.oldest_complete_date(key)]
+        fixings = self.memory.series(key).fixings
+        told = [fixing for fixing in read if fixing.date >= self.memory.oldest_complete_date(key)]
         oldest = fixings[0].date if fixings else date.min  # what waits before that cannot be judged
         begins = min((fixing.date for fixing in told), default=date.max)
-        waiting = [one.fixing for day, one in self.board.quarantine[key].waiting.items() if oldest < day < begins]
+        waiting = [one.fixing for day, one in self.memory.quarantine[key].waiting.items() if oldest < day < begins]
         return [*sorted(waiting, key=lambda fixing: fixing.date), *told]
 
     def _since(self, key: str, today: date) -> date:
@@ -140,22 +140,22 @@ class Poller:
 
         A correction of that one is half of every percentage.
         """
-        published, earliest = self.board.series(key).distinct, today - LOOKBACK
+        published, earliest = self.memory.series(key).distinct, today - LOOKBACK
         if len(published) < 2:
             return earliest
         return max(earliest, min(published[-2].date, today))
 
     def _succeeded(self, key: str) -> None:
-        state = self.board.states[key]
+        state = self.memory.states[key]
         if state.failing_since:
             log.info("source.recovered", source=key, failing_since=state.failing_since.isoformat())
-        self.board.states[key] = SourceState(polled_at=self.now(), succeeded_at=self.now())
+        self.memory.states[key] = SourceState(polled_at=self.now(), succeeded_at=self.now())
 
     def _failed(self, key: str, problem: str) -> None:
-        state = self.board.states[key]
+        state = self.memory.states[key]
         if not state.failing_since:
             log.warning("source.failing", source=key, error=problem)
-        self.board.states[key] = state.after_failure(self.now(), problem)
+        self.memory.states[key] = state.after_failure(self.now(), problem)
 
 
 async def published(

@@ -35,8 +35,8 @@ class PollScheduler:
         """Poll at every sweep, and at every step of a window."""
         add, poller = self._scheduler.add_job, self._poller
         now = datetime.now(UTC)
-        for key, source in poller.board.settings.polled.items():
-            asked = poller.board.states[key].polled_at
+        for key, source in poller.memory.settings.polled.items():
+            asked = poller.memory.states[key].polled_at
             first = now if self._at_once or asked is None else min(asked, now) + source.sweep
             add(self._run, _each(source.sweep), [poller.poll, key], id=f"sweep:{key}", next_run_time=max(first, now))
             if source.window:
@@ -52,13 +52,13 @@ class PollScheduler:
 
     def next_poll(self, key: str) -> datetime | None:
         """Return when a source will be asked next, as far as it is known now."""
-        board, now = self._poller.board, self._poller.now()
-        source, series = board.settings.polled[key], board.series(key)
+        memory, now = self._poller.memory, self._poller.now()
+        source, series = memory.settings.polled[key], memory.series(key)
         latest = series.news.date if series.news else None
         sweep, window = (self._scheduler.get_job(f"{kind}:{key}") for kind in ("sweep", "window"))
         times = [job.next_run_time for job in (sweep,) if job]
         if window and publication_schedule.is_window_open(source, latest, now):
-            times.append(max(window.next_run_time, (board.states[key].polled_at or now) + source.every))
+            times.append(max(window.next_run_time, (memory.states[key].polled_at or now) + source.every))
         elif window and (
             due := publication_schedule.next_due(source, latest or publication_schedule.today(source, now), now)
         ):

@@ -12,7 +12,7 @@ from service.state.memory import MemoryState
 
 @dataclass
 class SnapshotPublisher:
-    board: MemoryState
+    memory: MemoryState
     keep: Callable[[Snapshot], None]
     """Called with each snapshot that has changed."""
     due: bool = True
@@ -25,9 +25,9 @@ class SnapshotPublisher:
             if not self.due:
                 return
             self.due = False
-            for ticker in self.board.settings.tickers:
-                before = self.board.snapshots.get(ticker.id)
-                for snapshot in self.board.refresh(now, ticker):
+            for ticker in self.memory.settings.tickers:
+                before = self.memory.snapshots.get(ticker.id)
+                for snapshot in self.memory.refresh(now, ticker):
                     tell(snapshot, before)
                     self.keep(snapshot)
                 await asyncio.sleep(0)

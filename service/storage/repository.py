@@ -131,7 +131,7 @@ class Store:
         self._raw_bytes = raw_bytes
         self._save_raw = self._redis.register_script(_SAVE_RAW)
         self.last_date = last_date
-        self.peers = Coordination(self._connection, prefix)
+        self.coordination = Coordination(self._connection, prefix)
         self._withheld = dict[str, date]()
         """The first date of a source that is not possible yet."""
 

@@ -38,7 +38,7 @@ Write = Callable[[], Awaitable[None]]
 
 @dataclass
 class StoreSync:
-    board: MemoryState
+    memory: MemoryState
     store: Store
     server: EmbeddedValkey | None = None
     """The server behind the store, where it is ours to look after."""
@@ -69,7 +69,7 @@ class StoreSync:
 
     def keep_raw(self, payload: RawResponse) -> None:
         """Take a bank's answer, by which its figures can be checked."""
-        source, digest, keep = payload.source, payload.digest, self.board.settings.store.keep_raw
+        source, digest, keep = payload.source, payload.digest, self.memory.settings.store.keep_raw
         if sum(waiting[0] == "raw" for waiting in self._waiting) < _RAWS:
             self._waiting["raw", source, digest] = lambda: self.store.save_raw(source, digest, payload.body, keep)
 
@@ -81,7 +81,7 @@ class StoreSync:
 
     @cached_property
     def _showing(self) -> SnapshotPublisher:
-        return SnapshotPublisher(self.board, self.keep_snapshot)
+        return SnapshotPublisher(self.memory, self.keep_snapshot)
 
     async def sync_and_publish(self, now: datetime) -> None:
         """Bring store and snapshots up to date: written, then shown; a store that is away or slow delays nothing."""
@@ -130,7 +130,7 @@ class StoreSync:
             await self._follow()
             refused = await self._write() or refused
             if self._news:
-                await self.store.peers.publish_change()
+                await self.store.coordination.publish_change()
                 self._news = False
             if refused:
                 raise refused
@@ -167,8 +167,8 @@ class StoreSync:
             {date.fromisoformat(kept[3]) for kept in self._waiting if kept[0] == kind and kept[2] == key}
             for kind in ("decision", "waiting")
         )
-        self.board.quarantine[key], lost, forgotten = merge.quarantine(
-            self.board.quarantine[key],
+        self.memory.quarantine[key], lost, forgotten = merge.quarantine(
+            self.memory.quarantine[key],
             waiting,
             decisions,
             days=days,
@@ -191,44 +191,44 @@ class StoreSync:
     async def _follow(self) -> None:
         """Read what others have written: who polls, an operator, a backfill, an import; at first all there is."""
         stamps = await self.store.stamps()
-        for key in self.board.settings.polled:
+        for key in self.memory.settings.polled:
             if not self._loaded or stamps.get(key) != self._stamps.get(key):
                 days = await self.store.dates(key)
                 stored = await self.store.fixings(key, days[-KEEP:])
-                self.board.stored_from[key] = days[-KEEP] if len(days) > KEEP else date.min
+                self.memory.stored_from[key] = days[-KEEP] if len(days) > KEEP else date.min
                 await self._load_quarantine(key, days, stored)
                 self._merge(key, days[-KEEP:], stored) if self._loaded else self._join(key, stored)
-                self.board.drop_rejected(key)
+                self.memory.drop_rejected(key)
         self._stamps, self._loaded = stamps, True
-        self.board.follow(await self.store.states())
+        self.memory.follow(await self.store.states())
 
     def _merge(self, key: str, days: list[date], stored: list[Fixing]) -> None:
         """Take what is stored, of these days; let be written what it has lost, or has in an earlier form.
 
         Rates that an operator has retracted are dropped here too, and not written again.
         """
-        self.board.drop_rejected(key)
-        taken, written, lost = merge.fixings(self.board.series(key).fixings, days, stored)
+        self.memory.drop_rejected(key)
+        taken, written, lost = merge.fixings(self.memory.series(key).fixings, days, stored)
         for fixing in taken:
-            self.board.add(fixing)
+            self.memory.add(fixing)
             self._waiting.pop(_key(fixing), None)
         for fixing in written:
             self.keep(fixing)
-        for snapshot in self.board.snapshots.values() if lost else ():
+        for snapshot in self.memory.snapshots.values() if lost else ():
             self.keep_snapshot(snapshot)
 
     def _join(self, key: str, stored: Iterable[Fixing]) -> None:
         """Take what was stored, and judge by it what was polled without knowing it, but for what is older."""
-        polled = self.board.series(key).fixings
-        self.board.reset(key, stored)
+        polled = self.memory.series(key).fixings
+        self.memory.reset(key, stored)
         for fixing in polled:
             self._waiting.pop(_key(fixing), None)
         if polled:
-            now, known = max(fixing.fetched_at for fixing in polled), self.board.series(key)
+            now, known = max(fixing.fetched_at for fixing in polled), self.memory.series(key)
             there = {one.date: one.fetched_at for one in known.fixings}
             newer = [one for one in polled if one.fetched_at >= there.get(one.date, one.fetched_at)]
-            judged = judge_all(newer, known, self.board.context(key, now), KEEP)
-            waiting = self.board.quarantine[key].waiting
+            judged = judge_all(newer, known, self.memory.context(key, now), KEEP)
+            waiting = self.memory.quarantine[key].waiting
             self.take_in(key, [merge.still_held(one, waiting.get(one.fixing.date)) for one in judged], now)
 
     def take_in(self, key: str, judged: list[Judgement], now: datetime) -> list[QuarantinedFixing]:
@@ -238,7 +238,7 @@ class StoreSync:
                 log.warning("fixing.revised", source=key, date=str(one.fixing.date))
             if one.publish:
                 self.keep(one.publish)
-        changed, news, ended = self.board.apply_judgements(key, judged, now)
+        changed, news, ended = self.memory.apply_judgements(key, judged, now)
         for waiting in news:
             day, reasons = str(waiting.fixing.date), waiting.reasons
             log.warning("fixing.quarantined", source=key, date=day, reasons=reasons)

@@ -219,7 +219,7 @@ async def test_figures_made_to_be_slow_are_judged_beside_the_readers(
     banks.faults["nbu"] = nbu(hostile)
     async with polling(settings, clock) as poller, watching() as watched:
         await poller.poll("nbu")
-        assert poller.board.states["nbu"].error is None
+        assert poller.memory.states["nbu"].error is None
     assert watched.held < 0.5, watched
 
 
@@ -233,13 +233,13 @@ async def test_a_poll_takes_no_more_days_than_a_bank_can_have_published(
     async with polling(settings, clock) as poller:
         for _ in range(2):
             await poller.poll("nbu")
-            assert poller.board.states["nbu"].error is None
-            fixings = poller.board.series("nbu").fixings
+            assert poller.memory.states["nbu"].error is None
+            fixings = poller.memory.series("nbu").fixings
             assert 14 < len(fixings) < 60
             assert fixings[-1].date == days[365]
         await poller.poll("ecb")
-        assert not poller.board.series("ecb").fixings
-        assert len(poller.board.quarantine["ecb"].waiting) < 60
+        assert not poller.memory.series("ecb").fixings
+        assert len(poller.memory.quarantine["ecb"].waiting) < 60
 
 
 PLACES = (

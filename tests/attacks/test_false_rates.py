@@ -303,7 +303,7 @@ class Running:
 
     async def held(self, key: str = "nbk") -> dict[date, set[str]]:
         """Return what `quarantine --json` would say: the currencies in quarantine, by date."""
-        return {one.fixing.date: set(one.fixing.rates) for one in await self.poller.archive.store.waiting(key)}
+        return {one.fixing.date: set(one.fixing.rates) for one in await self.poller.store_sync.store.waiting(key)}
 
     async def health(self, key: str = "nbk") -> str:
         """Return what /health says of a source."""
@@ -1032,7 +1032,7 @@ class TestStore:
     async def test_edited_by_hand(self, run: Run, start: Started, back: int, usd: str, announced: bool) -> None:
         """A stored rate of today or yesterday is changed: neither this instance shows it nor one that starts then."""
         here = await run()
-        store = here.poller.archive.store
+        store = here.poller.store_sync.store
         name, day = store._key("fixings", "nbk"), str(here.world.before(back))
         stored = json.loads(str(await store._redis.hget(name, day)))
         stored["rates"]["USD"]["value"] = usd
@@ -1050,7 +1050,7 @@ class TestStore:
     async def test_impossible_date_written_by_hand(self, run: Run, start: Started, day: str) -> None:
         """It is never shown, and stops neither this instance nor a start."""
         here = await run()
-        store = here.poller.archive.store
+        store = here.poller.store_sync.store
         line = self.line(day, USD="600.00", EUR="700.00", RUB="7.00", GBP="800.00", CNY="80.00")
         await store._redis.hset(store._key("fixings", "nbk"), day, json.dumps(line))
         await store._redis.hset(store._key("stamps"), "nbk", "by hand")

@@ -101,9 +101,9 @@ async def _alone(settings: Settings, now: Clock, since: date) -> Taken:
 
 def _check(poller: Poller, day: date) -> None:
     """Raise `MeasureError` unless all banks were understood, and what they said of a day is shown or waits."""
-    board = poller.board
-    for key, state in board.states.items():
-        if state.error or not (board.series(key).on(day) or day in board.quarantine[key].waiting):
+    memory = poller.memory
+    for key, state in memory.states.items():
+        if state.error or not (memory.series(key).on(day) or day in memory.quarantine[key].waiting):
             raise MeasureError(f"{key} is not refreshed to {day}: {state}")
 
 
@@ -115,7 +115,7 @@ async def _serving(app: web.Application) -> AsyncIterator[Poller]:
     class Known(Poller):
         async def poll(self, key: str) -> None:
             await super().poll(key)
-            if all(state.polled_at for state in self.board.states.values()) and not refreshed.done():
+            if all(state.polled_at for state in self.memory.states.values()) and not refreshed.done():
                 refreshed.set_result(self)
 
     runner = Runner(app, Http())

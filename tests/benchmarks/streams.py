@@ -89,7 +89,7 @@ async def _write(url: str, readers: Readers, events: int, pause: float) -> None:
             await asyncio.sleep(pause)
             readers.written.append(time.monotonic())
             await store.save(latest)
-            await store.peers.publish_change()
+            await store.coordination.publish_change()
             if f'"rate":{dollar}' not in (told := readers.told()):
                 raise MeasureError(f"{dollar} was written, this was read: {told}")
 

@@ -93,7 +93,7 @@ async def test_announcements_are_heard_at_once(start: Started, settings: Setting
     async with store_of(settings) as store:
         for number in range(2, 12):
             await store.save(figures(number, NEW | {"USD": f"47{number}.00"}))
-            await store.peers.publish_change()
+            await store.coordination.publish_change()
             assert await eventually(shows(client, str(day(number)))) < 0.5
 
 
@@ -127,7 +127,7 @@ async def test_what_the_store_has_lost_is_written_again(start: Started, banks: B
     banks.published.clear()
     async with store_of(settings) as store:
         await store.quarantine(QuarantinedFixing(fixing(day(3), USD="0"), ("USD is 0",), fixing(day(3)).fetched_at))
-        await store.peers.publish_change()
+        await store.coordination.publish_change()
 
         async def waits() -> bool:
             checks = (await (await client.get("/health", headers=PLAIN)).json(content_type=None))["checks"]
@@ -170,14 +170,14 @@ async def test_an_older_form_never_replaces_a_newer_one(start: Started, banks: B
         assert first
         revised = figures(2, NEW | {"USD": "476.00"}).revising(first)
         await store.save(revised)
-        await store.peers.publish_change()
+        await store.coordination.publish_change()
 
         async def so() -> bool:
             return bool((await shown(client))["quotes"][0]["rate"] == 476.0)
 
         await eventually(so)
         await store.save(first)
-        await store.peers.publish_change()
+        await store.coordination.publish_change()
         await asyncio.sleep(0.3)
         assert await so()
         assert await store.fixing("nbk", day(2)) == revised

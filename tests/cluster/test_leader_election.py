@@ -18,20 +18,20 @@ from tests.conftest import Clock
 class Instance:
     """One instance's part, with a monotonic clock of its own."""
 
-    leadership: LeaderElection
+    election: LeaderElection
     passed: float = 0.0
 
     def monotonic(self) -> float:
         return self.passed
 
     async def looks(self) -> Role:
-        await self.leadership.look()
-        return self.leadership.role
+        await self.election.look()
+        return self.election.role
 
 
 def instance(store: Store, clock: Clock, *, own: bool = False) -> Instance:
-    made = Instance(LeaderElection(store.peers, own=own, machine=clock))
-    made.leadership.monotonic = made.monotonic
+    made = Instance(LeaderElection(store.coordination, own=own, machine=clock))
+    made.election.monotonic = made.monotonic
     return made
 
 
@@ -45,8 +45,8 @@ async def test_one_of_two_leads(stores: tuple[Store, Store], clock: Clock) -> No
     """The first, for as long as it looks; when it resigns the other does, at its next look."""
     first, second = (instance(store, clock) for store in stores)
     assert [await one.looks() for one in (first, second, first, second)] == [Role.LEADER, Role.FOLLOWER] * 2
-    assert (first.leadership.polls, second.leadership.polls) == (True, False)
-    await first.leadership.__aexit__()
+    assert (first.election.polls, second.election.polls) == (True, False)
+    await first.election.__aexit__()
     assert await second.looks() is Role.LEADER
     assert await first.looks() is Role.FOLLOWER
 
@@ -58,24 +58,24 @@ async def test_who_was_paused_leads_no_more(stores: tuple[Store, Store], clock: 
     left = await stores[0]._redis.pttl(f"{stores[0]._prefix}leader")
     assert LIFE - 1 < left / 1000 <= LIFE
     first.passed += LIFE - 1
-    roles = [first.leadership.role]
+    roles = [first.election.role]
     first.passed += 1
-    roles.append(first.leadership.role)
+    roles.append(first.election.role)
     assert roles == [Role.LEADER, Role.FOLLOWER]
     await stores[0]._redis.delete(f"{stores[0]._prefix}leader")  # it has expired
     assert await second.looks() is Role.LEADER
     assert await first.looks() is Role.FOLLOWER
-    assert not first.leadership.polls
+    assert not first.election.polls
 
 
 async def test_without_the_store_each_polls_for_itself(clock: Clock) -> None:
     """At once where it was never there; a follower when more than one look has failed; a leader goes on."""
     async with Store("redis://127.0.0.1:1/0", "t:") as away:
         new = instance(away, clock)
-        polls = [new.leadership.polls]
+        polls = [new.election.polls]
         assert await new.looks() is Role.ALONE
-        assert [*polls, new.leadership.polls] == [False, True]
-        assert (new.leadership.latency, new.leadership.offset) == (None, None)
+        assert [*polls, new.election.polls] == [False, True]
+        assert (new.election.latency, new.election.offset) == (None, None)
 
 
 async def test_a_fault_of_ours_makes_it_poll_for_itself(
@@ -93,7 +93,7 @@ async def test_a_fault_of_ours_makes_it_poll_for_itself(
     monkeypatch.setattr(Coordination, "contact", broken)
     with capture_logs() as logs:
         assert [await second.looks() for _ in range(3)] == [Role.FOLLOWER, Role.ALONE, Role.ALONE]
-        assert second.leadership.polls
+        assert second.election.polls
         monkeypatch.setattr(Coordination, "contact", contact)
         assert await second.looks() is Role.FOLLOWER
     assert [log["event"] for log in logs] == ["leader.crashed", "leader.recovered"]
@@ -107,17 +107,17 @@ async def test_a_store_that_is_lost_makes_all_poll(
     first, second = (instance(store, clock) for store in stores)
     await first.looks()
     await second.looks()
-    one, peers = (first, first.leadership.peers) if leads else (second, second.leadership.peers)
+    one, coordination = (first, first.election.coordination) if leads else (second, second.election.coordination)
     async with Store("redis://127.0.0.1:1/0", "t:") as away:
-        one.leadership.peers = away.peers
+        one.election.coordination = away.coordination
         one.passed += 3
         assert await one.looks() is (Role.LEADER if leads else Role.FOLLOWER)
         one.passed += 3
         assert await one.looks() is then
-        assert one.leadership.polls
+        assert one.election.polls
         one.passed += LIFE
         assert await one.looks() is Role.ALONE
-    one.leadership.peers = peers
+    one.election.coordination = coordination
     assert await one.looks() is (Role.LEADER if leads else Role.FOLLOWER)
 
 
@@ -127,21 +127,21 @@ async def test_whose_store_is_its_own_always_leads(stores: tuple[Store, Store], 
     assert await own.looks() is Role.LEADER
     assert await other.looks() is Role.LEADER
     own.passed += 10 * LIFE
-    assert own.leadership.role is Role.LEADER
+    assert own.election.role is Role.LEADER
 
 
 async def test_waiting_ends_when_the_role_changes(stores: tuple[Store, Store], clock: Clock) -> None:
     """Polling begins and ends by this."""
     first, second = (instance(store, clock) for store in stores)
     await first.looks()
-    began = asyncio.create_task(second.leadership.until(polls=True))
+    began = asyncio.create_task(second.election.until(polls=True))
     await second.looks()
     await asyncio.sleep(0)
     assert not began.done()
-    await first.leadership.__aexit__()
+    await first.election.__aexit__()
     await second.looks()
     await asyncio.wait_for(began, 1)
-    ended = asyncio.create_task(second.leadership.until(polls=False))
+    ended = asyncio.create_task(second.election.until(polls=False))
     await stores[1]._redis.set(f"{stores[1]._prefix}leader", "of another")
     await second.looks()
     await asyncio.wait_for(ended, 1)
@@ -150,9 +150,9 @@ async def test_waiting_ends_when_the_role_changes(stores: tuple[Store, Store], c
 async def test_the_store_is_a_clock_that_all_share(stores: tuple[Store, Store], clock: Clock) -> None:
     """How far the clock here is from it is known, and how long it takes to answer."""
     one = instance(stores[0], clock)
-    clock.time = (await stores[0].peers.contact()).time + timedelta(days=1)
+    clock.time = (await stores[0].coordination.contact()).time + timedelta(days=1)
     await one.looks()
-    assert one.leadership.offset is not None
-    assert abs(one.leadership.offset - timedelta(days=1)) < timedelta(seconds=5)
-    assert one.leadership.latency is not None
-    assert 0 < one.leadership.latency < 1
+    assert one.election.offset is not None
+    assert abs(one.election.offset - timedelta(days=1)) < timedelta(seconds=5)
+    assert one.election.latency is not None
+    assert 0 < one.election.latency < 1

@@ -298,16 +298,16 @@ async def test_another_bank_confirms_a_jump_of_the_last_days(
 async def test_a_running_service_follows(settings: Settings, store: Store, clock: Clock, banks: Banks) -> None:
     """What a backfill writes within its memory is shown at the next look, and what it holds itself is not lost."""
     clock.time = datetime(2026, 2, 20, 6, tzinfo=UTC)
-    board = MemoryState(settings)
+    memory = MemoryState(settings)
     async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as own:
-        archive = StoreSync(board, own)
-        await archive.sync_and_publish(clock())
-        assert not board.series("nbk").fixings
+        store_sync = StoreSync(memory, own)
+        await store_sync.sync_and_publish(clock())
+        assert not memory.series("nbk").fixings
         async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as other:
             await filled(settings, other, clock)
-        await archive.sync_and_publish(clock())
-    assert board.series("nbk").fixings[-1].date == UNTIL
-    assert board.snapshots["kzt"].quotes[0].source == "nbk"
+        await store_sync.sync_and_publish(clock())
+    assert memory.series("nbk").fixings[-1].date == UNTIL
+    assert memory.snapshots["kzt"].quotes[0].source == "nbk"
 
 
 def test_gaps_and_joins_are_each_others_opposite() -> None:

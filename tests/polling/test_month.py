@@ -101,7 +101,7 @@ class Month:
     shown: list[tuple[datetime, Snapshot]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.poller.board.watchers.append(lambda snapshot: self.shown.append((self.clock(), snapshot)))
+        self.poller.memory.watchers.append(lambda snapshot: self.shown.append((self.clock(), snapshot)))
 
     async def run(self) -> None:
         day = date(2026, 3, 2)
@@ -171,11 +171,11 @@ async def test_a_month_of_all_that_can_happen(only_two: Settings, clock: Clock, 
         with capture_logs() as logs:
             await month.run()
         decisions = [
-            (str(one.waiting.fixing.date), str(one.outcome)) for one in await poller.archive.store.decisions("nbk")
+            (str(one.waiting.fixing.date), str(one.outcome)) for one in await poller.store_sync.store.decisions("nbk")
         ]
-        archive = poller.archive
-        leadership, following = LeaderElection(archive.store.peers, own=True), StoreFollower(archive, clock)
-        health = report(HealthReport(poller.board, archive, leadership, following, NoPolling(), clock))
+        store_sync = poller.store_sync
+        election, follower = LeaderElection(store_sync.store.coordination, own=True), StoreFollower(store_sync, clock)
+        health = report(HealthReport(poller.memory, store_sync, election, follower, NoPolling(), clock))
     assert month.told() == EXPECTED
     for at, snapshot in month.shown:
         for quote in snapshot.quotes:

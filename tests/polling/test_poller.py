@@ -38,13 +38,13 @@ APRIL: dict[date, Figures] = {
 @asynccontextmanager
 async def polling(settings: Settings, clock: Clock) -> AsyncIterator[Poller]:
     """Run a poller on the settings' banks and store."""
-    board = MemoryState(settings)
+    memory = MemoryState(settings)
     async with (
         Store(settings.store.url.get_secret_value(), settings.store.prefix) as store,
         Client(settings.client) as client,
     ):
         feeds = {key: BankFeed(key, source, client, clock) for key, source in settings.polled.items()}
-        yield Poller(board, StoreSync(board, store), SOURCES, feeds, clock)
+        yield Poller(memory, StoreSync(memory, store), SOURCES, feeds, clock)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def poller(settings: Settings, clock: Clock, banks: Banks) -> AsyncIterato
 
 
 def shown(poller: Poller) -> Snapshot:
-    return poller.board.snapshots["kzt"]
+    return poller.memory.snapshots["kzt"]
 
 
 def percents(poller: Poller) -> list[str]:
@@ -66,15 +66,15 @@ async def test_a_poll_ends_in_a_snapshot_and_in_the_store(poller: Poller) -> Non
     """Fetched, understood, accepted, written, shown: with receipt."""
     await poller.poll("nbk")
     assert percents(poller) == ["-0.77", "0.44", "0.00", "-0.02", "-0.27"]
-    kept = await poller.archive.store.fixing("nbk", day(2))
+    kept = await poller.store_sync.store.fixing("nbk", day(2))
     assert kept is not None
-    assert kept == poller.board.series("nbk").on(day(2))
+    assert kept == poller.memory.series("nbk").on(day(2))
     assert kept.url.endswith("/rss/get_rates.cfm?fdate=02.04.2026")
     assert kept.fetched_at == datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
     assert len(kept.digest) == 64
     await poller.sync_and_publish()
-    assert await poller.archive.store.snapshot("kzt") == shown(poller)
-    assert (await poller.archive.store.states())["nbk"].failures == 0
+    assert await poller.store_sync.store.snapshot("kzt") == shown(poller)
+    assert (await poller.store_sync.store.states())["nbk"].failures == 0
 
 
 async def test_second_poll_begins_with_the_previous_publication(poller: Poller, banks: Banks) -> None:
@@ -105,7 +105,7 @@ async def test_a_revision_replaces_and_is_remembered(poller: Poller, banks: Bank
         await poller.poll("nbk")
     assert [log["event"] for log in logs] == ["fixing.revised", "ticker.changed"]
     assert percents(poller)[0] == "0.26"
-    kept = await poller.archive.store.fixing("nbk", day(2))
+    kept = await poller.store_sync.store.fixing("nbk", day(2))
     assert kept is not None
     assert [str(one.rates["USD"].value) for one in (kept, *kept.revisions)] == ["480.00", "475.09"]
 
@@ -136,12 +136,12 @@ async def test_a_bad_answer_removes_nothing_and_is_told_once(
     client = settings.client.model_copy(update={"timeout": timedelta(seconds=0.2)})
     async with polling(settings.model_copy(update={"client": client}), clock) as poller:
         await poller.poll("nbk")
-        before, known = shown(poller), poller.board.series("nbk").fixings
+        before, known = shown(poller), poller.memory.series("nbk").fixings
         banks.faults["nbk"] = fault
         with capture_logs() as logs:
             await poller.poll("nbk")
             await poller.poll("nbk")
-            state = poller.board.states["nbk"]
+            state = poller.memory.states["nbk"]
             banks.faults.clear()
             await poller.poll("nbk")
         assert [log["event"] for log in logs] == ["source.failing", "source.recovered"]
@@ -151,8 +151,8 @@ async def test_a_bad_answer_removes_nothing_and_is_told_once(
         assert f"({banks.url}/nbk/rss" in state.error
         assert (state.failures, state.failing_since, state.succeeded_at) == (2, clock(), clock())
         assert shown(poller) is before
-        assert poller.board.series("nbk").fixings == known
-        assert poller.board.states["nbk"].error is None
+        assert poller.memory.series("nbk").fixings == known
+        assert poller.memory.states["nbk"].error is None
 
 
 @pytest.mark.parametrize("bad", [404, HTML])
@@ -161,7 +161,7 @@ async def test_one_bad_day_keeps_no_other_from_being_shown(poller: Poller, banks
     banks.faults = {"fdate=20.03.2026": bad, "fdate=03.04.2026": bad}
     await poller.poll("nbk")
     assert percents(poller)[0] == "-0.77"
-    assert "fdate=20.03.2026" in str(poller.board.states["nbk"].error)
+    assert "fdate=20.03.2026" in str(poller.memory.states["nbk"].error)
 
 
 async def test_suspicious_rate_is_held_and_the_others_are_published(poller: Poller, banks: Banks) -> None:
@@ -172,8 +172,8 @@ async def test_suspicious_rate_is_held_and_the_others_are_published(poller: Poll
         await poller.poll("nbk")
         await poller.poll("nbk")
     assert [log["event"] for log in logs] == ["fixing.quarantined", "ticker.changed"]
-    assert poller.tally.fixings == {("nbk", "accepted"): 3, ("nbk", "refused"): 1}
-    (waiting,) = poller.board.pending_quarantine("nbk")
+    assert poller.counters.fixings == {("nbk", "accepted"): 3, ("nbk", "refused"): 1}
+    (waiting,) = poller.memory.pending_quarantine("nbk")
     assert (waiting.fixing.date, list(waiting.fixing.rates)) == (day(3), ["USD"])
     assert waiting.reasons == (
         "USD moved by +901.92%, from 475.09 on 2026-04-02 to 4760.00; no other bank confirms it",
@@ -181,12 +181,12 @@ async def test_suspicious_rate_is_held_and_the_others_are_published(poller: Poll
     dollar, euro = shown(poller).quotes[:2]
     assert (str(dollar.rate), dollar.date) == ("475.09", day(2))
     assert (str(euro.rate), euro.date, str(euro.percent)) == ("548.62", day(3), "-0.44")
-    assert await poller.archive.store.waiting("nbk") == [waiting]
+    assert await poller.store_sync.store.waiting("nbk") == [waiting]
     banks.published["nbk"][day(3)] = APRIL[day(1)]
     await poller.poll("nbk")
-    assert poller.board.pending_quarantine("nbk") == await poller.archive.store.waiting("nbk") == []
+    assert poller.memory.pending_quarantine("nbk") == await poller.store_sync.store.waiting("nbk") == []
     assert {quote.date for quote in shown(poller).quotes} == {day(3)}
-    (decision,) = await poller.archive.store.decisions("nbk")
+    (decision,) = await poller.store_sync.store.decisions("nbk")
     assert (decision.outcome, decision.waiting) == (Outcome.WITHDRAWN, waiting)
 
 
@@ -197,8 +197,8 @@ async def test_missing_currency_holds_nothing(poller: Poller, banks: Banks) -> N
     with capture_logs() as logs:
         await poller.poll("nbk")
     assert [log["event"] for log in logs] == ["ticker.changed"]
-    assert poller.board.pending_quarantine("nbk") == []
-    assert poller.board.missing("nbk") == ("CNY", "EUR", "GBP", "RUB")
+    assert poller.memory.pending_quarantine("nbk") == []
+    assert poller.memory.missing("nbk") == ("CNY", "EUR", "GBP", "RUB")
     assert {quote.code: quote.date for quote in shown(poller).quotes} == {
         "USD": day(3),
         **dict.fromkeys(("EUR", "RUB", "GBP", "CNY"), day(2)),
@@ -210,13 +210,13 @@ async def test_a_bogus_future_date_freezes_nothing(poller: Poller, banks: Banks)
     figures: Figures = {"USD": "43.10", "KZT": ("8.65", 100)}
     banks.faults["nbu"] = nbu(dict.fromkeys((day(1), day(2), day(3), day(7), date(2099, 1, 1)), figures))
     await poller.poll("nbu")
-    latest = poller.board.series("nbu").latest
+    latest = poller.memory.series("nbu").latest
     assert latest is not None
     assert latest.date == day(3)
-    assert list(poller.board.quarantine["nbu"].waiting) == [day(7), date(2099, 1, 1)]
+    assert list(poller.memory.quarantine["nbu"].waiting) == [day(7), date(2099, 1, 1)]
     banks.faults["nbu"] = nbu(dict.fromkeys((day(2), day(3), day(7)), figures))
     await poller.poll("nbu")  # it says no more of 2099
-    assert list(poller.board.quarantine["nbu"].waiting) == [day(7)]
+    assert list(poller.memory.quarantine["nbu"].waiting) == [day(7)]
 
 
 async def test_jump_is_held_until_another_bank_confirms_it(poller: Poller, banks: Banks, clock: Clock) -> None:
@@ -231,7 +231,7 @@ async def test_jump_is_held_until_another_bank_confirms_it(poller: Poller, banks
         code: str(round(Decimal(str(value)) * Decimal("1.355"), 2)) for code, value in APRIL[day(2)].items()
     }
     await poller.poll("nbk")
-    (waiting,) = poller.board.pending_quarantine("nbk")
+    (waiting,) = poller.memory.pending_quarantine("nbk")
     assert waiting.reasons[-1] == (
         "USD moved by +35.50%, from 475.09 on 2026-04-02 to 643.75; "
         "other banks have not published for that day yet (cbr -26.03%)"
@@ -242,7 +242,7 @@ async def test_jump_is_held_until_another_bank_confirms_it(poller: Poller, banks
     await poller.poll("cbr")
     await poller.poll("nbk")
     assert (shown(poller).as_of, percents(poller)[0]) == (day(3), "35.50")
-    (decision,) = await poller.archive.store.decisions("nbk")
+    (decision,) = await poller.store_sync.store.decisions("nbk")
     assert (decision.outcome, decision.at) == (Outcome.CONFIRMED, clock())
 
 
@@ -261,8 +261,8 @@ async def test_banks_that_are_polled_at_once_confirm_each_other(poller: Poller, 
         "fixing.quarantined",
         "quarantine.ended",
     ]
-    assert all(not poller.board.quarantine[key].waiting for key in ("nbk", "cbr"))
-    assert all(poller.board.series(key).on(day(3)) for key in ("nbk", "cbr"))
+    assert all(not poller.memory.quarantine[key].waiting for key in ("nbk", "cbr"))
+    assert all(poller.memory.series(key).on(day(3)) for key in ("nbk", "cbr"))
     assert (shown(poller).as_of, percents(poller)[0]) == (day(3), "35.50")
 
 
@@ -272,12 +272,12 @@ async def test_decision_of_an_operator_reaches_the_running_service(poller: Polle
     wrong = {**APRIL[day(2)], "USD": "4750.90"}
     banks.published["nbk"][day(3)] = wrong
     await poller.poll("nbk")
-    (waiting,) = poller.board.pending_quarantine("nbk")
-    async with Store(poller.board.settings.store.url.get_secret_value(), poller.board.settings.store.prefix) as other:
+    (waiting,) = poller.memory.pending_quarantine("nbk")
+    async with Store(poller.memory.settings.store.url.get_secret_value(), poller.memory.settings.store.prefix) as other:
         await other.decide(QuarantineDecision(waiting, Outcome.REJECTED, clock()))
         await poller.sync_and_publish()
         await poller.poll("nbk")
-        assert poller.board.pending_quarantine("nbk") == []
+        assert poller.memory.pending_quarantine("nbk") == []
         assert shown(poller).quotes[0].date == day(2)
         published = await other.fixing("nbk", day(3))
         assert published is not None
@@ -291,7 +291,7 @@ async def test_decision_of_an_operator_reaches_the_running_service(poller: Polle
 async def test_answers_are_kept_with_what_they_told(poller: Poller, banks: Banks) -> None:
     """By their digest; an answer that told nothing new is not kept again."""
     await poller.poll("nbk")
-    store = poller.archive.store
+    store = poller.store_sync.store
     kept = await store.fixing("nbk", day(2))
     assert kept is not None
     body = await store.raw("nbk", kept.digest)
@@ -339,7 +339,7 @@ async def test_a_fault_of_an_adapter_is_survived(poller: Poller, monkeypatch: py
         await poller.poll("nbk")
         await poller.poll("nbk")
     assert [log["event"] for log in logs] == ["poll.crashed", "source.failing"]
-    assert "ZeroDivisionError" in str(poller.board.states["nbk"].error)
+    assert "ZeroDivisionError" in str(poller.memory.states["nbk"].error)
 
 
 async def test_a_restart_shows_what_was_stored_before_any_bank_answers(
@@ -353,7 +353,7 @@ async def test_a_restart_shows_what_was_stored_before_any_bank_answers(
     async with polling(settings, clock) as second:
         await second.sync_and_publish()
         assert shown(second) == shown(first)
-        assert second.board.states["nbk"] == first.board.states["nbk"]
+        assert second.memory.states["nbk"] == first.memory.states["nbk"]
     assert banks.asked["nbk"] == asked
 
 
@@ -361,15 +361,15 @@ async def test_a_dead_store_costs_readers_nothing(settings: Settings, clock: Clo
     """Polling goes on in memory; what waits is written when the store is back, told once each way."""
     banks.published["nbk"] = dict(APRIL)
     async with polling(settings, clock) as poller, Store("redis://127.0.0.1:1/0", "t:") as dead:
-        alive, poller.archive.store = poller.archive.store, dead
+        alive, poller.store_sync.store = poller.store_sync.store, dead
         with capture_logs() as logs:
             await poller.poll("nbk")
             await poller.sync_and_publish()
             assert percents(poller)[0] == "-0.77"
-            assert "redis://127.0.0.1:1/0" in str(poller.archive.error)
-            poller.archive.store = alive
+            assert "redis://127.0.0.1:1/0" in str(poller.store_sync.error)
+            poller.store_sync.store = alive
             await poller.sync_and_publish()
-        assert poller.archive.error is None
+        assert poller.store_sync.error is None
         assert [log["event"] for log in logs] == ["store.lost", "ticker.changed", "store.back"]
         assert await alive.dates("nbk") == [day(1), day(2)]
         assert await alive.snapshot("kzt") == shown(poller)
@@ -379,13 +379,13 @@ async def test_a_store_that_comes_late_brings_its_past(settings: Settings, clock
     """Fixings stored by an earlier run join those polled meanwhile; the newer ones win."""
     banks.published["nbk"] = dict(APRIL)
     async with polling(settings, clock) as poller, Store("redis://127.0.0.1:1/0", "t:") as dead:
-        alive, poller.archive.store = poller.archive.store, dead
+        alive, poller.store_sync.store = poller.store_sync.store, dead
         await alive.save(fixing(day(15, 3), USD="470.00"))
         await alive.save(fixing(day(2), USD="470.00"))
         await poller.poll("nbk")
-        poller.archive.store = alive
+        poller.store_sync.store = alive
         await poller.sync_and_publish()
-        assert [one.date for one in poller.board.series("nbk").fixings] == [day(15, 3), day(1), day(2)]
+        assert [one.date for one in poller.memory.series("nbk").fixings] == [day(15, 3), day(1), day(2)]
         assert percents(poller)[0] == "-0.77"
         revised = await alive.fixing("nbk", day(2))
         assert revised is not None
@@ -411,11 +411,11 @@ async def test_what_was_polled_without_the_store_is_judged_by_it(
     ):
         await poller.poll("nbk")
         assert str(shown(poller).quotes[0].rate) == "4750.90"
-        poller.archive.store = back
+        poller.store_sync.store = back
         await poller.sync_and_publish()
         await poller.sync_and_publish()
         assert str(shown(poller).quotes[0].rate) == "475.09"
-        assert sorted(poller.board.quarantine["nbk"].waiting) == [day(1), day(2)]
+        assert sorted(poller.memory.quarantine["nbk"].waiting) == [day(1), day(2)]
         kept = await back.fixing("nbk", day(2))
         assert kept is not None
         assert str(kept.rates["USD"].value) == "475.09"
@@ -428,15 +428,15 @@ async def test_dropped_currency_holds_nothing(poller: Poller, banks: Banks, cloc
         clock.time = datetime(2026, 4, number - 1, 11, tzinfo=UTC)
         banks.published["nbk"][day(number)] = {"USD": f"47{number}.00", "EUR": "551.00", "RUB": "5.87", "GBP": "631.00"}
         await poller.poll("nbk")
-        assert poller.board.pending_quarantine("nbk") == []
-        assert poller.board.missing("nbk") == ("CNY",)
-    assert [one.date for one in poller.board.series("nbk").fixings] == [day(number) for number in (1, 2, 3, 4, 7, 8)]
+        assert poller.memory.pending_quarantine("nbk") == []
+        assert poller.memory.missing("nbk") == ("CNY",)
+    assert [one.date for one in poller.memory.series("nbk").fixings] == [day(number) for number in (1, 2, 3, 4, 7, 8)]
     assert shown(poller).quotes[-1].date == day(2)
 
 
 async def test_what_waits_from_long_ago_is_not_judged_by_today(poller: Poller, clock: Clock) -> None:
     """Left by a backfill, and older than all that memory holds: what lies before it is not known here."""
-    store = poller.archive.store
+    store = poller.store_sync.store
     figures = {code: str(value) for code, value in APRIL[day(2)].items()}
     recent = [day(2) - timedelta(days=number) for number in range(2, KEEP + 10)]
     await store.save(fixing(date(2017, 3, 3), USD="318.00", EUR="336.00", RUB="5.50"))
@@ -454,7 +454,7 @@ async def test_what_the_bank_says_of_long_ago_changes_nothing(
     poller: Poller, banks: Banks, *, unreadable: bool
 ) -> None:
     """An answer with a date before all that memory holds, which may well be in the store; also with a gap in memory."""
-    store = poller.archive.store
+    store = poller.store_sync.store
     figures = {code: str(value) for code, value in APRIL[day(2)].items()}
     await store.save(*(fixing(day(2) - timedelta(days=number), **figures) for number in range(2, KEEP + 10)))  # type: ignore[arg-type]
     days = await store.dates("nbk")
@@ -474,12 +474,12 @@ async def test_zero_is_held_alone(poller: Poller, banks: Banks) -> None:
     banks.published["nbk"] = {on: {**APRIL[day(2)], "USD": f"475.{on.day}"} for on in days}
     banks.published["nbk"][days[1]] = {**APRIL[day(2)], "USD": "0"}
     await poller.poll("nbk")
-    assert poller.board.states["nbk"].error is None
-    quarantined = poller.board.quarantine["nbk"].waiting
+    assert poller.memory.states["nbk"].error is None
+    quarantined = poller.memory.quarantine["nbk"].waiting
     assert {on: list(one.fixing.rates) for on, one in quarantined.items()} == {days[1]: ["USD"]}
-    assert len(poller.board.series("nbk").fixings) == 7
-    assert await poller.archive.store.waiting("nbk") == list(quarantined.values())
-    assert await poller.archive.store.decisions("nbk") == []
+    assert len(poller.memory.series("nbk").fixings) == 7
+    assert await poller.store_sync.store.waiting("nbk") == list(quarantined.values())
+    assert await poller.store_sync.store.decisions("nbk") == []
 
 
 async def test_a_wait_that_ends_while_others_write_has_ended(
@@ -489,24 +489,24 @@ async def test_a_wait_that_ends_while_others_write_has_ended(
     await poller.poll("nbk")
     banks.published["nbk"][day(3)] = {**APRIL[day(2)], "USD": "4750.90"}
     await poller.poll("nbk")
-    archive = poller.archive
-    async with Store(poller.board.settings.store.url.get_secret_value(), poller.board.settings.store.prefix) as other:
+    store_sync = poller.store_sync
+    async with Store(poller.memory.settings.store.url.get_secret_value(), poller.memory.settings.store.prefix) as other:
         await other.save(fixing(date(2017, 3, 3), USD="318.00"))
     read, good = (
-        archive.store.stamps,
+        store_sync.store.stamps,
         fixing(day(3), USD="476.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12"),
     )
 
     async def meanwhile() -> dict[str, str]:
-        monkeypatch.setattr(archive.store, "stamps", read)
-        archive.take_in("nbk", [Judgement(good, Verdict.NEW, good)], clock())
+        monkeypatch.setattr(store_sync.store, "stamps", read)
+        store_sync.take_in("nbk", [Judgement(good, Verdict.NEW, good)], clock())
         return await read()
 
-    monkeypatch.setattr(archive.store, "stamps", meanwhile)
-    await archive.sync()
-    await archive.sync()
-    assert poller.board.pending_quarantine("nbk") == await archive.store.waiting("nbk") == []
-    assert [one.outcome for one in await archive.store.decisions("nbk")] == [Outcome.WITHDRAWN]
+    monkeypatch.setattr(store_sync.store, "stamps", meanwhile)
+    await store_sync.sync()
+    await store_sync.sync()
+    assert poller.memory.pending_quarantine("nbk") == await store_sync.store.waiting("nbk") == []
+    assert [one.outcome for one in await store_sync.store.decisions("nbk")] == [Outcome.WITHDRAWN]
 
 
 async def test_a_store_that_comes_late_keeps_its_receipts(settings: Settings, clock: Clock, banks: Banks) -> None:
@@ -514,14 +514,14 @@ async def test_a_store_that_comes_late_keeps_its_receipts(settings: Settings, cl
     banks.published["nbk"] = dict(APRIL)
     async with polling(settings, clock) as poller:
         await poller.poll("nbk")
-        stored = await poller.archive.store.fixing("nbk", day(2))
+        stored = await poller.store_sync.store.fixing("nbk", day(2))
     clock.forward(hours=1)
     async with polling(settings, clock) as poller, Store("redis://127.0.0.1:1/0", "t:") as dead:
-        alive, poller.archive.store = poller.archive.store, dead
+        alive, poller.store_sync.store = poller.store_sync.store, dead
         await poller.poll("nbk")
-        poller.archive.store = alive
+        poller.store_sync.store = alive
         await poller.sync_and_publish()
-        assert await alive.fixing("nbk", day(2)) == stored == poller.board.series("nbk").on(day(2))
+        assert await alive.fixing("nbk", day(2)) == stored == poller.memory.series("nbk").on(day(2))
 
 
 async def test_time_alone_makes_a_ticker_late_and_stale(poller: Poller, clock: Clock) -> None:
@@ -574,11 +574,11 @@ async def test_fixings_read_from_the_store_meanwhile_are_taken_into_account(
         return judge_all(fixings, series, rules, keep)
 
     async def tell() -> None:
-        poller.board.add(known)
+        poller.memory.add(known)
 
     monkeypatch.setattr("service.polling.poller.judge_all", judging)
     await poller.poll("nbk")
     assert [series.latest for series in judged] == [None, known]
-    assert [one.rates.get("USD") for one in poller.board.series("nbk").fixings] == [known.rates["USD"], None, None]
-    quarantined = poller.board.quarantine["nbk"].waiting
+    assert [one.rates.get("USD") for one in poller.memory.series("nbk").fixings] == [known.rates["USD"], None, None]
+    quarantined = poller.memory.quarantine["nbk"].waiting
     assert {on: list(one.fixing.rates) for on, one in quarantined.items()} == {day(1): ["USD"], day(2): ["USD"]}

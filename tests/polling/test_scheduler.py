@@ -51,7 +51,7 @@ class Recorder:
 
     def __init__(self, time: datetime | None = None) -> None:
         self.time = time or datetime.now(UTC)
-        self.board = MemoryState(SETTINGS)
+        self.memory = MemoryState(SETTINGS)
         self.polled: list[str] = []
         self.awaited: list[str] = []
 
@@ -83,9 +83,9 @@ async def test_who_takes_over_polls_what_is_due() -> None:
     """Not all banks at once: what was asked lately by another waits for its sweep, what never was does not."""
     recorder = Recorder()
     for key in SETTINGS.polled:
-        recorder.board.states[key] = SourceState(polled_at=recorder.time)
-    recorder.board.states["cbr"] = SourceState()
-    recorder.board.states["ecb"] = SourceState(polled_at=recorder.time - 2 * SETTINGS.sources["ecb"].sweep)
+        recorder.memory.states[key] = SourceState(polled_at=recorder.time)
+    recorder.memory.states["cbr"] = SourceState()
+    recorder.memory.states["ecb"] = SourceState(polled_at=recorder.time - 2 * SETTINGS.sources["ecb"].sweep)
     async with PollScheduler(cast("Poller", recorder), at_once=False):
         await asyncio.sleep(0.05)
         assert sorted(recorder.polled) == ["cbr", "ecb"]
@@ -102,9 +102,9 @@ async def test_who_takes_over_polls_what_is_due() -> None:
 async def test_the_next_poll_is_told(now: str, latest: date, asked: str | None, told: str) -> None:
     """The opening of the next window, or its next step while the due fixing has not come, or the sweep."""
     recorder = Recorder(datetime.fromisoformat(now).replace(tzinfo=UTC))
-    recorder.board.add(fixing(latest.replace(year=2099), USD="475.09"))
+    recorder.memory.add(fixing(latest.replace(year=2099), USD="475.09"))
     if asked:
-        recorder.board.states["nbk"] = SourceState(polled_at=datetime.fromisoformat(asked).replace(tzinfo=UTC))
+        recorder.memory.states["nbk"] = SourceState(polled_at=datetime.fromisoformat(asked).replace(tzinfo=UTC))
     async with PollScheduler(cast("Poller", recorder), at_once=True) as schedule:
         sweep = schedule.next_poll("recorded")
         assert sweep is not None

@@ -27,36 +27,36 @@ async def test_reviews_that_wait_for_the_store_together_make_snapshots_once(
     store: Store, settings: Settings, clock: Clock
 ) -> None:
     """All banks end their polls at about the same time: what each of them brought is in what the first one shows."""
-    archive = StoreSync(MemoryState(settings), store)
+    store_sync = StoreSync(MemoryState(settings), store)
     made = list[TickerSettings]()
-    refresh = archive.board.refresh
+    refresh = store_sync.memory.refresh
 
     def counting(now: datetime, *tickers: TickerSettings) -> tuple[Snapshot, ...]:
         made.extend(tickers)
         return refresh(now, *tickers)
 
     async def learn(number: int) -> None:
-        archive.board.add(KNOWN[number % 2])
-        await archive.sync_and_publish(clock())
-        assert archive.board.snapshots["kzt"].as_of == day(2)
+        store_sync.memory.add(KNOWN[number % 2])
+        await store_sync.sync_and_publish(clock())
+        assert store_sync.memory.snapshots["kzt"].as_of == day(2)
 
-    with patch.object(archive.board, "refresh", counting):
+    with patch.object(store_sync.memory, "refresh", counting):
         await asyncio.gather(*map(learn, range(6)))
     assert made == [settings.tickers[0]]
 
 
 async def test_each_ticker_is_made_in_a_turn_of_its_own(settings: Settings, clock: Clock) -> None:
     """What else the loop has to do comes between any two of them."""
-    board, order = MemoryState(with_tickers(settings, 3)), list[str]()
-    board.reset("nbk", KNOWN)
-    board.watchers.append(lambda snapshot: order.append(snapshot.id))
+    memory, order = MemoryState(with_tickers(settings, 3)), list[str]()
+    memory.reset("nbk", KNOWN)
+    memory.watchers.append(lambda snapshot: order.append(snapshot.id))
 
     async def reader() -> None:
         for _ in range(3):
             order.append("reader")
             await asyncio.sleep(0)
 
-    await asyncio.gather(SnapshotPublisher(board, lambda _: None).show(clock()), reader())
+    await asyncio.gather(SnapshotPublisher(memory, lambda _: None).show(clock()), reader())
     assert order == ["t0", "reader", "t1", "reader", "t2", "reader"]
 
 
@@ -64,14 +64,14 @@ async def test_what_comes_while_snapshots_are_made_is_shown_before_its_own_revie
     settings: Settings, clock: Clock
 ) -> None:
     """A ticker that was made a moment too early is made again."""
-    board = MemoryState(with_tickers(settings, 3))
-    board.reset("nbk", KNOWN[:1])
-    showing = SnapshotPublisher(board, lambda _: None)
+    memory = MemoryState(with_tickers(settings, 3))
+    memory.reset("nbk", KNOWN[:1])
+    showing = SnapshotPublisher(memory, lambda _: None)
     first = asyncio.create_task(showing.show(clock()))
     await asyncio.sleep(0)
-    assert board.snapshots.keys() == {"t0"}
-    board.add(KNOWN[1])
+    assert memory.snapshots.keys() == {"t0"}
+    memory.add(KNOWN[1])
     showing.due = True
     await showing.show(clock())
     assert first.done()
-    assert {snapshot.as_of for snapshot in board.snapshots.values()} == {day(2)}
+    assert {snapshot.as_of for snapshot in memory.snapshots.values()} == {day(2)}

@@ -309,12 +309,12 @@ def test_source_whose_next_rate_is_held_and_refuted_is_replaced() -> None:
 def test_held_rate_of_a_cross_is_refuted_together_with_what_is_published_of_its_date() -> None:
     """The rate in quarantine has no rate of the ticker's base beside it; the publication of that date has."""
     moscow_first = KZT.model_copy(update={"sources": ("cbr", "nbk")})
-    board = MemoryState(SETTINGS.model_copy(update={"tickers": (moscow_first,)}))
-    board.reset("nbk", NBK.fixings)
-    board.reset("cbr", (MOSCOW.fixings[0], MOSCOW.fixings[1].without({"USD"})))
+    memory = MemoryState(SETTINGS.model_copy(update={"tickers": (moscow_first,)}))
+    memory.reset("nbk", NBK.fixings)
+    memory.reset("cbr", (MOSCOW.fixings[0], MOSCOW.fixings[1].without({"USD"})))
     held = fixing(day(2), "cbr", "RUB", USD="809.30")
-    board.quarantine["cbr"].waiting[day(2)] = QuarantinedFixing(held, ("USD moved",), NOW)
-    (made,) = board.refresh(NOW)
+    memory.quarantine["cbr"].waiting[day(2)] = QuarantinedFixing(held, ("USD moved",), NOW)
+    (made,) = memory.refresh(NOW)
     assert (made.quotes[0].source, made.quotes[0].reason) == ("nbk", "cbr diverges from other banks since 2026-04-01")
     assert made.quotes[1].source == "cbr"
 

@@ -48,12 +48,12 @@ class Shared:
 
     def learn(self, who: StoreSync, *fixings: Fixing) -> None:
         for one in fixings:
-            who.board.add(one)
+            who.memory.add(one)
             who.keep(one)
 
     def holds_back(self, who: StoreSync, bad: Fixing) -> QuarantinedFixing:
         waiting = QuarantinedFixing(bad, ("USD moved by +900.00%",), bad.fetched_at)
-        who.board.quarantine["nbk"].waiting[bad.date] = waiting
+        who.memory.quarantine["nbk"].waiting[bad.date] = waiting
         who.keep_waiting(waiting)
         return waiting
 
@@ -70,7 +70,7 @@ class Shared:
     async def shown(self, who: list[StoreSync]) -> set[str]:
         """Return every dollar that is shown or stored for the second of April."""
         stored = await self.store.fixing("nbk", day(2))
-        found = [stored, *(one.board.series("nbk").on(day(2)) for one in who)]
+        found = [stored, *(one.memory.series("nbk").on(day(2)) for one in who)]
         return {str(one.rates["USD"].value) if one else "nothing" for one in found}
 
 
@@ -82,12 +82,12 @@ def shared(store: Store, settings: Settings, clock: Clock) -> Shared:
 async def test_a_rejection_holds_for_all_copies(shared: Shared) -> None:
     """Each was cut off and held the figure back for itself: what an operator says of one is said of all."""
     leader, *_ = who = await shared.instances(3)
-    waiting = [shared.holds_back(archive, later(BAD, number)) for number, archive in enumerate(who)]
+    waiting = [shared.holds_back(store_sync, later(BAD, number)) for number, store_sync in enumerate(who)]
     await leader.sync_and_publish(shared.clock())
     await shared.store.decide(QuarantineDecision(waiting[0], Outcome.REJECTED, shared.clock()))
     assert await shared.rounds(who) == 0
-    assert all(archive.board.quarantine["nbk"].is_rejected(BAD) for archive in who)
-    assert not any(archive.board.quarantine["nbk"].waiting for archive in who)
+    assert all(store_sync.memory.quarantine["nbk"].is_rejected(BAD) for store_sync in who)
+    assert not any(store_sync.memory.quarantine["nbk"].waiting for store_sync in who)
 
 
 async def test_a_rejection_holds_whatever_clocks_say(shared: Shared) -> None:
@@ -97,8 +97,8 @@ async def test_a_rejection_holds_whatever_clocks_say(shared: Shared) -> None:
     await shared.rounds(who)
     await shared.store.decide(QuarantineDecision(waiting, Outcome.REJECTED, shared.clock()))
     assert await shared.rounds(who) == 0
-    rules = leader.board.context("nbk", shared.clock())
-    leader.take_in("nbk", judge_all([BAD], leader.board.series("nbk"), rules, KEEP), shared.clock())
+    rules = leader.memory.context("nbk", shared.clock())
+    leader.take_in("nbk", judge_all([BAD], leader.memory.series("nbk"), rules, KEEP), shared.clock())
     assert await shared.rounds(who) == 0
     assert [one.outcome for one in await shared.store.decisions("nbk")] == [Outcome.REJECTED]
 
@@ -117,8 +117,8 @@ async def test_a_rejection_that_was_lost_is_written_again(shared: Shared) -> Non
     assert [one.outcome for one in await shared.store.decisions("nbk")] == [Outcome.REJECTED]
     assert await shared.store.dates("nbk") == [day(1)]
     assert await shared.store.snapshot("kzt") == before
-    assert shared.instance().board.quarantine["nbk"].decisions == ()
-    assert all(one.board.quarantine["nbk"].is_rejected(BAD) for one in who)
+    assert shared.instance().memory.quarantine["nbk"].decisions == ()
+    assert all(one.memory.quarantine["nbk"].is_rejected(BAD) for one in who)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.ACCEPTED, Outcome.CONFIRMED])
@@ -132,7 +132,7 @@ async def test_a_rejection_that_was_taken_back_stays_so(shared: Shared, outcome:
     await shared.store.save(BAD, decision=QuarantineDecision(waiting, outcome, shared.clock()))
     assert await shared.rounds(who) == 0
     assert await shared.shown(who) == {"4787.70"}
-    assert not any(one.board.quarantine["nbk"].is_rejected(BAD) for one in who)
+    assert not any(one.memory.quarantine["nbk"].is_rejected(BAD) for one in who)
 
 
 @pytest.mark.parametrize("digest", ["of its own", FIRST.digest])
@@ -185,7 +185,7 @@ async def test_what_is_refused_keeps_nothing_from_being_read(shared: Shared, mon
 
     await shared.store.save(FIRST)
     monkeypatch.setattr(shared.store, "save_state", refuse)
-    reader.keep_state("nbk", reader.board.states["nbk"])
+    reader.keep_state("nbk", reader.memory.states["nbk"])
     await shared.rounds([reader])
     assert reader.error == "it is full"
     assert await shared.shown([reader]) == {"475.09"}
@@ -198,7 +198,7 @@ async def test_bytes_that_are_no_text_leave_out_one_record(shared: Shared) -> No
     await shared.store._redis.hset(shared.store._key("stamps"), "nbk", "another")
     await one.sync_and_publish(shared.clock())
     assert one.error is None
-    async with shared.store.peers.news() as heard:
+    async with shared.store.coordination.news() as heard:
         await heard(1)
         await shared.store._redis.publish(f"{shared.store._prefix}news", b"\xff")
         assert await heard(1)
@@ -225,7 +225,7 @@ async def test_readers_do_not_wait_for_a_store_that_hangs(shared: Shared, tmp_pa
             begun = time.monotonic()
             hanging.learn(one, FIRST)
             await one.sync_and_publish(shared.clock())
-            assert one.board.snapshots
+            assert one.memory.snapshots
             assert time.monotonic() - begun < 2.5
             slow.process.send_signal(signal.SIGCONT)
             await hanging.rounds([one])
@@ -251,7 +251,7 @@ async def test_a_correction_that_waits_outlasts_a_loss(shared: Shared, count: in
     assert await shared.store.waiting("nbk") == [waiting]
     await shared.store._redis.hset(shared.store._key("stamps"), "nbk", "another")
     await shared.rounds(who)
-    assert [list(one.board.quarantine["nbk"].waiting.values()) for one in who] == [[waiting]] * count
+    assert [list(one.memory.quarantine["nbk"].waiting.values()) for one in who] == [[waiting]] * count
 
 
 async def test_what_waits_beside_a_rejection_outlasts_a_loss(shared: Shared) -> None:
@@ -287,7 +287,7 @@ async def test_a_wait_that_ended_stays_so_whatever_clocks_say(shared: Shared) ->
     leader, ahead, _ = who = await shared.instances(3)
     shared.holds_back(ahead, later(BAD, 24 * HOUR))
     await shared.rounds(who)
-    leader.record_decisions(leader.board.quarantine["nbk"].withdraw(day(1), [day(1)], shared.clock()))
+    leader.record_decisions(leader.memory.quarantine["nbk"].withdraw(day(1), [day(1)], shared.clock()))
     assert await shared.rounds(who) == 0
     assert await shared.store.waiting("nbk") == []
     assert len(await shared.store.decisions("nbk")) == 1
@@ -296,7 +296,7 @@ async def test_a_wait_that_ended_stays_so_whatever_clocks_say(shared: Shared) ->
 async def test_news_that_come_while_it_writes_are_seen_at_once(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is under way has read already: once more is looked."""
     one, _ = await shared.instances(2)
-    announce, entered = shared.store.peers.publish_change, asyncio.Event()
+    announce, entered = shared.store.coordination.publish_change, asyncio.Event()
 
     async def slowly() -> None:
         entered.set()
@@ -305,14 +305,14 @@ async def test_news_that_come_while_it_writes_are_seen_at_once(shared: Shared, m
 
     async with StoreFollower(one, shared.clock):
         await asyncio.sleep(0.3)
-        monkeypatch.setattr(shared.store.peers, "publish_change", slowly)
+        monkeypatch.setattr(shared.store.coordination, "publish_change", slowly)
         shared.learn(one, later(fixing(day(1), USD="478.80")).revising(BASE))
         poll = asyncio.create_task(one.sync_and_publish(shared.clock()))
         await entered.wait()
         await shared.store.save(FIRST)
         await announce()
         await asyncio.sleep(0.5)
-        assert one.board.series("nbk").on(day(2)) == FIRST
+        assert one.memory.series("nbk").on(day(2)) == FIRST
         await poll
     await one.close()
 

@@ -25,20 +25,20 @@ async def restore(store: Store) -> None:
 
 async def test_store_of_an_earlier_version_is_read(settings: Settings) -> None:
     """Rates with revisions, whole documents in quarantine, decisions, states and backfilled spans."""
-    board = MemoryState(settings)
+    memory = MemoryState(settings)
     async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
         await restore(store)
-        archive = StoreSync(board, store)
-        await archive.sync_and_publish(NOW)
-        assert archive.error is None
+        store_sync = StoreSync(memory, store)
+        await store_sync.sync_and_publish(NOW)
+        assert store_sync.error is None
         assert await store.backfilled("nbk") != []
-        assert await store.waiting("nbk") == list(board.quarantine["nbk"].waiting.values())
+        assert await store.waiting("nbk") == list(memory.quarantine["nbk"].waiting.values())
         (decision,) = await store.decisions("nbk")
-    (first, second) = board.series("nbk").fixings
+    (first, second) = memory.series("nbk").fixings
     assert (first.date, second.date, [one.digest for one in second.revisions]) == (day(1), day(2), ["earlier"])
-    assert board.states["nbk"].succeeded_at is not None
-    assert board.quarantine["nbk"].waiting[day(3)].fixing.rates.keys() == second.rates.keys()
+    assert memory.states["nbk"].succeeded_at is not None
+    assert memory.quarantine["nbk"].waiting[day(3)].fixing.rates.keys() == second.rates.keys()
     assert decision.outcome is Outcome.REJECTED
-    assert board.quarantine["nbk"].is_rejected(decision.waiting.fixing)
-    usd = board.snapshots["kzt"].quotes[0]
+    assert memory.quarantine["nbk"].is_rejected(decision.waiting.fixing)
+    usd = memory.snapshots["kzt"].quotes[0]
     assert (usd.code, str(usd.rate), str(usd.percent), usd.source) == ("USD", "475.09", "-0.77", "nbk")

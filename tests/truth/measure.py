@@ -94,7 +94,7 @@ def deviation(history: History, replay: Replay, quote: Quote) -> float:
         before = history.true_value(quote.source, history.at(quote.previous_date), quote.code)
         if before is None:
             return 1.0
-        factor = _unit(replay.board.breaks(quote.source), quote.code, quote.previous_date, quote.date)
+        factor = _unit(replay.memory.breaks(quote.source), quote.code, quote.previous_date, quote.date)
         move = min(true / before, true / before / factor, key=lambda one: abs(log(one)))
         off = max(off, abs(float(quote.percent) / 100 - (move - 1)))
     return off
@@ -177,7 +177,7 @@ class _Window:
 
     def _before_witnesses(self) -> None:
         """Count what is shown before the witnesses are polled, where the subject has published something false."""
-        known, latest = self.scene.history, self.replay.board.series(SUBJECT).fixings[-3:]
+        known, latest = self.scene.history, self.replay.memory.series(SUBJECT).fixings[-3:]
         told = {one.date: one.rates for one in latest}
         if any(
             rates[code] != true[code]
@@ -209,7 +209,7 @@ class _Window:
         held = [
             f"{key} {day}: {reason}"
             for key in self.replay.sources
-            for day, one in sorted(self.replay.board.quarantine[key].waiting.items())[-3:]
+            for day, one in sorted(self.replay.memory.quarantine[key].waiting.items())[-3:]
             for reason in one.reasons
             if quote.code in reason[:3] or known.form.base in reason[:3]
         ]
@@ -234,7 +234,7 @@ class _Window:
             liar = key == SUBJECT or (key == "w1" and "copier" in self.title)
             if liar and self.plan.empty and after <= 0:
                 continue
-            there = self.replay.board.series(key).on(day)
+            there = self.replay.memory.series(key).on(day)
             for code, rate in known.truth(key, at).items():
                 base = code == known.form.base and "all" in self.title  # of a witness: as false as all others
                 if liar and after <= 0 and (code in self.plan.affected or base):
@@ -246,7 +246,7 @@ class _Window:
                         self.outcome.missing.append(f"{self.title}: {key} {day} {code}: {self._why(key, day, code)}")
 
     def _why(self, key: str, day: date, code: str) -> str:
-        held = self.replay.board.quarantine[key].waiting.get(day)
+        held = self.replay.memory.quarantine[key].waiting.get(day)
         reasons = [one for one in held.reasons if one.startswith(code)] if held else []
         return "; ".join(reasons) or "not in quarantine"
 
@@ -254,7 +254,7 @@ class _Window:
         """Return how many true rates of the last day are in quarantine."""
         return sum(
             rate == true[code]
-            for day, one in self.replay.board.quarantine[SUBJECT].waiting.items()
+            for day, one in self.replay.memory.quarantine[SUBJECT].waiting.items()
             if (true := self.scene.history.documents[self.scene.history.at(day)])
             for code, rate in one.fixing.rates.items()
             if code in true
@@ -313,7 +313,7 @@ def _count_day(
     held: dict[tuple[int, str], str],
     slips: set[tuple[int, str]],
 ) -> None:
-    series = replay.board.series(SUBJECT)
+    series = replay.memory.series(SUBJECT)
     for one in [one for one in held if one[0] != at]:
         before, code = one
         there = series.on(known.dates[before])
@@ -321,7 +321,7 @@ def _count_day(
             result.late[at - before] += 1
             result.examples.append(f"let in after {at - before}: {held.pop(one)}")
     for key in replay.sources:
-        there = replay.board.series(key).on(known.dates[at])
+        there = replay.memory.series(key).on(known.dates[at])
         for code, rate in known.truth(key, at).items():
             out = there is None or there.rates.get(code) != rate
             if key != SUBJECT:
@@ -336,7 +336,7 @@ def _count_day(
                 if out:
                     result.kept_out[ALL] += 1
                     result.kept_out[FIVE] += code in known.five
-                    waiting = replay.board.quarantine[SUBJECT].waiting.get(known.dates[at])
+                    waiting = replay.memory.quarantine[SUBJECT].waiting.get(known.dates[at])
                     reasons = [one for one in waiting.reasons if one.startswith(code)] if waiting else []
                     held[at, code] = f"{known.dates[at]} {'; '.join(reasons) or code}"
 

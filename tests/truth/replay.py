@@ -95,7 +95,7 @@ class Replay:
     witnesses: Sequence[str]
     codes: tuple[str, ...]
     trusting: bool = False
-    board: MemoryState = field(init=False)
+    memory: MemoryState = field(init=False)
     judged: list[Judgement] = field(default_factory=list)
     """Judgements of the last poll."""
     _poller: Poller = field(init=False)
@@ -106,9 +106,9 @@ class Replay:
         _compared.clear()
         form = self.history.form
         bases = tuple(one.base if one.key in self.witnesses else "" for one in form.witnesses)
-        self.board = MemoryState(settings(form.source, form.base, form.five, self.codes, bases))
+        self.memory = MemoryState(settings(form.source, form.base, form.five, self.codes, bases))
         self._poller = Poller(
-            self.board, cast("StoreSync", SimpleNamespace()), {}, {}, cast("Clock", lambda: self._now)
+            self.memory, cast("StoreSync", SimpleNamespace()), {}, {}, cast("Clock", lambda: self._now)
         )
 
     @property
@@ -121,7 +121,7 @@ class Replay:
             told = [
                 at for at in range(max(0, first), last + 1) if key != SUBJECT or self.history.dates[at] not in absent
             ]
-            self.board.reset(
+            self.memory.reset(
                 key, [self._fixing(key, self.history.dates[at], self.history.truth(key, at)) for at in told]
             )
 
@@ -166,24 +166,26 @@ class Replay:
         told = self._poller._told(key, read)
         if self.trusting:
             for fixing in told:
-                self.board.add(fixing)
+                self.memory.add(fixing)
             return
-        self.judged = judge_all(told, self.board.series(key), self.board.context(key, self._now), KEEP)
-        self.board.apply_judgements(key, self.judged, self._now)
+        self.judged = judge_all(told, self.memory.series(key), self.memory.context(key, self._now), KEEP)
+        self.memory.apply_judgements(key, self.judged, self._now)
         days = {fixing.date for fixing in read}
-        self.board.quarantine[key].withdraw(max(since, min(days)), days, self._now)
+        self.memory.quarantine[key].withdraw(max(since, min(days)), days, self._now)
 
     def quotes(self) -> dict[str, Sequence[Quote]]:
         """Return what each ticker shows now; nothing before its first snapshot."""
-        board = self.board
+        memory = self.memory
         if self.trusting:
-            series = {key: board.series(key) for key in board.settings.polled}
+            series = {key: memory.series(key) for key in memory.settings.polled}
             believed = Evidence(jump=Fraction(10**12))
-            made = (snapshot(one, board.settings.polled, series, self._now, believed) for one in board.settings.tickers)
+            made = (
+                snapshot(one, memory.settings.polled, series, self._now, believed) for one in memory.settings.tickers
+            )
             shown: Mapping[str, Snapshot] = {one.id: one for one in made if one}
         else:
-            board.refresh(self._now)
-            shown = board.snapshots
+            memory.refresh(self._now)
+            shown = memory.snapshots
         return {name: shown[name].quotes if name in shown else () for name in (FIVE, ALL)}
 
     def _fixing(self, key: str, day: date, rates: Rates) -> Fixing:

@@ -74,7 +74,7 @@ class Operations(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.board = MemoryState(SETTINGS)
+        self.memory = MemoryState(SETTINGS)
         self.today = START
         self.truth = dict(IN_DOLLARS)
         self.count = 0
@@ -101,9 +101,9 @@ class Operations(RuleBasedStateMachine):
     def publish(self, source: str, *documents: Fixing) -> None:
         """Judge and take in, as a poll does."""
         wanted = sorted((one for one in documents if one.rates), key=lambda one: one.date)
-        judged = judge_all(wanted, self.board.series(source), self.board.context(source, self.now), KEEP)
+        judged = judge_all(wanted, self.memory.series(source), self.memory.context(source, self.now), KEEP)
         note(f"  {source}: {[(str(one.fixing.date), one.verdict.value, one.reasons) for one in judged]}")
-        self.board.apply_judgements(source, judged, self.now)
+        self.memory.apply_judgements(source, judged, self.now)
 
     @initialize(days=st.integers(0, 12), told=st.sets(banks, min_size=1))
     def history(self, days: int, told: set[str]) -> None:
@@ -142,7 +142,7 @@ class Operations(RuleBasedStateMachine):
     @rule(source=banks, code=currencies, by=factors)
     def freeze(self, source: str, code: str, by: float) -> None:
         """Publish the latest document under today's date; one rate may have a noisy digit."""
-        if latest := self.board.series(source).latest:
+        if latest := self.memory.series(source).latest:
             self.count += 1
             rates = {
                 one: Rate(Decimal(f"{float(rate.value) * by:.6g}"), rate.nominal) if one == code else rate
@@ -152,20 +152,20 @@ class Operations(RuleBasedStateMachine):
 
     @property
     def held(self) -> list[QuarantinedFixing]:
-        return [one for key in sorted(SOURCES) for one in self.board.quarantine[key].waiting.values()]
+        return [one for key in sorted(SOURCES) for one in self.memory.quarantine[key].waiting.values()]
 
     def decide(self, waiting: QuarantinedFixing, outcome: Outcome, *breaks: Break) -> None:
         """Take in a decision as the service does, which reads all of them from the store."""
         source = waiting.fixing.source
         self.decisions[source].insert(0, QuarantineDecision(waiting, outcome, self.now, breaks))
         entries = []
-        for one in self.board.quarantine[source].waiting.values():
+        for one in self.memory.quarantine[source].waiting.values():
             decided = waiting.fixing.rates if one.fixing.date == waiting.fixing.date else {}
             left = one.fixing.without(decided)
             if left.rates:
                 entries.append(replace(one, fixing=left))
-        self.board.quarantine[source] = Quarantine.of(entries, self.decisions[source])
-        self.board.drop_rejected(source)
+        self.memory.quarantine[source] = Quarantine.of(entries, self.decisions[source])
+        self.memory.drop_rejected(source)
 
     @precondition(lambda self: self.held)
     @rule(which=numbers, only=st.none() | currencies, factors_of_break=units)
@@ -174,10 +174,10 @@ class Operations(RuleBasedStateMachine):
         codes = {only} & waiting.fixing.rates.keys() or set(waiting.fixing.rates)
         part = replace(waiting, fixing=waiting.fixing.without(waiting.fixing.rates.keys() - codes))
         breaks = [Break(code, part.fixing.date, factor) for code in part.fixing.rates for factor in factors_of_break]
-        published = self.board.series(part.fixing.source).on(part.fixing.date)
+        published = self.memory.series(part.fixing.source).on(part.fixing.date)
         rates = {**(published.rates if published else {}), **part.fixing.rates}
         self.decide(part, Outcome.ACCEPTED, *breaks)
-        self.board.add(replace(part.fixing, rates=rates))
+        self.memory.add(replace(part.fixing, rates=rates))
 
     @precondition(lambda self: self.held)
     @rule(which=numbers)
@@ -186,7 +186,7 @@ class Operations(RuleBasedStateMachine):
 
     @rule(source=banks, which=numbers, only=st.none() | currencies)
     def retract(self, source: str, which: int, only: str | None) -> None:
-        if fixings := self.board.series(source).fixings:
+        if fixings := self.memory.series(source).fixings:
             fixing = fixings[-1 - which % len(fixings)]
             codes = {only} & fixing.rates.keys() or set(fixing.rates)
             taken = fixing.without(fixing.rates.keys() - codes)
@@ -195,7 +195,7 @@ class Operations(RuleBasedStateMachine):
     @rule(source=banks, which=numbers, changed=st.dictionaries(currencies, factors, min_size=1, max_size=2))
     def edit_by_hand(self, source: str, which: int, changed: dict[str, float]) -> None:
         """Change rates in the store, without any judgement."""
-        fixings = list(self.board.series(source).fixings)
+        fixings = list(self.memory.series(source).fixings)
         if fixings:
             at = which % len(fixings)
             rates = {
@@ -203,23 +203,23 @@ class Operations(RuleBasedStateMachine):
                 for code, rate in fixings[at].rates.items()
             }
             fixings[at] = replace(fixings[at], rates=rates)
-            self.board.reset(source, fixings)
+            self.memory.reset(source, fixings)
 
     @rule(source=banks, which=numbers)
     def remove_by_hand(self, source: str, which: int) -> None:
-        fixings = list(self.board.series(source).fixings)
+        fixings = list(self.memory.series(source).fixings)
         if fixings:
             del fixings[which % len(fixings)]
-            self.board.reset(source, fixings)
+            self.memory.reset(source, fixings)
 
     @rule(source=banks, ago=st.integers(0, 12), wrong=lies)
     def import_without_judgement(self, source: str, ago: int, wrong: dict[str, float]) -> None:
-        self.board.add(self.document(source, self.today - timedelta(days=ago), wrong))
+        self.memory.add(self.document(source, self.today - timedelta(days=ago), wrong))
 
     @invariant()
     def no_percentage_beyond_the_limit_without_its_ground(self) -> None:
-        self.board = replace(self.board, _snapshots={})  # those of this state alone
-        made = {one.id: one for one in self.board.refresh(self.now)}
+        self.memory = replace(self.memory, _snapshots={})  # those of this state alone
+        made = {one.id: one for one in self.memory.refresh(self.now)}
         for ticker in TICKERS:
             for quote in made[ticker.id].quotes if ticker.id in made else ():
                 if quote.percent is not None and abs(quote.percent) > LIMIT:
@@ -229,7 +229,7 @@ class Operations(RuleBasedStateMachine):
     def acceptances(self, ticker: TickerSettings, quote: Quote) -> Iterator[str]:
         """Yield the accepted rates that explain a change: of its new date, or still at that level."""
         new = self.fixing(quote, quote.date)
-        for accepted in self.board.quarantine[new.source].accepted:
+        for accepted in self.memory.quarantine[new.source].accepted:
             for code in {quote.code, ticker.base} & accepted.rates.keys():
                 level = log_value(new, code) - log_value(accepted, code)
                 before = quote.previous_date is None or quote.previous_date < accepted.date
@@ -255,16 +255,16 @@ class Operations(RuleBasedStateMachine):
 
     def documents(self, source: str) -> Iterator[Fixing]:
         """Yield what a source has published, and what is in quarantine together with what is published of its date."""
-        known = self.board.series(source)
+        known = self.memory.series(source)
         yield from known.fixings
-        for held in self.board.quarantine[source].waiting.values():
+        for held in self.memory.quarantine[source].waiting.values():
             published = known.on(held.fixing.date)
             yield replace(held.fixing, rates={**(published.rates if published else {}), **held.fixing.rates})
 
     def fixing(self, quote: Quote, on: date | None) -> Fixing:
         assert quote.source is not None
         assert on is not None
-        found = self.board.series(quote.source).on(on)
+        found = self.memory.series(quote.source).on(on)
         assert found is not None
         return found
 

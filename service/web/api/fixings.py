@@ -28,26 +28,26 @@ _AS_IT_CAME: Final = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 """What a bank sent is nothing that a browser should run under our name."""
 
 
-def routes(board: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
-    polled = board.settings.polled
+def routes(memory: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
+    polled = memory.settings.polled
 
     async def found(request: web.Request) -> tuple[Fixing, Fixing | None]:
         key, day = request.match_info["source"], request.match_info["date"]
         if key not in polled:
             raise Problem(404, f"There is no source {key[:40]!r}.", available=list(polled))
         try:
-            pair = await _find(board, store, key, day)
+            pair = await _find(memory, store, key, day)
         except StoreError:
             raise Problem(503, f"Older fixings of {key} cannot be read now.", {"Retry-After": "30"}) from None
         if pair is None:
-            dates = [str(known.date) for known in reversed(board.series(key).fixings[-_DATES_TOLD:])]
+            dates = [str(known.date) for known in reversed(memory.series(key).fixings[-_DATES_TOLD:])]
             raise Problem(404, f"{key} has no fixing for {day[:20]!r}.", available=dates)
         return pair
 
     async def fixing(request: web.Request) -> web.StreamResponse:
         new, before = await found(request)
-        document = receipt(new, before, polled[new.source], await _cross_check(board, store, new))
-        page = Representation(to_json(document), "application/json", cache_for(_FRESH, due(board, new.source, now())))
+        document = receipt(new, before, polled[new.source], await _cross_check(memory, store, new))
+        page = Representation(to_json(document), "application/json", cache_for(_FRESH, due(memory, new.source, now())))
         return page.reply(request, now.seconds())
 
     async def raw(request: web.Request) -> web.StreamResponse:
@@ -63,7 +63,7 @@ def routes(board: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
         page = Representation(
             body,
             "application/octet-stream",
-            cache_for(_FRESH, due(board, new.source, now())),
+            cache_for(_FRESH, due(memory, new.source, now())),
             headers,
             compressed=False,
         )
@@ -84,20 +84,20 @@ def receipt(new: Fixing, before: Fixing | None, source: SourceSettings, others: 
     )
 
 
-async def _cross_check(board: MemoryState, store: Store, new: Fixing) -> CrossCheck:
+async def _cross_check(memory: MemoryState, store: Store, new: Fixing) -> CrossCheck:
     """Return the sources beside each other around a date: from memory, or for an older one from the store."""
-    known = board.series(new.source).fixings
+    known = memory.series(new.source).fixings
     if known and known[0].date <= new.date:
-        return board.cross_check
+        return memory.cross_check
     days = [new.date + timedelta(days=number) for number in range(-_AROUND, _AROUND + 1)]
     try:
-        stored = {key: Series(tuple(await store.fixings(key, days))) for key in board.settings.polled}
+        stored = {key: Series(tuple(await store.fixings(key, days))) for key in memory.settings.polled}
     except StoreError:
-        stored = dict.fromkeys(board.settings.polled, Series())
-    return board.cross_check_of(stored)
+        stored = dict.fromkeys(memory.settings.polled, Series())
+    return memory.cross_check_of(stored)
 
 
-async def _find(board: MemoryState, store: Store, key: str, day: str) -> tuple[Fixing, Fixing | None] | None:
+async def _find(memory: MemoryState, store: Store, key: str, day: str) -> tuple[Fixing, Fixing | None] | None:
     """Return a fixing and the one before it, from memory or, older ones, from the store. Raises `StoreError`."""
     try:
         asked = date.fromisoformat(day)
@@ -105,7 +105,7 @@ async def _find(board: MemoryState, store: Store, key: str, day: str) -> tuple[F
         return None
     if str(asked) != day:  # one address a receipt: not 20260402 and not 2026-W14-4
         return None
-    series = board.series(key)
+    series = memory.series(key)
     new, before = series.on(asked), series.before(asked)
     if (new and before) or (series.fixings and series.fixings[0].date < asked):
         return (new, before) if new else None

@@ -68,7 +68,7 @@ class _Asked:
 
 @dataclass
 class Histories:
-    shelf: PageCache
+    pages: PageCache
     store: Store
     _turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IN_WORK))
     _under_way: int = 0
@@ -88,25 +88,25 @@ class Histories:
             self._under_way -= 1
 
     def _asked(self, request: web.Request) -> _Asked:
-        settings, query = self.shelf.board.settings, request.query
+        settings, query = self.pages.memory.settings, request.query
         code, dot, suffix = request.match_info["currency"].partition(".")
         if dot and suffix not in FORMS:
             raise Problem(404, f"A history has no form .{suffix[:20]}.", available=[f".{name}" for name in FORMS])
-        snapshot = self.shelf.snapshot(query.get("ticker") or settings.tickers[0].id)
+        snapshot = self.pages.snapshot(query.get("ticker") or settings.tickers[0].id)
         quotes = {quote.code: quote for quote in snapshot.quotes if quote.source}
         quote = quotes.get(code.upper())
         if quote is None or quote.source is None:
             told = f"No source of the ticker {snapshot.id} quotes {code[:8]!r}."
             raise Problem(404, told, available=list(quotes))
-        source, known = settings.polled[quote.source], self.shelf.board.series(quote.source)
+        source, known = settings.polled[quote.source], self.pages.memory.series(quote.source)
         if any(one.id == snapshot.id and one.effective == "today" for one in settings.tickers):
-            known = known.until(today(source, self.shelf.now()))
+            known = known.until(today(source, self.pages.now()))
         first, latest = known.fixings[0].date, known.fixings[-1].date
         since, until = _span(query, latest)
         part = RowRange(snapshot.id, snapshot.base, quote.code, quote.source, source.name, quote.cross, since, until)
         earliest = date.fromordinal(max(1, since.toordinal() - _BEFORE))
         recent = tuple(fixing for fixing in known.fixings if earliest <= fixing.date <= until)
-        refuted = self.shelf.board.refuted(quote.source, recent[-_CHECKED:], quote.code, snapshot.base)
+        refuted = self.pages.memory.refuted(quote.source, recent[-_CHECKED:], quote.code, snapshot.base)
         recent = tuple(fixing for fixing in recent if fixing.date not in refuted)
         # What memory has begins with some date, from which on it has everything.
         older = range(earliest.toordinal(), min(until.toordinal() + 1, first.toordinal()))
@@ -135,9 +135,9 @@ class Histories:
             return await _streamed(request, web.StreamResponse(headers=headers), first, body)
 
     def _headers(self, asked: _Asked, tag: str) -> dict[str, str]:
-        longest = int(self.shelf.board.settings.http.max_age.total_seconds())
-        caching = cache_for(longest, self.shelf.snapshot(asked.part.ticker).next_update)
-        cache_control = caching(int(self.shelf.now.seconds()))
+        longest = int(self.pages.memory.settings.http.max_age.total_seconds())
+        caching = cache_for(longest, self.pages.snapshot(asked.part.ticker).next_update)
+        cache_control = caching(int(self.pages.now.seconds()))
         return {"ETag": tag, "Cache-Control": cache_control, "Vary": "Accept-Encoding", **OPEN}
 
     async def _body(self, asked: _Asked, coding: str) -> AsyncGenerator[bytes]:
@@ -150,7 +150,7 @@ class Histories:
             yield gzip.flush()
 
     async def _pieces(self, asked: _Asked) -> AsyncGenerator[bytes]:
-        body = Body(asked.part, FORMS[asked.form], self.shelf.board.breaks(asked.part.source))
+        body = Body(asked.part, FORMS[asked.form], self.pages.memory.breaks(asked.part.source))
         made = body.head
         for day in asked.stored[::_PIECE]:
             since, until = date.fromordinal(day), date.fromordinal(min(day + _PIECE, asked.stored.stop) - 1)
@@ -228,6 +228,6 @@ def _years_before(day: date, years: int) -> date:
         return day.replace(year=day.year - years, day=28)
 
 
-def routes(shelf: PageCache, store: Store) -> list[web.RouteDef]:
-    histories = Histories(shelf, store)
+def routes(pages: PageCache, store: Store) -> list[web.RouteDef]:
+    histories = Histories(pages, store)
     return [web.get("/v1/history/{currency}", guarded_async(histories.answer))]

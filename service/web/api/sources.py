@@ -24,13 +24,13 @@ _AGES: Final[Mapping[Freshness, models.State]] = {
 }
 
 
-def routes(board: MemoryState, next_poll: NextPoll, now: Clock) -> list[web.RouteDef]:
-    polled = board.settings.polled
+def routes(memory: MemoryState, next_poll: NextPoll, now: Clock) -> list[web.RouteDef]:
+    polled = memory.settings.polled
 
     @lru_cache(maxsize=1)
     def described(_second: int) -> Representation:
-        document = models.Sources(sources=[describe(board, key, next_poll(key), now()) for key in polled])
-        soonest = min((at for key in polled if (at := due(board, key, now()))), default=None)
+        document = models.Sources(sources=[describe(memory, key, next_poll(key), now()) for key in polled])
+        soonest = min((at for key in polled if (at := due(memory, key, now()))), default=None)
         return Representation(to_json(document), "application/json", cache_for(_FRESH, soonest))
 
     def sources(request: web.Request) -> web.StreamResponse:
@@ -39,16 +39,16 @@ def routes(board: MemoryState, next_poll: NextPoll, now: Clock) -> list[web.Rout
     return [web.get("/v1/sources", handle_errors(sources))]
 
 
-def due(board: MemoryState, key: str, now: datetime) -> datetime | None:
+def due(memory: MemoryState, key: str, now: datetime) -> datetime | None:
     """Return when a source publishes next, after which what we say of it may be old."""
-    latest = board.series(key).news
-    source = board.settings.polled[key]
+    latest = memory.series(key).news
+    source = memory.settings.polled[key]
     return next_due(source, latest.date if latest else today(source, now), now)
 
 
-def describe(board: MemoryState, key: str, next_poll: datetime | None, now: datetime) -> models.SourceDocument:
+def describe(memory: MemoryState, key: str, next_poll: datetime | None, now: datetime) -> models.SourceDocument:
     """Return what there is to say of a source: who, how current, how the polls go."""
-    source, state, series = board.settings.polled[key], board.states[key], board.series(key)
+    source, state, series = memory.settings.polled[key], memory.states[key], memory.series(key)
     latest, news = series.latest, series.news
     if state.error:
         condition: models.State = "failing"

@@ -94,7 +94,7 @@ class EventStreamResponse(PreparedResponse):
 class EventStreamHub:
     """All open streams; a context, in which changes and heartbeats are written to them."""
 
-    shelf: PageCache
+    pages: PageCache
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _open: dict[Variant, set[EventStreamResponse]] = field(default_factory=dict)
     _by_address: dict[str, set[EventStreamResponse]] = field(default_factory=dict)
@@ -108,16 +108,16 @@ class EventStreamHub:
 
     def answer(self, request: web.Request, ticker: str) -> web.StreamResponse:
         """Open a stream. Raises `Problem` where there are too many."""
-        http = self.shelf.board.settings.http
+        http = self.pages.memory.settings.http
         address = _address(request, http)
         if address and self._alive(address) >= http.streams_per_address:
             raise Problem(429, "Too many streams are open from your address; ask /v1/ticker instead.", _LATER)
         if self.count >= http.streams:
             raise Problem(503, "Too many streams are open here; ask /v1/ticker instead.", _LATER)
-        options = self.shelf.options(request, ticker, "json")
+        options = self.pages.options(request, ticker, "json")
         if (ticker, options) not in self._open and len(self._open) >= _VARIANTS:
             raise Problem(503, "Too many different streams are open here; ask /v1/ticker instead.", _LATER)
-        page = self.shelf.page(ticker, "json", options)
+        page = self.pages.page(ticker, "json", options)
         known = request.headers.get("Last-Event-ID") == page.tag
         first = b"" if request.method == "HEAD" else _retry() + (_BEAT if known else _frame(page))
         connection = EventStreamResponse(first, address)
@@ -132,12 +132,12 @@ class EventStreamHub:
         return sum(connection.alive for connection in self._by_address.get(address, ()))
 
     async def __aenter__(self) -> Self:
-        self.shelf.board.watchers.append(self._changed)
+        self.pages.memory.watchers.append(self._changed)
         self._tasks = [asyncio.create_task(self._tell()), asyncio.create_task(self._beat())]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.shelf.board.watchers.remove(self._changed)
+        self.pages.memory.watchers.remove(self._changed)
         await cancel_and_wait(*self._tasks)
 
     async def close(self, _: web.Application) -> None:
@@ -160,7 +160,7 @@ class EventStreamHub:
             changed, self._news = self._news, set()
             for ticker, options in [variant for variant in self._open if variant[0] in changed]:
                 try:
-                    frame = _frame(self.shelf.page(ticker, "json", options))
+                    frame = _frame(self.pages.page(ticker, "json", options))
                 except Exception:
                     log.exception("stream.crashed", ticker=ticker)
                     continue
@@ -210,7 +210,7 @@ def _address(request: web.Request, http: Http) -> str:
 
 
 def routes(streams: EventStreamHub) -> list[web.RouteDef]:
-    default = streams.shelf.board.settings.tickers[0].id
+    default = streams.pages.memory.settings.tickers[0].id
     return [
         web.get(
             "/v1/stream", handle_errors(lambda request: streams.answer(request, request.query.get("ticker") or default))

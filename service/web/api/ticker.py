@@ -10,20 +10,20 @@ from service.web.rendering.page_cache import PageCache
 SUFFIXES: Final = ("json", "txt", "svg", "html")
 
 
-def routes(shelf: PageCache) -> list[web.RouteDef]:
-    default = shelf.board.settings.tickers[0].id
+def routes(pages: PageCache) -> list[web.RouteDef]:
+    default = pages.memory.settings.tickers[0].id
 
     def form(name: str) -> web.RouteDef:
-        return web.get(f"/v1/ticker.{name}", handle_errors(lambda request: shelf.reply(request, default, name)))
+        return web.get(f"/v1/ticker.{name}", handle_errors(lambda request: pages.reply(request, default, name)))
 
     def one(request: web.Request) -> web.StreamResponse:
         ticker, dot, suffix = request.match_info["ticker"].partition(".")
         if dot and suffix not in SUFFIXES:
             raise Problem(404, f"A ticker has no form .{suffix}.", available=[f".{name}" for name in SUFFIXES])
-        return shelf.reply(request, ticker, suffix or "json")
+        return pages.reply(request, ticker, suffix or "json")
 
     return [
-        web.get("/v1/ticker", handle_errors(lambda request: shelf.reply(request, default, "json"))),
+        web.get("/v1/ticker", handle_errors(lambda request: pages.reply(request, default, "json"))),
         *map(form, SUFFIXES),
         web.get("/v1/ticker/{ticker}", handle_errors(one)),
     ]

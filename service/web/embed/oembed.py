@@ -27,8 +27,8 @@ _WIDE: Final = 405
 _TAPE: Final = 640
 
 
-def routes(shelf: PageCache) -> list[web.RouteDef]:
-    default = shelf.board.settings.tickers[0].id
+def routes(pages: PageCache) -> list[web.RouteDef]:
+    default = pages.memory.settings.tickers[0].id
 
     def oembed(request: web.Request) -> web.StreamResponse:
         query = request.query
@@ -36,13 +36,13 @@ def routes(shelf: PageCache) -> list[web.RouteDef]:
             raise Problem(501, "Only JSON is spoken here: format=json.")
         if "url" not in query:
             raise Problem(400, "url is missing: the address of an /embed of this service.")
-        origin = shelf.origin(request)
+        origin = pages.origin(request)
         pasted = _query_of(query["url"], origin)
         ticker = pasted.get("ticker") or default
-        snapshot = shelf.snapshot(ticker)
+        snapshot = pages.snapshot(ticker)
         form = FORMS["embed"]
         options = parse_options(pasted, "", snapshot, form.takes, form.lang, form.theme)
-        view = shelf.view(ticker, options)
+        view = pages.view(ticker, options)
         width, height = _size(view, _most(query, "maxwidth"), _most(query, "maxheight"))
         title = view.texts[0].label
         source = f"{origin}/embed{options.query(pasted.get('ticker', ''))}"
@@ -60,7 +60,7 @@ def routes(shelf: PageCache) -> list[web.RouteDef]:
             html=frame,
         )
         return Representation(to_json(document), "application/json", cache_for(_CACHE_AGE, snapshot.next_update)).reply(
-            request, shelf.now.seconds()
+            request, pages.now.seconds()
         )
 
     return [web.get("/oembed", handle_errors(oembed))]

@@ -19,22 +19,22 @@ _UNPINNED: Final = {"embed.js": _NEWEST["embed.js"], "embed.css": _NEWEST["strip
 """Under names that stay the same: browsers ask again soon."""
 
 
-def routes(shelf: PageCache) -> list[web.RouteDef]:
-    default = shelf.board.settings.tickers[0].id
+def routes(pages: PageCache) -> list[web.RouteDef]:
+    default = pages.memory.settings.tickers[0].id
 
     def named(form: str, request: web.Request) -> web.StreamResponse:
         ticker = request.query.get("ticker") if request.rel_url.raw_query_string else None
-        return shelf.reply(request, ticker or default, form)
+        return pages.reply(request, ticker or default, form)
 
     def file(request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
         page = _FILES.get(name) or (_NEWEST.get(_HASH.sub("", name)) if _HASH.search(name) else None)
         if page is None:
             raise Problem(404, "There is no such file; pages name the ones that there are.")
-        return page.reply(request, shelf.now.seconds())
+        return page.reply(request, pages.now.seconds())
 
     def unpinned(name: str) -> web.RouteDef:
-        return web.get(f"/{name}", handle_errors(lambda request: _UNPINNED[name].reply(request, shelf.now.seconds())))
+        return web.get(f"/{name}", handle_errors(lambda request: _UNPINNED[name].reply(request, pages.now.seconds())))
 
     return [
         web.get("/", handle_errors(lambda request: named("index", request))),

@@ -64,10 +64,10 @@ def _shipped() -> dict[str, Path]:
     return files
 
 
-def routes(shelf: PageCache) -> list[web.RouteDef]:
+def routes(pages: PageCache) -> list[web.RouteDef]:
     @cache
     def description() -> Representation:
-        return Representation(to_json(described(shelf.board.settings)), "application/json", _SHORT)
+        return Representation(to_json(described(pages.memory.settings)), "application/json", _SHORT)
 
     @cache
     def page() -> Representation:
@@ -89,10 +89,10 @@ def routes(shelf: PageCache) -> list[web.RouteDef]:
         if path is None:
             raise Problem(404, "There is no such file; /docs names the ones that there are.")
         coding = "gzip" if accepts_gzip(request.headers.get(ACCEPT_ENCODING, "")) else ""
-        return file(path, coding).reply(request, shelf.now.seconds())
+        return file(path, coding).reply(request, pages.now.seconds())
 
     return [
-        web.get("/openapi.json", handle_errors(lambda request: description().reply(request, shelf.now.seconds()))),
-        web.get("/docs", handle_errors(lambda request: page().reply(request, shelf.now.seconds()))),
+        web.get("/openapi.json", handle_errors(lambda request: description().reply(request, pages.now.seconds()))),
+        web.get("/docs", handle_errors(lambda request: page().reply(request, pages.now.seconds()))),
         web.get("/static/viewer/{name}", handle_errors(shipped)),
     ]

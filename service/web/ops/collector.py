@@ -43,26 +43,26 @@ def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
 
 def register(
     registry: CollectorRegistry,
-    board: MemoryState,
-    archive: StoreSync,
-    leadership: LeaderElection,
-    tally: Counters,
+    memory: MemoryState,
+    store_sync: StoreSync,
+    election: LeaderElection,
+    counters: Counters,
     streams: Callable[[], int],
 ) -> None:
     """Add the metrics of one instance; `streams` tells how many are open."""
-    registry.register(_Known(board, archive, leadership, streams))
-    registry.register(_Happened(board, tally))
+    registry.register(_Known(memory, store_sync, election, streams))
+    registry.register(_Happened(memory, counters))
 
 
 class _Known(Collector):
     """How things stand."""
 
     def __init__(
-        self, board: MemoryState, archive: StoreSync, leadership: LeaderElection, streams: Callable[[], int]
+        self, memory: MemoryState, store_sync: StoreSync, election: LeaderElection, streams: Callable[[], int]
     ) -> None:
-        self._board = board
-        self._archive = archive
-        self._leadership = leadership
+        self._memory = memory
+        self._store_sync = store_sync
+        self._election = election
         self._streams = streams
 
     def collect(self) -> Iterator[Metric]:
@@ -71,16 +71,16 @@ class _Known(Collector):
             "What runs here.",
             value={"version": __version__, "python": platform.python_version()},
         )
-        up = self._archive.error is None and self._leadership.error is None
+        up = self._store_sync.error is None and self._election.error is None
         yield GaugeMetricFamily("ticker_store_up", "1 while the store does what it is asked, else 0.", value=up)
-        leads = self._leadership.role is Role.LEADER
+        leads = self._election.role is Role.LEADER
         yield GaugeMetricFamily("ticker_leader", "1 on the instance that holds the leader's lock, else 0.", value=leads)
         offset = GaugeMetricFamily("ticker_clock_offset_seconds", "How far the clock here is ahead of the store's.")
-        if self._leadership.offset is not None:
-            offset.add_metric([], self._leadership.offset.total_seconds())
+        if self._election.offset is not None:
+            offset.add_metric([], self._election.offset.total_seconds())
         latency = GaugeMetricFamily("ticker_store_latency_seconds", "How long the store took to answer, last.")
-        if self._leadership.latency is not None:
-            latency.add_metric([], self._leadership.latency)
+        if self._election.latency is not None:
+            latency.add_metric([], self._election.latency)
         yield from (offset, latency)
         yield GaugeMetricFamily("ticker_streams_open", "Readers that hold a stream open.", value=self._streams())
         yield from self._sources()
@@ -112,15 +112,15 @@ class _Known(Collector):
             "Currencies that a ticker needs and the latest publication no longer quotes.",
             labels=["source"],
         )
-        for key, source in self._board.settings.polled.items():
-            if at := self._board.states[key].succeeded_at:
+        for key, source in self._memory.settings.polled.items():
+            if at := self._memory.states[key].succeeded_at:
                 success.add_metric([key], at.timestamp())
-            if latest := self._board.series(key).latest:
+            if latest := self._memory.series(key).latest:
                 fixing.add_metric([key], datetime.combine(latest.date, time(), source.timezone).timestamp())
-            needed = [one for one in self._board.pending_quarantine(key) if self._board.needed_reasons(key, one)]
+            needed = [one for one in self._memory.pending_quarantine(key) if self._memory.needed_reasons(key, one)]
             waiting.add_metric([key], len(needed))
-            diverging.add_metric([key], len(self._board.diverging(key)))
-            missing.add_metric([key], len(self._board.missing(key)))
+            diverging.add_metric([key], len(self._memory.diverging(key)))
+            missing.add_metric([key], len(self._memory.missing(key)))
         yield from (success, fixing, waiting, diverging, missing)
 
     def _tickers(self) -> Iterator[Metric]:
@@ -132,8 +132,8 @@ class _Known(Collector):
             "Quotes by the place of their source in the ticker's list, from 1; none: no source has it.",
             labels=["ticker", "choice"],
         )
-        for ticker in self._board.settings.tickers:
-            snapshot = self._board.snapshots.get(ticker.id)
+        for ticker in self._memory.settings.tickers:
+            snapshot = self._memory.snapshots.get(ticker.id)
             for one in Status:
                 status.add_metric([ticker.id, one], snapshot is not None and snapshot.status is one)
             choices = Counter(quote.choice for quote in snapshot.quotes) if snapshot else Counter[int | None]()
@@ -148,9 +148,9 @@ class _Known(Collector):
 class _Happened(Collector):
     """What came to pass since the start."""
 
-    def __init__(self, board: MemoryState, tally: Counters) -> None:
-        self._board = board
-        self._tally = tally
+    def __init__(self, memory: MemoryState, counters: Counters) -> None:
+        self._memory = memory
+        self._counters = counters
 
     def collect(self) -> Iterator[Metric]:
         polls = CounterMetricFamily("ticker_polls", "Polls by how they went.", labels=["source", "result"])
@@ -160,18 +160,18 @@ class _Happened(Collector):
             "Fixings accepted, revisions included, and refused: each of these went into quarantine.",
             labels=["source", "verdict"],
         )
-        for key in self._board.settings.polled:
+        for key in self._memory.settings.polled:
             for result in _RESULTS:  # from 0 on, so that the first failure is a rise
-                polls.add_metric([key, result], self._tally.polls[key, result])
+                polls.add_metric([key, result], self._counters.polls[key, result])
             for verdict in _VERDICTS:
-                fixings.add_metric([key, verdict], self._tally.fixings[key, verdict])
-            if key in self._tally.polling:
-                _add(polling, key, self._tally.polling[key])
+                fixings.add_metric([key, verdict], self._counters.fixings[key, verdict])
+            if key in self._counters.polling:
+                _add(polling, key, self._counters.polling[key])
         yield from (polls, polling, fixings)
         yield CounterMetricFamily(
             "ticker_pages_rendered",
             "Pages that did not lie ready; the rest of the requests cost none.",
-            value=self._tally.rendered,
+            value=self._counters.rendered,
         )
         requests = CounterMetricFamily(
             "ticker_requests", "Requests by route and status of the reply.", labels=["route", "status"]
@@ -181,7 +181,7 @@ class _Happened(Collector):
             "How long replies took that are worked out at each request; what lies ready is not timed.",
             labels=["route"],
         )
-        for route, replies in self._tally.replies.items():
+        for route, replies in self._counters.replies.items():
             for code, count in replies.statuses.items():
                 requests.add_metric([route, str(code)], count)
             if any(replies.durations.counts):

@@ -50,10 +50,10 @@ _BROKEN: Final = "polling has stopped by a fault of ours, see the log; restart t
 class HealthReport:
     """Whatever there is to look at."""
 
-    board: MemoryState
-    archive: StoreSync
-    leadership: LeaderElection
-    following: StoreFollower
+    memory: MemoryState
+    store_sync: StoreSync
+    election: LeaderElection
+    follower: StoreFollower
     polling: PollingState
     now: Clock
 
@@ -63,7 +63,7 @@ def routes(health: HealthReport) -> list[web.RouteDef]:
         return _answer(models.Alive())
 
     def readyz(_: web.Request) -> web.StreamResponse:
-        if not health.board.snapshots:
+        if not health.memory.snapshots:
             raise Problem(503, "No ticker has figures yet.", {"Retry-After": "5"})
         return _answer(models.Alive())
 
@@ -80,17 +80,18 @@ def routes(health: HealthReport) -> list[web.RouteDef]:
 
 def report(health: HealthReport) -> models.HealthDocument:
     """Return the whole health document: a check a ticker, a source, the store, and the parts of this instance."""
-    board, now = health.board, health.now()
+    memory, now = health.memory, health.now()
     checks = {
-        f"ticker:{ticker.id}": _ticker(ticker, board.snapshots.get(ticker.id), now) for ticker in board.settings.tickers
+        f"ticker:{ticker.id}": _ticker(ticker, memory.snapshots.get(ticker.id), now)
+        for ticker in memory.settings.tickers
     }
-    for key in board.settings.polled:
-        checks[f"source:{key}"] = _source(board, key, health.polling.next_poll(key), now)
-    following = health.following.error
+    for key in memory.settings.polled:
+        checks[f"source:{key}"] = _source(memory, key, health.polling.next_poll(key), now)
+    follower = health.follower.error
     checks["polling"] = Component(status="fail", output=_BROKEN) if health.polling.stopped else Component(status="pass")
-    checks["following"] = Component(status="fail", output=following) if following else Component(status="pass")
-    checks["leader"] = Component(status="pass", observed_value=health.leadership.role, observed_unit="role")
-    checks["clock"] = _clock(health.leadership.offset)
+    checks["following"] = Component(status="fail", output=follower) if follower else Component(status="pass")
+    checks["leader"] = Component(status="pass", observed_value=health.election.role, observed_unit="role")
+    checks["clock"] = _clock(health.election.offset)
     checks["store"] = _store(health)
     found = {check.status for check in checks.values()}
     return models.HealthDocument(
@@ -104,7 +105,7 @@ def report(health: HealthReport) -> models.HealthDocument:
 
 
 def _store(health: HealthReport) -> Component:
-    error, latency = health.archive.error or health.leadership.error, health.leadership.latency
+    error, latency = health.store_sync.error or health.election.error, health.election.latency
     if not error and latency is not None and latency > _SLOW:
         error = f"the store is slow: it took {1000 * latency:.0f} ms to answer"
     return Component(
@@ -161,10 +162,14 @@ def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) ->
     )
 
 
-def _source(board: MemoryState, key: str, next_poll: datetime | None, now: datetime) -> Component:
-    state, described, held_up = board.states[key], describe(board, key, next_poll, now), board.pending_quarantine(key)
-    told, latest = list(_told(key, board, described)), described.last_fixing
-    in_force = datetime.combine(latest, time(), board.settings.polled[key].timezone) if latest else None
+def _source(memory: MemoryState, key: str, next_poll: datetime | None, now: datetime) -> Component:
+    state, described, held_up = (
+        memory.states[key],
+        describe(memory, key, next_poll, now),
+        memory.pending_quarantine(key),
+    )
+    told, latest = list(_told(key, memory, described)), described.last_fixing
+    in_force = datetime.combine(latest, time(), memory.settings.polled[key].timezone) if latest else None
     return Component(
         component_id=key,
         component_type="system",
@@ -184,19 +189,19 @@ def _source(board: MemoryState, key: str, next_poll: datetime | None, now: datet
     )
 
 
-def _told(key: str, board: MemoryState, described: models.SourceDocument) -> Iterator[str]:
+def _told(key: str, memory: MemoryState, described: models.SourceDocument) -> Iterator[str]:
     """Tell what is wrong with a source; nothing where all is well."""
     state, latest, news = described.state, described.last_fixing, described.last_change
-    if error := board.states[key].error:
+    if error := memory.states[key].error:
         yield error
-    for one in board.pending_quarantine(key):
-        if reasons := board.needed_reasons(key, one):
+    for one in memory.pending_quarantine(key):
+        if reasons := memory.needed_reasons(key, one):
             yield f"{key}: {one.fixing.date} is in quarantine: {'; '.join(reasons)}"
-    if diverging := board.diverging(key):
+    if diverging := memory.diverging(key):
         yield f"{key}: diverges from other banks: {'; '.join(diverging.values())}"
-    if missing := board.missing(key):
+    if missing := memory.missing(key):
         yield f"{key}: {', '.join(missing)} missing from the latest publication"
-    own = board.own_check(key)
+    own = memory.own_check(key)
     if own and own.differences:
         figures = ", ".join(f"{one.code} {one.published}, computed {one.computed}" for one in own.differences)
         yield f"{key}: the bank's own changes of {news} are not those since {own.against}: {figures}"

@@ -20,7 +20,7 @@ _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosni
 
 
 def routes(
-    board: MemoryState, archive: StoreSync, leadership: LeaderElection, tally: Counters, streams: EventStreamHub
+    memory: MemoryState, store_sync: StoreSync, election: LeaderElection, counters: Counters, streams: EventStreamHub
 ) -> list[web.RouteDef]:
     @cache
     def registry() -> "CollectorRegistry":
@@ -29,7 +29,7 @@ def routes(
         from service.web.ops.collector import register  # noqa: PLC0415
 
         made = CollectorRegistry()
-        register(made, board, archive, leadership, tally, lambda: streams.count)
+        register(made, memory, store_sync, election, counters, lambda: streams.count)
         return made
 
     def metrics(request: web.Request) -> web.StreamResponse:

@@ -36,9 +36,9 @@ class _CachedPage:
 
 @dataclass
 class PageCache:
-    board: MemoryState
+    memory: MemoryState
     now: Clock
-    tally: Counters = field(default_factory=Counters)
+    counters: Counters = field(default_factory=Counters)
     _kept: dict[str, _CachedPage] = field(default_factory=dict)
 
     def reply(self, request: web.Request, ticker: str, form: str) -> web.StreamResponse:
@@ -54,8 +54,8 @@ class PageCache:
         snapshot = self.snapshot(ticker)
         kept = self._kept.get(ticker)
         if kept is None or kept.snapshot is not snapshot:
-            said = sayer(snapshot, self.board.settings)
-            variant = lru_cache(self.board.settings.http.variants)(partial(self._page, snapshot, said))
+            said = sayer(snapshot, self.memory.settings)
+            variant = lru_cache(self.memory.settings.http.variants)(partial(self._page, snapshot, said))
             kept = self._kept[ticker] = _CachedPage(snapshot, variant, said)
         return kept
 
@@ -68,13 +68,13 @@ class PageCache:
 
     def origin(self, request: web.Request) -> str:
         """Return where readers see the service: as it is set, else as the request says; nothing if that is odd."""
-        if public := self.board.settings.http.public_url:
+        if public := self.memory.settings.http.public_url:
             return public.rstrip("/")
         return f"{request.scheme}://{request.host}" if _HOST.fullmatch(request.host) else ""
 
     def _known_origin(self, request: web.Request) -> str:
         """Return the origin for a page that many get to see: a shared cache may keep what one request says of it."""
-        public = self.board.settings.http.public_url
+        public = self.memory.settings.http.public_url
         return self.origin(request) if public or _LOOPBACK.fullmatch(request.host) else ""
 
     def view(self, ticker: str, options: Options) -> View:
@@ -86,11 +86,11 @@ class PageCache:
         if options.currencies:
             quotes = {quote.code: quote for quote in snapshot.quotes}
             snapshot = replace(snapshot, quotes=tuple(quotes[code] for code in options.currencies))
-        return View(snapshot, self.board.settings, options, said)
+        return View(snapshot, self.memory.settings, options, said)
 
     def _page(self, snapshot: Snapshot, said: QuoteTexts, form: str, options: Options) -> Representation:
-        settings, made = self.board.settings, FORMS[form]
-        self.tally.rendered += 1
+        settings, made = self.memory.settings, FORMS[form]
+        self.counters.rendered += 1
         longest = int(settings.http.max_age.total_seconds())
         headers = embed_headers(settings.http.frame_ancestors) if form == "embed" else made.headers
         return Representation(
@@ -103,9 +103,9 @@ class PageCache:
 
     def snapshot(self, ticker: str) -> Snapshot:
         """Return a ticker as it is now. Raises `Problem`: 404 where there is none, 503 where it has no figures yet."""
-        snapshot = self.board.snapshots.get(ticker)
+        snapshot = self.memory.snapshots.get(ticker)
         if snapshot is None:
-            ids = [known.id for known in self.board.settings.tickers]
+            ids = [known.id for known in self.memory.settings.tickers]
             if ticker in ids:
                 raise Problem(503, f"No source has answered for the ticker {ticker} yet.", {"Retry-After": "5"})
             raise Problem(404, f"There is no ticker {ticker[:40]!r}.", available=ids)

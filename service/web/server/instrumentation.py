@@ -18,16 +18,16 @@ OTHER: Final = "other"
 """The route of all that no route takes: what strangers ask for names nothing here."""
 
 
-def counted(routes: Iterable[web.RouteDef], tally: Counters) -> list[web.RouteDef]:
+def counted(routes: Iterable[web.RouteDef], counters: Counters) -> list[web.RouteDef]:
     """Return the same routes, whose replies lie ready; what they answer is counted, by the micro-cache as well."""
-    return [_with(route, _ready(route.handler, _replies(route, tally))) for route in routes]
+    return [_with(route, _ready(route.handler, _replies(route, counters))) for route in routes]
 
 
-def timed(routes: Iterable[web.RouteDef], tally: Counters) -> list[web.RouteDef]:
+def timed(routes: Iterable[web.RouteDef], counters: Counters) -> list[web.RouteDef]:
     """Return the same routes, which work for each reply: it is counted, and how long it took."""
     made = []
     for route in routes:
-        replies = _replies(route, tally)
+        replies = _replies(route, counters)
         made.append(_with(route, counting(_timing(route.handler, replies), replies)))
     return made
 
@@ -69,9 +69,9 @@ def _timing(handler: Handler, replies: RouteCounters) -> Handler:
     return timed
 
 
-def _replies(route: web.RouteDef, tally: Counters) -> RouteCounters:
+def _replies(route: web.RouteDef, counters: Counters) -> RouteCounters:
     """Return the numbers of a route, under its name as people read it: without the patterns of its parameters."""
-    return tally.of_route(web.DynamicResource(route.path).canonical if "{" in route.path else route.path)
+    return counters.of_route(web.DynamicResource(route.path).canonical if "{" in route.path else route.path)
 
 
 def _with(route: web.RouteDef, handler: Handler) -> web.RouteDef:

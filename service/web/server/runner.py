@@ -13,7 +13,7 @@ from service.settings import Http
 from service.web.server.connection_limits import LimitedServer, before_it_goes
 from service.web.server.response_cache import ResponseCache
 
-MICROCACHE: Final = web.AppKey("microcache", ResponseCache)
+RESPONSE_CACHE: Final = web.AppKey("microcache", ResponseCache)
 _BACKLOG: Final = 1024
 
 
@@ -27,7 +27,7 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        made.request_handler = self.app[MICROCACHE].before(made.request_handler)
+        made.request_handler = self.app[RESPONSE_CACHE].before(made.request_handler)
         return LimitedServer(made, self._http)
 
 

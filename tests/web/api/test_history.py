@@ -136,7 +136,7 @@ def expected(fixings: Sequence[Fixing], code: str, base: str, since: date, until
 class House:
     """The route alone, with a board and a store that a test can put into any state."""
 
-    board: MemoryState
+    memory: MemoryState
     store: Store
     clock: Clock
     session: ClientSession
@@ -182,13 +182,13 @@ async def house(
     url: str, prefix: str, clock: Clock, *known: Fixing, listening: socket.socket | None = None
 ) -> AsyncIterator[House]:
     """Serve histories; `known` is in memory."""
-    board = MemoryState(settings())
+    memory = MemoryState(settings())
     for one in known:
-        board.add(one)
-    board.refresh(clock())
+        memory.add(one)
+    memory.refresh(clock())
     async with Store(url, prefix) as store, ClientSession(auto_decompress=False) as session:
         app = web.Application()
-        app.add_routes(history.routes(PageCache(board, clock), store))
+        app.add_routes(history.routes(PageCache(memory, clock), store))
         runner = web.AppRunner(app)
         await runner.setup()
         listening = listening or socket.socket()
@@ -196,7 +196,7 @@ async def house(
         await web.SockSite(runner, listening).start()
         host, port = runner.addresses[0][:2]
         assert runner.server
-        yield House(board, store, clock, session, f"http://{host}:{port}", runner.server)
+        yield House(memory, store, clock, session, f"http://{host}:{port}", runner.server)
         await runner.cleanup()
 
 
@@ -239,7 +239,7 @@ async def test_figures_are_exact(
     assert wanted[0].previous is not None
     source = series[0].source
     assert replace_history(document) == Document(
-        ticker, base, code, source, full.board.settings.sources[source].name, code == "PLN", since, until, []
+        ticker, base, code, source, full.memory.settings.sources[source].name, code == "PLN", since, until, []
     )
 
 
@@ -432,11 +432,11 @@ async def test_memory_wins_and_tells_what_is_not_written_yet(store: Store, valke
         await store.save(one)
     async with house(valkey, store._prefix, clock, fixing(day(1), USD="2")) as made:
         _, before, _ = await made.ask("usd")
-        made.board.add(replace(fixing(day(1), USD="3"), digest="another"))
+        made.memory.add(replace(fixing(day(1), USD="3"), digest="another"))
         _, revised, _ = await made.ask("usd")
         assert [line.rate for line in (await made.document("usd")).history] == [1, 3]
-        made.board.add(fixing(day(2), USD="4"))
-        made.board.refresh(clock())
+        made.memory.add(fixing(day(2), USD="4"))
+        made.memory.refresh(clock())
         _, longer, _ = await made.ask("usd")
         assert [line.rate for line in (await made.document("usd")).history] == [1, 3, 4]
         assert len({before["etag"], revised["etag"], longer["etag"]}) == 3

@@ -90,7 +90,7 @@ class Answer(NamedTuple):
 class House:
     """The streams of a board on a real socket, and the ticker beside them."""
 
-    board: MemoryState
+    memory: MemoryState
     streams: EventStreamHub
     server: TestServer
     pulse: Pulse
@@ -104,8 +104,8 @@ class House:
 
     def publish(self, dollar: str) -> None:
         """Let the bank have published another dollar."""
-        self.board.add(fixing(day(2), USD=dollar, EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12"))
-        assert self.board.refresh(NOW)
+        self.memory.add(fixing(day(2), USD=dollar, EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12"))
+        assert self.memory.refresh(NOW)
 
     async def answer(self, path: str) -> Answer:
         """Ask for something by the way."""
@@ -164,10 +164,10 @@ def small_buffers(host: str, port: int, family: socket.AddressFamily) -> socket.
 
 
 @asynccontextmanager
-async def house(board: MemoryState, **options: Any) -> AsyncIterator[House]:
+async def house(memory: MemoryState, **options: Any) -> AsyncIterator[House]:
     """Serve the streams of a board as `create_app` does."""
-    pulse, shelf = Pulse(), PageCache(board, Clock(NOW))
-    streams = EventStreamHub(shelf, pulse)
+    pulse, pages = Pulse(), PageCache(memory, Clock(NOW))
+    streams = EventStreamHub(pages, pulse)
 
     async def opened(_: web.Application) -> AsyncIterator[None]:
         async with streams:
@@ -175,21 +175,21 @@ async def house(board: MemoryState, **options: Any) -> AsyncIterator[House]:
 
     app = web.Application()
     app.add_routes(stream.routes(streams))
-    app.add_routes(ticker.routes(shelf))
+    app.add_routes(ticker.routes(pages))
     app.on_shutdown.append(streams.close)
     app.cleanup_ctx.append(opened)
     server = TestServer(app, **options)
     async with server:
-        yield House(board, streams, server, pulse)
+        yield House(memory, streams, server, pulse)
 
 
 def filled(**http: int | str) -> MemoryState:
     """Return a board that has the figures of 1 and 2 April 2026."""
-    board = MemoryState(load(environ={}, overrides={"http": http}))
+    memory = MemoryState(load(environ={}, overrides={"http": http}))
     for one in NBK.fixings:
-        board.add(one)
-    board.refresh(NOW)
-    return board
+        memory.add(one)
+    memory.refresh(NOW)
+    return memory
 
 
 @pytest.mark.parametrize("query", VARIANTS)
@@ -233,7 +233,7 @@ async def test_what_a_bank_publishes_comes_to_every_reader(settings: Settings, c
     async with polling(settings, clock) as poller:
         await poller.poll("nbk")
         async with (
-            house(poller.board) as served,
+            house(poller.memory) as served,
             served.reading() as first,
             served.reading() as second,
             served.reading("?lang=kk") as kazakh,
@@ -257,7 +257,7 @@ async def test_time_alone_is_news_too() -> None:
     """A ticker that becomes late is told, though no figure has changed."""
     async with house(filled()) as served, served.reading() as reader:
         assert json.loads((await reader.event())["data"])["status"] == "current"
-        served.board.refresh(NOW + timedelta(hours=11))
+        served.memory.refresh(NOW + timedelta(hours=11))
         assert json.loads((await reader.event())["data"])["status"] == "late"
 
 
@@ -269,7 +269,7 @@ async def test_who_knows_the_latest_is_sent_only_news(query: str) -> None:
         async with served.reading(query, last=tag) as reader:
             assert RETRY.fullmatch(await reader.block())
             assert await reader.block() == ":"
-            served.board.refresh(NOW + timedelta(hours=11))
+            served.memory.refresh(NOW + timedelta(hours=11))
             data, newer = await served.ticker(query)
             assert newer != tag
             assert await reader.event() == {"id": newer, "event": "ticker", "data": data}

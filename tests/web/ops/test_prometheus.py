@@ -210,12 +210,12 @@ async def test_a_fault_of_ours_counts_as_500() -> None:
     def crash(_: web.Request) -> web.StreamResponse:
         raise ZeroDivisionError
 
-    tally, app = Counters(), web.Application()
-    app.add_routes(counted([web.get("/crash", handle_errors(crash))], tally))
+    counters, app = Counters(), web.Application()
+    app.add_routes(counted([web.get("/crash", handle_errors(crash))], counters))
     with capture_logs():
         async with TestClient(TestServer(app)) as client, client.get("/crash") as response:
             assert response.status == 500
-    assert tally.replies["/crash"].statuses == {500: 1}
+    assert counters.replies["/crash"].statuses == {500: 1}
 
 
 async def test_strangers_add_no_labels_and_leave_no_address(client: Client) -> None:

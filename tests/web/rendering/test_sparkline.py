@@ -67,13 +67,13 @@ def test_two_publications_are_no_line(count: int) -> None:
 
 def test_a_past_that_comes_later_is_drawn() -> None:
     """A backfill changes no figure; the ticker is made anew all the same, for what is remembered with it."""
-    board, now = MemoryState(load(environ={})), datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
+    memory, now = MemoryState(load(environ={})), datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
     for on in (day(1), day(2)):
-        board.add(fixing(on, USD=str(APRIL[on]["USD"])))
-    (before,) = board.refresh(now)
-    board.add(fixing(day(31, 3), USD="470.00"))
-    (after,) = board.refresh(now)
-    assert board.refresh(now) == ()
+        memory.add(fixing(on, USD=str(APRIL[on]["USD"])))
+    (before,) = memory.refresh(now)
+    memory.add(fixing(day(31, 3), USD="470.00"))
+    (after,) = memory.refresh(now)
+    assert memory.refresh(now) == ()
     assert [len(made.quotes[0].history) for made in (before, after)] == [2, 3]
 
 

@@ -17,7 +17,7 @@ from service.settings import Settings
 from service.storage.repository import Store
 from service.web.http.responses import Representation, cache_for
 from service.web.server.response_cache import STATUSES, ResponseCache
-from service.web.server.runner import MICROCACHE
+from service.web.server.runner import RESPONSE_CACHE
 from tests.conftest import Clock, Served, Started
 from tests.polling.test_poller import APRIL
 from tests.standin import Banks
@@ -127,7 +127,7 @@ async def both() -> AsyncIterator[tuple[TestClient, TestClient]]:  # type: ignor
     clients = []
     for server in (TestServer, Served):
         app = web.Application()
-        app[MICROCACHE] = ResponseCache(asked.clock)
+        app[RESPONSE_CACHE] = ResponseCache(asked.clock)
         app.router.add_get("/", asked.ready)
         clients.append(TestClient(server(app), auto_decompress=False))
     async with clients[0] as routes, clients[1] as cached:
@@ -165,7 +165,7 @@ async def test_a_new_snapshot_is_shown_at_once(start: Started, banks: Banks, set
         *_, latest = await store.recent("nbk", 1)
         corrected = replace(latest, rates={**latest.rates, "USD": Rate(Decimal("475.10"))}, digest="f" * 64)
         await store.save(corrected.revising(latest))
-        await store.peers.publish_change()
+        await store.coordination.publish_change()
     async with asyncio.timeout(5):
         while True:
             async with client.get("/v1/ticker") as response:
@@ -211,7 +211,7 @@ async def test_nothing_else_of_a_request_changes_a_ready_reply(start: Started, b
     for path in ready:
         seen = []
         for headers in ({}, odd):
-            client.app[MICROCACHE].forget()
+            client.app[RESPONSE_CACHE].forget()
             async with client.get(path, headers=headers) as response:
                 seen.append((response.status, dict(response.headers), await response.read()))
         assert seen[0] == seen[1], path
