@@ -78,9 +78,6 @@ class Paused:
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    def next_poll(self, _: str) -> None:
-        return None
-
 
 async def answer(client: TestClient[Any, Any], path: str) -> str:
     headers = {"Accept-Encoding": "identity", "Host": "ticker.example", "Accept-Language": "en"}

@@ -125,7 +125,12 @@ def next_due(source: SourceSettings, latest: date, now: datetime) -> datetime | 
 
 
 def next_poll(source: SourceSettings, latest: date | None, asked: datetime | None, now: datetime) -> datetime:
-    """Return when whoever polls will ask next, who asked last at `asked`."""
+    """Return when the leader asks next, which asked last at `asked` (None: never).
+
+    A step of the window later while the due publication has not come, else when the next window opens; at the latest
+    when the sweep is due. Who asked in the future had a wrong clock.
+    """
+    asked = min(asked, now) if asked else None
     times = [asked + source.sweep if asked else now]
     if is_window_open(source, latest, now):
         times.append((asked or now) + source.every)

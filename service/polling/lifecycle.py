@@ -4,7 +4,6 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -16,9 +15,6 @@ from service.runtime.background import BackgroundTask, run_in_thread
 from service.sources.banks import SOURCES
 from service.state.memory import MemoryState
 from service.storage.sync import StoreSync
-
-if TYPE_CHECKING:
-    from service.polling.scheduler import PollScheduler
 
 log = structlog.get_logger()
 
@@ -35,12 +31,9 @@ class PollingLifecycle(BackgroundTask):
     election: LeaderElection
     now: Clock
     counters: Counters
-    _schedule: "PollScheduler | None" = None
 
-    def next_poll(self, key: str) -> datetime | None:
-        """Return when a source will be asked next, as far as it is known now."""
-        if self._schedule:
-            return self._schedule.next_poll(key)
+    def next_poll(self, key: str) -> datetime:
+        """Return when a source will be asked next, but for some seconds of jitter, as far as it is known now."""
         source, series, now = self.memory.settings.polled[key], self.memory.series(key), self.now()
         latest = series.news.date if series.news else None
         return publication_schedule.next_poll(source, latest, self.memory.states[key].polled_at, now)
@@ -77,7 +70,7 @@ class PollingLifecycle(BackgroundTask):
             first = True
             while True:
                 at_once = first and self.election.role is Role.LEADER
-                async with PollScheduler(poller, at_once=at_once) as self._schedule:
+                async with PollScheduler(poller, at_once=at_once):
                     await self.election.until(polls=False)
-                self._schedule, first = None, False
+                first = False
                 await self.election.until(polls=True)

@@ -66,16 +66,6 @@ class Poller:
         self.store_sync.keep_state(key, state)
         await self.sync_and_publish()
 
-    async def poll_if_awaited(self, key: str) -> None:
-        """Ask inside a publication window, every so often, until the due fixing is here."""
-        source, latest = self.memory.settings.polled[key], self.memory.series(key).news
-        asked = self.memory.states[key].polled_at
-        # The schedule's jitter may bring two fires together. Who asked in the future had a wrong clock.
-        if asked and timedelta() <= self.now() - asked < source.every * 0.9:
-            return
-        if publication_schedule.is_window_open(source, latest.date if latest else None, self.now()):
-            await self.poll(key)
-
     async def sync_and_publish(self) -> None:
         await self.store_sync.sync_and_publish(self.now())
 

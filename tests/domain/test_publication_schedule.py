@@ -1,12 +1,13 @@
 """When a source publishes: due, late, stale, next."""
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
 from service.domain import publication_schedule
 from service.domain.publication_schedule import Freshness
-from service.settings import load
+from service.settings import SourceSettings, load
 from tests.figures import day
 
 SOURCES = load(environ={}).sources
@@ -150,3 +151,79 @@ def test_every_bank_keeps_a_calendar() -> None:
     for key, source in SOURCES.items():
         if source.window and key != "nbu":
             assert not publication_schedule.is_publication_day(source, date(2026, 1, 1)), key
+
+
+@pytest.mark.parametrize(
+    ("latest", "asked", "now", "expected"),
+    [
+        (day(2), None, astana(2, 15), astana(2, 15)),  # never asked: at once
+        (day(2), astana(2, 15), astana(2, 15), astana(2, 15, 30)),  # before the window: its opening
+        (day(2), astana(2, 15, 25), astana(2, 15, 31), astana(2, 15, 35)),  # inside: a step after the last poll
+        (day(2), astana(2, 15, 5), astana(2, 15, 31), astana(2, 15, 31)),  # inside, and that step is over
+        (day(3), astana(2, 15, 40), astana(2, 15, 40), astana(2, 16, 40)),  # it has come: the sweep
+        (day(2), astana(2, 18, 55), astana(2, 18, 55), astana(2, 19, 5)),
+        (day(2), astana(2, 19, 5), astana(2, 19, 5), astana(2, 20, 5)),  # missed: the sweep
+        (day(2), astana(9, 15), astana(2, 15, 31), astana(2, 15, 41)),  # asked by a clock that was ahead
+    ],
+)
+def test_next_poll(latest: date, asked: datetime | None, now: datetime, expected: datetime) -> None:
+    source = NBK.model_copy(update={"sweep": timedelta(hours=1)})
+    assert publication_schedule.next_poll(source, latest, asked, now) == expected
+
+
+def test_window_follows_summer_time() -> None:
+    """Frankfurt's 15:45 is 14:45 UTC in winter and 13:45 in summer."""
+    source = ECB.model_copy(update={"sweep": timedelta(days=30)})
+    for month, hour in ((1, 14), (7, 13)):
+        morning = datetime(2026, month, 14, 6, tzinfo=UTC)
+        latest = publication_schedule.today(source, morning) - timedelta(days=1)
+        assert publication_schedule.next_poll(source, latest, morning, morning) == morning.replace(hour=hour, minute=45)
+
+
+CHANGES = {"Europe/Berlin", "Europe/Kyiv", "Europe/Chisinau", "America/Toronto", "Australia/Sydney"}
+NIGHTS = [
+    date(2026, 3, 29),
+    date(2026, 10, 25),
+    date(2026, 3, 8),
+    date(2026, 11, 1),
+    date(2026, 4, 5),
+    date(2026, 10, 4),
+]
+"""When clocks change in Europe, Canada and Australia."""
+AROUND_THE_CLOCK = {
+    "window": "00:00-23:59",
+    "every": "PT10M",
+    "days": ("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
+    "calendar": "",
+}
+
+
+def polls(source: SourceSettings, start: datetime, end: datetime) -> list[datetime]:
+    """Return when a source is asked from its first poll on, which never brings anything new."""
+    found, now = [start], start
+    while now < end:
+        now = publication_schedule.next_poll(source, publication_schedule.today(source, start) - ONE_DAY, now, now)
+        found.append(now)
+        assert len(found) < 10_000
+    return found
+
+
+ONE_DAY = timedelta(days=1)
+ALWAYS = [
+    SourceSettings.model_validate(NBK.model_dump() | AROUND_THE_CLOCK | {"timezone": zone}) for zone in sorted(CHANGES)
+]
+
+
+@pytest.mark.parametrize("night", NIGHTS)
+@pytest.mark.parametrize("source", [*SOURCES.values(), *ALWAYS], ids=[*SOURCES, *sorted(CHANGES)])
+def test_no_night_without_end(source: SourceSettings, night: date) -> None:
+    """Each poll is later than the one before it, never sooner than a step, also when the clocks are changed."""
+    start = datetime(night.year, night.month, night.day, tzinfo=UTC) - ONE_DAY
+    times = polls(source, start, start + 3 * ONE_DAY)
+    apart = [later - earlier for earlier, later in pairwise(times)]
+    assert min(apart) > timedelta(0)
+    assert max(apart) <= source.sweep
+    if source in ALWAYS:
+        steps = [one for one in apart if one != source.every]
+        assert len(steps) <= 8  # one minute before each midnight
+        assert len(times) >= 3 * 24 * 6

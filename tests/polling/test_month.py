@@ -210,8 +210,8 @@ class NoPolling:
 
     stopped = False
 
-    def next_poll(self, key: str) -> datetime | None:
-        """Nothing is scheduled here."""
+    def next_poll(self, _: str) -> datetime:
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def rounded(percent: Fraction) -> Decimal:

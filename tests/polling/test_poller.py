@@ -303,29 +303,6 @@ async def test_answers_are_kept_with_what_they_told(poller: Poller, banks: Banks
     assert await store.raw("nbk", kept.digest) is None
 
 
-async def test_inside_the_window_it_asks_until_the_due_fixing_is_here(
-    poller: Poller, banks: Banks, clock: Clock
-) -> None:
-    """Before 15:30 nothing; then every ten minutes and no sooner; after the arrival nothing."""
-    await poller.poll("nbk")
-    asked = banks.asked["nbk"]
-    await poller.poll_if_awaited("nbk")
-    assert banks.asked["nbk"] == asked
-    clock.time = datetime(2026, 4, 2, 10, 30, tzinfo=UTC)
-    await poller.poll_if_awaited("nbk")
-    assert banks.asked["nbk"] == asked + 3
-    clock.forward(minutes=5)
-    await poller.poll_if_awaited("nbk")
-    assert banks.asked["nbk"] == asked + 3
-    banks.published["nbk"][day(3)] = APRIL[day(1)]
-    clock.forward(minutes=5)
-    await poller.poll_if_awaited("nbk")
-    assert banks.asked["nbk"] == asked + 6
-    clock.forward(minutes=10)
-    await poller.poll_if_awaited("nbk")
-    assert banks.asked["nbk"] == asked + 6
-
-
 async def test_two_polls_of_one_source_are_one(poller: Poller, banks: Banks) -> None:
     """A poll that begins while another runs returns at once."""
     await asyncio.gather(poller.poll("nbk"), poller.poll("nbk"))
