@@ -8,10 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from signal import SIGTERM, signal
-from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -70,10 +68,7 @@ def serve(
 ) -> None:
     """Poll the banks and serve the ticker, until SIGTERM or Ctrl-C."""
     signal(SIGTERM, stop := _Stop())
-    sys.modules["rich"] = None  # type: ignore[assignment]  # structlog would load it: 4 MB for what we do not print
     gc.disable()  # loading makes no garbage worth looking for; `app.serve` turns it on again
-    # aiohttp reads the machine's certificates while it loads, 0.1 s that other modules can have.
-    Thread(target=import_module, args=("aiohttp",), daemon=True).start()
     with _told(stop):
         from service.storage.embedded_valkey import embedded
 

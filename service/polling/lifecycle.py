@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import import_module
 
 import structlog
 
@@ -11,7 +10,7 @@ from service.clock import Clock
 from service.cluster.leader_election import LeaderElection, Role
 from service.domain import publication_schedule
 from service.observability.counters import Counters
-from service.runtime.background import BackgroundTask, run_in_thread
+from service.runtime.background import BackgroundTask
 from service.sources.banks import SOURCES
 from service.state.memory import MemoryState
 from service.storage.sync import StoreSync
@@ -53,8 +52,6 @@ class PollingLifecycle(BackgroundTask):
             raise
 
     async def _poll(self) -> None:
-        for module in ("service.polling.poller", "service.polling.scheduler", "service.sources.http_client"):
-            await run_in_thread(import_module, module)
         from service.polling.poller import Poller  # noqa: PLC0415 - readers first
         from service.polling.scheduler import PollScheduler  # noqa: PLC0415
         from service.sources.http_client import BankFeed, Client  # noqa: PLC0415

@@ -12,7 +12,6 @@ from apscheduler.triggers.date import DateTrigger
 from service.domain.publication_schedule import next_poll
 from service.polling.poller import Poller
 from service.runtime.background import cancel_and_wait
-from service.settings import SourceSettings
 
 JITTER = timedelta(seconds=30)
 """Not every ticker asks a bank at the same moment."""
@@ -70,10 +69,11 @@ class PollScheduler:
         finally:
             self._running.discard(task)
         if not self._stopped:
-            source = self._poller.memory.settings.polled[key]
-            self._arm(key, self._next(key, self._poller.now()) + jitter(source))
+            now = self._poller.now()
+            at = self._next(key, now)
+            self._arm(key, at + jitter(at - now))
 
 
-def jitter(source: SourceSettings) -> timedelta:
-    """Return a random delay: half a step of the window at most, and never more than `JITTER`."""
-    return uniform(0, 1) * min(JITTER, source.every / 2)  # noqa: S311 - no secret
+def jitter(delay: timedelta) -> timedelta:
+    """Return what is added to a delay at random: half of it at most, and never more than `JITTER`."""
+    return uniform(0, 1) * min(JITTER, delay / 2)  # noqa: S311 - no secret

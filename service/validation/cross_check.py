@@ -407,7 +407,8 @@ class CrossCheck:
             earlier = self._compared(source, latest.own.fixing, code, base)
             if not (earlier.agreeing or earlier.against):
                 continue
-            if not earlier.refuted:
+            certain = earlier.contradicting or len(earlier.against) > 1  # of one against one nobody knows
+            if not earlier.refuted or not certain:
                 return False
             if assessment.awaited:
                 return assessment.distance > earlier.distance / 2
@@ -517,7 +518,8 @@ class CrossCheck:
         if compared is None or abs(compared.deviation) > self.tolerance.floor / 2:
             lag = self._lag(pair.subject, witness)
             compared = self._published(pair, witness, lag) if lag is not Lag.NONE else compared
-        held = None if compared and compared.agrees and not compared.relative else self._held(pair, witness, lag)
+        enough = compared and compared.agrees and not compared.relative and not compared.awaited
+        held = None if enough else self._held(pair, witness, lag)
         if held and held.agrees:
             return held
         if compared and compared.agrees:
@@ -568,7 +570,7 @@ class CrossCheck:
         return witness.observations[at - 1] if at else None
 
     def _published(self, pair: _Pair, witness: Witness, lag: Lag, on: date | None = None) -> Comparison | None:
-        """Compare with the publication in force on that market day, and with the one after it.
+        """Compare with the publication of that market day; where there is none, with those around it.
 
         Offset and spread are those of the dates before `on`, the rate's own where None.
         """
@@ -577,6 +579,8 @@ class CrossCheck:
         at = bisect_right(days, day)
         if at == len(days):
             around = [at - 1] if at and day - days[at - 1] <= _AWAITED else []
+        elif at and days[at - 1] == day:
+            around = [at - 1]
         else:
             around = [index for index in (at - 1, at) if index >= 0 and abs(days[index] - day) <= _WINDOW]
         for relative, difference in ((False, _absolute), (True, _relative)):

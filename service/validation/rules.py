@@ -270,6 +270,8 @@ class _Document:
         one_against_one = len(assessment.against) == 1 and assessment.disputing and not assessment.agreeing
         if (one_against_one and not self._is_silent(previous)) or self._always_diverged(code, assessment, previous):
             return self._own_past(code)  # nobody knows which of them is right: both are published, and not shown
+        if assessment.discredited:
+            return f"{code} {self._step(code)}; other banks refute the rate before it, or most of its document"
         return f"{code} {self._step(code)}; other banks have it elsewhere ({describe(assessment.against)})"
 
     def _is_silent(self, previous: Fixing | None) -> bool:
