@@ -1,13 +1,17 @@
-"""What is shown: snapshots, made anew whenever something may have come."""
+"""Make new snapshots whenever something may have come, and log how they have changed."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import structlog
+
 from service.domain.snapshot import Snapshot
-from service.state.change_log import tell
 from service.state.memory import MemoryState
+
+log = structlog.get_logger()
 
 
 @dataclass
@@ -28,6 +32,19 @@ class SnapshotPublisher:
             for ticker in self.memory.settings.tickers:
                 before = self.memory.snapshots.get(ticker.id)
                 for snapshot in self.memory.refresh(now, ticker):
-                    tell(snapshot, before)
+                    log_change(snapshot, before)
                     self.keep(snapshot)
                 await asyncio.sleep(0)
+
+
+def log_change(snapshot: Snapshot, before: Snapshot | None) -> None:
+    """Log that a ticker has changed, which quotes come from another source than they did, and why."""
+    log.info("ticker.changed", ticker=snapshot.id, status=snapshot.status, as_of=str(snapshot.as_of))
+    was = {quote.code: quote.source for quote in before.quotes} if before else {}
+    moved = defaultdict[tuple[str | None, str | None, str | None], list[str]](list)
+    for quote in snapshot.quotes:
+        if before and quote.source != was.get(quote.code):
+            moved[was.get(quote.code), quote.source, quote.reason].append(quote.code)
+    for (old, new, reason), codes in moved.items():
+        told = reason or "the first choice is back"
+        log.warning("ticker.source_changed", ticker=snapshot.id, codes=codes, before=old, source=new, reason=told)
