@@ -309,7 +309,8 @@ def test_files_are_left_for_store_and_banks(tmp_path: Path) -> None:
             assert resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE) == (300 + BESIDE, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    asked = f"ulimit -n {BESIDE + 30}; exec {sys.executable} -c 'from service.web.server import connection_limits; print(connection_limits._allowed(40))'"
+    code = "from service.web.server import connection_limits; print(connection_limits._allowed(40))"
+    asked = f"ulimit -n {BESIDE + 30}; exec {sys.executable} -c '{code}'"
     told = subprocess.run(["sh", "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True, timeout=20)
     assert told.stdout.splitlines()[-1] == "30"
     assert "connections.few_files" in told.stdout + told.stderr
