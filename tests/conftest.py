@@ -94,7 +94,7 @@ def settings(banks: Banks, valkey: str) -> Settings:
 
 
 class Served(TestServer):
-    """An application as it is run: with the micro-cache before its routes."""
+    """An application as it is run: with the response cache before its routes."""
 
     async def _make_runner(self, **kwargs: Any) -> Runner:
         return Runner(self.app, Http(), **kwargs)

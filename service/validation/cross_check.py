@@ -382,9 +382,8 @@ class CrossCheck:
 
     def _assessed_with_past(self, source: str, fixing: Fixing, code: str, base: str | None) -> Assessment:
         assessment = self._compared(source, fixing, code, base)
-        if assessment.absolute or assessment.against or not fixing.quotes(code, base or fixing.base):
-            pass
-        elif not self.vouched(source, fixing, code):
+        decided = assessment.absolute or assessment.against or self.vouched(source, fixing, code)
+        if not decided and fixing.quotes(code, base or fixing.base):
             refuted = not assessment.agreeing and self._was_refuted(source, fixing, code, base, assessment)
             document = (assessment.agreeing or not assessment.awaited) and self._is_discredited(source, fixing, by=1)
             return replace(assessment, discredited=bool(refuted or document))

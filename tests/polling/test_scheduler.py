@@ -33,9 +33,6 @@ class Recorder:
         self.polled.append(key)
         await asyncio.sleep(self._lasts)
 
-    async def sync_and_publish(self) -> None:
-        pass
-
 
 async def test_every_source_is_polled_once_at_the_start_and_cut_off_quietly(caplog: pytest.LogCaptureFixture) -> None:
     """The first poll does not wait for a window, and a shutdown in the middle of it is no error."""

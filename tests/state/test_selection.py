@@ -137,6 +137,21 @@ def test_a_weekend_leaves_the_last_real_change() -> None:
     assert made.status is Status.CURRENT
 
 
+def test_snapshot_is_emptied_where_nothing_may_be_shown_any_more() -> None:
+    """All rates were taken back: what was shown does not stay. Without a snapshot before there is none."""
+    before = taken(nbk=NBK)
+    known = {"nbk": Series()}
+    now = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
+    emptied = snapshot(SETTINGS.tickers[0], SETTINGS.polled, known, now, before=before)
+    assert emptied
+    assert {(quote.rate, quote.percent, quote.source) for quote in emptied.quotes} == {(None, None, None)}
+    assert (emptied.status, emptied.as_of) == (Status.STALE, before.as_of)
+    assert emptied.quotes[0].reason
+    assert snapshot(SETTINGS.tickers[0], SETTINGS.polled, known, now) is None
+    again = snapshot(SETTINGS.tickers[0], SETTINGS.polled, {"nbk": NBK}, now, before=emptied)
+    assert again == snapshot(SETTINGS.tickers[0], SETTINGS.polled, {"nbk": NBK}, now)
+
+
 def test_currency_that_no_source_quotes_has_an_empty_quote_with_a_reason() -> None:
     """The ECB has no rouble: the quote keeps its place, without a rate."""
     eur = TickerSettings(id="eur", base="EUR", currencies=("USD", "RUB"), sources=("ecb",))

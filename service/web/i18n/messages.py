@@ -1,6 +1,6 @@
 """The words that the strip says, in the languages that we speak; numbers, dates and names are CLDR's.
 
-To add a language, add a `Messages` here. What stands in braces is filled in by `texts`.
+To add a language, add a `Messages` here. What stands in braces is filled in by `formatting`.
 """
 
 from collections.abc import Mapping

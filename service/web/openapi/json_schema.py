@@ -1,4 +1,4 @@
-"""The schemas of JSON replies, written from the models that are encoded. For `interface`; no reader waits for it."""
+"""The schemas of JSON replies, written from the models that are encoded. For `generate`; no reader waits for it."""
 
 from inspect import cleandoc
 from typing import Any, Final

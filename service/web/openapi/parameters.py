@@ -1,4 +1,4 @@
-"""What may be asked, each parameter described once. For `interface`."""
+"""What may be asked, each parameter described once. For `generate`."""
 
 from collections.abc import Iterable
 from typing import Any, Final

@@ -55,7 +55,7 @@ def run(app: web.Application, http: Http, ready: Callable[[], None]) -> None:
         try:
             loop.run_until_complete(serving)
         except GracefulExit:
-            stop.set()  # where the start swallows a cancellation (`tasks.end`)
+            stop.set()  # where the start swallows a cancellation (`background.cancel_and_wait`)
             # Alone and first: what it finishes may need the other tasks.
             serving.cancel()
             with suppress(asyncio.CancelledError):
