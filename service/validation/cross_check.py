@@ -181,28 +181,38 @@ def _weight(comparisons: Iterable[Comparison]) -> float:
 MarketDay = Callable[[date], date]
 
 
-class Observation:
-    """One publication of a source: its market day, and its rates as logarithms, each computed once."""
+class _Logarithms(dict[str, float | None]):
+    """Units of a bank's own currency for one unit of another, as logarithms; None where the bank has no rate of it.
 
-    __slots__ = ("_logs", "centres", "day", "fixing")
+    Each is computed when it is first asked for: this is the inner loop of every comparison.
+    """
+
+    __slots__ = ("_fixing",)
+
+    def __init__(self, fixing: Fixing) -> None:
+        super().__init__({fixing.base: 0.0})
+        self._fixing = fixing
+
+    def __missing__(self, code: str) -> float | None:
+        value = self[code] = log_value(self._fixing, code) if code in self._fixing.rates else None
+        return value
+
+
+class Observation:
+    """One publication of a source: its market day, and its rates as logarithms."""
+
+    __slots__ = ("centres", "day", "fixing", "logs")
 
     def __init__(self, fixing: Fixing, day: date) -> None:
         self.fixing = fixing
         self.day = day
-        self._logs = {fixing.base: 0.0}
+        self.logs = _Logarithms(fixing)
         self.centres: dict[int, tuple[Observation, float | None]] = {}
         """How far the rates of another observation lie apart in the middle, by its identity; see `_relative`."""
 
-    def find(self, code: str) -> float | None:
-        """Return the logarithm of units of the bank's own currency for one unit of `code`; None where it has none."""
-        value = self._logs.get(code)
-        if value is None and code in self.fixing.rates:
-            value = self._logs[code] = log_value(self.fixing, code)
-        return value
-
     def log(self, code: str) -> float:
-        """Return the same of a currency that it quotes."""
-        value = self.find(code)
+        """Return units of the bank's own currency for one unit of a currency that it quotes, as a logarithm."""
+        value = self.logs[code]
         return log_value(self.fixing, code) if value is None else value
 
 
@@ -293,11 +303,9 @@ class _Pair(NamedTuple):
 
     def common_move(self, before: "_Pair") -> float:
         """Return what all rates of the bank moved by since another publication; 0 where that is no matter here."""
-        own, earlier = self.own, before.own
-        if self.base != own.fixing.base:
+        if self.base != self.own.fixing.base:
             return 0.0
-        shared = [code for code in own.fixing.rates if code in earlier.fixing.rates]
-        return median(own.log(code) - earlier.log(code) for code in shared) if len(shared) >= _SHARED else 0.0
+        return _centre(self.own, before.own) or 0.0
 
     def before(self, *, held: bool = False) -> "Iterator[_Pair]":
         """Yield the same rate at the publications before, the latest first; then, if asked for, those `held`."""
@@ -318,7 +326,7 @@ Difference = Callable[[str, str, Observation, Observation], float | None]
 
 def _absolute(code: str, base: str, own: Observation, other: Observation) -> float | None:
     """Return how far the levels of two documents lie apart; None where one of them has not both currencies."""
-    rate, unit, their_rate, their_unit = own.find(code), own.find(base), other.find(code), other.find(base)
+    rate, unit, their_rate, their_unit = own.logs[code], own.logs[base], other.logs[code], other.logs[base]
     if rate is None or unit is None or their_rate is None or their_unit is None:
         return None
     return rate - unit - their_rate + their_unit
@@ -326,7 +334,7 @@ def _absolute(code: str, base: str, own: Observation, other: Observation) -> flo
 
 def _relative(code: str, base: str, own: Observation, other: Observation) -> float | None:
     """Return how far `code` lies apart beside what both documents share; None where that is too little."""
-    rate, their_rate = own.find(code), other.find(code)
+    rate, their_rate = own.logs[code], other.logs[code]
     if base != own.fixing.base or rate is None or their_rate is None:
         return None
     centre = _centre(own, other)
@@ -340,8 +348,8 @@ def _centre(own: Observation, other: Observation) -> float | None:
             rate - their_rate
             for code in own.fixing.rates
             if code not in LEVELS_DIFFER
-            and (their_rate := other.find(code)) is not None
-            and (rate := own.find(code)) is not None
+            and (their_rate := other.logs[code]) is not None
+            and (rate := own.logs[code]) is not None
         ]
         centre = median(apart) if len(apart) >= _SHARED else None
         own.centres[id(other)] = (other, centre)
