@@ -3,7 +3,6 @@
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import date
 
 import structlog
 from aiohttp import web
@@ -12,18 +11,17 @@ from service import __version__
 from service.clock import Clock
 from service.cluster.follower import StoreFollower
 from service.cluster.leader_election import LeaderElection
-from service.domain.bounds import last_dates
-from service.domain.holidays import days_off
-from service.errors import SettingsError, TickerError
+from service.errors import TickerError
 from service.observability.counters import Counters
 from service.observability.logging import configure
 from service.polling.lifecycle import PollingLifecycle
 from service.runtime import gc_tuning
 from service.settings import Settings
-from service.sources.banks import RELAYS, SOURCES
+from service.sources.banks import validate
 from service.state.memory import MemoryState
+from service.state.publisher import SnapshotPublisher
 from service.storage.embedded_valkey import EmbeddedValkey
-from service.storage.repository import Store
+from service.storage.repository import open_store
 from service.storage.sync import StoreSync
 from service.web.api import fixings, history, sources, stream, ticker
 from service.web.api.stream import EventStreamHub
@@ -38,26 +36,6 @@ from service.web.server.response_cache import ResponseCache
 from service.web.server.runner import RESPONSE_CACHE, run
 
 log = structlog.get_logger()
-
-
-def checked(settings: Settings) -> Settings:
-    """Return the settings; raise `SettingsError` where they name an adapter or a calendar that there is not."""
-    for key, source in settings.sources.items():
-        try:
-            days_off(source.calendar, date.today().year)  # noqa: DTZ011 - any year will do
-        except SettingsError as error:
-            raise SettingsError(f"sources.{key}.{error}") from None
-        if settings.adapter(key) not in SOURCES:
-            where, what = (f"{key}.adapter", "adapter") if source.adapter else (key, "source")
-            raise SettingsError(f"sources.{where}: there is no such {what}; there are {', '.join(SOURCES)}")
-        if settings.adapter(key) in RELAYS and not source.provider:
-            raise SettingsError(f"sources.{key}.provider: is missing: whose rates to ask for")
-    return settings
-
-
-def create_store(settings: Settings, server: EmbeddedValkey | None, now: Clock) -> Store:
-    url = server.url if server else settings.store.url.get_secret_value()
-    return Store(url, settings.store.prefix, last_dates(settings, now), settings.store.raw_bytes)
 
 
 def serve(settings: Settings, server: EmbeddedValkey | None, obey: Callable[[], None]) -> None:
@@ -79,13 +57,14 @@ def serve(settings: Settings, server: EmbeddedValkey | None, obey: Callable[[], 
 
 def create_app(settings: Settings, server: EmbeddedValkey | None, now: Clock) -> web.Application:
     """Return the whole service; it asks no bank and opens no store before it starts."""
-    memory = MemoryState(checked(settings))
-    store = create_store(settings, server, now)
+    memory = MemoryState(validate(settings))
+    store = open_store(settings, server, now)
     store_sync = StoreSync(memory, store, server)
     counters = Counters()
-    follower = StoreFollower(store_sync, now)
+    publisher = SnapshotPublisher(memory, store_sync.outbox.enqueue_snapshot)
+    follower = StoreFollower(store_sync, publisher, now)
     election = LeaderElection(store.coordination, own=server is not None)
-    polling = PollingLifecycle(memory, store_sync, election, now, counters)
+    polling = PollingLifecycle(memory, store_sync, publisher, election, now, counters)
     pages = PageCache(memory, now, counters)
     streams = EventStreamHub(pages)
 
@@ -110,7 +89,7 @@ def create_app(settings: Settings, server: EmbeddedValkey | None, now: Clock) ->
     @asynccontextmanager
     async def remembered() -> AsyncIterator[None]:
         """Show what the store remembers before anybody can ask; at the end leave it all there is."""
-        await store_sync.sync_and_publish(now())
+        await follower.refresh()
         gc.freeze()  # 17 banks' figures of 90 days, a hundred thousand objects: no round has to look at them
         yield
         await store_sync.close()

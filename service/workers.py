@@ -12,12 +12,14 @@ import structlog
 from gunicorn.glogging import Logger
 
 from service import __version__
-from service.app import checked, create_app, create_store
+from service.app import create_app
 from service.clock import Clock
 from service.errors import SettingsError
 from service.observability.logging import configure
 from service.runtime import gc_tuning
 from service.settings import Settings, load
+from service.sources.banks import validate
+from service.storage.repository import open_store
 from service.web.server.runner import Runner
 
 log = structlog.get_logger()
@@ -25,13 +27,13 @@ log = structlog.get_logger()
 
 def shared() -> Settings:
     """Return the settings; raise `SettingsError` where the store cannot be shared."""
-    settings = checked(load())
+    settings = validate(load())
     if settings.store.url.get_secret_value() == "embedded":
         raise SettingsError(
             "store.url: several workers need a store that they share, like redis://localhost:6379/0; "
             "the embedded one belongs to one process"
         )
-    create_store(settings, None, Clock())  # an address of no known form is told now, and once
+    open_store(settings, None, Clock())  # an address of no known form is told now, and once
     return settings
 
 

@@ -18,6 +18,7 @@ FLOATS = {
     "service.cluster.follower",
     "service.cluster.leader_election",
     "service.observability.counters",
+    "service.polling.poller",  # how long a poll took
     "service.settings.types",
     "service.sources.parsing",
     "service.state.memory",  # the tolerance that JUDGING compares by

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from service.domain.fixing import Fixing, Quotation, Rate
 from service.sources import parsing
 from service.sources.adapter import RawResponse
-from service.sources.banks import OWN_CHANGES, SOURCES
+from service.sources.banks import SOURCES
 from service.sources.rate_table import RateTableBuilder
 from tests.conftest import ROOT
 from tests.fuzz import oracle
@@ -126,7 +126,7 @@ FAULTS: dict[Add, AbstractSet[str]] = {
     _only_the_first: SOURCES.keys(),
     **{one: SOURCES.keys() for one in (_of_the_row_before, _cut, _whole_number, _without_mark, _under_another_code)},
     _a_day_later: SOURCES.keys() - {"recorded"},  # which looks its receipts up by the date
-    _change_without_sign: OWN_CHANGES,
+    _change_without_sign: {key for key, adapter in SOURCES.items() if adapter.publishes_changes},
 }
 
 

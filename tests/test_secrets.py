@@ -23,12 +23,12 @@ import redis
 from aiohttp.test_utils import unused_port
 from pydantic import BaseModel
 
-from service import app
 from service.clock import Clock
 from service.errors import SettingsError, StoreError
 from service.settings import Settings, load
 from service.settings.loader import ROOT
-from service.storage.repository import Store
+from service.sources.banks import validate
+from service.storage.repository import Store, open_store
 from tests.servers import Server, sentinel, valkey
 from tests.standin import Banks, serving
 from tests.test_service import NEW, OLD, Service, local, running
@@ -114,7 +114,7 @@ def test_no_error_of_settings_tells_a_value(path: str) -> None:
 def fault(environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None) -> str:
     """Return what a start with such settings says of them, if anything."""
     try:
-        app.create_store(app.checked(load(environ=environ or {}, overrides=overrides)), None, Clock())
+        open_store(validate(load(environ=environ or {}, overrides=overrides)), None, Clock())
     except SettingsError as error:
         return "".join(traceback.format_exception(error, chain=True)).rpartition("SettingsError")[2]
     return ""
@@ -142,7 +142,7 @@ def canaries() -> dict[str, str]:
     for path in LEAVES:
         one = re.sub(r"[^a-z]", "", path) + CANARY
         with contextlib.suppress(SettingsError):
-            app.checked(load(environ={}, overrides=laid(path, FORMS.get(path, "{}").format(one))))
+            validate(load(environ={}, overrides=laid(path, FORMS.get(path, "{}").format(one))))
             taken[path] = one
     return taken
 
@@ -321,8 +321,8 @@ POLL_CRASHES = """
 from service import app
 from service.sources.banks import SOURCES
 
-class Crashing:
-    def fetch(self, feed, since, until):
+class Crashing(type(SOURCES["nbk"])):
+    def fetch(self, session, since, until):
         password, settings = made.store.url.get_secret_value(), made
         raise RuntimeError(f"oops {len(password)} {settings!r:.0}")
 
@@ -388,7 +388,7 @@ async def test_no_form_of_a_stores_address_tells_its_password(tmp_path: Path, ur
         made = url.replace("{}", CANARY).replace("{port}", str(server.port)).replace("{sentinel}", str(watching.port))
         async with Store(made, "t:") as store:
             with pytest.raises(StoreError) as error:
-                await store.stamps()
+                await store.versions()
     said = "".join(traceback.format_exception(error.value, chain=True))
     assert "StoreError" in said
     assert CANARY not in f"{said}{error.value!r}{store!r}{vars(store)!r}"

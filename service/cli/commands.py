@@ -11,7 +11,6 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from service.app import checked, create_store
 from service.clock import Clock
 from service.domain import publication_schedule
 from service.domain.change import percent_text
@@ -20,11 +19,12 @@ from service.errors import SettingsError, StoreError, TickerError
 from service.observability.logging import configure
 from service.polling.poller import LOOKBACK, published
 from service.settings import LogSettings, Settings, SourceSettings
-from service.sources.banks import SOURCES
-from service.sources.http_client import BankFeed, Client
+from service.sources.banks import SOURCES, validate
+from service.sources.http_client import Client
+from service.sources.session import BankSession
 from service.state.memory import KEEP, MemoryState, configured_breaks, validation_context
 from service.storage.embedded_valkey import embedded
-from service.storage.repository import Store
+from service.storage.repository import Store, open_store
 from service.storage.sync import StoreSync
 from service.validation.rules import judge
 from service.web.api.sources import describe
@@ -76,7 +76,7 @@ def poll(settings: Settings, key: str) -> None:
     """Ask one source once, as with an empty store, and print what would be stored; nothing is."""
     configure(QUIET)
     source_of(settings, key)
-    series = asyncio.run(_poll(checked(settings), key))
+    series = asyncio.run(_poll(validate(settings), key))
     if series.latest is None:
         raise TickerError(f"{key}: no figures that could be published")
     figures = Table(
@@ -100,7 +100,7 @@ async def _poll(settings: Settings, key: str) -> Series:
     series = Series()
     table = Table("date", "currencies", "digest of the answer", "verdict", title=source.name)
     async with Client(settings.client) as client:
-        feed = BankFeed(key, source, client, clock, settings.wanted(key))
+        feed = BankSession(key, source, client, clock, settings.wanted(key))
         async for _, fixing in published(SOURCES[settings.adapter(key)], feed, today - LOOKBACK, last_day):
             judged = judge(fixing, series, validation_context(settings, key, now, None, {}, configured_breaks(source)))
             if judged.publish:
@@ -127,7 +127,7 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
         async with AsyncExitStack() as stack:
             if server:
                 await stack.enter_async_context(server)
-            return await work(await stack.enter_async_context(create_store(settings, server, Clock())))
+            return await work(await stack.enter_async_context(open_store(settings, server, Clock())))
 
     return asyncio.run(run())
 

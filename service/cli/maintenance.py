@@ -17,7 +17,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from service.app import checked
 from service.cli import transfer
 from service.cli.commands import QUIET, source_of, text, with_store
 from service.clock import Clock
@@ -29,8 +28,9 @@ from service.errors import SettingsError, TickerError
 from service.observability.logging import configure
 from service.polling.backfill import Backfill, Count
 from service.settings import Settings
-from service.sources.banks import LATEST_ONLY
-from service.sources.http_client import BankFeed, Client
+from service.sources.banks import SOURCES, validate
+from service.sources.http_client import Client
+from service.sources.session import BankSession
 from service.storage.repository import Store
 from service.validation.quarantine import Outcome, Quarantine, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import figure
@@ -288,8 +288,8 @@ def _differing(one: Fixing, other: Fixing) -> str:
 def backfill(settings: Settings, key: str, since: date, until: date | None, pause: timedelta | None) -> None:
     """Fill the past of a source; what is done is kept, whatever happens."""
     configure(QUIET)
-    source = source_of(checked(settings), key)
-    if settings.adapter(key) in LATEST_ONLY:
+    source = source_of(validate(settings), key)
+    if SOURCES[settings.adapter(key)].latest_only:
         raise SettingsError(f"{key} tells its latest figures only, there is no past to ask for")
     clock = Clock()
     until = until or publication_schedule.today(source, clock())
@@ -299,7 +299,7 @@ def backfill(settings: Settings, key: str, since: date, until: date | None, paus
     async def fill(store: Store) -> Count:
         wait = settings.client.pause if pause is None else pause
         async with Client(settings.client) as client:
-            feed = BankFeed(key, source, client, clock, settings.wanted(key), pause=wait)
+            feed = BankSession(key, source, client, clock, settings.wanted(key), pause=wait)
             run = Backfill(settings, store, feed, clock, told)
             progress.update(task, total=sum((last - first).days + 1 for first, last in await run.steps(since, until)))
             return await run.run(since, until)

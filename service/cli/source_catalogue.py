@@ -6,7 +6,7 @@ from typing import Final
 
 from service.settings import Settings, SourceSettings
 from service.settings.types import DAYS
-from service.sources.banks import LATEST_ONLY, OWN_CHANGES, RELAYS
+from service.sources.banks import SOURCES
 
 _INTRO: Final = """\
 # Sources
@@ -67,14 +67,14 @@ def _section(settings: Settings, key: str) -> Iterator[str]:
     yield f"## {key}\n"
     yield f"**{source.name}**" + "".join(f" · {name} ({language})" for language, name in source.names.items()) + "\n"
     yield f"- **Base**: {source.base}"
-    yield f"- **Address**: `{source.url}`" + (f", for `{source.provider}`" if adapter in RELAYS else "")
+    yield f"- **Address**: `{source.url}`" + (f", for `{source.provider}`" if SOURCES[adapter].relay else "")
     yield f"- **Terms**: {source.terms or 'not told'}"
     if source.window:
         closed = f", but not on the holidays of `{source.calendar}`" if source.calendar else ""
         yield f"- **Publishes**: {_publishes(source)}{closed}; dated {_DATED[source.effective]}"
         yield f"- **Asked**: every {_span(source.every)} until it is there, else every {_span(source.sweep)}"
     yield f"- **History**: {_history(source, adapter)}"
-    if adapter in OWN_CHANGES:
+    if SOURCES[adapter].publishes_changes:
         yield "- **Own changes**: published beside the rates; ours are checked by them"
     codes = " ".join(source.quotes)
     yield f"- **Currencies**: {f'{len(source.quotes)}: {codes}' if codes else 'not told'}"
@@ -100,7 +100,7 @@ def _days(weekdays: frozenset[int]) -> str:
 def _history(source: SourceSettings, adapter: str) -> str:
     if source.recorded:
         return "what ships with the project" + (f", from {source.since} on" if source.since else "")
-    if adapter in LATEST_ONLY:
+    if SOURCES[adapter].latest_only:
         return "none: it answers with its latest rates alone, and a day that was missed stays missing"
     return f"by date, {f'since {source.since}' if source.since else 'since when is not known'}"
 

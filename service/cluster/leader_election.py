@@ -75,7 +75,7 @@ class LeaderElection(BackgroundTask):
 
     async def _resign(self) -> None:
         try:
-            await self.coordination.release_lock()
+            await self.coordination.release()
         except StoreError as error:
             log.warning("leader.lock_left", error=str(error))
 
@@ -86,31 +86,31 @@ class LeaderElection(BackgroundTask):
         return Role.FOLLOWER if self._failures < _FAILURES else Role.ALONE
 
     @property
-    def polls(self) -> bool:
+    def is_polling(self) -> bool:
         """Whether this instance asks the banks."""
         return self._known and self.role is not Role.FOLLOWER
 
-    async def until(self, *, polls: bool) -> None:
+    async def until(self, *, polling: bool) -> None:
         """Wait until this instance asks the banks, or does no more."""
         async with self._looked:
-            await self._looked.wait_for(lambda: self.polls is polls)
+            await self._looked.wait_for(lambda: self.is_polling is polling)
 
     async def _run(self) -> None:
         before: Role | None = None
         while True:
-            await self.look()
+            await self.refresh()
             if self.role is not before:
                 log.info("leader.role", role=self.role, before=before, store=self.error or "ok")
                 before = self.role
             await self.sleep(_AGAIN if self._failures else RENEWED)
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Take or renew the lock, and see how the store does."""
         begun = self.monotonic()
         try:
-            contact = await self.coordination.contact()
-            self.latency, self.offset = contact.latency, self.machine() - contact.time
-            if not self.own and await self.coordination.lead():
+            ping = await self.coordination.ping()
+            self.latency, self.offset = ping.latency, self.machine() - ping.time
+            if not self.own and await self.coordination.acquire_or_renew():
                 self._leads_until = begun + LIFE
             elif not self.own:
                 self._leads_until = _NEVER

@@ -20,7 +20,7 @@ from service.polling.poller import published
 from service.runtime.background import run_in_thread
 from service.settings import Settings
 from service.sources.adapter import RawResponse, SourceSession
-from service.sources.banks import BY_YEAR, SOURCES
+from service.sources.banks import SOURCES
 from service.state.memory import configured_breaks, tolerance, validation_context, witness_of
 from service.storage.repository import Store
 from service.validation.cross_check import CrossCheck
@@ -84,7 +84,7 @@ class Backfill:
         """Return what is left to ask for, oldest first."""
         until = min(until, publication_schedule.latest_possible_date(self.settings.sources[self.feed.key], self.now()))
         done = await self.store.backfilled(self._asked)
-        yearly = self.settings.adapter(self.feed.key) in BY_YEAR
+        yearly = SOURCES[self.settings.adapter(self.feed.key)].yearly
         return [step for gap in _gaps(since, until, done) for step in _split(*gap, yearly=yearly)]
 
     async def _ask(self, first: date, last: date) -> list[Read]:

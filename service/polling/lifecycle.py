@@ -13,6 +13,7 @@ from service.observability.counters import Counters
 from service.runtime.background import BackgroundTask
 from service.sources.banks import SOURCES
 from service.state.memory import MemoryState
+from service.state.publisher import SnapshotPublisher
 from service.storage.sync import StoreSync
 
 log = structlog.get_logger()
@@ -27,6 +28,7 @@ class PollingLifecycle(BackgroundTask):
 
     memory: MemoryState
     store_sync: StoreSync
+    publisher: SnapshotPublisher
     election: LeaderElection
     now: Clock
     counters: Counters
@@ -45,7 +47,7 @@ class PollingLifecycle(BackgroundTask):
     async def _run(self) -> None:
         await asyncio.sleep(READERS_FIRST)
         try:
-            await self.election.until(polls=True)
+            await self.election.until(polling=True)
             await self._poll()
         except Exception:
             log.exception("polling.crashed")
@@ -54,20 +56,21 @@ class PollingLifecycle(BackgroundTask):
     async def _poll(self) -> None:
         from service.polling.poller import Poller  # noqa: PLC0415 - readers first
         from service.polling.scheduler import PollScheduler  # noqa: PLC0415
-        from service.sources.http_client import BankFeed, Client  # noqa: PLC0415
+        from service.sources.http_client import Client  # noqa: PLC0415
+        from service.sources.session import BankSession  # noqa: PLC0415
 
         async with Client(self.memory.settings.client) as client:
             settings = self.memory.settings
             polled = settings.polled
-            feeds = {
-                key: BankFeed(key, source, client, self.now, settings.wanted(key)) for key, source in polled.items()
+            sessions = {
+                key: BankSession(key, source, client, self.now, settings.wanted(key)) for key, source in polled.items()
             }
             adapters = {key: SOURCES[settings.adapter(key)] for key in polled}
-            poller = Poller(self.memory, self.store_sync, adapters, feeds, self.now, self.counters)
+            poller = Poller(self.memory, self.store_sync, self.publisher, adapters, sessions, self.now, self.counters)
             first = True
             while True:
                 at_once = first and self.election.role is Role.LEADER
                 async with PollScheduler(poller, at_once=at_once):
-                    await self.election.until(polls=False)
+                    await self.election.until(polling=False)
                 first = False
-                await self.election.until(polls=True)
+                await self.election.until(polling=True)

@@ -1,4 +1,4 @@
-"""One poll through all stages: ask, understand, judge, keep, show. Holds the only broad `except`.
+"""Poll a source: fetch, parse, validate, apply, publish, flush. The only broad `except` of polling is here.
 
 A poll that fails adds nothing and removes nothing.
 """
@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from time import perf_counter
+from typing import Final
 
 import structlog
 
@@ -20,149 +21,171 @@ from service.observability.counters import Counters
 from service.runtime.background import run_in_thread
 from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.state.memory import KEEP, MemoryState, SourceState
+from service.state.publisher import SnapshotPublisher
 from service.storage.sync import StoreSync
-from service.validation.rules import judge_all
+from service.validation.rules import Judgement, judge_all
 
 log = structlog.get_logger()
 
-LOOKBACK = timedelta(days=14)
+LOOKBACK: Final = timedelta(days=14)
 """How far back an empty series is filled: two distinct fixings across the longest holidays."""
-MORE = 21
-"""Fixings that a poll may bring beyond one for each day that was asked for: some banks answer with weeks anyway."""
+_EXTRA_FIXINGS: Final = 21
+"""Fixings of a response that are used beyond one for each requested day: some banks always send weeks."""
+
+ParsedFixing = tuple[RawResponse, Fixing]
 
 
 @dataclass
 class Poller:
     memory: MemoryState
     store_sync: StoreSync
+    publisher: SnapshotPublisher
     adapters: Mapping[str, SourceAdapter]
-    feeds: Mapping[str, SourceSession]
+    sessions: Mapping[str, SourceSession]
     now: Clock
     counters: Counters = field(default_factory=Counters)
-    _busy: set[str] = field(default_factory=set)
-    _judging: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _polling: set[str] = field(default_factory=set)
+    _validating: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def poll(self, key: str) -> None:
-        """Ask one source once; return at once where it is being asked already. Never raises."""
-        if key in self._busy:
+        """Poll a source once; return at once if it is being polled. Never raises."""
+        if key in self._polling:
             return
-        self._busy.add(key)
-        begun = perf_counter()
+        self._polling.add(key)
+        started = perf_counter()
         try:
-            await self._ask(key)
-            await self._judge_others_again(key)
-        except SourceError as error:
-            self._failed(key, str(error))
-        except Exception as error:  # the one place that must survive every fault of an adapter
-            if not self.memory.states[key].failing_since:
-                log.exception("poll.crashed", source=key)
-            self._failed(key, f"{key}: a fault of ours: {error!r}")
-        else:
-            self._succeeded(key)
+            since, until = self._requested_dates(key)
+            parsed, failure = await self._fetch_and_parse(key, since, until)
+            await self._validate_and_apply(key, parsed)  # also what came before a failure
+            if not failure:
+                self._withdraw_unpublished(key, parsed, since)
+                await self._validate_quarantine_again(besides=key)
+        except Exception as error:  # noqa: BLE001 - polling survives every fault of an adapter; it is recorded
+            failure = error
         finally:
-            self._busy.discard(key)
-        state = self.memory.states[key]
-        self.counters.polled(key, "failed" if state.error else "ok", perf_counter() - begun)
-        self.store_sync.keep_state(key, state)
-        await self.sync_and_publish()
+            self._polling.discard(key)
+        self._record_outcome(key, failure, started)
+        await self.publisher.publish(self.now())
+        await self.store_sync.request_sync()
 
-    async def sync_and_publish(self) -> None:
-        await self.store_sync.sync_and_publish(self.now())
+    async def _fetch_and_parse(self, key: str, since: date, until: date) -> tuple[list[ParsedFixing], Exception | None]:
+        """Return what a source has published, and what ended that early, if anything did."""
+        # Of a source that always sends a whole year, the latest ones are enough.
+        parsed = deque[ParsedFixing](maxlen=(until - since).days + 1 + _EXTRA_FIXINGS)
+        try:
+            async for one in published(self.adapters[key], self.sessions[key], since, until):
+                parsed.append(one)
+        except Exception as error:  # noqa: BLE001 - it is recorded when the rest is applied
+            return list(parsed), error
+        if not parsed:
+            return [], NotUnderstood(key, self.sessions[key].url, f"no figures for any day from {since} to {until}")
+        return list(parsed), None
 
-    async def _ask(self, key: str) -> None:
-        """Take in everything that the source has published; what may not be shown waits in quarantine.
+    async def _validate_and_apply(self, key: str, parsed: Collection[ParsedFixing]) -> None:
+        """Validate what was parsed and what is in quarantine: later publications or another source may explain it.
 
-        All that one poll brings is shown together; where it breaks off, what came before that.
+        One source after the other, since what one publishes confirms another.
         """
-        source, now = self.memory.settings.polled[key], self.now()
-        since, until = (
-            self._since(key, publication_schedule.today(source, now)),
-            publication_schedule.latest_possible_date(source, now),
-        )
-        # The latest ones, of a bank that answers with a year whatever it is asked: each would be judged.
-        read = deque[tuple[RawResponse, Fixing]](maxlen=(until - since).days + 1 + MORE)
-        try:
-            async for one in published(self.adapters[key], self.feeds[key], since, until):
-                read.append(one)
-        finally:
-            await self._take_in(key, read, now)
-        if not read:
-            raise NotUnderstood(key, self.feeds[key].url, f"no figures for any day from {since} to {until}")
-        said = {fixing.date for _, fixing in read}
-        # What lies before all that the answer has may just not be told any more.
-        self.store_sync.record_decisions(self.memory.quarantine[key].withdraw(max(since, min(said)), said, now))
+        async with self._validating:
+            now = self.now()
+            judgements = await self._validate(key, [fixing for _, fixing in parsed], now)
+            self._apply(key, parsed, judgements, now)
 
-    async def _take_in(self, key: str, read: Collection[tuple[RawResponse, Fixing]], now: datetime) -> None:
-        """Judge what was read, and what waits from before: later publications or another bank may explain it."""
-        async with self._judging:  # one after the other: what one bank says confirms another
-            known = None
-            while known is not (series := self.memory.series(key)):  # the store may have told more while it was judged
-                known, told = series, self._told(key, [fixing for _, fixing in read])
-                judged = await run_in_thread(judge_all, told, known, self.memory.context(key, now), KEEP)
-            changed = self.store_sync.take_in(key, judged, now)
-        self.counters.fixings[key, "accepted"] += sum(one.accepted for one in judged)
-        self.counters.fixings[key, "refused"] += sum(one.since == now for one in changed)  # not for other reasons only
-        telling = {one.publish.digest for one in judged if one.publish} | {one.fixing.digest for one in changed}
-        for payload in {payload.digest: payload for payload, _ in read}.values():
-            if payload.digest in telling:
-                self.store_sync.keep_raw(payload)
+    async def _validate(self, key: str, fixings: list[Fixing], now: datetime) -> list[Judgement]:
+        """Validate in a thread, again if the series has changed meanwhile by a sync."""
+        while True:
+            series = self.memory.series(key)
+            context = self.memory.context(key, now)
+            judgements = await run_in_thread(judge_all, self._to_validate(key, fixings), series, context, KEEP)
+            if self.memory.series(key) is series:
+                return judgements
+
+    def _apply(self, key: str, parsed: Collection[ParsedFixing], judgements: list[Judgement], now: datetime) -> None:
+        """Apply judgements to the memory and queue them for the store, with the responses that they came from."""
+        quarantined = self.store_sync.apply_judgements(key, judgements, now)
+        self.counters.fixings[key, "accepted"] += sum(judgement.accepted for judgement in judgements)
+        # Entries that only have other reasons are not counted again.
+        self.counters.fixings[key, "refused"] += sum(one.since == now for one in quarantined)
+        digests = {one.publish.digest for one in judgements if one.publish}
+        digests |= {one.fixing.digest for one in quarantined}
+        for response in {response.digest: response for response, _ in parsed}.values():
+            if response.digest in digests:
+                self.store_sync.outbox.enqueue_response(response)
         own = self.memory.own_check(key)
-        if own and own.differences and any(one.accepted for one in judged):
+        if own and own.differences and any(judgement.accepted for judgement in judgements):
             log.warning("fixing.change_differs", source=key, against=str(own.against), differences=own.differences)
 
-    async def _judge_others_again(self, key: str) -> None:
-        """Judge what the other sources have in quarantine: what this one has published may confirm it."""
-        for other in self.memory.settings.polled:
-            if other != key and self.memory.quarantine[other].waiting:
-                await self._take_in(other, [], self.now())
+    def _withdraw_unpublished(self, key: str, parsed: Collection[ParsedFixing], since: date) -> None:
+        """End the quarantine of dates that the source does not publish any more.
 
-    def _told(self, key: str, read: list[Fixing]) -> list[Fixing]:
-        """Return what is to be judged of what was read, after what waits from before it."""
-        fixings = self.memory.series(key).fixings
-        told = [fixing for fixing in read if fixing.date >= self.memory.oldest_complete_date(key)]
-        oldest = fixings[0].date if fixings else date.min  # what waits before that cannot be judged
-        begins = min((fixing.date for fixing in told), default=date.max)
-        waiting = [one.fixing for day, one in self.memory.quarantine[key].waiting.items() if oldest < day < begins]
-        return [*sorted(waiting, key=lambda fixing: fixing.date), *told]
-
-    def _since(self, key: str, today: date) -> date:
-        """Return the first date to ask for: from the publication before the latest one on, more where we know less.
-
-        A correction of that one is half of every percentage.
+        What lies before the whole response may just not be part of it any more.
         """
+        days = {fixing.date for _, fixing in parsed}
+        ended = self.memory.quarantine[key].withdraw(max(since, min(days)), days, self.now())
+        self.store_sync.record_decisions(ended)
+
+    async def _validate_quarantine_again(self, besides: str) -> None:
+        """Validate what the other sources have in quarantine: what this one has published may confirm it."""
+        for key in self.memory.settings.polled:
+            if key != besides and self.memory.quarantine[key].waiting:
+                await self._validate_and_apply(key, [])
+
+    def _to_validate(self, key: str, fixings: list[Fixing]) -> list[Fixing]:
+        """Return the fixings that can be validated, after the quarantined ones that are older."""
+        known = self.memory.series(key).fixings
+        recent = [fixing for fixing in fixings if fixing.date >= self.memory.oldest_complete_date(key)]
+        oldest = known[0].date if known else date.min  # nothing to compare a quarantined fixing with before that
+        first = min((fixing.date for fixing in recent), default=date.max)
+        waiting = [one.fixing for day, one in self.memory.quarantine[key].waiting.items() if oldest < day < first]
+        return [*sorted(waiting, key=lambda fixing: fixing.date), *recent]
+
+    def _requested_dates(self, key: str) -> tuple[date, date]:
+        source, now = self.memory.settings.polled[key], self.now()
+        first = self._first_date(key, publication_schedule.today(source, now))
+        return first, publication_schedule.latest_possible_date(source, now)
+
+    def _first_date(self, key: str, today: date) -> date:
+        """Return the first date to request: that of the publication before the latest, whose correction counts too."""
         published, earliest = self.memory.series(key).distinct, today - LOOKBACK
         if len(published) < 2:
             return earliest
         return max(earliest, min(published[-2].date, today))
 
-    def _succeeded(self, key: str) -> None:
-        state = self.memory.states[key]
-        if state.failing_since:
-            log.info("source.recovered", source=key, failing_since=state.failing_since.isoformat())
-        self.memory.states[key] = SourceState(polled_at=self.now(), succeeded_at=self.now())
-
-    def _failed(self, key: str, problem: str) -> None:
-        state = self.memory.states[key]
-        if not state.failing_since:
-            log.warning("source.failing", source=key, error=problem)
-        self.memory.states[key] = state.after_failure(self.now(), problem)
+    def _record_outcome(self, key: str, failure: Exception | None, started: float) -> None:
+        """Record how a poll went: in the source's state, which is stored, in the log and in the counters."""
+        before = self.memory.states[key]
+        if failure is None:
+            state = SourceState(polled_at=self.now(), succeeded_at=self.now())
+            if before.failing_since:
+                log.info("source.recovered", source=key, failing_since=before.failing_since.isoformat())
+        else:
+            ours = not isinstance(failure, SourceError)
+            error = f"{key}: a fault of ours: {failure!r}" if ours else str(failure)
+            state = before.after_failure(self.now(), error)
+            if not before.failing_since:
+                if ours:
+                    log.error("poll.crashed", source=key, exc_info=failure)
+                log.warning("source.failing", source=key, error=error)
+        self.memory.states[key] = state
+        self.store_sync.outbox.enqueue_state(key, state)
+        self.counters.polled(key, "failed" if failure else "ok", perf_counter() - started)
 
 
 async def published(
-    adapter: SourceAdapter, feed: SourceSession, since: date, until: date
-) -> AsyncIterator[tuple[RawResponse, Fixing]]:
-    """Yield what a source has published from `since` to `until`: fetched, and understood; each with its answer.
+    adapter: SourceAdapter, session: SourceSession, since: date, until: date
+) -> AsyncIterator[ParsedFixing]:
+    """Fetch and parse what a source has published from `since` to `until`; yield each fixing with its response.
 
-    An answer that is not understood keeps no other from being read: its error comes after them.
+    A response that cannot be parsed does not stop the others: its error is raised after them.
     """
-    odd: NotUnderstood | None = None
-    async for payload in adapter.fetch(feed, since, until):
+    failure: NotUnderstood | None = None
+    async for response in adapter.fetch(session, since, until):
         try:
-            fixings = await run_in_thread(adapter.parse, payload)
+            fixings = await run_in_thread(adapter.parse, response)
         except NotUnderstood as error:
-            odd = odd or error
+            failure = failure or error
             continue
         for fixing in fixings:
-            yield payload, fixing
-    if odd:
-        raise odd
+            yield response, fixing
+    if failure:
+        raise failure

@@ -7,22 +7,23 @@ adapter that serves several sources (a relay) is named by them: `adapter = "fran
 `fetch` asks for every effective date from `since` to `until`, both included and both in the bank's own
 calendar, and yields the raw answers, oldest first. `until` is what the bank may have published ahead.
 `since` is asked for again though it is known: figures are revised, and an answer without any fixing is
-thereby a broken one. It asks through `feed` and nothing else: by `get`; by `post` where the bank speaks
+thereby a broken one. It asks through `session` and nothing else: by `get`; by `post` where the bank speaks
 SOAP; by `find` where the bank says by status 404 that there is nothing, which is a reason to be written
 beside the call, since at every other bank a 404 is a bad answer.
 
-`parse` turns one answer into fixings, and is pure: it sees the payload alone. An empty list means that
+`parse` turns one answer into fixings, and is pure: it sees the response alone. An empty list means that
 the bank says, in its own documented way, that it has published nothing for that date. Whatever else
-is not the expected document is `payload.reject(...)`, never an empty list. A rate is taken as published:
+is not the expected document is `response.reject(...)`, never an empty list. A rate is taken as published:
 digits, nominal, direction, date. Judging it is not the adapter's business.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
-from typing import NoReturn, Protocol
+from typing import ClassVar, NoReturn, Protocol
 
 from service.domain.fixing import Fixing, Quotation, Rate
 from service.errors import BadAnswer, NotUnderstood
@@ -80,7 +81,7 @@ class SourceSession(Protocol):
     def now(self) -> datetime: ...
 
     async def get(self, step: str) -> RawResponse:
-        """Ask for what lies behind the bank's base address: `await feed.get("/json/all/2026-04-02/")`."""
+        """Ask for what lies behind the bank's base address: `await session.get("/json/all/2026-04-02/")`."""
         ...
 
     async def find(self, step: str) -> RawResponse | None:
@@ -92,16 +93,27 @@ class SourceSession(Protocol):
         ...
 
 
-class SourceAdapter(Protocol):
-    """An adapter. It has no state and no identity; see the module's words."""
+class SourceAdapter(ABC):
+    """Fetches and parses what one bank publishes. It has no state; the module's docstring is its contract."""
 
-    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]: ...
+    publishes_changes: ClassVar[bool] = False
+    """Whether responses have the bank's own absolute changes beside the rates."""
+    latest_only: ClassVar[bool] = False
+    """Whether the bank only has its latest rates: no history, and what was missed stays missing."""
+    yearly: ClassVar[bool] = False
+    """Whether a backfill requests a year at once: one response holds as much, and is not too large."""
+    relay: ClassVar[bool] = False
+    """Whether the source relays several banks, so that `provider` must name one."""
 
-    def parse(self, payload: RawResponse) -> list[Fixing]: ...
+    @abstractmethod
+    def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]: ...
+
+    @abstractmethod
+    def parse(self, response: RawResponse) -> list[Fixing]: ...
 
 
 async def by_day(
-    feed: SourceSession, since: date, until: date, step: Callable[[date], str]
+    session: SourceSession, since: date, until: date, step: Callable[[date], str]
 ) -> AsyncIterator[RawResponse]:
     """Ask for one day after the other.
 
@@ -111,7 +123,7 @@ async def by_day(
     refused: BadAnswer | None = None
     for offset in range((until - since).days + 1):
         try:
-            yield await feed.get(step(since + timedelta(days=offset)))
+            yield await session.get(step(since + timedelta(days=offset)))
         except BadAnswer as error:
             refused = refused or error
     if refused:
@@ -119,14 +131,14 @@ async def by_day(
 
 
 async def by_year(
-    feed: SourceSession, since: date, until: date, step: Callable[[int], str]
+    session: SourceSession, since: date, until: date, step: Callable[[int], str]
 ) -> AsyncIterator[RawResponse]:
     """Ask for one year after the other, of which only what lies after `since` is wanted.
 
     The year of `since` must be there. One that begins after it may be missing by 404: in its first days
     the bank has published nothing for it.
     """
-    yield replace(await feed.get(step(since.year)), since=since)
+    yield replace(await session.get(step(since.year)), since=since)
     for year in range(since.year + 1, until.year + 1):
-        if begun := await feed.find(step(year)):
+        if begun := await session.find(step(year)):
             yield begun

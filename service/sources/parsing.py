@@ -28,25 +28,25 @@ _HTML = (b"<!doctype html", b"<html")
 _ENCODINGS = {"utf-8", "cp1251", "iso8859-1", "ascii"}
 
 
-def xml(payload: RawResponse, root: str, inner: str | None = None) -> Element:
+def xml(response: RawResponse, root: str, inner: str | None = None) -> Element:
     """Return the root element, which must be named `root`; `{*}name` is that name in any namespace.
 
     Entities, DTDs and the network stay off. `inner` is a document that was found within the answer.
     """
-    body = _body(payload, payload.body if inner is None else inner.encode())
+    body = _body(response, response.body if inner is None else inner.encode())
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
         element = etree.fromstring(body, parser)
     except etree.XMLSyntaxError as error:
-        payload.reject(f"is not well-formed XML: {error}")
+        response.reject(f"is not well-formed XML: {error}")
     if element.getroottree().docinfo.doctype:
-        payload.reject("has a document type declaration, which no rate feed needs")
+        response.reject("has a document type declaration, which no rate feed needs")
     encoding = element.getroottree().docinfo.encoding or "utf-8"
     if _encoding(encoding) not in _ENCODINGS:
-        payload.reject(f"is written in {encoding[:40]}, which no rate feed is")
+        response.reject(f"is written in {encoding[:40]}, which no rate feed is")
     told = f"{{*}}{etree.QName(element).localname}" if root.startswith("{*}") else str(element.tag)
     if told != root:
-        payload.reject(f"has the root <{element.tag!s}> instead of <{root}>")
+        response.reject(f"has the root <{element.tag!s}> instead of <{root}>")
     return element
 
 
@@ -58,117 +58,117 @@ def _encoding(name: str) -> str:
         return name
 
 
-def content(payload: RawResponse, element: Element) -> str:
+def content(response: RawResponse, element: Element) -> str:
     """Return the text of an element, which must be nothing but text."""
     if len(element):
-        payload.reject(f"has something else than text in <{element.tag!s}>")
+        response.reject(f"has something else than text in <{element.tag!s}>")
     return (element.text or "").strip()
 
 
-def text(payload: RawResponse, parent: Element, name: str) -> str:
-    found = optional_text(payload, parent, name)
-    return found or payload.reject(f"lacks <{name}> in <{parent.tag!s}>")
+def text(response: RawResponse, parent: Element, name: str) -> str:
+    found = optional_text(response, parent, name)
+    return found or response.reject(f"lacks <{name}> in <{parent.tag!s}>")
 
 
-def optional_text(payload: RawResponse, parent: Element, name: str) -> str:
+def optional_text(response: RawResponse, parent: Element, name: str) -> str:
     """Return the text of a child, which must be nothing but text; an empty one where there is none."""
     found = parent.findall(name)
     if len(found) > 1:
-        payload.reject(f"has <{name}> twice in <{parent.tag!s}>")
-    return content(payload, found[0]) if found else ""
+        response.reject(f"has <{name}> twice in <{parent.tag!s}>")
+    return content(response, found[0]) if found else ""
 
 
-def val_curs(payload: RawResponse, form: str, mark: str = ".") -> list[Fixing]:
+def val_curs(response: RawResponse, form: str, mark: str = ".") -> list[Fixing]:
     """Return the figures of `<ValCurs>`, the Bank of Russia's format, which other banks write too."""
-    root = xml(payload, "ValCurs")
-    on = day(payload, root.get("Date", ""), form)
-    figures = RateTableBuilder(payload, mark)
+    root = xml(response, "ValCurs")
+    on = day(response, root.get("Date", ""), form)
+    table = RateTableBuilder(response, mark)
     for row in root.iter("Valute"):
-        code, value, nominal = (text(payload, row, name) for name in ("CharCode", "Value", "Nominal"))
-        figures.add(on, code, value, nominal)
-    return figures.fixings()
+        code, value, nominal = (text(response, row, name) for name in ("CharCode", "Value", "Nominal"))
+        table.add(on, code, value, nominal)
+    return table.fixings()
 
 
-def json_rows(payload: RawResponse) -> list[dict[str, Any]]:
+def json_rows(response: RawResponse) -> list[dict[str, Any]]:
     """Return an array of objects; every number as its published text."""
-    found = _json(payload)
-    return found if _are_rows(found) else payload.reject("is not a JSON array of objects")
+    found = _json(response)
+    return found if _are_rows(found) else response.reject("is not a JSON array of objects")
 
 
-def json_row_lists(payload: RawResponse) -> list[dict[str, Any]]:
+def json_row_lists(response: RawResponse) -> list[dict[str, Any]]:
     """Return the objects of an array of arrays of objects, one after the other."""
-    found = _json(payload)
+    found = _json(response)
     if not (isinstance(found, list) and found and all(map(_are_rows, found))):
-        payload.reject("is not a JSON array of objects for each currency")
+        response.reject("is not a JSON array of objects for each currency")
     return list(chain.from_iterable(found))
 
 
-def json_object(payload: RawResponse) -> dict[str, Any]:
+def json_object(response: RawResponse) -> dict[str, Any]:
     """Return an object; every number as its published text."""
-    found = _json(payload)
-    return found if isinstance(found, dict) else payload.reject("is not a JSON object")
+    found = _json(response)
+    return found if isinstance(found, dict) else response.reject("is not a JSON object")
 
 
-def rows(payload: RawResponse, parent: dict[str, Any], name: str) -> list[dict[str, Any]]:
+def rows(response: RawResponse, parent: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """Return the array of objects that an object has under `name`."""
     found = parent.get(name)
-    return found if _are_rows(found) else payload.reject(f"lacks {name}, an array of objects")
+    return found if _are_rows(found) else response.reject(f"lacks {name}, an array of objects")
 
 
-def member(payload: RawResponse, parent: dict[str, Any], name: str) -> dict[str, Any]:
+def member(response: RawResponse, parent: dict[str, Any], name: str) -> dict[str, Any]:
     """Return the object that an object has under `name`."""
     found = parent.get(name)
-    return found if isinstance(found, dict) else payload.reject(f"lacks {name[:40]}, an object")
+    return found if isinstance(found, dict) else response.reject(f"lacks {name[:40]}, an object")
 
 
-def csv_rows(payload: RawResponse, *columns: str) -> Iterator[dict[str, str]]:
+def csv_rows(response: RawResponse, *columns: str) -> Iterator[dict[str, str]]:
     """Yield the rows of a CSV with a header that has `columns`; a cut last line is an error."""
-    body = _body(payload, payload.body)
+    body = _body(response, response.body)
     if not body.endswith(b"\n"):
-        payload.reject("ends within a line")
+        response.reject("ends within a line")
     try:
         reader = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
         if missing := set(columns) - set(header := reader.fieldnames or ()):
-            payload.reject(f"lacks the columns {', '.join(sorted(missing))}")
+            response.reject(f"lacks the columns {', '.join(sorted(missing))}")
         if len(set(header)) < len(header):
-            payload.reject("names a column twice")
+            response.reject("names a column twice")
         for row in reader:
             if None in row or None in row.values():
-                payload.reject(f"has a row of another length than its header, in line {reader.line_num}")
+                response.reject(f"has a row of another length than its header, in line {reader.line_num}")
             yield row
     except (csv.Error, UnicodeDecodeError) as error:
-        payload.reject(f"is not CSV in UTF-8: {error}")
+        response.reject(f"is not CSV in UTF-8: {error}")
 
 
-def fields(payload: RawResponse, row: dict[str, Any], *names: str) -> list[str]:
+def fields(response: RawResponse, row: dict[str, Any], *names: str) -> list[str]:
     """Return the named fields of a JSON object, as text; each must be there."""
     found = [row.get(name) for name in names]
     for name, value in zip(names, found, strict=True):
         if not isinstance(value, str):
-            payload.reject(f"lacks {name} in a row")
+            response.reject(f"lacks {name} in a row")
     return [str(value).strip() for value in found]
 
 
-def optional_field(payload: RawResponse, row: dict[str, Any], name: str) -> str:
+def optional_field(response: RawResponse, row: dict[str, Any], name: str) -> str:
     """Return a field that may be absent or null, as text; an empty one then."""
     found = row.get(name)
     if found is not None and not isinstance(found, str):
-        payload.reject(f"has {name} of another kind than text in a row")
+        response.reject(f"has {name} of another kind than text in a row")
     return (found or "").strip()
 
 
-def day(payload: RawResponse, published: str, form: str) -> date:
-    return moment(payload, published, form).date()
+def day(response: RawResponse, published: str, form: str) -> date:
+    return moment(response, published, form).date()
 
 
-def moment(payload: RawResponse, published: str, form: str) -> datetime:
+def moment(response: RawResponse, published: str, form: str) -> datetime:
     wrong = f"has {published[:40]!r} where a date should be"
     if len(published) > _LONGEST_DATE:  # it would be kept: any space may be as long as it likes
-        payload.reject(wrong)
+        response.reject(wrong)
     try:
         return _moment(published, form)
     except ValueError:
-        payload.reject(wrong)
+        response.reject(wrong)
 
 
 @lru_cache(1024)  # a year's document has each date some forty times, and this was most of what it took to read
@@ -177,21 +177,21 @@ def _moment(published: str, form: str) -> datetime:
     return datetime.strptime(published.encode("ascii").decode(), form)  # noqa: DTZ007 - a date has no zone
 
 
-def _body(payload: RawResponse, body: bytes) -> bytes:
+def _body(response: RawResponse, body: bytes) -> bytes:
     start = body.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not start:
-        payload.reject("is empty")
+        response.reject("is empty")
     if start[:20].lower().startswith(_HTML):
-        payload.reject("is an HTML page")
+        response.reject("is an HTML page")
     if sum(map(body.count, (b"<", b"{", b"["))) > MOST_PARTS:
-        payload.reject(f"has more than {MOST_PARTS} tags, objects or lists, as no bank's has")
+        response.reject(f"has more than {MOST_PARTS} tags, objects or lists, as no bank's has")
     if b"\0" in body:  # UTF-16, too
-        payload.reject("has a zero byte, which no text of a bank has")
+        response.reject("has a zero byte, which no text of a bank has")
     return body
 
 
-def _json(payload: RawResponse) -> object:
-    body = _body(payload, payload.body)
+def _json(response: RawResponse) -> object:
+    body = _body(response, response.body)
     try:
         return json.loads(
             body.decode("utf-8-sig"),
@@ -201,7 +201,7 @@ def _json(payload: RawResponse) -> object:
             object_pairs_hook=_named_once,
         )
     except (ValueError, RecursionError) as error:
-        payload.reject(f"is not JSON: {error}")
+        response.reject(f"is not JSON: {error}")
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -26,34 +26,34 @@ class RateTableBuilder:
     `mark` is how the bank writes decimals: a point or a comma.
     """
 
-    def __init__(self, payload: RawResponse, mark: str = ".") -> None:
-        self._payload = payload
+    def __init__(self, response: RawResponse, mark: str = ".") -> None:
+        self._response = response
         self._mark = mark
         self._rates: defaultdict[date, dict[str, Rate]] = defaultdict(dict)
 
     def add(self, on: date, code: str, value: str, nominal: str = "1", change: str = "") -> None:
         """Take one figure as published; `change` is the bank's own, where it has one."""
         if not _CURRENCY.fullmatch(code):
-            self._payload.reject(f"has {code[:40]!r} where a currency code should be")
+            self._response.reject(f"has {code[:40]!r} where a currency code should be")
         if on > LATEST:
-            self._payload.reject(f"has rates of {on}, after {LATEST}, the last possible date")
+            self._response.reject(f"has rates of {on}, after {LATEST}, the last possible date")
         if not _NOMINAL.fullmatch(nominal):
-            self._payload.reject(f"has {nominal[:40]!r} where a nominal should be")
+            self._response.reject(f"has {nominal[:40]!r} where a nominal should be")
         if code in self._rates[on]:
-            self._payload.reject(f"quotes {code} twice for {on}")
+            self._response.reject(f"quotes {code} twice for {on}")
         if len(self._rates) > MOST_DAYS:
-            self._payload.reject(f"has figures for more than {MOST_DAYS} days")
+            self._response.reject(f"has figures for more than {MOST_DAYS} days")
         if len(self._rates[on]) >= MOST_CURRENCIES:
-            self._payload.reject(f"quotes more than {MOST_CURRENCIES} currencies for {on}")
+            self._response.reject(f"quotes more than {MOST_CURRENCIES} currencies for {on}")
         own = self._number(change) if change else None
         self._rates[on][code] = Rate(self._number(value), int(nominal), own)
 
     def fixings(self, direction: Quotation = Quotation.DIRECT) -> list[Fixing]:
         """Return one fixing a date that was wanted, oldest first."""
-        wanted = sorted(on for on in self._rates if on >= self._payload.since)
-        return [self._payload.fixing(on, self._rates[on], direction) for on in wanted]
+        wanted = sorted(on for on in self._rates if on >= self._response.since)
+        return [self._response.fixing(on, self._rates[on], direction) for on in wanted]
 
     def _number(self, published: str) -> Decimal:
         if not _NUMBER[self._mark].fullmatch(published):
-            self._payload.reject(f"has {published[:40]!r} where a number should be")
+            self._response.reject(f"has {published[:40]!r} where a number should be")
         return Decimal(published.replace(self._mark, "."))

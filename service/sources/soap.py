@@ -18,7 +18,7 @@ class Operation:
     namespace: str
     action: str
 
-    async def ask(self, feed: SourceSession, step: str, arguments: Mapping[str, object]) -> RawResponse:
+    async def ask(self, session: SourceSession, step: str, arguments: Mapping[str, object]) -> RawResponse:
         """Ask for what the operation says of `arguments`, which are words, codes and dates."""
         inside = "".join(f"<{name}>{value}</{name}>" for name, value in arguments.items())
         body = (
@@ -27,15 +27,15 @@ class Operation:
             f'<{self.name} xmlns="{self.namespace}">{inside}</{self.name}>'
             "</soap:Body></soap:Envelope>"
         )
-        return await feed.post(
+        return await session.post(
             step, body.encode(), {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": self.action}
         )
 
-    def result(self, payload: RawResponse) -> parsing.Element:
+    def result(self, response: RawResponse) -> parsing.Element:
         """Return the element that holds what the operation answered."""
         own = f"{{{self.namespace}}}{self.name}"
-        envelope = parsing.xml(payload, f"{{{_ENVELOPE}}}Envelope")
+        envelope = parsing.xml(response, f"{{{_ENVELOPE}}}Envelope")
         found = envelope.findall(f"{{{_ENVELOPE}}}Body/{own}Response/{own}Result")
         if len(found) > 1:
-            payload.reject(f"has <{self.name}Result> twice")
-        return found[0] if found else payload.reject(f"lacks <{self.name}Result>")
+            response.reject(f"has <{self.name}Result> twice")
+        return found[0] if found else response.reject(f"lacks <{self.name}Result>")

@@ -108,7 +108,7 @@ class MemoryState:
         if len(kept) < len(known) or any(one is not other for one, other in zip(kept, known, strict=True)):
             self.reset(source, kept)
 
-    def follow(self, states: Mapping[str, SourceState]) -> None:
+    def merge_states(self, states: Mapping[str, SourceState]) -> None:
         """Take in how polls went that others made since."""
         for key, state in states.items():
             known = self.states.get(key)

@@ -1,4 +1,4 @@
-"""Make new snapshots whenever something may have come, and log how they have changed."""
+"""Publish new snapshots: to the memory and its watchers, to the log, and to the outbox."""
 
 import asyncio
 from collections import defaultdict
@@ -16,24 +16,25 @@ log = structlog.get_logger()
 
 @dataclass
 class SnapshotPublisher:
-    memory: MemoryState
-    keep: Callable[[Snapshot], None]
-    """Called with each snapshot that has changed."""
-    due: bool = True
-    """Whether something may have come since they were made."""
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Makes the snapshots anew, notifies the memory's watchers, and hands those that changed to the outbox."""
 
-    async def show(self, now: datetime) -> None:
-        """Make them where that is due: once for all who wait for it, a ticker at each turn of the loop."""
-        async with self._turn:
-            if not self.due:
+    memory: MemoryState
+    enqueue: Callable[[Snapshot], None]
+    _due: bool = False
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def publish(self, now: datetime) -> None:
+        """Publish what has changed; concurrent calls share one pass. The loop gets its turn after each ticker."""
+        self._due = True
+        async with self._lock:
+            if not self._due:  # another call has published it while this one waited
                 return
-            self.due = False
+            self._due = False
             for ticker in self.memory.settings.tickers:
                 before = self.memory.snapshots.get(ticker.id)
                 for snapshot in self.memory.refresh(now, ticker):
                     log_change(snapshot, before)
-                    self.keep(snapshot)
+                    self.enqueue(snapshot)
                 await asyncio.sleep(0)
 
 

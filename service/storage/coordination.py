@@ -35,34 +35,34 @@ class Coordination:
         self._news = f"{prefix}news"
         self._lock = self._redis.lock(f"{prefix}leader", timeout=LIFE, thread_local=False)
 
-    async def contact(self) -> PingResult:
+    async def ping(self) -> PingResult:
         begun = perf_counter()
         with self._errors():
             seconds, micros = await self._redis.time()
         return PingResult(perf_counter() - begun, datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros))
 
-    async def lead(self) -> bool:
+    async def acquire_or_renew(self) -> bool:
         """Take the leader's lock, or renew it; return whether it is ours, for `LIFE` seconds from the call on."""
         with self._errors():
             with suppress(LockError):  # never ours, or not any more
                 return bool(await self._lock.reacquire())
             return bool(await self._lock.acquire(blocking=False))
 
-    async def release_lock(self) -> None:
+    async def release(self) -> None:
         """Give the lock back, where it is ours."""
         with self._errors(), suppress(LockError):
             await self._lock.release()
 
     async def publish_change(self) -> None:
-        """Tell all instances that something was written."""
+        """Notify all instances that something was written."""
         with self._errors():
             await self._redis.publish(self._news, "")
 
     @asynccontextmanager
-    async def news(self) -> AsyncIterator[Callable[[float], Awaitable[bool]]]:
-        """Listen: yields what waits for news, so many seconds at most, and returns whether there was any."""
+    async def subscribe(self) -> AsyncIterator[Callable[[float], Awaitable[bool]]]:
+        """Subscribe to notifications: yields a function that waits for one, for so many seconds at most."""
 
-        async def heard(seconds: float) -> bool:
+        async def wait_for_notification(seconds: float) -> bool:
             with self._errors():
                 return await channel.get_message(timeout=seconds) is not None
 
@@ -70,6 +70,6 @@ class Coordination:
             channel = self._redis.pubsub()
             await channel.subscribe(self._news)
         try:
-            yield heard
+            yield wait_for_notification
         finally:
             await channel.aclose()  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ Keys, all under the configured prefix::
     raw:<source>:<digest>  string  a bank's answer, compressed; expires
     raws:<source>          zset    digest -> when it was stored: the answers that `store.raw_bytes` counts; those that
                                    have expired are removed with the next one
-    stamps                 hash    source -> a word for all of the above, another one with each writing
+    stamps                 hash    source -> version of all of the above; every write makes a new one
     states                 hash    source -> how its last polls went
     snapshots              hash    ticker -> its last snapshot, for programs that read Redis themselves
     aside:<source>         hash    key and field -> a record that `check --repair` took from there, as it was
@@ -31,9 +31,11 @@ from redis.asyncio.client import Pipeline
 from redis.client import NEVER_DECODE
 from redis.exceptions import ResponseError
 
-from service.domain.bounds import LATEST, date_errors
+from service.clock import Clock
+from service.domain.bounds import LATEST, date_errors, last_dates
 from service.domain.fixing import Fixing
 from service.domain.snapshot import Snapshot
+from service.settings import Settings
 from service.state.memory import SourceState
 from service.storage.codecs import (
     DECISION,
@@ -50,6 +52,7 @@ from service.storage.codecs import (
     report,
 )
 from service.storage.coordination import Coordination
+from service.storage.embedded_valkey import EmbeddedValkey
 from service.storage.redis_connection import RedisConnection
 from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
 
@@ -95,10 +98,10 @@ T = TypeVar("T")
 
 
 class WriteResult(NamedTuple):
-    """The stamps of a source before a writing, and since; whether all of it holds now."""
+    """The versions of a source before and after a write; `whole` if all of it was written."""
 
     before: str | None
-    stamp: str
+    version: str
     whole: bool = True
 
 
@@ -161,7 +164,7 @@ class Store:
             whole = len(new) == len(fixings)
             if decision:
                 self._decide(pipe, decision)
-            self._stamp(pipe, source)
+            self._change_version(pipe, source)
 
         with self._errors():
             return _written(await self._redis.transaction(write, key))._replace(whole=whole)
@@ -172,7 +175,7 @@ class Store:
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hset(self._key("quarantine", source), day, WAITING.adapter.dump_json(waiting).decode())
-                self._stamp(pipe, source)
+                self._change_version(pipe, source)
                 return _written(await pipe.execute())
 
     async def decide(self, decision: QuarantineDecision) -> WriteResult:
@@ -180,7 +183,7 @@ class Store:
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 self._decide(pipe, decision)
-                self._stamp(pipe, decision.waiting.fixing.source)
+                self._change_version(pipe, decision.waiting.fixing.source)
                 return _written(await pipe.execute())
 
     async def retract(self, published: Fixing, decision: QuarantineDecision) -> WriteResult:
@@ -195,7 +198,7 @@ class Store:
                 else:
                     pipe.hdel(self._key("fixings", source), day)
                 self._decide(pipe, decision)
-                self._stamp(pipe, source)
+                self._change_version(pipe, source)
                 return _written(await pipe.execute())
 
     def _decide(self, pipe: Pipeline, decision: QuarantineDecision) -> None:
@@ -206,18 +209,18 @@ class Store:
         pipe.ltrim(key, 0, _DECISIONS - 1)
         pipe.hdel(self._key("quarantine", fixing.source), str(fixing.date))
 
-    def _stamp(self, pipe: Pipeline, source: str) -> None:
-        """Change the stamp of a source, last of all in a transaction: `_written` reads what this answers."""
-        key, stamp = self._key("stamps"), uuid4().hex
+    def _change_version(self, pipe: Pipeline, source: str) -> None:
+        """Change the version of a source, last in a transaction: `_written` reads the replies to these commands."""
+        key, version = self._key("stamps"), uuid4().hex
         pipe.hget(key, source)
-        pipe.hset(key, source, stamp)
+        pipe.hset(key, source, version)
         pipe.hget(key, source)
 
-    async def stamps(self) -> dict[str, str]:
-        """Return a word a source for all that is stored of it: another one with each writing, never one of before.
+    async def versions(self) -> dict[str, str]:
+        """Return an opaque version for each source; every write makes a new one, and none comes back.
 
-        Another one too when a date becomes possible that `dates` has left out: the clock was behind, or an operator
-        accepted it early.
+        The version changes too when a date becomes possible that `dates` has left out: the clock was behind, or an
+        operator accepted it early.
         """
         found: dict[str, str] = await self._read("stamps", self._redis.hgetall(self._key("stamps")), {})
         due = {source: day for source, day in self._withheld.items() if day <= self.last_date(source)}
@@ -231,7 +234,7 @@ class Store:
                 [str(key)[len(beginning) :] async for key in self._redis.scan_iter(f"{_literal(beginning)}*")]
             )
 
-    async def stamp(self, source: str) -> str | None:
+    async def version(self, source: str) -> str | None:
         found: str | None = await self._read("stamps", self._redis.hget(self._key("stamps"), source), None)
         return found
 
@@ -380,7 +383,7 @@ class Store:
                             kind.read(json, place)
                         except ValueError as error:
                             bad[key, field] = BadRecord(place, str(error), json)
-        # The stamps come first: while they are of a wrong type nothing else can be moved.
+        # The versions come first: while that key is of a wrong type nothing else can be moved.
         return [bad[at] for at in sorted(bad, key=lambda at: (at[0] != "stamps", at))]
 
     async def set_aside(self, bad: BadRecord) -> bool:
@@ -403,7 +406,7 @@ class Store:
             pipe.hset(aside, name, value)
             pipe.lrem(key, 1, value) if in_list else pipe.hdel(key, bad.place.field)
             if ":" in bad.place.key:
-                self._stamp(pipe, owner)
+                self._change_version(pipe, owner)
             return True
 
         with self._errors():
@@ -459,6 +462,12 @@ class Store:
 
     def _key(self, *parts: str) -> str:
         return self._prefix + ":".join(parts)
+
+
+def open_store(settings: Settings, server: EmbeddedValkey | None, now: Clock) -> Store:
+    """Return the configured store, or that of the embedded server; it connects lazily."""
+    url = server.url if server else settings.store.url.get_secret_value()
+    return Store(url, settings.store.prefix, last_dates(settings, now), settings.store.raw_bytes)
 
 
 def _written(answers: Sequence[str | None]) -> WriteResult:

@@ -29,11 +29,13 @@ from yarl import URL
 from service.errors import BadAnswer, NotUnderstood, SourceError, Unreachable
 from service.settings import ClientSettings, Settings, load
 from service.sources.banks import SOURCES
-from service.sources.http_client import REDIRECTS, BankFeed, Client, _within
+from service.sources.http_client import Client
 from service.sources.rate_table import MOST_CURRENCIES
+from service.sources.session import REDIRECTS, BankSession, _within
 from tests.attacks.attacker import ATTACKS, DOCUMENT, attacking
 from tests.conftest import ROOT, Clock, Started
 from tests.figures import day
+from tests.instances import refresh_poller
 from tests.polling.test_poller import APRIL, polling
 from tests.sources.answers import CONFIGURED, digits
 from tests.standin import Banks, Figures, ecb, nbu
@@ -134,7 +136,7 @@ async def test_an_attack_ends_in_one_clear_line(attacker: str, clock: Clock, nam
     found = []
     refused: SourceError | None = None
     async with Client(ClientSettings(timeout=timedelta(seconds=TIMEOUT))) as client, watching() as watched:
-        feed = BankFeed("nbk", CONFIGURED["nbk"].model_copy(update={"url": attacker}), client, clock)
+        feed = BankSession("nbk", CONFIGURED["nbk"].model_copy(update={"url": attacker}), client, clock)
         begun = time.monotonic()
         for _ in range(2 if name in TAKEN else 1):  # what a bank has said once must spoil no later question
             try:
@@ -193,7 +195,7 @@ async def test_a_bank_that_attacks_is_noticed_by_no_reader(
     banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
     async with polling(settings, clock) as poller:
         await poller.poll("nbk")
-        await poller.sync_and_publish()
+        await refresh_poller(poller)
     clock.forward(minutes=1)
     environ = banks.environ() | {
         "TICKER_SOURCES__NBK__URL": f"{attacker}/{quote(name)}",
@@ -272,7 +274,7 @@ async def test_a_redirect_leads_nowhere(clock: Clock, place: str, status: int) -
     ):
         location = place.replace("{port}", str(port)).replace("{own}", str(own))
         url = f"http://127.0.0.1:{own}"
-        feed = BankFeed("mnb", CONFIGURED["mnb"].model_copy(update={"url": url}), client, clock)
+        feed = BankSession("mnb", CONFIGURED["mnb"].model_copy(update={"url": url}), client, clock)
         for ask in (feed.get("/a"), feed.find("/a"), feed.post("/a", b"<question/>", {})):
             with pytest.raises(BadAnswer) as refused:
                 await ask
@@ -309,14 +311,15 @@ import asyncio, sys
 from datetime import UTC, datetime
 from service.errors import SourceError
 from service.settings import ClientSettings, load
-from service.sources.http_client import BankFeed, Client
+from service.sources.http_client import Client
+from service.sources.session import BankSession
 
 async def main():
     nbk = load(environ={}).sources["nbk"]
     async with Client(ClientSettings(attempts=1)) as client:
         for port in sys.argv[1:]:
             source = nbk.model_copy(update={"url": f"https://127.0.0.1:{port}"})
-            feed = BankFeed("nbk", source, client, lambda: datetime.now(UTC))
+            feed = BankSession("nbk", source, client, lambda: datetime.now(UTC))
             try:
                 print((await feed.get("/")).body.decode())
             except SourceError as error:
@@ -386,7 +389,7 @@ async def test_a_redirect_within_the_host_of_a_bank_is_followed(clock: Clock, pl
 
     async with serving_at("127.0.0.1", bank) as own, Client(ClientSettings()) as client:
         url = f"http://127.0.0.1:{own}"
-        feed = BankFeed("mnb", CONFIGURED["mnb"].model_copy(update={"url": url}), client, clock)
+        feed = BankSession("mnb", CONFIGURED["mnb"].model_copy(update={"url": url}), client, clock)
         payload = await feed.get("/a")
         assert (payload.url, payload.body) == (f"{url}/a", DOCUMENT)
         assert asked == [("GET", "/a", b""), ("GET", "/there", b"")]
@@ -407,7 +410,9 @@ async def test_redirects_without_an_end_are_given_up(clock: Clock) -> None:
         return web.Response(status=302, headers={"Location": f"/{len(asked)}"})
 
     async with serving_at("127.0.0.1", bank) as own, Client(ClientSettings()) as client:
-        feed = BankFeed("mnb", CONFIGURED["mnb"].model_copy(update={"url": f"http://127.0.0.1:{own}"}), client, clock)
+        feed = BankSession(
+            "mnb", CONFIGURED["mnb"].model_copy(update={"url": f"http://127.0.0.1:{own}"}), client, clock
+        )
         with pytest.raises(BadAnswer, match=r"a redirect to /4, after 3 others"):
             await feed.get("/a")
     assert asked == ["/a", "/1", "/2", "/3"]

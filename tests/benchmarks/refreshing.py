@@ -27,7 +27,8 @@ from service.runtime import gc_tuning
 from service.settings import Http, Settings, load
 from service.settings.loader import ROOT
 from service.sources.banks import SOURCES
-from service.sources.http_client import BankFeed, Client
+from service.sources.http_client import Client
+from service.sources.session import BankSession
 from service.storage.embedded_valkey import EmbeddedValkey, embedded
 from service.storage.repository import Store
 from service.web.server.runner import Runner
@@ -90,7 +91,7 @@ async def _alone(settings: Settings, now: Clock, since: date) -> Taken:
     async with Client(settings.client) as client:
 
         async def ask(key: str) -> int:
-            feed = BankFeed(key, settings.polled[key], client, now)
+            feed = BankSession(key, settings.polled[key], client, now)
             return len([one async for one in published(SOURCES[key], feed, since, now().date())])
 
         async with taking() as taken:

@@ -113,7 +113,7 @@ async def test_repair_moves_each_bad_record_as_it_is(
 ) -> None:
     """Into the hash of its source; what is sound stays, and running instances load the source again."""
     await broken(kept)
-    before, stamps = await everything(kept), await kept.stamps()
+    before, versions = await everything(kept), await kept.versions()
     await asyncio.to_thread(check.check, settings, repair=True)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 12
@@ -136,8 +136,8 @@ async def test_repair_moves_each_bad_record_as_it_is(
     assert await kept.dates("nbk") == [day(1), day(2)]
     assert await kept.waiting("nbk") == [QUARANTINED]
     assert await kept.states() == {"nbk": SourceState(FETCHED)}
-    now = await kept.stamps()
-    assert {key for key in now if now[key] != stamps.get(key)} == {"nbk", "cbr", "mine"}
+    now = await kept.versions()
+    assert {key for key in now if now[key] != versions.get(key)} == {"nbk", "cbr", "mine"}
     await asyncio.to_thread(check.check, settings, repair=False)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -44,6 +45,18 @@ async def eventually(holds: Callable[[], Awaitable[bool]], seconds: float = 10) 
         assert time.perf_counter() - begun < seconds, "it never did"
         await asyncio.sleep(0.01)
     return time.perf_counter() - begun
+
+
+async def written(store: Store, on: date) -> Fixing:
+    """Wait until the store has the bank's fixing: it is shown first."""
+
+    async def there() -> bool:
+        return await store.fixing("nbk", on) is not None
+
+    await eventually(there)
+    fixing = await store.fixing("nbk", on)
+    assert fixing is not None
+    return fixing
 
 
 async def shown(client: Client) -> dict[str, Any]:
@@ -126,6 +139,7 @@ async def test_what_the_store_has_lost_is_written_again(start: Started, banks: B
     await eventually(shows(client, "2026-04-02"))
     banks.published.clear()
     async with store_of(settings) as store:
+        await written(store, day(2))
         await store.quarantine(QuarantinedFixing(fixing(day(3), USD="0"), ("USD is 0",), fixing(day(3)).fetched_at))
         await store.coordination.publish_change()
 
@@ -150,6 +164,7 @@ async def test_a_store_with_an_older_past_loses_nothing(start: Started, banks: B
     client = await start()
     await eventually(shows(client, "2026-04-02"))
     async with store_of(settings) as store:
+        await written(store, day(2))
         await store._redis.hdel(store._key("fixings", "nbk"), str(day(2)))
         await store._redis.hset(store._key("stamps"), "nbk", "of before")
 
@@ -166,8 +181,7 @@ async def test_an_older_form_never_replaces_a_newer_one(start: Started, banks: B
     client = await start()
     await eventually(shows(client, "2026-04-02"))
     async with store_of(settings) as store:
-        first = await store.fixing("nbk", day(2))
-        assert first
+        first = await written(store, day(2))
         revised = figures(2, NEW | {"USD": "476.00"}).revising(first)
         await store.save(revised)
         await store.coordination.publish_change()
@@ -189,6 +203,7 @@ async def test_two_at_once_do_no_harm(start: Started, banks: Banks, settings: Se
     first = await start()
     await eventually(shows(first, "2026-04-02"))
     async with store_of(settings) as store:
+        await written(store, day(2))
         before = await store.recent("nbk", KEEP)
         await store._redis.delete(f"{store._prefix}leader")
         second = await start()

@@ -25,7 +25,7 @@ class Instance:
         return self.passed
 
     async def looks(self) -> Role:
-        await self.election.look()
+        await self.election.refresh()
         return self.election.role
 
 
@@ -45,7 +45,7 @@ async def test_one_of_two_leads(stores: tuple[Store, Store], clock: Clock) -> No
     """The first, for as long as it looks; when it resigns the other does, at its next look."""
     first, second = (instance(store, clock) for store in stores)
     assert [await one.looks() for one in (first, second, first, second)] == [Role.LEADER, Role.FOLLOWER] * 2
-    assert (first.election.polls, second.election.polls) == (True, False)
+    assert (first.election.is_polling, second.election.is_polling) == (True, False)
     await first.election.__aexit__()
     assert await second.looks() is Role.LEADER
     assert await first.looks() is Role.FOLLOWER
@@ -65,16 +65,16 @@ async def test_who_was_paused_leads_no_more(stores: tuple[Store, Store], clock: 
     await stores[0]._redis.delete(f"{stores[0]._prefix}leader")  # it has expired
     assert await second.looks() is Role.LEADER
     assert await first.looks() is Role.FOLLOWER
-    assert not first.election.polls
+    assert not first.election.is_polling
 
 
 async def test_without_the_store_each_polls_for_itself(clock: Clock) -> None:
     """At once where it was never there; a follower when more than one look has failed; a leader goes on."""
     async with Store("redis://127.0.0.1:1/0", "t:") as away:
         new = instance(away, clock)
-        polls = [new.election.polls]
+        polls = [new.election.is_polling]
         assert await new.looks() is Role.ALONE
-        assert [*polls, new.election.polls] == [False, True]
+        assert [*polls, new.election.is_polling] == [False, True]
         assert (new.election.latency, new.election.offset) == (None, None)
 
 
@@ -85,16 +85,16 @@ async def test_a_fault_of_ours_makes_it_poll_for_itself(
     first, second = (instance(store, clock) for store in stores)
     await first.looks()
     await second.looks()
-    contact = Coordination.contact
+    contact = Coordination.ping
 
     async def broken(_: Coordination) -> None:
         raise KeyError("oops")
 
-    monkeypatch.setattr(Coordination, "contact", broken)
+    monkeypatch.setattr(Coordination, "ping", broken)
     with capture_logs() as logs:
         assert [await second.looks() for _ in range(3)] == [Role.FOLLOWER, Role.ALONE, Role.ALONE]
-        assert second.election.polls
-        monkeypatch.setattr(Coordination, "contact", contact)
+        assert second.election.is_polling
+        monkeypatch.setattr(Coordination, "ping", contact)
         assert await second.looks() is Role.FOLLOWER
     assert [log["event"] for log in logs] == ["leader.crashed", "leader.recovered"]
 
@@ -114,7 +114,7 @@ async def test_a_store_that_is_lost_makes_all_poll(
         assert await one.looks() is (Role.LEADER if leads else Role.FOLLOWER)
         one.passed += 3
         assert await one.looks() is then
-        assert one.election.polls
+        assert one.election.is_polling
         one.passed += LIFE
         assert await one.looks() is Role.ALONE
     one.election.coordination = coordination
@@ -134,14 +134,14 @@ async def test_waiting_ends_when_the_role_changes(stores: tuple[Store, Store], c
     """Polling begins and ends by this."""
     first, second = (instance(store, clock) for store in stores)
     await first.looks()
-    began = asyncio.create_task(second.election.until(polls=True))
+    began = asyncio.create_task(second.election.until(polling=True))
     await second.looks()
     await asyncio.sleep(0)
     assert not began.done()
     await first.election.__aexit__()
     await second.looks()
     await asyncio.wait_for(began, 1)
-    ended = asyncio.create_task(second.election.until(polls=False))
+    ended = asyncio.create_task(second.election.until(polling=False))
     await stores[1]._redis.set(f"{stores[1]._prefix}leader", "of another")
     await second.looks()
     await asyncio.wait_for(ended, 1)
@@ -150,7 +150,7 @@ async def test_waiting_ends_when_the_role_changes(stores: tuple[Store, Store], c
 async def test_the_store_is_a_clock_that_all_share(stores: tuple[Store, Store], clock: Clock) -> None:
     """How far the clock here is from it is known, and how long it takes to answer."""
     one = instance(stores[0], clock)
-    clock.time = (await stores[0].coordination.contact()).time + timedelta(days=1)
+    clock.time = (await stores[0].coordination.ping()).time + timedelta(days=1)
     await one.looks()
     assert one.election.offset is not None
     assert abs(one.election.offset - timedelta(days=1)) < timedelta(seconds=5)

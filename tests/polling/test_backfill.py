@@ -21,13 +21,15 @@ from service.polling import backfill
 from service.polling.backfill import Backfill, Count
 from service.settings import Settings
 from service.settings.loader import ROOT
-from service.sources.http_client import BankFeed, Client
+from service.sources.http_client import Client
+from service.sources.session import BankSession
 from service.state.memory import MemoryState
 from service.storage.repository import Store
 from service.storage.sync import StoreSync
 from service.validation.quarantine import Outcome, QuarantineDecision
 from tests.conftest import Clock
 from tests.figures import day
+from tests.instances import refresh
 from tests.standin import Banks, Figures
 
 SINCE, UNTIL = date(2025, 11, 10), date(2026, 2, 20)
@@ -61,7 +63,7 @@ def told(days: int, count: Count) -> None:
 @asynccontextmanager
 async def filling(settings: Settings, store: Store, clock: Clock, key: str = "nbk") -> AsyncIterator[Backfill]:
     async with Client(settings.client) as client:
-        feed = BankFeed(key, settings.sources[key], client, clock)
+        feed = BankSession(key, settings.sources[key], client, clock)
         yield Backfill(settings, store, feed, clock, told)
 
 
@@ -301,11 +303,11 @@ async def test_a_running_service_follows(settings: Settings, store: Store, clock
     memory = MemoryState(settings)
     async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as own:
         store_sync = StoreSync(memory, own)
-        await store_sync.sync_and_publish(clock())
+        await refresh(store_sync, clock)
         assert not memory.series("nbk").fixings
         async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as other:
             await filled(settings, other, clock)
-        await store_sync.sync_and_publish(clock())
+        await refresh(store_sync, clock)
     assert memory.series("nbk").fixings[-1].date == UNTIL
     assert memory.snapshots["kzt"].quotes[0].source == "nbk"
 
@@ -351,7 +353,7 @@ async def test_a_relay_is_asked_for_what_tickers_want(settings: Settings, store:
         clock.time = datetime(2026, 5, 1, tzinfo=UTC)
 
         async def fill(*wanted: str) -> None:
-            feed = BankFeed("relay", source, client, clock, wanted)
+            feed = BankSession("relay", source, client, clock, wanted)
             await Backfill(configured, store, feed, clock, told).run(day(1), day(2))
 
         with pytest.raises(TickerError, match="relay: a relay is asked for what tickers want of it"):

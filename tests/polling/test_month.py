@@ -13,7 +13,6 @@ from fractions import Fraction
 import pytest
 from structlog.testing import capture_logs
 
-from service.cluster.follower import StoreFollower
 from service.cluster.leader_election import LeaderElection
 from service.domain.snapshot import Confidence, Snapshot
 from service.polling.poller import Poller
@@ -21,6 +20,7 @@ from service.settings import Settings, TickerSettings
 from service.web.models import Choice
 from service.web.ops.health import HealthReport, report
 from tests.conftest import Clock
+from tests.instances import follower as follower_of
 from tests.polling.test_poller import polling
 from tests.standin import Banks, Figures, nbk
 
@@ -174,7 +174,7 @@ async def test_a_month_of_all_that_can_happen(only_two: Settings, clock: Clock, 
             (str(one.waiting.fixing.date), str(one.outcome)) for one in await poller.store_sync.store.decisions("nbk")
         ]
         store_sync = poller.store_sync
-        election, follower = LeaderElection(store_sync.store.coordination, own=True), StoreFollower(store_sync, clock)
+        election, follower = LeaderElection(store_sync.store.coordination, own=True), follower_of(store_sync, clock)
         health = report(HealthReport(poller.memory, store_sync, election, follower, NoPolling(), clock))
     assert month.told() == EXPECTED
     for at, snapshot in month.shown:

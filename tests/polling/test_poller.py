@@ -17,9 +17,10 @@ from service.domain.fixing import Fixing, Series
 from service.domain.snapshot import Snapshot
 from service.polling.poller import Poller
 from service.settings import Settings
-from service.sources.adapter import RawResponse
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.banks import SOURCES
-from service.sources.http_client import BankFeed, Client
+from service.sources.http_client import Client
+from service.sources.session import BankSession
 from service.state.memory import KEEP, MemoryState
 from service.storage.repository import Store
 from service.storage.sync import StoreSync
@@ -27,6 +28,7 @@ from service.validation.quarantine import Outcome, QuarantineDecision, Quarantin
 from service.validation.rules import Judgement, ValidationContext, Verdict, judge_all
 from tests.conftest import Clock
 from tests.figures import day, fixing
+from tests.instances import publisher, refresh_poller
 from tests.standin import Banks, Figures, nbk, nbu
 
 APRIL: dict[date, Figures] = {
@@ -43,8 +45,9 @@ async def polling(settings: Settings, clock: Clock) -> AsyncIterator[Poller]:
         Store(settings.store.url.get_secret_value(), settings.store.prefix) as store,
         Client(settings.client) as client,
     ):
-        feeds = {key: BankFeed(key, source, client, clock) for key, source in settings.polled.items()}
-        yield Poller(memory, StoreSync(memory, store), SOURCES, feeds, clock)
+        sessions = {key: BankSession(key, source, client, clock) for key, source in settings.polled.items()}
+        store_sync = StoreSync(memory, store)
+        yield Poller(memory, store_sync, publisher(store_sync), SOURCES, sessions, clock)
 
 
 @pytest.fixture
@@ -72,7 +75,7 @@ async def test_a_poll_ends_in_a_snapshot_and_in_the_store(poller: Poller) -> Non
     assert kept.url.endswith("/rss/get_rates.cfm?fdate=02.04.2026")
     assert kept.fetched_at == datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
     assert len(kept.digest) == 64
-    await poller.sync_and_publish()
+    await refresh_poller(poller)
     assert await poller.store_sync.store.snapshot("kzt") == shown(poller)
     assert (await poller.store_sync.store.states())["nbk"].failures == 0
 
@@ -275,7 +278,7 @@ async def test_decision_of_an_operator_reaches_the_running_service(poller: Polle
     (waiting,) = poller.memory.pending_quarantine("nbk")
     async with Store(poller.memory.settings.store.url.get_secret_value(), poller.memory.settings.store.prefix) as other:
         await other.decide(QuarantineDecision(waiting, Outcome.REJECTED, clock()))
-        await poller.sync_and_publish()
+        await refresh_poller(poller)
         await poller.poll("nbk")
         assert poller.memory.pending_quarantine("nbk") == []
         assert shown(poller).quotes[0].date == day(2)
@@ -284,7 +287,7 @@ async def test_decision_of_an_operator_reaches_the_running_service(poller: Polle
         assert published.rates.keys() == APRIL[day(2)].keys() - {"USD"}
         whole = replace(published, rates={**published.rates, **waiting.fixing.rates})
         await other.save(whole, decision=QuarantineDecision(waiting, Outcome.ACCEPTED, clock()))
-        await poller.sync_and_publish()
+        await refresh_poller(poller)
     assert (shown(poller).as_of, percents(poller)[0]) == (day(3), "900.00")
 
 
@@ -328,7 +331,7 @@ async def test_a_restart_shows_what_was_stored_before_any_bank_answers(
         await first.poll("nbk")
     asked = banks.asked["nbk"]
     async with polling(settings, clock) as second:
-        await second.sync_and_publish()
+        await refresh_poller(second)
         assert shown(second) == shown(first)
         assert second.memory.states["nbk"] == first.memory.states["nbk"]
     assert banks.asked["nbk"] == asked
@@ -341,13 +344,13 @@ async def test_a_dead_store_costs_readers_nothing(settings: Settings, clock: Clo
         alive, poller.store_sync.store = poller.store_sync.store, dead
         with capture_logs() as logs:
             await poller.poll("nbk")
-            await poller.sync_and_publish()
+            await refresh_poller(poller)
             assert percents(poller)[0] == "-0.77"
             assert "redis://127.0.0.1:1/0" in str(poller.store_sync.error)
             poller.store_sync.store = alive
-            await poller.sync_and_publish()
+            await refresh_poller(poller)
         assert poller.store_sync.error is None
-        assert [log["event"] for log in logs] == ["store.lost", "ticker.changed", "store.back"]
+        assert [log["event"] for log in logs] == ["ticker.changed", "store.lost", "store.back"]
         assert await alive.dates("nbk") == [day(1), day(2)]
         assert await alive.snapshot("kzt") == shown(poller)
 
@@ -361,7 +364,7 @@ async def test_a_store_that_comes_late_brings_its_past(settings: Settings, clock
         await alive.save(fixing(day(2), USD="470.00"))
         await poller.poll("nbk")
         poller.store_sync.store = alive
-        await poller.sync_and_publish()
+        await refresh_poller(poller)
         assert [one.date for one in poller.memory.series("nbk").fixings] == [day(15, 3), day(1), day(2)]
         assert percents(poller)[0] == "-0.77"
         revised = await alive.fixing("nbk", day(2))
@@ -389,8 +392,8 @@ async def test_what_was_polled_without_the_store_is_judged_by_it(
         await poller.poll("nbk")
         assert str(shown(poller).quotes[0].rate) == "4750.90"
         poller.store_sync.store = back
-        await poller.sync_and_publish()
-        await poller.sync_and_publish()
+        await refresh_poller(poller)
+        await refresh_poller(poller)
         assert str(shown(poller).quotes[0].rate) == "475.09"
         assert sorted(poller.memory.quarantine["nbk"].waiting) == [day(1), day(2)]
         kept = await back.fixing("nbk", day(2))
@@ -440,7 +443,7 @@ async def test_what_the_bank_says_of_long_ago_changes_nothing(
     old = days[0]
     before = await store.fixing("nbk", old)
     banks.faults["fdate=31.03.2026"] = nbk(old, {**APRIL[day(2)], "USD": "480.00"})
-    await poller.sync_and_publish()
+    await refresh_poller(poller)
     await poller.poll("nbk")
     assert await store.fixing("nbk", old) == before
 
@@ -470,16 +473,16 @@ async def test_a_wait_that_ends_while_others_write_has_ended(
     async with Store(poller.memory.settings.store.url.get_secret_value(), poller.memory.settings.store.prefix) as other:
         await other.save(fixing(date(2017, 3, 3), USD="318.00"))
     read, good = (
-        store_sync.store.stamps,
+        store_sync.store.versions,
         fixing(day(3), USD="476.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12"),
     )
 
     async def meanwhile() -> dict[str, str]:
-        monkeypatch.setattr(store_sync.store, "stamps", read)
-        store_sync.take_in("nbk", [Judgement(good, Verdict.NEW, good)], clock())
+        monkeypatch.setattr(store_sync.store, "versions", read)
+        store_sync.apply_judgements("nbk", [Judgement(good, Verdict.NEW, good)], clock())
         return await read()
 
-    monkeypatch.setattr(store_sync.store, "stamps", meanwhile)
+    monkeypatch.setattr(store_sync.store, "versions", meanwhile)
     await store_sync.sync()
     await store_sync.sync()
     assert poller.memory.pending_quarantine("nbk") == await store_sync.store.waiting("nbk") == []
@@ -497,7 +500,7 @@ async def test_a_store_that_comes_late_keeps_its_receipts(settings: Settings, cl
         alive, poller.store_sync.store = poller.store_sync.store, dead
         await poller.poll("nbk")
         poller.store_sync.store = alive
-        await poller.sync_and_publish()
+        await refresh_poller(poller)
         assert await alive.fixing("nbk", day(2)) == stored == poller.memory.series("nbk").on(day(2))
 
 
@@ -508,15 +511,16 @@ async def test_time_alone_makes_a_ticker_late_and_stale(poller: Poller, clock: C
     for _ in range(6):
         statuses.append(str(shown(poller).status))
         clock.forward(days=1)
-        await poller.sync_and_publish()
+        await refresh_poller(poller)
     assert statuses == ["current", "late", "late", "late", "late", "stale"]
     assert percents(poller)[0] == "-0.77"
 
 
-class Slow:
+class Slow(SourceAdapter):
     """Astana, understood slowly."""
 
-    fetch = SOURCES["nbk"].fetch
+    def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+        return SOURCES["nbk"].fetch(session, since, until)
 
     def parse(self, payload: RawResponse) -> list[Fixing]:
         end = perf_counter() + 0.05

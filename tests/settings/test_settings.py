@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.app import checked
 from service.errors import SettingsError
 from service.settings import load
 from service.settings.loader import ROOT
 from service.settings.types import Window
+from service.sources.banks import validate
 
 
 def test_the_default_configuration_stands_alone() -> None:
@@ -172,4 +172,4 @@ def test_a_calendar_that_there_is_not_stops_the_start() -> None:
     with pytest.raises(SettingsError, match=r"sources\.nbk\.calendar: String should match pattern"):
         load(environ={"TICKER_SOURCES__NBK__CALENDAR": "Kazakhstan"})
     with pytest.raises(SettingsError, match=r"sources\.nbk\.calendar: 'XX' is no country"):
-        checked(load(environ={"TICKER_SOURCES__NBK__CALENDAR": "XX"}))
+        validate(load(environ={"TICKER_SOURCES__NBK__CALENDAR": "XX"}))

@@ -22,7 +22,8 @@ from service.errors import BadAnswer, SourceError, Unreachable
 from service.polling.poller import published
 from service.settings import ClientSettings
 from service.sources.banks import SOURCES
-from service.sources.http_client import ACCEPT, REDIRECTS, REMEMBERED, BankFeed, Client
+from service.sources.http_client import ACCEPT, Client
+from service.sources.session import REDIRECTS, REMEMBERED, BankSession
 from tests.conftest import Clock
 from tests.figures import day
 from tests.sources.answers import CONFIGURED, document, parse
@@ -35,15 +36,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Bank:
     """A way to a local server, and what has arrived there."""
 
-    feed: BankFeed
+    feed: BankSession
     headers: list[CIMultiDictProxy[str]] = field(default_factory=list)
     targets: list[str] = field(default_factory=list)
     questions: list[tuple[str, bytes]] = field(default_factory=list)
     """Method and body of each request."""
 
 
-def way_to(url: str, client: Client, now: Clock, key: str = "nbk") -> BankFeed:
-    return BankFeed(key, CONFIGURED[key].model_copy(update={"url": url}), client, now)
+def way_to(url: str, client: Client, now: Clock, key: str = "nbk") -> BankSession:
+    return BankSession(key, CONFIGURED[key].model_copy(update={"url": url}), client, now)
 
 
 @asynccontextmanager

@@ -14,12 +14,11 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from lxml import etree
 
-from service.app import checked
 from service.domain.fixing import Fixing, Series
 from service.errors import NotUnderstood
 from service.settings import load
 from service.settings.loader import ROOT
-from service.sources.banks import SOURCES
+from service.sources.banks import SOURCES, validate
 from service.validation.published_change import check
 from service.validation.rules import ValidationContext, judge
 from tests.figures import day
@@ -292,6 +291,6 @@ def test_what_a_bank_quotes_and_since_when_is_what_was_recorded(recordings: Path
 
 def test_the_example_needs_nothing_else() -> None:
     """It loads as it is, wakes the banks that it names, and leaves the relay asleep."""
-    assert checked(EXAMPLE).adapter("frankfurter_nbk") == "frankfurter"
+    assert validate(EXAMPLE).adapter("frankfurter_nbk") == "frankfurter"
     assert {key for ticker in EXAMPLE.tickers for key in ticker.sources} <= EXAMPLE.polled.keys()
     assert "frankfurter_nbk" not in EXAMPLE.polled

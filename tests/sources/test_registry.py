@@ -10,7 +10,7 @@ from service.domain.fixing import Fixing
 from service.errors import NotUnderstood
 from service.settings import TickerSettings, load
 from service.settings.loader import ROOT
-from service.sources.banks import LATEST_ONLY, OWN_CHANGES, RELAYS, SOURCES
+from service.sources.banks import SOURCES
 from service.sources.banks.boe import SERIES
 from service.sources.banks.cba import CURRENCIES as OF_ARMENIA
 from service.sources.banks.mnb import CURRENCIES as OF_HUNGARY
@@ -78,19 +78,14 @@ async def test_who_has_a_history_asks_for_dates(key: str) -> None:
         return [*feed.steps, *feed.posts]
 
     same = await asked(day(1), day(2)) == await asked(date(2019, 4, 1), date(2019, 4, 2))
-    assert same == (key in LATEST_ONLY)
+    assert same == (SOURCES[key].latest_only)
 
 
 @pytest.mark.parametrize("key", SOURCES)
 def test_who_publishes_changes_of_its_own_has_them_in_its_documents(key: str) -> None:
     """And nobody else has."""
     with_change = any(rate.change is not None for fixing in written(key) for rate in fixing.rates.values())
-    assert with_change == (key in OWN_CHANGES)
-
-
-def test_nobody_is_said_to_be_what_there_is_not() -> None:
-    """Every name beside `SOURCES` is one of its own."""
-    assert SOURCES.keys() >= RELAYS | LATEST_ONLY | OWN_CHANGES
+    assert with_change == SOURCES[key].publishes_changes
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from service.storage.repository import Store
 from service.storage.sync import StoreSync
 from tests.conftest import Clock
 from tests.figures import day, fixing
+from tests.instances import follower
 
 KNOWN = fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09")
 
@@ -23,26 +24,25 @@ def with_tickers(settings: Settings, count: int) -> Settings:
     )
 
 
-async def test_reviews_that_wait_for_the_store_together_make_snapshots_once(
-    store: Store, settings: Settings, clock: Clock
-) -> None:
-    """All banks end their polls at about the same time: what each of them brought is in what the first one shows."""
+async def test_concurrent_refreshes_share_a_pass(store: Store, settings: Settings, clock: Clock) -> None:
+    """Six refreshes that wait for the store together build the snapshots twice at most, not six times."""
     store_sync = StoreSync(MemoryState(settings), store)
+    instance = follower(store_sync, clock)
     made = list[TickerSettings]()
-    refresh = store_sync.memory.refresh
+    refresh_memory = store_sync.memory.refresh
 
     def counting(now: datetime, *tickers: TickerSettings) -> tuple[Snapshot, ...]:
         made.extend(tickers)
-        return refresh(now, *tickers)
+        return refresh_memory(now, *tickers)
 
     async def learn(number: int) -> None:
         store_sync.memory.add(KNOWN[number % 2])
-        await store_sync.sync_and_publish(clock())
+        await instance.refresh()
         assert store_sync.memory.snapshots["kzt"].as_of == day(2)
 
     with patch.object(store_sync.memory, "refresh", counting):
         await asyncio.gather(*map(learn, range(6)))
-    assert made == [settings.tickers[0]]
+    assert 1 <= len(made) <= 2  # a second time for those that came while the first was made
 
 
 async def test_each_ticker_is_made_in_a_turn_of_its_own(settings: Settings, clock: Clock) -> None:
@@ -56,7 +56,7 @@ async def test_each_ticker_is_made_in_a_turn_of_its_own(settings: Settings, cloc
             order.append("reader")
             await asyncio.sleep(0)
 
-    await asyncio.gather(SnapshotPublisher(memory, lambda _: None).show(clock()), reader())
+    await asyncio.gather(SnapshotPublisher(memory, lambda _: None).publish(clock()), reader())
     assert order == ["t0", "reader", "t1", "reader", "t2", "reader"]
 
 
@@ -66,12 +66,11 @@ async def test_what_comes_while_snapshots_are_made_is_shown_before_its_own_revie
     """A ticker that was made a moment too early is made again."""
     memory = MemoryState(with_tickers(settings, 3))
     memory.reset("nbk", KNOWN[:1])
-    showing = SnapshotPublisher(memory, lambda _: None)
-    first = asyncio.create_task(showing.show(clock()))
+    publisher = SnapshotPublisher(memory, lambda _: None)
+    first = asyncio.create_task(publisher.publish(clock()))
     await asyncio.sleep(0)
     assert memory.snapshots.keys() == {"t0"}
     memory.add(KNOWN[1])
-    showing.due = True
-    await showing.show(clock())
+    await publisher.publish(clock())
     assert first.done()
     assert {snapshot.as_of for snapshot in memory.snapshots.values()} == {day(2)}

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from service.cluster.follower import StoreFollower
 from service.domain.fixing import Fixing
 from service.errors import StoreError
 from service.settings import Settings
+from service.sources.adapter import RawResponse
 from service.state.memory import KEEP, MemoryState
 from service.storage.repository import Store
 from service.storage.sync import StoreSync
@@ -20,6 +20,7 @@ from service.validation.quarantine import Outcome, QuarantineDecision, Quarantin
 from service.validation.rules import judge_all
 from tests.conftest import Clock
 from tests.figures import day, fixing, later
+from tests.instances import follower, refresh
 from tests.servers import valkey as server
 
 BASE = fixing(day(1), USD="478.77")
@@ -49,23 +50,23 @@ class Shared:
     def learn(self, who: StoreSync, *fixings: Fixing) -> None:
         for one in fixings:
             who.memory.add(one)
-            who.keep(one)
+            who.outbox.enqueue_fixing(one)
 
     def holds_back(self, who: StoreSync, bad: Fixing) -> QuarantinedFixing:
         waiting = QuarantinedFixing(bad, ("USD moved by +900.00%",), bad.fetched_at)
         who.memory.quarantine["nbk"].waiting[bad.date] = waiting
-        who.keep_waiting(waiting)
+        who.outbox.enqueue_quarantined(waiting)
         return waiting
 
     async def rounds(self, who: list[StoreSync], count: int = 5) -> int:
         """Let all look some times; return how often anything was written in the last round but one."""
-        stamps = list[str | None]()
+        versions = list[str | None]()
         for _ in range(count):
-            stamps = []
+            versions = []
             for one in who:
-                await one.sync_and_publish(self.clock())
-                stamps.append(await self.store.stamp("nbk"))
-        return len(set(stamps)) - 1
+                await refresh(one, self.clock)
+                versions.append(await self.store.version("nbk"))
+        return len(set(versions)) - 1
 
     async def shown(self, who: list[StoreSync]) -> set[str]:
         """Return every dollar that is shown or stored for the second of April."""
@@ -83,7 +84,7 @@ async def test_a_rejection_holds_for_all_copies(shared: Shared) -> None:
     """Each was cut off and held the figure back for itself: what an operator says of one is said of all."""
     leader, *_ = who = await shared.instances(3)
     waiting = [shared.holds_back(store_sync, later(BAD, number)) for number, store_sync in enumerate(who)]
-    await leader.sync_and_publish(shared.clock())
+    await refresh(leader, shared.clock)
     await shared.store.decide(QuarantineDecision(waiting[0], Outcome.REJECTED, shared.clock()))
     assert await shared.rounds(who) == 0
     assert all(store_sync.memory.quarantine["nbk"].is_rejected(BAD) for store_sync in who)
@@ -98,7 +99,7 @@ async def test_a_rejection_holds_whatever_clocks_say(shared: Shared) -> None:
     await shared.store.decide(QuarantineDecision(waiting, Outcome.REJECTED, shared.clock()))
     assert await shared.rounds(who) == 0
     rules = leader.memory.context("nbk", shared.clock())
-    leader.take_in("nbk", judge_all([BAD], leader.memory.series("nbk"), rules, KEEP), shared.clock())
+    leader.apply_judgements("nbk", judge_all([BAD], leader.memory.series("nbk"), rules, KEEP), shared.clock())
     assert await shared.rounds(who) == 0
     assert [one.outcome for one in await shared.store.decisions("nbk")] == [Outcome.REJECTED]
 
@@ -142,7 +143,7 @@ async def test_what_was_asked_before_a_correction_gives_way(shared: Shared, dige
     late = shared.instance()
     shared.learn(late, later(BASE), replace(later(FIRST), digest=digest))
     shared.learn(leader, FIRST, later(fixing(day(2), USD="476.00"), HOUR).revising(FIRST))
-    await leader.sync_and_publish(shared.clock())
+    await refresh(leader, shared.clock)
     assert await shared.rounds([late, leader]) == 0
     assert await shared.shown([late, leader]) == {"476.00"}
 
@@ -153,7 +154,7 @@ async def test_what_was_asked_after_a_correction_is_the_next(shared: Shared) -> 
     late = shared.instance()
     shared.learn(late, later(BASE), later(fixing(day(2), USD="476.00"), HOUR))
     shared.learn(leader, FIRST)
-    await leader.sync_and_publish(shared.clock())
+    await refresh(leader, shared.clock)
     assert await shared.rounds([late, leader]) == 0
     assert await shared.shown([late, leader]) == {"476.00"}
     stored = await shared.store.fixing("nbk", day(2))
@@ -185,7 +186,7 @@ async def test_what_is_refused_keeps_nothing_from_being_read(shared: Shared, mon
 
     await shared.store.save(FIRST)
     monkeypatch.setattr(shared.store, "save_state", refuse)
-    reader.keep_state("nbk", reader.memory.states["nbk"])
+    reader.outbox.enqueue_state("nbk", reader.memory.states["nbk"])
     await shared.rounds([reader])
     assert reader.error == "it is full"
     assert await shared.shown([reader]) == {"475.09"}
@@ -196,9 +197,9 @@ async def test_bytes_that_are_no_text_leave_out_one_record(shared: Shared) -> No
     (one,) = await shared.instances(1)
     await shared.store._redis.hset(shared.store._key("fixings", "nbk"), "2026-04-02", b"\xff")
     await shared.store._redis.hset(shared.store._key("stamps"), "nbk", "another")
-    await one.sync_and_publish(shared.clock())
+    await refresh(one, shared.clock)
     assert one.error is None
-    async with shared.store.coordination.news() as heard:
+    async with shared.store.coordination.subscribe() as heard:
         await heard(1)
         await shared.store._redis.publish(f"{shared.store._prefix}news", b"\xff")
         assert await heard(1)
@@ -209,7 +210,7 @@ async def test_a_state_that_cannot_be_read_is_left_out(shared: Shared) -> None:
     (one,) = await shared.instances(1)
     await shared.store._redis.hset(shared.store._key("states"), "other", "{oops")
     with capture_logs() as logs:
-        await one.sync_and_publish(shared.clock())
+        await refresh(one, shared.clock)
     assert one.error is None
     assert [log["event"] for log in logs] == ["store.unreadable"]
 
@@ -224,7 +225,7 @@ async def test_readers_do_not_wait_for_a_store_that_hangs(shared: Shared, tmp_pa
             slow.process.send_signal(signal.SIGSTOP)
             begun = time.monotonic()
             hanging.learn(one, FIRST)
-            await one.sync_and_publish(shared.clock())
+            await refresh(one, shared.clock)
             assert one.memory.snapshots
             assert time.monotonic() - begun < 2.5
             slow.process.send_signal(signal.SIGCONT)
@@ -274,10 +275,10 @@ async def test_who_comes_back_with_what_is_known_ends_no_wait(shared: Shared) ->
     leader, late = who = await shared.instances(2)
     shared.learn(late, later(FIRST))
     shared.learn(leader, FIRST)
-    await leader.sync_and_publish(shared.clock())
+    await refresh(leader, shared.clock)
     waiting = shared.holds_back(leader, later(BAD, 2))
-    await leader.sync_and_publish(shared.clock())
-    await late.sync_and_publish(shared.clock())
+    await refresh(leader, shared.clock)
+    await refresh(late, shared.clock)
     assert await shared.rounds(who) == 0
     assert await shared.store.waiting("nbk") == [waiting]
 
@@ -303,11 +304,11 @@ async def test_news_that_come_while_it_writes_are_seen_at_once(shared: Shared, m
         await asyncio.sleep(0.1)
         await announce()
 
-    async with StoreFollower(one, shared.clock):
+    async with follower(one, shared.clock):
         await asyncio.sleep(0.3)
         monkeypatch.setattr(shared.store.coordination, "publish_change", slowly)
         shared.learn(one, later(fixing(day(1), USD="478.80")).revising(BASE))
-        poll = asyncio.create_task(one.sync_and_publish(shared.clock()))
+        poll = asyncio.create_task(refresh(one, shared.clock))
         await entered.wait()
         await shared.store.save(FIRST)
         await announce()
@@ -317,17 +318,20 @@ async def test_news_that_come_while_it_writes_are_seen_at_once(shared: Shared, m
     await one.close()
 
 
-async def test_what_is_refused_keeps_nothing_else_from_being_written(shared: Shared) -> None:
+async def test_what_is_refused_keeps_nothing_else_from_being_written(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A user that may not do one thing may do others: the fixings are what counts."""
     (one,) = await shared.instances(1)
 
-    async def refuse() -> None:
+    async def refuse(*_: object) -> None:
         error = StoreError("it may not")
         error.refused = True
         raise error
 
+    monkeypatch.setattr(shared.store, "save_raw", refuse)
     for number in range(20):
-        one._waiting["raw", "nbk", str(number)] = refuse
+        one.outbox.enqueue_response(RawResponse("nbk", "KZT", "u", str(number).encode(), shared.clock()))
     shared.learn(one, FIRST)
     await shared.rounds([one])
     assert one.error == "it may not"

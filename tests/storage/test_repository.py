@@ -104,7 +104,7 @@ async def test_retracted_rates_are_removed_with_their_decision(store: Store, cod
     left = published.without(codes)
     assert await store.fixing("nbk", day(3)) == (left if left.rates else None)
     assert await store.decisions("nbk") == [decision]
-    assert (written.before, await store.stamp("nbk")) == (before.stamp, written.stamp)
+    assert (written.before, await store.version("nbk")) == (before.version, written.version)
 
 
 async def test_breaks_of_a_decision_are_stored(store: Store) -> None:
@@ -119,14 +119,14 @@ async def test_breaks_of_a_decision_are_stored(store: Store) -> None:
 async def test_a_writing_tells_what_was_there_before(store: Store) -> None:
     """A fixing, what waits and a decision are news for who watches; each source has its own stamp."""
     waiting = QuarantinedFixing(fixing(day(3), USD="0"), (), NOW)
-    assert await store.stamps() == {}
+    assert await store.versions() == {}
     first = await store.save(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09"))
     second = await store.quarantine(waiting)
     third = await store.decide(QuarantineDecision(waiting, Outcome.REJECTED, NOW))
     other = await store.save(fixing(day(1), "cbr", "RUB", USD="80"))
     assert first.before is other.before is None
-    assert (second.before, third.before) == (first.stamp, second.stamp)
-    assert await store.stamps() == {"nbk": third.stamp, "cbr": other.stamp}
+    assert (second.before, third.before) == (first.version, second.version)
+    assert await store.versions() == {"nbk": third.version, "cbr": other.version}
 
 
 async def test_a_later_form_is_never_replaced_by_an_earlier_one(store: Store) -> None:
@@ -143,10 +143,10 @@ async def test_a_later_form_is_never_replaced_by_an_earlier_one(store: Store) ->
 
 async def test_a_stamp_is_never_the_same_again(store: Store) -> None:
     """Other with each writing, also after all was wiped; each source has its own."""
-    stamps = [await store.stamp("nbk")]
+    stamps = [await store.version("nbk")]
     for _ in range(2):
         await store.save(fixing(day(1), USD="478.77"))
-        stamps.append(await store.stamp("nbk"))
+        stamps.append(await store.version("nbk"))
         await store._redis.delete(*[key async for key in store._redis.scan_iter(f"{store._prefix}*")])
     assert stamps[0] is None
     assert len(set(stamps)) == 3
@@ -182,7 +182,7 @@ async def test_a_store_that_is_away_is_a_clear_error() -> None:
     """The address is named, the password is not."""
     async with Store("redis://user:canary@127.0.0.1:1/0", "t:") as away:
         with pytest.raises(StoreError, match=r"redis://127\.0\.0\.1:1/0: ") as error:
-            await away.stamps()
+            await away.versions()
     assert "canary" not in str(error.value)
 
 
@@ -272,13 +272,13 @@ async def test_a_fixing_is_read_once_its_date_is_possible(store: Store) -> None:
     """The clock was behind, or an operator accepted it early: the source is read again without another writing."""
     store.last_date = lambda _: day(2)
     await store.save(fixing(day(1), USD="475.09"), fixing(day(3), USD="475.10"))
-    before = await store.stamps()
+    before = await store.versions()
     assert await store.dates("nbk") == [day(1)]
-    assert await store.stamps() == before
+    assert await store.versions() == before
     store.last_date = lambda _: day(3)
-    assert await store.stamps() != before
+    assert await store.versions() != before
     assert await store.dates("nbk") == [day(1), day(3)]
-    assert await store.stamps() == before
+    assert await store.versions() == before
 
 
 async def test_a_clock_that_is_behind_does_not_fill_the_log(store: Store) -> None:
@@ -494,6 +494,6 @@ async def finds_the_master(sentinel: int) -> None:
     ):
         async with Store(f"redis+sentinel://{url}", "t:") as store:
             with pytest.raises(StoreError, match=told) as error:
-                await store.stamps()
+                await store.versions()
         assert "canary" not in str(error.value)
         assert len(str(error.value)) < 150

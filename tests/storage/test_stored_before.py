@@ -9,10 +9,11 @@ from service.state.memory import MemoryState
 from service.storage.repository import Store
 from service.storage.sync import StoreSync
 from service.validation.quarantine import Outcome
+from tests.conftest import Clock
 from tests.figures import day
+from tests.instances import refresh
 
 STORED = json.loads(Path(__file__).with_name("stored-3dbf2d0.json").read_text(encoding="utf-8"))
-NOW = datetime(2026, 4, 2, 5, tzinfo=UTC)
 
 
 async def restore(store: Store) -> None:
@@ -23,13 +24,14 @@ async def restore(store: Store) -> None:
             await store._redis.rpush(store._key(key), *value["list"])
 
 
-async def test_store_of_an_earlier_version_is_read(settings: Settings) -> None:
+async def test_store_of_an_earlier_version_is_read(settings: Settings, clock: Clock) -> None:
     """Rates with revisions, whole documents in quarantine, decisions, states and backfilled spans."""
     memory = MemoryState(settings)
     async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
+        clock.time = datetime(2026, 4, 2, 5, tzinfo=UTC)
         await restore(store)
         store_sync = StoreSync(memory, store)
-        await store_sync.sync_and_publish(NOW)
+        await refresh(store_sync, clock)
         assert store_sync.error is None
         assert await store.backfilled("nbk") != []
         assert await store.waiting("nbk") == list(memory.quarantine["nbk"].waiting.values())

@@ -20,6 +20,7 @@ from tests.truth.histories import SUBJECT, History, Rates
 
 if TYPE_CHECKING:
     from service.clock import Clock
+    from service.state.publisher import SnapshotPublisher
     from service.storage.sync import StoreSync
 
 FIVE, ALL = "five", "all"
@@ -108,7 +109,12 @@ class Replay:
         bases = tuple(one.base if one.key in self.witnesses else "" for one in form.witnesses)
         self.memory = MemoryState(settings(form.source, form.base, form.five, self.codes, bases))
         self._poller = Poller(
-            self.memory, cast("StoreSync", SimpleNamespace()), {}, {}, cast("Clock", lambda: self._now)
+            self.memory,
+            cast("StoreSync", SimpleNamespace()),
+            cast("SnapshotPublisher", SimpleNamespace()),
+            {},
+            {},
+            cast("Clock", lambda: self._now),
         )
 
     @property
@@ -150,7 +156,7 @@ class Replay:
 
     def poll(self, key: str, at: int, said: Said, *, more: bool = False) -> None:
         """Poll one source, as `Poller` does it."""
-        since, until = self._poller._since(key, self.history.dates[at]), self.history.dates[at]
+        since, until = self._poller._first_date(key, self.history.dates[at]), self.history.dates[at]
         if more and said:
             since = min(since, *said)
         begin = self.history.at(since)
@@ -163,7 +169,7 @@ class Replay:
         read = [self._fixing(key, day, rates) for day in sorted(answer) if (rates := answer[day])]
         if not read:
             return
-        told = self._poller._told(key, read)
+        told = self._poller._to_validate(key, read)
         if self.trusting:
             for fixing in told:
                 self.memory.add(fixing)

@@ -1,7 +1,11 @@
-"""Every source that can be asked: the adapter behind each key of `[sources.<key>]`."""
+"""The registry of adapters: the one behind each key of `[sources.<key>]`."""
 
+from datetime import date
 from typing import Final
 
+from service.domain.holidays import days_off
+from service.errors import SettingsError
+from service.settings import Settings
 from service.sources.adapter import SourceAdapter
 from service.sources.banks.bnr import Bnr
 from service.sources.banks.boc import Boc
@@ -23,14 +27,6 @@ from service.sources.banks.nbt import Nbt
 from service.sources.banks.nbu import Nbu
 from service.sources.banks.recorded import Recorded
 
-RELAYS: Final = frozenset({"frankfurter"})
-"""Adapters that must be told whose rates to ask for."""
-LATEST_ONLY: Final = frozenset({"nbkr", "recorded"})
-"""Adapters that cannot ask for a date: what was missed stays missing, and there is no history to be had."""
-BY_YEAR: Final = frozenset({"cnb", "bnr", "boc", "boe", "mnb", "frankfurter"})
-"""Adapters that are best asked for a year at once: a request brings that much, and it is not too large."""
-OWN_CHANGES: Final = frozenset({"nbk", "cbu", "nbg", "cba", "recorded"})
-"""Adapters whose answers have the absolute changes of the bank's own beside the rates."""
 SOURCES: Final[dict[str, SourceAdapter]] = {
     "nbk": Nbk(),
     "cbr": Cbr(),
@@ -52,3 +48,19 @@ SOURCES: Final[dict[str, SourceAdapter]] = {
     "frankfurter": Frankfurter(),
     "recorded": Recorded(),
 }
+
+
+def validate(settings: Settings) -> Settings:
+    """Return the settings; raise `SettingsError` where they name an unknown adapter or calendar."""
+    for key, source in settings.sources.items():
+        try:
+            days_off(source.calendar, date.today().year)  # noqa: DTZ011 - any year will do
+        except SettingsError as error:
+            raise SettingsError(f"sources.{key}.{error}") from None
+        adapter = SOURCES.get(settings.adapter(key))
+        if adapter is None:
+            where, what = (f"{key}.adapter", "adapter") if source.adapter else (key, "source")
+            raise SettingsError(f"sources.{where}: unknown {what} (known: {', '.join(SOURCES)})")
+        if adapter.relay and not source.provider:
+            raise SettingsError(f"sources.{key}.provider: is required: whose rates to request")
+    return settings

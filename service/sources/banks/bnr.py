@@ -9,21 +9,23 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession, by_year
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession, by_year
 from service.sources.rate_table import RateTableBuilder
 
 
-class Bnr:
-    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
-        return by_year(feed, since, until, lambda year: f"/years/nbrfxrates{year}.xml")
+class Bnr(SourceAdapter):
+    yearly = True
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        figures = RateTableBuilder(payload)
-        root = parsing.xml(payload, "{*}DataSet")
+    def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+        return by_year(session, since, until, lambda year: f"/years/nbrfxrates{year}.xml")
+
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        table = RateTableBuilder(response)
+        root = parsing.xml(response, "{*}DataSet")
         # Wherever they stand: a day that is told twice, in two places, is refused.
-        for cube in list(root.iter("{*}Cube")) or payload.reject("has no rates"):
-            day = parsing.day(payload, cube.get("date", ""), "%Y-%m-%d")
-            for row in cube.findall("{*}Rate") or payload.reject(f"has no rates for {day}"):
-                value = parsing.content(payload, row)
-                figures.add(day, row.get("currency", ""), value, row.get("multiplier", "1"))
-        return figures.fixings()
+        for cube in list(root.iter("{*}Cube")) or response.reject("has no rates"):
+            day = parsing.day(response, cube.get("date", ""), "%Y-%m-%d")
+            for row in cube.findall("{*}Rate") or response.reject(f"has no rates for {day}"):
+                value = parsing.content(response, row)
+                table.add(day, row.get("currency", ""), value, row.get("multiplier", "1"))
+        return table.fixings()

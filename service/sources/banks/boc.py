@@ -11,30 +11,32 @@ from typing import Final
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 HOLIDAY: Final = "Bank holiday"
 """What the bank writes instead of a value; any other word rejects the document."""
 
 
-class Boc:
-    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
-        end = f"&end_date={until}" if until < feed.now().date() else ""
-        yield await feed.get(f"/observations/group/FX_RATES_DAILY/json?start_date={since}{end}")
+class Boc(SourceAdapter):
+    yearly = True
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        figures = RateTableBuilder(payload)
-        for row in parsing.rows(payload, parsing.json_object(payload), "observations"):
-            (date_,) = parsing.fields(payload, row, "d")
-            day = parsing.day(payload, date_, "%Y-%m-%d")
+    async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+        end = f"&end_date={until}" if until < session.now().date() else ""
+        yield await session.get(f"/observations/group/FX_RATES_DAILY/json?start_date={since}{end}")
+
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        table = RateTableBuilder(response)
+        for row in parsing.rows(response, parsing.json_object(response), "observations"):
+            (date_,) = parsing.fields(response, row, "d")
+            day = parsing.day(response, date_, "%Y-%m-%d")
             for series in (name for name in row if name != "d"):
-                seen = parsing.member(payload, row, series)
+                seen = parsing.member(response, row, series)
                 if "v" not in seen:
-                    payload.reject(f"lacks v in {series[:40]}")
-                value = parsing.optional_field(payload, seen, "v")
+                    response.reject(f"lacks v in {series[:40]}")
+                value = parsing.optional_field(response, seen, "v")
                 if value not in ("", HOLIDAY):
                     if not (series.startswith("FX") and series.endswith("CAD")):
-                        payload.reject(f"has the series {series[:40]!r}, which is no rate in CAD")
-                    figures.add(day, series.removeprefix("FX").removesuffix("CAD"), value)
-        return figures.fixings()
+                        response.reject(f"has the series {series[:40]!r}, which is no rate in CAD")
+                    table.add(day, series.removeprefix("FX").removesuffix("CAD"), value)
+        return table.fixings()

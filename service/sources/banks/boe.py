@@ -11,7 +11,7 @@ from typing import Final
 
 from service.domain.fixing import Fixing, Quotation
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 SERIES: Final = {
@@ -44,18 +44,20 @@ SERIES: Final = {
 }
 
 
-class Boe:
-    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+class Boe(SourceAdapter):
+    yearly = True
+
+    async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         span = f"Datefrom={since:%d/%b/%Y}&Dateto={until:%d/%b/%Y}"
         asked = f"CSVF=TN&{span}&SeriesCodes={','.join(SERIES)}&UsingCodes=Y&csv.x=yes"
-        yield await feed.get(f"/_iadb-fromshowcolumns.asp?{asked}")
+        yield await session.get(f"/_iadb-fromshowcolumns.asp?{asked}")
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        figures = RateTableBuilder(payload)
-        for row in parsing.csv_rows(payload, "DATE"):
-            day = parsing.day(payload, row.pop("DATE"), "%d %b %Y")
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        table = RateTableBuilder(response)
+        for row in parsing.csv_rows(response, "DATE"):
+            day = parsing.day(response, row.pop("DATE"), "%d %b %Y")
             for series, value in row.items():
-                code = SERIES.get(series) or payload.reject(f"has the series {series[:40]!r}, which we do not know")
+                code = SERIES.get(series) or response.reject(f"has the series {series[:40]!r}, which we do not know")
                 if value:
-                    figures.add(day, code, value)
-        return figures.fixings(Quotation.INVERSE)
+                    table.add(day, code, value)
+        return table.fixings(Quotation.INVERSE)

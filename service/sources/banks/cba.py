@@ -9,7 +9,7 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 from service.sources.soap import Operation
 
@@ -21,19 +21,21 @@ CURRENCIES = (
 )
 
 
-class Cba:
-    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
-        arguments = {"ISOCodes": CURRENCIES, "DateFrom": since, "DateTo": until}
-        yield await RANGE.ask(feed, "/exchangerates.asmx", arguments)
+class Cba(SourceAdapter):
+    publishes_changes = True
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        result = RANGE.result(payload)
+    async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+        arguments = {"ISOCodes": CURRENCIES, "DateFrom": since, "DateTo": until}
+        yield await RANGE.ask(session, "/exchangerates.asmx", arguments)
+
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        result = RANGE.result(response)
         if result.find("{urn:schemas-microsoft-com:xml-diffgram-v1}diffgram") is None:
-            payload.reject("lacks <diffgram>")
-        figures = RateTableBuilder(payload)
+            response.reject("lacks <diffgram>")
+        table = RateTableBuilder(response)
         for row in result.iter("ExchangeRatesByRange"):
             names = ("RateDate", "ISO", "Rate", "Amount")
-            date_, code, value, nominal = (parsing.text(payload, row, name) for name in names)
-            day = parsing.day(payload, date_, "%Y-%m-%dT%H:%M:%S%z")
-            figures.add(day, code, value, nominal, parsing.optional_text(payload, row, "Diff"))
-        return figures.fixings()
+            date_, code, value, nominal = (parsing.text(response, row, name) for name in names)
+            day = parsing.day(response, date_, "%Y-%m-%dT%H:%M:%S%z")
+            table.add(day, code, value, nominal, parsing.optional_text(response, row, "Diff"))
+        return table.fixings()

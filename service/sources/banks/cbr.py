@@ -9,12 +9,12 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession, by_day
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession, by_day
 
 
-class Cbr:
-    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
-        return by_day(feed, since, until, lambda day: f"/XML_daily.asp?date_req={day:%d/%m/%Y}")
+class Cbr(SourceAdapter):
+    def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+        return by_day(session, since, until, lambda day: f"/XML_daily.asp?date_req={day:%d/%m/%Y}")
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        return parsing.val_curs(payload, "%d.%m.%Y", ",") or payload.reject("has a date and no rates")
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        return parsing.val_curs(response, "%d.%m.%Y", ",") or response.reject("has a date and no rates")

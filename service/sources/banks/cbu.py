@@ -5,18 +5,20 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession, by_day
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession, by_day
 from service.sources.rate_table import RateTableBuilder
 
 
-class Cbu:
-    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
-        return by_day(feed, since, until, lambda day: f"/all/{day}/")
+class Cbu(SourceAdapter):
+    publishes_changes = True
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        figures = RateTableBuilder(payload)
-        for row in parsing.json_rows(payload):
-            date_, code, value, nominal = parsing.fields(payload, row, "Date", "Ccy", "Rate", "Nominal")
-            change = parsing.optional_field(payload, row, "Diff")
-            figures.add(parsing.day(payload, date_, "%d.%m.%Y"), code, value, nominal, change)
-        return figures.fixings()
+    def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+        return by_day(session, since, until, lambda day: f"/all/{day}/")
+
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        table = RateTableBuilder(response)
+        for row in parsing.json_rows(response):
+            date_, code, value, nominal = parsing.fields(response, row, "Date", "Ccy", "Rate", "Nominal")
+            change = parsing.optional_field(response, row, "Diff")
+            table.add(parsing.day(response, date_, "%d.%m.%Y"), code, value, nominal, change)
+        return table.fixings()

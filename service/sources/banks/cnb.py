@@ -9,18 +9,20 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession, by_year
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession, by_year
 from service.sources.rate_table import RateTableBuilder
 
 
-class Cnb:
-    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
-        return by_year(feed, since, until, lambda year: f"/daily-year?year={year}&lang=EN")
+class Cnb(SourceAdapter):
+    yearly = True
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        figures = RateTableBuilder(payload)
+    def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+        return by_year(session, since, until, lambda year: f"/daily-year?year={year}&lang=EN")
+
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        table = RateTableBuilder(response)
         names = ("validFor", "currencyCode", "rate", "amount")
-        for row in parsing.rows(payload, parsing.json_object(payload), "rates"):
-            date_, code, value, nominal = parsing.fields(payload, row, *names)
-            figures.add(parsing.day(payload, date_, "%Y-%m-%d"), code, value, nominal)
-        return figures.fixings()
+        for row in parsing.rows(response, parsing.json_object(response), "rates"):
+            date_, code, value, nominal = parsing.fields(response, row, *names)
+            table.add(parsing.day(response, date_, "%Y-%m-%d"), code, value, nominal)
+        return table.fixings()

@@ -10,28 +10,28 @@ from typing import Final
 
 from service.domain.fixing import Fixing, Quotation
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 MEANT: Final = {"FREQ": "D", "CURRENCY_DENOM": "EUR", "UNIT_MULT": "0"}
 """What makes a figure what we take it for: of a day, for one euro, as it stands (the multiplier is a power of ten)."""
 
 
-class Ecb:
-    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
-        end = f"&endPeriod={until}" if until < feed.now().date() else ""
-        yield await feed.get(f"/D..EUR.SP00.A?format=csvdata&startPeriod={since}{end}")
+class Ecb(SourceAdapter):
+    async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+        end = f"&endPeriod={until}" if until < session.now().date() else ""
+        yield await session.get(f"/D..EUR.SP00.A?format=csvdata&startPeriod={since}{end}")
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        if not payload.body.strip():  # nothing published
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        if not response.body.strip():  # nothing published
             return []
-        figures = RateTableBuilder(payload)
-        for row in parsing.csv_rows(payload, "CURRENCY", "TIME_PERIOD", "OBS_VALUE"):
+        table = RateTableBuilder(response)
+        for row in parsing.csv_rows(response, "CURRENCY", "TIME_PERIOD", "OBS_VALUE"):
             for column, value in MEANT.items():
                 if (row.get(column) or value) != value:
-                    payload.reject(f"has {row[column][:40]!r} as {column} instead of {value!r}")
+                    response.reject(f"has {row[column][:40]!r} as {column} instead of {value!r}")
             if row["OBS_VALUE"] in ("", "NaN"):  # SDMX's way to say that this one was not quoted that day
                 continue
-            day = parsing.day(payload, row["TIME_PERIOD"], "%Y-%m-%d")
-            figures.add(day, row["CURRENCY"], row["OBS_VALUE"])
-        return figures.fixings(Quotation.INVERSE)
+            day = parsing.day(response, row["TIME_PERIOD"], "%Y-%m-%d")
+            table.add(day, row["CURRENCY"], row["OBS_VALUE"])
+        return table.fixings(Quotation.INVERSE)

@@ -12,7 +12,7 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 from service.sources.soap import Operation
 
@@ -27,22 +27,24 @@ CURRENCIES = (
 )
 
 
-class Mnb:
-    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
-        arguments = {"startDate": since, "endDate": until, "currencyNames": CURRENCIES}
-        yield await RATES.ask(feed, "/arfolyamok.asmx", arguments)
+class Mnb(SourceAdapter):
+    yearly = True
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        inner = parsing.content(payload, RATES.result(payload))
+    async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+        arguments = {"startDate": since, "endDate": until, "currencyNames": CURRENCIES}
+        yield await RATES.ask(session, "/arfolyamok.asmx", arguments)
+
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        inner = parsing.content(response, RATES.result(response))
         if not inner:  # nothing published
             return []
-        figures = RateTableBuilder(payload, ",")
-        root = parsing.xml(payload, "MNBExchangeRates", inner)
+        table = RateTableBuilder(response, ",")
+        root = parsing.xml(response, "MNBExchangeRates", inner)
         days = list(root.iter("Day"))
-        if not days and (len(root) or parsing.content(payload, root)):
-            payload.reject("has something else than <Day> in <MNBExchangeRates>")
+        if not days and (len(root) or parsing.content(response, root)):
+            response.reject("has something else than <Day> in <MNBExchangeRates>")
         for published in days:
-            day = parsing.day(payload, published.get("date", ""), "%Y-%m-%d")
-            for row in published.findall("Rate") or payload.reject(f"has no rates for {day}"):
-                figures.add(day, row.get("curr", ""), parsing.content(payload, row), row.get("unit", ""))
-        return figures.fixings()
+            day = parsing.day(response, published.get("date", ""), "%Y-%m-%d")
+            for row in published.findall("Rate") or response.reject(f"has no rates for {day}"):
+                table.add(day, row.get("curr", ""), parsing.content(response, row), row.get("unit", ""))
+        return table.fixings()

@@ -10,20 +10,22 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession, by_day
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession, by_day
 from service.sources.rate_table import RateTableBuilder
 
 
-class Nbg:
-    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
-        return by_day(feed, since, until, lambda day: f"/currencies/?date={day}")
+class Nbg(SourceAdapter):
+    publishes_changes = True
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        figures = RateTableBuilder(payload)
-        for valid in parsing.json_rows(payload):
-            (date_,) = parsing.fields(payload, valid, "date")
-            day = parsing.day(payload, date_, "%Y-%m-%dT%H:%M:%S.%fZ")  # a date of Tbilisi, whatever the Z says
-            for row in parsing.rows(payload, valid, "currencies") or payload.reject(f"has no rates for {day}"):
-                code, value, nominal = parsing.fields(payload, row, "code", "rate", "quantity")
-                figures.add(day, code, value, nominal, parsing.optional_field(payload, row, "diff"))
-        return figures.fixings()
+    def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+        return by_day(session, since, until, lambda day: f"/currencies/?date={day}")
+
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        table = RateTableBuilder(response)
+        for valid in parsing.json_rows(response):
+            (date_,) = parsing.fields(response, valid, "date")
+            day = parsing.day(response, date_, "%Y-%m-%dT%H:%M:%S.%fZ")  # a date of Tbilisi, whatever the Z says
+            for row in parsing.rows(response, valid, "currencies") or response.reject(f"has no rates for {day}"):
+                code, value, nominal = parsing.fields(response, row, "code", "rate", "quantity")
+                table.add(day, code, value, nominal, parsing.optional_field(response, row, "diff"))
+        return table.fixings()

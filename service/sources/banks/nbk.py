@@ -9,19 +9,21 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession, by_day
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession, by_day
 from service.sources.rate_table import RateTableBuilder
 
 
-class Nbk:
-    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
-        return by_day(feed, since, until, lambda day: f"/get_rates.cfm?fdate={day:%d.%m.%Y}")
+class Nbk(SourceAdapter):
+    publishes_changes = True
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        root = parsing.xml(payload, "rates")
-        day = parsing.day(payload, parsing.text(payload, root, "date"), "%d.%m.%Y")
-        figures = RateTableBuilder(payload)
+    def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+        return by_day(session, since, until, lambda day: f"/get_rates.cfm?fdate={day:%d.%m.%Y}")
+
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        root = parsing.xml(response, "rates")
+        day = parsing.day(response, parsing.text(response, root, "date"), "%d.%m.%Y")
+        table = RateTableBuilder(response)
         for item in root.iter("item"):
-            code, value, nominal = (parsing.text(payload, item, name) for name in ("title", "description", "quant"))
-            figures.add(day, code, value, nominal, parsing.optional_text(payload, item, "change"))
-        return figures.fixings()
+            code, value, nominal = (parsing.text(response, item, name) for name in ("title", "description", "quant"))
+            table.add(day, code, value, nominal, parsing.optional_text(response, item, "change"))
+        return table.fixings()

@@ -11,23 +11,25 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 NAME = "Daily Exchange Rates"
 
 
-class Nbkr:
-    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:  # noqa: ARG002
-        yield await feed.get("/daily.xml")
+class Nbkr(SourceAdapter):
+    latest_only = True
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        root = parsing.xml(payload, "CurrencyRates")
+    async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:  # noqa: ARG002
+        yield await session.get("/daily.xml")
+
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        root = parsing.xml(response, "CurrencyRates")
         if root.get("Name") != NAME:
-            payload.reject(f"has the name {root.get('Name', '')[:40]!r} instead of {NAME!r}")
-        day = parsing.day(payload, root.get("Date", ""), "%d.%m.%Y")
-        figures = RateTableBuilder(payload, ",")
+            response.reject(f"has the name {root.get('Name', '')[:40]!r} instead of {NAME!r}")
+        day = parsing.day(response, root.get("Date", ""), "%d.%m.%Y")
+        table = RateTableBuilder(response, ",")
         for row in root.iter("Currency"):
-            value, nominal = (parsing.text(payload, row, name) for name in ("Value", "Nominal"))
-            figures.add(day, row.get("ISOCode", ""), value, nominal)
-        return figures.fixings() or payload.reject("has a date and no rates")
+            value, nominal = (parsing.text(response, row, name) for name in ("Value", "Nominal"))
+            table.add(day, row.get("ISOCode", ""), value, nominal)
+        return table.fixings() or response.reject("has a date and no rates")

@@ -8,12 +8,12 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession, by_day
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession, by_day
 
 
-class Nbm:
-    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
-        return by_day(feed, since, until, lambda day: f"/official_exchange_rates?get_xml=1&date={day:%d.%m.%Y}")
+class Nbm(SourceAdapter):
+    def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+        return by_day(session, since, until, lambda day: f"/official_exchange_rates?get_xml=1&date={day:%d.%m.%Y}")
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        return parsing.val_curs(payload, "%d.%m.%Y")
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        return parsing.val_curs(response, "%d.%m.%Y")

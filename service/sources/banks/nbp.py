@@ -9,28 +9,28 @@ from datetime import date, timedelta
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 LONGEST = timedelta(days=92)
 """From the first day to the last: more than 93 days are refused (https://api.nbp.pl)."""
 
 
-class Nbp:
-    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+class Nbp(SourceAdapter):
+    async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         while since <= until:
             end = min(until, since + LONGEST)
             # "404 NotFound" is how the bank says that a range has no table (https://api.nbp.pl): a weekend.
-            if tables := await feed.find(f"/tables/A/{since}/{end}/?format=json"):
+            if tables := await session.find(f"/tables/A/{since}/{end}/?format=json"):
                 yield tables
             since = end + timedelta(days=1)
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        figures = RateTableBuilder(payload)
-        for table in parsing.json_rows(payload):
-            kind, date_ = parsing.fields(payload, table, "table", "effectiveDate")
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        table = RateTableBuilder(response)
+        for published in parsing.json_rows(response):
+            kind, date_ = parsing.fields(response, published, "table", "effectiveDate")
             if kind != "A":
-                payload.reject(f"has the table {kind[:40]!r} instead of 'A'")
-            for row in parsing.rows(payload, table, "rates"):
-                figures.add(parsing.day(payload, date_, "%Y-%m-%d"), *parsing.fields(payload, row, "code", "mid"))
-        return figures.fixings() or payload.reject("has no rates")
+                response.reject(f"has the table {kind[:40]!r} instead of 'A'")
+            for row in parsing.rows(response, published, "rates"):
+                table.add(parsing.day(response, date_, "%Y-%m-%d"), *parsing.fields(response, row, "code", "mid"))
+        return table.fixings() or response.reject("has no rates")

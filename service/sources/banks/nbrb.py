@@ -9,18 +9,18 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession, by_day
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession, by_day
 from service.sources.rate_table import RateTableBuilder
 
 
-class Nbrb:
-    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
-        return by_day(feed, since, until, lambda day: f"/rates?periodicity=0&ondate={day}")
+class Nbrb(SourceAdapter):
+    def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+        return by_day(session, since, until, lambda day: f"/rates?periodicity=0&ondate={day}")
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        figures = RateTableBuilder(payload)
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        table = RateTableBuilder(response)
         names = ("Date", "Cur_Abbreviation", "Cur_OfficialRate", "Cur_Scale")
-        for row in parsing.json_rows(payload):
-            date_, code, value, nominal = parsing.fields(payload, row, *names)
-            figures.add(parsing.day(payload, date_, "%Y-%m-%dT%H:%M:%S"), code, value, nominal)
-        return figures.fixings()
+        for row in parsing.json_rows(response):
+            date_, code, value, nominal = parsing.fields(response, row, *names)
+            table.add(parsing.day(response, date_, "%Y-%m-%dT%H:%M:%S"), code, value, nominal)
+        return table.fixings()

@@ -10,12 +10,12 @@ from datetime import date
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession, by_day
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession, by_day
 
 
-class Nbt:
-    def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
-        return by_day(feed, since, until, lambda day: f"/export_xml.php?date={day}&export=xmlout")
+class Nbt(SourceAdapter):
+    def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+        return by_day(session, since, until, lambda day: f"/export_xml.php?date={day}&export=xmlout")
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        return parsing.val_curs(payload, "%Y-%m-%d") or payload.reject("has a date and no rates")
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        return parsing.val_curs(response, "%Y-%m-%d") or response.reject("has a date and no rates")

@@ -10,23 +10,23 @@ from typing import Final
 
 from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceSession
+from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 PSEUDO_CURRENCY: Final = "___"
 """The only code that is ignored; any other that is no currency code rejects the document."""
 
 
-class Nbu:
-    async def fetch(self, feed: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+class Nbu(SourceAdapter):
+    async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         span = f"start={since:%Y%m%d}&end={until:%Y%m%d}"
-        yield await feed.get(f"/exchange_site?{span}&sort=exchangedate&order=asc&json")
+        yield await session.get(f"/exchange_site?{span}&sort=exchangedate&order=asc&json")
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
-        figures = RateTableBuilder(payload)
-        for row in parsing.json_rows(payload):
+    def parse(self, response: RawResponse) -> list[Fixing]:
+        table = RateTableBuilder(response)
+        for row in parsing.json_rows(response):
             if row.get("cc") == PSEUDO_CURRENCY:
                 continue
-            date_, code, value, nominal = parsing.fields(payload, row, "exchangedate", "cc", "rate", "units")
-            figures.add(parsing.day(payload, date_, "%d.%m.%Y"), code, value, nominal)
-        return figures.fixings()
+            date_, code, value, nominal = parsing.fields(response, row, "exchangedate", "cc", "rate", "units")
+            table.add(parsing.day(response, date_, "%d.%m.%Y"), code, value, nominal)
+        return table.fixings()

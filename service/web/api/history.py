@@ -113,7 +113,7 @@ class Histories:
         return _Asked(part, suffix or "json", recent, older if first >= since else range(0))
 
     async def _reply(self, request: web.Request, asked: _Asked) -> web.StreamResponse:
-        tags = asked.tags(await self.store.stamp(asked.part.source) if asked.stored else None)
+        tags = asked.tags(await self.store.version(asked.part.source) if asked.stored else None)
         coding = "gzip" if accepts_gzip(request.headers.get(ACCEPT_ENCODING, "")) else ""
         known = matching(request, tags, coding)
         headers = self._headers(asked, tags[coding if known is None else known])

@@ -6,14 +6,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from service.app import checked
 from service.clock import Clock
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood, SettingsError
 from service.polling.poller import published
 from service.settings import SourceSettings, load
-from service.sources.banks import SOURCES
-from service.sources.http_client import BankFeed, Client
+from service.sources.banks import SOURCES, validate
+from service.sources.http_client import Client
+from service.sources.session import BankSession
 from tests.figures import day
 from tests.sources.answers import Asked, answer, digits, document, parse, receipt
 
@@ -72,7 +72,7 @@ def test_several_sources_have_one_adapter() -> None:
         {"id": "rub", "base": "RUB", "currencies": ["USD", "CNY"], "sources": ["frankfurter_nbk"]},
     ]
     settings = load(environ={}, overrides={"tickers": tickers, "sources": {"frankfurter_nbk": RELAY}})
-    assert checked(settings).adapter("frankfurter_nbk") == KEY
+    assert validate(settings).adapter("frankfurter_nbk") == KEY
     assert settings.adapter("nbk") == "nbk"
     assert settings.wanted("frankfurter_nbk") == ("USD", "EUR", "CNY", "RUB")
 
@@ -80,15 +80,15 @@ def test_several_sources_have_one_adapter() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"adapter": "frankfurt"}, "sources.relay.adapter: there is no such adapter; there are nbk,"),
-        ({"adapter": None}, "sources.relay: there is no such source; there are nbk,"),
-        ({"provider": ""}, "sources.relay.provider: is missing"),
+        ({"adapter": "frankfurt"}, r"sources\.relay\.adapter: unknown adapter \(known: nbk,"),
+        ({"adapter": None}, r"sources\.relay: unknown source \(known: nbk,"),
+        ({"provider": ""}, "sources.relay.provider: is required"),
     ],
 )
 def test_a_relay_that_cannot_be_asked_stops_the_start(change: dict[str, str | None], told: str) -> None:
     """The key is named, and what there is."""
     with pytest.raises(SettingsError, match=told):
-        checked(load(environ={}, overrides={"sources": {"relay": {**RELAY, **change}}}))
+        validate(load(environ={}, overrides={"sources": {"relay": {**RELAY, **change}}}))
 
 
 async def test_a_relay_is_asked_as_its_source_says() -> None:
@@ -106,7 +106,7 @@ async def test_a_relay_is_asked_as_its_source_says() -> None:
     app.router.add_get("/v2/rates", rates_of)
     async with TestServer(app) as server, Client(load(environ={}).client) as client:
         source = SourceSettings.model_validate(RELAY | {"url": str(server.make_url("/v2"))})
-        feed = BankFeed("frankfurter_nbk", source, client, Clock(), ("USD", "EUR"))
+        feed = BankSession("frankfurter_nbk", source, client, Clock(), ("USD", "EUR"))
         (fixing,) = [one async for _, one in published(SOURCES[KEY], feed, day(1), day(2))]
     assert (fixing.source, fixing.date, digits(fixing)["EUR"]) == ("frankfurter_nbk", day(2), ("551.06", 1, None))
     expected = {"quotes": "KZT", "providers": "NBK", "from": "2026-04-01", "to": "2026-04-02"}

@@ -120,14 +120,14 @@ async def test_a_clock_that_is_wrong_is_a_warning(
     start: Started, monkeypatch: pytest.MonkeyPatch, days: int, told: str
 ) -> None:
     """By that of the store, which all instances share."""
-    look = LeaderElection.look
+    look = LeaderElection.refresh
 
     async def wrong(self: LeaderElection) -> None:
         await look(self)
         assert self.offset is not None
         self.offset += timedelta(days=days)
 
-    monkeypatch.setattr(LeaderElection, "look", wrong)
+    monkeypatch.setattr(LeaderElection, "refresh", wrong)
     check = await checks(await start(), "clock", lambda check: check["status"] == "warn")
     assert told in check["output"]
     assert abs(check["observedValue"] - 86400 * days) < 5
@@ -143,34 +143,34 @@ async def test_polling_that_has_stopped_fails(client: Client, monkeypatch: pytes
 
 async def test_a_fault_of_following_fails_and_is_got_over(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told while it lasts, and following goes on after it."""
-    review = StoreSync.sync_and_publish
-    monkeypatch.setattr(StoreSync, "sync_and_publish", broken)
+    review = StoreSync.request_sync
+    monkeypatch.setattr(StoreSync, "request_sync", broken)
     check = await checks(client, "following", lambda check: check["status"] == "fail")
     assert check["output"] == "a fault of ours, see the log: KeyError('oops')"
     assert (await health(client))[0] == 503
-    monkeypatch.setattr(StoreSync, "sync_and_publish", review)
+    monkeypatch.setattr(StoreSync, "request_sync", review)
     await checks(client, "following", lambda check: check["status"] == "pass")
 
 
 async def test_a_fault_of_leadership_is_told_and_got_over(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each instance polls for itself meanwhile."""
-    contact = Coordination.contact
-    monkeypatch.setattr(Coordination, "contact", broken)
+    contact = Coordination.ping
+    monkeypatch.setattr(Coordination, "ping", broken)
     check = await checks(client, "store", lambda check: check["status"] == "warn")
     assert check["output"] == "a fault of ours: KeyError('oops')"
-    monkeypatch.setattr(Coordination, "contact", contact)
+    monkeypatch.setattr(Coordination, "ping", contact)
     await checks(client, "store", lambda check: check["status"] == "pass")
     await checks(client, "leader", lambda check: check["observedValue"] == "leader")
 
 
 async def test_a_slow_store_is_a_warning(start: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long before it is too slow."""
-    contact = Coordination.contact
+    contact = Coordination.ping
 
     async def slow(self: Coordination) -> PingResult:
         return replace(await contact(self), latency=0.9017)
 
-    monkeypatch.setattr(Coordination, "contact", slow)
+    monkeypatch.setattr(Coordination, "ping", slow)
     check = await checks(await start(), "store", lambda check: check["status"] == "warn")
     assert check["output"] == "the store is slow: it took 902 ms to answer"
     assert check["observedValue"] == 901.7

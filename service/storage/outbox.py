@@ -1,0 +1,120 @@
+"""Pending writes: records that the next sync writes to the store, retried until they are written."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from service.domain.fixing import Fixing
+from service.domain.snapshot import Snapshot
+from service.sources.adapter import RawResponse
+from service.state.memory import SourceState
+from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
+
+_MAX_RESPONSES: Final = 100
+"""Raw responses that are kept for a store that is down: they are large and can be done without."""
+
+
+class RecordKind(IntEnum):
+    """Kinds of records, in the order in which they are written.
+
+    A fixing and a decision end the quarantine of their date; what is still quarantined comes after them.
+    """
+
+    FIXING = 0
+    DECISION = 1
+    QUARANTINED = 2
+    RESPONSE = 3
+    STATE = 4
+    SNAPSHOT = 5
+
+
+Record = Fixing | QuarantineDecision | QuarantinedFixing | RawResponse | SourceState | Snapshot
+Key = tuple[RecordKind, str, str]
+
+
+class PendingWrite(NamedTuple):
+    """A record to be written; it replaces a pending one with the same kind, owner and name.
+
+    `owner` is a source, of a snapshot its ticker. `name` is an effective date, of a raw response its digest, of a
+    decision date and time; it is empty where an owner has one record of that kind.
+    """
+
+    kind: RecordKind
+    owner: str
+    name: str
+    record: Record
+
+    @property
+    def key(self) -> Key:
+        return self.kind, self.owner, self.name
+
+
+@dataclass
+class Outbox:
+    """The pending writes of an instance."""
+
+    _writes: dict[Key, PendingWrite] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._writes)
+
+    def __iter__(self) -> Iterator[PendingWrite]:
+        """Yield the pending writes in the order in which they are to be written; it may change meanwhile."""
+        return iter(sorted(self._writes.values(), key=lambda write: write.kind))
+
+    def __contains__(self, write: PendingWrite) -> bool:
+        """Return whether exactly this write is pending: not if it was replaced or removed."""
+        return self._writes.get(write.key) is write
+
+    def remove(self, write: PendingWrite) -> None:
+        """Remove a write that is done, unless another one has replaced it meanwhile."""
+        if write in self:
+            del self._writes[write.key]
+
+    def enqueue_fixing(self, fixing: Fixing) -> None:
+        self._enqueue(PendingWrite(RecordKind.FIXING, fixing.source, str(fixing.date), fixing))
+
+    def remove_fixing(self, source: str, day: date) -> None:
+        self._writes.pop((RecordKind.FIXING, source, str(day)), None)
+
+    def enqueue_quarantined(self, quarantined: QuarantinedFixing) -> None:
+        fixing = quarantined.fixing
+        self._enqueue(PendingWrite(RecordKind.QUARANTINED, fixing.source, str(fixing.date), quarantined))
+
+    def enqueue_decision(self, decision: QuarantineDecision) -> None:
+        """Enqueue a decision, which ends the quarantine of its date."""
+        source, day = decision.waiting.fixing.source, str(decision.waiting.fixing.date)
+        self._writes.pop((RecordKind.QUARANTINED, source, day), None)
+        self._enqueue(PendingWrite(RecordKind.DECISION, source, f"{day} {decision.at.isoformat()}", decision))
+
+    def enqueue_response(self, response: RawResponse) -> None:
+        """Enqueue a raw response, by which rates can be checked; dropped if too many are pending."""
+        if sum(write.kind is RecordKind.RESPONSE for write in self._writes.values()) < _MAX_RESPONSES:
+            self._enqueue(PendingWrite(RecordKind.RESPONSE, response.source, response.digest, response))
+
+    def enqueue_state(self, source: str, state: SourceState) -> None:
+        self._enqueue(PendingWrite(RecordKind.STATE, source, "", state))
+
+    def enqueue_snapshot(self, snapshot: Snapshot) -> None:
+        self._enqueue(PendingWrite(RecordKind.SNAPSHOT, snapshot.id, "", snapshot))
+
+    def decided_dates(self, source: str) -> set[date]:
+        """Return the dates of a source with a pending decision."""
+        return {
+            write.record.waiting.fixing.date
+            for write in self._writes.values()
+            if isinstance(write.record, QuarantineDecision) and write.owner == source
+        }
+
+    def quarantined_dates(self, source: str) -> set[date]:
+        """Return the dates of a source with a pending quarantine."""
+        return {
+            write.record.fixing.date
+            for write in self._writes.values()
+            if isinstance(write.record, QuarantinedFixing) and write.owner == source
+        }
+
+    def _enqueue(self, write: PendingWrite) -> None:
+        self._writes[write.key] = write

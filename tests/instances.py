@@ -1,0 +1,24 @@
+"""An instance without a server: its memory, its sync with the store, its publisher and its follower."""
+
+from service.clock import Clock
+from service.cluster.follower import StoreFollower
+from service.polling.poller import Poller
+from service.state.publisher import SnapshotPublisher
+from service.storage.sync import StoreSync
+
+
+def publisher(store_sync: StoreSync) -> SnapshotPublisher:
+    return SnapshotPublisher(store_sync.memory, store_sync.outbox.enqueue_snapshot)
+
+
+def follower(store_sync: StoreSync, now: Clock) -> StoreFollower:
+    return StoreFollower(store_sync, publisher(store_sync), now)
+
+
+async def refresh(store_sync: StoreSync, now: Clock) -> None:
+    """Sync and publish, as an instance does on each notification."""
+    await follower(store_sync, now).refresh()
+
+
+async def refresh_poller(poller: Poller) -> None:
+    await StoreFollower(poller.store_sync, poller.publisher, poller.now).refresh()
