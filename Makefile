@@ -14,7 +14,7 @@ run: .venv/.runtime ## Serve the ticker on http://127.0.0.1:8080 (ARGS="--port 9
 
 WORKERS ?= 2
 workers: .venv/.runtime ## Serve by several processes, which share the Redis that TICKER_STORE__URL names (WORKERS=4)
-	exec $(BIN)/gunicorn --config python:service.workers --workers $(WORKERS) $(ARGS)
+	exec $(BIN)/gunicorn --config config/gunicorn.conf.py --workers $(WORKERS) $(ARGS)
 
 setup: .venv/.dev ## Prepare .venv with everything, and do no more
 
@@ -39,7 +39,8 @@ beside: # What runs beside the service: the edge, and the tool that judges alert
 pictures: .venv/.dev browser ## Take the pictures of README and docs anew
 	$(RUN) tests.browser.pictures
 
-docs: .venv/.runtime ## Write docs/sources.md anew, from config/default.toml, and service/web/openapi.json, from the models
+docs: .venv/.runtime ## Generate docs/configuration.md, docs/sources.md, config/default.toml and openapi.json
+	$(RUN) service.settings.reference
 	$(RUN) service sources --markdown > docs/sources.md.new
 	mv docs/sources.md.new docs/sources.md
 	$(RUN) service.web.openapi.generate > service/web/openapi.json.new

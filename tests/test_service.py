@@ -373,8 +373,8 @@ async def test_sigterm_finishes_and_ends_in_time(env: tuple[dict[str, str], Bank
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
-        ({"TICKER_HTPT__PORT": "1"}, "error: htpt: there is no such setting"),
-        ({"TICKER_HTTP__PORT": "canary"}, "error: http.port: Input should be a valid integer"),
+        ({"TICKER_HTPT__PORT": "1"}, "error: TICKER_HTPT__PORT: htpt: unknown setting; did you mean http?"),
+        ({"TICKER_HTTP__PORT": "canary"}, "error: TICKER_HTTP__PORT: http.port: Input should be a valid integer"),
         ({"TICKER_STORE__URL": "http://canary"}, "error: store.url: "),
         ({"TICKER_CONFIG": "/nowhere.toml"}, "error: /nowhere.toml: cannot be read"),
     ],

@@ -23,7 +23,7 @@ from tests.servers import valkey
 from tests.standin import Banks, serving
 from tests.test_service import NEW, OLD, Service, local
 
-COMMAND = [sys.executable, "-m", "gunicorn", "--config", "python:service.workers"]
+COMMAND = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.conf.py"]
 LATER = {**NEW, "USD": "406.00"}
 
 
@@ -156,7 +156,7 @@ async def test_two_workers_serve_as_one(workers: tuple[Workers, Banks]) -> None:
     ("env", "told"),
     [
         ({}, "error: store.url: several workers need a store that they share, like redis://localhost:6379/0"),
-        ({"TICKER_HTTP__PORT": "x"}, "error: http.port: "),
+        ({"TICKER_HTTP__PORT": "x"}, "error: TICKER_HTTP__PORT: http.port: "),
         ({"TICKER_STORE__URL": "nonsense"}, "error: store.url: is none of "),
     ],
 )

@@ -3,7 +3,6 @@
 # Every command loads only what it needs: a service that restarts is missed for as long as its imports take.
 # ruff: noqa: PLC0415
 
-import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service import runtime
 from service.errors import SettingsError, TickerError
+from service.runtime import gc_tuning
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -57,7 +58,9 @@ def _told(stop: _Stop | None = None) -> Iterator[None]:
 def _settings(config: Path | None, **overrides: dict[str, Any]) -> "Settings":
     from service.settings import load
 
-    return load(config, overrides={key: value for key, value in overrides.items() if value})
+    settings = load(config, overrides={key: value for key, value in overrides.items() if value})
+    runtime.configure(settings.runtime)
+    return settings
 
 
 @cli.command()
@@ -68,7 +71,7 @@ def serve(
 ) -> None:
     """Poll the banks and serve the ticker, until SIGTERM or Ctrl-C."""
     signal(SIGTERM, stop := _Stop())
-    gc.disable()  # loading makes no garbage worth looking for; `app.serve` turns it on again
+    gc_tuning.pause_while_loading()
     with _told(stop):
         from service.storage.embedded_valkey import embedded
 

@@ -4,8 +4,9 @@ from service.settings.loader import load
 from service.settings.models import (
     AcceptanceSettings,
     ClientSettings,
-    Http,
+    HttpSettings,
     LogSettings,
+    RuntimeSettings,
     Settings,
     SourceSettings,
     StoreSettings,
@@ -15,8 +16,9 @@ from service.settings.models import (
 __all__ = [
     "AcceptanceSettings",
     "ClientSettings",
-    "Http",
+    "HttpSettings",
     "LogSettings",
+    "RuntimeSettings",
     "Settings",
     "SourceSettings",
     "StoreSettings",

@@ -1,21 +1,21 @@
-"""The layers of the configuration, laid over each other: the only reader of the environment.
+"""Load the settings from their layers; the only module that reads the environment.
 
-`config/default.toml` is always read; a file of the operator's is laid over it, then the environment
-(`TICKER_`, and `__` between levels), then what the command line said. Tables are merged key by key,
-lists and values replaced.
+`config/default.toml` is always read; a file of the operator's overrides it, then environment variables (`TICKER_`,
+with `__` between levels), then the command line. Tables are merged key by key, lists and values are replaced.
 
-Read here and not by pydantic-settings, which costs 170 ms of start-up and 5 MB, and passes over
-unknown variables in silence (measured with 2.16 on 2026-11-24).
+Not by pydantic-settings, which costs 170 ms of start-up and 5 MB, and ignores unknown variables (measured with 2.16 on
+2026-11-24).
 """
 
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from service.errors import SettingsError
 from service.settings.models import Settings
@@ -25,32 +25,46 @@ ROOT = Path(__file__).parents[2]
 DEFAULT = ROOT / "config" / "default.toml"
 
 
+class Layer(NamedTuple):
+    """Settings from one origin: a file, or the command line (no name); those of the environment name `variables`."""
+
+    origin: str
+    tree: Mapping[str, Any]
+    variables: Sequence[str] = ()
+
+
 def load(
     file: Path | None = None,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Read all layers; `file` defaults to what `TICKER_CONFIG` names.
+    """Load the settings; `file` defaults to the one that `TICKER_CONFIG` names.
 
-    Raises `SettingsError` with one line that names the key.
+    Raises `SettingsError` with one line that names the layer, the setting and the problem.
     """
+    layers = _layers(file, environ, overrides)
     try:
-        return Settings.model_validate(merged(file, environ, overrides))
+        return Settings.model_validate(_merge(layers))
     except ValidationError as error:
-        raise SettingsError("; ".join(_problem(detail) for detail in error.errors())) from None
+        raise SettingsError("; ".join(_problem(detail, layers) for detail in error.errors())) from None
 
 
-def merged(
-    file: Path | None = None,
-    environ: Mapping[str, str] | None = None,
-    overrides: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return all layers as one tree; `file` defaults to what `TICKER_CONFIG` names. Raises `SettingsError`."""
+def _layers(file: Path | None, environ: Mapping[str, str] | None, overrides: Mapping[str, Any] | None) -> list[Layer]:
+    """Return the layers, each of which overrides those before it."""
     environ = os.environ if environ is None else environ
     file = file or (Path(name) if (name := environ.get(f"{PREFIX}CONFIG")) else None)
+    layers = [Layer("config/default.toml", _toml(DEFAULT))]
+    if file:
+        layers.append(Layer(str(file), _toml(file)))
+    variables = [name for name in sorted(environ) if name.startswith(PREFIX) and name != f"{PREFIX}CONFIG"]
+    from_environment = Layer("", _environment({name: environ[name] for name in variables}), variables)
+    return [*layers, from_environment, Layer("", overrides or {})]
+
+
+def _merge(layers: list[Layer]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
-    for layer in (_toml(DEFAULT), *([_toml(file)] if file else []), _environment(environ), overrides or {}):
-        tree = _laid_over(tree, layer)
+    for layer in layers:
+        tree = _override(tree, layer.tree)
     return tree
 
 
@@ -60,48 +74,94 @@ def _toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: is not TOML: {error}") from None
+        raise SettingsError(f"{path}: invalid TOML: {error}") from None
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
-    for name, value in sorted(environ.items()):
-        if not name.startswith(PREFIX) or name == f"{PREFIX}CONFIG":
-            continue
-        *parents, last = name.removeprefix(PREFIX).lower().split("__")
+    for name, value in environ.items():
+        *parents, last = _path(name)
         table = tree
         for parent in parents:
             table = table.setdefault(parent, {})
             if not isinstance(table, dict):
-                raise SettingsError(f"{name}: a variable gives {parent} a value, so it can have no keys")
+                raise SettingsError(f"{name}: another variable sets {parent} to a value, so it cannot have keys")
         table[last] = _value(name, value)
     return tree
 
 
+def _path(variable: str) -> tuple[str, ...]:
+    """Return the setting that a variable names: `TICKER_HTTP__PORT` is `("http", "port")`."""
+    return tuple(variable.removeprefix(PREFIX).lower().split("__"))
+
+
 def _value(name: str, text: str) -> object:
-    """Return lists and tables from JSON; everything else is text, which pydantic reads."""
+    """Read lists and tables from JSON; pydantic reads everything else from text."""
     if not text.lstrip().startswith(("[", "{")):
         return text
     try:
         return json.loads(text)
     except ValueError as error:
-        raise SettingsError(f"{name}: is not JSON: {error}") from None
+        raise SettingsError(f"{name}: invalid JSON: {error}") from None
 
 
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _override(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        merged[key] = _laid_over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        merged[key] = _override(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
 
 
-def _problem(detail: Mapping[str, Any]) -> str:
-    """Return `key: what is wrong`, without the value, which may be a secret."""
-    key = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return f"{key}: there is no such setting"
+def _problem(detail: Mapping[str, Any], layers: list[Layer]) -> str:
+    """Return `origin: setting: problem`, without the value, which may be a secret."""
+    path = tuple(str(part) for part in detail["loc"])
+    message, table = detail["msg"].removeprefix("Value error, "), path
+    if not path:
+        return str(message)
     if detail["type"] == "missing":
-        return f"{key}: is missing"
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}" if key else message
+        message, table = "is required", path[:-1]
+    if detail["type"] == "extra_forbidden":
+        similar = get_close_matches(path[-1], _names(path[:-1]), n=1)
+        suggestion = f"; did you mean {'.'.join((*path[:-1], similar[0]))}?" if similar else ""
+        message = f"unknown setting{suggestion}"
+    layer = next((layer for layer in reversed(layers) if _has(layer.tree, table)), Layer("", {}))
+    variable = next((name for name in layer.variables if _overlap(_path(name), path)), None)
+    if variable and _path(variable) == path and detail["type"] == "extra_forbidden":
+        return f"{variable}: {message}"
+    origin = variable or layer.origin
+    return f"{origin}: {'.'.join(path)}: {message}" if origin else f"{'.'.join(path)}: {message}"
+
+
+def _has(tree: object, path: tuple[str, ...]) -> bool:
+    """Return whether a layer sets what is at a path; an item of a list belongs to the layer that has the list."""
+    for name in path:
+        if not isinstance(tree, dict):
+            return isinstance(tree, list)
+        if name not in tree:
+            return False
+        tree = tree[name]
+    return True
+
+
+def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Return whether one path is, or contains, the other."""
+    return all(a == b for a, b in zip(one, other, strict=False))
+
+
+def _names(path: tuple[str, ...]) -> list[str]:
+    """Return the settings of a table."""
+    model: type[BaseModel] | None = Settings
+    for name in path:
+        field = model.model_fields.get(name) if model else None
+        if field:
+            model = next(models_in(field.annotation), None)
+    return list(model.model_fields) if model else []
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - any annotation
+    """Yield the models in an annotation: that of a table, or of each table of several."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from models_in(argument)

@@ -1,4 +1,4 @@
-"""How values are written in the configuration: durations, windows, time zones, codes."""
+"""Types of settings: durations, windows, time zones, currency codes, URLs."""
 
 from datetime import time, timedelta
 from ipaddress import IPv4Network, IPv6Network
@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints
+
+from service.settings.currencies import CODES
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS = get_args(Day)
@@ -27,9 +29,9 @@ def _window(value: object) -> object:
     try:
         start, end = (time.fromisoformat(part.strip()) for part in value.split("-"))
     except ValueError:
-        raise ValueError('must read like "15:30-19:00"') from None
+        raise ValueError('must look like "15:30-19:00"') from None
     if start.tzinfo or end.tzinfo:
-        raise ValueError("has no zone of its own: timezone says it")
+        raise ValueError("must not have a zone; set timezone")
     if start >= end:
         raise ValueError("must end after it starts, on the same day")
     return Window(start, end)
@@ -40,32 +42,38 @@ def _zone(value: object) -> object:
         # Never pydantic's own, which would quote what is no text.
         return value if isinstance(value, ZoneInfo) else ZoneInfo(str(value))
     except (KeyError, ValueError, OSError):
-        raise ValueError("is no IANA time zone, like Asia/Almaty") from None
+        raise ValueError("must be an IANA time zone, like Asia/Almaty") from None
 
 
 def _address(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an address like https://bank.example/rates")
+        raise ValueError("must be a URL like https://bank.example/rates")
     if "@" in parts.netloc:
-        raise ValueError("must hold no login: everybody gets to see it")
+        raise ValueError("must not contain a login: it is public")
     if "?" in value or "#" in value:  # a key would be in every receipt
-        raise ValueError("must end with its path: everybody gets to see it, and the steps of requests come after it")
+        raise ValueError("must not have a query or fragment: it is public, and requests append a path to it")
+    return value
+
+
+def _currency(value: str) -> str:
+    if value not in CODES:
+        raise ValueError("is not a currency code of ISO 4217")
     return value
 
 
 def _listed(value: object) -> object:
-    """Several may be written as one text."""
+    """Split a text at spaces and commas."""
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
 def _duration(value: object) -> object:
-    """Seconds may be written as a number or, in the environment, as its text."""
+    """Read seconds, also from the text of an environment variable."""
     return float(value) if isinstance(value, str) and value.replace(".", "", 1).isdigit() else value
 
 
 Calendar = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}(-[A-Z0-9]{1,6})?|[A-Z]{4})?$")]
-Currency = Annotated[str, StringConstraints(to_upper=True, pattern=r"^[A-Za-z]{3}$")]
+Currency = Annotated[str, StringConstraints(to_upper=True), AfterValidator(_currency)]
 Currencies = Annotated[tuple[Currency, ...], BeforeValidator(_listed)]
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0), le=timedelta(days=366))]

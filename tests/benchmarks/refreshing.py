@@ -24,7 +24,7 @@ from service.clock import Clock
 from service.observability.logging import configure
 from service.polling.poller import LOOKBACK, Poller, published
 from service.runtime import gc_tuning
-from service.settings import Http, Settings, load
+from service.settings import HttpSettings, Settings, load
 from service.settings.loader import ROOT
 from service.sources.banks import SOURCES
 from service.sources.http_client import Client
@@ -119,7 +119,7 @@ async def _serving(app: web.Application) -> AsyncIterator[Poller]:
             if all(state.polled_at for state in self.memory.states.values()) and not refreshed.done():
                 refreshed.set_result(self)
 
-    runner = Runner(app, Http())
+    runner = Runner(app, HttpSettings())
     try:
         with patch("service.polling.poller.Poller", Known):
             await runner.setup()

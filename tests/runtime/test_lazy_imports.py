@@ -45,3 +45,13 @@ def test_a_package_that_is_not_there_is_missed_as_ever() -> None:
     """As an import would say it, so that who handles its absence still does."""
     with pytest.raises(ModuleNotFoundError, match="nowhere_to_be_found"):
         skip_package_init("nowhere_to_be_found")
+
+
+def test_lazy_imports_can_be_switched_off() -> None:
+    code = (
+        "import sys; from service import runtime; from service.settings import load; "
+        "runtime.configure(load(environ={'TICKER_RUNTIME__LAZY_IMPORTS': 'false'}).runtime); "
+        "from service.domain.holidays import days_off; days_off('KZ', 2026); "
+        "print(len([name for name in sys.modules if name.startswith('holidays.countries.')]) > 200)"
+    )
+    assert printed(code) == "True\n"

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from service.domain.snapshot import Snapshot
 from service.runtime.background import cancel_and_wait
-from service.settings import Http
+from service.settings import HttpSettings
 from service.web.http.problems import OPEN, Problem, handle_errors
 from service.web.http.responses import PreparedResponse, Representation
 from service.web.rendering.options import Options
@@ -194,7 +194,7 @@ class EventStreamHub:
             self._by_address.pop(connection.address, None)
 
 
-def _address(request: web.Request, http: Http) -> str:
+def _address(request: web.Request, http: HttpSettings) -> str:
     """Return whose streams are counted together; nothing for a proxy that says nothing of its readers."""
     told = request.remote or ""
     peer = ip_address(told) if told else None  # a Unix socket has none

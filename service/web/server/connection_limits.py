@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
 
-from service.settings import Http
+from service.settings import HttpSettings
 from service.web.http.problems import Problem
 from service.web.http.responses import PreparedResponse
 
@@ -100,7 +100,7 @@ class _TurnedAway(web.RequestHandler):
 class LimitedServer(web.Server):
     """Takes the connections of the server that aiohttp made for an application."""
 
-    def __init__(self, made: web.Server, http: Http) -> None:
+    def __init__(self, made: web.Server, http: HttpSettings) -> None:
         super().__init__(made.request_handler, request_factory=made.request_factory)
         self._most = _allowed(http.connections)
         self._patience = http.send_timeout.total_seconds()

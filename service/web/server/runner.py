@@ -1,62 +1,63 @@
-"""How the application is run: behind the door, the micro-cache before its routes, SIGTERM and SIGINT as its end."""
+"""Run the application: connection limits around aiohttp's server, the response cache before its router, signals."""
 
 import asyncio
+import signal
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final
 
 import uvloop
 from aiohttp import web
-from aiohttp.web_runner import GracefulExit
 
-from service.settings import Http
+from service.runtime.background import cancel_and_wait
+from service.settings import HttpSettings
 from service.web.server.connection_limits import LimitedServer, before_it_goes
 from service.web.server.response_cache import ResponseCache
 
 RESPONSE_CACHE: Final = web.AppKey("microcache", ResponseCache)
+"""The application's response cache; absent where `http.response_cache` is off."""
 _BACKLOG: Final = 1024
 
 
 class Runner(web.AppRunner):
-    """aiohttp's runner with a server of ours; a site, or gunicorn's worker, says where."""
+    """aiohttp's runner with our server; a site, or gunicorn's worker, chooses the address."""
 
-    def __init__(self, app: web.Application, http: Http, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
+    def __init__(self, app: web.Application, http: HttpSettings, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
         super().__init__(app, **{"shutdown_timeout": 1, **options})
         self._http = http
         app.on_response_prepare.append(before_it_goes)
 
     async def _make_server(self) -> web.Server:
-        made = await super()._make_server()
-        made.request_handler = self.app[RESPONSE_CACHE].before(made.request_handler)
-        return LimitedServer(made, self._http)
+        server = await super()._make_server()
+        if cache := self.app.get(RESPONSE_CACHE):
+            server.request_handler = cache.before(server.request_handler)
+        return LimitedServer(server, self._http)
 
 
-def run(app: web.Application, http: Http, ready: Callable[[], None]) -> None:
-    """Serve until a signal, then finish what is in flight; `ready` is called once connections are taken.
+def run(app: web.Application, http: HttpSettings, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is in flight; `ready` is called once connections are accepted.
 
-    As `web.run_app`, which knows no other runner than its own. Raises `OSError` for an address that is not ours.
+    Raises `OSError` if the address cannot be listened on.
     """
-    stop = asyncio.Event()
+    uvloop.run(_serve(Runner(app, http), http, ready))
 
-    async def serve() -> None:
-        runner = Runner(app, http, handle_signals=True)
-        try:
-            await runner.setup()
-            await web.TCPSite(runner, http.host, http.port, backlog=_BACKLOG).start()
+
+async def _serve(runner: Runner, http: HttpSettings, ready: Callable[[], None]) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    stopping = asyncio.create_task(stopped.wait())
+    starting = asyncio.create_task(_start(runner, http))
+    try:
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
             ready()
-            await stop.wait()
-        finally:
-            await runner.cleanup()
+            await stopping
+    finally:
+        await cancel_and_wait(starting, stopping)
+        await runner.cleanup()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as own:
-        loop = own.get_loop()
-        asyncio.set_event_loop(loop)
-        serving = loop.create_task(serve())
-        try:
-            loop.run_until_complete(serving)
-        except GracefulExit:
-            stop.set()  # where the start swallows a cancellation (`background.cancel_and_wait`)
-            # Alone and first: what it finishes may need the other tasks.
-            serving.cancel()
-            with suppress(asyncio.CancelledError):
-                loop.run_until_complete(serving)
+
+async def _start(runner: Runner, http: HttpSettings) -> None:
+    await runner.setup()
+    await web.TCPSite(runner, http.host, http.port, backlog=_BACKLOG).start()

@@ -48,11 +48,15 @@ together = pytest.mark.asyncio(loop_scope="module")
 """For tests that only read: they share one service, and so its event loop."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(valkey: str) -> AsyncIterator[Client]:
-    """Yield a client of a service, which has polled the figures of 1 and 2 April 2026."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["true", "false"], ids=["cached", "uncached"])
+async def client(valkey: str, request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+    """Yield a client of a service with and without the response cache; it has polled 1 and 2 April 2026."""
     async with serving(published(Banks())) as banks:
-        environ = banks.environ() | {"TICKER_STORE__URL": valkey, "TICKER_STORE__PREFIX": "forms:"}
+        environ = banks.environ() | {
+            "TICKER_STORE__URL": valkey,
+            "TICKER_STORE__PREFIX": f"forms {request.param}:",
+            "TICKER_HTTP__RESPONSE_CACHE": request.param,
+        }
         app = create_app(load(environ=environ), None, Clock(datetime(2026, 4, 2, 4, 0, tzinfo=UTC)))
         async with TestClient(Served(app), auto_decompress=False) as client:
             await until_ready(client)

@@ -1,0 +1,138 @@
+"""Write the reference of all settings from their models: docs/configuration.md and the tables of config/default.toml.
+
+Run by `make docs`.
+"""
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, NamedTuple, get_origin
+
+from pydantic import BaseModel, SecretStr, TypeAdapter
+from pydantic.fields import FieldInfo
+
+from service.settings.loader import DEFAULT, ROOT, models_in
+from service.settings.models import Settings
+
+DOCUMENT: Final = ROOT / "docs" / "configuration.md"
+_BEGIN: Final = "# BEGIN: written by `make docs` from service/settings/models.py\n"
+_END: Final = "# END\n"
+_NOT_WRITTEN: Final = ("client", "user_agent")
+"""Not in the default configuration: it has the version."""
+_HEADER: Final = "| Setting | Default | Description |\n| --- | --- | --- |\n"
+_INTRO: Final = """\
+# Configuration
+
+<!-- Written by `make docs` from service/settings/models.py and this text's source, service/settings/reference.py. -->
+
+Settings are read from four layers; each overrides the one before it. Tables are merged key by key, lists and values
+are replaced.
+
+| Layer | Example |
+| --- | --- |
+| `config/default.toml` | always read; it also defines the tickers and sources that ship with the project |
+| a file of your own, named by `--config` or `TICKER_CONFIG` | `[http]` and `port = 9000` |
+| environment variables: `TICKER_`, with two underscores between levels | `TICKER_HTTP__PORT=9000` |
+| options of the command line | `--port 9000` |
+
+- Durations are seconds or ISO 8601: `900`, `"PT15M"`, `"P90D"`.
+- In environment variables, lists and tables are JSON: `TICKER_TICKERS='[{"id": "kzt", …}]'`. Lists of currencies and
+  networks may be separated by spaces or commas.
+- An unknown setting or an invalid value stops the start (exit status 2). The error names the layer and the setting.
+- `config/production.toml` is a starting point for production, `config/example.toml` shows tickers for other currencies.
+"""
+
+
+class Setting(NamedTuple):
+    """A setting; in its path, `*` stands for a source's key or the number of a ticker."""
+
+    path: tuple[str, ...]
+    field: FieldInfo
+
+
+def all_settings(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[Setting]:
+    """Yield every setting in the order of the models."""
+    for name, field in model.model_fields.items():
+        table, collection = _table(field.annotation)
+        if table:
+            yield from all_settings(table, (*path, name, "*") if collection else (*path, name))
+        else:
+            yield Setting((*path, name), field)
+
+
+def _table(annotation: Any) -> tuple[type[BaseModel] | None, bool]:  # noqa: ANN401 - any annotation
+    """Return the model of a table, and whether there may be several."""
+    return next(models_in(annotation), None), get_origin(annotation) in (dict, tuple)
+
+
+def default_toml(text: str) -> str:
+    """Return the default configuration with its generated part written anew."""
+    before, _, rest = text.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    lines, table = [], ""
+    for path, field in all_settings():
+        if "*" in path or field.default is None or path == _NOT_WRITTEN:
+            continue
+        if path[0] != table:
+            table = path[0]
+            lines += ["", f"[{table}]"]
+        lines += [f"# {field.description}", f"{path[-1]} = {_toml(field)}"]
+    body = "\n".join(lines)
+    return f"{before}{_BEGIN}{body}\n\n{_END}{after}"
+
+
+def configuration_md() -> str:
+    """Return docs/configuration.md."""
+    parts, table = [_INTRO], ""
+    for path, field in all_settings():
+        name = ".".join(path[:-1])
+        if name != table:
+            table = name
+            parts.append(f"\n## {_title(path[:-1])}\n\n{_summary(path[:-1])}{_HEADER}")
+        if field.is_required():
+            default = "required "
+        else:
+            default = "" if field.default in (None, "", ()) else f"`{_toml(field)}` "
+        parts.append(f"| `{path[-1]}` | {default}| {field.description} |\n")
+    return "".join(parts)
+
+
+def _title(path: tuple[str, ...]) -> str:
+    return {
+        ("tickers", "*"): "`[[tickers]]`",
+        ("sources", "*"): "`[sources.KEY]`",
+        ("sources", "*", "breaks", "*"): "`[[sources.KEY.breaks]]`",
+    }.get(path, f"`[{'.'.join(path)}]`")
+
+
+def _summary(path: tuple[str, ...]) -> str:
+    model: type[BaseModel] = Settings
+    for name in path:
+        if name != "*":
+            model = _table(model.model_fields[name].annotation)[0] or model
+    return f"{model.__doc__}\n\n" if model.__doc__ else ""
+
+
+def _toml(field: FieldInfo) -> str:
+    """Return a default as it is written in TOML."""
+    if isinstance(field.default, SecretStr):
+        return json.dumps(field.default.get_secret_value())
+    if isinstance(field.default, Decimal):
+        return str(field.default)
+    if isinstance(field.default, int) and not isinstance(field.default, bool):
+        return f"{field.default:_}" if field.default >= 10_000 else str(field.default)
+    value = TypeAdapter[Any](field.annotation or str).dump_python(field.default, mode="json")
+    if isinstance(value, list) and field.default and isinstance(field.default, frozenset):
+        value = sorted(value, key=["mon", "tue", "wed", "thu", "fri", "sat", "sun"].index)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def write(default: Path = DEFAULT, document: Path = DOCUMENT) -> None:
+    """Write both files anew."""
+    default.write_text(default_toml(default.read_text(encoding="utf-8")), encoding="utf-8")
+    document.write_text(configuration_md(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
