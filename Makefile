@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run workers test browser beside pictures docs viewer pin passwords check fix interface chaos abuse fuzz bench truth soak audit licences sbom lock clean
+.PHONY: help setup run workers test browser beside pictures docs messages assets viewer pin passwords check fix interface chaos abuse fuzz bench truth soak audit licences sbom lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -45,6 +45,38 @@ docs: .venv/.runtime ## Generate docs/configuration.md, docs/sources.md, config/
 	mv docs/sources.md.new docs/sources.md
 	$(RUN) service.web.openapi.generate > service/web/openapi.json.new
 	mv service/web/openapi.json.new service/web/openapi.json
+
+# The catalogues of the messages: <domain>.po is for translators, <domain>.mo what the service reads
+I18N := service/web/i18n/locale
+EXTRACT := extract --no-wrap --no-location --sort-output --keyword=N_ --copyright-holder="Currency ticker developers"
+
+messages: .venv/.runtime ## Extract the messages into the catalogues, and compile them
+	$(BIN)/pybabel -q $(EXTRACT) -F $(I18N)/babel.cfg -o $(I18N)/strip.pot service/web/i18n
+	$(BIN)/pybabel -q $(EXTRACT) -F $(I18N)/babel.cfg -o $(I18N)/builder.pot service/web/embed service/web/templates/index.html
+	$(BIN)/pybabel -q update --no-wrap --ignore-pot-creation-date --ignore-obsolete -D strip -i $(I18N)/strip.pot -d $(I18N)
+	$(BIN)/pybabel -q update --no-wrap --ignore-pot-creation-date --ignore-obsolete -D builder -i $(I18N)/builder.pot -d $(I18N)
+	$(BIN)/pybabel -q compile -D strip -d $(I18N)
+	$(BIN)/pybabel -q compile -D builder -d $(I18N)
+	rm $(I18N)/strip.pot $(I18N)/builder.pot
+
+# Scripts and style sheets are bundled and minified by esbuild: its release, and the SHA-256 of its package
+ESBUILD_VERSION := 0.28.2
+ESBUILD_SHA256 := 9573bb2233aab0f9ea7647d5cca9726113cc1768de61d66b17267f4db84488f6
+ESBUILD := .venv/esbuild-$(ESBUILD_VERSION)
+BUNDLE := --bundle --minify --format=esm --target=esnext --charset=utf8 --loader:.css=text
+
+assets: $(ESBUILD) ## Build service/web/assets from service/web/static (needs npm)
+	$(ESBUILD) --log-level=warning --minify --charset=utf8 --outdir=service/web/assets service/web/static/*.css
+	cd service/web/static && $(CURDIR)/$(ESBUILD) --log-level=warning $(BUNDLE) --outdir=../assets \
+	  embed=element.js frame=frame.js builder=builder.js docs=docs.js
+	cp service/web/static/*.svg service/web/assets/
+
+$(ESBUILD):
+	set -e; new=$$(mktemp -d); trap 'rm -r "$$new"' EXIT; \
+	npm pack --silent --pack-destination "$$new" @esbuild/linux-x64@$(ESBUILD_VERSION) >/dev/null; \
+	echo "$(ESBUILD_SHA256)  $$new/esbuild-linux-x64-$(ESBUILD_VERSION).tgz" | sha256sum -c --quiet; \
+	tar -xzf "$$new/esbuild-linux-x64-$(ESBUILD_VERSION).tgz" -C "$$new"; \
+	mkdir -p .venv; cp "$$new/package/bin/esbuild" $@
 
 # The viewer of /docs: a release, and the SHA-256 of its package. To renew it: both here, then `make viewer` and the tests.
 VIEWER := 5.35.0

@@ -17,7 +17,7 @@ from aiohttp.test_utils import unused_port
 from yarl import URL
 
 from service.web.http.responses import accepts_gzip
-from service.web.rendering.formats import FORMS
+from service.web.rendering.formats import FORMATS
 from tests.abuse.talk import talk
 from tests.edge import Edge, edging
 from tests.test_service import Service, offline, running
@@ -141,17 +141,17 @@ class TestKey:
 
     async def test_the_edge_knows_what_the_service_knows(self, house: House) -> None:
         """For each address exactly the parameters that its form takes arrive, with the values as they were sent."""
-        every = {name for form in FORMS.values() for name in form.takes} | {"currencies", "ticker"}
+        every = {name for form in FORMATS.values() for name in form.takes} | {"currencies", "ticker"}
         every |= {"from", "to", "url", "format", "maxwidth", "maxheight"}
         named = {"embed": ["/embed"], "index": ["/"]}
-        for form, made in FORMS.items():
+        for form, made in FORMATS.items():
             suffixed = [f"/v1/ticker.{form}", f"/v1/ticker/kzt.{form}"]
             paths = named.get(form, [*suffixed, "/v1/ticker", "/v1/ticker/kzt"] if form == "json" else suffixed)
             more = {"ticker", "currencies"} if form in named else {"currencies"}
             for path in paths:
                 assert await _arrived(house, path, every) == made.takes - {"origin"} | more, path
         for path, known in {
-            "/v1/stream": FORMS["json"].takes | {"ticker", "currencies"},
+            "/v1/stream": FORMATS["json"].takes | {"ticker", "currencies"},
             "/v1/history/usd": {"ticker", "from", "to"},
             "/v1/history/usd.csv": {"ticker", "from", "to"},
             "/oembed": {"url", "format", "maxwidth", "maxheight"},

@@ -122,7 +122,7 @@ def test_without_a_network_the_recorded_publications_are_served(tmp_path: Path) 
         assert service.wait_for("/v1/ticker.txt", "cny") == RECORDED
         snapshot = json.loads(service.get("/v1/ticker")[1])
         assert (snapshot["recorded"], snapshot["status"], snapshot["as_of"]) == (True, "recorded", "2026-04-02")
-        assert "recorded" in service.get("/embed")[1]
+        assert "sample data" in service.get("/embed")[1]
         for key in ("nbk", "cbr", "ecb", "nbu", "cbu"):
             service.wait_for("/health", f"{key}: cannot be reached")
         status, health = service.get("/health")
@@ -184,7 +184,7 @@ async def test_five_banks_one_strip(env: tuple[dict[str, str], Banks], tmp_path:
             assert service.get("/v1/ticker.txt")[1] == "usd +1.86%\neur +3.02%\nrub +0.50%\ngbp +4.52%\ncny +0.50%\n"
             quotes = json.loads(service.get("/v1/ticker")[1])["quotes"]
             assert {(quote["source"], quote["choice"], quote["cross"]) for quote in quotes} == {("cbr", 2, True)}
-            assert "Bank of Russia, cross rate, second choice" in service.get("/embed")[1]
+            assert "Bank of Russia, cross rate, fallback source" in service.get("/embed")[1]
 
     await asyncio.to_thread(check)
 

@@ -1,13 +1,10 @@
-"""`/v1/ticker`: the snapshot as JSON, text, a picture or an HTML fragment."""
-
-from typing import Final
+"""`/v1/ticker`: the snapshot in every output format that has a suffix."""
 
 from aiohttp import web
 
 from service.web.http.problems import Problem, handle_errors
+from service.web.rendering.formats import SUFFIXES
 from service.web.rendering.page_cache import PageCache
-
-SUFFIXES: Final = ("json", "txt", "svg", "html")
 
 
 def routes(pages: PageCache) -> list[web.RouteDef]:
@@ -19,7 +16,7 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
     def one(request: web.Request) -> web.StreamResponse:
         ticker, dot, suffix = request.match_info["ticker"].partition(".")
         if dot and suffix not in SUFFIXES:
-            raise Problem(404, f"A ticker has no form .{suffix}.", available=[f".{name}" for name in SUFFIXES])
+            raise Problem(404, f"Unknown format .{suffix}.", available=[f".{name}" for name in SUFFIXES])
         return pages.reply(request, ticker, suffix or "json")
 
     return [

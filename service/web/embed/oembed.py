@@ -11,7 +11,7 @@ from multidict import MultiDict, MultiMapping
 from service.web import models
 from service.web.http.problems import Problem, handle_errors
 from service.web.http.responses import Representation, cache_for
-from service.web.rendering.formats import FORMS, View, to_json
+from service.web.rendering.formats import FORMATS, View, to_json
 from service.web.rendering.options import parse_options
 from service.web.rendering.page_cache import PageCache
 from service.web.rendering.svg import drawn
@@ -40,7 +40,7 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
         pasted = _query_of(query["url"], origin)
         ticker = pasted.get("ticker") or default
         snapshot = pages.snapshot(ticker)
-        form = FORMS["embed"]
+        form = FORMATS["embed"]
         options = parse_options(pasted, "", snapshot, form.takes, form.lang, form.theme)
         view = pages.view(ticker, options)
         width, height = _size(view, _most(query, "maxwidth"), _most(query, "maxheight"))

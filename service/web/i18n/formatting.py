@@ -1,4 +1,4 @@
-"""A snapshot put into words: every text that a reader sees or hears of it, made once, for all forms alike."""
+"""The texts of a snapshot, for eyes and screen readers: made once, for all output formats."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -7,8 +7,8 @@ from typing import Final
 from service.domain.change import DERIVED_DIGITS
 from service.domain.snapshot import Quote, Snapshot
 from service.settings import Settings, SourceSettings
+from service.web.i18n import messages
 from service.web.i18n.locale import Language
-from service.web.i18n.messages import SPARK_WITHOUT_WORDS
 
 _READ_DIGITS: Final = 6
 """Significant digits of a rate that nobody published, where people read it."""
@@ -81,26 +81,25 @@ def spark_text(quote: Quote, language: Language) -> str:
     decimals = _decimals(quote, min(rates), max(rates))
     low, high = (language.number(rate, decimals) for rate in (min(rates), max(rates)))
     first, last = (language.long_date(day) for day, _ in (quote.history[0], quote.history[-1]))
-    pattern = language.words.spark if language.spoken else SPARK_WITHOUT_WORDS
+    pattern = language.ngettext(*messages.SPARK, len(rates)) if language.spoken else messages.SPARK_WITHOUT_WORDS
     return pattern.format(count=len(rates), first=first, last=last, low=low, high=high)
 
 
 def ticker_text(snapshot: Snapshot, settings: Settings, language: Language) -> TickerText:
-    words = language.words
     used = dict.fromkeys(quote.source for quote in snapshot.quotes if quote.source)
     names = "; ".join(_name(settings.sources[key], language) for key in used)
     return TickerText(
         lang=language.tag,
         dir=language.dir,
         words=language.words_tag,
-        label=words.label.format(base=language.base(snapshot.base))
+        label=language.gettext(messages.LABEL).format(base=language.base(snapshot.base))
         if language.spoken
         else language.name(snapshot.base),
         date=language.date(snapshot.as_of),
-        status=words.status[snapshot.status],
+        status=language.gettext(messages.STATUS[snapshot.status]),
         footer=f"{_compared(snapshot, language).removesuffix('.')}. {names}",
-        away=words.away,
-        pause=words.pause,
+        away=language.gettext(messages.NO_CONNECTION),
+        pause=language.gettext(messages.PAUSE),
     )
 
 
@@ -116,7 +115,7 @@ def _decimals(quote: Quote, *others: Decimal) -> int:
 
 def _sentence(quote: Quote, base: str, percent: str, note: str, language: Language) -> str:
     if language.spoken:
-        pattern = language.words.spoken[quote.direction]
+        pattern = language.gettext(messages.CHANGE[quote.direction])
         figure = language.number(abs(quote.percent or Decimal(0)), 2)
         name = language.name_of_one(quote.code)
         sentence = pattern.format(name=name, percent=figure, base=language.base(base))
@@ -130,20 +129,19 @@ def _details(quote: Quote, rate: str, previous: str, whose: str, language: Langu
         return f"{language.name(quote.code)}: {whose}"
     then = ""
     if quote.previous_date:
-        before = f", {language.words.before}" if language.spoken else " /"
+        before = f", {language.gettext(messages.PREVIOUS)}" if language.spoken else " /"
         then = f"{before} {previous} ({language.date(quote.previous_date)})"
     return f"{rate} ({language.date(quote.date)}){then}. {whose}"
 
 
 def _note(quote: Quote, settings: Settings, language: Language) -> str:
     """Say where a quote is not the first choice's own: whose it is, and how it was made."""
-    words = language.words
     if quote.source is None:
-        return words.nothing
+        return language.gettext(messages.NOT_AVAILABLE)
     source = settings.sources[quote.source]
-    notes = [words.cross] if quote.cross else []
+    notes = [language.gettext(messages.CROSS_RATE)] if quote.cross else []
     if quote.choice and quote.choice > 1 and not source.recorded:
-        notes.append(words.choices.get(quote.choice, words.later_choice))
+        notes.append(language.gettext(messages.FALLBACK))
     return ", ".join([_name(source, language), *notes]) if notes else ""
 
 
@@ -163,4 +161,8 @@ def _compared(snapshot: Snapshot, language: Language) -> str:
     if len(before) != 1 or others or None in before:
         return date
     previous = language.long_date(next(day for day in before if day))
-    return language.words.against.format(date=date, previous=previous) if language.spoken else f"{date} / {previous}"
+    return (
+        language.gettext(messages.COMPARED).format(date=date, previous=previous)
+        if language.spoken
+        else f"{date} / {previous}"
+    )

@@ -10,12 +10,12 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from service.web.i18n.messages import WORDS, Messages
+from service.web.i18n.messages import BASE, BASE_CONTEXT, SOURCE_LANGUAGE, STRIP, catalogue, languages
 
 if TYPE_CHECKING:
     from babel import Locale
 
-ENGLISH: Final = "en"
+ENGLISH: Final = SOURCE_LANGUAGE
 _LONGEST: Final = 35
 """Characters of a language tag that are looked at (RFC 5646, 4.4.1)."""
 _TAG: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -28,12 +28,12 @@ _UNUSED: Final = (
     *("unit_patterns", "unit_display_names", "compound_unit_patterns", "time_zones", "meta_zones", "languages"),
     *("territories", "scripts", "variants", "date_fields", "compact_decimal_formats", "compact_currency_formats"),
 )
-"""Three quarters of what CLDR has of a language, for which the strip has no words."""
+"""Three quarters of what CLDR has of a language, which the strip does not need."""
 _DASH: Final = "—"
 
 
 class Language:
-    """Formats for one CLDR locale. Where we have no words in it, they are English (`words_tag`)."""
+    """Formats and messages for one CLDR locale; without a catalogue its messages are English (`words_tag`)."""
 
     def __init__(self, tag: str, locale: "Locale") -> None:
         """Take the tag that readers know it by, and its data."""
@@ -41,10 +41,11 @@ class Language:
 
         self.tag = tag
         self.dir = locale.text_direction
-        self.words_tag = locale.language if locale.language in WORDS else ENGLISH
-        self.words: Messages = WORDS[self.words_tag]
-        self.spoken = self.words_tag == locale.language
-        """Whether sentences can be made; else they are a name and a figure, which need no words."""
+        self.spoken = locale.language in languages(STRIP) and _in_usual_script(locale)
+        """Whether there is a catalogue; if not, sentences are a name and a value, which need no words."""
+        self.words_tag = locale.language if self.spoken else ENGLISH
+        messages = catalogue(self.words_tag, STRIP)
+        self.gettext, self.ngettext, self._pgettext = messages.gettext, messages.ngettext, messages.pgettext
         self._locale = locale
         # English of no country has the day before the month, as all of the world but the United States.
         self._dates = _loaded("en-001") if tag == ENGLISH else locale
@@ -94,12 +95,22 @@ class Language:
         return get_currency_name(code, count=1, locale=self._locale)
 
     def base(self, code: str) -> str:
-        """Name a base inside a sentence of the words' language: `the tenge`."""
-        name = language(self.words_tag).name_of_one(code)
-        return self.words.bases.get(code, self.words.base.format(code=code, name=name))
+        """Name a base inside a sentence of the messages' language: `the tenge`."""
+        translated = self._pgettext(BASE_CONTEXT, code)
+        if translated != code:
+            return translated
+        return self.gettext(BASE).format(code=code, name=language(self.words_tag).name_of_one(code))
 
     def _sign(self, value: Decimal) -> str:
         return self._signs[(value > 0) - (value < 0)]
+
+
+def _in_usual_script(locale: "Locale") -> bool:
+    """Return whether a locale is written as its language mostly is: a catalogue of `zh` is no use for `zh-Hant`."""
+    from babel.core import get_global  # noqa: PLC0415
+
+    usual = get_global("likely_subtags").get(locale.language, "").split("_")
+    return locale.script is None or locale.script in usual
 
 
 @lru_cache(_LOADED)

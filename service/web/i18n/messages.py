@@ -1,141 +1,118 @@
-"""The words that the strip says, in the languages that we speak; numbers, dates and names are CLDR's.
+"""The messages of the strip, and the gettext catalogues that translate them; numbers, dates and names are CLDR's.
 
-To add a language, add a `Messages` here. What stands in braces is filled in by `formatting`.
+The English text is the message id. To add a language, add `locale/<language>/LC_MESSAGES/strip.po` and run
+`make messages`; to translate the page at `/` too, add `builder.po` beside it. Values in braces are filled in by
+`formatting`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cache
+from gettext import GNUTranslations, NullTranslations
+from pathlib import Path
 from typing import Final
 
 from service.domain.change import Trend
 from service.domain.snapshot import Status
 
+LOCALE: Final = Path(__file__).parent / "locale"
+SOURCE_LANGUAGE: Final = "en"
+STRIP: Final = "strip"
+BUILDER: Final = "builder"
+"""The domains of the catalogues."""
+_NAME_CONTEXT: Final = "name of the catalogue's language"
 SPARK_WITHOUT_WORDS: Final = "{first} – {last}: {low} – {high}"
-"""What a sparkline shows, in a language of which we have no words."""
+"""What a sparkline shows, in a language without a catalogue."""
 
 
-@dataclass(frozen=True, slots=True)
-class Messages:
-    """What is said in one language."""
-
-    spoken: Mapping[Trend | None, str]
-    """The sentence that a screen reader says of a quote, by its direction; None: no change is known."""
-    bases: Mapping[str, str]
-    """How a base is named inside a sentence (in the case that the language wants there)."""
-    base: str
-    """The same for any other base."""
-    status: Mapping[Status, str]
-    label: str
-    against: str
-    """The date of the figures and the date that they are compared with."""
-    before: str
-    """Leads to the rate before."""
-    spark: str
-    """What a sparkline shows: how many publications, of which dates, between which rates. `count` is three or more."""
-    nothing: str
-    """No source quotes the currency."""
-    cross: str
-    choices: Mapping[int, str]
-    later_choice: str
-    away: str
-    pause: str
+def N_(message: str) -> str:  # noqa: N802 - gettext's name for a message that is translated later
+    """Mark a message for extraction."""
+    return message
 
 
-WORDS: Final[Mapping[str, Messages]] = {
-    "en": Messages(
-        spoken={
-            Trend.UP: "{name}, up {percent} percent against {base}",
-            Trend.DOWN: "{name}, down {percent} percent against {base}",
-            Trend.FLAT: "{name}, unchanged against {base}",
-            None: "{name}, no change known",
-        },
-        bases={"KZT": "the tenge"},
-        base="the {name}",
-        status={
-            Status.CURRENT: "up to date",
-            Status.LATE: "update late",
-            Status.STALE: "update overdue",
-            Status.RECORDED: "recorded",
-        },
-        label="Currency changes against {base}",
-        against="{date} against {previous}",
-        before="before that",
-        spark="{count} publications, {first} to {last}: lowest {low}, highest {high}",
-        nothing="no source quotes it",
-        cross="cross rate",
-        choices={2: "second choice", 3: "third choice", 4: "fourth choice"},
-        later_choice="a later choice",
-        away="no connection",
-        pause="Pause",
-    ),
-    "ru": Messages(
-        spoken={
-            Trend.UP: "{name}, рост на {percent} процента к {base}",
-            Trend.DOWN: "{name}, снижение на {percent} процента к {base}",
-            Trend.FLAT: "{name}, без изменений по отношению к {base}",
-            None: "{name}, изменение неизвестно",
-        },
-        bases={
-            "AMD": "армянскому драму", "AZN": "азербайджанскому манату", "BYN": "белорусскому рублю",
-            "CAD": "канадскому доллару", "CNY": "юаню", "CZK": "чешской кроне", "EUR": "евро",
-            "GBP": "фунту стерлингов", "GEL": "лари", "HUF": "форинту", "KGS": "киргизскому сому", "KZT": "тенге",
-            "MDL": "молдавскому лею", "PLN": "злотому", "RON": "румынскому лею", "RUB": "рублю", "TJS": "сомони",
-            "TRY": "турецкой лире", "UAH": "гривне", "USD": "доллару США", "UZS": "узбекскому суму",
-            "CHF": "швейцарскому франку", "JPY": "японской иене", "KRW": "южнокорейской воне",
-        },
-        base="валюте {code}",
-        status={
-            Status.CURRENT: "актуально",
-            Status.LATE: "обновление задерживается",
-            Status.STALE: "данные устарели",
-            Status.RECORDED: "архивные данные",
-        },
-        label="Изменение курсов валют к {base}",
-        against="{date} по сравнению с {previous}",
-        before="до этого",
-        # The number stands apart: its noun would need three endings.
-        spark="Публикации с {first} по {last} (всего {count}): минимум {low}, максимум {high}",
-        nothing="ни один источник не котирует эту валюту",
-        cross="кросс-курс",
-        choices={2: "второй источник", 3: "третий источник", 4: "четвёртый источник"},
-        later_choice="запасной источник",
-        away="нет связи",
-        pause="Пауза",
-    ),
-    "kk": Messages(
-        spoken={
-            Trend.UP: "{name}, {base} қатысты {percent} пайызға өсті",
-            Trend.DOWN: "{name}, {base} қатысты {percent} пайызға төмендеді",
-            Trend.FLAT: "{name}, {base} қатысты өзгерген жоқ",
-            None: "{name}, өзгерісі белгісіз",
-        },
-        bases={
-            "AMD": "Армения драмына", "AZN": "Әзірбайжан манатына", "BYN": "Беларусь рубліне",
-            "CAD": "Канада долларына", "CNY": "Қытай юаніне", "CZK": "Чехия кронасына",
-            "EUR": "еуроға",
-            "GBP": "Британдық фунтқа", "GEL": "лариге", "HUF": "форинтке", "KGS": "Қырғызстан сомына",
-            "KZT": "теңгеге",
-            "MDL": "Молдова лейіне", "PLN": "Польша злотасына", "RON": "Румыния лейіне", "RUB": "рубльге",
-            "TJS": "сомониге",
-            "TRY": "Түрік лирасына", "UAH": "гривнаға", "USD": "АҚШ долларына", "UZS": "Өзбекстан сомына",
-            "CHF": "Швейцария франкіне", "JPY": "Жапония иенасына", "KRW": "Оңтүстік Корея вонасына",
-        },
-        base="{code} валютасына",
-        status={
-            Status.CURRENT: "өзекті",
-            Status.LATE: "жаңарту кешігуде",
-            Status.STALE: "деректер ескірген",
-            Status.RECORDED: "мұрағат деректері",
-        },
-        label="Валюта бағамдарының {base} қатысты өзгерісі",
-        against="{date}, салыстыру күні: {previous}",
-        before="бұған дейін",
-        spark="{count} жарияланым, {first} – {last}: ең төмені {low}, ең жоғарысы {high}",
-        nothing="ешбір дереккөз бағамын бермейді",
-        cross="кросс-бағам",
-        choices={2: "екінші дереккөз", 3: "үшінші дереккөз", 4: "төртінші дереккөз"},
-        later_choice="қосалқы дереккөз",
-        away="байланыс жоқ",
-        pause="Кідірту",
-    ),
-}  # fmt: skip
+CHANGE: Final[Mapping[Trend | None, str]] = {
+    Trend.UP: N_("{name}, up {percent} percent against {base}"),
+    Trend.DOWN: N_("{name}, down {percent} percent against {base}"),
+    Trend.FLAT: N_("{name}, unchanged against {base}"),
+    None: N_("{name}, change unknown"),
+}
+"""The sentence for screen readers, by direction; None: no change is known."""
+STATUS: Final[Mapping[Status, str]] = {
+    Status.CURRENT: N_("up to date"),
+    Status.LATE: N_("delayed"),
+    Status.STALE: N_("outdated"),
+    Status.RECORDED: N_("sample data"),
+}
+BASE: Final = N_("the {name}")
+"""A base currency within a sentence, where its own message is not translated; `{code}` is known too."""
+BASE_CONTEXT: Final = "base currency within a sentence"
+"""The context of the messages that are a currency's code: in many languages its name needs an ending there."""
+LABEL: Final = N_("Exchange rate changes against {base}")
+COMPARED: Final = N_("{date} compared with {previous}")
+PREVIOUS: Final = N_("previously")
+NOT_AVAILABLE: Final = N_("not available")
+CROSS_RATE: Final = N_("cross rate")
+FALLBACK: Final = N_("fallback source")
+NO_CONNECTION: Final = N_("no connection")
+PAUSE: Final = N_("Pause")
+SPARK: Final = (
+    "{count} publication from {first} to {last}: lowest {low}, highest {high}",
+    "{count} publications from {first} to {last}: lowest {low}, highest {high}",
+)
+"""What a sparkline shows, singular and plural."""
+
+
+@cache
+def catalogue(language: str, domain: str) -> NullTranslations:
+    """Return the catalogue of a language; an empty one, which translates nothing, where there is none."""
+    try:
+        with _path(language, domain).open("rb") as file:
+            return GNUTranslations(file)
+    except FileNotFoundError:
+        return NullTranslations()
+
+
+@cache
+def languages(domain: str) -> Mapping[str, str]:
+    """Return the languages that have a catalogue, with their own names, sorted by those."""
+    tags = [path.parents[1].name for path in LOCALE.glob(f"*/LC_MESSAGES/{domain}.mo")]
+    names = {tag: catalogue(tag, domain).pgettext(_NAME_CONTEXT, "English") for tag in tags}
+    return dict(sorted(names.items(), key=lambda item: item[1]))
+
+
+def _path(language: str, domain: str) -> Path:
+    return LOCALE / language / "LC_MESSAGES" / f"{domain}.mo"
+
+
+def _extracted() -> None:
+    """Let the extraction find messages that have a plural or a context; never called."""
+    ngettext, pgettext = NullTranslations().ngettext, NullTranslations().pgettext
+    ngettext(
+        "{count} publication from {first} to {last}: lowest {low}, highest {high}",
+        "{count} publications from {first} to {last}: lowest {low}, highest {high}",
+        1,
+    )
+    pgettext("name of the catalogue's language", "English")
+    pgettext("base currency within a sentence", "AMD")
+    pgettext("base currency within a sentence", "AZN")
+    pgettext("base currency within a sentence", "BYN")
+    pgettext("base currency within a sentence", "CAD")
+    pgettext("base currency within a sentence", "CHF")
+    pgettext("base currency within a sentence", "CNY")
+    pgettext("base currency within a sentence", "CZK")
+    pgettext("base currency within a sentence", "EUR")
+    pgettext("base currency within a sentence", "GBP")
+    pgettext("base currency within a sentence", "GEL")
+    pgettext("base currency within a sentence", "HUF")
+    pgettext("base currency within a sentence", "JPY")
+    pgettext("base currency within a sentence", "KGS")
+    pgettext("base currency within a sentence", "KRW")
+    pgettext("base currency within a sentence", "KZT")
+    pgettext("base currency within a sentence", "MDL")
+    pgettext("base currency within a sentence", "PLN")
+    pgettext("base currency within a sentence", "RON")
+    pgettext("base currency within a sentence", "RUB")
+    pgettext("base currency within a sentence", "TJS")
+    pgettext("base currency within a sentence", "TRY")
+    pgettext("base currency within a sentence", "UAH")
+    pgettext("base currency within a sentence", "USD")
+    pgettext("base currency within a sentence", "UZS")

@@ -12,7 +12,7 @@ from service.web import models
 from service.web.api import history_rows
 from service.web.openapi.json_schema import ref, schemas
 from service.web.openapi.parameters import PARAMETERS
-from service.web.rendering.formats import FORMS
+from service.web.rendering.formats import FORMATS, SUFFIXES
 
 Json = dict[str, Any]
 
@@ -106,15 +106,10 @@ def document() -> Json:
 
 
 def _paths() -> Iterator[tuple[str, Json]]:
-    asked = {form: ["currencies", *_taken(form)] for form in FORMS}
-    for suffix, form, told in (
-        ("", "json", "as JSON"),
-        (".json", "json", "as JSON"),
-        (".txt", "txt", "as text, a line a currency"),
-        (".svg", "svg", "as a picture"),
-        (".html", "html", "as a fragment of a page"),
-    ):
-        reply = _kept(_content(FORMS[form].content_type, models.Ticker), *(["policy"] if FORMS[form].headers else []))
+    asked = {form: ["currencies", *_taken(form)] for form in FORMATS}
+    for suffix, form in (("", "json"), *((f".{name}", name) for name in SUFFIXES)):
+        told, content = FORMATS[form].summary, _content(FORMATS[form].content_type, models.Ticker)
+        reply = _kept(content, *(["policy"] if FORMATS[form].headers else []))
         yield f"/v1/ticker{suffix}", _get("figures", f"The first ticker {told}", asked[form], reply, 400, 503)
         one = _get("figures", f"A ticker {told}", ["id", *asked[form]], reply, 400, 404, 503)
         yield f"/v1/ticker/{{ticker}}{suffix}", one
@@ -169,7 +164,7 @@ def _paths() -> Iterator[tuple[str, Json]]:
 
 def _taken(form: str) -> list[str]:
     """Return what a form takes beside currencies, as `options` reads it."""
-    takes = FORMS[form].takes
+    takes = FORMATS[form].takes
     return [name for name in PARAMETERS if name in takes] + (["languages"] if "lang" in takes else [])
 
 

@@ -14,11 +14,12 @@ from service.domain.change import percent_text
 from service.domain.snapshot import Quote, Snapshot
 from service.settings import Settings
 from service.web import models
-from service.web.embed.builder import BUILDER, LANGUAGES
+from service.web.embed.builder import SNIPPETS, VALUES
 from service.web.http.assets import ASSETS
 from service.web.http.responses import SECURE
 from service.web.i18n.formatting import QuoteText, TickerText, quote_text, spark_text, ticker_text
 from service.web.i18n.locale import ENGLISH, language
+from service.web.i18n.messages import BUILDER, STRIP, catalogue, languages
 from service.web.rendering.options import AUTO, FIGURES, LAYOUTS, THEMES, Options
 from service.web.rendering.sparkline import Sparkline, path
 from service.web.rendering.svg import ARROWS, drawn
@@ -145,23 +146,26 @@ def embed(view: View) -> bytes:
 
 
 def index(view: View) -> bytes:
-    # In one language throughout: figures of one and words of another make an odd page.
+    """Render the builder, in a language that it is translated into as a whole, else in English."""
     tag = language(view.options.lang or ENGLISH).words_tag
-    view, words = replace(view, options=replace(view.options, lang=tag)), BUILDER[tag]
-    return _rendered(
-        "index.html", view, words=words, languages=LANGUAGES, themes=THEMES, layouts=LAYOUTS, figures=FIGURES
-    )
+    tag = tag if tag in languages(BUILDER) else ENGLISH
+    view = replace(view, options=replace(view.options, lang=tag))
+    choices = {"themes": THEMES, "layouts": LAYOUTS, "figures": FIGURES, "names": VALUES, "snippets": SNIPPETS}
+    tags = {"translations": languages(BUILDER), "languages": languages(STRIP)}
+    return _rendered("index.html", view, _=catalogue(tag, BUILDER).gettext, **choices, **tags)
 
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """A form that a ticker is served in, and what a reader may say of it."""
+    """An output format of a ticker, and the query parameters that it takes beside `currencies`."""
 
     render: Callable[[View], bytes]
     content_type: str
     takes: frozenset[str]
+    summary: str = ""
+    """What `/v1/ticker.<name>` returns, for OpenAPI; empty for a page with a path of its own."""
     lang: str | None = None
-    """The language where nothing is said; None: no texts then."""
+    """The default language; None: no texts."""
     theme: str = AUTO
     headers: Mapping[str, str] | None = None
 
@@ -169,20 +173,23 @@ class OutputFormat:
 _STILL = {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"}
 _HTML = "text/html; charset=utf-8"
 _LOOK = frozenset({"lang", "theme", "layout", "show", "spark"})
-FORMS: Final[Mapping[str, OutputFormat]] = {
-    "json": OutputFormat(ticker_json, "application/json", frozenset({"lang", "spark"})),
-    "txt": OutputFormat(ticker_txt, "text/plain; charset=utf-8", frozenset()),
-    "svg": OutputFormat(ticker_svg, "image/svg+xml", _LOOK, ENGLISH, "light", _STILL),
-    "html": OutputFormat(ticker_html, _HTML, _LOOK, ENGLISH, headers=_STILL),
-    "embed": OutputFormat(embed, _HTML, _LOOK | {"live", "origin"}, AUTO),
+FORMATS: Final[Mapping[str, OutputFormat]] = {
+    "json": OutputFormat(ticker_json, "application/json", frozenset({"lang", "spark"}), "as JSON"),
+    "txt": OutputFormat(ticker_txt, "text/plain; charset=utf-8", frozenset(), "as text, one line per currency"),
+    "svg": OutputFormat(ticker_svg, "image/svg+xml", _LOOK, "as an SVG image", ENGLISH, "light", _STILL),
+    "html": OutputFormat(ticker_html, _HTML, _LOOK, "as an HTML fragment", ENGLISH, headers=_STILL),
+    "embed": OutputFormat(embed, _HTML, _LOOK | {"live", "origin"}, lang=AUTO),
     "index": OutputFormat(
         index,
         _HTML,
         frozenset({"lang", "origin"}),
-        AUTO,
+        lang=AUTO,
         headers={**SECURE, "Content-Security-Policy": STRICT},
     ),
 }
+"""All output formats. A new one is added here; for the cache of the edge, its query parameters in config/edge too."""
+SUFFIXES: Final = tuple(name for name, output in FORMATS.items() if output.summary)
+"""The formats of `/v1/ticker.<suffix>`."""
 
 
 def embed_headers(frame_ancestors: tuple[str, ...]) -> Mapping[str, str]:

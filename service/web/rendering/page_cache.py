@@ -15,7 +15,7 @@ from service.observability.counters import Counters
 from service.state.memory import MemoryState
 from service.web.http.problems import Problem
 from service.web.http.responses import Representation, cache_for
-from service.web.rendering.formats import FORMS, QuoteTexts, View, embed_headers, sayer
+from service.web.rendering.formats import FORMATS, QuoteTexts, View, embed_headers, sayer
 from service.web.rendering.options import Options, parse_options
 
 Variant = Callable[[str, Options], Representation]
@@ -61,7 +61,7 @@ class PageCache:
 
     def options(self, request: web.Request, ticker: str, form: str) -> Options:
         """Read what a request wants of a form. Raises `Problem`."""
-        made = FORMS[form]
+        made = FORMATS[form]
         accepted = request.headers.get(ACCEPT_LANGUAGE, "")
         options = parse_options(request.query, accepted, self.snapshot(ticker), made.takes, made.lang, made.theme)
         return replace(options, origin=self._known_origin(request)) if "origin" in made.takes else options
@@ -89,7 +89,7 @@ class PageCache:
         return View(snapshot, self.memory.settings, options, said)
 
     def _page(self, snapshot: Snapshot, said: QuoteTexts, form: str, options: Options) -> Representation:
-        settings, made = self.memory.settings, FORMS[form]
+        settings, made = self.memory.settings, FORMATS[form]
         self.counters.rendered += 1
         longest = int(settings.http.max_age.total_seconds())
         headers = embed_headers(settings.http.frame_ancestors) if form == "embed" else made.headers

@@ -1,5 +1,9 @@
 // <currency-ticker>: the strip inside a page of somebody else's. It shows the texts that the service has made.
 // What stands inside the tag is seen until there is something to show.
+import style from "../assets/strip.css";
+import { Refresh } from "./refresh.js";
+import { tape } from "./tape.js";
+
 const HERE = new URL(".", import.meta.url);
 const FIGURES = ["rate", "change", "percent"];
 const ARROWS = { up: "▲", down: "▼", flat: "■" };
@@ -213,6 +217,5 @@ class CurrencyTicker extends HTMLElement {
   }
 }
 
-// At the end, because the two kinds of text pack better apart.
-sheet.replaceSync("strip.css");
+sheet.replaceSync(style);
 customElements.get("currency-ticker") ?? customElements.define("currency-ticker", CurrencyTicker);

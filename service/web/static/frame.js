@@ -1,4 +1,7 @@
 // The strip in a frame, kept fresh: the page is asked for again, and its strip put in place of the old one.
+import { Refresh } from "./refresh.js";
+import { tape } from "./tape.js";
+
 const { stream, away, maxAge } = document.body.dataset;
 let shown = document.querySelector(".ticker").outerHTML;
 let paused = false;

@@ -2,7 +2,7 @@
 // later and later when it fails. With a stream it is told, and asks only now and then.
 const wait = (seconds) => seconds * 1000 * (1 + Math.random() / 4);
 
-class Refresh {
+export class Refresh {
   // `read(response)` takes a good reply in, `failed(times)` is told of a bad one, `told(data)` of an event.
   constructor(url, stream, { read, failed, told }) {
     Object.assign(this, { url, stream, read, failed, told, due: 0, listenAt: 0, failures: 0, broken: 0 });

@@ -1,5 +1,5 @@
 // A tape is its list twice, moved by the style sheet: the copy is for the eye alone, the button stops both.
-function tape(root, paused = false, changed) {
+export function tape(root, paused = false, changed) {
   const list = root.querySelector("ul");
   const copy = list.cloneNode(true);
   const button = root.querySelector("button");

@@ -340,7 +340,7 @@ async def test_a_second_choice_is_told_in_every_form(start: Started, banks: Bank
         for on, usd in zip(APRIL, ("80.00", "79.80"), strict=True)
     }
     client = await start()
-    note = "Bank of Russia, cross rate, second choice"
+    note = "Bank of Russia, cross rate, fallback source"
     for _ in range(500):
         async with client.get("/v1/ticker?lang=en") as response:
             if note in await body(response):
@@ -649,57 +649,11 @@ async def test_every_file_that_a_page_names_is_there(client: Client) -> None:
 
 def test_a_released_script_is_served_for_good(tmp_path: Path) -> None:
     """What sites have pinned stays under its name with its bytes; the newest has a name of its own."""
-    static = Path(__file__).parents[3] / "service" / "web" / "static"
+    folder = Path(__file__).parents[3] / "service" / "web" / "assets"
     pinned = b"// the first release\n"
     (tmp_path / "embed.0123456789ab.js").write_bytes(pinned)
     (tmp_path / "notes.txt").write_text("no script")
-    assets = Assets(static, tmp_path)
+    assets = Assets(folder, tmp_path)
     assert assets.files["embed.0123456789ab.js"] == (pinned, "text/javascript; charset=utf-8")
     assert assets.names == ASSETS.names
     assert assets.files.keys() - ASSETS.files.keys() == {"embed.0123456789ab.js"}
-
-
-def test_a_script_is_served_without_what_means_nothing(tmp_path: Path) -> None:
-    """White space and comments go; strings, templates, regular expressions and divisions are as they were written."""
-    static = Path(__file__).parents[3] / "service" / "web" / "static"
-    for path in static.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "builder.js").write_text(
-        """// What it is for.
-const said = "a  =  { b } ; // no comment", sign = '" , "'; // a comment
-const made = `${ said } ,  (x) => x`;
-const found = /[\\s,"'/]+/g.exec(said);
-class One {
-  static all = [ 1, 2, ];
-
-  async of(url, { a, b = "https://x.example/ y" }) {
-    if (!a && b) return (one) => one / 2 / (a + b);
-    else for (const [key] of this.all) key.then((then) => then);
-  }
-}
-"""
-    )
-    assets = Assets(tmp_path, tmp_path)
-    served, _ = assets.files[assets.names["builder.js"]]
-    assert served.decode() == (
-        'const said="a  =  { b } ; // no comment",sign=\'" , "\';\n'
-        "const made=`${ said } ,  (x) => x`;"
-        "const found=/[\\s,\"'/]+/g.exec(said);"
-        'class One{static all=[1,2,];async of(url,{a,b="https://x.example/ y"})'
-        "{if(!a&&b)return(one)=>one / 2 /(a + b);else for(const[key]of this.all)key.then(then=>then)}}"
-    )
-
-
-def test_a_script_has_a_new_name_when_a_part_of_it_changes(tmp_path: Path) -> None:
-    """The style sheet stands inside the element's script, so that a change of it is one of both."""
-    static = Path(__file__).parents[3] / "service" / "web" / "static"
-    for path in static.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    same = Assets(tmp_path, tmp_path)
-    assert (same.names, same.integrity) == (ASSETS.names, ASSETS.integrity)
-    with (tmp_path / "strip.css").open("a") as style:
-        style.write(".ticker{--new:1}\n")
-    changed = Assets(tmp_path, tmp_path)
-    assert {name for name in ASSETS.names if changed.names[name] != ASSETS.names[name]} == {"strip.css", "embed.js"}
-    assert changed.integrity["embed.js"] != ASSETS.integrity["embed.js"]
-    assert b"--new:1" in changed.files[changed.names["embed.js"]][0]
