@@ -135,7 +135,7 @@ def decide(
         breaks = await _breaks(store, part.fixing) if is_break else ()
         decision = QuarantineDecision(part, outcome, Clock()(), breaks)
         if outcome is Outcome.REJECTED:
-            await store.decide(decision)
+            await store.record_decision(decision)
         else:
             await store.save(_completed(part.fixing, published), decision=decision)
             stored = await store.fixing(key, day)
@@ -193,7 +193,7 @@ def _completed(accepted: Fixing, published: Fixing | None) -> Fixing:
         return accepted
     rates = {**published.rates, **accepted.rates}
     if any(code in published.rates for code in accepted.rates):
-        return replace(accepted, rates=rates).revising(published)
+        return replace(accepted, rates=rates).with_revision_of(published)
     # Only added: the receipt of the later document, so that `Fixing.replaces` tells the new form from the old one.
     latest = max(accepted, published, key=lambda one: (one.fetched_at, one.digest))
     return replace(latest, rates=rates, revisions=published.revisions)

@@ -71,7 +71,7 @@ async def load(store: Store, path: Path, now: datetime) -> tuple[int, int, int]:
             if missing:
                 await store.save(*missing)
             for ended in _ended(waiting, missing, now):
-                await store.decide(ended)
+                await store.record_decision(ended)
             same = sum(one.date in stored and stored[one.date].same_figures(one) for one in batch)
             new, known, different = (
                 new + len(missing),

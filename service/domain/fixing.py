@@ -123,26 +123,27 @@ class Fixing(RateTable):
     revisions: tuple["Fixing", ...] = ()
     """What the bank said of this date before, newest first; these have no revisions of their own."""
 
-    def revising(self, earlier: "Fixing") -> "Fixing":
+    def with_revision_of(self, earlier: "Fixing") -> "Fixing":
         """Return this fixing with its earlier forms: the first, which was shown, and the newest, `REVISIONS` in all."""
         forms = (replace(earlier, revisions=()), *earlier.revisions)
         return replace(self, revisions=forms if len(forms) <= REVISIONS else (*forms[: REVISIONS - 1], forms[-1]))
 
-    def replaces(self, stored: "Fixing") -> bool:
+    def supersedes(self, stored: "Fixing") -> bool:
         """Return whether this is a later form of what is stored for its date; never both of two.
 
-        Their revisions decide, whatever clocks say: who has the other's answer among them came later. Where both have,
-        as a bank took a rate back, it is who has more of them (up to `REVISIONS`); else what was fetched later; of one
-        answer the form with more rates, since rates in quarantine are let in later.
+        Their revisions decide, whatever clocks say: the one with the other's response among its revisions is later. If
+        both have, since a bank took a rate back, it is the one with more revisions. Otherwise it is the one that was
+        fetched later; of one response the one with more rates, since quarantined rates are published later.
         """
         if self.same_figures(stored):
             return False
-        knows, known = self._revises(stored), stored._revises(self)  # noqa: SLF001 - another of us
-        if knows != known:
-            return knows
-        more = (len(self.revisions), len(stored.revisions)) if knows else (0, 0)
-        ours = (more[0], self.fetched_at, self.digest, len(self.rates))
-        return ours > (more[1], stored.fetched_at, stored.digest, len(stored.rates))
+        revises, revised = self._revises(stored), stored._revises(self)  # noqa: SLF001 - of the same class
+        if revises != revised:
+            return revises
+        if revises and len(self.revisions) != len(stored.revisions):
+            return len(self.revisions) > len(stored.revisions)
+        ours = (self.fetched_at, self.digest, len(self.rates))
+        return ours > (stored.fetched_at, stored.digest, len(stored.rates))
 
     def _revises(self, other: "Fixing") -> bool:
         return any(one.digest == other.digest for one in self.revisions)
@@ -188,7 +189,7 @@ class Series:
         return tuple(fixing for fixing, is_news in zip(self.fixings, self._news, strict=False) if is_news)
 
     @property
-    def news(self) -> Fixing | None:
+    def latest_distinct(self) -> Fixing | None:
         """The first day of the latest figures: what repeats them since is no news."""
         return self.distinct[-1] if self.fixings else None
 

@@ -49,7 +49,7 @@ def is_publication_day(source: SourceSettings, day: date) -> bool:
     return day.weekday() in source.weekdays and day not in days_off(source.calendar, day.year)
 
 
-def effective(source: SourceSettings, day: date) -> date:
+def effective_date(source: SourceSettings, day: date) -> date:
     """Return the date that a publication of `day` carries."""
     match source.effective:
         case "same-day":
@@ -75,9 +75,9 @@ def latest_possible_date(source: SourceSettings, now: datetime) -> date:
     For the next working day one more is let in: a day off may be one by decree, which no calendar knows.
     """
     day = today(source, now)
-    last = effective(source, day)
+    last = effective_date(source, day)
     if source.effective == "next-working-day":
-        last = effective(source, last)
+        last = effective_date(source, last)
     return min(day + timedelta(days=source.ahead), max(last, day))
 
 
@@ -142,7 +142,7 @@ def next_poll(source: SourceSettings, latest: date | None, asked: datetime | Non
 def _after(source: SourceSettings, latest: date) -> Iterator[Publication]:
     """Yield the publications that carry a later date than `latest`, in order."""
     for day in _days_from(latest - _LOOKBACK):
-        if is_publication_day(source, day) and effective(source, day) > latest:
+        if is_publication_day(source, day) and effective_date(source, day) > latest:
             yield _on(source, day)
 
 
@@ -152,7 +152,7 @@ def _on(source: SourceSettings, day: date) -> Publication:
     return Publication(
         datetime.combine(day, start, source.timezone).astimezone(UTC),
         datetime.combine(day, end, source.timezone).astimezone(UTC),
-        effective(source, day),
+        effective_date(source, day),
     )
 
 

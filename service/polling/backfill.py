@@ -129,7 +129,7 @@ class Backfill:
             if payload.digest in telling:
                 await self.store.save_raw(key, payload.digest, payload.body, self.settings.store.keep_raw)
         for decision in ended:
-            await self.store.decide(decision)
+            await self.store.record_decision(decision)
         for one in waiting:
             await self.store.quarantine(one)
         self.count.accepted += len(accepted)

@@ -36,7 +36,7 @@ class PollingLifecycle(BackgroundTask):
     def next_poll(self, key: str) -> datetime:
         """Return when a source will be asked next, but for some seconds of jitter, as far as it is known now."""
         source, series, now = self.memory.settings.polled[key], self.memory.series(key), self.now()
-        latest = series.news.date if series.news else None
+        latest = series.latest_distinct.date if series.latest_distinct else None
         return publication_schedule.next_poll(source, latest, self.memory.states[key].polled_at, now)
 
     @property

@@ -49,7 +49,7 @@ class PollScheduler:
     def _next(self, key: str, asked: datetime | None) -> datetime:
         memory = self._poller.memory
         series = memory.series(key)
-        latest = series.news.date if series.news else None
+        latest = series.latest_distinct.date if series.latest_distinct else None
         return next_poll(memory.settings.polled[key], latest, asked, self._poller.now())
 
     def _arm(self, key: str, at: datetime) -> None:

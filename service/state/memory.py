@@ -130,7 +130,7 @@ class MemoryState:
     def own_check(self, source: str) -> Check | None:
         """Return what the bank's own changes say of the latest figures; None where there are none."""
         series = self._series[source]
-        news = series.news
+        news = series.latest_distinct
         return check(news, series.before(news.date), self.settings.polled[source]) if news else None
 
     def needed(self, source: str) -> frozenset[str]:
@@ -150,7 +150,7 @@ class MemoryState:
 
         Of each currency the latest rate counts: that of the latest publication, or one in quarantine since.
         """
-        news, check = self._series[source].news, self.cross_check
+        news, check = self._series[source].latest_distinct, self.cross_check
         held = [one for one in check.witnesses[source].held if news is None or one.date >= news.date]
         documents = [*([news] if news else []), *sorted(held, key=lambda one: one.date)]
         latest = {code: one for one in documents for code in sorted(self.needed(source) & one.rates.keys())}

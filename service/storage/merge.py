@@ -1,6 +1,6 @@
-"""What an instance knows beside what is stored: which of both holds, and what the store is to be told. Pure.
+"""Merge what an instance knows with what is stored. Pure.
 
-The store may have more, by others; less, after a loss; or another form of the same.
+The store may have more, from other instances; less, after a loss; or another form of the same.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,20 +16,21 @@ from service.validation.rules import Judgement
 def fixings(
     known: Iterable[Fixing], days: list[date], stored: Iterable[Fixing]
 ) -> tuple[list[Fixing], list[Fixing], bool]:
-    """Return what to take from the store and what to write, and whether the store has lost anything.
+    """Merge fixings in memory with stored ones.
 
-    `days` are the latest dates that are stored, `KEEP` at most, `stored` those of them that could be read.
+    `days` are the latest stored dates, `KEEP` at most, `stored` those of them that could be read. Returns what to take
+    from the store, what to write to it, and whether the store has lost anything.
     """
     taken = {fixing.date: fixing for fixing in stored}
-    written, lost = list[Fixing](), False
+    written, any_lost = list[Fixing](), False
     for fixing in known:
         there = taken.get(fixing.date)
-        gone = fixing.date not in days and (len(days) < KEEP or fixing.date > days[0])
-        if gone or (there and fixing.replaces(there)):
+        lost = fixing.date not in days and (len(days) < KEEP or fixing.date > days[0])
+        if lost or (there and fixing.supersedes(there)):
             written.append(fixing)
             taken.pop(fixing.date, None)
-        lost = lost or gone
-    return list(taken.values()), written, lost
+        any_lost = any_lost or lost
+    return list(taken.values()), written, any_lost
 
 
 def quarantine(
@@ -42,32 +43,40 @@ def quarantine(
     ended: Collection[date],
     unwritten: Collection[date],
 ) -> tuple[Quarantine, list[QuarantinedFixing], list[QuarantineDecision]]:
-    """Return what waits, and of that what to write: waits and rejections that the store has lost.
+    """Merge a source's quarantine in memory with the stored one.
 
-    `decisions` are newest first; `days` have a fixing by now, `published` the latest of them; `ended` and `unwritten`
-    are those of whose quarantine the store has still to be told that it is over, or that it is.
+    `waiting` and `decisions` (newest first) are stored; `days` have a stored fixing, `published` are the latest of
+    these. `ended` and `unwritten` are dates with a pending decision or a pending quarantine. Returns the merged
+    quarantine, and what the store has lost of it: quarantined fixings and decisions.
     """
-    forgotten = [
-        one
-        for one in known.decisions
-        if one.waiting.fixing.date not in days and not any(_of_the_same(one, other) for other in decisions)
+    lost_decisions = [
+        decision
+        for decision in known.decisions
+        if decision.waiting.fixing.date not in days and not any(_of_the_same(decision, other) for other in decisions)
     ]
-    made = Quarantine.of(waiting, [*decisions, *forgotten])
+    merged = Quarantine.of(waiting, [*decisions, *lost_decisions])
     for day in ended:
-        made.waiting.pop(day, None)
-    lost = []
-    for day, one in known.waiting.items():
-        over = any(other.waiting.since == one.since and other.waiting.fixing == one.fixing for other in decisions)
-        if made.is_rejected(one.fixing) or over:
+        merged.waiting.pop(day, None)
+    lost = list[QuarantinedFixing]()
+    for day, quarantined in known.waiting.items():
+        if merged.is_rejected(quarantined.fixing) or _is_decided(quarantined, decisions):
             continue
         if day in unwritten:
-            made.waiting[day] = one
-        elif day not in made.waiting and not _is_published(one.fixing, days, published):
-            made.waiting[day] = one
-            lost.append(one)
-    rewritten = {one.waiting.fixing.date for one in forgotten}
-    lost += [one for day, one in made.waiting.items() if day in rewritten and one not in lost]
-    return made, lost, forgotten
+            merged.waiting[day] = quarantined
+        elif day not in merged.waiting and not _is_published(quarantined.fixing, days, published):
+            merged.waiting[day] = quarantined
+            lost.append(quarantined)
+    # Writing a lost decision ends the stored quarantine of its date: that is written again after it.
+    rewritten = {decision.waiting.fixing.date for decision in lost_decisions}
+    lost += [one for day, one in merged.waiting.items() if day in rewritten and one not in lost]
+    return merged, lost, lost_decisions
+
+
+def _is_decided(quarantined: QuarantinedFixing, decisions: Iterable[QuarantineDecision]) -> bool:
+    return any(
+        decision.waiting.since == quarantined.since and decision.waiting.fixing == quarantined.fixing
+        for decision in decisions
+    )
 
 
 def still_held(judgement: Judgement, waiting: QuarantinedFixing | None) -> Judgement:

@@ -156,7 +156,7 @@ class Store:
         async def write(pipe: Pipeline) -> None:
             stored = await pipe.hmget(key, days)
             there = {one.date: one for one in readable(FIXING, zip(days, stored, strict=True), f"fixings:{source}")}
-            new = [one for one in fixings if one.date not in there or one.replaces(there[one.date])]
+            new = [one for one in fixings if one.date not in there or one.supersedes(there[one.date])]
             pipe.multi()  # type: ignore[no-untyped-call]
             for fixing in new:
                 pipe.hset(key, str(fixing.date), FIXING.adapter.dump_json(fixing).decode())
@@ -178,7 +178,7 @@ class Store:
                 self._change_version(pipe, source)
                 return _written(await pipe.execute())
 
-    async def decide(self, decision: QuarantineDecision) -> WriteResult:
+    async def record_decision(self, decision: QuarantineDecision) -> WriteResult:
         """Keep how a wait ended, which is over by that."""
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:

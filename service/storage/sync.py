@@ -116,7 +116,7 @@ class StoreSync:
             case Fixing() as fixing:
                 self._wrote(write.owner, await self.store.save(fixing))
             case QuarantineDecision() as decision:
-                self._wrote(write.owner, await self.store.decide(decision))
+                self._wrote(write.owner, await self.store.record_decision(decision))
             case QuarantinedFixing() as quarantined:
                 self._wrote(write.owner, await self.store.quarantine(quarantined))
             case RawResponse() as response:

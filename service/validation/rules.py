@@ -152,7 +152,7 @@ def _published(fixing: Fixing, good: Mapping[str, Rate], published: Fixing | Non
     if all(_same(rates[code], rate) for code, rate in published.rates.items()):  # held rates that are let in
         latest = max(fixing, published, key=lambda one: one.fetched_at)
         return replace(latest, rates=rates, revisions=published.revisions)
-    return replace(fixing, rates=rates).revising(published)
+    return replace(fixing, rates=rates).with_revision_of(published)
 
 
 def _same(one: Rate, other: Rate) -> bool:

@@ -7,15 +7,18 @@ seconds.
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from statistics import median_low
+from typing import Final
 
 from service.domain.fixing import Fixing
 
-_NEAR = Decimal("0.01")
+_NEAR: Final = Decimal("0.01")
 """What a currency moves in a day, about: rates that are three times as far apart can be told from each other."""
-_MANY = 5
+_MANY: Final = 5
 """From so many currencies on, a move that most of them share is a move of the base."""
 
 
@@ -26,34 +29,89 @@ def swapped_currencies(new: Fixing, old: Mapping[str, Fraction], days: int) -> I
     another currency's rate that moved away too, by another factor: two that changed places, a row that slipped. The
     move that all share is the base's, and is removed first.
     """
-    olds = {code: _near_enough(value) for code, value in old.items()}
-    news = {code: _near_enough(new.value(code)) for code in old}
-    moves = {code: news[code] / value for code, value in olds.items()}
-    near = _NEAR * min(Decimal(3), (days + 3) / Decimal(4))  # figures drift apart from those that they are held against
-    far = _NEAR * min(Decimal(9), max(Decimal(3), days / Decimal(3)))  # and in weeks to another's place
-    common = median_low(moves.values()) if len(moves) >= _MANY else Decimal(1)
-    moved = {code: move / common for code, move in moves.items() if abs(move / common - 1) > _NEAR}
-    same = defaultdict[Decimal, list[str]](list)
-    for code, figure in news.items():
-        same[figure].append(code)
-    places = sorted(olds, key=olds.__getitem__)
-    order = {code: at for at, code in enumerate(olds)}
-    for one, move in moved.items():
-        apart = 1 / olds[one] ** 2
-        if abs(apart - 1) > far and abs(moves[one] / apart - 1) <= min(near, abs(apart - 1) / 3):
-            yield one, f"1/{one}"
-        # All that can have been its figure's place: no other passes what is asked below.
-        place = olds[one] * move
-        begin = bisect_left(places, place / (1 + near), key=olds.__getitem__)
-        end = bisect_right(places, place / (1 - near), key=olds.__getitem__)
-        for other in sorted({*places[begin:end], *same[news[one]]}, key=order.__getitem__):
-            apart = olds[other] / olds[one]
-            close = min(near, abs(apart - 1) / 3)
-            left = other in moved and abs(moved[other] - 1) > 2 * close and abs(moved[other] / move - 1) > close
-            taken = left and abs(apart - 1) > far and abs(move / apart - 1) <= close
-            if taken or (news[one] == news[other] and abs(apart - 1) > 3 * _NEAR):
-                yield one, other
+    before = {code: _as_decimal(value) for code, value in old.items()}
+    rates = _Moves(before, {code: _as_decimal(new.value(code)) for code in old}, days)
+    for code in rates.moved:
+        if rates.is_inverted(code):
+            yield code, f"1/{code}"
+        for other in rates.candidates(code):
+            if rates.took_place_of(code, other) or rates.repeats(code, other):
+                yield code, other
 
 
-def _near_enough(value: Fraction) -> Decimal:
+@dataclass(frozen=True)
+class _Moves:
+    """The rates of a document `before` and `now`, `days` apart, by currency."""
+
+    before: Mapping[str, Decimal]
+    now: Mapping[str, Decimal]
+    days: int
+
+    @cached_property
+    def moves(self) -> dict[str, Decimal]:
+        """The factors by which the rates moved."""
+        return {code: self.now[code] / value for code, value in self.before.items()}
+
+    @cached_property
+    def moved(self) -> dict[str, Decimal]:
+        """The factors without the base's move, of the currencies that moved more than usual in a day."""
+        common = median_low(self.moves.values()) if len(self.moves) >= _MANY else Decimal(1)
+        own = {code: move / common for code, move in self.moves.items()}
+        return {code: move for code, move in own.items() if abs(move - 1) > _NEAR}
+
+    @cached_property
+    def near(self) -> Decimal:
+        """How near a rate is to another's former level to be taken for it: rates drift apart with time."""
+        return _NEAR * min(Decimal(3), (self.days + 3) / Decimal(4))
+
+    @cached_property
+    def far(self) -> Decimal:
+        """How far apart two rates are that do not drift to each other's level by themselves."""
+        return _NEAR * min(Decimal(9), max(Decimal(3), self.days / Decimal(3)))
+
+    def is_inverted(self, code: str) -> bool:
+        inverse = 1 / self.before[code] ** 2
+        near = min(self.near, abs(inverse - 1) / 3)
+        return abs(inverse - 1) > self.far and abs(self.moves[code] / inverse - 1) <= near
+
+    def took_place_of(self, code: str, other: str) -> bool:
+        """Return whether a rate moved to the former level of another one, which left it."""
+        if other not in self.moved:
+            return False
+        distance = self.before[other] / self.before[code]
+        near = min(self.near, abs(distance - 1) / 3)
+        move, others_move = self.moved[code], self.moved[other]
+        other_left = abs(others_move - 1) > 2 * near and abs(others_move / move - 1) > near
+        return other_left and abs(distance - 1) > self.far and abs(move / distance - 1) <= near
+
+    def repeats(self, code: str, other: str) -> bool:
+        """Return whether two rates are equal that were apart before."""
+        distance = self.before[other] / self.before[code]
+        return self.now[code] == self.now[other] and abs(distance - 1) > 3 * _NEAR
+
+    def candidates(self, code: str) -> list[str]:
+        """Return the currencies whose former level, or whose rate, this one may have, in their order."""
+        level = self.before[code] * self.moved[code]
+        first = bisect_left(self._by_level, level / (1 + self.near), key=self.before.__getitem__)
+        last = bisect_right(self._by_level, level / (1 - self.near), key=self.before.__getitem__)
+        found = {*self._by_level[first:last], *self._by_rate[self.now[code]]}
+        return sorted(found, key=self._order.__getitem__)
+
+    @cached_property
+    def _by_level(self) -> list[str]:
+        return sorted(self.before, key=self.before.__getitem__)
+
+    @cached_property
+    def _by_rate(self) -> dict[Decimal, list[str]]:
+        codes = defaultdict[Decimal, list[str]](list)
+        for code, rate in self.now.items():
+            codes[rate].append(code)
+        return codes
+
+    @cached_property
+    def _order(self) -> dict[str, int]:
+        return {code: at for at, code in enumerate(self.before)}
+
+
+def _as_decimal(value: Fraction) -> Decimal:
     return value.numerator / Decimal(value.denominator)

@@ -85,7 +85,7 @@ async def _write(url: str, readers: Readers, events: int, pause: float) -> None:
         for number in range(1, events + 1):
             dollar = Decimal(40_000 + number).scaleb(-2)
             new = replace(latest, rates={**latest.rates, "USD": Rate(dollar)}, digest=f"{number:064x}")
-            latest = new.revising(latest)
+            latest = new.with_revision_of(latest)
             await asyncio.sleep(pause)
             readers.written.append(time.monotonic())
             await store.save(latest)

@@ -33,7 +33,7 @@ async def kept(settings: Settings) -> AsyncIterator[Store]:
         await store.save(SOUND, fixing(day(2), USD="475.10"))
         await store.save(fixing(day(1), "cbr", "RUB", USD="80"))
         await store.quarantine(QUARANTINED)
-        await store.decide(DECISION)
+        await store.record_decision(DECISION)
         await store.quarantine(QUARANTINED)
         await store.save_state("nbk", SourceState(FETCHED))
         await store.save_backfilled("nbk", [(day(1), day(2))])

@@ -181,7 +181,7 @@ async def test_only_a_rejection_of_the_date_can_be_taken_back(kept: Store, decid
     """A withdrawn rate was not rejected, and a rejection of another date does not count."""
     for one, outcome in ((FALSE, Outcome.WITHDRAWN), (replace(TRUE, date=day(4)), Outcome.REJECTED)):
         waiting = QuarantinedFixing(one, (), datetime(2026, 4, 2, tzinfo=UTC))
-        await kept.decide(QuarantineDecision(waiting, outcome, datetime.now(UTC)))
+        await kept.record_decision(QuarantineDecision(waiting, outcome, datetime.now(UTC)))
     with pytest.raises(TickerError, match="nbk 2026-04-03 is not quarantined"):
         await decide(Outcome.ACCEPTED)
 
@@ -311,7 +311,7 @@ async def test_accepted_correction_keeps_the_earlier_form(kept: Store, decide: D
 async def test_rate_of_an_earlier_document_is_published_too(kept: Store, decide: Decide) -> None:
     """It was rejected with a document that a later one has revised since; its rate is added to that one."""
     first = fixing(DAY, EUR="548.62")
-    revised = later(fixing(DAY, EUR="551.06"), 60).revising(first)
+    revised = later(fixing(DAY, EUR="551.06"), 60).with_revision_of(first)
     await kept.save(revised)
     await wait(kept, replace(first, rates=fixing(DAY, USD="4750.90").rates))
     await decide(Outcome.REJECTED)

@@ -106,10 +106,14 @@ async def test_what_was_rejected_here_is_not_taken_in(store: Store, tmp_path: Pa
     await store._redis.delete(*await everything(store))
     other = fixing(day(2), USD="999.00")
     for rejected in (FIXINGS[0], other):
-        await store.decide(QuarantineDecision(QuarantinedFixing(rejected, ("a jump",), NOW), Outcome.REJECTED, NOW))
+        await store.record_decision(
+            QuarantineDecision(QuarantinedFixing(rejected, ("a jump",), NOW), Outcome.REJECTED, NOW)
+        )
     assert await transfer.load(store, tmp_path / "a.gz", NOW) == (2, 0, 1)
     assert await store.dates("nbk") == [day(2)]
-    await store.decide(QuarantineDecision(QuarantinedFixing(FIXINGS[0], ("a jump",), NOW), Outcome.ACCEPTED, NOW))
+    await store.record_decision(
+        QuarantineDecision(QuarantinedFixing(FIXINGS[0], ("a jump",), NOW), Outcome.ACCEPTED, NOW)
+    )
     assert await transfer.load(store, tmp_path / "a.gz", NOW) == (1, 2, 0)
 
 

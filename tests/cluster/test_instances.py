@@ -182,7 +182,7 @@ async def test_an_older_form_never_replaces_a_newer_one(start: Started, banks: B
     await eventually(shows(client, "2026-04-02"))
     async with store_of(settings) as store:
         first = await written(store, day(2))
-        revised = figures(2, NEW | {"USD": "476.00"}).revising(first)
+        revised = figures(2, NEW | {"USD": "476.00"}).with_revision_of(first)
         await store.save(revised)
         await store.coordination.publish_change()
 

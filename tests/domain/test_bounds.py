@@ -37,7 +37,7 @@ def test_what_banks_publish_is_within_the_bounds() -> None:
     """Nominals, small values, own changes, revisions."""
     assert structural_errors(SOUND) == ()
     assert structural_errors(rated(change=Decimal("-3.68"))) == structural_errors(rated(change=Decimal("0.00"))) == ()
-    assert structural_errors(replace(SOUND, digest="new").revising(SOUND)) == ()
+    assert structural_errors(replace(SOUND, digest="new").with_revision_of(SOUND)) == ()
 
 
 def test_what_a_parser_lets_through_is_within_the_bounds() -> None:

@@ -47,7 +47,7 @@ def test_revisions_are_remembered_and_bounded() -> None:
     """What was replaced is kept, newest first, without revisions of its own."""
     current = FRIDAY
     for number in range(REVISIONS + 2):
-        current = fixing(day(3), USD=str(number + 1), RUB="5.87").revising(current)
+        current = fixing(day(3), USD=str(number + 1), RUB="5.87").with_revision_of(current)
     assert len(current.revisions) == REVISIONS
     assert current.revisions[0].rates["USD"].value == Decimal(REVISIONS + 1)
     assert all(not earlier.revisions for earlier in current.revisions)
@@ -65,22 +65,28 @@ THIRD = later(fixing(day(3), USD="477.00"), 2)
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (FIRST, SECOND.revising(FIRST)),
-        (FIRST, replace(SECOND, fetched_at=FIRST.fetched_at - timedelta(days=1)).revising(FIRST)),  # a clock is wrong
-        (SECOND.revising(FIRST), THIRD.revising(SECOND.revising(FIRST))),
-        (SECOND.revising(FIRST), replace(FIRST, fetched_at=THIRD.fetched_at).revising(SECOND.revising(FIRST))),  # back
+        (FIRST, SECOND.with_revision_of(FIRST)),
+        (
+            FIRST,
+            replace(SECOND, fetched_at=FIRST.fetched_at - timedelta(days=1)).with_revision_of(FIRST),
+        ),  # a clock is wrong
+        (SECOND.with_revision_of(FIRST), THIRD.with_revision_of(SECOND.with_revision_of(FIRST))),
+        (
+            SECOND.with_revision_of(FIRST),
+            replace(FIRST, fetched_at=THIRD.fetched_at).with_revision_of(SECOND.with_revision_of(FIRST)),
+        ),  # back
         (SECOND, THIRD),  # neither knows of the other
-        (SECOND.revising(FIRST), THIRD.revising(FIRST)),
+        (SECOND.with_revision_of(FIRST), THIRD.with_revision_of(FIRST)),
         (SECOND, replace(THIRD, fetched_at=SECOND.fetched_at)),
     ],
 )
 def test_of_two_forms_one_is_the_later(old: Fixing, new: Fixing) -> None:
     """So that two instances that learnt each for itself agree in the end, and do not write over each other for ever."""
-    assert new.replaces(old)
-    assert not old.replaces(new)
+    assert new.supersedes(old)
+    assert not old.supersedes(new)
 
 
 def test_who_says_the_same_replaces_nothing() -> None:
     """The first receipt stays."""
-    assert not later(FIRST).replaces(FIRST)
-    assert not FIRST.replaces(later(FIRST))
+    assert not later(FIRST).supersedes(FIRST)
+    assert not FIRST.supersedes(later(FIRST))

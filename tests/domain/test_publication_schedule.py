@@ -47,9 +47,9 @@ def test_what_ships_with_the_project_is_never_fresh() -> None:
 def test_effective_dates() -> None:
     """Astana dates ahead by a day, Frankfurt not at all, Kyiv to the next working day."""
     friday = day(3)
-    assert publication_schedule.effective(NBK, friday) == day(4)
-    assert publication_schedule.effective(ECB, friday) == friday
-    assert publication_schedule.effective(NBU, friday) == day(6)
+    assert publication_schedule.effective_date(NBK, friday) == day(4)
+    assert publication_schedule.effective_date(ECB, friday) == friday
+    assert publication_schedule.effective_date(NBU, friday) == day(6)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,9 @@ def test_after_nauryz_comes_the_next_working_day() -> None:
     """From the evening before the feast on, the next update is that of the day after it."""
     assert publication_schedule.next_due(NBK, day(21, 3), astana(20, 20, month=3)) == astana(26, 15, 30, month=3)
     assert not publication_schedule.is_window_open(NBK, day(21, 3), astana(24, 16, month=3))
-    assert publication_schedule.effective(CBU, day(20, 3) - timedelta(days=1)) == day(24, 3)  # Eid, Nauryz, observed
+    assert publication_schedule.effective_date(CBU, day(20, 3) - timedelta(days=1)) == day(
+        24, 3
+    )  # Eid, Nauryz, observed
 
 
 def test_the_russian_january() -> None:

@@ -197,7 +197,11 @@ async def test_scale_fault_of_some_days_is_held_and_stops_nothing(
     assert [one.fixing.date for one in waiting] == list(wrong)
     for one in waiting:
         decision = QuarantineDecision(one, outcome, clock())
-        await (store.decide(decision) if outcome is Outcome.REJECTED else store.save(one.fixing, decision=decision))
+        await (
+            store.record_decision(decision)
+            if outcome is Outcome.REJECTED
+            else store.save(one.fixing, decision=decision)
+        )
     assert await filled(settings, store, clock) == Count()
     assert len(await store.dates("nbk")) == len(past()) - (len(wrong) if outcome is Outcome.REJECTED else 0)
     assert await store.waiting("nbk") == []

@@ -277,7 +277,7 @@ async def test_decision_of_an_operator_reaches_the_running_service(poller: Polle
     await poller.poll("nbk")
     (waiting,) = poller.memory.pending_quarantine("nbk")
     async with Store(poller.memory.settings.store.url.get_secret_value(), poller.memory.settings.store.prefix) as other:
-        await other.decide(QuarantineDecision(waiting, Outcome.REJECTED, clock()))
+        await other.record_decision(QuarantineDecision(waiting, Outcome.REJECTED, clock()))
         await refresh_poller(poller)
         await poller.poll("nbk")
         assert poller.memory.pending_quarantine("nbk") == []

@@ -85,7 +85,7 @@ async def test_a_rejection_holds_for_all_copies(shared: Shared) -> None:
     leader, *_ = who = await shared.instances(3)
     waiting = [shared.holds_back(store_sync, later(BAD, number)) for number, store_sync in enumerate(who)]
     await refresh(leader, shared.clock)
-    await shared.store.decide(QuarantineDecision(waiting[0], Outcome.REJECTED, shared.clock()))
+    await shared.store.record_decision(QuarantineDecision(waiting[0], Outcome.REJECTED, shared.clock()))
     assert await shared.rounds(who) == 0
     assert all(store_sync.memory.quarantine["nbk"].is_rejected(BAD) for store_sync in who)
     assert not any(store_sync.memory.quarantine["nbk"].waiting for store_sync in who)
@@ -96,7 +96,7 @@ async def test_a_rejection_holds_whatever_clocks_say(shared: Shared) -> None:
     leader, _ = who = await shared.instances(2)
     waiting = shared.holds_back(leader, later(BAD, HOUR))
     await shared.rounds(who)
-    await shared.store.decide(QuarantineDecision(waiting, Outcome.REJECTED, shared.clock()))
+    await shared.store.record_decision(QuarantineDecision(waiting, Outcome.REJECTED, shared.clock()))
     assert await shared.rounds(who) == 0
     rules = leader.memory.context("nbk", shared.clock())
     leader.apply_judgements("nbk", judge_all([BAD], leader.memory.series("nbk"), rules, KEEP), shared.clock())
@@ -109,7 +109,7 @@ async def test_a_rejection_that_was_lost_is_written_again(shared: Shared) -> Non
     who = await shared.instances(2)
     waiting = shared.holds_back(who[0], BAD)
     await shared.rounds(who)
-    await shared.store.decide(QuarantineDecision(waiting, Outcome.REJECTED, shared.clock()))
+    await shared.store.record_decision(QuarantineDecision(waiting, Outcome.REJECTED, shared.clock()))
     await shared.rounds(who)
     before = await shared.store.snapshot("kzt")
     redis = shared.store._redis
@@ -128,7 +128,7 @@ async def test_a_rejection_that_was_taken_back_stays_so(shared: Shared, outcome:
     who = await shared.instances(2)
     waiting = shared.holds_back(who[0], BAD)
     await shared.rounds(who)
-    await shared.store.decide(QuarantineDecision(waiting, Outcome.REJECTED, shared.clock()))
+    await shared.store.record_decision(QuarantineDecision(waiting, Outcome.REJECTED, shared.clock()))
     await shared.rounds(who)
     await shared.store.save(BAD, decision=QuarantineDecision(waiting, outcome, shared.clock()))
     assert await shared.rounds(who) == 0
@@ -142,7 +142,7 @@ async def test_what_was_asked_before_a_correction_gives_way(shared: Shared, dige
     (leader,) = await shared.instances(1)
     late = shared.instance()
     shared.learn(late, later(BASE), replace(later(FIRST), digest=digest))
-    shared.learn(leader, FIRST, later(fixing(day(2), USD="476.00"), HOUR).revising(FIRST))
+    shared.learn(leader, FIRST, later(fixing(day(2), USD="476.00"), HOUR).with_revision_of(FIRST))
     await refresh(leader, shared.clock)
     assert await shared.rounds([late, leader]) == 0
     assert await shared.shown([late, leader]) == {"476.00"}
@@ -167,10 +167,10 @@ async def test_a_correction_is_taken_back_whatever_clocks_say(shared: Shared) ->
     leader, other = who = await shared.instances(2)
     shared.learn(leader, FIRST)
     await shared.rounds(who)
-    wrong = later(fixing(day(2), USD="476.00"), 24 * HOUR).revising(FIRST)
+    wrong = later(fixing(day(2), USD="476.00"), 24 * HOUR).with_revision_of(FIRST)
     shared.learn(other, wrong)
     await shared.rounds(who)
-    shared.learn(leader, replace(FIRST, fetched_at=later(FIRST, 60).fetched_at).revising(wrong))
+    shared.learn(leader, replace(FIRST, fetched_at=later(FIRST, 60).fetched_at).with_revision_of(wrong))
     assert await shared.rounds(who) == 0
     assert await shared.shown(who) == {"475.09"}
 
@@ -260,7 +260,7 @@ async def test_what_waits_beside_a_rejection_outlasts_a_loss(shared: Shared) -> 
     who = await shared.instances(1)
     rejected = shared.holds_back(who[0], BAD)
     await shared.rounds(who)
-    await shared.store.decide(QuarantineDecision(rejected, Outcome.REJECTED, shared.clock()))
+    await shared.store.record_decision(QuarantineDecision(rejected, Outcome.REJECTED, shared.clock()))
     await shared.rounds(who)
     waiting = shared.holds_back(who[0], later(fixing(day(2), USD="47.51")))
     await shared.rounds(who)
@@ -307,7 +307,7 @@ async def test_news_that_come_while_it_writes_are_seen_at_once(shared: Shared, m
     async with follower(one, shared.clock):
         await asyncio.sleep(0.3)
         monkeypatch.setattr(shared.store.coordination, "publish_change", slowly)
-        shared.learn(one, later(fixing(day(1), USD="478.80")).revising(BASE))
+        shared.learn(one, later(fixing(day(1), USD="478.80")).with_revision_of(BASE))
         poll = asyncio.create_task(refresh(one, shared.clock))
         await entered.wait()
         await shared.store.save(FIRST)

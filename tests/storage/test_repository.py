@@ -32,7 +32,7 @@ NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
 async def test_a_fixing_comes_back_digit_by_digit(store: Store) -> None:
     """Trailing zeros, nominals, direction, times, digests and revisions survive."""
     first = fixing(day(1), "ecb", "EUR", Quotation.INVERSE, USD="1.1500", JPY=("180.10", 100))
-    kept = replace(first, digest="new").revising(first)
+    kept = replace(first, digest="new").with_revision_of(first)
     await store.save(kept)
     assert await store.fixing("ecb", day(1)) == kept
     (found,) = await store.recent("ecb", 5)
@@ -58,7 +58,7 @@ async def test_figures_of_many_days_are_read_without_receipts(store: Store) -> N
     """Digits, nominals and direction as published, oldest first; days without a fixing are left out."""
     for number in (3, 1, 4):
         one = fixing(day(number), "ecb", "EUR", Quotation.INVERSE, USD="1.1500", JPY=("180.10", 100))
-        await store.save(replace(one, digest="new").revising(one))
+        await store.save(replace(one, digest="new").with_revision_of(one))
     found = await store.figures("ecb", day(1), day(3))
     assert [(one.date, one.base, one.direction) for one in found] == [
         (day(1), "EUR", Quotation.INVERSE),
@@ -79,7 +79,7 @@ async def test_quarantine_is_kept_until_it_is_decided(store: Store) -> None:
     assert await store.waiting("nbk") == [one, two, three]
     rejected, accepted = QuarantineDecision(one, Outcome.REJECTED, NOW), QuarantineDecision(two, Outcome.ACCEPTED, NOW)
     for decision in (rejected, accepted, accepted):
-        await store.decide(decision)
+        await store.record_decision(decision)
     assert await store.decisions("nbk") == [accepted, rejected]
     assert await store.waiting("nbk") == [three]
     published = fixing(day(3), EUR="551.06")
@@ -112,7 +112,7 @@ async def test_breaks_of_a_decision_are_stored(store: Store) -> None:
     waiting = QuarantinedFixing(fixing(day(3), BYN="235.10"), ("BYN moved",), NOW)
     breaks = (Break("BYN", day(3), Decimal(10000)), Break("BYN", day(2)))
     decision = QuarantineDecision(waiting, Outcome.ACCEPTED, NOW, breaks)
-    await store.decide(decision)
+    await store.record_decision(decision)
     assert await store.decisions("nbk") == [decision]
 
 
@@ -122,7 +122,7 @@ async def test_a_writing_tells_what_was_there_before(store: Store) -> None:
     assert await store.versions() == {}
     first = await store.save(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09"))
     second = await store.quarantine(waiting)
-    third = await store.decide(QuarantineDecision(waiting, Outcome.REJECTED, NOW))
+    third = await store.record_decision(QuarantineDecision(waiting, Outcome.REJECTED, NOW))
     other = await store.save(fixing(day(1), "cbr", "RUB", USD="80"))
     assert first.before is other.before is None
     assert (second.before, third.before) == (first.version, second.version)
@@ -132,11 +132,11 @@ async def test_a_writing_tells_what_was_there_before(store: Store) -> None:
 async def test_a_later_form_is_never_replaced_by_an_earlier_one(store: Store) -> None:
     """Who was cut off while the bank corrected itself holds what was replaced; who says the same changes no receipt."""
     first = fixing(day(1), USD="478.77")
-    revised = replace(fixing(day(1), USD="478.70"), digest="revised").revising(first)
+    revised = replace(fixing(day(1), USD="478.70"), digest="revised").with_revision_of(first)
     for late in (revised, first, later(first, -1), later(revised)):
         await store.save(late)
     assert await store.fixing("nbk", day(1)) == revised
-    twice = later(fixing(day(1), USD="478.77")).revising(revised)
+    twice = later(fixing(day(1), USD="478.77")).with_revision_of(revised)
     await store.save(twice)
     assert await store.fixing("nbk", day(1)) == twice
 

@@ -16,7 +16,7 @@ from service.validation.cross_check import CrossCheck
 from service.validation.published_change import check
 from service.web import models
 from service.web.api.sources import due
-from service.web.http.problems import Problem, guarded_async
+from service.web.http.problems import Problem, handle_async_errors
 from service.web.http.responses import Representation, cache_for
 from service.web.rendering.formats import receipt_path, to_json
 
@@ -70,8 +70,8 @@ def routes(memory: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
         return page.reply(request, now.seconds())
 
     return [
-        web.get("/v1/fixings/{source}/{date}.raw", guarded_async(raw)),
-        web.get("/v1/fixings/{source}/{date}", guarded_async(fixing)),
+        web.get("/v1/fixings/{source}/{date}.raw", handle_async_errors(raw)),
+        web.get("/v1/fixings/{source}/{date}", handle_async_errors(fixing)),
     ]
 
 

@@ -20,12 +20,13 @@ from aiohttp.hdrs import ACCEPT_ENCODING
 from multidict import MultiMapping
 
 from service import __version__
-from service.domain.fixing import Fixing
+from service.domain.fixing import Fixing, Series
 from service.domain.publication_schedule import today
+from service.domain.snapshot import Quote, Snapshot
 from service.errors import StoreError
 from service.storage.repository import Store
 from service.web.api.history_rows import FORMS, Body, RowRange
-from service.web.http.problems import OPEN, Problem, guarded_async
+from service.web.http.problems import OPEN, Problem, handle_async_errors
 from service.web.http.responses import accepts_gzip, cache_for, matching
 from service.web.rendering.page_cache import PageCache
 
@@ -88,29 +89,33 @@ class Histories:
             self._under_way -= 1
 
     def _asked(self, request: web.Request) -> _Asked:
-        settings, query = self.pages.memory.settings, request.query
+        """Read a request: format, quote, and the fixings to look at, in memory and in the store. Raises `Problem`."""
+        memory, query = self.pages.memory, request.query
         code, dot, suffix = request.match_info["currency"].partition(".")
         if dot and suffix not in FORMS:
-            raise Problem(404, f"A history has no form .{suffix[:20]}.", available=[f".{name}" for name in FORMS])
-        snapshot = self.pages.snapshot(query.get("ticker") or settings.tickers[0].id)
-        quotes = {quote.code: quote for quote in snapshot.quotes if quote.source}
-        quote = quotes.get(code.upper())
-        if quote is None or quote.source is None:
-            told = f"No source of the ticker {snapshot.id} quotes {code[:8]!r}."
-            raise Problem(404, told, available=list(quotes))
-        source, known = settings.polled[quote.source], self.pages.memory.series(quote.source)
-        if any(one.id == snapshot.id and one.effective == "today" for one in settings.tickers):
-            known = known.until(today(source, self.pages.now()))
-        first, latest = known.fixings[0].date, known.fixings[-1].date
+            raise Problem(404, f"Unknown format .{suffix[:20]}.", available=[f".{name}" for name in FORMS])
+        snapshot = self.pages.snapshot(query.get("ticker") or memory.settings.tickers[0].id)
+        key, quote = _quote(snapshot, code)
+        known = self._known(snapshot.id, key)
+        oldest, latest = known.fixings[0].date, known.fixings[-1].date
         since, until = _span(query, latest)
-        part = RowRange(snapshot.id, snapshot.base, quote.code, quote.source, source.name, quote.cross, since, until)
+        name = memory.settings.polled[key].name
+        part = RowRange(snapshot.id, snapshot.base, quote.code, key, name, quote.cross, since, until)
         earliest = date.fromordinal(max(1, since.toordinal() - _BEFORE))
-        recent = tuple(fixing for fixing in known.fixings if earliest <= fixing.date <= until)
-        refuted = self.pages.memory.refuted(quote.source, recent[-_CHECKED:], quote.code, snapshot.base)
-        recent = tuple(fixing for fixing in recent if fixing.date not in refuted)
-        # What memory has begins with some date, from which on it has everything.
-        older = range(earliest.toordinal(), min(until.toordinal() + 1, first.toordinal()))
-        return _Asked(part, suffix or "json", recent, older if first >= since else range(0))
+        recent = [fixing for fixing in known.fixings if earliest <= fixing.date <= until]
+        refuted = memory.refuted(key, recent[-_CHECKED:], quote.code, snapshot.base)
+        shown = tuple(fixing for fixing in recent if fixing.date not in refuted)
+        stored = range(0)
+        if oldest >= since:  # memory has everything from its oldest date on
+            stored = range(earliest.toordinal(), min(until.toordinal() + 1, oldest.toordinal()))
+        return _Asked(part, suffix or "json", shown, stored)
+
+    def _known(self, ticker: str, key: str) -> Series:
+        """Return a source's fixings in memory, those in force today for a ticker that shows these."""
+        settings, known = self.pages.memory.settings, self.pages.memory.series(key)
+        if any(one.id == ticker and one.effective == "today" for one in settings.tickers):
+            return known.until(today(settings.polled[key], self.pages.now()))
+        return known
 
     async def _reply(self, request: web.Request, asked: _Asked) -> web.StreamResponse:
         tags = asked.tags(await self.store.version(asked.part.source) if asked.stored else None)
@@ -193,6 +198,16 @@ async def _written(response: web.StreamResponse, piece: bytes) -> None:
         await response.write(piece)
 
 
+def _quote(snapshot: Snapshot, code: str) -> tuple[str, Quote]:
+    """Return a quote with the key of its source. Raises `Problem`."""
+    quotes = {quote.code: quote for quote in snapshot.quotes if quote.source}
+    quote = quotes.get(code.upper())
+    if quote is None or quote.source is None:
+        message = f"No source of the ticker {snapshot.id} quotes {code[:8]!r}."
+        raise Problem(404, message, available=list(quotes))
+    return quote.source, quote
+
+
 def _span(query: MultiMapping[str], latest: date) -> tuple[date, date]:
     """Return the first and the last day that are asked for. Raises `Problem`."""
     until = _day(query, "to") or latest
@@ -230,4 +245,4 @@ def _years_before(day: date, years: int) -> date:
 
 def routes(pages: PageCache, store: Store) -> list[web.RouteDef]:
     histories = Histories(pages, store)
-    return [web.get("/v1/history/{currency}", guarded_async(histories.answer))]
+    return [web.get("/v1/history/{currency}", handle_async_errors(histories.answer))]

@@ -41,7 +41,7 @@ def routes(memory: MemoryState, next_poll: NextPoll, now: Clock) -> list[web.Rou
 
 def due(memory: MemoryState, key: str, now: datetime) -> datetime | None:
     """Return when a source publishes next, after which what we say of it may be old."""
-    latest = memory.series(key).news
+    latest = memory.series(key).latest_distinct
     source = memory.settings.polled[key]
     return next_due(source, latest.date if latest else today(source, now), now)
 
@@ -49,7 +49,7 @@ def due(memory: MemoryState, key: str, now: datetime) -> datetime | None:
 def describe(memory: MemoryState, key: str, next_poll: datetime | None, now: datetime) -> models.SourceDocument:
     """Return what there is to say of a source: who, how current, how the polls go."""
     source, state, series = memory.settings.polled[key], memory.states[key], memory.series(key)
-    latest, news = series.latest, series.news
+    latest, news = series.latest, series.latest_distinct
     if state.error:
         condition: models.State = "failing"
     elif news is None:

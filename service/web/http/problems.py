@@ -59,7 +59,7 @@ def handle_errors(answer: Callable[[web.Request], web.StreamResponse]) -> Handle
     return handler
 
 
-def guarded_async(answer: Handler) -> Handler:
+def handle_async_errors(answer: Handler) -> Handler:
     """Do the same for what has to wait."""
 
     async def handler(request: web.Request) -> web.StreamResponse:

@@ -30,7 +30,7 @@ class QuoteText:
     date: str
     previous_date: str
 
-    def heard(self, show: tuple[str, ...]) -> str:
+    def accessible_label(self, show: tuple[str, ...]) -> str:
         """Return what is spoken where these figures are shown; the sentence has the percentage."""
         return ", ".join([self.sentence, *(getattr(self, figure) for figure in show if figure != "percent")])
 

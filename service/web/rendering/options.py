@@ -87,8 +87,7 @@ def parse_options(
         theme=_one_of(query, "theme", THEMES, theme) if "theme" in takes else theme,
         layout=layout,
         show=_figures(query, layout) if "show" in takes else _USUAL[layout],
-        # A list has a place for it, and so have the texts that JSON has in a language.
-        spark=_wanted(query, "spark", takes) and (layout == "list" if "layout" in takes else lang is not None),
+        spark=_wanted(query, "spark", takes) and _has_place_for_spark(takes, layout, lang),
         live=_wanted(query, "live", takes),
     )
 
@@ -115,6 +114,11 @@ def _figures(query: MultiMapping[str], layout: str) -> tuple[str, ...]:
 
 def _wanted(query: MultiMapping[str], name: str, takes: frozenset[str]) -> bool:
     return name in takes and query.get(name, "0").lower() not in ("0", "false", "no")
+
+
+def _has_place_for_spark(takes: frozenset[str], layout: str, lang: str | None) -> bool:
+    """Return whether a sparkline has a place: in a list, or among the texts of a format without layouts."""
+    return layout == "list" if "layout" in takes else lang is not None
 
 
 def _one_of(query: MultiMapping[str], name: str, values: tuple[str, ...], usual: str) -> str:

@@ -387,7 +387,7 @@ def test_an_inverse_rate_is_read_with_six_digits_too() -> None:
 )
 def test_what_is_seen_is_heard(show: tuple[str, ...], heard: str) -> None:
     """The sentence, then each figure that it does not have already."""
-    assert told(QUOTE).heard(show) == f"US dollar, down 0.77 percent against the tenge{heard}"
+    assert told(QUOTE).accessible_label(show) == f"US dollar, down 0.77 percent against the tenge{heard}"
 
 
 @pytest.mark.parametrize(

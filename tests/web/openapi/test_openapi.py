@@ -180,7 +180,7 @@ def test_a_receipt_with_revisions_is_as_described(settings: Settings) -> None:
     """What a bank said before has the fields of a fixing, without those of a receipt."""
     before, new = fixing(day(1), USD="478.77"), fixing(day(2), USD=("475.10", 100))
     others = MemoryState(settings).cross_check
-    document = receipt(later(new).revising(new), before, settings.sources["nbk"], others)
+    document = receipt(later(new).with_revision_of(new), before, settings.sources["nbk"], others)
     value = json.loads(to_json(document))
     assert len(value["revisions"]) == 1
     assert mistakes({"$ref": "#/components/schemas/Receipt"}, value) == []

@@ -164,7 +164,7 @@ async def test_a_new_snapshot_is_shown_at_once(start: Started, banks: Banks, set
     async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
         *_, latest = await store.recent("nbk", 1)
         corrected = replace(latest, rates={**latest.rates, "USD": Rate(Decimal("475.10"))}, digest="f" * 64)
-        await store.save(corrected.revising(latest))
+        await store.save(corrected.with_revision_of(latest))
         await store.coordination.publish_change()
     async with asyncio.timeout(5):
         while True:
