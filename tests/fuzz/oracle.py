@@ -18,13 +18,8 @@ from service.state.memory import KEEP
 from service.validation.rules import ValidationContext, judge_all
 from tests.figures import FETCHED
 from tests.fuzz import reader
+from tests.sources.answers import CONFIGURED, documents
 
-FIXTURES = Path(__file__).parent.parent / "fixtures"
-BASES = {
-    "nbk": "KZT", "cbr": "RUB", "ecb": "EUR", "nbu": "UAH", "cbu": "UZS", "nbrb": "BYN", "nbkr": "KGS", "nbg": "GEL",
-    "nbm": "MDL", "cba": "AMD", "nbt": "TJS", "nbp": "PLN", "cnb": "CZK", "bnr": "RON", "mnb": "HUF", "boc": "CAD",
-    "boe": "GBP", "frankfurter": "KZT", "recorded": "KZT",
-}  # fmt: skip
 RULES = ValidationContext(date(2026, 12, 31), jump=Fraction(15, 100))
 
 
@@ -55,7 +50,7 @@ def seeds(key: str) -> tuple[bytes, ...]:
     if key == "recorded":
         rows = (Path(shipped.__file__).parent / "recorded.csv").read_bytes().splitlines(keepends=True)
         return (b"".join(row for row in rows if row[:4] == b"date" or row[11:14] in (b"USD", b"EUR", b"RUB", b"IRR")),)
-    return tuple(path.read_bytes() for path in sorted((FIXTURES / key).iterdir()))
+    return tuple(path.read_bytes() for path in documents(key))
 
 
 @cache
@@ -66,7 +61,7 @@ def before(key: str) -> Series:
 
 
 def payload(key: str, body: bytes) -> RawResponse:
-    return RawResponse(key, BASES[key], "http://bank.test/", body, FETCHED)
+    return RawResponse(key, CONFIGURED[key].base, "http://bank.test/", body, FETCHED)
 
 
 def understood(key: str, body: bytes) -> list[Fixing]:
@@ -109,7 +104,7 @@ def hold(key: str, body: bytes, fixings: list[Fixing]) -> None:
     inverse = Quotation.INVERSE if key in ("ecb", "boe") else Quotation.DIRECT
     assert len({fixing.date for fixing in fixings}) == len(fixings)
     for fixing in fixings:
-        assert (fixing.source, fixing.base) == (key, BASES[key])
+        assert (fixing.source, fixing.base) == (key, CONFIGURED[key].base)
         assert fixing.direction is inverse, f"{fixing.date} is {fixing.direction}, not {inverse}"
         for code, rate in fixing.rates.items():
             taken, found = reader.Figure(*(rate.value, rate.nominal, rate.change)), written.get((fixing.date, code), [])

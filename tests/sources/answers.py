@@ -27,6 +27,11 @@ CONFIGURED = load(environ={}, overrides={"sources": _RELAY}).sources
 """Every adapter's source, and one for the relay, which the default configuration has not."""
 
 
+def documents(key: str) -> list[Path]:
+    """Return the documents of a bank, written for these tests."""
+    return sorted(path for path in (FIXTURES / key).iterdir() if path.name != "wire.toml")
+
+
 def document(key: str, name: str) -> bytes:
     """Return a document in the wire format of a bank, written for these tests, with real figures."""
     return (FIXTURES / key / name).read_bytes()

@@ -15,7 +15,7 @@ from service.sources.banks.boe import SERIES
 from service.sources.banks.cba import CURRENCIES as OF_ARMENIA
 from service.sources.banks.mnb import CURRENCIES as OF_HUNGARY
 from tests.figures import day
-from tests.sources.answers import FIXTURES, Asked, parse
+from tests.sources.answers import Asked, documents, parse
 
 REGISTRY = load(environ={}).sources
 EXAMPLE = load(ROOT / "config" / "example.toml", environ={})
@@ -27,7 +27,7 @@ def written(key: str) -> Iterator[Fixing]:
     if key == "recorded":
         yield from parse(key, (files("service.sources.banks") / "recorded.csv").read_bytes())
         return
-    for path in (FIXTURES / key).iterdir():
+    for path in documents(key):
         try:
             yield from parse(key, path.read_bytes())
         except NotUnderstood:
