@@ -26,7 +26,6 @@ REQUESTS = [
     "/?lang=ru",
     "/?lang=kk",
     "/docs",
-    "/openapi.json",
     "/embed.js",
     "/robots.txt",
     "/favicon.ico",

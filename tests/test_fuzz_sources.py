@@ -16,12 +16,16 @@ from hypothesis import strategies as st
 from service.domain.fixing import Fixing, Quotation, Rate
 from service.sources import parsing
 from service.sources.adapter import RawResponse
-from service.sources.banks import SOURCES
+from service.sources.banks import SOURCES as ADAPTERS
 from service.sources.rate_table import RateTableBuilder
 from tests.conftest import ROOT
 from tests.fuzz import oracle
 from tests.fuzz.mutations import BY_NAME, mutated
+from tests.fuzz.reader import READ
 from tests.fuzz.worst import SIZE
+
+SOURCES = {key: ADAPTERS[key] for key in ADAPTERS if key in READ}
+"""Those with an independent reader to compare with."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,12 @@ class Figure(NamedTuple):
         return self.nominal == other.nominal and repr((self.value, self.change)) == repr((other.value, other.change))
 
 
+READ = frozenset(
+    "nbk cbr ecb nbu cbu nbrb nbkr nbg nbm cba nbt nbp cnb bnr mnb boc boe frankfurter recorded".split()  # noqa: SIM905
+)
+"""The sources that have an independent reader here; an adapter needs none."""
+
+
 def read(key: str, body: bytes) -> dict[tuple[date, str], list[Figure]]:
     """Return all figures of a document, by date and currency, each once."""
     found: dict[tuple[date, str], list[Figure]] = {}

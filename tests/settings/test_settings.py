@@ -24,15 +24,13 @@ def test_the_default_configuration_stands_alone() -> None:
     assert settings.sources["nbk"].window == Window(time(15, 30), time(19))
 
 
-def test_a_bank_that_no_ticker_names_is_not_polled() -> None:
-    """A bank sleeps until a ticker names it, or a setting wakes it; another setting puts it to sleep."""
-    asleep = {"nbrb", "nbkr", "nbm", "cba", "nbt", "nbp", "cnb", "bnr", "mnb", "boc", "boe"}
+def test_source_is_polled_if_a_ticker_names_it_or_a_setting_enables_it() -> None:
+    default = {"nbk", "cbr", "ecb", "nbu", "cbu", "recorded"}
     settings = load(environ={"TICKER_SOURCES__NBG__ENABLED": "true"})
-    assert set(settings.polled) == {"nbk", "cbr", "ecb", "nbu", "cbu", "nbg", "recorded"}
-    assert settings.sources.keys() - settings.polled.keys() == asleep
+    assert set(settings.polled) == default | {"nbg"}
     ticker = {"id": "byn", "base": "BYN", "currencies": ["USD"], "sources": ["nbrb"]}
     settings = load(environ={"TICKER_SOURCES__ECB__ENABLED": "false"}, overrides={"tickers": [ticker]})
-    assert set(settings.polled) == {"nbk", "cbr", "nbu", "cbu", "nbrb"}
+    assert set(settings.polled) == default - {"ecb", "recorded"} | {"nbrb"}
 
 
 def test_production_shows_nothing_recorded() -> None:

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from itertools import islice, pairwise, product
 from pathlib import Path
 from string import ascii_uppercase
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,8 @@ class Wire:
     other: str = "GBP"
     """A currency that it quotes besides the dollar."""
     nominal: tuple[str, str] | None = None
+    always_rates: bool = False
+    """Whether it responds with its last rates, or with status 404, where it has published nothing."""
 
     @property
     def form(self) -> str:
@@ -58,8 +61,9 @@ class Wire:
 
 
 def _wire(key: str) -> Wire:
-    fields = tomllib.loads((FIXTURES / key / "wire.toml").read_text(encoding="utf-8"))
-    return Wire(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    table: dict[str, Any] = tomllib.loads((FIXTURES / key / "wire.toml").read_text(encoding="utf-8"))
+    fields: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in table.items()}
+    return Wire(**fields)
 
 
 WIRES = {key: _wire(key) for key in SOURCES if key != "recorded"}
@@ -72,8 +76,6 @@ NOTHING = [
     ("frankfurter", b"[[],[]]"),
 ]
 """Whose document says that nothing is published, and the document. Of every other source there is none."""
-ALWAYS_RATES = {"cbr", "nbkr", "nbt", "nbp", "bnr"}
-"""Banks that answer with their last rates, or with status 404, where they have nothing."""
 
 Fault = tuple[str, bytes, str]
 """Its name, the document with it, and what the error says of it (a pattern)."""
@@ -221,9 +223,6 @@ def test_no_source_is_forgotten() -> None:
     assert set(tomllib.loads(DEFAULT.read_text(encoding="utf-8"))["sources"]) == {
         key for key, adapter in SOURCES.items() if not adapter.relay
     }
-    assert {path.stem for path in (Path(__file__).parent / "banks").glob("test_*.py")} >= {
-        f"test_{key}" for key in SOURCES
-    }
     assert {path.name for path in FIXTURES.iterdir()} == SOURCES.keys() - {"recorded"} == WIRES.keys()
 
 
@@ -244,7 +243,7 @@ def test_documented_nothing_is_read_as_no_fixing(key: str, body: bytes) -> None:
 
 def test_every_source_has_a_documented_nothing_or_always_rates() -> None:
     """A source either has a document that says so, or never answers without rates."""
-    assert {key for key, _ in NOTHING} == WIRES.keys() - ALWAYS_RATES
+    assert {key for key, _ in NOTHING} == {key for key, wire in WIRES.items() if not wire.always_rates}
 
 
 @pytest.mark.parametrize(("key", "body"), NOTHING)

@@ -193,7 +193,7 @@ async def test_currencies_are_picked_and_ordered(client: Client) -> None:
     [
         ("/v1/ticker/eur", 404, "no ticker 'eur'", ["kzt"]),
         ("/embed?ticker=eur", 404, "no ticker 'eur'", ["kzt"]),
-        ("/v1/ticker/kzt.pdf", 404, "no form .pdf", [".json", ".txt", ".svg", ".html"]),
+        ("/v1/ticker/kzt.pdf", 404, "Unknown format .pdf", [".json", ".txt", ".svg", ".html"]),
         ("/v1/ticker?currencies=usd,zzz", 400, "no currency 'ZZZ'", ["USD", "EUR", "RUB", "GBP", "CNY"]),
         ("/v1/ticker?currencies=,", 400, "no currency ''", ["USD", "EUR", "RUB", "GBP", "CNY"]),
         ("/v1/fixings/xyz/2026-04-02", 404, "no source 'xyz'", ["nbk", "cbr", "ecb", "nbu", "cbu", "recorded"]),
