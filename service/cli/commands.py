@@ -18,6 +18,7 @@ from service.domain.fixing import Series
 from service.errors import SettingsError, StoreError, TickerError
 from service.observability.logging import configure
 from service.polling.poller import LOOKBACK, published
+from service.runtime.background import run_interruptibly
 from service.settings import LogSettings, Settings, SourceSettings
 from service.sources.banks import SOURCES, validate
 from service.sources.http_client import Client
@@ -129,7 +130,7 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
                 await stack.enter_async_context(server)
             return await work(await stack.enter_async_context(open_store(settings, server, Clock())))
 
-    return asyncio.run(run())
+    return run_interruptibly(run())
 
 
 def text(value: object) -> str:

@@ -1,7 +1,8 @@
-"""What runs in the background while a context is open, and its end; what runs beside the loop."""
+"""Background tasks, CPU-bound work in a thread, and runs that SIGINT ends."""
 
 import asyncio
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from threading import Lock, Thread
 from typing import Any, Final, ParamSpec, Self, TypeVar
@@ -13,7 +14,7 @@ _TURN: Final = Lock()
 
 
 class BackgroundTask:
-    """A context in which `_run` goes on in a task of its own."""
+    """A context in which `_run` runs as a task."""
 
     _task: "asyncio.Task[None] | None" = None
 
@@ -32,8 +33,8 @@ class BackgroundTask:
 async def cancel_and_wait(*tasks: "asyncio.Task[Any]") -> None:
     """Cancel tasks and wait until they have ended, however they do.
 
-    Again and again: `asyncio.wait_for` of Python 3.11, which the client of Redis uses, swallows a cancellation that
-    comes just when what it waits for is done.
+    Repeatedly: `asyncio.wait_for` of Python 3.11, which redis-py uses, swallows a cancellation that comes just when
+    what it waits for is done.
     """
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
@@ -42,11 +43,30 @@ async def cancel_and_wait(*tasks: "asyncio.Task[Any]") -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def run_in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Do pure work that takes long in a thread, so that the loop gets its turn every few milliseconds meanwhile.
+def run_interruptibly(main: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine until it ends, or until SIGINT; raise `KeyboardInterrupt` then.
 
-    One after the other: several at once would not be done any earlier, and the loop would wait for each of them.
-    The end of the process does not wait for it.
+    `asyncio.run` cancels it once, which may be swallowed (see `cancel_and_wait`): the command would just go on.
+    """
+
+    async def run() -> _T:
+        interrupted = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
+        task, interruption = asyncio.ensure_future(main), asyncio.create_task(interrupted.wait())
+        await asyncio.wait([task, interruption], return_when=asyncio.FIRST_COMPLETED)
+        await cancel_and_wait(interruption, *([] if task.done() else [task]))
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        return task.result()
+
+    return asyncio.run(run())
+
+
+async def run_in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Run CPU-bound work in a worker thread, so that the event loop goes on meanwhile.
+
+    One call at a time: several at once would not end any earlier, and the loop would wait for each of them. The end of
+    the process does not wait for it.
     """
     done = Future[_T]()
 

@@ -17,13 +17,13 @@ def test_what_is_chosen_shows_in_the_preview_and_in_each_snippet(site: Site, ope
     preview = ready(page).first
     page.get_by_label("EUR").uncheck()
     page.get_by_label("RUB").uncheck()
-    page.get_by_label("Language As the page").select_option("kk")
+    page.get_by_label("Language same as the page").select_option("kk")
     expect(preview.locator(".percent:visible").first).to_have_text("+1,35%")
     page.get_by_label("Theme").select_option("dark")
     page.get_by_label("Layout").select_option("list")
     expect(preview.locator(".rate:visible").first).to_have_text("405,40")
     page.get_by_role("checkbox", name="change").check()
-    page.get_by_label("stream").check()
+    page.get_by_label("Live updates").check()
     expect(preview.locator(".ticker:visible")).to_have_class(re.compile("list dark"))
     assert "usd АҚШ доллары 405,40 +5,40 +1,35% ▲ gbp" in seen(preview)
     taken = {
@@ -83,8 +83,8 @@ def test_a_list_may_have_sparklines(site: Site, open_page: Open) -> None:
     ("lang", "label"),
     [
         ("en", "Sparkline of the last 30 publications"),
-        ("ru", "График последних 30 публикаций"),
-        ("kk", "Соңғы 30 жарияланымның сызығы"),
+        ("ru", "График за последние 30 публикаций"),
+        ("kk", "Соңғы 30 жарияланымның графигі"),
     ],
 )
 def test_sparklines_are_offered_in_our_languages(site: Site, open_page: Open, lang: str, label: str) -> None:
@@ -107,9 +107,9 @@ def test_a_button_copies(site: Site, open_page: Open) -> None:
 def test_it_speaks_the_readers_language(site: Site, open_page: Open) -> None:
     """By Accept-Language, and by a link."""
     page = open_page(f"{site.service}/", locale="kk-KZ").page
-    expect(page.get_by_role("heading", level=1)).to_have_text("Валюта бағамдарының жолағы")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Валюта бағамдарының виджеті")
     page.get_by_role("link", name="Русский").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Курсы валют строкой")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Виджет курсов валют")
     expect(page.locator("html")).to_have_attribute("lang", "ru")
     expect(ready(page).first.locator(".percent:visible").first).to_have_text("+1,35\u00a0%")
 

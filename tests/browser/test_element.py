@@ -251,7 +251,7 @@ def test_screen_readers_hear_sentences(site: Site, open_page: Open) -> None:
     element = ready(watched.page).first
     expect(element).to_match_aria_snapshot(
         """
-        - list "Currency changes against the tenge":
+        - list "Exchange rate changes against the tenge":
           - listitem: US dollar, up 1.35 percent against the tenge
           - listitem: British pound, down 0.89 percent against the tenge
         """

@@ -360,7 +360,7 @@ async def test_a_name_is_a_text_in_every_form(settings: Settings, start: Started
     published(banks)
     client = await start(settings.model_copy(update={"sources": {**settings.sources, "nbk": nbk}}))
     await until_ready(client)
-    footer = f"2 April 2026 against 1 April 2026. {name}"
+    footer = f"2 April 2026 compared with 1 April 2026. {name}"
     for path in ("/embed?layout=list&lang=en", "/v1/ticker.html?layout=list"):
         page = await page_of(client, path)
         assert texts(page, ".date") == [footer]

@@ -116,8 +116,8 @@ async def test_the_texts_have_it_where_it_is_wanted(client: Client) -> None:
     assert {code: texts[code]["spark"] for code in CODES} == {code: expected(code) for code in CODES}
     assert (texts["CNY"]["spark"], texts["CNY"]["spark_label"]) == (None, None)
     ends = "20 February 2026 to 2 April 2026"
-    assert texts["USD"]["spark_label"] == f"30 publications, {ends}: lowest 470.09, highest 479.09"
-    assert texts["RUB"]["spark_label"] == f"30 publications, {ends}: lowest 5.87, highest 5.87"
+    assert texts["USD"]["spark_label"] == f"30 publications from {ends}: lowest 470.09, highest 479.09"
+    assert texts["RUB"]["spark_label"] == f"30 publications from {ends}: lowest 5.87, highest 5.87"
     assert {y for _, y in points(texts["RUB"]["spark"])} == {HEIGHT // 2}
 
 
