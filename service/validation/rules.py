@@ -286,24 +286,35 @@ class _Document:
         return before.confidence is Confidence.DIVERGING and assessment.distance <= before.distance + slack
 
     def _own_past(self, code: str) -> str | None:
-        """Judge by the source alone."""
-        previous, following = self.previous.get(code), self.following.get(code)
+        """Judge by the source alone: the first of the `RULES` that is violated gives the reason."""
+        previous = self.previous.get(code)
         if previous is None or self.moves[code] is None:
             return self._first(code)
         if not self._is_recent(code):
             return self._after_years(code, previous) or self._first(code)
+        return next((reason for rule in RULES if (reason := rule(self, code))), None)
+
+    def violates_jump(self, code: str) -> str | None:
+        """A rate must not move beyond the limit, unless the next publications keep the move."""
         if self._beyond(self._own_move(code)) and not self._persists(code):
             return f"{code} {self._step(code)}; {_NOBODY}"
-        if code in self.swaps and not self._persists(code):
-            return f"{code} {self._step(code)} and has what is, or was, the rate of {self.swaps[code]}; {_NOBODY}"
-        if following and self._stands_out(code, previous, following):
-            return f"{code} is {self._beside(code, following)}; {_NOBODY}"
         return None
 
-    def _stands_out(self, code: str, previous: Fixing, following: Fixing) -> bool:
-        """Whether a date that was revised or inserted does not fit between its neighbours, which fit each other."""
+    def violates_swap(self, code: str) -> str | None:
+        """A rate must not be another currency's, unless the next publications keep it."""
+        if code in self.swaps and not self._persists(code):
+            return f"{code} {self._step(code)} and has what is, or was, the rate of {self.swaps[code]}; {_NOBODY}"
+        return None
+
+    def violates_neighbours(self, code: str) -> str | None:
+        """A date that was revised or inserted must fit between its neighbours, if these fit each other."""
+        previous, following = self.previous[code], self.following.get(code)
+        if following is None:
+            return None
         onward, across = self._move(self.new, following, code), self._move(previous, following, code)
-        return bool(onward and across and self._beyond(onward) and not self._beyond(across))
+        if onward and across and self._beyond(onward) and not self._beyond(across):
+            return f"{code} is {self._beside(code, following)}; {_NOBODY}"
+        return None
 
     def _first(self, code: str) -> str | None:
         """Judge a rate that has none before it by the next known one, or by two more of the same answer."""
@@ -367,6 +378,13 @@ class _Document:
 
     def _beside(self, code: str, other: Fixing) -> str:
         return f"{figure(self.new, code)}, and {figure(other, code)} on {other.date}"
+
+
+RULES: Final = (_Document.violates_jump, _Document.violates_swap, _Document.violates_neighbours)
+"""What a rate of a source must hold against its own recent past, where no other source decides.
+
+Each takes a document and a currency, and returns why the rate is suspicious, or None.
+"""
 
 
 def _is_scale(move: float) -> bool:
