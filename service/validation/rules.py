@@ -295,19 +295,19 @@ class _Document:
         return next((reason for rule in RULES if (reason := rule(self, code))), None)
 
     def violates_jump(self, code: str) -> str | None:
-        """A rate must not move beyond the limit, unless the next publications keep the move."""
+        """Return a reason if the rate moved beyond the limit, and the next publications do not keep the move."""
         if self._beyond(self._own_move(code)) and not self._persists(code):
             return f"{code} {self._step(code)}; {_NOBODY}"
         return None
 
     def violates_swap(self, code: str) -> str | None:
-        """A rate must not be another currency's, unless the next publications keep it."""
+        """Return a reason if the rate is another currency's, and the next publications do not keep it."""
         if code in self.swaps and not self._persists(code):
             return f"{code} {self._step(code)} and has what is, or was, the rate of {self.swaps[code]}; {_NOBODY}"
         return None
 
     def violates_neighbours(self, code: str) -> str | None:
-        """A date that was revised or inserted must fit between its neighbours, if these fit each other."""
+        """Return a reason if a revised or inserted date does not fit between neighbours that fit each other."""
         previous, following = self.previous[code], self.following.get(code)
         if following is None:
             return None
