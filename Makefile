@@ -105,6 +105,7 @@ check: .venv/.dev ## Check format, lint, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell service docs config tests *.md Makefile
 
 fix: .venv/.dev ## Format, and mend what the linter can
 	$(BIN)/ruff format .

@@ -33,7 +33,7 @@ from service.sources.http_client import Client
 from service.sources.session import BankSession
 from service.storage.repository import Store
 from service.validation.quarantine import Outcome, Quarantine, QuarantineDecision, QuarantinedFixing
-from service.validation.rules import figure
+from service.validation.rules import rate_text
 
 _TOLD: Final = 20
 """Decisions that are printed."""
@@ -200,7 +200,7 @@ def _completed(accepted: Fixing, published: Fixing | None) -> Fixing:
 
 
 def _listed(fixing: Fixing) -> str:
-    return ", ".join(f"{code} {figure(fixing, code)}" for code in sorted(fixing.rates))
+    return ", ".join(f"{code} {rate_text(fixing, code)}" for code in sorted(fixing.rates))
 
 
 def _parted(quarantined: QuarantinedFixing, codes: Sequence[str]) -> tuple[QuarantinedFixing, QuarantinedFixing | None]:
@@ -277,11 +277,11 @@ def _rejected(
 def _differing(one: Fixing, other: Fixing) -> str:
     """Return the rates of a fixing in which it differs from another."""
     codes = sorted(one.rates.keys() | other.rates.keys())
-    told = {code: figure(one, code) if code in one.rates else None for code in codes}
+    told = {code: rate_text(one, code) if code in one.rates else None for code in codes}
     return ", ".join(
         f"{code} {rate}" if rate else f"no {code}"
         for code, rate in told.items()
-        if rate != (figure(other, code) if code in other.rates else None)
+        if rate != (rate_text(other, code) if code in other.rates else None)
     )
 
 

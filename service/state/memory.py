@@ -21,7 +21,7 @@ from service.state.selection import Evidence, snapshot
 from service.validation.cross_check import CrossCheck, Tolerance, Witness, describe
 from service.validation.published_change import Check, check
 from service.validation.quarantine import Quarantine, QuarantineDecision, QuarantinedFixing
-from service.validation.rules import Judgement, ValidationContext, figure
+from service.validation.rules import Judgement, ValidationContext, rate_text
 
 KEEP = 90
 """Dates of a source that are kept in memory: a sparkline of 30 publications and their carry-overs."""
@@ -156,7 +156,7 @@ class MemoryState:
         latest = {code: one for one in documents for code in sorted(self.needed(source) & one.rates.keys())}
         assessed = {code: (one, check.assess(source, one, code)) for code, one in sorted(latest.items())}
         return {
-            code: f"{code} {figure(one, code)} on {one.date} ({describe(assessment.against)})"
+            code: f"{code} {rate_text(one, code)} on {one.date} ({describe(assessment.against)})"
             for code, (one, assessment) in assessed.items()
             if assessment.refuted
         }

@@ -1,12 +1,12 @@
-"""Compare a rate with what the other banks publish for the same days. Pure.
+"""Cross-check a rate with what other banks publish for the same days. Pure.
 
 A rate is compared as a level: units of a base for one unit of a currency. Every other bank that quotes both gives an
-*absolute* level. A bank that quotes the currency but not the base still gives a *relative* one: how the currency
-stands beside the others of the same document.
+*absolute* level. A bank that quotes the currency but not the base still gives a *relative* one: the currency's level
+among the others of the same document.
 
-Banks differ by what they measure and when. Publications are aligned by the market day that they are of, and where one
-bank lags behind the other by a publication, by that too. What is left is a lasting offset and a spread, both estimated
-from the dates that the two banks share. The tolerance follows them, within bounds.
+Banks differ in what they measure and when. Publications are aligned by market day, and by a publication more where one
+bank lags behind the other. What remains is a lasting offset and a spread, both estimated from the dates that the two
+banks share. The tolerance follows them, within bounds.
 
 Rates are compared as logarithms in floating point: a decision between "within 1 %" and "beyond" needs no exact
 fraction, and a document of a hundred currencies is judged against sixteen banks within milliseconds. Nothing computed
@@ -31,9 +31,9 @@ LEVELS_DIFFER: Final = frozenset({"XAU", "XAG", "XPT", "XPD", "CUP", "IRR", "LBP
 """Only moves are compared of these: metals are quoted by the ounce or by the gram, and some countries have (or had)
 several official rates at once, of which each bank takes its own."""
 _WINDOW: Final = timedelta(days=5)
-"""Publications of two banks that lie further apart say nothing of each other; a long weekend does not."""
+"""Publications of two banks that are further apart are not compared; those around a long weekend are."""
 _AWAITED: Final = timedelta(days=14)
-"""For so long the last publication of a bank that is silent still tells how far is too far."""
+"""How long the last publication of a silent bank is still compared with."""
 _HELD: Final = timedelta(days=3)
 """How far the days of two rates in quarantine may lie apart."""
 _HISTORY: Final = 40
@@ -53,7 +53,7 @@ _LOOKED_BACK: Final = 10
 _AGREED: Final = 5
 """Publications at which two banks agreed that are looked at to see who moved away since."""
 _LOOKED_AT: Final = 12
-"""Rates of a document that tell whether it can be relied on."""
+"""Rates of a document that are looked at to decide whether it can be relied on."""
 _VOUCHED: Final = timedelta(days=30)
 """How long an operator's decision holds against other banks."""
 _CLOSE: Final = 1.5
@@ -184,7 +184,7 @@ MarketDay = Callable[[date], date]
 class _Logarithms(dict[str, float | None]):
     """Units of a bank's own currency for one unit of another, as logarithms; None where the bank has no rate of it.
 
-    Each is computed when it is first asked for: this is the inner loop of every comparison.
+    Each is computed at its first lookup: this is the inner loop of every comparison.
     """
 
     __slots__ = ("_fixing",)
@@ -235,7 +235,7 @@ class Lag(Enum):
 
 @dataclass(frozen=True)
 class Witness:
-    """What one source says, for comparison.
+    """What one source publishes, for comparison.
 
     `market_day` is the day of the market that an effective date of it is of. `held` are rates in quarantine: they can
     confirm a rate, since at a true jump two banks wait for each other.
@@ -308,7 +308,7 @@ class _Pair(NamedTuple):
         return _centre(self.own, before.own) or 0.0
 
     def before(self, *, held: bool = False) -> "Iterator[_Pair]":
-        """Yield the same rate at the publications before, the latest first; then, if asked for, those `held`."""
+        """Yield the same rate at the publications before, the latest first; then, if wanted, those `held`."""
         on, found = self.own.fixing.date, 0
         for one in reversed(self.subject.observations):
             if one.fixing.date < on and one.fixing.quotes(self.code, self.base):
@@ -358,7 +358,7 @@ def _centre(own: Observation, other: Observation) -> float | None:
 
 @dataclass
 class CrossCheck:
-    """All sources beside each other. Made anew when one of them has changed; what it has computed is kept.
+    """The sources compared with each other. Rebuilt when one of them has changed; results are cached.
 
     `accepted` are rates that an operator has accepted, by source: for `_VOUCHED` they are not held against what other
     banks say.
@@ -567,7 +567,7 @@ class CrossCheck:
         other = self._observation(pair, witness, lag)
         if compared.relative or other is None or not other.fixing.quotes(pair.base, pair.base):
             return False
-        centre = _centre(pair.own, other)  # None: too few rates to tell one from most
+        centre = _centre(pair.own, other)  # None: too few rates to distinguish one from most
         return centre is None or abs(centre + other.log(pair.base)) > abs(compared.deviation) / 2
 
     def _observation(self, pair: _Pair, witness: Witness, lag: Lag) -> Observation | None:

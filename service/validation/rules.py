@@ -1,4 +1,4 @@
-"""Judge what a source has published, rate by rate: what may be shown, and what waits in quarantine. Pure.
+"""Validate what a source has published, rate by rate: what may be shown, and what is quarantined. Pure.
 
 The unit is one rate on one date. A suspicious rate is held; the others of its document are published. A document is
 held whole only for a fault of the document: its date, its form, or that most of its rates are suspicious (scale,
@@ -35,7 +35,7 @@ from service.validation.swap_detection import swapped_currencies
 _LONG: Final = timedelta(days=92)
 """After so much time a rate measures no day's move any more, only the order of magnitude."""
 _SILENT: Final = timedelta(days=14)
-"""After so much time without a word a source's own past is no evidence against another bank."""
+"""After so much time without a publication a source's own past is no evidence against another bank."""
 _FAR: Final = 5
 """So many times more or less is a fault of scale after so much time."""
 _YEAR: Final = timedelta(days=366)
@@ -49,7 +49,7 @@ _POWER_OF_TEN: Final = 0.15
 """How near (as a logarithm) to a power of ten a move is taken for one."""
 _NOBODY: Final = "no other bank confirms it"
 _COMMON: Final = 3
-"""Currencies that a common move can be told from."""
+"""Currencies needed to estimate a common move."""
 
 
 class Verdict(StrEnum):
@@ -373,11 +373,12 @@ class _Document:
     def _step(self, code: str) -> str:
         previous, move = self.previous.get(code), self.moves.get(code)
         if previous is None or move is None:
-            return f"is {figure(self.new, code)}"
-        return f"moved by {percent(move)}, from {figure(previous, code)} on {previous.date} to {figure(self.new, code)}"
+            return f"is {rate_text(self.new, code)}"
+        before, now = rate_text(previous, code), rate_text(self.new, code)
+        return f"moved by {percent(move)}, from {before} on {previous.date} to {now}"
 
     def _beside(self, code: str, other: Fixing) -> str:
-        return f"{figure(self.new, code)}, and {figure(other, code)} on {other.date}"
+        return f"{rate_text(self.new, code)}, and {rate_text(other, code)} on {other.date}"
 
 
 RULES: Final = (_Document.violates_jump, _Document.violates_swap, _Document.violates_neighbours)
@@ -418,7 +419,7 @@ def percent(move: Fraction) -> str:
     return percent_text(half_up(100 * (move - 1), 2))
 
 
-def figure(fixing: Fixing, code: str) -> str:
+def rate_text(fixing: Fixing, code: str) -> str:
     """Return a rate as it was published, in words."""
     rate = fixing.rates[code]
     return f"{rate.value}" if rate.nominal == 1 else f"{rate.value} for {rate.nominal}"
