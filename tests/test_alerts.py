@@ -205,7 +205,7 @@ def test_each_alert_is_produced() -> None:
 
 
 @pytest.mark.parametrize("changed", QUIET.values(), ids=list(QUIET))
-def test_what_needs_nobody_is_not_told(changed: Mapping[str, str], tmp_path: Path) -> None:
+def test_irrelevant_quarantine_is_not_reported(changed: Mapping[str, str], tmp_path: Path) -> None:
     """At the times at which one or the other might come; for three days where all is well."""
     series = of_both({**HEALTHY, **changed})
     judged(tmp_path, series, {at: {} for at in MINUTES})

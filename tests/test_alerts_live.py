@@ -143,7 +143,7 @@ class TestAlerts:
         alerts = {"TickerRecorded": 1, "SecondChoice": 1, "SourceNeverAnswered": 5}
         await expected(tmp_path, await start(), clock, status("recorded", choice=5), **alerts)
 
-    async def test_without_figures(
+    async def test_without_rates(
         self, start: Started, settings: Settings, banks: Banks, clock: Clock, tmp_path: Path
     ) -> None:
         """No bank has ever answered, there is no last choice, and readers get 503."""
@@ -160,7 +160,7 @@ class TestAlerts:
         alerts = {"ErrorsServed": 2, "NoLeader": 1}  # nothing is known of who leads
         expect(tmp_path, alerts, {name: one for name, one in series.items() if "_requests_" in name})
 
-    async def test_second_choice(self, start: Started, banks: Banks, clock: Clock, tmp_path: Path) -> None:
+    async def test_fallback_source(self, start: Started, banks: Banks, clock: Clock, tmp_path: Path) -> None:
         """The first bank has never answered; another one is shown."""
         all_well(banks)
         banks.faults["nbk"] = 404
@@ -279,7 +279,7 @@ async def eventful(client: Client) -> Samples:
     return await until(client, lambda told: value(told, OFFSET) is not None)
 
 
-async def test_rules_and_dashboard_name_metrics_that_there_are(start: Started, banks: Banks) -> None:
+async def test_rules_and_dashboard_use_existing_metrics(start: Started, banks: Banks) -> None:
     """To the letter: a name that nobody tells makes an alert that never comes."""
     all_well(banks)
     there = {name for name, _ in await eventful(await start())}

@@ -24,7 +24,7 @@ def test_its_panels_are_of_one_piece() -> None:
         taken |= cells
 
 
-def test_it_asks_the_prometheus_that_is_provisioned() -> None:
+def test_dashboard_queries_the_provisioned_prometheus() -> None:
     """By its uid, in every panel and every query; and it lies where its provider looks."""
     provisioned = (GRAFANA / "provisioning" / "datasources" / "prometheus.yml").read_text(encoding="utf-8")
     (uid,) = re.findall(r"^ +uid: (\w+)$", provisioned, re.MULTILINE)

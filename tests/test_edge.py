@@ -120,7 +120,7 @@ async def house() -> AsyncIterator[House]:
 class TestKey:
     """A copy is kept by the path and what the service knows of the query; nothing else reaches the service."""
 
-    async def test_a_page_is_asked_for_once(self, house: House) -> None:
+    async def test_concurrent_requests_for_a_page_are_collapsed(self, house: House) -> None:
         """Twenty readers, one request; HEAD is answered from the same copy."""
         await house.get("/v1/ticker")
         answers = await asyncio.gather(*(house.get("/v1/ticker") for _ in range(20)))
@@ -240,14 +240,14 @@ async def _arrived(house: House, path: str, every: set[str]) -> set[str]:
 class TestAge:
     """How old a copy may be is the service's word."""
 
-    async def test_a_reader_has_it_already(self, house: House) -> None:
+    async def test_matching_etag_returns_304(self, house: House) -> None:
         """304 from the copy, also where it is one of several; another ETag is answered whole."""
         for _ in range(2):
             assert await house.get("/v1/ticker", If_None_Match='"other", "first"') == (304, "")
             assert await house.get("/v1/ticker", If_None_Match='"other"') == (200, "first")
         assert house.asked == ["/v1/ticker"]
 
-    async def test_readers_can_tell_how_old_a_copy_is(self, house: House) -> None:
+    async def test_cached_response_has_its_age(self, house: House) -> None:
         """Date and max-age are those of the service's latest answer, so that a reader's copy ends when it should."""
 
         async def told(path: str) -> tuple[list[str], str]:
@@ -273,7 +273,7 @@ class TestAge:
         assert len(house.asked) == 20
         assert time.monotonic() - begun < 0.4
 
-    async def test_a_reader_does_not_wait_for_news(self, house: House) -> None:
+    async def test_client_does_not_wait_for_a_change(self, house: House) -> None:
         """Within stale-while-revalidate the copy is shown and fetched anew behind it; later it is not shown."""
         grace, none = "public, max-age=1, stale-while-revalidate=2", "public, max-age=1, stale-while-revalidate=0"
         house.set(ages={"/v1/ticker": grace, "/embed": none})
@@ -289,7 +289,7 @@ class TestAge:
         assert await house.get("/v1/ticker") == (200, "second")
         assert Counter(house.asked) == {"/v1/ticker": 2, "/embed": 2}
 
-    async def test_nobody_answers_and_readers_are_shown_what_there_is(self, house: House) -> None:
+    async def test_edge_serves_stale_content_when_no_instance_responds(self, house: House) -> None:
         """The last copy of each page, as long as stale-if-error allows; where there is none, a problem document."""
         house.set(cache_control="public, max-age=1, stale-while-revalidate=0, stale-if-error=2")
         await house.get("/v1/ticker")
@@ -334,7 +334,7 @@ class TestInstances:
         assert set(answers) == {(200, "first")}
         assert time.monotonic() - begun < 3.8
 
-    async def test_a_page_is_always_asked_of_the_same_one(self, house: House) -> None:
+    async def test_page_is_always_requested_from_the_same_instance(self, house: House) -> None:
         """One that learns of news a second later cannot take back what readers have seen."""
         house.set(cache_control="no-store")
         for _ in range(10):
@@ -445,7 +445,7 @@ class TestOutside:
         heard = await talk(house.edge.port, b"GET /livez HTTP/1.0\r\n\r\n", 2)
         assert (heard.statuses, heard.closed) == ((200,), True)
 
-    async def test_the_log_knows_no_reader(self, house: House) -> None:
+    async def test_log_has_no_client_data(self, house: House) -> None:
         """A line a request with what became of it; no address, no query, no referrer: not for failures either."""
         async with reading("127.0.0.9") as reader:
             for path in ("/v1/ticker?lang=kk", "/v1/ticker", "/metrics", "/v1/ticker?" + "a" * 8000):

@@ -93,7 +93,7 @@ ASKED = st.builds(Asked, st.sampled_from(PATHS), QUERY, HEADERS.map(lambda heade
 EMBEDDED = st.builds(lambda asked, pasted: replace(asked, path="/oembed", query=pasted + asked.query), ASKED, PASTED)
 
 
-async def test_nothing_that_is_asked_breaks_an_answer(start: Started, banks: Banks) -> None:
+async def test_no_query_breaks_a_response(start: Started, banks: Banks) -> None:
     """Never a fault, never what was sent as markup; pages, fragments and pictures parse without an error."""
     banks.published["nbk"] = dict(APRIL)
     banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))

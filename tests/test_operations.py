@@ -67,11 +67,11 @@ def test_paths_are_real() -> None:
         assert path.exists(), path
 
 
-def test_it_is_told_to_newcomers() -> None:
+def test_event_is_sent_to_new_clients() -> None:
     assert "docs/operations.md" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_readme_quotes_only_figures_that_were_measured() -> None:
+def test_readme_quotes_only_measured_values() -> None:
     """Each figure of its paragraph on speed stands in docs/performance.md, as it is written there."""
     readme, measured = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/performance.md"))
     (told,) = re.findall(r"^- \*\*Quick and small\.\*\* (.*?)^- ", readme, re.MULTILINE | re.DOTALL)

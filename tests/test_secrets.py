@@ -96,7 +96,7 @@ def test_every_setting_is_walked_to() -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in LEAVES if path != "tickers.0.sources"])
-def test_no_error_of_settings_tells_a_value(path: str) -> None:
+def test_no_settings_error_shows_a_value(path: str) -> None:
     """Whatever is put in the place of whatever: a text, a list, a table, an address."""
     texts: list[object] = [CANARY, f"{CANARY}!", CANARY.upper(), f"x {CANARY}\n", f"https://{CANARY}@h/", "", 10**30]
     texts += [
@@ -206,7 +206,7 @@ def stored(server: Server) -> str:
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-async def test_a_service_in_trouble_tells_no_secret(tmp_path: Path, banks: Banks, form: str) -> None:
+async def test_failing_service_shows_no_secret(tmp_path: Path, banks: Banks, form: str) -> None:
     """Log, replies and records, while banks fail and the store is lost, refuses the password, and is back."""
     with valkey(tmp_path / "v", "--requirepass", SECRET["store.url"]) as server:
         env = environ(f"redis://:{SECRET['store.url']}@127.0.0.1:{server.port}/0") | banks.environ()
@@ -274,7 +274,7 @@ def run(environ: Mapping[str, str], *words: str) -> str:
 
 
 @pytest.mark.timeout(300)  # it runs every command, each a process of its own
-async def test_no_command_tells_a_secret(tmp_path: Path, banks: Banks) -> None:
+async def test_no_command_shows_a_secret(tmp_path: Path, banks: Banks) -> None:
     """Nor does the file that is exported: with a store that obeys, and with one that refuses."""
     file = tmp_path / "all.ndjson.gz"
     values = {"today": str(local("Asia/Almaty")), "file": str(file)}
@@ -379,7 +379,7 @@ async def test_a_crash_in_a_poll_logs_no_values(banks: Banks, form: str) -> None
         "redis+sentinel://:{}@127.0.0.1:{sentinel}/nosuch/0",
     ],
 )
-async def test_no_form_of_a_stores_address_tells_its_password(tmp_path: Path, url: str) -> None:
+async def test_no_store_url_shows_its_password(tmp_path: Path, url: str) -> None:
     """Neither in what is told of a fault nor in the traceback behind it; of a server that wants another password."""
     with (
         valkey(tmp_path / "v", "--requirepass", "another") as server,

@@ -387,7 +387,7 @@ def test_wrong_settings_stop_the_start(variables: dict[str, str], told: str, tmp
     assert "canary" not in log
 
 
-def test_an_address_in_use_is_told(tmp_path: Path) -> None:
+def test_address_in_use_is_reported(tmp_path: Path) -> None:
     """A second service on the same port ends with one line and status 1."""
     with running(offline(tmp_path)) as service:
         service.wait_for("/livez", "pass")

@@ -80,7 +80,7 @@ def test_inverted_rate_inverted_again_is_the_rate() -> None:
     assert float(faults.inverted(faults.inverted(rate)).value) == pytest.approx(float(rate.value), rel=1e-6)
 
 
-def test_copier_tells_the_lie_of_the_subject() -> None:
+def test_copier_repeats_the_false_rate_of_the_subject() -> None:
     plan = fault("copied: x10, all").inject(scene())
     said, copy = plan.days[0][SUBJECT][0], plan.days[0][faults.COPIER][0]
     lie, copied = said[HISTORY.dates[4000]], copy[HISTORY.dates[4000]]

@@ -160,7 +160,7 @@ async def test_two_workers_serve_as_one(workers: tuple[Workers, Banks]) -> None:
         ({"TICKER_STORE__URL": "nonsense"}, "error: store.url: is none of "),
     ],
 )
-def test_what_cannot_work_is_told_before_a_worker_starts(env: dict[str, str], told: str) -> None:
+def test_invalid_settings_are_reported_before_a_worker_starts(env: dict[str, str], told: str) -> None:
     """In one line, with exit status 2, as by every command."""
     done = subprocess.run(COMMAND, cwd=ROOT, env=environ(env), capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stderr.startswith(told), done.stderr.count("\n")) == (2, True, 1), done.stderr

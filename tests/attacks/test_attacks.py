@@ -187,7 +187,7 @@ async def read_until_it_fails(client: Asking, clock: Clock) -> tuple[set[str], W
 
 
 @pytest.mark.parametrize("name", LOUD)
-async def test_a_bank_that_attacks_is_noticed_by_no_reader(
+async def test_hostile_bank_does_not_affect_clients(
     attacker: str, settings: Settings, start: Started, banks: Banks, clock: Clock, name: str
 ) -> None:
     """While it is polled the last good snapshot is served, unchanged, and the loop is held for no time to speak of."""
@@ -208,9 +208,7 @@ async def test_a_bank_that_attacks_is_noticed_by_no_reader(
     assert watched.held < 0.5, watched
 
 
-async def test_figures_made_to_be_slow_are_judged_beside_the_readers(
-    settings: Settings, clock: Clock, banks: Banks
-) -> None:
+async def test_slow_validation_does_not_block_clients(settings: Settings, clock: Clock, banks: Banks) -> None:
     """Days of as many currencies as there may be, each odd beside every other: the loop goes on meanwhile."""
     chance = Random(1)  # noqa: S311 - no secret
     codes = ["".join(one) for one in islice(product(ascii_uppercase, repeat=3), MOST_CURRENCIES)]

@@ -567,7 +567,7 @@ class TestOneBankDoesNotFollow:
         assert await here.false_quotes() == []
         assert "USD" in await here.health()
 
-    async def test_refuted_by_a_bank_that_has_gone(self, run: Run) -> None:
+    async def test_rate_is_not_refuted_by_a_bank_that_stopped(self, run: Run) -> None:
         """The only other bank was 3 % off and fell silent: a week later it no longer speaks against an honest one."""
         here = await run(("nbk", "cbr"))
         world = here.world

@@ -104,7 +104,7 @@ def test_a_button_copies(site: Site, open_page: Open) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == page.locator("[data-snippet=element]").inner_text()
 
 
-def test_it_speaks_the_readers_language(site: Site, open_page: Open) -> None:
+def test_builder_is_in_the_visitors_language(site: Site, open_page: Open) -> None:
     """By Accept-Language, and by a link."""
     page = open_page(f"{site.service}/", locale="kk-KZ").page
     expect(page.get_by_role("heading", level=1)).to_have_text("Валюта бағамдарының виджеті")

@@ -58,7 +58,7 @@ def test_axe_is_content(site: Site, open_page: Open, scheme: Literal["light", "d
     assert complaints(page) == ""
 
 
-def test_it_follows_the_readers_theme(site: Site, open_page: Open) -> None:
+def test_docs_follow_the_visitors_theme(site: Site, open_page: Open) -> None:
     """Dark where the system is, also when that changes."""
     page = shown(site, open_page, "dark").page
     ground = "getComputedStyle(document.documentElement).backgroundColor"

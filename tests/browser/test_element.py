@@ -77,7 +77,7 @@ def test_attributes_change_it_in_place(site: Site, open_page: Open) -> None:
     assert watched.console == []
 
 
-def test_a_language_is_asked_for_once(site: Site, open_page: Open) -> None:
+def test_language_is_requested_once(site: Site, open_page: Open) -> None:
     """Another language needs its texts: one request; back again needs none. auto follows the page, also later."""
     watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>"), lang="ru"))
     element = ready(watched.page).first
@@ -189,7 +189,7 @@ def test_without_the_service_the_fallback_stays(make_site: Callable[..., Site], 
     expect(watched.page.get_by_text("Rates")).to_be_visible()
 
 
-def test_a_hidden_page_asks_for_nothing(make_site: Callable[..., Site], open_page: Open) -> None:
+def test_hidden_page_sends_no_requests(make_site: Callable[..., Site], open_page: Open) -> None:
     """Out of sight: no request, also where it would be time; in sight again: at once."""
     site = make_site(http={"max_age": 1})
     watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")))
@@ -209,7 +209,7 @@ def test_a_hidden_page_asks_for_nothing(make_site: Callable[..., Site], open_pag
     assert len(watched.of("/v1/")) == asked + 1
 
 
-def test_live_is_told_at_once(make_site: Callable[..., Site], open_page: Open) -> None:
+def test_live_updates_arrive_at_once(make_site: Callable[..., Site], open_page: Open) -> None:
     """With `live` one stream serves all elements, and no data is asked for."""
     site = make_site()
     markup = "<currency-ticker live></currency-ticker><currency-ticker live layout='list'></currency-ticker>"
@@ -223,7 +223,7 @@ def test_live_is_told_at_once(make_site: Callable[..., Site], open_page: Open) -
     assert watched.console == []
 
 
-def test_live_falls_back_to_asking(make_site: Callable[..., Site], open_page: Open) -> None:
+def test_live_falls_back_to_polling(make_site: Callable[..., Site], open_page: Open) -> None:
     """Where there are no streams to be had, it polls, and does not try the stream at every turn."""
     site = make_site(http={"max_age": 1, "streams": 0})
     watched = open_page(site.page(with_script(site, "<currency-ticker live></currency-ticker>")))
@@ -234,7 +234,7 @@ def test_live_falls_back_to_asking(make_site: Callable[..., Site], open_page: Op
     assert len(watched.of("/v1/stream")) <= 2
 
 
-def test_a_second_script_does_no_harm(site: Site, open_page: Open) -> None:
+def test_second_script_has_no_effect(site: Site, open_page: Open) -> None:
     """Two copies of the script, pinned and not: the first one counts, nobody complains."""
     watched = open_page(f"{site.service}/?lang=en")
     pinned = watched.page.locator(".snippets").get_attribute("data-script")
@@ -421,7 +421,7 @@ def test_it_stays_inside_its_place(site: Site, open_page: Open, parent: str, lay
     assert page.evaluate("document.documentElement.scrollWidth") <= 700
 
 
-def test_an_odd_answer_harms_nothing(make_site: Callable[..., Site], open_page: Open) -> None:
+def test_odd_response_changes_nothing(make_site: Callable[..., Site], open_page: Open) -> None:
     """200 with something else than a ticker is a failure: the figures stay, muted; it recovers; no error escapes."""
     site = make_site(http={"max_age": 1})
     watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")))

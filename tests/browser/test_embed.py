@@ -59,7 +59,7 @@ def test_it_keeps_itself_fresh(make_site: Callable[..., Site], open_page: Open) 
     assert page.evaluate("window.same")
 
 
-def test_live_is_told_at_once(make_site: Callable[..., Site], open_page: Open) -> None:
+def test_live_updates_arrive_at_once(make_site: Callable[..., Site], open_page: Open) -> None:
     """With ?live the page follows the stream."""
     site = make_site()
     watched = open_page(f"{site.service}/embed?lang=en&live=1")
@@ -202,7 +202,7 @@ def test_forced_colours_keep_the_signs(site: Site, open_page: Open) -> None:
     assert border == "1px"
 
 
-def test_an_odd_answer_harms_nothing(make_site: Callable[..., Site], open_page: Open) -> None:
+def test_odd_response_changes_nothing(make_site: Callable[..., Site], open_page: Open) -> None:
     """A maintenance page with status 200 is a failure: the strip stays, muted, and recovers; also without ETags."""
     site = make_site(http={"max_age": 1})
     watched = open_page(f"{site.service}/embed?lang=en")

@@ -23,7 +23,7 @@ LIFE = 15 / FASTER
 
 
 @pytest.mark.timeout(1200)
-async def test_readers_notice_nothing(tmp_path: Path) -> None:
+async def test_clients_notice_nothing(tmp_path: Path) -> None:
     """Every answer is 200 and none goes back in time; one leads; nothing accepted is lost; memory is flat."""
     async with house(tmp_path, faster=FASTER, readers=20 if LONG else 8) as built:
         for harm in (

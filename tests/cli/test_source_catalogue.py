@@ -87,12 +87,12 @@ DAILY = {"window": "00:00-12:00"}
         ({"quotes": ["usd"]}, "**Currencies**: 1: USD"),
     ],
 )
-def test_settings_are_told_in_words(said: dict[str, object], line: str) -> None:
+def test_settings_are_described_in_words(said: dict[str, object], line: str) -> None:
     """Days, times, durations and what is not known read as a person would say them."""
     assert f"{line}\n" in told(**said)
 
 
-def test_what_is_not_so_is_not_told() -> None:
+def test_missing_properties_are_omitted() -> None:
     """Without a window nothing is said of when it publishes and is asked; without changes nothing of them."""
     body = told()
     assert not any(name in body for name in ("Publishes", "Asked", "Own changes"))

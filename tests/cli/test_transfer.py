@@ -63,7 +63,7 @@ async def test_what_is_known_stays(store: Store, tmp_path: Path) -> None:
     assert str(kept.rates["USD"].value) == "999.00"
 
 
-async def test_what_cannot_be_read_is_told(store: Store, tmp_path: Path) -> None:
+async def test_unreadable_record_is_reported(store: Store, tmp_path: Path) -> None:
     """A fixing that this version does not understand is counted, not passed over in silence."""
     await store.save(FIXINGS[0])
     await store._redis.hset(store._key("fixings", "nbk"), "2026-03-31", "{}")
@@ -148,7 +148,7 @@ def spoilt(line: int, **changes: object) -> bytes:
         (spoilt(0, version=2), "is no export of fixings, version 1"),
     ],
 )
-async def test_a_bad_file_is_told_and_costs_nothing(store: Store, tmp_path: Path, file: bytes, told: str) -> None:
+async def test_bad_file_is_reported_and_changes_nothing(store: Store, tmp_path: Path, file: bytes, told: str) -> None:
     """The line is named; the good ones before it are not taken in either."""
     path = tmp_path / "bad.gz"
     path.write_bytes(file)
@@ -167,7 +167,7 @@ async def test_a_source_of_another_configuration_may_be_a_week_ahead(store: Stor
     assert await transfer.load(store, tmp_path / "a.gz", NOW) == (1, 0, 0)
 
 
-async def test_a_place_that_cannot_be_written_is_told(store: Store, tmp_path: Path) -> None:
+async def test_unwritable_path_is_reported(store: Store, tmp_path: Path) -> None:
     """And no half of a file is left."""
     with pytest.raises(TickerError, match=r"cannot be written: "):
         await transfer.export(store, tmp_path / "nowhere" / "a.gz")

@@ -80,7 +80,7 @@ async def role(client: Client) -> str:
     return str(checks["leader"][0]["observedValue"])
 
 
-async def test_one_asks_and_all_show(start: Started, banks: Banks) -> None:
+async def test_one_instance_polls_and_all_show(start: Started, banks: Banks) -> None:
     """A follower asks no bank, and shows what the leader learnt, byte for byte, within a second."""
     banks.published["nbk"] = {day(1): OLD, day(2): NEW}
     leader, follower = await start(), await start()
@@ -197,7 +197,7 @@ async def test_an_older_form_never_replaces_a_newer_one(start: Started, banks: B
         assert await store.fixing("nbk", day(2)) == revised
 
 
-async def test_two_at_once_do_no_harm(start: Started, banks: Banks, settings: Settings) -> None:
+async def test_two_leaders_write_the_same(start: Started, banks: Banks, settings: Settings) -> None:
     """Two that lead, each at its own pace: one fixing a date, the first one's receipt, the same on show."""
     banks.published["nbk"] = {day(1): OLD, day(2): NEW}
     first = await start()

@@ -122,7 +122,7 @@ def test_a_base_quoted_as_one_is_allowed() -> None:
     assert structural_errors(fixing(day(1), KZT=("100", 100))) == ()
 
 
-def test_errors_of_rates_are_told_apart_from_errors_of_the_document() -> None:
+def test_rate_errors_are_distinguished_from_document_errors() -> None:
     """So that one rate can be held, and the rest of its document published."""
     broken = replace(SOUND, base="kzt", rates={**SOUND.rates, "EUR": Rate(Decimal(0)), "eur": Rate(Decimal(1))})
     assert rate_errors(broken) == {

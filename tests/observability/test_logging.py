@@ -58,7 +58,7 @@ def test_a_console_has_lines_for_people(word: str) -> None:
     assert sum(word in line for line in logged("console")) == 1
 
 
-def test_no_readers_address_is_logged(tmp_path: Path) -> None:
+def test_no_client_address_is_logged(tmp_path: Path) -> None:
     """Whatever a stranger sends: what is no HTTP, what is not there, a stream that breaks off."""
     with running(offline(tmp_path)) as service:
         service.wait_for("/v1/ticker.txt", "usd")

@@ -78,7 +78,7 @@ async def content(store: Store, key: str = "nbk") -> list[Fixing]:
     return [replace(fixing, fetched_at=datetime.min.replace(tzinfo=UTC)) for fixing in fixings]
 
 
-async def test_every_publication_is_there_and_nothing_is_asked_twice(
+async def test_every_publication_is_stored_and_none_requested_twice(
     settings: Settings, store: Store, clock: Clock, banks: Banks
 ) -> None:
     """Carry-overs too; a second run has nothing left to do, a longer one only what is new."""
@@ -103,7 +103,7 @@ async def test_its_answers_are_kept(settings: Settings, store: Store, clock: Clo
     assert b"15.01.2026" in (await store.raw("nbk", fixing.digest) or b"")
 
 
-async def test_what_is_young_is_asked_for_again(settings: Settings, store: Store, clock: Clock, banks: Banks) -> None:
+async def test_recent_dates_are_requested_again(settings: Settings, store: Store, clock: Clock, banks: Banks) -> None:
     """The last week may not have been complete."""
     banks.published["nbk"] = past(date(2026, 3, 1), day(2))
     await filled(settings, store, clock, date(2026, 3, 1), date(2027, 1, 1))
@@ -232,7 +232,7 @@ async def test_scale_change_at_the_end_is_held(settings: Settings, store: Store,
     assert await store.backfilled("nbk") == [(SINCE, UNTIL)]
 
 
-async def test_an_older_past_is_asked_for_beside_a_younger(
+async def test_older_history_is_backfilled_beside_a_newer_one(
     settings: Settings, store: Store, clock: Clock, banks: Banks
 ) -> None:
     """A span that ends before another one begins is no part of it."""
@@ -339,7 +339,7 @@ def test_steps_end_with_months_or_years() -> None:
     assert years == [(begin, date(2025, 12, 31)), (date(2026, 1, 1), end)]
 
 
-async def test_a_relay_is_asked_for_what_tickers_want(settings: Settings, store: Store, clock: Clock) -> None:
+async def test_relay_is_requested_for_the_tickers_currencies(settings: Settings, store: Store, clock: Clock) -> None:
     """With nothing wanted nothing is noted as done; with one more currency the past is asked for again."""
     relay = settings.sources["nbk"].model_copy(update={"adapter": "frankfurter", "provider": "NBK"})
     asked: list[str] = []

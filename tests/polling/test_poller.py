@@ -131,7 +131,7 @@ HTML = b"<!DOCTYPE html><html><body>Are you a robot?</body></html>"
         ("hang", "no answer within 0.2 s"),
     ],
 )
-async def test_a_bad_answer_removes_nothing_and_is_told_once(
+async def test_bad_response_keeps_known_rates_and_is_logged_once(
     settings: Settings, clock: Clock, banks: Banks, fault: object, told: str
 ) -> None:
     """The snapshot stays, the error names bank and URL, a log line tells the begin and one the end."""
@@ -291,7 +291,7 @@ async def test_decision_of_an_operator_reaches_the_running_service(poller: Polle
     assert (shown(poller).as_of, percents(poller)[0]) == (day(3), "900.00")
 
 
-async def test_answers_are_kept_with_what_they_told(poller: Poller, banks: Banks) -> None:
+async def test_raw_responses_are_stored_with_their_rates(poller: Poller, banks: Banks) -> None:
     """By their digest; an answer that told nothing new is not kept again."""
     await poller.poll("nbk")
     store = poller.store_sync.store
@@ -337,7 +337,7 @@ async def test_a_restart_shows_what_was_stored_before_any_bank_answers(
     assert banks.asked["nbk"] == asked
 
 
-async def test_a_dead_store_costs_readers_nothing(settings: Settings, clock: Clock, banks: Banks) -> None:
+async def test_store_outage_does_not_affect_clients(settings: Settings, clock: Clock, banks: Banks) -> None:
     """Polling goes on in memory; what waits is written when the store is back, told once each way."""
     banks.published["nbk"] = dict(APRIL)
     async with polling(settings, clock) as poller, Store("redis://127.0.0.1:1/0", "t:") as dead:
@@ -529,7 +529,7 @@ class Slow(SourceAdapter):
         return SOURCES["nbk"].parse(payload)
 
 
-async def test_readers_have_their_turn_while_answers_are_understood(poller: Poller) -> None:
+async def test_parsing_does_not_block_the_loop(poller: Poller) -> None:
     """However long a document takes, the loop goes on beside it."""
     poller.adapters = {"nbk": Slow()}
     poll, turns = asyncio.create_task(poller.poll("nbk")), 0

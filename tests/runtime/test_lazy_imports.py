@@ -41,7 +41,7 @@ def test_the_embedded_server_loads_no_client() -> None:
     assert printed(code) == "False False\n"
 
 
-def test_a_package_that_is_not_there_is_missed_as_ever() -> None:
+def test_unknown_package_raises_module_not_found() -> None:
     """As an import would say it, so that who handles its absence still does."""
     with pytest.raises(ModuleNotFoundError, match="nowhere_to_be_found"):
         skip_package_init("nowhere_to_be_found")

@@ -139,7 +139,7 @@ def test_a_wrong_variable_stops_the_start(variable: str, value: str, told: str) 
         load(environ={variable: value})
 
 
-def test_a_secret_is_never_told() -> None:
+def test_secret_is_never_shown() -> None:
     """A password in the store's URL shows in no representation and in no error."""
     settings = load(environ={"TICKER_STORE__URL": "redis://:canary@h/0"})
     assert "canary" not in f"{settings!r}{settings}{settings.model_dump_json()}"
@@ -170,7 +170,7 @@ def test_who_may_frame_is_a_list_or_a_text() -> None:
             load(environ={"TICKER_HTTP__FRAME_ANCESTORS": bad})
 
 
-def test_a_calendar_that_there_is_not_stops_the_start() -> None:
+def test_unknown_calendar_stops_the_start() -> None:
     """A form that is none, and a country that nobody knows."""
     with pytest.raises(SettingsError, match=r"sources\.nbk\.calendar: String should match pattern"):
         load(environ={"TICKER_SOURCES__NBK__CALENDAR": "Kazakhstan"})

@@ -319,9 +319,7 @@ def test_what_is_said_of_an_answer_is_one_short_line(key: str, body: bytes) -> N
         ("cba", "<diffgr:diffgram", "</diffgr:diffgram>", "</ExchangeRatesByDateRangeByISOResult>"),
     ],
 )
-def test_figures_that_stand_elsewhere_a_second_time_are_no_less_there(
-    key: str, begin: str, end: str, before: str
-) -> None:
+def test_duplicated_rates_are_still_found(key: str, begin: str, end: str, before: str) -> None:
     """Of two places in a document that tell one day, neither is passed over in silence: fuzzing found this."""
     text = document(key, WIRES[key].name).decode()
     start = text.index(begin)
@@ -331,7 +329,7 @@ def test_figures_that_stand_elsewhere_a_second_time_are_no_less_there(
 
 
 @pytest.mark.parametrize("column", ["FREQ", "CURRENCY_DENOM", "UNIT_MULT"])
-def test_a_figure_of_the_euro_that_is_meant_otherwise_is_refused(column: str) -> None:
+def test_euro_rate_with_another_meaning_is_refused(column: str) -> None:
     """Of a month, for another currency than the euro, or by a power of ten: not what we would show it as."""
     header, first, *rest = document("ecb", "2026-03-17-to-18.csv").decode().splitlines(keepends=True)
     cells = first.rstrip("\n").split(",")
@@ -356,7 +354,7 @@ def test_a_rate_that_is_not_positive_is_parsed_and_then_held(key: str, figure: s
 
 @pytest.mark.parametrize("inside", ["<!-- -->", "<?pi?>", "<b/>"])
 @pytest.mark.parametrize("key", [key for key in WIRES if WIRES[key].form == ".xml"])
-def test_a_figure_is_read_whole_or_refused(key: str, inside: str) -> None:
+def test_value_is_parsed_whole_or_refused(key: str, inside: str) -> None:
     """A comment, an instruction or an element inside a figure never cuts it to a smaller one."""
     whole = WIRES[key].rate[1]
     body = with_rate(key, f"{whole[:2]}{inside}{whole[2:]}")

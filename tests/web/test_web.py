@@ -203,7 +203,7 @@ async def test_currencies_are_picked_and_ordered(client: Client) -> None:
         ("/v1/ticker/%3Cscript%3E", 404, "no ticker", ["kzt"]),
     ],
 )
-async def test_errors_are_problems_that_tell_what_there_is(
+async def test_errors_are_problems_that_list_available_values(
     client: Client, path: str, status: int, told: str, available: list[str] | None
 ) -> None:
     """A problem document, never cached, readable from anywhere."""
@@ -284,9 +284,7 @@ async def test_each_quote_leads_to_its_two_receipts(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("dollar", "result"), [("-3.68", "equal"), ("-3.86", "different")])
-async def test_a_receipt_tells_what_the_bank_says_of_the_change(
-    start: Started, banks: Banks, dollar: str, result: str
-) -> None:
+async def test_receipt_has_the_banks_own_change(start: Started, banks: Banks, dollar: str, result: str) -> None:
     """Different, it is a warning with both numbers, and the figures are shown all the same."""
     changes = {"USD": dollar, "EUR": "2.44", "RUB": "0.00", "GBP": "-0.11", "CNY": "-0.19"}
     banks.published["nbk"] = dict(APRIL)
@@ -304,7 +302,7 @@ async def test_a_receipt_tells_what_the_bank_says_of_the_change(
         assert (await body(response)).startswith("usd -0.77%")
 
 
-async def test_sources_tell_how_they_are(client: Client) -> None:
+async def test_sources_report_their_state(client: Client) -> None:
     """Who, how current, last and next poll, and what is wrong."""
     async with client.get("/v1/sources") as response:
         sources = {one["key"]: one for one in json.loads(await body(response))["sources"]}

@@ -66,7 +66,7 @@ async def test_of_a_year_only_what_was_wanted_is_taken() -> None:
         assert [fixing.date for fixing in SOURCES["bnr"].parse(year)] == wanted
 
 
-async def test_the_year_is_asked_for_at_once() -> None:
+async def test_year_is_one_request() -> None:
     """One request a year that the range touches."""
     assert await asked("bnr", day(31, 3), day(2)) == ["/years/nbrfxrates2026.xml"]
     assert await asked("bnr", date(2025, 12, 30), date(2026, 1, 2)) == [

@@ -85,6 +85,6 @@ def test_any_other_word_in_place_of_a_number_rejects_the_document(word: str) -> 
         parse("boc", f'{{"observations":[{{"d":"2026-04-03","FXUSDCAD":{{"v":"{word}"}}}}]}}'.encode())
 
 
-async def test_the_range_is_asked_for_at_once() -> None:
+async def test_range_is_one_request() -> None:
     """One request from the first date on; the bank publishes nothing ahead, so no end is said."""
     assert await asked("boc", day(31, 3), day(2)) == ["/observations/group/FX_RATES_DAILY/json?start_date=2026-03-31"]

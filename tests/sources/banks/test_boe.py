@@ -55,7 +55,7 @@ def test_a_cell_that_is_empty_was_not_quoted() -> None:
     assert known.rates.keys() - lacking.rates.keys() == {"USD"}
 
 
-def test_a_series_that_was_not_asked_for_is_not_understood() -> None:
+def test_unrequested_series_is_refused() -> None:
     """A column is a known series, also where it is empty."""
     with pytest.raises(NotUnderstood, match="has the series 'XUDLGBD', which we do not know"):
         parse("boe", b"DATE,XUDLUSS,XUDLGBD\r\n02 Apr 2026,1.3221,\r\n")
@@ -66,7 +66,7 @@ def test_a_header_without_rows_is_nothing() -> None:
     assert parse("boe", document("boe", "nothing.csv")) == []
 
 
-async def test_the_range_is_asked_for_at_once() -> None:
+async def test_range_is_one_request() -> None:
     """One request with both ends of the range, for every series that we know, by its code."""
     (step,) = await asked("boe", day(31, 3), day(2))
     path, query = step.split("?")

@@ -45,7 +45,7 @@ def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt()
         assert receipt(fixing) == ("cba", "AMD", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
-def test_the_banks_own_change_is_the_difference_of_its_own_figures() -> None:
+def test_own_change_is_the_difference_of_own_rates() -> None:
     """What the bank prints as `Diff` is absolute and per amount: new minus old, never a percentage."""
     old, new = parse("cba", BODY)
     assert {code: rate.value - old.rates[code].value for code, rate in new.rates.items()} == {
@@ -78,7 +78,7 @@ def test_another_answer_in_an_envelope_is_not_understood(old: bytes, new: bytes,
         parse("cba", document("cba", "nothing.xml").replace(old, new))
 
 
-async def test_the_range_is_asked_for_at_once() -> None:
+async def test_range_is_one_request() -> None:
     """One SOAP request with both ends of the range, for the bank's currencies, under the action it is known by."""
     feed = Asked("cba")
     assert len([payload async for payload in SOURCES["cba"].fetch(feed, day(31, 3), day(2))]) == 1

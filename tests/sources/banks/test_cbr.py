@@ -36,7 +36,7 @@ def test_a_date_without_rates_is_no_answer() -> None:
         parse("cbr", b'<ValCurs Date="26.04.2026" name="Foreign Currency Market"/>')
 
 
-async def test_every_date_is_asked_for_by_itself() -> None:
+async def test_every_date_is_requested_separately() -> None:
     """The bank is asked for each date from the first to the last, both included, across the month's end."""
     assert await asked("cbr", day(31, 3), day(2)) == [
         "/XML_daily.asp?date_req=31/03/2026",

@@ -58,6 +58,6 @@ def test_an_empty_array_is_nothing() -> None:
     assert parse("cbu", document("cbu", "nothing.json")) == []
 
 
-async def test_every_date_is_asked_for_by_itself() -> None:
+async def test_every_date_is_requested_separately() -> None:
     """The bank is asked for each date from the first to the last, both included, across the month's end."""
     assert await asked("cbu", day(31, 3), day(2)) == ["/all/2026-03-31/", "/all/2026-04-01/", "/all/2026-04-02/"]

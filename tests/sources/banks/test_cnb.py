@@ -55,7 +55,7 @@ def test_what_is_no_object_is_not_understood(body: bytes) -> None:
         parse("cnb", body)
 
 
-async def test_the_year_is_asked_for_at_once() -> None:
+async def test_year_is_one_request() -> None:
     """One request a year that the range touches."""
     assert await asked("cnb", day(31, 3), day(2)) == ["/daily-year?year=2026&lang=EN"]
     assert await asked("cnb", date(2025, 12, 30), date(2026, 1, 2)) == [

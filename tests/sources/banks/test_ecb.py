@@ -45,7 +45,7 @@ def test_a_rate_in_euro_is_the_exact_inverse() -> None:
     assert parse("ecb", BODY)[-1].value("USD") == Fraction(20, 23)
 
 
-def test_zeros_at_the_end_of_a_figure_are_kept() -> None:
+def test_trailing_zeros_are_kept() -> None:
     """A figure is what the bank wrote, also where it wrote a zero more."""
     (_, latest) = parse("ecb", BODY.replace(b",1.15,", b",1.1500,"))
     assert str(latest.rates["USD"].value) == "1.1500"
@@ -83,7 +83,7 @@ def test_anything_else_than_csv_or_an_empty_body_is_rejected(body: bytes) -> Non
         parse("ecb", body)
 
 
-async def test_the_range_is_asked_for_at_once() -> None:
+async def test_range_is_one_request() -> None:
     """One request from the first date on; the bank publishes nothing ahead, so no end is said."""
     assert await asked("ecb", day(31, 3), day(2)) == ["/D..EUR.SP00.A?format=csvdata&startPeriod=2026-03-31"]
     assert await asked("ecb", day(1, 3), day(31, 3)) == [

@@ -41,7 +41,7 @@ def test_published_digits_survive() -> None:
     assert receipt(second) == (KEY, "KZT", Quotation.DIRECT, payload.url, payload.fetched_at, payload.digest)
 
 
-async def test_each_currency_is_asked_with_itself_as_base() -> None:
+async def test_each_currency_is_requested_as_base() -> None:
     """So the relay does not invert; whose rates is always said; the answers are one payload."""
     step = "/rates?base={}&quotes=KZT&providers=NBK&from=2026-04-01&to=2026-04-02"
     answers = {
@@ -85,13 +85,13 @@ def test_several_sources_have_one_adapter() -> None:
         ({"provider": ""}, "sources.relay.provider: is required"),
     ],
 )
-def test_a_relay_that_cannot_be_asked_stops_the_start(change: dict[str, str | None], told: str) -> None:
+def test_incomplete_relay_stops_the_start(change: dict[str, str | None], told: str) -> None:
     """The key is named, and what there is."""
     with pytest.raises(SettingsError, match=told):
         validate(load(environ={}, overrides={"sources": {"relay": {**RELAY, **change}}}))
 
 
-async def test_a_relay_is_asked_as_its_source_says() -> None:
+async def test_relay_is_requested_as_configured() -> None:
     """Over a real socket: one request a currency, with the provider and the dates, and nothing else."""
     rates = {"USD": "475.09", "EUR": "551.06"}
     asked: list[dict[str, str]] = []

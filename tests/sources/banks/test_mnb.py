@@ -108,13 +108,13 @@ def test_the_document_within_is_read_as_strictly(inner: bytes, told: str) -> Non
 
 
 @pytest.mark.parametrize("inside", [b"&lt;!-- --&gt;", b"&lt;?pi?&gt;", b"&lt;b/&gt;"])
-def test_a_figure_of_the_document_within_is_read_whole_or_refused(inside: bytes) -> None:
+def test_value_of_the_inner_document_is_parsed_whole_or_refused(inside: bytes) -> None:
     """A comment, an instruction or an element inside a figure never cuts it to a smaller one."""
     with pytest.raises(NotUnderstood, match="has something else than text in <Rate>"):
         parse("mnb", BODY.replace(b"371,80", b"37%b1,80" % inside))
 
 
-async def test_the_range_is_asked_for_at_once() -> None:
+async def test_range_is_one_request() -> None:
     """One SOAP request with both ends of the range, for the bank's currencies, under the action it is known by."""
     feed = Asked("mnb")
     assert len([payload async for payload in SOURCES["mnb"].fetch(feed, day(31, 3), day(2))]) == 1

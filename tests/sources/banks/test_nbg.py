@@ -42,7 +42,7 @@ def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt(on: d
     assert receipt(fixing) == ("nbg", "GEL", Quotation.DIRECT, URL, FETCHED, sha256(body).hexdigest())
 
 
-def test_the_banks_own_change_is_the_difference_of_its_own_figures() -> None:
+def test_own_change_is_the_difference_of_own_rates() -> None:
     """What the bank prints as `diff` is absolute and per quantity: new minus old, from set to set."""
     (old,), (new,) = (parse("nbg", document("nbg", f"{on}.json")) for on in PUBLISHED)
     assert {code: rate.value - old.rates[code].value for code, rate in new.rates.items()} == {
@@ -78,7 +78,7 @@ def test_a_set_without_its_array_is_not_understood(currencies: bytes) -> None:
         parse("nbg", b'[{"date":"2026-03-03T00:00:00.000Z"%b}]' % currencies)
 
 
-async def test_every_date_is_asked_for_by_itself() -> None:
+async def test_every_date_is_requested_separately() -> None:
     """The bank is asked for each date from the first to the last, both included, across the month's end."""
     assert await asked("nbg", day(31, 3), day(2)) == [
         "/currencies/?date=2026-03-31",

@@ -41,7 +41,7 @@ def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt(on: d
     assert receipt(fixing) == ("nbk", "KZT", Quotation.DIRECT, URL, FETCHED, sha256(body).hexdigest())
 
 
-def test_the_banks_own_change_is_the_difference_of_its_own_figures() -> None:
+def test_own_change_is_the_difference_of_own_rates() -> None:
     """What the bank prints as change is absolute and per nominal: new minus old, never a percentage."""
     (old,), (new,) = (parse("nbk", document("nbk", f"{on}.xml")) for on in PUBLISHED)
     assert {code: rate.value - old.rates[code].value for code, rate in new.rates.items()} == {
@@ -69,7 +69,7 @@ def test_an_absent_change_is_none() -> None:
     assert [fixing.rates[code].change for code in ("USD", "EUR")] == [None, None]
 
 
-async def test_every_date_is_asked_for_by_itself() -> None:
+async def test_every_date_is_requested_separately() -> None:
     """The bank is asked for each date from the first to the last, both included, across the month's end."""
     assert await asked("nbk", day(31, 3), day(2)) == [
         "/get_rates.cfm?fdate=31.03.2026",

@@ -39,6 +39,6 @@ def test_a_date_without_rates_is_no_answer() -> None:
         parse("nbkr", b'<CurrencyRates Name="Daily Exchange Rates" Date="24.05.2026"/>')
 
 
-async def test_there_is_only_the_latest_to_ask_for() -> None:
+async def test_only_the_latest_rates_are_requested() -> None:
     """Whatever dates are wanted, it is one request."""
     assert await asked("nbkr", day(31, 3), day(2)) == ["/daily.xml"]

@@ -32,7 +32,7 @@ def test_a_date_without_rates_is_nothing() -> None:
     assert parse("nbm", document("nbm", "nothing.xml")) == []
 
 
-async def test_every_date_is_asked_for_by_itself() -> None:
+async def test_every_date_is_requested_separately() -> None:
     """The bank is asked for each date from the first to the last, both included, across the month's end."""
     assert await asked("nbm", day(31, 3), day(2)) == [
         "/official_exchange_rates?get_xml=1&date=31.03.2026",

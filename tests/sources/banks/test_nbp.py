@@ -56,12 +56,12 @@ def test_an_answer_without_rates_is_none(body: bytes) -> None:
         parse("nbp", body)
 
 
-async def test_the_range_is_asked_for_at_once() -> None:
+async def test_range_is_one_request() -> None:
     """One request with both ends of the range."""
     assert await asked("nbp", day(31, 3), day(2)) == ["/tables/A/2026-03-31/2026-04-02/?format=json"]
 
 
-async def test_a_range_that_the_bank_would_refuse_is_asked_for_in_parts() -> None:
+async def test_range_too_long_for_the_bank_is_requested_in_parts() -> None:
     """No part has more than 93 days, and no day is left out or asked for twice."""
     assert await asked("nbp", date(2026, 1, 1), date(2026, 4, 4)) == [
         "/tables/A/2026-01-01/2026-04-03/?format=json",

@@ -40,7 +40,7 @@ def test_an_empty_array_is_nothing() -> None:
     assert parse("nbrb", document("nbrb", "nothing.json")) == []
 
 
-async def test_every_date_is_asked_for_by_itself() -> None:
+async def test_every_date_is_requested_separately() -> None:
     """The bank is asked for each date from the first to the last, both included, across the month's end."""
     assert await asked("nbrb", day(31, 3), day(2)) == [
         "/rates?periodicity=0&ondate=2026-03-31",

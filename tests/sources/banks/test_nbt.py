@@ -42,7 +42,7 @@ def test_a_date_without_rates_is_no_answer() -> None:
         parse("nbt", b'<ValCurs Date="2026-05-19" name="Foreign Currency Market"/>')
 
 
-async def test_every_date_is_asked_for_by_itself() -> None:
+async def test_every_date_is_requested_separately() -> None:
     """The bank is asked for each date from the first to the last, both included, across the month's end."""
     assert await asked("nbt", day(31, 3), day(2)) == [
         "/export_xml.php?date=2026-03-31&export=xmlout",

@@ -91,7 +91,7 @@ def test_any_other_bad_code_rejects_the_document(code: str) -> None:
         parse("nbu", body)
 
 
-async def test_the_range_is_asked_for_at_once() -> None:
+async def test_range_is_one_request() -> None:
     """One request with both ends of the range, oldest first."""
     assert await asked("nbu", day(31, 3), day(2)) == [
         "/exchange_site?start=20260331&end=20260402&sort=exchangedate&order=asc&json"

@@ -227,9 +227,7 @@ async def full(valkey: str, filled: str, clock: Clock) -> AsyncIterator[House]:
 
 @pytest.mark.parametrize(("ticker", "code", "series", "base"), CASES)
 @pytest.mark.parametrize("span", [OLD, YEAR, DECADE, RECENT])
-async def test_figures_are_exact(
-    full: House, ticker: str, code: str, series: list[Fixing], base: str, span: str
-) -> None:
+async def test_rates_are_exact(full: House, ticker: str, code: str, series: list[Fixing], base: str, span: str) -> None:
     """Publications only, oldest first, digit by digit; the first one changed from what came before it."""
     since, until = (date.fromisoformat(part.partition("=")[2]) for part in span.split("&"))
     document = await full.document(f"{code}?ticker={ticker}&{span}")
@@ -294,7 +292,7 @@ async def test_the_beginning_of_a_series_has_no_change(full: House) -> None:
     assert (await full.document("usd?from=2026-04-03&to=2026-06-01")).history == []
 
 
-async def test_a_year_up_to_the_latest_date_is_what_is_asked_where_nothing_is_said(full: House) -> None:
+async def test_default_range_is_a_year_up_to_the_latest_date(full: House) -> None:
     """`from` is a year before `to`, `to` the latest date; nothing said is as an empty one; so is `.json`."""
     plain = await full.document("usd")
     assert (plain.since, plain.until, plain.ticker) == (date(2025, 4, 2), LAST, "kzt")
@@ -426,7 +424,7 @@ async def test_a_fixing_that_does_not_quote_the_currency_is_passed_over(
         assert len((await made.document("usd")).history) == 3
 
 
-async def test_memory_wins_and_tells_what_is_not_written_yet(store: Store, valkey: str, clock: Clock) -> None:
+async def test_memory_wins_and_returns_what_is_not_written_yet(store: Store, valkey: str, clock: Clock) -> None:
     """A revision that the store has not, and a date that it has not; the tag says that it is another reply."""
     for one in (fixing(day(20, 3), USD="1"), fixing(day(1), USD="2")):
         await store.save(one)
@@ -460,7 +458,7 @@ async def test_whatever_is_written_changes_the_tag(store: Store, valkey: str, cl
         assert [line.rate for line in (await made.document("usd")).history] == [1, 3, 4]
 
 
-async def test_what_cannot_be_read_is_told_and_left_out(store: Store, valkey: str, clock: Clock) -> None:
+async def test_unreadable_record_is_logged_and_skipped(store: Store, valkey: str, clock: Clock) -> None:
     """Somebody else's value under our key costs its own date, and no other."""
     await store.save(fixing(day(1, 2), USD="1"))
     await store._redis.hset(store._key("fixings", "nbk"), "2026-02-02", "{}")
@@ -621,7 +619,7 @@ async def raw(made: House, request: str) -> tuple[asyncio.StreamReader, asyncio.
     return reader, writer
 
 
-async def test_a_reader_that_goes_away_is_forgotten(
+async def test_disconnected_client_is_forgotten(
     gated: House, gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In the middle of a reply: no word in the log, and its place is free again."""
@@ -643,7 +641,7 @@ async def test_a_reader_that_goes_away_is_forgotten(
 
 
 @pytest.mark.parametrize("limit", ["_PATIENCE", "_WHOLE"])
-async def test_a_reader_that_does_not_read_is_dropped(
+async def test_stalled_client_is_disconnected(
     valkey: str, filled: str, clock: Clock, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     """It may leave unread what the buffers hold, for half a minute; here for a moment. What it got is no whole."""
@@ -668,7 +666,7 @@ async def test_a_reader_that_does_not_read_is_dropped(
     assert logs == []
 
 
-async def test_many_readers_take_turns(full: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_clients_share_the_loop(full: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole replies, as each alone would get; two pieces are in work together, whoever else waits."""
     in_work, most, figures = 0, 0, Store.figures
 
@@ -718,7 +716,7 @@ PATH = st.sampled_from(["usd", "PLN.json", "uzs.csv", "xdr", "usd.", "%2e%2e", "
 )
 
 
-async def test_whatever_is_asked_is_answered(full: House) -> None:
+async def test_every_request_gets_a_response(full: House) -> None:
     """A whole reply, or a problem that is the asker's own: never a fault; a part is that part of the whole series."""
     loop = asyncio.get_running_loop()
 

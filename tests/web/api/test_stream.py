@@ -204,7 +204,7 @@ async def test_the_first_event_comes_at_once(query: str) -> None:
     assert event == {"id": tag, "event": "ticker", "data": data}
 
 
-async def test_a_stream_is_told_as_one() -> None:
+async def test_stream_is_described_as_event_stream() -> None:
     """No cache keeps it, no proxy holds it back, anybody may read it."""
     async with house(filled()) as served, served.reading() as reader:
         status, *lines = reader.head.removesuffix("\r\n\r\n").split("\r\n")
@@ -217,7 +217,7 @@ async def test_a_stream_is_told_as_one() -> None:
     assert "Content-Length" not in headers
 
 
-async def test_readers_do_not_come_back_all_at_once() -> None:
+async def test_clients_do_not_reconnect_all_at_once() -> None:
     """Each is told a time of its own."""
     times = set()
     async with house(filled()) as served:
@@ -227,7 +227,7 @@ async def test_readers_do_not_come_back_all_at_once() -> None:
     assert len(times) > 5
 
 
-async def test_what_a_bank_publishes_comes_to_every_reader(settings: Settings, clock: Clock, banks: Banks) -> None:
+async def test_publication_reaches_every_client(settings: Settings, clock: Clock, banks: Banks) -> None:
     """A poll that brings new figures is one event in each open stream, in the form that it asked for."""
     banks.published["nbk"] = dict(APRIL)
     async with polling(settings, clock) as poller:
@@ -296,7 +296,7 @@ async def test_a_comment_shows_that_somebody_is_there() -> None:
     assert HEARTBEAT == 15
 
 
-async def test_a_reader_that_has_gone_is_dropped() -> None:
+async def test_closed_connection_is_dropped() -> None:
     """At the latest with the next heartbeat; those that stay are written to."""
     async with house(filled()) as served, served.reading() as staying:
         await staying.event()
@@ -343,7 +343,7 @@ async def test_only_a_proxy_is_believed() -> None:
         assert "429" in refused.head
 
 
-async def test_a_reader_that_goes_before_it_is_answered_leaves_nothing() -> None:
+async def test_client_that_disconnects_early_leaves_nothing_behind() -> None:
     """Connections that are reset at once, in any moment of their request, are not counted for ever."""
     async with house(filled()) as served:
         loop = asyncio.get_running_loop()
@@ -361,7 +361,7 @@ async def test_a_reader_that_goes_before_it_is_answered_leaves_nothing() -> None
             assert await reader.block() == ":"
 
 
-async def test_a_reader_that_does_not_read_is_dropped_without_harm_to_another() -> None:
+async def test_stalled_client_is_disconnected_without_affecting_another() -> None:
     """Beyond what may wait for it its connection is cut; who reads gets every event meanwhile."""
     async with (
         house(filled(), socket_factory=small_buffers) as served,
@@ -386,7 +386,7 @@ async def test_a_reader_that_does_not_read_is_dropped_without_harm_to_another() 
         assert '"rate":500.00' in (await eager.event())["data"]
 
 
-async def test_too_many_readers_are_sent_to_the_ticker() -> None:
+async def test_streams_beyond_the_limit_are_refused() -> None:
     """503 as a problem with Retry-After; when one has gone there is room again."""
     async with house(filled(streams=2)) as served:
         async with served.reading() as first, served.reading("?lang=kk") as second:
@@ -446,7 +446,7 @@ async def test_news_of_many_variants_let_others_have_their_turn(monkeypatch: pyt
     assert len(set(made)) == len(made) == len(queries)
 
 
-async def test_news_of_many_readers_let_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_events_to_many_clients_do_not_block_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request takes some turns of the event loop: each is as short as the writing to a few readers."""
     turns = 0
     written = Counter[int]()
@@ -496,7 +496,7 @@ async def test_a_stream_of_nothing_is_a_problem(query: str, status: int, told: s
         assert served.streams.count == 0
 
 
-async def test_head_tells_what_there_would_be() -> None:
+async def test_head_returns_the_headers_of_get() -> None:
     """The head of a stream, no body, and the end; nothing stays open."""
     async with house(filled()) as served:
         async with served.reading(method="HEAD") as head:
@@ -525,7 +525,7 @@ async def test_a_fault_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
         assert '"rate":490.00' in (await reader.event())["data"]
 
 
-async def test_the_end_is_told() -> None:
+async def test_shutdown_is_logged() -> None:
     """At shutdown each reader is told another time to come back, and its stream ends."""
     async with house(filled()) as served, served.reading() as first, served.reading("?lang=kk") as second:
         before = [await reader.block() for reader in (first, second)]

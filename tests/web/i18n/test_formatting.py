@@ -190,7 +190,7 @@ def test_without_a_predecessor_nothing_is_said_of_one() -> None:
         ),
     ],
 )
-def test_a_cross_of_a_second_choice_says_both(lang: str, note: str, euro: str) -> None:
+def test_cross_rate_of_a_fallback_source_says_both(lang: str, note: str, euro: str) -> None:
     """Whose figures they are and how they were made is in the note, the details and the sentence."""
     _, texts = all_told(taken(cbr=CBR), lang)
     assert {text.note for text in texts.values()} == {note}
@@ -207,7 +207,7 @@ def test_a_cross_of_a_second_choice_says_both(lang: str, note: str, euro: str) -
         (5, "fallback source", "резервный источник", "қосалқы дереккөз"),
     ],
 )
-def test_each_later_choice_has_a_name(choice: int, en: str, ru: str, kk: str) -> None:
+def test_each_fallback_source_is_marked(choice: int, en: str, ru: str, kk: str) -> None:
     """A rate that is published so, by another bank than the first, says only that."""
     later = replace(QUOTE, source="cbr", choice=choice)
     assert [told(later, lang).note for lang in ("en", "ru", "kk")] == [
@@ -215,7 +215,7 @@ def test_each_later_choice_has_a_name(choice: int, en: str, ru: str, kk: str) ->
     ]  # fmt: skip
 
 
-def test_a_cross_of_the_first_choice_says_only_that() -> None:
+def test_cross_rate_of_the_preferred_source_says_only_that() -> None:
     """It is no fallback source."""
     assert told(replace(QUOTE, source="cbr", cross=True)).note == "Bank of Russia, cross rate"
 
@@ -243,7 +243,7 @@ def test_a_currency_that_nobody_quotes_says_so(lang: str, sentence: str, name: s
         ("kk", "үлгі деректер", "Қазақстан Ұлттық Банкі (үлгі)"),
     ],
 )
-def test_recorded_figures_are_told_once(lang: str, status: str, name: str) -> None:
+def test_sample_data_is_marked_once(lang: str, status: str, name: str) -> None:
     """By the status and the source's name; that they are a fifth choice would tell nothing more."""
     known = series(fixing(day(1), "recorded", USD="478.77"), fixing(day(2), "recorded", USD="475.09"))
     made = taken(now=datetime(2026, 7, 1, 4, 0, tzinfo=UTC), recorded=known)
@@ -324,7 +324,7 @@ def test_several_days_are_not_said_to_be_one(known: dict[str, Series], footer: s
     assert all_told(taken(KZT, NOW, **known))[0].footer == footer
 
 
-def test_a_date_line_is_that_of_the_latest_figures() -> None:
+def test_date_line_shows_the_date_of_the_latest_rates() -> None:
     """The short date, where there is little room."""
     assert all_told(taken(nbk=series(*NBK.fixings, NEWER)))[0].date == "3 Apr 2026"
 
@@ -340,7 +340,7 @@ def test_a_date_line_is_that_of_the_latest_figures() -> None:
         ("12142.10", "12100.00", ("12,142.10", "12,100.00", "+42.10")),
     ],
 )
-def test_published_figures_are_read_as_published(rate: str, previous: str, shown: tuple[str, str, str]) -> None:
+def test_published_rates_are_parsed_as_published(rate: str, previous: str, shown: tuple[str, str, str]) -> None:
     """All digits, trailing zeros too; both rates and the change have the same number of them."""
     new, old = Decimal(rate), Decimal(previous)
     text = told(replace(QUOTE, rate=new, previous=old, change=new - old))

@@ -100,7 +100,7 @@ def test_a_number_is_written_as_the_language_does(tag: str, small: str, large: s
 @pytest.mark.parametrize(
     ("decimals", "text"), [(0, "1,235"), (1, "1,234.6"), (4, "1,234.5670"), (10, "1,234.5670000000")]
 )
-def test_a_number_has_the_decimals_that_are_asked_for(decimals: int, text: str) -> None:
+def test_number_has_the_requested_decimals(decimals: int, text: str) -> None:
     """Zeros are added and surplus digits rounded away."""
     assert said("en").number(Decimal("1234.567"), decimals) == text
 
@@ -244,7 +244,7 @@ def test_any_text_leads_to_a_language(tag: str) -> None:
         ("zzz, i-klingon, x-y", "en"),
     ],
 )
-def test_a_reader_gets_the_best_of_what_it_accepts(header: str, found: str) -> None:
+def test_client_gets_its_preferred_format(header: str, found: str) -> None:
     """The heaviest known language, of equals the first, never one with q=0; English where none is known."""
     assert negotiate(header) == found
 
@@ -299,7 +299,7 @@ def test_any_header_leads_to_a_language_that_resolves(header: str) -> None:
 
 
 @pytest.mark.usefixtures("_fresh")
-def test_every_locale_of_cldr_writes_a_figure_and_few_stay_in_memory() -> None:
+def test_every_cldr_locale_formats_a_number_and_few_stay_in_memory() -> None:
     """Two decimals, signs and the year in all of them; whoever asks for all does not make the service grow."""
     for name in LOCALES:
         spoken = said(name)
@@ -321,7 +321,7 @@ def test_every_locale_of_cldr_writes_a_figure_and_few_stay_in_memory() -> None:
 @pytest.mark.usefixtures("_fresh")
 @pytest.mark.parametrize("first", ["wa", "kk", "en-US", "sr-Latn"])
 @pytest.mark.parametrize("tag", ["ar", "ko", "ur", "ru", "uz"])
-def test_a_language_writes_the_same_whatever_was_asked_before(first: str, tag: str) -> None:
+def test_language_formats_do_not_depend_on_earlier_languages(first: str, tag: str) -> None:
     """What one reader asks for changes nothing of what another one sees."""
 
     def texts(on: date = DAY) -> tuple[str, ...]:

@@ -152,7 +152,7 @@ async def test_a_fault_of_following_fails_and_is_got_over(client: Client, monkey
     await checks(client, "following", lambda check: check["status"] == "pass")
 
 
-async def test_a_fault_of_leadership_is_told_and_got_over(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_leader_election_error_is_reported_and_recovers(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each instance polls for itself meanwhile."""
     contact = Coordination.ping
     monkeypatch.setattr(Coordination, "ping", broken)
@@ -180,7 +180,7 @@ async def broken(*_: object) -> None:
     raise KeyError("oops")
 
 
-async def test_a_ticker_without_figures_fails(start: Started, banks: Banks) -> None:
+async def test_ticker_without_rates_fails(start: Started, banks: Banks) -> None:
     """503: there is nothing to serve."""
     banks.faults["nbk"] = 404
     status, document = await health(await start())

@@ -89,7 +89,7 @@ async def test_polls_count_by_source_and_result(client: Client) -> None:
     assert (value(samples, "ticker_poll_duration_seconds_sum", source="nbk") or 0) > 0
 
 
-async def test_sources_tell_their_times(client: Client, clock: Clock) -> None:
+async def test_sources_report_their_times(client: Client, clock: Clock) -> None:
     """The last success, and the beginning of the last effective date where the bank is; nothing where there is none."""
     samples = await scraped(client)
     name = "ticker_source_last_success_timestamp_seconds"
@@ -138,7 +138,7 @@ async def test_diverging_rates_are_counted(start: Started, settings: Settings, b
     assert counted == [2, 0, 0]
 
 
-async def test_tickers_tell_their_status_and_their_choices(client: Client) -> None:
+async def test_tickers_report_status_and_sources(client: Client) -> None:
     """Of each ticker one status is 1; its quotes are counted by the place of their source."""
     samples = await scraped(client)
     statuses = {one: value(samples, "ticker_status", ticker="kzt", status=one) for one in ("current", "late", "stale")}
@@ -160,7 +160,7 @@ async def test_a_stale_ticker_says_so(start: Started, settings: Settings, banks:
     assert value(samples, "ticker_status", ticker="kzt", status="current") == 0
 
 
-async def test_a_ticker_without_figures_has_no_status(start: Started, settings: Settings, banks: Banks) -> None:
+async def test_ticker_without_rates_has_no_status(start: Started, settings: Settings, banks: Banks) -> None:
     """All its quotes are nobody's."""
     kzt = settings.tickers[0].model_copy(update={"sources": ("nbk",)})
     for key in BANKS:
@@ -292,7 +292,7 @@ async def test_each_instance_has_its_own_numbers(start: Started) -> None:
     assert not [family for family in prometheus_client.REGISTRY.collect() if family.name.startswith("ticker")]
 
 
-async def test_the_format_is_the_one_asked_for(client: Client) -> None:
+async def test_requested_format_is_returned(client: Client) -> None:
     """Text or OpenMetrics, both valid, named and explained; HEAD too; not cached, and not for other sites' pages."""
     read = list(families(await text(client)))
     assert all(family.name.startswith("ticker_") and family.documentation.endswith(".") for family in read)

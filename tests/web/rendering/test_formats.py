@@ -144,7 +144,7 @@ async def test_all_forms_say_the_same(client: Client, lang: str) -> None:
 
 @together
 @pytest.mark.parametrize("lang", ["kk", "ar"])
-async def test_all_figures_are_the_same_in_all_forms(client: Client, lang: str) -> None:
+async def test_all_formats_have_the_same_values(client: Client, lang: str) -> None:
     """Rate, change and percentage, in this order whatever the order that they are asked for in."""
     query = f"lang={lang}&show=percent,change,rate&currencies=cny,usd"
     document = await json_of(client, f"/v1/ticker?{query}")
@@ -159,7 +159,7 @@ async def test_all_figures_are_the_same_in_all_forms(client: Client, lang: str) 
 
 @together
 @pytest.mark.parametrize("form", ["/embed", "/", "/embed?lang=auto", "/v1/ticker.html?lang=auto"])
-async def test_a_page_speaks_as_its_reader(client: Client, form: str) -> None:
+async def test_page_is_in_the_visitors_language(client: Client, form: str) -> None:
     """Accept-Language chooses, and caches are told so; without it there is English."""
     for header, lang in (("ru-RU,ru;q=0.9", "ru-RU"), ("zz, kk;q=0.5", "kk"), ("", "en")):
         async with client.get(form, headers={"Accept-Language": header}) as response:
@@ -169,7 +169,7 @@ async def test_a_page_speaks_as_its_reader(client: Client, form: str) -> None:
 
 
 @together
-async def test_the_builder_has_figures_and_words_in_one_language(client: Client) -> None:
+async def test_builder_is_in_one_language(client: Client) -> None:
     """Where it has no words it is English throughout, dates and directions too."""
     page = await page_of(client, "/?lang=ar")
     assert {element.attrs.get("lang") for element in (one(page, "html"), one(page, ".ticker"))} == {"en"}
@@ -187,7 +187,7 @@ async def test_what_one_request_says_of_our_host_is_shown_to_nobody_else(client:
 
 
 @together
-async def test_pictures_and_json_speak_as_their_reader_where_that_is_wanted(client: Client) -> None:
+async def test_svg_and_json_use_the_requested_language(client: Client) -> None:
     """`lang=auto` follows Accept-Language there too, and says so."""
     for path in ("/v1/ticker.svg?lang=auto", "/v1/ticker?lang=auto"):
         async with client.get(path, headers={"Accept-Language": "kk"}) as response:
@@ -209,7 +209,7 @@ async def test_a_named_language_varies_by_nothing(client: Client, path: str) -> 
 
 
 @together
-async def test_plain_forms_do_not_look_at_the_reader(client: Client) -> None:
+async def test_plain_formats_ignore_accept_language(client: Client) -> None:
     """Where nobody asked for a language, a picture and a fragment are English, and JSON has no texts."""
     for path in ("/v1/ticker.svg", "/v1/ticker.html", "/v1/ticker", "/v1/ticker.txt"):
         async with client.get(path, headers={"Accept-Language": "kk"}) as response:
@@ -247,7 +247,7 @@ async def test_nobody_writes_into_a_picture_by_the_language(client: Client, lang
         (f"theme={'x' * 1000}", f"no theme '{'x' * 20}'", THEMES),
     ],
 )
-async def test_a_look_that_there_is_not_is_told(
+async def test_unknown_theme_or_layout_is_reported(
     client: Client, path: str, query: str, told: str, available: list[str]
 ) -> None:
     """400 as a problem document, which names what there is."""
@@ -332,7 +332,7 @@ async def test_a_picture_of_a_list_is_a_list(client: Client) -> None:
     assert heights[-1] < int(str(picture.get("height")))
 
 
-async def test_a_second_choice_is_told_in_every_form(start: Started, banks: Banks) -> None:
+async def test_fallback_source_is_shown_in_every_format(start: Started, banks: Banks) -> None:
     """The note is read in a list and heard in each form."""
     banks.faults.update(dict.fromkeys(("nbk", "ecb", "nbu", "cbu"), 404))
     banks.published["cbr"] = {
@@ -421,7 +421,7 @@ async def test_an_editor_gets_a_frame_that_works(client: Client, pasted: str) ->
 
 
 @together
-async def test_a_frame_keeps_to_the_room_that_there_is(client: Client) -> None:
+async def test_frame_does_not_exceed_the_available_width(client: Client) -> None:
     """A small maxwidth breaks the strip into lines, maxheight cuts; more room than it needs changes nothing."""
     address = f"{origin(client)}/embed"
     natural = await embedded(client, address)
@@ -517,7 +517,7 @@ async def test_an_address_of_others_is_none_of_ours(client: Client, address: str
         ("/embed?" + "&".join(f"a{number}=1" for number in range(60)), 404, "no address"),
     ],
 )
-async def test_an_address_that_shows_nothing_is_told(client: Client, pasted: str, status: int, told: str) -> None:
+async def test_url_of_no_strip_is_reported(client: Client, pasted: str, status: int, told: str) -> None:
     """What `/embed` would answer with an error is no frame."""
     query = URL.build(path="/oembed", query={"url": f"{origin(client)}{pasted}"})
     assert told in json.loads(await text_of(client, str(query), status))["detail"]

@@ -123,7 +123,7 @@ async def test_the_texts_have_it_where_it_is_wanted(client: Client) -> None:
 
 @together
 @pytest.mark.parametrize("query", ["", "?spark=1", "?lang=kk", "?lang=kk&spark=0", "?currencies=usd", "?spark=false"])
-async def test_json_is_as_ever_where_it_is_not(client: Client, query: str) -> None:
+async def test_json_is_unchanged_without_spark(client: Client, query: str) -> None:
     """No field more than the contract's; without a language there are no texts that could have it."""
     text = await text_of(client, f"/v1/ticker{query}")
     assert "spark" not in text

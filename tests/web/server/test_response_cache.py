@@ -98,7 +98,7 @@ async def test_who_names_no_host_is_answered_anew() -> None:
         assert (asked.times, len(cache._known)) == (times, 0)
 
 
-async def test_what_works_for_its_reply_is_asked_each_time() -> None:
+async def test_uncacheable_response_is_requested_each_time() -> None:
     """Neither a reply that a route made for one request nor another kind of reply is kept."""
     asked = Asked()
 
@@ -174,7 +174,7 @@ async def test_a_new_snapshot_is_shown_at_once(start: Started, banks: Banks, set
             await asyncio.sleep(0.01)
 
 
-async def test_what_a_reader_says_stays_with_that_reader(start: Started, banks: Banks) -> None:
+async def test_response_depends_only_on_its_request(start: Started, banks: Banks) -> None:
     """A host and a language, asked for within one second, are seen by those who named them."""
     banks.published["nbk"] = dict(APRIL)
     banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
