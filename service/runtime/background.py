@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from threading import Lock, Thread
+from threading import Lock, Thread, current_thread, main_thread
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
 _P = ParamSpec("_P")
@@ -51,7 +51,8 @@ def run_interruptibly(main: Coroutine[Any, Any, _T]) -> _T:
 
     async def run() -> _T:
         interrupted = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
+        if current_thread() is main_thread():  # no other thread gets signals
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
         task, interruption = asyncio.ensure_future(main), asyncio.create_task(interrupted.wait())
         await asyncio.wait([task, interruption], return_when=asyncio.FIRST_COMPLETED)
         await cancel_and_wait(interruption, *([] if task.done() else [task]))
