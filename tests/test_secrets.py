@@ -131,7 +131,7 @@ def test_a_file_that_is_no_toml_is_not_quoted(tmp_path: Path, text: str) -> None
     """Its line and column say enough."""
     file = tmp_path / "mine.toml"
     file.write_text(text.replace("{}", CANARY))
-    with pytest.raises(SettingsError, match="is not TOML") as error:
+    with pytest.raises(SettingsError, match="invalid TOML") as error:
         load(file, environ={})
     assert CANARY not in str(error.value)
 

@@ -135,15 +135,13 @@ def decide(
         breaks = await _breaks(store, part.fixing) if is_break else ()
         decision = QuarantineDecision(part, outcome, Clock()(), breaks)
         if outcome is Outcome.REJECTED:
-            await store.record_decision(decision)
+            await store.record_decision(decision, rest)
         else:
-            await store.save(_completed(part.fixing, published), decision=decision)
+            await store.save(_completed(part.fixing, published), decision=decision, still_quarantined=rest)
             stored = await store.fixing(key, day)
             if stored is None or not part.fixing.is_part_of(stored):
                 found = _listed(stored) if stored else "nothing"
                 raise TickerError(f"{key} {day}: not published, a later form is stored: {found}")
-        if rest:
-            await store.quarantine(rest)
         units = "".join(
             f"; {one.currency} is in a new unit from that date on"
             + (f", of {one.factor:f} old ones" if one.factor else "")

@@ -47,5 +47,5 @@ def log_change(snapshot: Snapshot, before: Snapshot | None) -> None:
         if before and quote.source != was.get(quote.code):
             moved[was.get(quote.code), quote.source, quote.reason].append(quote.code)
     for (old, new, reason), codes in moved.items():
-        told = reason or "the first choice is back"
-        log.warning("ticker.source_changed", ticker=snapshot.id, codes=codes, before=old, source=new, reason=told)
+        why = reason or "the preferred source is back"
+        log.warning("ticker.source_changed", ticker=snapshot.id, codes=codes, before=old, source=new, reason=why)

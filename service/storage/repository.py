@@ -144,11 +144,16 @@ class Store:
     async def __aexit__(self, *_: object) -> None:
         await self._connection.close()
 
-    async def save(self, *fixings: Fixing, decision: QuarantineDecision | None = None) -> WriteResult:
-        """Keep fixings of one source, each for its date.
+    async def save(
+        self,
+        *fixings: Fixing,
+        decision: QuarantineDecision | None = None,
+        still_quarantined: QuarantinedFixing | None = None,
+    ) -> WriteResult:
+        """Save fixings of one source, each for its date, unless a later form of it is stored.
 
-        Together with the decision that ends its quarantine, where there is one. What says the same stays as it is,
-        and so does what has been revised more often: who was cut off may hold what has been replaced since.
+        In one transaction with the decision that ends a quarantine, if given, and with the rates of that date that
+        stay quarantined.
         """
         source, days = fixings[0].source, [str(fixing.date) for fixing in fixings]
         key, whole = self._key("fixings", source), True
@@ -163,7 +168,7 @@ class Store:
             nonlocal whole
             whole = len(new) == len(fixings)
             if decision:
-                self._decide(pipe, decision)
+                self._decide(pipe, decision, still_quarantined)
             self._change_version(pipe, source)
 
         with self._errors():
@@ -178,11 +183,13 @@ class Store:
                 self._change_version(pipe, source)
                 return _written(await pipe.execute())
 
-    async def record_decision(self, decision: QuarantineDecision) -> WriteResult:
-        """Keep how a wait ended, which is over by that."""
+    async def record_decision(
+        self, decision: QuarantineDecision, still_quarantined: QuarantinedFixing | None = None
+    ) -> WriteResult:
+        """Save a decision, which ends the quarantine of its date but for rates that are `still_quarantined`."""
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:
-                self._decide(pipe, decision)
+                self._decide(pipe, decision, still_quarantined)
                 self._change_version(pipe, decision.waiting.fixing.source)
                 return _written(await pipe.execute())
 
@@ -201,13 +208,19 @@ class Store:
                 self._change_version(pipe, source)
                 return _written(await pipe.execute())
 
-    def _decide(self, pipe: Pipeline, decision: QuarantineDecision) -> None:
+    def _decide(
+        self, pipe: Pipeline, decision: QuarantineDecision, still_quarantined: QuarantinedFixing | None = None
+    ) -> None:
         fixing = decision.waiting.fixing
         key, json = self._key("decisions", fixing.source), DECISION.adapter.dump_json(decision).decode()
         pipe.lrem(key, 0, json)
         pipe.lpush(key, json)
         pipe.ltrim(key, 0, _DECISIONS - 1)
-        pipe.hdel(self._key("quarantine", fixing.source), str(fixing.date))
+        quarantine, day = self._key("quarantine", fixing.source), str(fixing.date)
+        if still_quarantined:
+            pipe.hset(quarantine, day, WAITING.adapter.dump_json(still_quarantined).decode())
+        else:
+            pipe.hdel(quarantine, day)
 
     def _change_version(self, pipe: Pipeline, source: str) -> None:
         """Change the version of a source, last in a transaction: `_written` reads the replies to these commands."""
