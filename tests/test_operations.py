@@ -74,7 +74,7 @@ def test_event_is_sent_to_new_clients() -> None:
 def test_readme_quotes_only_measured_values() -> None:
     """Each figure of its paragraph on speed stands in docs/performance.md, as it is written there."""
     readme, measured = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/performance.md"))
-    (told,) = re.findall(r"^- \*\*Quick and small\.\*\* (.*?)^- ", readme, re.MULTILINE | re.DOTALL)
+    (told,) = re.findall(r"^- \*\*Fast and small\.\*\* (.*?)^- ", readme, re.MULTILINE | re.DOTALL)
     figures = re.findall(r"\d[\d,.]*\d", told)
     assert len(figures) == 6
     for figure in figures:

@@ -63,7 +63,8 @@ class HttpSettings(_Table):
     streams: int = Field(default=10_000, ge=0, description="Open event streams (`/v1/stream`).")
     streams_per_address: int = Field(default=100, ge=0, description="Open event streams from one address.")
     proxies: Networks = Field(
-        default=LOOPBACK, description="Reverse proxies whose `X-Forwarded-For` is trusted (its last address)."
+        default=LOOPBACK,
+        description="Networks of reverse proxies whose `X-Forwarded-For` is trusted (its last address).",
     )
 
 
@@ -72,7 +73,7 @@ class StoreSettings(_Table):
         default=SecretStr("embedded"),
         description=(
             "Redis URL: `redis://`, `rediss://`, `unix://` or `redis+sentinel://host:26379,host2:26379/name/0`; "
-            "`embedded` starts a Valkey server in this process's `data_dir`."
+            "`embedded` starts a Valkey server in `data_dir`. Write `@ / ? #` in a password as `%40 %2F %3F %23`."
         ),
     )
     data_dir: Path = Field(default=Path(".data"), description="Directory of the embedded server's files.")

@@ -40,6 +40,8 @@ are replaced.
 - In environment variables, lists and tables are JSON: `TICKER_TICKERS='[{"id": "kzt", …}]'`. Lists of currencies and
   networks may be separated by spaces or commas.
 - An unknown setting or an invalid value stops the start (exit status 2). The error names the layer and the setting.
+- A Kubernetes service must not be named `ticker`: Kubernetes would set `TICKER_PORT`, which is no setting. Use another
+  name, or `enableServiceLinks: false`.
 - `config/production.toml` is a starting point for production, `config/example.toml` shows tickers for other currencies.
 """
 
