@@ -462,6 +462,9 @@ class CrossCheck:
                     found[base] = compared
         agreeing = tuple(one for one in found.values() if one.agrees)
         if len(agreeing) < len(found):
+            apart = [one for one in found.values() if not one.agrees and not one.awaited]
+            found = {base: self._on_its_own_day(pair, one, apart) for base, one in found.items()}
+            agreeing = tuple(one for one in found.values() if one.agrees)
             agreeing = tuple(one for one in agreeing if not self._is_refuted_elsewhere(pair, one))
         others = _without_single_leavers([one for one in found.values() if not one.agrees])
         if agreeing:
@@ -474,6 +477,23 @@ class CrossCheck:
             tuple(one for one in others if not one.awaited and one.apart),
             tuple(one for one in others if one.awaited),
         )
+
+    def _on_its_own_day(self, pair: _Pair, compared: Comparison, apart: Sequence[Comparison]) -> Comparison:
+        """Return the comparison with what a bank that agrees has published for that very day, if that is elsewhere.
+
+        Of a bank that is a publication behind, the rate of the day before may be as near as that by chance. Its lag is
+        an estimate, so that its own day only counts where it stands with a bank that does not agree.
+        """
+        witness = self.witnesses[compared.source]
+        if not compared.agrees or compared.relative or not apart:
+            return compared
+        if self._lag(pair.subject, witness) is not Lag.WITNESS:
+            return compared
+        own = self._published(pair, witness, Lag.WITNESS)
+        if own is None or own.agrees or own.relative or own.awaited:
+            return compared
+        together = any(_is_together(own, one) for one in apart)
+        return self._who_moved(pair, witness, own, Lag.WITNESS) if together else compared
 
     def _is_refuted_elsewhere(self, pair: _Pair, agreeing: Comparison) -> bool:
         """Return whether a rate that agrees is itself refuted by most of the remaining banks: a copied fault."""
@@ -725,12 +745,13 @@ def _without_single_leavers(others: Sequence[Comparison]) -> list[Comparison]:
     Such a bank is judged by itself, and says nothing of another one. Several that moved to the same level are right.
     """
     left = [one for one in others if one.left]
-    together = any(
-        abs(one.deviation - other.deviation) <= max(one.tolerance, other.tolerance)
-        for at, one in enumerate(left)
-        for other in left[at + 1 :]
-    )
+    together = any(_is_together(one, other) for at, one in enumerate(left) for other in left[at + 1 :])
     return [one for one in others if together or not one.left]
+
+
+def _is_together(one: Comparison, other: Comparison) -> bool:
+    """Return whether two banks have about the same level."""
+    return abs(one.deviation - other.deviation) <= max(one.tolerance, other.tolerance)
 
 
 def _rank(compared: Comparison) -> tuple[bool, bool, float]:

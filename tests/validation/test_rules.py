@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from math import exp
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.fixing import Fixing, Quotation, Series
+from service.domain.snapshot import Confidence
 from service.validation.cross_check import CrossCheck, Witness
 from service.validation.rules import (
     Judgement,
@@ -592,3 +595,35 @@ def test_a_rate_near_one_may_come_near_to_its_inverse() -> None:
     known = series(fixing(day(1), XFA="1.0800"))
     assert problems(fixing(day(2), XFA="0.9550"), known, day(2)) == ()
     assert problems(fixing(day(2), XFA="0.9300"), known, day(2))
+
+
+CODES = ("USD", "EUR", "GBP", "CNY", "CHF", "TRY", "JPY", "PLN", "MXN")
+
+
+def in_base(on: date, source: str, base: str, prices: Mapping[str, float]) -> Fixing:
+    return fixing(
+        on,
+        source,
+        base,
+        Quotation.DIRECT,
+        **{code: f"{one / prices[base]:.6f}" for code, one in prices.items() if code != base},
+    )
+
+
+@pytest.mark.parametrize(("published", "shown"), [(False, Confidence.CONFIRMED), (True, Confidence.DIVERGING)])
+def test_a_bank_that_is_behind_speaks_by_its_own_day(published: bool, shown: Confidence) -> None:
+    """A rate 2 % off is near to that of the day before by chance: it counts no more once the bank has that very day."""
+    random, prices = Random(1), [dict.fromkeys((*CODES, "RUB", "UAH", "KZT"), 100.0)]  # noqa: S311 - no secret
+    for _ in range(20):
+        prices.append({code: one * exp(random.gauss(0, 0.004)) for code, one in prices[-1].items()})
+    prices[-1] |= {"MXN": prices[-2]["MXN"] / prices[-2]["KZT"] * prices[-1]["KZT"] * 1.017}
+    days = [day(1) + timedelta(days=at) for at in range(len(prices) + 1)]
+    prompt = series(*(in_base(on, "cbr", "RUB", one) for on, one in zip(days, prices, strict=False)))
+    behind = series(
+        *(in_base(on, "nbu", "UAH", one) for on, one in zip(days[1 : None if published else -1], prices, strict=False))
+    )
+    false = in_base(days[-2], "nbk", "KZT", {**prices[-1], "KZT": prices[-1]["KZT"] * 1.02})
+    true = [in_base(on, "nbk", "KZT", one) for on, one in zip(days[:-2], prices, strict=False)]
+    check = context(days[-1], series(*true, false), {"cbr": prompt, "nbu": behind}).cross_check
+    assert check
+    assert check.assess("nbk", false, "MXN").confidence is shown
