@@ -1,4 +1,7 @@
-"""The command line. Exit status 0, 1 for what failed, 2 for bad settings or usage."""
+"""Serve and operate the currency ticker.
+
+Exit status: 0 for success, 1 for a failure, 2 for invalid settings or usage.
+"""
 
 # Every command loads only what it needs: a service that restarts is missed for as long as its imports take.
 # ruff: noqa: PLC0415
@@ -23,13 +26,15 @@ if TYPE_CHECKING:
 cli = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__
 )
-Config = Annotated[Path | None, typer.Option("--config", help="A TOML file laid over config/default.toml.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="Configuration file (TOML); overrides config/default.toml.")
+]
 
 
 class _Stop:
-    """What SIGTERM does until the application has its own handler: an end, and a note of it.
+    """Handle SIGTERM until the application has its own handler: exit, and remember it.
 
-    Raised inside a callback of a library in C the end is swallowed there; then the note counts.
+    `SystemExit` raised inside a callback of a C library is swallowed there; `obey` exits then.
     """
 
     asked = False
@@ -44,8 +49,8 @@ class _Stop:
 
 
 @contextmanager
-def _told(stop: _Stop | None = None) -> Iterator[None]:
-    """Turn our errors into one line and an exit status."""
+def _reported_errors(stop: _Stop | None = None) -> Iterator[None]:
+    """Report our errors in one line, with an exit status."""
     try:
         yield
     except TickerError as error:
@@ -66,13 +71,13 @@ def _settings(config: Path | None, **overrides: dict[str, Any]) -> "Settings":
 @cli.command()
 def serve(
     config: Config = None,
-    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
-    """Poll the banks and serve the ticker, until SIGTERM or Ctrl-C."""
+    """Poll the sources and serve the ticker, until SIGTERM or Ctrl-C."""
     signal(SIGTERM, stop := _Stop())
     gc_tuning.pause_while_loading()
-    with _told(stop):
+    with _reported_errors(stop):
         from service.storage.embedded_valkey import embedded
 
         said = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
@@ -87,23 +92,23 @@ def serve(
 
 @cli.command()
 def show(
-    ticker: Annotated[str | None, typer.Argument(help="A ticker's id; the first one without.")] = None,
+    ticker: Annotated[str | None, typer.Argument(help="Id of a ticker (default: the first one).")] = None,
     config: Config = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As the service serves it.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the JSON of the API.")] = False,
 ) -> None:
-    """Print a ticker from what is stored, as the service would serve it now."""
+    """Print a ticker as the service serves it now, from stored rates."""
     from service.cli import commands
 
-    with _told():
+    with _reported_errors():
         commands.show(_settings(config), ticker, as_json=as_json)
 
 
 @cli.command()
-def poll(source: Annotated[str, typer.Argument(help="A source's key.")], config: Config = None) -> None:
-    """Ask one source once and print what would be stored; nothing is."""
+def poll(source: Annotated[str, typer.Argument(help="Key of a source.")], config: Config = None) -> None:
+    """Poll a source once and print its rates and their validation. Nothing is stored."""
     from service.cli import commands
 
-    with _told():
+    with _reported_errors():
         commands.poll(_settings(config), source)
 
 
@@ -111,11 +116,11 @@ def poll(source: Annotated[str, typer.Argument(help="A source's key.")], config:
 def sources(
     config: Config = None,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="All that are known, as a document (docs/sources.md).")
+        bool, typer.Option("--markdown", help="Print all known sources as Markdown (docs/sources.md).")
     ] = False,
 ) -> None:
-    """Print every source and how its polls go."""
-    with _told():
+    """List the sources with their latest publication and the result of their last poll."""
+    with _reported_errors():
         if markdown:
             from service.cli import source_catalogue
 
@@ -128,45 +133,45 @@ def sources(
 
 @cli.command()
 def backfill(
-    source: Annotated[str, typer.Argument(help="A source's key.")],
-    since: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The first effective date.")],
+    source: Annotated[str, typer.Argument(help="Key of a source.")],
+    since: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First effective date.")],
     until: Annotated[
-        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="The last one; today without.")
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last effective date (default: today).")
     ] = None,
     pause: Annotated[
-        float | None, typer.Option(min=0, help="Seconds to wait after each request; `client.pause` without.")
+        float | None, typer.Option(min=0, help="Seconds between requests (default: the setting client.pause).")
     ] = None,
     config: Config = None,
 ) -> None:
-    """Ask a source for its past. Cut off at any time, it goes on where it was when run again."""
+    """Fetch historical fixings. Can be interrupted and resumed."""
     from datetime import timedelta
 
     from service.cli import maintenance
 
-    with _told():
+    with _reported_errors():
         wait = None if pause is None else timedelta(seconds=pause)
         maintenance.backfill(_settings(config), source, since.date(), until.date() if until else None, wait)
 
 
 @cli.command()
 def export(
-    file: Annotated[Path, typer.Argument(help="Where to write it: fixings.ndjson.gz")], config: Config = None
+    file: Annotated[Path, typer.Argument(help="File to write, like fixings.ndjson.gz.")], config: Config = None
 ) -> None:
-    """Write all fixings to one file, for another installation or to keep."""
+    """Export all fixings to a file, as a backup or for another installation."""
     from service.cli import maintenance
 
-    with _told():
+    with _reported_errors():
         maintenance.export(_settings(config), file)
 
 
 @cli.command(name="import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="What export has written.", exists=True)], config: Config = None
+    file: Annotated[Path, typer.Argument(help="File that was written by export.", exists=True)], config: Config = None
 ) -> None:
-    """Take in the fixings of a file; what is known already stays as it is."""
+    """Import fixings from a file. Stored fixings are not changed."""
     from service.cli import maintenance
 
-    with _told():
+    with _reported_errors():
         maintenance.load(_settings(config), file)
 
 
@@ -175,37 +180,37 @@ def check(
     config: Config = None,
     *,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Move bad records to aside:<source>; nothing is lost.")
+        bool, typer.Option("--repair", help="Move invalid records to aside:<source>; nothing is deleted.")
     ] = False,
 ) -> None:
-    """List stored records that cannot be read or are out of bounds. Exit status 1 where one is left."""
+    """List stored records that are unreadable or out of bounds. Exit status 1 if any remain."""
     from service.cli import check
 
-    with _told():
+    with _reported_errors():
         check.check(_settings(config), repair=repair)
 
 
 waits = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="List and resolve quarantined rates.")
 cli.add_typer(waits, name="quarantine")
-Source = Annotated[str, typer.Argument(help="A source's key.")]
-Day = Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="The effective date.")]
+Source = Annotated[str, typer.Argument(help="Key of a source.")]
+Day = Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="Effective date.")]
 Which = Annotated[
     list[str] | None,
-    typer.Argument(help="Currencies to decide on (default: all of that date), or the digest.", metavar="[CURRENCY]..."),
+    typer.Argument(help="Currencies (default: all of that date), or the digest.", metavar="[CURRENCY]..."),
 ]
-Digest = Annotated[str | None, typer.Option(help="The digest that `quarantine` printed; then nothing is asked.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Digest = Annotated[str | None, typer.Option(help="Digest printed by `quarantine`; skips the confirmation.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")]
 
 
 def _codes(which: list[str] | None, digest: str | None) -> tuple[list[str], str | None]:
-    """Return the currencies, and the digest also where it was given without its option's name."""
+    """Return the currencies and the digest, which may be given without its option's name."""
     words = which or []
     digests = [word for word in words if len(word) > 3]
     return [word.upper() for word in words if len(word) <= 3], digest or next(iter(digests), None)
 
 
 def _confirm(question: str) -> bool:
-    """Ask on standard error, so that output can be redirected; no input means no."""
+    """Prompt for confirmation on standard error, so that output can be redirected; no input means no."""
     typer.echo(f"{question} [y/N]: ", nl=False, err=True)
     try:
         return sys.stdin.readline().strip().lower() in ("y", "yes")
@@ -218,13 +223,13 @@ def quarantine(
     context: typer.Context,
     config: Config = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List what is in quarantine, with the reasons, and the latest decisions."""
+    """List quarantined rates with their reasons, and the latest decisions."""
     from service.cli import maintenance
 
     if context.invoked_subcommand is None:
-        with _told():
+        with _reported_errors():
             maintenance.quarantine(_settings(config), as_json=as_json)
 
 
@@ -237,7 +242,7 @@ def accept(
     digest: Digest = None,
     *,
     is_break: Annotated[
-        bool, typer.Option("--break", help="The currency is in a new unit from that date on (a redenomination).")
+        bool, typer.Option("--break", help="Record a redenomination: the currency has a new unit from that date on.")
     ] = False,
 ) -> None:
     """Accept and publish quarantined rates."""
@@ -245,7 +250,7 @@ def accept(
     from service.validation.quarantine import Outcome
 
     codes, seen = _codes(which, digest)
-    with _told():
+    with _reported_errors():
         maintenance.decide(
             _settings(config), source, day.date(), Outcome.ACCEPTED, _confirm, codes, seen, is_break=is_break
         )
@@ -253,21 +258,21 @@ def accept(
 
 @waits.command()
 def reject(source: Source, day: Day, which: Which = None, config: Config = None, digest: Digest = None) -> None:
-    """Reject quarantined rates: they are never published, and not reported again."""
+    """Reject quarantined rates. They are never published and not reported again."""
     from service.cli import maintenance
     from service.validation.quarantine import Outcome
 
     codes, seen = _codes(which, digest)
-    with _told():
+    with _reported_errors():
         maintenance.decide(_settings(config), source, day.date(), Outcome.REJECTED, _confirm, codes, seen)
 
 
 @cli.command()
 def retract(source: Source, day: Day, which: Which = None, config: Config = None, *, yes: Yes = False) -> None:
-    """Take back published rates of a date; they are not published again."""
+    """Retract published rates of a date. They are not published again."""
     from service.cli import maintenance
 
-    with _told():
+    with _reported_errors():
         maintenance.retract(
             _settings(config),
             source,
