@@ -40,7 +40,7 @@ log = structlog.get_logger()
 def serve(settings: Settings, server: EmbeddedValkey | None, obey: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT; what is in flight is finished first.
 
-    `obey` ends the process if it was told to meanwhile.
+    `obey` ends the process if SIGTERM came meanwhile.
     """
     configure(settings.log)
     where = settings.http
@@ -78,7 +78,7 @@ async def create_worker() -> Runner:
 
 
 def create_app(settings: Settings, server: EmbeddedValkey | None, now: Clock) -> web.Application:
-    """Return the whole service; it asks no bank and opens no store before it starts."""
+    """Return the whole application; it contacts no bank and opens no store before it starts."""
     memory = MemoryState(validate(settings))
     store = open_store(settings, server, now)
     store_sync = StoreSync(memory, store, server)
@@ -111,7 +111,7 @@ def create_app(settings: Settings, server: EmbeddedValkey | None, now: Clock) ->
 
     @asynccontextmanager
     async def remembered() -> AsyncIterator[None]:
-        """Show what the store remembers before anybody can ask; at the end leave it all there is."""
+        """Load stored rates before the first request is served; at the end flush what is pending."""
         await follower.refresh()
         gc_tuning.freeze()
         yield

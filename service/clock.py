@@ -13,4 +13,4 @@ class Clock:
         return datetime.now(UTC)
 
     seconds: Callable[..., float] = staticmethod(time.time)
-    """The Unix time: a tenth of the cost, for what is asked at every request."""
+    """Return Unix time: a tenth of the cost, for what is needed at every request."""

@@ -4,15 +4,15 @@
 
     TickerError                 everything below; its text is one line for people
     ├── SettingsError           the configuration cannot be used (exit status 2)
-    ├── StoreError              Redis or Valkey did not do what it was asked
+    ├── StoreError              Redis or Valkey failed or refused a command
     └── SourceError             a bank, named with the URL and what was wrong
-        ├── Unreachable         could not ask: no connection, no answer in time, 5xx
-        ├── BadAnswer           asked, and answered with what is no answer: status, size
+        ├── Unreachable         request failed: no connection, timeout, 5xx
+        ├── BadAnswer           unusable response: status, size
         └── NotUnderstood       an answer that is not the document the bank publishes
 """
 
 LONGEST = 400
-"""Letters that are told of what was wrong with an answer."""
+"""Characters of a problem that are shown."""
 
 
 class TickerError(Exception):
@@ -46,7 +46,7 @@ class SourceError(TickerError):
 
 
 class Unreachable(SourceError):
-    """Could not ask; worth another try."""
+    """A request failed; it may be retried."""
 
 
 class BadAnswer(SourceError):

@@ -13,7 +13,7 @@ from justhtml import Element, JustHTML, Node
 from lxml import etree
 from yarl import URL
 
-from service.web.rendering.options import FIGURES, LAYOUTS, THEMES
+from service.web.rendering.options import LAYOUTS, SHOWN_VALUES, THEMES
 from tests.conftest import Started
 from tests.polling.test_poller import APRIL
 from tests.standin import Banks
@@ -36,7 +36,7 @@ VALID = {
     "lang": ("kk", "ru-RU", "ar", "zh", "auto", "sr-Latn", ""),
     "theme": THEMES,
     "layout": LAYOUTS,
-    "show": (*FIGURES, "rate,change", "change percent", ""),
+    "show": (*SHOWN_VALUES, "rate,change", "change percent", ""),
     "live": ("0", "1", "true", ""),
     "spark": ("0", "1", "true", ""),
     "ticker": ("kzt", "eur"),

@@ -332,7 +332,7 @@ def test_an_end_that_a_library_swallows_is_an_end_all_the_same(monkeypatch: pyte
     gc.unfreeze()
 
     def swallowed() -> None:
-        with main._told(stop):
+        with main._reported_errors(stop):
             raise SettingsError("inside a validator")
 
     with pytest.raises(SystemExit) as ended:
@@ -452,7 +452,7 @@ class TestCommands:
         variables = offline(tmp_path)
         nothing = self.command(variables, "show")
         assert (nothing.returncode, nothing.stdout) == (1, "")
-        assert nothing.stderr == "error: the ticker kzt has no figures yet; start the service with: make run\n"
+        assert nothing.stderr == "error: the ticker kzt has no rates yet; start the service with: make run\n"
         with running(variables) as service:
             service.wait_for("/v1/ticker", "recorded")
             time.sleep(0.5)
@@ -463,7 +463,7 @@ class TestCommands:
         for held in ("recorded, as of 2026-04-02", "475.09", "-0.77%", "2026-04-02"):
             assert held in table.stdout
         unknown = self.command(variables, "show", "xyz")
-        assert (unknown.returncode, unknown.stderr) == (2, "error: there is no ticker 'xyz'; there are kzt\n")
+        assert (unknown.returncode, unknown.stderr) == (2, "error: unknown ticker 'xyz' (known: kzt)\n")
 
     async def test_poll_prints_what_would_be_stored(self, env: tuple[dict[str, str], Banks]) -> None:
         """Each date with its verdict and the latest figures; nothing is stored."""

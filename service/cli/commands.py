@@ -1,4 +1,4 @@
-"""What the command line prints: a ticker, the sources, what one poll brings."""
+"""Commands that print a ticker, the sources, or the result of one poll."""
 
 import asyncio
 import sys
@@ -35,62 +35,62 @@ from service.web.rendering.options import Options
 T = TypeVar("T")
 
 QUIET = LogSettings(level="critical")
-"""Errors are told once, by the command line."""
+"""Errors are reported once, by the command line."""
 
 
 def show(settings: Settings, ticker: str | None, *, as_json: bool) -> None:
-    """Print a ticker from what is stored, as the service would serve it now."""
+    """Print a ticker as the service serves it now, from stored rates."""
     configure(QUIET)
     ids = [known.id for known in settings.tickers]
     wanted = ticker or ids[0]
     if wanted not in ids:
-        raise SettingsError(f"there is no ticker {wanted!r}; there are {', '.join(ids)}")
+        raise SettingsError(f"unknown ticker {wanted!r} (known: {', '.join(ids)})")
     memory = with_store(settings, lambda store: _memory(settings, store))
     memory.refresh(Clock()())
     snapshot = memory.snapshots.get(wanted)
     if snapshot is None:
-        raise TickerError(f"the ticker {wanted} has no figures yet; start the service with: make run")
+        raise TickerError(f"the ticker {wanted} has no rates yet; start the service with: make run")
     if as_json:
         sys.stdout.write(ticker_json(View(snapshot, settings, Options(), sayer(snapshot, settings))).decode() + "\n")
         return
     title = f"{snapshot.base}, {snapshot.status}, as of {snapshot.as_of}"
-    table = Table("currency", "rate", "before", "change", "date", "source", title=title)
+    table = Table("currency", "rate", "previous", "change", "date", "source", title=title)
     for quote in snapshot.quotes:
-        told = (quote.rate, quote.previous, percent_text(quote.percent), quote.date, quote.source)
-        table.add_row(quote.code, *map(text, told))
+        cells = (quote.rate, quote.previous, percent_text(quote.percent), quote.date, quote.source)
+        table.add_row(quote.code, *map(text, cells))
     Console().print(table)
 
 
 def sources(settings: Settings) -> None:
-    """Print every source and how its polls go."""
+    """List the sources with their latest publication and the result of their last poll."""
     configure(QUIET)
     memory = with_store(settings, lambda store: _memory(settings, store))
-    told = ("name", "base", "state", "last_fixing", "last_success", "error")
-    table = Table("source", *(column.replace("_", " ") for column in told))
+    columns = ("name", "base", "state", "last_fixing", "last_success", "error")
+    table = Table("source", *(column.replace("_", " ") for column in columns))
     for key in settings.polled:
         described = describe(memory, key, None, Clock()())
-        table.add_row(key, *(text(getattr(described, column)) for column in told))
+        table.add_row(key, *(text(getattr(described, column)) for column in columns))
     Console().print(table)
 
 
 def poll(settings: Settings, key: str) -> None:
-    """Ask one source once, as with an empty store, and print what would be stored; nothing is."""
+    """Poll a source once, as with an empty store, and print its rates and their validation. Nothing is stored."""
     configure(QUIET)
     source_of(settings, key)
     series = asyncio.run(_poll(validate(settings), key))
     if series.latest is None:
-        raise TickerError(f"{key}: no figures that could be published")
-    figures = Table(
+        raise TickerError(f"{key}: no rates that could be published")
+    rates = Table(
         "currency", "nominal", f"{series.latest.base}, {series.latest.direction}", title=str(series.latest.date)
     )
     for code, rate in sorted(series.latest.rates.items()):
-        figures.add_row(code, str(rate.nominal), f"{rate.value:f}")
-    Console().print(figures)
+        rates.add_row(code, str(rate.nominal), f"{rate.value:f}")
+    Console().print(rates)
 
 
 def source_of(settings: Settings, key: str) -> SourceSettings:
     if key not in settings.sources:
-        raise SettingsError(f"there is no source {key!r}; there are {', '.join(settings.sources)}")
+        raise SettingsError(f"unknown source {key!r} (known: {', '.join(settings.sources)})")
     return settings.sources[key]
 
 
@@ -99,15 +99,15 @@ async def _poll(settings: Settings, key: str) -> Series:
     now = clock()
     today, last_day = publication_schedule.today(source, now), publication_schedule.latest_possible_date(source, now)
     series = Series()
-    table = Table("date", "currencies", "digest of the answer", "verdict", title=source.name)
+    table = Table("date", "currencies", "digest of the response", "verdict", title=source.name)
     async with Client(settings.client) as client:
         feed = BankSession(key, source, client, clock, settings.wanted(key))
         async for _, fixing in published(SOURCES[settings.adapter(key)], feed, today - LOOKBACK, last_day):
             judged = judge(fixing, series, validation_context(settings, key, now, None, {}, configured_breaks(source)))
             if judged.publish:
                 series = series.with_fixing(judged.publish, KEEP)
-            told = ": ".join([judged.verdict, *(["; ".join(judged.reasons)] if judged.reasons else [])])
-            table.add_row(str(fixing.date), str(len(fixing.rates)), fixing.digest[:16], told)
+            verdict = ": ".join([judged.verdict, *(["; ".join(judged.reasons)] if judged.reasons else [])])
+            table.add_row(str(fixing.date), str(len(fixing.rates)), fixing.digest[:16], verdict)
     Console().print(table)
     return series
 
@@ -121,7 +121,7 @@ async def _memory(settings: Settings, store: Store) -> MemoryState:
 
 
 def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
-    """Run `work` with the store that the service uses, beside it or without it."""
+    """Run `work` with the configured store, whether the service is running or not."""
 
     async def run() -> T:
         server = embedded(settings.store, exclusive=False)
@@ -134,7 +134,7 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
 
 
 def text(value: object) -> str:
-    """Return a table cell: a dash for nothing, plain digits, minutes of a time."""
+    """Return a table cell: a dash for None, plain digits, a time in minutes."""
     if value is None:
         return "—"
     if isinstance(value, Decimal):

@@ -37,14 +37,14 @@ class _Stop:
     `SystemExit` raised inside a callback of a C library is swallowed there; `obey` exits then.
     """
 
-    asked = False
+    requested = False
 
     def __call__(self, *_: object) -> None:
-        self.asked = True
+        self.requested = True
         sys.exit(0)
 
     def obey(self) -> None:
-        if self.asked:
+        if self.requested:
             sys.exit(0)
 
 

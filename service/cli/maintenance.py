@@ -101,7 +101,7 @@ def decide(
 ) -> None:
     """Accept or reject what is in quarantine for a date; the running service follows by itself.
 
-    `digest` is the one that `quarantine` printed; without it the rates are shown and `confirm` is asked. With `codes`
+    `digest` is the one that `quarantine` printed; without it the rates are shown and `confirm` decides. With `codes`
     only these currencies are decided on. With `is_break` the rates are in a new unit from that date on.
     Raises `TickerError` where nothing is in quarantine for the date, or something else than was seen.
     """
@@ -192,7 +192,7 @@ def _completed(accepted: Fixing, published: Fixing | None) -> Fixing:
     rates = {**published.rates, **accepted.rates}
     if any(code in published.rates for code in accepted.rates):
         return replace(accepted, rates=rates).with_revision_of(published)
-    # Only added: the receipt of the later document, so that `Fixing.replaces` tells the new form from the old one.
+    # Only added: the receipt of the later document, so that `Fixing.supersedes` recognises the new form.
     latest = max(accepted, published, key=lambda one: (one.fetched_at, one.digest))
     return replace(latest, rates=rates, revisions=published.revisions)
 
@@ -275,20 +275,20 @@ def _rejected(
 def _differing(one: Fixing, other: Fixing) -> str:
     """Return the rates of a fixing in which it differs from another."""
     codes = sorted(one.rates.keys() | other.rates.keys())
-    told = {code: rate_text(one, code) if code in one.rates else None for code in codes}
+    texts = {code: rate_text(one, code) if code in one.rates else None for code in codes}
     return ", ".join(
         f"{code} {rate}" if rate else f"no {code}"
-        for code, rate in told.items()
+        for code, rate in texts.items()
         if rate != (rate_text(other, code) if code in other.rates else None)
     )
 
 
 def backfill(settings: Settings, key: str, since: date, until: date | None, pause: timedelta | None) -> None:
-    """Fill the past of a source; what is done is kept, whatever happens."""
+    """Fetch the history of a source; completed steps are kept, whatever happens."""
     configure(QUIET)
     source = source_of(validate(settings), key)
     if SOURCES[settings.adapter(key)].latest_only:
-        raise SettingsError(f"{key} tells its latest figures only, there is no past to ask for")
+        raise SettingsError(f"{key} only publishes its latest rates, so it has no history to fetch")
     clock = Clock()
     until = until or publication_schedule.today(source, clock())
     if since > until:
@@ -298,11 +298,11 @@ def backfill(settings: Settings, key: str, since: date, until: date | None, paus
         wait = settings.client.pause if pause is None else pause
         async with Client(settings.client) as client:
             feed = BankSession(key, source, client, clock, settings.wanted(key), pause=wait)
-            run = Backfill(settings, store, feed, clock, told)
+            run = Backfill(settings, store, feed, clock, report)
             progress.update(task, total=sum((last - first).days + 1 for first, last in await run.steps(since, until)))
             return await run.run(since, until)
 
-    def told(days: int, count: Count) -> None:
+    def report(days: int, count: Count) -> None:
         done = count.accepted + count.known
         rate = done / max(progress.tasks[task].elapsed or 1, 1)
         progress.update(task, advance=days, done=f"{done} fixings, {rate:.0f}/s")
@@ -334,9 +334,9 @@ def export(settings: Settings, path: Path) -> None:
 
 
 def load(settings: Settings, path: Path) -> None:
-    """Take in the fixings of a file."""
+    """Import the fixings of a file."""
     configure(QUIET)
     new, known, different = with_store(settings, lambda store: transfer.load(store, path, Clock()()))
     Console().print(
-        f"{path}: {new} new, {known} known, {different} different from what is known, or rejected here: left out"
+        f"{path}: {new} new, {known} known, {different} left out (different from what is stored, or rejected here)"
     )

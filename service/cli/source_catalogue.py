@@ -1,4 +1,4 @@
-"""The sources as a document, written from the registry: `docs/sources.md`, or the same of an operator's settings."""
+"""The list of sources as Markdown: docs/sources.md, or the same for an operator's settings."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,27 +11,28 @@ from service.sources.banks import SOURCES
 _INTRO: Final = """\
 # Sources
 
-Where figures come from. Written by `make docs` from the registry, `config/default.toml`: change that, not this page.
+<!-- Written by `make docs` from config/default.toml. -->
 
-A source is one publisher with its own currency, its base, and its own way of publishing. To turn one on, name it in a
-ticker: `sources = ["nbg"]`. It is polled from then on; `enabled = true` polls one that no ticker names. A ticker in
-another base shows crosses through the source's own rate of that base, so the source must quote it.
+A source is one publisher of official rates: a central bank, with its base currency, its schedule and its terms. To use
+one, name it in a ticker: `sources = ["nbg"]`; it is polled from then on. `enabled = true` polls a source that no ticker
+names. A ticker with another base shows cross rates through the source's own rate of that base, so the source must quote
+it.
 
-- **currencies**: how many it quotes, as its answers were recorded; banks take some in and drop some.
-- **publishes**: the days and the time, in its own time zone. Holidays are no such days: the calendar that is told below
-  is one of the [`holidays`](https://holidays.readthedocs.io) library.
-- **dated**: the date that a publication carries, counted from the day on which it appears.
-- **since**: the first date that its feed is known to answer for, a dash where none is known or none can be asked for.
-  The registry says on what ground, and where an older figure means an older money of the same code.
-- **polled**: `yes` where it is already; the others are as soon as a ticker names them.
+- **currencies**: how many the source quotes, as its responses were recorded; banks add and remove some.
+- **publishes**: the days and the time, in the source's own time zone. Holidays are those of the
+  [`holidays`](https://holidays.readthedocs.io) library, by the calendar named below.
+- **dated**: the effective date of a publication, counted from the day on which it appears.
+- **since**: the first date of its history; a dash if that is unknown, or no date can be requested.
+  `config/default.toml` says on what ground, and where an older rate is in an older unit of the same code.
+- **polled**: `yes` if a ticker of the default configuration names it; the others are disabled by default.
 """
 _RELAYS: Final = """\
 ## Relays
 
-An adapter can serve several sources. `frankfurter` asks [Frankfurter](https://frankfurter.dev), public or self-hosted,
-which relays the official rates of many banks: `provider` says whose, `base` is that bank's. It is asked for the
-currencies that tickers want, one request each, and for past dates. [`config/example.toml`](../config/example.toml) has
-such a source, to be copied. The rates stay under the terms of their bank.
+An adapter can serve several sources. `frankfurter` requests [Frankfurter](https://frankfurter.dev), public or
+self-hosted, which relays the official rates of many banks: `provider` names the bank, `base` is that bank's. The
+currencies of the tickers are requested one by one, also for past dates. [`config/example.toml`](../config/example.toml)
+has such a source, to be copied. The rates remain under the terms of their bank.
 """
 _COLUMNS: Final = ("source", "name", "base", "currencies", "publishes", "dated", "since", "polled")
 _DAY_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -67,17 +68,18 @@ def _section(settings: Settings, key: str) -> Iterator[str]:
     yield f"## {key}\n"
     yield f"**{source.name}**" + "".join(f" · {name} ({language})" for language, name in source.names.items()) + "\n"
     yield f"- **Base**: {source.base}"
-    yield f"- **Address**: `{source.url}`" + (f", for `{source.provider}`" if SOURCES[adapter].relay else "")
-    yield f"- **Terms**: {source.terms or 'not told'}"
+    yield f"- **URL**: `{source.url}`" + (f", for `{source.provider}`" if SOURCES[adapter].relay else "")
+    yield f"- **Terms**: {source.terms or 'unknown'}"
     if source.window:
         closed = f", but not on the holidays of `{source.calendar}`" if source.calendar else ""
         yield f"- **Publishes**: {_publishes(source)}{closed}; dated {_DATED[source.effective]}"
-        yield f"- **Asked**: every {_span(source.every)} until it is there, else every {_span(source.sweep)}"
+        every, sweep = _span(source.every), _span(source.sweep)
+        yield f"- **Polled**: every {every} until the publication arrives, otherwise every {sweep}"
     yield f"- **History**: {_history(source, adapter)}"
     if SOURCES[adapter].publishes_changes:
-        yield "- **Own changes**: published beside the rates; ours are checked by them"
+        yield "- **Own changes**: published beside the rates; ours are compared with them"
     codes = " ".join(source.quotes)
-    yield f"- **Currencies**: {f'{len(source.quotes)}: {codes}' if codes else 'not told'}"
+    yield f"- **Currencies**: {f'{len(source.quotes)}: {codes}' if codes else 'unknown'}"
 
 
 def _publishes(source: SourceSettings) -> str:
@@ -101,8 +103,8 @@ def _history(source: SourceSettings, adapter: str) -> str:
     if source.recorded:
         return "what ships with the project" + (f", from {source.since} on" if source.since else "")
     if SOURCES[adapter].latest_only:
-        return "none: it answers with its latest rates alone, and a day that was missed stays missing"
-    return f"by date, {f'since {source.since}' if source.since else 'since when is not known'}"
+        return "none: it only publishes its latest rates, so a missed day stays missing"
+    return f"by date, {f'since {source.since}' if source.since else 'first date unknown'}"
 
 
 def _span(span: timedelta) -> str:

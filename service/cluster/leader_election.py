@@ -2,7 +2,7 @@
 
 The lock is renewed every few seconds and lives `coordination.LIFE` without that. An instance that was paused or cut off
 has lost it by its own clock before another can have taken it. Without the store nobody can know who polls: each does,
-for its own clients, until the store is back. Two leaders do no harm, what they write is the same.
+for its own clients, until the store is back. Two leaders are safe: they write the same.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class LeaderElection(BackgroundTask):
     monotonic: Callable[[], float] = monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     error: str | None = None
-    """What is wrong with the store; None while it does what it is asked."""
+    """The store's last error; None while it works."""
     latency: float | None = None
     """Seconds that the store took to answer, last; None while it does not."""
     offset: timedelta | None = None
@@ -87,11 +87,11 @@ class LeaderElection(BackgroundTask):
 
     @property
     def is_polling(self) -> bool:
-        """Whether this instance asks the banks."""
+        """Whether this instance polls the banks."""
         return self._known and self.role is not Role.FOLLOWER
 
     async def until(self, *, polling: bool) -> None:
-        """Wait until this instance asks the banks, or does no more."""
+        """Wait until this instance polls the banks, or stops doing so."""
         async with self._looked:
             await self._looked.wait_for(lambda: self.is_polling is polling)
 

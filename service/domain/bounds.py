@@ -105,7 +105,7 @@ def number_errors(value: Decimal) -> Iterator[str]:
 
 
 def last_dates(settings: Settings, now: Callable[[], datetime]) -> Callable[[str], date]:
-    """Return the function that tells the last effective date that a source can have published by now."""
+    """Return a function that returns the last effective date that a source can have published by now."""
 
     def last_date(source: str) -> date:
         known = settings.sources.get(source)

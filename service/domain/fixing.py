@@ -23,7 +23,7 @@ class Quotation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One published figure, digits as published.
+    """One published rate, digits as published.
 
     `change` is the bank's own *absolute* change per nominal, where it publishes one.
     """
@@ -34,7 +34,7 @@ class Rate:
 
 
 class RateLike(Protocol):
-    """One published figure, however it is kept: `nominal` of one currency are `value` of the other."""
+    """One published rate, however it is stored: `nominal` of one currency are `value` of the other."""
 
     @property
     def value(self) -> Decimal: ...
@@ -43,7 +43,7 @@ class RateLike(Protocol):
 
 
 class RateTable:
-    """What published rates tell, however they are kept. A `Fixing` is them with their receipt."""
+    """What can be computed from published rates, however they are stored. A `Fixing` adds their receipt."""
 
     __slots__ = ()
     base: str
@@ -73,11 +73,11 @@ class RateTable:
         return above, rate.nominal * below
 
     def quotes(self, code: str, base: str) -> bool:
-        """Whether it tells the rate of `code` in `base`, directly or as a cross."""
+        """Return whether it has the rate of `code` in `base`, directly or as a cross."""
         return (code == self.base or code in self.rates) and (base == self.base or base in self.rates)
 
     def published(self, code: str) -> Decimal | None:
-        """Like `value`, with the published digits; None where the figure must be derived."""
+        """Return `value` with the published digits; None where it must be derived."""
         rate = self.rates.get(code)
         if rate is None or self.direction is Quotation.INVERSE:
             return None
@@ -190,11 +190,11 @@ class Series:
 
     @property
     def latest_distinct(self) -> Fixing | None:
-        """The first day of the latest figures: what repeats them since is no news."""
+        """The first day of the latest rates; what repeats them since is no publication."""
         return self.distinct[-1] if self.fixings else None
 
     def quoting(self, code: str, base: str) -> "Series":
-        """Return the part that tells the rate of `code` in `base`."""
+        """Return the part that has the rate of `code` in `base`."""
         if all(fixing.quotes(code, base) for fixing in self.fixings):
             return self
         return Series(tuple(fixing for fixing in self.fixings if fixing.quotes(code, base)))

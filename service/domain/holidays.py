@@ -1,6 +1,6 @@
 """Which days are no working days of a bank: the only import of holidays.
 
-The library is loaded when a calendar is first asked for, without the 250 countries that are not. What it does not
+The library is loaded at the first use of a calendar, without the 250 countries that are not used. What it does not
 know yet (a day off by decree) counts as a working day: a ticker is then late for a day, never wrong.
 """
 

@@ -1,8 +1,8 @@
 """When a source publishes: what is due, what was missed, what comes next.
 
 A publication appears on a publication day, inside the window, and carries an effective date.
-A bank holiday is no publication day. What repeats the figures before it is no publication: a feed that
-carries old figures under new dates is as late as one that says nothing.
+A bank holiday is no publication day. What repeats the rates before it is no publication: a feed that
+carries old rates under new dates is as late as a silent one.
 Everything here is pure; times are timezone-aware.
 """
 
@@ -82,7 +82,7 @@ def latest_possible_date(source: SourceSettings, now: datetime) -> date:
 
 
 def freshness(source: SourceSettings, latest: date, now: datetime) -> Freshness:
-    """Judge a series whose latest figures are of `latest`, which is no carry-over."""
+    """Judge a series whose latest rates are of `latest`, which is no carry-over."""
     if source.window is None:
         return Freshness.STALE
     missed = 0
@@ -112,7 +112,7 @@ def is_window_open(source: SourceSettings, latest: date | None, now: datetime) -
 
 
 def next_due(source: SourceSettings, latest: date, now: datetime) -> datetime | None:
-    """Return the next moment that matters to a reader of this series.
+    """Return the next moment at which the status of this series may change.
 
     The opening of the next window whose publication is not here yet; inside such a window its close,
     by which the publication is due. None for a source that publishes nothing new.
@@ -124,16 +124,16 @@ def next_due(source: SourceSettings, latest: date, now: datetime) -> datetime | 
     return coming.opens if coming.opens > now else coming.closes
 
 
-def next_poll(source: SourceSettings, latest: date | None, asked: datetime | None, now: datetime) -> datetime:
-    """Return when the leader asks next, which asked last at `asked` (None: never).
+def next_poll(source: SourceSettings, latest: date | None, polled: datetime | None, now: datetime) -> datetime:
+    """Return when the leader polls next, after the last poll at `polled` (None: never).
 
     A step of the window later while the due publication has not come, else when the next window opens; at the latest
-    when the sweep is due. Who asked in the future had a wrong clock.
+    when the sweep is due. A poll in the future was dated by a wrong clock.
     """
-    asked = min(asked, now) if asked else None
-    times = [asked + source.sweep if asked else now]
+    polled = min(polled, now) if polled else None
+    times = [polled + source.sweep if polled else now]
     if is_window_open(source, latest, now):
-        times.append((asked or now) + source.every)
+        times.append((polled or now) + source.every)
     elif due := next_due(source, latest or today(source, now), now):
         times.append(due)
     return max(now, min(times))
@@ -147,7 +147,7 @@ def _after(source: SourceSettings, latest: date) -> Iterator[Publication]:
 
 
 def _on(source: SourceSettings, day: date) -> Publication:
-    assert source.window is not None  # noqa: S101 - callers asked
+    assert source.window is not None  # noqa: S101 - callers have checked
     start, end = source.window
     return Publication(
         datetime.combine(day, start, source.timezone).astimezone(UTC),

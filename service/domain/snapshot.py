@@ -13,7 +13,7 @@ HISTORY: Final = 30
 
 
 class Status(StrEnum):
-    """What a reader must know of a ticker's age; worst last."""
+    """The age of a ticker, as visitors see it; worst last."""
 
     CURRENT = "current"
     LATE = "late"
@@ -44,9 +44,9 @@ class Point(NamedTuple):
 class Quote:
     """One currency's line. Whole from one source; all but `code` and `reason` None where no source quotes it.
 
-    `date` and `previous_date` are the first days of their figures; `choice` is the source's place
-    in the ticker's list, from 1; `reason` says why the ones before it were passed over; `cross` tells a rate
-    through the source's own rate of the base; `confidence` tells how the rate stands beside other banks'. `history`
+    `date` and `previous_date` are the first days of their rates; `choice` is the source's place
+    in the ticker's list, from 1; `reason` says why the ones before it were passed over; `cross` marks a rate
+    through the source's own rate of the base; `confidence` is what other banks say of the rate. `history`
     has the source's last publications of it, oldest first, this one included: `HISTORY` at most.
     """
 

@@ -1,7 +1,7 @@
 """What happened since the start, in plain numbers: polls, fixings, replies.
 
-Whoever works adds one; `service.web.ops.collector` gives the numbers their names when it is asked. So counting costs
-no more than an addition, and nothing here grows with what strangers ask for.
+Whoever works increments one; `service.web.ops.collector` names the numbers at a scrape. So counting costs
+no more than an addition, and nothing here grows with the number of different requests.
 """
 
 from bisect import bisect_left

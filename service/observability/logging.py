@@ -12,7 +12,7 @@ from service.settings import LogSettings
 def configure(settings: LogSettings) -> None:
     """Set up logging for the process: ours, and in the same form what libraries warn of.
 
-    Retries are not told one by one: the poller tells what came of them.
+    Retries are not logged one by one: the poller logs the result.
     """
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()

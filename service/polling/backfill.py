@@ -32,7 +32,7 @@ _BEFORE, _AFTER = timedelta(days=90), timedelta(days=14)
 _TAIL = 40
 """Documents at the end of a step that are judged again with the next one, from the first with a held rate on."""
 _SETTLED = timedelta(days=7)
-"""What is younger may not have been published when it was asked for."""
+"""What is younger may not have been published when it was requested."""
 _DAY = timedelta(days=1)
 _KEEP = 10_000
 
@@ -53,20 +53,20 @@ class Count:
 
 @dataclass
 class Backfill:
-    """A run for one source. `tell` is called with the days of each step that is done, and the count so far."""
+    """A run for one source. `report` is called with the days of each step that is done, and the count so far."""
 
     settings: Settings
     store: Store
     feed: SourceSession
     now: Clock
-    tell: Callable[[int, Count], None]
+    report: Callable[[int, Count], None]
     count: Count = field(default_factory=Count)
     _held: list[Read] = field(default_factory=list)
 
     async def run(self, since: date, until: date) -> Count:
         """Fill from `since` to `until`, both included. Raises `TickerError` where it cannot go on; run again then."""
         if self.feed.provider and not self.feed.wanted:
-            raise TickerError(f"{self.feed.key}: a relay is asked for what tickers want of it, and none names it")
+            raise TickerError(f"{self.feed.key}: no ticker uses this relay, so there are no currencies to request")
         steps = await self.steps(since, until)
         for number, step in enumerate(steps, 1):
             first, last = step
@@ -77,11 +77,11 @@ class Backfill:
                 await self._note((begun, last))
             except (SourceError, StoreError) as error:
                 raise TickerError(f"{error}; filled up to {first - _DAY}, run it again to go on") from None
-            self.tell((last - first).days + 1, self.count)
+            self.report((last - first).days + 1, self.count)
         return self.count
 
     async def steps(self, since: date, until: date) -> list[Step]:
-        """Return what is left to ask for, oldest first."""
+        """Return the steps that are left, oldest first."""
         until = min(until, publication_schedule.latest_possible_date(self.settings.sources[self.feed.key], self.now()))
         done = await self.store.backfilled(self._asked)
         yearly = SOURCES[self.settings.adapter(self.feed.key)].yearly
@@ -124,9 +124,9 @@ class Backfill:
         if accepted := [one.publish for one in judged if one.publish]:
             await self.store.save(*accepted)
         waiting, ended = quarantine.receive(judged, self.now())
-        telling = {*(one.digest for one in accepted), *(one.fixing.digest for one in waiting)}
+        digests = {*(one.digest for one in accepted), *(one.fixing.digest for one in waiting)}
         for payload in {payload.digest: payload for payload, _ in read}.values():
-            if payload.digest in telling:
+            if payload.digest in digests:
                 await self.store.save_raw(key, payload.digest, payload.body, self.settings.store.keep_raw)
         for decision in ended:
             await self.store.record_decision(decision)
@@ -148,7 +148,7 @@ class Backfill:
 
     @property
     def _asked(self) -> str:
-        """What is asked for: of a relay it is what tickers want, and another past when they want more."""
+        """The key of the noted spans: for a relay with the requested currencies, so that others are fetched again."""
         wanted = f":{','.join(sorted(self.feed.wanted))}" if self.feed.provider else ""
         return f"{self.feed.key}{wanted}"
 

@@ -1,4 +1,4 @@
-"""Polling as a whole: the way to the banks, the poller and its schedule, once readers can be served."""
+"""Polling as a whole: the sessions with the banks, the poller and its schedule, started once requests can be served."""
 
 import asyncio
 from dataclasses import dataclass
@@ -34,14 +34,14 @@ class PollingLifecycle(BackgroundTask):
     counters: Counters
 
     def next_poll(self, key: str) -> datetime:
-        """Return when a source will be asked next, but for some seconds of jitter, as far as it is known now."""
+        """Return when a source is polled next, without jitter, as far as it is known now."""
         source, series, now = self.memory.settings.polled[key], self.memory.series(key), self.now()
         latest = series.latest_distinct.date if series.latest_distinct else None
         return publication_schedule.next_poll(source, latest, self.memory.states[key].polled_at, now)
 
     @property
     def stopped(self) -> bool:
-        """Whether polling has ended while the service goes on: a fault, which health must tell."""
+        """Whether polling has ended while the service goes on: an error, which health reports."""
         return self._task is not None and self._task.done()
 
     async def _run(self) -> None:
@@ -54,7 +54,7 @@ class PollingLifecycle(BackgroundTask):
             raise
 
     async def _poll(self) -> None:
-        from service.polling.poller import Poller  # noqa: PLC0415 - readers first
+        from service.polling.poller import Poller  # noqa: PLC0415 - requests are served first
         from service.polling.scheduler import PollScheduler  # noqa: PLC0415
         from service.sources.http_client import Client  # noqa: PLC0415
         from service.sources.session import BankSession  # noqa: PLC0415

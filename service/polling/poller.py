@@ -78,7 +78,7 @@ class Poller:
         except Exception as error:  # noqa: BLE001 - it is recorded when the rest is applied
             return list(parsed), error
         if not parsed:
-            return [], NotUnderstood(key, self.sessions[key].url, f"no figures for any day from {since} to {until}")
+            return [], NotUnderstood(key, self.sessions[key].url, f"no rates for any day from {since} to {until}")
         return list(parsed), None
 
     async def _validate_and_apply(self, key: str, parsed: Collection[ParsedFixing]) -> None:

@@ -14,7 +14,7 @@ from service.polling.poller import Poller
 from service.runtime.background import cancel_and_wait
 
 JITTER = timedelta(seconds=30)
-"""Not every ticker asks a bank at the same moment."""
+"""Not every installation polls a bank at the same moment."""
 
 
 class PollScheduler:
@@ -46,11 +46,11 @@ class PollScheduler:
         await asyncio.sleep(0)  # the scheduler stops from within the loop
         await cancel_and_wait(*self._running)
 
-    def _next(self, key: str, asked: datetime | None) -> datetime:
+    def _next(self, key: str, polled: datetime | None) -> datetime:
         memory = self._poller.memory
         series = memory.series(key)
         latest = series.latest_distinct.date if series.latest_distinct else None
-        return next_poll(memory.settings.polled[key], latest, asked, self._poller.now())
+        return next_poll(memory.settings.polled[key], latest, polled, self._poller.now())
 
     def _arm(self, key: str, at: datetime) -> None:
         """Run the job of a source at a time of the poller's clock; `at` in the past means now."""

@@ -1,20 +1,19 @@
-"""What a source is: the contract for whoever adds a bank.
+"""The contract of a source adapter.
 
-An adapter knows one publisher's way of publishing: which addresses to ask, and what the answers mean.
-Who the bank is and when it publishes lies in `config/default.toml`, under the adapter's key in `SOURCES`. An
-adapter that serves several sources (a relay) is named by them: `adapter = "frankfurter"`.
+An adapter knows how one publisher publishes: which URLs to request, and what the responses mean. Who the bank is and
+when it publishes is in `config/default.toml`, under the adapter's key in `SOURCES`. A source may name another adapter,
+so that a relay serves several: `adapter = "frankfurter"`.
 
-`fetch` asks for every effective date from `since` to `until`, both included and both in the bank's own
-calendar, and yields the raw answers, oldest first. `until` is what the bank may have published ahead.
-`since` is asked for again though it is known: figures are revised, and an answer without any fixing is
-thereby a broken one. It asks through `session` and nothing else: by `get`; by `post` where the bank speaks
-SOAP; by `find` where the bank says by status 404 that there is nothing, which is a reason to be written
-beside the call, since at every other bank a 404 is a bad answer.
+`fetch` requests every effective date from `since` to `until`, both included and both in the bank's own calendar, and
+yields the raw responses, oldest first. `until` is what the bank may have published ahead. `since` is requested again
+though it is known, since rates are revised; so a response without any fixing is a broken one. It uses the methods of
+`session` only: `get`; `post` for SOAP; `find` where the bank says by status 404 that it has published nothing, with the
+reason in a comment, since at every other bank a 404 is an error.
 
-`parse` turns one answer into fixings, and is pure: it sees the response alone. An empty list means that
-the bank says, in its own documented way, that it has published nothing for that date. Whatever else
-is not the expected document is `response.reject(...)`, never an empty list. A rate is taken as published:
-digits, nominal, direction, date. Judging it is not the adapter's business.
+`parse` turns one response into fixings, and is pure: it sees the response alone. An empty list means that the bank
+says, in its own documented way, that it has published nothing for that date. Everything else that is not the expected
+document is `response.reject(...)`, never an empty list. A rate is taken as published: digits, nominal, direction, date.
+Adapters do not validate rates.
 """
 
 from abc import ABC, abstractmethod
@@ -31,9 +30,9 @@ from service.errors import BadAnswer, NotUnderstood
 
 @dataclass(frozen=True)
 class RawResponse:
-    """One raw answer: whose, from where, when (UTC).
+    """One raw response: source, URL, time (UTC).
 
-    `since` is the first date that was wanted of an answer that has many more; older ones are left out.
+    `since` is the first date that is wanted of a response with many more; older ones are left out.
     """
 
     source: str
@@ -48,7 +47,7 @@ class RawResponse:
         return sha256(self.body).hexdigest()
 
     def fixing(self, day: date, rates: Mapping[str, Rate], direction: Quotation = Quotation.DIRECT) -> Fixing:
-        """Return the fixing that this answer holds for `day`."""
+        """Return the fixing of this response for `day`."""
         return Fixing(self.source, self.base, day, rates, self.url, self.fetched_at, self.digest, direction)
 
     def reject(self, problem: str) -> NoReturn:
@@ -57,7 +56,7 @@ class RawResponse:
 
 
 class SourceSession(Protocol):
-    """The way to one bank, for its adapter: whose it is, and how to ask."""
+    """The session with one bank, as its adapter sees it."""
 
     @property
     def key(self) -> str: ...
@@ -70,26 +69,26 @@ class SourceSession(Protocol):
 
     @property
     def provider(self) -> str:
-        """Whose rates a relay is asked for."""
+        """The bank whose rates a relay is requested for."""
         ...
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """The currencies that tickers want, for who must ask for each."""
+        """The currencies that tickers use, for adapters that request each one."""
         ...
 
     def now(self) -> datetime: ...
 
     async def get(self, step: str) -> RawResponse:
-        """Ask for what lies behind the bank's base address: `await session.get("/json/all/2026-04-02/")`."""
+        """Send a GET request for a path below the base URL: `await session.get("/json/all/2026-04-02/")`."""
         ...
 
     async def find(self, step: str) -> RawResponse | None:
-        """Ask like `get`, of a bank whose 404 means that there is nothing: None then."""
+        """Send a GET request to a bank whose 404 means that nothing is published; return None then."""
         ...
 
     async def post(self, step: str, body: bytes, headers: Mapping[str, str]) -> RawResponse:
-        """Ask by a body, for what it says to read; it may be sent more than once."""
+        """Send a POST request that only reads; it may be sent more than once."""
         ...
 
 
@@ -115,10 +114,10 @@ class SourceAdapter(ABC):
 async def by_day(
     session: SourceSession, since: date, until: date, step: Callable[[date], str]
 ) -> AsyncIterator[RawResponse]:
-    """Ask for one day after the other.
+    """Request one day after the other.
 
-    A day that is answered badly keeps no other from being asked: its error comes after them. A bank that
-    cannot be reached is not asked on.
+    A bad response for one day does not stop the others: its error is raised after them. An unreachable bank is not
+    requested any further.
     """
     refused: BadAnswer | None = None
     for offset in range((until - since).days + 1):
@@ -133,10 +132,9 @@ async def by_day(
 async def by_year(
     session: SourceSession, since: date, until: date, step: Callable[[int], str]
 ) -> AsyncIterator[RawResponse]:
-    """Ask for one year after the other, of which only what lies after `since` is wanted.
+    """Request one year after the other; rates before `since` are left out.
 
-    The year of `since` must be there. One that begins after it may be missing by 404: in its first days
-    the bank has published nothing for it.
+    The year of `since` must exist. A later one may be missing (404): in its first days nothing is published for it.
     """
     yield replace(await session.get(step(since.year)), since=since)
     for year in range(since.year + 1, until.year + 1):

@@ -14,7 +14,7 @@ would be parsed at once, while nobody else is served: a flood of 1xx heads held 
 
 
 class Client:
-    """The session that all banks are asked through: no cookies, no proxy of the environment, timeouts."""
+    """The HTTP session for all banks: no cookies, no proxy from the environment, timeouts."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self.settings = settings

@@ -24,7 +24,7 @@ MOST_PARTS = 100_000
 holds up all of Python, whichever thread it is in."""
 _LONGEST_DATE = 40
 _HTML = (b"<!doctype html", b"<html")
-# What banks write, and what is read alike everywhere. Others (UTF-7, EBCDIC) hide from one reader what another sees.
+# What banks write, and what every parser reads alike. Others (UTF-7, EBCDIC) hide content from some parsers.
 _ENCODINGS = {"utf-8", "cp1251", "iso8859-1", "ascii"}
 
 
@@ -44,8 +44,8 @@ def xml(response: RawResponse, root: str, inner: str | None = None) -> Element:
     encoding = element.getroottree().docinfo.encoding or "utf-8"
     if _encoding(encoding) not in _ENCODINGS:
         response.reject(f"is written in {encoding[:40]}, which no rate feed is")
-    told = f"{{*}}{etree.QName(element).localname}" if root.startswith("{*}") else str(element.tag)
-    if told != root:
+    found = f"{{*}}{etree.QName(element).localname}" if root.startswith("{*}") else str(element.tag)
+    if found != root:
         response.reject(f"has the root <{element.tag!s}> instead of <{root}>")
     return element
 
@@ -79,7 +79,7 @@ def optional_text(response: RawResponse, parent: Element, name: str) -> str:
 
 
 def val_curs(response: RawResponse, form: str, mark: str = ".") -> list[Fixing]:
-    """Return the figures of `<ValCurs>`, the Bank of Russia's format, which other banks write too."""
+    """Return the rates of `<ValCurs>`, the Bank of Russia's format, which other banks write too."""
     root = xml(response, "ValCurs")
     on = day(response, root.get("Date", ""), form)
     table = RateTableBuilder(response, mark)
@@ -127,14 +127,14 @@ def csv_rows(response: RawResponse, *columns: str) -> Iterator[dict[str, str]]:
     if not body.endswith(b"\n"):
         response.reject("ends within a line")
     try:
-        reader = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
-        if missing := set(columns) - set(header := reader.fieldnames or ()):
+        rows = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+        if missing := set(columns) - set(header := rows.fieldnames or ()):
             response.reject(f"lacks the columns {', '.join(sorted(missing))}")
         if len(set(header)) < len(header):
             response.reject("names a column twice")
-        for row in reader:
+        for row in rows:
             if None in row or None in row.values():
-                response.reject(f"has a row of another length than its header, in line {reader.line_num}")
+                response.reject(f"has a row of another length than its header, in line {rows.line_num}")
             yield row
     except (csv.Error, UnicodeDecodeError) as error:
         response.reject(f"is not CSV in UTF-8: {error}")
@@ -205,7 +205,7 @@ def _json(response: RawResponse) -> object:
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two figures under one name json would silently take the last."""
+    """Refuse duplicate names, of which json would silently take the last."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("an object has a name twice")

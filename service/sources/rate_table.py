@@ -1,4 +1,4 @@
-"""The figures of an answer, each checked for its form: what an adapter finds goes through here to become fixings."""
+"""Collect the rates of a response, each checked for its form, into fixings."""
 
 import re
 from collections import defaultdict
@@ -11,17 +11,17 @@ from service.sources.adapter import RawResponse
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _NOMINAL = re.compile(r"[1-9][0-9]{0,6}")
-# Plain digits with the bank's own decimal mark, bounded: an exponent could ask for a gigabyte of zeros, and of either
+# Plain digits with the bank's own decimal mark, bounded: an exponent could mean a gigabyte of zeros, and of either
 # mark the other one may part thousands, so that 1,234 would be read as a little more than one.
 _NUMBER = {mark: re.compile(rf"[+-]?[0-9]{{1,15}}(?:[{mark}][0-9]{{1,15}})?") for mark in ".,"}
 MOST_DAYS = 400
-"""What an answer has at most: a year is the longest that any bank is asked for at once."""
+"""What a response has at most: a year is the longest range that is requested of any bank."""
 MOST_CURRENCIES = 200
 """What a date has at most: there are some 180 currencies, and no bank quotes half of them."""
 
 
 class RateTableBuilder:
-    """Collects the figures of one answer, a rate a date and currency, each checked for its form.
+    """Collects the rates of one response, one for each date and currency, each checked for its form.
 
     `mark` is how the bank writes decimals: a point or a comma.
     """
@@ -32,7 +32,7 @@ class RateTableBuilder:
         self._rates: defaultdict[date, dict[str, Rate]] = defaultdict(dict)
 
     def add(self, on: date, code: str, value: str, nominal: str = "1", change: str = "") -> None:
-        """Take one figure as published; `change` is the bank's own, where it has one."""
+        """Add one rate as published; `change` is the bank's own, where it has one."""
         if not _CURRENCY.fullmatch(code):
             self._response.reject(f"has {code[:40]!r} where a currency code should be")
         if on > LATEST:
@@ -42,7 +42,7 @@ class RateTableBuilder:
         if code in self._rates[on]:
             self._response.reject(f"quotes {code} twice for {on}")
         if len(self._rates) > MOST_DAYS:
-            self._response.reject(f"has figures for more than {MOST_DAYS} days")
+            self._response.reject(f"has rates for more than {MOST_DAYS} days")
         if len(self._rates[on]) >= MOST_CURRENCIES:
             self._response.reject(f"quotes more than {MOST_CURRENCIES} currencies for {on}")
         own = self._number(change) if change else None

@@ -26,13 +26,14 @@ HOPS = 3
 """Redirects that are followed, one after the other."""
 
 
-def _within(asked: URL, place: str) -> URL | None:
+def _within(requested: URL, place: str) -> URL | None:
     """Return where a redirect leads if that is the same host and port, or the same host by TLS instead of without."""
     try:
-        to = asked.join(URL(place, encoded=True))
-        safer = (asked.scheme, to.scheme) == ("http", "https") and asked.is_default_port() and to.is_default_port()
-        same = (asked.scheme, asked.port) == (to.scheme, to.port)
-        if to.user is None and (to.host or "").lower() == asked.host and (same or safer):
+        to = requested.join(URL(place, encoded=True))
+        ports = requested.is_default_port() and to.is_default_port()
+        safer = (requested.scheme, to.scheme) == ("http", "https") and ports
+        same = (requested.scheme, requested.port) == (to.scheme, to.port)
+        if to.user is None and (to.host or "").lower() == requested.host and (same or safer):
             return to
     except ValueError:
         pass
@@ -40,7 +41,7 @@ def _within(asked: URL, place: str) -> URL | None:
 
 
 class _Question(NamedTuple):
-    """What a body asks, and the headers that go with it."""
+    """The body of a POST request, and the headers that go with it."""
 
     body: bytes
     headers: Mapping[str, str]
@@ -53,7 +54,7 @@ class _Remembered(NamedTuple):
 
 @dataclass
 class BankSession:
-    """The way to one bank: one request at a time, and nothing asked twice that has not changed."""
+    """The session with one bank: sequential, conditional requests."""
 
     key: str
     source: SourceSettings
@@ -95,7 +96,7 @@ class BankSession:
             return None
 
     async def post(self, step: str, body: bytes, headers: Mapping[str, str]) -> RawResponse:
-        """Ask by a body, as patiently as `get`; never conditional, since an address is not what was asked."""
+        """Send a POST request, with the same retries as `get`; never conditional, since a URL does not identify it."""
         return await self._patiently(f"{self.url}{step}", _Question(body, headers))
 
     async def _patiently(self, url: str, question: _Question | None = None) -> RawResponse:
@@ -132,8 +133,8 @@ class BankSession:
                 self.key, url, f"no answer within {self.client.settings.timeout.total_seconds():g} s"
             ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            told = " ".join(str(error).split()) or type(error).__name__
-            raise Unreachable(self.key, url, f"cannot be reached: {told}") from error
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise Unreachable(self.key, url, f"cannot be reached: {reason}") from error
         raw = RawResponse(self.key, self.base, url, answer, self.now().replace(microsecond=0))
         if not question:
             self._remember(url, response, raw)
@@ -143,9 +144,9 @@ class BankSession:
     async def _answered(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Ask, and where the bank redirects within its own address follow, a few times; raise `BadAnswer` otherwise.
+        """Send a request, and follow a few redirects within the bank's host; raise `BadAnswer` for others.
 
-        One that sends us to another host, or into the network that we stand in, is none that we asked.
+        A redirect to another host, or into our own network, is not followed.
         """
         target = URL(url, encoded=True)
         for hop in range(HOPS + 1):
@@ -156,12 +157,12 @@ class BankSession:
                     yield response
                     return
                 place = response.headers["Location"]
-                # What was asked by a body would be asked without it after the others.
+                # Other redirects of a POST request would be followed without its body.
                 to = _within(target, place) if body is None or response.status in (307, 308) else None
                 if to is None or hop == HOPS:
                     why = f"after {HOPS} others" if to else "which is not followed"
-                    told = f"answered with status {response.status}, a redirect to {place}, {why}"
-                    raise BadAnswer(self.key, url, told, response.status)
+                    problem = f"answered with status {response.status}, a redirect to {place}, {why}"
+                    raise BadAnswer(self.key, url, problem, response.status)
                 target = to
 
     async def _read(self, response: aiohttp.ClientResponse, url: str) -> bytes:
@@ -181,7 +182,7 @@ class BankSession:
         if coding == "identity":
             return body
         if coding != "gzip":
-            raise BadAnswer(self.key, url, f"answered in the encoding {coding[:20]}, which was not asked for")
+            raise BadAnswer(self.key, url, f"answered in the encoding {coding[:20]}, which was not accepted")
         limit = self.client.settings.max_bytes
         stream = zlib.decompressobj(wbits=31)
         try:
@@ -198,9 +199,9 @@ class BankSession:
 
     def _remember(self, url: str, response: aiohttp.ClientResponse, raw: RawResponse) -> None:
         pairs = (("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified"))
-        told = {ask: response.headers.get(name, "") for ask, name in pairs}
+        found = {header: response.headers.get(name, "") for header, name in pairs}
         # What could not be sent back as it came would spoil every later request.
-        validators = {ask: value for ask, value in told.items() if value and value.isascii() and value.isprintable()}
+        validators = {name: value for name, value in found.items() if value and value.isascii() and value.isprintable()}
         self._remembered.pop(url, None)
         if validators:
             self._remembered[url] = _Remembered(validators, raw)

@@ -12,14 +12,14 @@ _ENVELOPE: Final = "http://schemas.xmlsoap.org/soap/envelope/"
 
 @dataclass(frozen=True)
 class Operation:
-    """What a service can be asked: its name, the namespace of its elements, the header SOAPAction."""
+    """A SOAP operation: its name, the namespace of its elements, the header SOAPAction."""
 
     name: str
     namespace: str
     action: str
 
-    async def ask(self, session: SourceSession, step: str, arguments: Mapping[str, object]) -> RawResponse:
-        """Ask for what the operation says of `arguments`, which are words, codes and dates."""
+    async def call(self, session: SourceSession, step: str, arguments: Mapping[str, object]) -> RawResponse:
+        """Call the operation with `arguments`, which are words, codes and dates."""
         inside = "".join(f"<{name}>{value}</{name}>" for name, value in arguments.items())
         body = (
             '<?xml version="1.0" encoding="utf-8"?>'

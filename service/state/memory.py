@@ -1,6 +1,6 @@
 """What this instance knows and shows: recent fixings, the state of each source, the snapshots.
 
-All of it is in memory, so readers depend on nothing else. The board is told; it asks nobody.
+All of it is in memory, so requests depend on nothing else. It is updated by polls and syncs, and does no I/O.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -128,7 +128,7 @@ class MemoryState:
         return [waiting[day] for day in sorted(waiting) if not published or day >= published[0].date]
 
     def own_check(self, source: str) -> Check | None:
-        """Return what the bank's own changes say of the latest figures; None where there are none."""
+        """Compare the latest rates with the bank's own changes; None where it publishes none."""
         series = self._series[source]
         news = series.latest_distinct
         return check(news, series.before(news.date), self.settings.polled[source]) if news else None

@@ -194,7 +194,7 @@ def _next_update(
     used: list[_Candidate],
     now: dt.datetime,
 ) -> dt.datetime | None:
-    """Return when the sources in use publish next; the first choice that ever does, where none of them does."""
+    """Return when the sources in use publish next; if none of them does, the preferred source that ever does."""
     due = [at for one in used if (at := next_due(sources[one.source], one.latest, now))]
     if due:
         return min(due)

@@ -180,7 +180,7 @@ def readable(
             yield record
 
 
-def readable_figures(found: Iterable[tuple[str, str | bytes | None]], key: str) -> Iterator[StoredRates]:
+def readable_rates(found: Iterable[tuple[str, str | bytes | None]], key: str) -> Iterator[StoredRates]:
     """Yield the rates of fixings that are stored under `key`, given by effective date; None is none."""
     for field, json in found:
         if json is None:
@@ -198,9 +198,9 @@ def readable_figures(found: Iterable[tuple[str, str | bytes | None]], key: str) 
 
 def report(kind: str, place: Place, problem: str, json: str | bytes) -> None:
     """Log a record that is left out."""
-    told = {"source": place.owner, "kind": kind, "key": place.key, "field": place.field}
-    told |= {"problem": problem, "beginning": str(json)}
-    log.warning("store.unreadable", **{name: printable(text) for name, text in told.items()})
+    details = {"source": place.owner, "kind": kind, "key": place.key, "field": place.field}
+    details |= {"problem": problem, "beginning": str(json)}
+    log.warning("store.unreadable", **{name: printable(text) for name, text in details.items()})
 
 
 def printable(text: str) -> str:

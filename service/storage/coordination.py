@@ -1,4 +1,4 @@
-"""What instances tell each other through the store: news, and which of them leads. Also how the store itself does.
+"""Coordination of instances through the store: notifications, the leader's lock, and a ping of the store.
 
 Keys, under the configured prefix: `leader`, the lock; `news`, a channel on which each message says that something
 was written.

@@ -107,7 +107,7 @@ class EmbeddedValkey:
 
 
 def embedded(settings: StoreSettings, *, exclusive: bool) -> EmbeddedValkey | None:
-    """Return the server that the settings ask for; None where they name a store of somebody's own."""
+    """Return the embedded server if it is configured; None for an external store."""
     return (
         EmbeddedValkey(settings.data_dir, exclusive=exclusive)
         if settings.url.get_secret_value() == "embedded"

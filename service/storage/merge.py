@@ -97,8 +97,8 @@ def still_held(judgement: Judgement, waiting: QuarantinedFixing | None) -> Judge
     reasons = dict(zip(sorted(waiting.fixing.rates), waiting.reasons, strict=False))
     reasons |= dict(zip(sorted(held.rates), judgement.reasons, strict=False)) if held else {}
     rates |= held.rates if held else {}
-    told = tuple(reasons[code] for code in sorted(rates) if code in reasons)
-    return replace(judgement, held=replace(held or waiting.fixing, rates=rates), reasons=told)
+    all_reasons = tuple(reasons[code] for code in sorted(rates) if code in reasons)
+    return replace(judgement, held=replace(held or waiting.fixing, rates=rates), reasons=all_reasons)
 
 
 def _is_published(fixing: Fixing, days: Collection[date], published: Mapping[date, Fixing]) -> bool:

@@ -71,26 +71,26 @@ class RedisConnection:
         try:
             yield
         except (RedisError, OSError, TimeoutError) as error:
-            told = StoreError(f"{self.where}: {_told(error)}")
-            told.refused = isinstance(error, ResponseError)
-            raise told from error
+            ours = StoreError(f"{self.where}: {_problem(error)}")
+            ours.refused = isinstance(error, ResponseError)
+            raise ours from error
         except ValidationError as error:
             raise StoreError(f"{self.where}: holds what this version cannot read: {error.title}") from error
         except ValueError as error:  # bytes that are no text, an answer that is none of Redis
             raise StoreError(f"{self.where}: holds or answers what cannot be read: {error}") from error
 
 
-def _told(error: Exception) -> str:
+def _problem(error: Exception) -> str:
     """Return what is wrong and what to do about it, where that is known; else what the client says."""
     if isinstance(error.__cause__, SSLError) or isinstance(error.__context__, SSLError):
         return f"TLS: {error.__cause__ or error.__context__}"
     if known := next((words for kind, words in _WORDS.items() if isinstance(error, kind)), None):
         return known
     # redis-py prints the whole client of each Sentinel that did not answer, and the whole command of a pipeline.
-    told = str(error).partition(" : <")[0].rpartition(" of pipeline caused error: ")[2] or type(error).__name__
-    if "WRONGTYPE" in told:
+    message = str(error).partition(" : <")[0].rpartition(" of pipeline caused error: ")[2] or type(error).__name__
+    if "WRONGTYPE" in message:
         return "a key is of a wrong type, see: python -m service check"
-    return f"it cannot write its file, see whether its disk is full: {told}" if "MISCONF" in told else told
+    return f"it cannot write its file, see whether its disk is full: {message}" if "MISCONF" in message else message
 
 
 def _clients(url: str) -> tuple[Redis, list[Redis]]:
@@ -112,7 +112,7 @@ def _clients(url: str) -> tuple[Redis, list[Redis]]:
         raise ValueError("needs hosts and a service name")
     if password:
         options |= {"username": unquote(user) or None, "password": unquote(password)}
-    # Each Sentinel is asked once: the next one knows as much.
-    asking = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT, "retry": Retry(NoBackoff(), 0)}
-    sentinel = Sentinel(addresses, sentinel_kwargs=asking, **options)  # type: ignore[no-untyped-call]
+    # Each Sentinel is tried once: the next one knows as much.
+    once = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT, "retry": Retry(NoBackoff(), 0)}
+    sentinel = Sentinel(addresses, sentinel_kwargs=once, **options)  # type: ignore[no-untyped-call]
     return cast("Redis", sentinel.master_for(name, db=int(db or 0))), sentinel.sentinels

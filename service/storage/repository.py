@@ -5,7 +5,7 @@ Keys, all under the configured prefix::
     fixings:<source>       hash    effective date -> fixing
     quarantine:<source>    hash    effective date -> what waits
     decisions:<source>     list    how waits ended, newest first
-    backfilled             hash    source -> the spans that were asked for, and are whole
+    backfilled             hash    source -> the complete spans of backfills
     raw:<source>:<digest>  string  a bank's answer, compressed; expires
     raws:<source>          zset    digest -> when it was stored: the answers that `store.raw_bytes` counts; those that
                                    have expired are removed with the next one
@@ -48,7 +48,7 @@ from service.storage.codecs import (
     Place,
     StoredRates,
     readable,
-    readable_figures,
+    readable_rates,
     report,
 )
 from service.storage.coordination import Coordination
@@ -287,15 +287,15 @@ class Store:
         found = await self._read(key, self._redis.hmget(self._key(key), fields), [])
         return list(readable(FIXING, zip(fields, found, strict=False), key, self.last_date(source)))
 
-    async def figures(self, source: str, since: date, until: date) -> list[StoredRates]:
+    async def rates(self, source: str, since: date, until: date) -> list[StoredRates]:
         """Return the rates of all days from `since` to `until`, oldest first.
 
-        Each day is asked for, published or not: one without a fixing costs less than the list of all dates.
+        Each day is read, published or not: one without a fixing costs less than the list of all dates.
         """
         key, until = f"fixings:{source}", min(until, self.last_date(source))
         days = [str(date.fromordinal(day)) for day in range(since.toordinal(), until.toordinal() + 1)]
         found = await self._read(key, self._redis.hmget(self._key(key), days), []) if days else []
-        return list(readable_figures(zip(days, found, strict=False), key))
+        return list(readable_rates(zip(days, found, strict=False), key))
 
     async def fixing(self, source: str, day: date) -> Fixing | None:
         return next(iter(await self.fixings(source, [day])), None)
@@ -355,7 +355,7 @@ class Store:
             return None
 
     async def backfilled(self, source: str) -> list[tuple[date, date]]:
-        """Return the spans that backfills have asked for, the first and the last day of each, oldest first."""
+        """Return the complete spans of backfills, the first and the last day of each, oldest first."""
         return await self._one(SPANS, "backfilled", source) or []
 
     async def save_backfilled(self, source: str, spans: Sequence[tuple[date, date]]) -> None:

@@ -125,7 +125,7 @@ class Quarantine:
         return [one for day, one in changed.items() if day in self.waiting], ended
 
     def withdraw(self, since: date, published: Iterable[date], now: datetime) -> list[QuarantineDecision]:
-        """End what the bank, asked from `since` on, publishes no more."""
+        """End the quarantine of what the bank, polled from `since` on, publishes no more."""
         said = set(published)
         gone = [one for day, one in self.waiting.items() if day >= since and day not in said]
         return [self._end(one, Outcome.WITHDRAWN, now) for one in gone]

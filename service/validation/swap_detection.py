@@ -17,7 +17,7 @@ from typing import Final
 from service.domain.fixing import Fixing
 
 _NEAR: Final = Decimal("0.01")
-"""What a currency moves in a day, about: rates that are three times as far apart can be told from each other."""
+"""What a currency moves in a day, about: rates that are three times as far apart can be distinguished."""
 _MANY: Final = 5
 """From so many currencies on, a move that most of them share is a move of the base."""
 

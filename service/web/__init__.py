@@ -1,1 +1,1 @@
-"""What readers get. Everything is made of the board's memory; nothing here asks a bank."""
+"""The HTTP interface. Responses are made from memory; no request reaches a bank."""

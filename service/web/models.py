@@ -1,6 +1,6 @@
-"""What JSON replies say, as models: they are encoded as they stand here, and `openapi.json` is written from them.
+"""Models of the JSON responses: they are encoded as defined here, and `openapi.json` is generated from them.
 
-So what is sent and what is described are one thing. A field that may be left out is `UNSET` where it is.
+A field that may be omitted is `UNSET` then.
 """
 
 import datetime as dt
@@ -21,7 +21,7 @@ Moment = Annotated[dt.datetime, Meta(tz=True)]
 
 
 class ProblemDocument(Struct, frozen=True, kw_only=True):
-    """What went wrong (RFC 9457); `available` says what there is instead."""
+    """An error (RFC 9457); `available` lists the valid values."""
 
     type: Literal["about:blank"] = "about:blank"
     title: str
@@ -32,10 +32,10 @@ class ProblemDocument(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class QuoteWords(QuoteText):
-    """One quote in the words and figures of a language, ready to be shown; `sentence` is what is spoken.
+    """The texts of a quote in one language, ready to be shown; `sentence` is for screen readers.
 
-    `note` says where its source is not the obvious one. With `spark=1`: `spark` is the path (SVG) of a line of its
-    last publications, in a box of 240 by 64, and `spark_label` its text; null where there are too few.
+    `note` names a fallback source or a cross rate. With `spark=1`, `spark` is the SVG path of a line of its last
+    publications, in a box of 240 by 64, and `spark_label` its text; both null with fewer than three publications.
     """
 
     spark: str | UnsetType | None = UNSET
@@ -43,14 +43,14 @@ class QuoteWords(QuoteText):
 
 
 class QuoteDocument(Struct, frozen=True, kw_only=True):
-    """One currency's line, whole from one source; all but the code and the name null where no source quotes it.
+    """The quote of one currency, from one source; if no source quotes it, all but code and name are null.
 
-    Figures are in units of the base for 1 unit of the currency. `date` and `previous_date` are the first days of
-    their figures; `choice` is the source's place in the ticker's list, from 1, and `reason` says why the ones before
-    it were passed over; `cross` tells a rate through the source's own rate of the base. `confidence` is `confirmed`
-    where another bank has the rate at this level, `unconfirmed` where none quotes it or has published yet, `diverging`
-    where other banks refute what the source has published since: then this is its last rate before that. `receipts`
-    lead to the fixings behind it. `text` comes with `lang`.
+    Rates are in units of the base for 1 unit of the currency. `date` and `previous_date` are the first days of their
+    rates. `choice` is the source's position in the ticker's list, from 1; `reason` says why the ones before it were
+    not used. `cross` marks a cross rate through the source's own rate of the base. `confidence`: `confirmed` if another
+    bank has the rate at this level; `unconfirmed` if none quotes it or has published yet; `diverging` if other banks
+    refute what the source has published since, so that this is its last rate before. `receipts` are the URLs of both
+    fixings. `text` is present with `lang`.
     """
 
     code: str
@@ -72,7 +72,7 @@ class QuoteDocument(Struct, frozen=True, kw_only=True):
 
 
 class Ticker(Struct, frozen=True, kw_only=True):
-    """The current state of a ticker. `as_of` is its latest effective date; `text` comes with `lang`."""
+    """The current state of a ticker. `as_of` is its latest effective date; `text` is present with `lang`."""
 
     id: str
     base: str
@@ -87,7 +87,7 @@ class Ticker(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class PointDocument:
-    """One publication, and how the rate moved since the one before; `date` is the first day of its figures."""
+    """A publication and its change since the previous one; `date` is the first day of its rate."""
 
     date: dt.date
     rate: Decimal
@@ -97,7 +97,7 @@ class PointDocument:
 
 
 class History(Struct, frozen=True, kw_only=True, rename={"since": "from", "until": "to"}):
-    """The publications of one currency by one source (`name` says whose), oldest first, both days included."""
+    """The publications of a currency by one source (`name`), oldest first, both days included."""
 
     ticker: str
     base: str
@@ -111,11 +111,10 @@ class History(Struct, frozen=True, kw_only=True, rename={"since": "from", "until
 
 
 class FixingDocument(Struct, frozen=True, kw_only=True):
-    """What one source published for one date: digits, nominal and direction as published; `digest` is the SHA-256 of
-    the answer.
+    """What a source published for a date: digits, nominal and direction as published.
 
-    `revisions` are what it said of this date before, newest first.
-    """  # noqa: D205 - read as it stands by those who read the interface
+    `digest` is the SHA-256 of the response; `revisions` are its earlier forms of that date, newest first.
+    """
 
     source: str
     base: str
@@ -129,9 +128,7 @@ class FixingDocument(Struct, frozen=True, kw_only=True):
 
 
 class Receipt(FixingDocument, frozen=True, kw_only=True):
-    """A fixing with all that is needed to check it: where, when, how its rates stand beside other banks' (`confidence`,
-    see quotes), the bank's own changes, and (`raw`) the answer itself.
-    """  # noqa: D205 - read as it stands by those who read the interface
+    """A fixing with what is needed to check it: URL, time, `confidence`, own changes, raw response."""
 
     name: str
     confidence: Mapping[str, Confidence]
@@ -143,7 +140,7 @@ State = Literal["failing", "empty", "recorded", "current", "late", "stale"]
 
 
 class SourceDocument(Struct, frozen=True, kw_only=True):
-    """Who a source is, how current, how the polls go. `last_change` is the first day of its latest figures."""
+    """A source with its state and polls. `last_change` is the first day of its latest rates."""
 
     key: str
     name: str
@@ -159,13 +156,13 @@ class SourceDocument(Struct, frozen=True, kw_only=True):
 
 
 class Sources(Struct, frozen=True, kw_only=True):
-    """Every source that is polled."""
+    """All polled sources."""
 
     sources: list[SourceDocument]
 
 
 class Embed(Struct, frozen=True, kw_only=True):
-    """A strip for those who embed (https://oembed.com)."""
+    """An oEmbed response (https://oembed.com)."""
 
     version: Literal["1.0"] = "1.0"
     type: Literal["rich"] = "rich"
@@ -182,7 +179,7 @@ Verdict = Literal["pass", "warn", "fail"]
 
 
 class Choice(Struct, frozen=True, kw_only=True):
-    """Whose quote of a currency is shown, and why it is not the first choice's."""
+    """The source of a shown quote, and why it is not the preferred one."""
 
     source: str | None
     choice: int | None
@@ -191,7 +188,7 @@ class Choice(Struct, frozen=True, kw_only=True):
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """A fixing that waits in quarantine, since when and why."""
+    """Quarantined rates of a date, with time and reasons."""
 
     date: dt.date
     since: Moment
@@ -203,9 +200,9 @@ Observed = Annotated[Any, Meta(extra_json_schema={"type": ["string", "number"]})
 
 
 class Component(Struct, frozen=True, kw_only=True, rename="camel"):
-    """One part of the service, as draft-inadarei-api-health-check has it; ages are in seconds.
+    """A component of the service (draft-inadarei-api-health-check); ages are in seconds.
 
-    A ticker has `asOf` to `choices`, a source `lastFixing` to `quarantine`.
+    `asOf` to `choices` are of a ticker, `lastFixing` to `quarantine` of a source.
     """
 
     component_id: str | UnsetType = UNSET
@@ -230,7 +227,7 @@ class Component(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class HealthDocument(Struct, frozen=True, kw_only=True):
-    """How the service is, and each part of it; `notes` are what is wrong."""
+    """Health of the service and of its components; `notes` are the problems."""
 
     status: Verdict
     version: str
@@ -241,6 +238,6 @@ class HealthDocument(Struct, frozen=True, kw_only=True):
 
 
 class Alive(Struct, frozen=True, kw_only=True):
-    """Yes."""
+    """The service is alive or ready."""
 
     status: Literal["pass"] = "pass"

@@ -71,18 +71,24 @@ DAILY = {"window": "00:00-12:00"}
         (DAILY | {"days": DAYS}, "every day, 00:00 to 12:00 Asia/Almaty; dated the next day"),
         (DAILY | {"effective": "next-working-day"}, "; dated the next working day"),
         (DAILY | {"calendar": "GB-ENG"}, ", but not on the holidays of `GB-ENG`; dated the next day"),
-        (DAILY | {"every": 90, "sweep": "PT1H"}, "every 90 seconds until it is there, else every hour"),
-        (DAILY | {"every": "PT1M", "sweep": "P1D"}, "every minute until it is there, else every 24 hours"),
-        ({}, "**History**: by date, since when is not known"),
+        (
+            DAILY | {"every": 90, "sweep": "PT1H"},
+            "every 90 seconds until the publication arrives, otherwise every hour",
+        ),
+        (
+            DAILY | {"every": "PT1M", "sweep": "P1D"},
+            "every minute until the publication arrives, otherwise every 24 hours",
+        ),
+        ({}, "**History**: by date, first date unknown"),
         ({"since": "2001-02-03"}, "**History**: by date, since 2001-02-03"),
         (
             {"adapter": "nbkr"},
-            ": none: it answers with its latest rates alone, and a day that was missed stays missing",
+            ": none: it only publishes its latest rates, so a missed day stays missing",
         ),
-        ({"adapter": "nbg"}, "**Own changes**: published beside the rates; ours are checked by them"),
-        ({"adapter": "frankfurter", "provider": "NBK"}, "**Address**: `https://bank.example`, for `NBK`"),
-        ({}, "**Terms**: not told"),
-        ({}, "**Currencies**: not told"),
+        ({"adapter": "nbg"}, "**Own changes**: published beside the rates; ours are compared with them"),
+        ({"adapter": "frankfurter", "provider": "NBK"}, "**URL**: `https://bank.example`, for `NBK`"),
+        ({}, "**Terms**: unknown"),
+        ({}, "**Currencies**: unknown"),
         ({"quotes": "usd, eur"}, "**Currencies**: 2: USD EUR"),
         ({"quotes": ["usd"]}, "**Currencies**: 1: USD"),
     ],
@@ -95,7 +101,7 @@ def test_settings_are_described_in_words(said: dict[str, object], line: str) -> 
 def test_missing_properties_are_omitted() -> None:
     """Without a window nothing is said of when it publishes and is asked; without changes nothing of them."""
     body = told()
-    assert not any(name in body for name in ("Publishes", "Asked", "Own changes"))
+    assert not any(name in body for name in ("Publishes", "Polled", "Own changes"))
 
 
 def test_a_name_cannot_break_the_table() -> None:

@@ -126,7 +126,7 @@ HTML = b"<!DOCTYPE html><html><body>Are you a robot?</body></html>"
         (b'<?xml version="1.0"?><rates><date>02.04.2026</date><item><title>US', "is not well-formed XML"),
         (b"<rss><channel/></rss>", "has the root <rss>"),
         (b"<rates><item/></rates>", "lacks <date>"),
-        (b"<rates><date>02.04.2026</date></rates>", "no figures for any day from"),
+        (b"<rates><date>02.04.2026</date></rates>", "no rates for any day from"),
         (b"x" * 2_000_001, "more than 2000000 bytes"),
         ("hang", "no answer within 0.2 s"),
     ],

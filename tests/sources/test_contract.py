@@ -274,7 +274,7 @@ def test_an_answer_has_no_more_than_a_bank_publishes(days: int, codes: int) -> N
 
     fixings = parse("nbu", published(days, codes))
     assert (len(fixings), len(fixings[0].rates)) == (days, codes)
-    with pytest.raises(NotUnderstood, match=r"has figures for more than 400 days|quotes more than 200 currencies"):
+    with pytest.raises(NotUnderstood, match=r"has rates for more than 400 days|quotes more than 200 currencies"):
         parse("nbu", published(days + 1, codes) if days > codes else published(days, codes + 1))
 
 

@@ -59,7 +59,7 @@ async def test_rates_of_many_days_are_read_without_receipts(store: Store) -> Non
     for number in (3, 1, 4):
         one = fixing(day(number), "ecb", "EUR", Quotation.INVERSE, USD="1.1500", JPY=("180.10", 100))
         await store.save(replace(one, digest="new").with_revision_of(one))
-    found = await store.figures("ecb", day(1), day(3))
+    found = await store.rates("ecb", day(1), day(3))
     assert [(one.date, one.base, one.direction) for one in found] == [
         (day(1), "EUR", Quotation.INVERSE),
         (day(3), "EUR", Quotation.INVERSE),
@@ -68,7 +68,7 @@ async def test_rates_of_many_days_are_read_without_receipts(store: Store) -> Non
         "USD": ("1.1500", 1),
         "JPY": ("180.10", 100),
     }
-    assert await store.figures("ecb", day(5), day(9)) == await store.figures("nbk", day(1), day(9)) == []
+    assert await store.rates("ecb", day(5), day(9)) == await store.rates("nbk", day(1), day(9)) == []
 
 
 async def test_quarantine_is_kept_until_it_is_decided(store: Store) -> None:
@@ -193,7 +193,7 @@ async def test_unreadable_record_is_logged_and_skipped(store: Store) -> None:
     await store._redis.hset(key, mapping={"2026-04-01": "{}", "2026-19-39": "{}", "oops": "{}"})
     with capture_logs() as logs:
         assert [one.date for one in await store.recent("nbk", 5)] == [day(2)]
-        assert [one.date for one in await store.figures("nbk", day(1), day(2))] == [day(2)]
+        assert [one.date for one in await store.rates("nbk", day(1), day(2))] == [day(2)]
         assert await store.fixing("nbk", day(1)) is None
     told = {(log["event"], log["source"], log["kind"], log["field"], log["problem"], log["beginning"]) for log in logs}
     missing = "source: Field required", "Object missing required field `date`"
@@ -263,7 +263,7 @@ async def test_impossible_rates_are_left_out_without_receipts_too(store: Store, 
     await store._redis.hset(store._key("fixings", "nbk"), "2026-04-01", value)
     await store.save(fixing(day(2), USD="475.09"))
     with capture_logs() as logs:
-        assert [one.date for one in await store.figures("nbk", day(1), day(2))] == [day(2)]
+        assert [one.date for one in await store.rates("nbk", day(1), day(2))] == [day(2)]
         assert await store.fixing("nbk", day(1)) is None
     assert [(log["key"], log["field"]) for log in logs] == [("fixings:nbk", "2026-04-01")] * 2
 
@@ -355,7 +355,7 @@ async def test_a_key_of_another_type_is_empty_and_named(store: Store) -> None:
         lists: list[list[Any]] = [
             await store.dates("nbk"),
             await store.fixings("nbk", [day(1)]),
-            await store.figures("nbk", day(1), day(2)),
+            await store.rates("nbk", day(1), day(2)),
             await store.waiting("nbk"),
             await store.decisions("nbk"),
             await store.backfilled("nbk"),

@@ -22,7 +22,7 @@ class Bnr(SourceAdapter):
     def parse(self, response: RawResponse) -> list[Fixing]:
         table = RateTableBuilder(response)
         root = parsing.xml(response, "{*}DataSet")
-        # Wherever they stand: a day that is told twice, in two places, is refused.
+        # Wherever they stand: a day that is present twice, in two places, is refused.
         for cube in list(root.iter("{*}Cube")) or response.reject("has no rates"):
             day = parsing.day(response, cube.get("date", ""), "%Y-%m-%d")
             for row in cube.findall("{*}Rate") or response.reject(f"has no rates for {day}"):

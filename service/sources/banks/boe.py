@@ -49,8 +49,8 @@ class Boe(SourceAdapter):
 
     async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         span = f"Datefrom={since:%d/%b/%Y}&Dateto={until:%d/%b/%Y}"
-        asked = f"CSVF=TN&{span}&SeriesCodes={','.join(SERIES)}&UsingCodes=Y&csv.x=yes"
-        yield await session.get(f"/_iadb-fromshowcolumns.asp?{asked}")
+        query = f"CSVF=TN&{span}&SeriesCodes={','.join(SERIES)}&UsingCodes=Y&csv.x=yes"
+        yield await session.get(f"/_iadb-fromshowcolumns.asp?{query}")
 
     def parse(self, response: RawResponse) -> list[Fixing]:
         table = RateTableBuilder(response)

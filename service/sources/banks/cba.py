@@ -1,6 +1,6 @@
 """Central Bank of Armenia: SOAP, one answer for a range; `Diff` is the bank's own change, per `Amount`.
 
-Working days only. A range has the currencies that it is asked for by name, so the bank's list stands
+Working days only. A range has the currencies that are requested by name, so the bank's list stands
 here, without gold and silver, whose rates are per gram.
 """
 
@@ -26,7 +26,7 @@ class Cba(SourceAdapter):
 
     async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         arguments = {"ISOCodes": CURRENCIES, "DateFrom": since, "DateTo": until}
-        yield await RANGE.ask(session, "/exchangerates.asmx", arguments)
+        yield await RANGE.call(session, "/exchangerates.asmx", arguments)
 
     def parse(self, response: RawResponse) -> list[Fixing]:
         result = RANGE.result(response)

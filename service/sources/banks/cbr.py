@@ -1,6 +1,6 @@
 """Bank of Russia: XML by date in windows-1251, decimal commas.
 
-Asked for a date without a fixing of its own (Sunday, Monday, holidays, tomorrow before it is set)
+For a date without a fixing of its own (Sunday, Monday, holidays, tomorrow before it is set)
 it answers with the last one, under that one's own date.
 """
 

@@ -14,7 +14,7 @@ from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 MEANT: Final = {"FREQ": "D", "CURRENCY_DENOM": "EUR", "UNIT_MULT": "0"}
-"""What makes a figure what we take it for: of a day, for one euro, as it stands (the multiplier is a power of ten)."""
+"""What a value must be: of a day, for one euro, without a multiplier (UNIT_MULT is a power of ten)."""
 
 
 class Ecb(SourceAdapter):

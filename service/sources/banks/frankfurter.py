@@ -1,8 +1,8 @@
 """Frankfurter, a relay (its v2, public or self-hosted): the official rates of any of its banks, named by `provider`.
 
-Asked for each currency with that currency as `base`, since the digits of the other direction would be
+Requested for each currency with that currency as `base`, since the digits of the other direction would be
 those of an inversion; the answers together are one response. Without a provider it answers a blend,
-which is nobody's official rate, and is not asked for.
+which is nobody's official rate, and is not requested.
 """
 
 from collections.abc import AsyncIterator
@@ -22,11 +22,11 @@ class Frankfurter(SourceAdapter):
     async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         if not session.wanted:
             return
-        asked = f"quotes={session.base}&providers={session.provider}&from={since}&to={until}"
-        answers = [await session.get(f"/rates?base={code}&{asked}") for code in session.wanted]
+        query = f"quotes={session.base}&providers={session.provider}&from={since}&to={until}"
+        answers = [await session.get(f"/rates?base={code}&{query}") for code in session.wanted]
         # Joined as JSON, so that an answer which is none spoils the whole: a fixing has all its currencies or is none.
         body = b"[" + b",".join(answer.body for answer in answers) + b"]"
-        yield replace(answers[-1], url=f"{session.url}/rates?{asked}", body=body)
+        yield replace(answers[-1], url=f"{session.url}/rates?{query}", body=body)
 
     def parse(self, response: RawResponse) -> list[Fixing]:
         table = RateTableBuilder(response)

@@ -1,7 +1,7 @@
 """Magyar Nemzeti Bank: SOAP, one answer for a range; in it, as text, an XML with a `<Day>` each; decimal commas.
 
-Weekends and holidays are absent. The bank answers for the currencies that it is asked for by name, and
-with days without rates where it is asked for none, so its list stands here.
+Weekends and holidays are absent. The bank returns the currencies that are requested by name, and
+days without rates if none is requested, so its list stands here.
 
 A range without an observation is answered with a blank `<GetExchangeRatesResult/>` or an empty
 `<MNBExchangeRates/>`.
@@ -32,7 +32,7 @@ class Mnb(SourceAdapter):
 
     async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         arguments = {"startDate": since, "endDate": until, "currencyNames": CURRENCIES}
-        yield await RATES.ask(session, "/arfolyamok.asmx", arguments)
+        yield await RATES.call(session, "/arfolyamok.asmx", arguments)
 
     def parse(self, response: RawResponse) -> list[Fixing]:
         inner = parsing.content(response, RATES.result(response))

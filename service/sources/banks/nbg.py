@@ -1,6 +1,6 @@
 """National Bank of Georgia: a JSON array of one set by date, rates and changes per `quantity`.
 
-It answers with the last valid set, under that one's own date: asked for a Monday, with Saturday's.
+It returns the last valid set, under that one's own date: for a Monday that of Saturday.
 Before its coverage begins it answers with an empty array. A set without rates is broken.
 `diff` is the bank's own change, absolute and signed; `diffFormated` has lost the sign.
 """

@@ -1,7 +1,7 @@
 """National Bank of the Kyrgyz Republic: XML in windows-1251, decimal commas; the latest daily rates only.
 
-There is no way to ask for a date: one that was missed stays missing. The bank has two lists, of one
-form, told apart by their name: the daily one (USD, EUR, CNY, KZT, RUB) is dated the day after, the
+Dates cannot be requested: one that was missed stays missing. The bank has two lists, of one
+form, distinguished by their name: the daily one (USD, EUR, CNY, KZT, RUB) is dated the day after, the
 weekly one (GBP and some 35 more) has a date of its own and is valid for seven days. Only the daily
 one is taken. Together they would be no fixing: it has one date and all currencies every time.
 """

@@ -1,7 +1,7 @@
 """National Bank of Tajikistan: XML by date in the Bank of Russia's format, but decimal points and ISO dates.
 
-Asked for a date that it does not have, it answers with today's rates under today's date, and says
-nothing of it: so the document's own date counts, never the one that was asked for. Weekends and
+For a date that it does not have, it returns today's rates under today's date, and says
+nothing of it: so the document's own date counts, never the requested one. Weekends and
 holidays repeat the last rates.
 """
 

@@ -1,6 +1,6 @@
 """Publications that ship with the project: real, dated, the last choice where no bank answers.
 
-`recorded.csv` holds their figures as published; each row names the answer it was taken from, so a
+`recorded.csv` holds their rates as published; each row names the response it was taken from, so a
 receipt leads to the bank's own document and its digest.
 """
 

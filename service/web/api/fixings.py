@@ -100,18 +100,18 @@ async def _cross_check(memory: MemoryState, store: Store, new: Fixing) -> CrossC
 async def _find(memory: MemoryState, store: Store, key: str, day: str) -> tuple[Fixing, Fixing | None] | None:
     """Return a fixing and the one before it, from memory or, older ones, from the store. Raises `StoreError`."""
     try:
-        asked = date.fromisoformat(day)
+        wanted = date.fromisoformat(day)
     except ValueError:
         return None
-    if str(asked) != day:  # one address a receipt: not 20260402 and not 2026-W14-4
+    if str(wanted) != day:  # one URL for each receipt: not 20260402 and not 2026-W14-4
         return None
     series = memory.series(key)
-    new, before = series.on(asked), series.before(asked)
-    if (new and before) or (series.fixings and series.fixings[0].date < asked):
+    new, before = series.on(wanted), series.before(wanted)
+    if (new and before) or (series.fixings and series.fixings[0].date < wanted):
         return (new, before) if new else None
     if not new:
-        new = await store.fixing(key, asked)
+        new = await store.fixing(key, wanted)
     if new:
-        earlier = [known for known in await store.dates(key) if known < asked]
+        earlier = [known for known in await store.dates(key) if known < wanted]
         before = next(iter(await store.fixings(key, earlier[-1:])), None)
     return (new, before) if new else None

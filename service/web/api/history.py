@@ -1,7 +1,7 @@
 """`/v1/history/{currency}`: the series behind a ticker's quote, as JSON or CSV.
 
 Whole from one source, the quote's: recent fixings from memory, older ones from the store. Ten years are too much
-to work out in one go beside other readers, so a reply is read, worked out and written piece by piece. One that
+to compute at once beside other requests, so a response is read, computed and written piece by piece. One that
 breaks off breaks its connection, so that nobody takes a part for the whole.
 """
 
@@ -43,15 +43,15 @@ _PIECE: Final = 64
 _IN_WORK: Final = 2
 """Pieces that are in work together: one waits for the store while the other is worked out."""
 _UNDER_WAY: Final = 64
-"""Replies that have begun and not ended; they may wait for their turn, or for a slow reader."""
+"""Responses in progress; they may wait for their turn, or for a slow client."""
 _PATIENCE: Final = 30.0
-"""Seconds for a reader to take a piece."""
+"""Seconds for a client to receive a piece."""
 _WHOLE: Final = 120.0
-"""Seconds for a whole reply: a few readers that are slow in every piece could keep all others out."""
+"""Seconds for a whole response: a few clients that are slow in every piece could block all others."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _HistoryRequest:
     """A part in a form, and where its fixings are: `recent` in memory, the days (ordinals) of `stored` in the store."""
 
     part: RowRange
@@ -62,8 +62,8 @@ class _Asked:
     def tags(self, stamp: str | None) -> dict[str, str]:
         """Return the ETag in each coding: others whenever the reply may be another. `stamp` is of what is stored."""
         recent = [(str(one.date), one.digest, str(one.fetched_at)) for one in self.recent]
-        told = repr((__version__, astuple(self.part), self.form, recent, stamp))
-        tag = sha256(told.encode()).hexdigest()[:20]
+        message = repr((__version__, astuple(self.part), self.form, recent, stamp))
+        tag = sha256(message.encode()).hexdigest()[:20]
         return {"": f'"{tag}"', "gzip": f'"{tag}-gzip"'}
 
 
@@ -76,19 +76,19 @@ class Histories:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer with a part of a series. Raises `Problem`."""
-        asked = self._asked(request)
+        wanted = self._parse(request)
         if self._under_way >= _UNDER_WAY:
-            raise Problem(503, "Too many histories are being read here.", {"Retry-After": "5"})
+            raise Problem(503, "Too many concurrent requests for histories.", {"Retry-After": "5"})
         self._under_way += 1
         try:
-            return await self._reply(request, asked)
+            return await self._reply(request, wanted)
         except StoreError:
-            told = f"Older fixings of {asked.part.source} cannot be read now."
-            raise Problem(503, told, {"Retry-After": "30"}) from None
+            message = f"Older fixings of {wanted.part.source} cannot be read now."
+            raise Problem(503, message, {"Retry-After": "30"}) from None
         finally:
             self._under_way -= 1
 
-    def _asked(self, request: web.Request) -> _Asked:
+    def _parse(self, request: web.Request) -> _HistoryRequest:
         """Read a request: format, quote, and the fixings to look at, in memory and in the store. Raises `Problem`."""
         memory, query = self.pages.memory, request.query
         code, dot, suffix = request.match_info["currency"].partition(".")
@@ -108,7 +108,7 @@ class Histories:
         stored = range(0)
         if oldest >= since:  # memory has everything from its oldest date on
             stored = range(earliest.toordinal(), min(until.toordinal() + 1, oldest.toordinal()))
-        return _Asked(part, suffix or "json", shown, stored)
+        return _HistoryRequest(part, suffix or "json", shown, stored)
 
     def _known(self, ticker: str, key: str) -> Series:
         """Return a source's fixings in memory, those in force today for a ticker that shows these."""
@@ -117,54 +117,54 @@ class Histories:
             return known.until(today(settings.polled[key], self.pages.now()))
         return known
 
-    async def _reply(self, request: web.Request, asked: _Asked) -> web.StreamResponse:
-        tags = asked.tags(await self.store.version(asked.part.source) if asked.stored else None)
+    async def _reply(self, request: web.Request, wanted: _HistoryRequest) -> web.StreamResponse:
+        tags = wanted.tags(await self.store.version(wanted.part.source) if wanted.stored else None)
         coding = "gzip" if accepts_gzip(request.headers.get(ACCEPT_ENCODING, "")) else ""
         known = matching(request, tags, coding)
-        headers = self._headers(asked, tags[coding if known is None else known])
+        headers = self._headers(wanted, tags[coding if known is None else known])
         if known is not None:
             return web.Response(status=304, headers=headers)
-        headers["Content-Type"] = FORMS[asked.form].content_type
-        if asked.form == "csv":
-            part = asked.part
+        headers["Content-Type"] = FORMS[wanted.form].content_type
+        if wanted.form == "csv":
+            part = wanted.part
             name = f"{part.currency}-{part.base}-{part.since}-{part.until}.csv".lower()
             headers["Content-Disposition"] = f'attachment; filename="{name}"'
         if coding:
             headers["Content-Encoding"] = coding
         if request.method == "HEAD":
             return web.StreamResponse(headers=headers)
-        async with aclosing(self._body(asked, coding)) as body:
-            if request.version < HttpVersion11:  # it could not tell a reply that breaks off from a whole one
+        async with aclosing(self._body(wanted, coding)) as body:
+            if request.version < HttpVersion11:  # it cannot distinguish an aborted response from a complete one
                 return web.Response(body=b"".join([piece async for piece in body]), headers=headers)
             first = await anext(body)  # before anything is written: what goes wrong here is still answered
             return await _streamed(request, web.StreamResponse(headers=headers), first, body)
 
-    def _headers(self, asked: _Asked, tag: str) -> dict[str, str]:
+    def _headers(self, wanted: _HistoryRequest, tag: str) -> dict[str, str]:
         longest = int(self.pages.memory.settings.http.max_age.total_seconds())
-        caching = cache_for(longest, self.pages.snapshot(asked.part.ticker).next_update)
+        caching = cache_for(longest, self.pages.snapshot(wanted.part.ticker).next_update)
         cache_control = caching(int(self.pages.now.seconds()))
         return {"ETag": tag, "Cache-Control": cache_control, "Vary": "Accept-Encoding", **OPEN}
 
-    async def _body(self, asked: _Asked, coding: str) -> AsyncGenerator[bytes]:
+    async def _body(self, wanted: _HistoryRequest, coding: str) -> AsyncGenerator[bytes]:
         """Yield the reply piece by piece, compressed where there is a coding. Raises `StoreError`."""
         gzip = zlib.compressobj(wbits=31) if coding else None
-        async with aclosing(self._pieces(asked)) as pieces:
+        async with aclosing(self._pieces(wanted)) as pieces:
             async for piece in pieces:
                 yield gzip.compress(piece) if gzip else piece
         if gzip:
             yield gzip.flush()
 
-    async def _pieces(self, asked: _Asked) -> AsyncGenerator[bytes]:
-        body = Body(asked.part, FORMS[asked.form], self.pages.memory.breaks(asked.part.source))
+    async def _pieces(self, wanted: _HistoryRequest) -> AsyncGenerator[bytes]:
+        body = Body(wanted.part, FORMS[wanted.form], self.pages.memory.breaks(wanted.part.source))
         made = body.head
-        for day in asked.stored[::_PIECE]:
-            since, until = date.fromordinal(day), date.fromordinal(min(day + _PIECE, asked.stored.stop) - 1)
+        for day in wanted.stored[::_PIECE]:
+            since, until = date.fromordinal(day), date.fromordinal(min(day + _PIECE, wanted.stored.stop) - 1)
             async with self._turn:
-                made += body.rows(await self.store.figures(asked.part.source, since, until))
+                made += body.rows(await self.store.rates(wanted.part.source, since, until))
             yield made
             made = b""
         async with self._turn:
-            made += body.rows(asked.recent)
+            made += body.rows(wanted.recent)
         yield made + body.tail
 
 
@@ -181,7 +181,7 @@ async def _streamed(
             async with asyncio.timeout(_PATIENCE):
                 await response.write_eof()
     except (ConnectionError, TimeoutError):
-        pass  # the reader has gone, or reads too slowly
+        pass  # the client is disconnected or too slow
     except StoreError as error:
         log.warning("history.broken_off", path=request.path, error=str(error))
     except Exception:  # a problem document cannot be sent any more
@@ -209,14 +209,14 @@ def _quote(snapshot: Snapshot, code: str) -> tuple[str, Quote]:
 
 
 def _span(query: MultiMapping[str], latest: date) -> tuple[date, date]:
-    """Return the first and the last day that are asked for. Raises `Problem`."""
+    """Return the first and the last day that are wanted for. Raises `Problem`."""
     until = _day(query, "to") or latest
     since = _day(query, "from") or _years_before(until, 1)
     if since > until:
         raise Problem(400, f"from ({since}) is after to ({until}).")
     if since < (first := _years_before(until, _YEARS)):
-        told = f"A reply has {_YEARS} years at most: from {first} where to is {until}."
-        raise Problem(400, told)
+        message = f"A response has {_YEARS} years at most: from {first} if to is {until}."
+        raise Problem(400, message)
     return since, until
 
 

@@ -20,7 +20,7 @@ from service.web.rendering.formats import to_json
 class RowRange:
     """Which part of which series: `currency` in `base` by one source, from `since` to `until`, both included.
 
-    `name` is the source's; `cross` tells a rate through the source's own rate of the base.
+    `name` is the source's; `cross` marks a rate through the source's own rate of the base.
     """
 
     ticker: str
@@ -47,7 +47,7 @@ class RowFormat:
 class Body:
     """A part in a form, written piece by piece as the fixings come, oldest first.
 
-    Those from before the part are wanted too: they tell what its first point changed from.
+    Those from before the part are needed too: its first point is a change from them.
     """
 
     def __init__(self, part: RowRange, form: RowFormat, breaks: Sequence[Break] = ()) -> None:
@@ -103,9 +103,9 @@ def _csv_head(_: RowRange) -> bytes:
 
 
 def _csv_row(part: RowRange, point: PointDocument) -> bytes:
-    """Return a line of RFC 4180; codes, keys and figures have nothing that would have to be quoted."""
-    figures = ",".join("" if one is None else f"{one:f}" for one in (point.rate, point.change, point.percent))
-    return f"{point.date},{part.currency},{part.base},{figures},{part.source}\r\n".encode()
+    """Return a line of RFC 4180; codes, keys and values need no quoting."""
+    values = ",".join("" if one is None else f"{one:f}" for one in (point.rate, point.change, point.percent))
+    return f"{point.date},{part.currency},{part.base},{values},{part.source}\r\n".encode()
 
 
 FORMS: Final[Mapping[str, RowFormat]] = {

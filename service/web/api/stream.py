@@ -32,11 +32,11 @@ HEARTBEAT: Final = 15.0
 _AT_ONCE: Final = 25
 """Connections that are written to before others get their turn: a request takes several turns to be answered."""
 _BEHIND: Final = 64 * 1024
-"""Bytes that a reader may leave unread."""
+"""Bytes that a client may leave unread."""
 _VARIANTS: Final = 64
-"""Different tickers, languages and choices of currencies: each is a frame to make when figures change."""
+"""Different tickers, languages and lists of currencies: for each a frame is made when rates change."""
 _PREFIX: Final = 64
-"""Bits of an IPv6 address that tell one reader from another: the rest is his own to choose."""
+"""Bits of an IPv6 address that identify a client: the rest is its own."""
 _LATER: Final = {"Retry-After": "60"}
 _BEAT: Final = b":\n\n"
 _HEADERS: Final = {
@@ -52,7 +52,7 @@ Variant = tuple[str, Options]
 
 
 class EventStreamResponse(PreparedResponse):
-    """One reader's open stream: a reply that ends when `close` is called."""
+    """An open event stream: a response that ends when `close` is called."""
 
     def __init__(self, first: bytes, address: str = "") -> None:
         super().__init__(HTTPStatus.OK, _HEAD.encode(), first, close=True)
@@ -111,12 +111,12 @@ class EventStreamHub:
         http = self.pages.memory.settings.http
         address = _address(request, http)
         if address and self._alive(address) >= http.streams_per_address:
-            raise Problem(429, "Too many streams are open from your address; ask /v1/ticker instead.", _LATER)
+            raise Problem(429, "Too many open streams from your address; poll /v1/ticker instead.", _LATER)
         if self.count >= http.streams:
-            raise Problem(503, "Too many streams are open here; ask /v1/ticker instead.", _LATER)
+            raise Problem(503, "Too many open streams; poll /v1/ticker instead.", _LATER)
         options = self.pages.options(request, ticker, "json")
         if (ticker, options) not in self._open and len(self._open) >= _VARIANTS:
-            raise Problem(503, "Too many different streams are open here; ask /v1/ticker instead.", _LATER)
+            raise Problem(503, "Too many different open streams; poll /v1/ticker instead.", _LATER)
         page = self.pages.page(ticker, "json", options)
         known = request.headers.get("Last-Event-ID") == page.tag
         first = b"" if request.method == "HEAD" else _retry() + (_BEAT if known else _frame(page))
@@ -141,7 +141,7 @@ class EventStreamHub:
         await cancel_and_wait(*self._tasks)
 
     async def close(self, _: web.Application) -> None:
-        """End all streams; each reader is told another time to come back, so that not all do at once."""
+        """End all streams; each client gets another delay, so that they do not reconnect at once."""
         for connections in self._open.values():
             for connection in connections:
                 connection.send(_retry())
@@ -195,18 +195,18 @@ class EventStreamHub:
 
 
 def _address(request: web.Request, http: HttpSettings) -> str:
-    """Return whose streams are counted together; nothing for a proxy that says nothing of its readers."""
-    told = request.remote or ""
-    peer = ip_address(told) if told else None  # a Unix socket has none
+    """Return the address that streams are counted by; empty for a proxy that sends no X-Forwarded-For."""
+    address = request.remote or ""
+    peer = ip_address(address) if address else None  # a Unix socket has none
     if isinstance(peer, IPv6Address) and peer.ipv4_mapped:
         peer = peer.ipv4_mapped
     if peer is None or any(peer in network for network in http.proxies):
-        told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+        address = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
         with suppress(ValueError):
-            peer = ip_address(told)
-    if isinstance(peer, IPv6Address) and told:
+            peer = ip_address(address)
+    if isinstance(peer, IPv6Address) and address:
         return str(IPv6Network((peer, _PREFIX), strict=False))
-    return told
+    return address
 
 
 def routes(streams: EventStreamHub) -> list[web.RouteDef]:
@@ -223,5 +223,5 @@ def _frame(page: Representation) -> bytes:
 
 
 def _retry() -> bytes:
-    """Tell when to come back after the connection has gone, in milliseconds."""
+    """Return the reconnection delay in milliseconds."""
     return b"retry: %d\n\n" % randint(2000, 6000)  # noqa: S311 - spread, not secrecy

@@ -1,4 +1,4 @@
-"""`/oembed`: what a site's editor asks when somebody pastes an address of ours (https://oembed.com)."""
+"""`/oembed`: for editors that turn a pasted URL into an embed (https://oembed.com)."""
 
 from math import ceil
 from typing import Final
@@ -91,7 +91,7 @@ def _most(query: MultiMapping[str], name: str) -> int | None:
 
 
 def _size(view: View, widest: int | None, highest: int | None) -> tuple[int, int]:
-    """Return width and height of the frame, about: its fonts are the reader's."""
+    """Return the approximate width and height of the frame: fonts differ by visitor."""
     layout = view.options.layout
     natural = (
         _TAPE if layout == "tape" else round(drawn(view.snapshot, *view.texts, view.options, view.sparks).width * 1.15)

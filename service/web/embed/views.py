@@ -14,9 +14,9 @@ _FILES: Final = {name: Representation(body, kind, lambda _: IMMUTABLE) for name,
 _HASH: Final = re.compile(r"\.[0-9a-f]{12}(?=\.)")
 _SHORT: Final = cache_for(300)
 _NEWEST: Final = {name: Representation(*ASSETS.files[hashed], _SHORT) for name, hashed in ASSETS.names.items()}
-"""The newest of each: for a hash that is no longer there, asked for by a page that a cache has kept."""
+"""The latest version of each: for an outdated hash in a cached page."""
 _UNPINNED: Final = {"embed.js": _NEWEST["embed.js"], "embed.css": _NEWEST["strip.css"]}
-"""Under names that stay the same: browsers ask again soon."""
+"""Under stable names, cached briefly."""
 
 
 def routes(pages: PageCache) -> list[web.RouteDef]:
@@ -30,7 +30,7 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
         name = request.match_info["name"]
         page = _FILES.get(name) or (_NEWEST.get(_HASH.sub("", name)) if _HASH.search(name) else None)
         if page is None:
-            raise Problem(404, "There is no such file; pages name the ones that there are.")
+            raise Problem(404, "Unknown file; the pages link the existing ones.")
         return page.reply(request, pages.now.seconds())
 
     def unpinned(name: str) -> web.RouteDef:

@@ -1,4 +1,4 @@
-"""Replies made of ready bytes: a page is made once for all its readers.
+"""Responses from prepared bytes: a page is rendered once for all requests.
 
 The fastest that aiohttp serves is one write of head and body together, through a response that is made
 beforehand and shared by all requests. The price: signals and middlewares that change headers have no
@@ -31,7 +31,7 @@ IMMUTABLE: Final = "public, max-age=31536000, immutable"
 class PreparedResponse(web.StreamResponse):
     """A reply whose bytes are ready; it keeps no state, so that many requests can share it."""
 
-    # Plain attributes where aiohttp has properties: they are asked at every request.
+    # Plain attributes where aiohttp has properties: they are read at every request.
     prepared = False
     keep_alive = True
     body_length = 0
@@ -46,10 +46,10 @@ class PreparedResponse(web.StreamResponse):
     async def prepare(self, request: web.BaseRequest) -> None:
         transport = request.transport
         if transport is None:
-            raise ConnectionResetError("the reader has gone")
+            raise ConnectionResetError("the client has disconnected")
         # Not by the writer, whose own `write` would be one more coroutine for a reply that has no encoding.
         transport.write(self._whole)
-        # Without it a client that asks on and never reads makes the process grow.
+        # Without it a client that sends requests and never reads makes the process grow.
         if transport.get_write_buffer_size() > _UNREAD:
             await request.writer.drain()
 
@@ -70,7 +70,7 @@ class Representation:
         *,
         compressed: bool = True,
     ) -> None:
-        """Take the bytes; `cache_control` is told the second (Unix time) of the reply.
+        """Take the bytes; `cache_control` gets the second (Unix time) of the response.
 
         `vary` names a request header by which this page was chosen. One that is made for a single request and
         may be large is not worth being `compressed`.
@@ -93,7 +93,7 @@ class Representation:
         unchanged = False
         if IF_NONE_MATCH in headers and (match := matching(request, self._tags, coding)) is not None:
             coding, unchanged = match, True
-        # An HTTP/1.0 client would have to be told that the connection stays; it is rare enough to close.
+        # An HTTP/1.0 client would need Connection: keep-alive; it is rare enough to close.
         close = request.version < HttpVersion11 or not request.keep_alive
         status = HTTPStatus.NOT_MODIFIED if unchanged else HTTPStatus.OK
         head, body = self._made(status, coding, int(now), close=close)

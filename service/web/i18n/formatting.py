@@ -31,8 +31,8 @@ class QuoteText:
     previous_date: str
 
     def accessible_label(self, show: tuple[str, ...]) -> str:
-        """Return what is spoken where these figures are shown; the sentence has the percentage."""
-        return ", ".join([self.sentence, *(getattr(self, figure) for figure in show if figure != "percent")])
+        """Return the text for screen readers where these values are shown; the sentence has the percentage."""
+        return ", ".join([self.sentence, *(getattr(self, value) for value in show if value != "percent")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class TickerText:
     """A ticker. `words` is the language of the words, `lang` the tag of everything else.
 
     `date` and `status` are the date line; a current ticker needs no status there. `footer` says against which
-    day, and whose figures they are; `away` is shown where the service cannot be reached.
+    day, and which source; `away` is shown where the service cannot be reached.
     """
 
     lang: str
@@ -104,21 +104,21 @@ def ticker_text(snapshot: Snapshot, settings: Settings, language: Language) -> T
 
 
 def _decimals(quote: Quote, *others: Decimal) -> int:
-    """Return how many decimals the figures of a quote are read with: the published ones, those of `others` too."""
+    """Return the number of decimals of a quote: as published, also of `others`."""
     if quote.rate is None:
         return 0
     if quote.cross or len(quote.rate.as_tuple().digits) >= DERIVED_DIGITS:  # nobody published it
         return max(2, _READ_DIGITS - quote.rate.adjusted() - 1)
-    exponents = (figure.as_tuple().exponent for figure in (quote.rate, quote.previous, *others) if figure is not None)
+    exponents = (value.as_tuple().exponent for value in (quote.rate, quote.previous, *others) if value is not None)
     return max(0, *(-exponent for exponent in exponents if isinstance(exponent, int)))
 
 
 def _sentence(quote: Quote, base: str, percent: str, note: str, language: Language) -> str:
     if language.spoken:
         pattern = language.gettext(messages.CHANGE[quote.direction])
-        figure = language.number(abs(quote.percent or Decimal(0)), 2)
+        value = language.number(abs(quote.percent or Decimal(0)), 2)
         name = language.name_of_one(quote.code)
-        sentence = pattern.format(name=name, percent=figure, base=language.base(base))
+        sentence = pattern.format(name=name, percent=value, base=language.base(base))
     else:
         sentence = f"{language.name(quote.code)} {percent}"
     return f"{sentence} ({note})" if note else sentence
@@ -135,7 +135,7 @@ def _details(quote: Quote, rate: str, previous: str, whose: str, language: Langu
 
 
 def _note(quote: Quote, settings: Settings, language: Language) -> str:
-    """Say where a quote is not the first choice's own: whose it is, and how it was made."""
+    """Return the note of a quote that is not the preferred source's own: a fallback source, a cross rate."""
     if quote.source is None:
         return language.gettext(messages.NOT_AVAILABLE)
     source = settings.sources[quote.source]

@@ -36,7 +36,7 @@ class Language:
     """Formats and messages for one CLDR locale; without a catalogue its messages are English (`words_tag`)."""
 
     def __init__(self, tag: str, locale: "Locale") -> None:
-        """Take the tag that readers know it by, and its data."""
+        """Take the language tag and its CLDR data."""
         from babel import numbers  # noqa: PLC0415 - with the first page, not with the start
 
         self.tag = tag
@@ -122,7 +122,7 @@ def language(tag: str) -> Language:
 def _loaded(tag: str) -> "Locale":
     """Load a locale with data of its own.
 
-    Babel keeps every locale that was ever asked for, 350 MB of them all, and lets them share their roots, into
+    Babel keeps every locale that was ever loaded, 350 MB of them all, and lets them share their roots, into
     which each writes: after Walloon, Arabic has no names of months. There is no public way; a test holds this one.
     """
     from babel import Locale, localedata  # noqa: PLC0415

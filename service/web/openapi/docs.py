@@ -1,7 +1,7 @@
-"""`/openapi.json` and `/docs`: the interface, for programs and for people.
+"""`/openapi.json` and `/docs`: the API description, for programs and for people.
 
-Neither is made before somebody asks. The viewer is Swagger UI as it was released, packed: half a megabyte, and one and
-a half more once somebody asks for it unpacked, which no browser does.
+Both are made at the first request. The viewer is Swagger UI as released, compressed: half a megabyte, and one and a
+half more at the first request for it uncompressed, which no browser sends.
 """
 
 import gzip
@@ -87,7 +87,7 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
     def shipped(request: web.Request) -> web.StreamResponse:
         path = _shipped().get(request.match_info["name"])
         if path is None:
-            raise Problem(404, "There is no such file; /docs names the ones that there are.")
+            raise Problem(404, "Unknown file; /docs links the existing ones.")
         coding = "gzip" if accepts_gzip(request.headers.get(ACCEPT_ENCODING, "")) else ""
         return file(path, coding).reply(request, pages.now.seconds())
 

@@ -1,6 +1,6 @@
-"""The whole interface as an OpenAPI 3.1 document: `make docs` writes it into `openapi.json`.
+"""Generate the OpenAPI 3.1 document of the API: `make docs` writes it to `openapi.json`.
 
-A running service only reads that file: what it takes to write one is not loaded there.
+A running service only reads that file, and does not load this module.
 """
 
 import json
@@ -17,21 +17,20 @@ from service.web.rendering.formats import FORMATS, SUFFIXES
 Json = dict[str, Any]
 
 _ABOUT: Final = """\
-Official exchange rates and their changes, from the central banks themselves, dated and traceable.
+Official exchange rates and their changes, published by central banks: dated and traceable.
 
-## What holds everywhere
+## Conventions
 
-Everything is read with GET; HEAD answers the same without the body, OPTIONS says so, another method is refused (405).
-Parameters that are not listed are passed over. What may be cached has a strong ETag, by which `If-None-Match` may be
-answered with 304, and comes compressed where `Accept-Encoding` allows gzip; pages of any origin may read it. Errors are
-`application/problem+json` (RFC 9457). What is no HTTP at all is one of them, too: 400.
+All endpoints are read with GET or HEAD; other methods return 405. Unknown query parameters are ignored. Cacheable
+responses have a strong ETag (`If-None-Match` returns 304), are compressed if `Accept-Encoding` allows gzip, and may be
+read by pages of any origin. Errors are `application/problem+json` (RFC 9457), also for malformed requests (400).
 
-Figures are JSON numbers with the digits that the bank published; times are in UTC.
+Rates are JSON numbers with the digits that the bank published. Times are in UTC.
 """
 _TAGS: Final = {
-    "figures": "The ticker, what is behind it, and where it comes from.",
-    "strip": "The ticker for the pages of others.",
-    "service": "For whoever runs it; and this description.",
+    "rates": "Tickers, the history and receipts of their rates, and the sources.",
+    "strip": "Endpoints for embedding a ticker in other sites.",
+    "service": "Health, metrics and documentation.",
 }
 _TEXT: Final = {"type": "string"}
 _JSON: Final = "application/json"
@@ -41,41 +40,41 @@ _EVENT: Final = {
     "type": "object",
     "properties": {
         "event": {"const": "ticker"},
-        "id": {"type": "string", "description": "Of these figures, for `Last-Event-ID`."},
+        "id": {"type": "string", "description": "Identifies the event, for `Last-Event-ID`."},
         "data": {"type": "string", "contentMediaType": _JSON, "contentSchema": ref(models.Ticker)},
-        "retry": {"type": "integer", "description": "Milliseconds after which to come back."},
+        "retry": {"type": "integer", "description": "Milliseconds until the client reconnects."},
     },
     "additionalProperties": False,
 }
 _STATIC: Final = ("text/css", "text/javascript", "image/svg+xml")
 
 
-def _header(name: str, told: str, required: bool = True, **schema: object) -> tuple[str, Json]:
-    return name, {"description": told, "required": required, "schema": _TEXT | schema}
+def _header(name: str, summary: str, required: bool = True, **schema: object) -> tuple[str, Json]:
+    return name, {"description": summary, "required": required, "schema": _TEXT | schema}
 
 
 _HEADERS: Final = {
-    "tag": _header("ETag", "Strong; another one for each coding.", pattern='^".+"$'),
+    "tag": _header("ETag", "Strong ETag, different for each content coding.", pattern='^".+"$'),
     "age": _header(
-        "Cache-Control", "Never longer than until the next publication is due.", pattern="^public, max-age=[0-9]+, "
+        "Cache-Control", "Cacheable until the next publication is due at most.", pattern="^public, max-age=[0-9]+, "
     ),
-    "no-store": _header("Cache-Control", "Nobody may keep it.", const="no-store"),
-    "vary": _header("Vary", "By what the reply was chosen.", required=False),
-    "open": _header("Access-Control-Allow-Origin", "Pages of any origin may read it.", const="*"),
-    "policy": _header("Content-Security-Policy", "What a browser may do with it.", pattern="^default-src 'none'; "),
-    "name": _header("Content-Disposition", "A name for the file.", pattern="^attachment; "),
-    "later": _header("Retry-After", "Seconds.", pattern="^[0-9]+$"),
-    "allow": _header("Allow", "What is possible.", const="GET, HEAD"),
+    "no-store": _header("Cache-Control", "Must not be cached.", const="no-store"),
+    "vary": _header("Vary", "Request headers that select the representation.", required=False),
+    "open": _header("Access-Control-Allow-Origin", "Accessible by pages of any origin.", const="*"),
+    "policy": _header("Content-Security-Policy", "Restrictions for browsers.", pattern="^default-src 'none'; "),
+    "name": _header("Content-Disposition", "Suggested file name.", pattern="^attachment; "),
+    "later": _header("Retry-After", "Seconds to wait before retrying.", pattern="^[0-9]+$"),
+    "allow": _header("Allow", "Supported methods.", const="GET, HEAD"),
 }
 
 
-def _problem(told: str, *headers: str) -> Json:
+def _problem(summary: str, *headers: str) -> Json:
     content = {"application/problem+json": {"schema": ref(models.ProblemDocument)}}
-    return {"description": told, "headers": _headers("no-store", "open", *headers), "content": content}
+    return {"description": summary, "headers": _headers("no-store", "open", *headers), "content": content}
 
 
 def document() -> Json:
-    """Return the document. What depends on settings is laid over it by whoever serves it."""
+    """Return the document, without what depends on settings: that is added when it is served."""
     return {
         "openapi": "3.1.1",
         "info": {
@@ -84,21 +83,19 @@ def document() -> Json:
             "description": _ABOUT,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": ".", "description": "Where this document is"}],
-        "tags": [{"name": name, "description": told} for name, told in _TAGS.items()],
+        "servers": [{"url": ".", "description": "Base URL of this document"}],
+        "tags": [{"name": name, "description": summary} for name, summary in _TAGS.items()],
         "paths": dict(_paths()),
         "components": {
             "parameters": PARAMETERS,
             "headers": {name: header for name, (_, header) in _HEADERS.items()},
             "responses": {
-                "400": _problem("A parameter says what cannot be."),
-                "404": _problem("There is no such thing; `available` says what there is."),
-                "429": _problem("Too many streams are open from one address.", "later"),
-                "500": _problem("A fault of ours."),
-                "501": _problem("Another format than JSON."),
-                "503": _problem(
-                    "Not now: there are no figures yet, the store is away, or too many are asking.", "later"
-                ),
+                "400": _problem("Invalid parameter; `available` lists the valid values."),
+                "404": _problem("Not found; `available` lists the existing values."),
+                "429": _problem("Too many open streams from one address.", "later"),
+                "500": _problem("Internal server error."),
+                "501": _problem("Formats other than JSON are not supported."),
+                "503": _problem("Unavailable: no rates yet, the store is down, or too many requests.", "later"),
             },
             "schemas": schemas(),
         },
@@ -106,81 +103,86 @@ def document() -> Json:
 
 
 def _paths() -> Iterator[tuple[str, Json]]:
-    asked = {form: ["currencies", *_taken(form)] for form in FORMATS}
+    taken = {form: ["currencies", *_taken(form)] for form in FORMATS}
     for suffix, form in (("", "json"), *((f".{name}", name) for name in SUFFIXES)):
-        told, content = FORMATS[form].summary, _content(FORMATS[form].content_type, models.Ticker)
+        summary, content = FORMATS[form].summary, _content(FORMATS[form].content_type, models.Ticker)
         reply = _kept(content, *(["policy"] if FORMATS[form].headers else []))
-        yield f"/v1/ticker{suffix}", _get("figures", f"The first ticker {told}", asked[form], reply, 400, 503)
-        one = _get("figures", f"A ticker {told}", ["id", *asked[form]], reply, 400, 404, 503)
+        yield f"/v1/ticker{suffix}", _get("rates", f"Default ticker {summary}", taken[form], reply, 400, 503)
+        one = _get("rates", f"Ticker {summary}", ["id", *taken[form]], reply, 400, 404, 503)
         yield f"/v1/ticker/{{ticker}}{suffix}", one
     part = ["currency", "ticker", "from", "to"]
     for suffix, form in (("", "json"), (".json", "json"), (".csv", "csv")):
         reply = _kept(
             _content(history_rows.FORMS[form].content_type, models.History), *(["name"] if form == "csv" else [])
         )
-        told = f"The publications behind a quote as {form.upper()}, oldest first"
-        yield f"/v1/history/{{currency}}{suffix}", _get("figures", told, part, reply, 400, 404, 503)
-    told = "The receipt of a fixing: as it was published, where and when it was fetched"
+        summary = f"History of a quote as {form.upper()}, oldest first"
+        yield f"/v1/history/{{currency}}{suffix}", _get("rates", summary, part, reply, 400, 404, 503)
+    summary = "Receipt of a publication: rates as published, URL, time and digest"
     receipt = _kept(_content(_JSON, models.Receipt))
-    yield "/v1/fixings/{source}/{date}", _get("figures", told, ["source", "date"], receipt, 404, 503)
+    yield "/v1/fixings/{source}/{date}", _get("rates", summary, ["source", "date"], receipt, 404, 503)
     raw = _kept(_content("application/octet-stream"), "policy", "name")
-    yield "/v1/fixings/{source}/{date}.raw", _get("figures", "What a bank answered", ["source", "date"], raw, 404, 503)
-    told = "Who the sources are, how current, how the polls go"
-    yield "/v1/sources", _get("figures", told, [], _kept(_content(_JSON, models.Sources)))
-    told = "Server-Sent Events: `event: ticker` with the JSON of the ticker as data, now and whenever it changes"
+    yield (
+        "/v1/fixings/{source}/{date}.raw",
+        _get("rates", "Raw response of the bank", ["source", "date"], raw, 404, 503),
+    )
+    summary = "Sources with their latest publication, polls and state"
+    yield "/v1/sources", _get("rates", summary, [], _kept(_content(_JSON, models.Sources)))
+    summary = "Server-Sent Events: the ticker as JSON, at once and whenever it changes"
     stream = {"200": _reply({"text/event-stream": {"schema": _EVENT}}, "no-store", "open")}
-    yield "/v1/stream", _get("figures", told, ["ticker", *asked["json"], "last"], stream, 400, 404, 429, 503)
+    yield "/v1/stream", _get("rates", summary, ["ticker", *taken["json"], "last"], stream, 400, 404, 429, 503)
 
-    for path, form, told in (
-        ("/", "index", "The page on which a strip is made"),
-        ("/embed", "embed", "The strip as a page"),
+    for path, form, summary in (
+        ("/", "index", "Builder: customize the strip and get the embed code"),
+        ("/embed", "embed", "The strip as a page, for an iframe"),
     ):
         page = _kept(_content(_HTML), "policy")
-        yield path, _get("strip", told, ["ticker", *asked[form]], page, 400, 404, 503)
-    told = "For oEmbed consumers (https://oembed.com). `format=json` may be said; any other is answered with 501"
+        yield path, _get("strip", summary, ["ticker", *taken[form]], page, 400, 404, 503)
+    summary = "oEmbed (https://oembed.com), JSON only; another `format` returns 501"
     embed = _kept(_content(_JSON, models.Embed))
-    yield "/oembed", _get("strip", told, ["url", "maxwidth", "maxheight"], embed, 400, 404, 501, 503)
+    yield "/oembed", _get("strip", summary, ["url", "maxwidth", "maxheight"], embed, 400, 404, 501, 503)
     script, style = _kept(_content("text/javascript")), _kept(_content("text/css"))
-    yield "/embed.js", _get("strip", "The custom element `<currency-ticker>`", [], script)
-    yield "/embed.css", _get("strip", "Its style sheet", [], style)
-    yield "/embed.{hash}.js", _get("strip", "The script of the element, pinned", ["hash"], script, 404)
+    yield "/embed.js", _get("strip", "Script of the web component `<currency-ticker>`", [], script)
+    yield "/embed.css", _get("strip", "Style sheet of the HTML fragment", [], style)
+    yield "/embed.{hash}.js", _get("strip", "Script of the web component, by its hash", ["hash"], script, 404)
     static = {kind: one for name in _STATIC for kind, one in _content(name).items()}
-    yield "/static/{name}", _get("strip", "What pages load, named by its content", ["name"], _kept(static), 404)
+    yield "/static/{name}", _get("strip", "Assets of the pages, by their hash", ["name"], _kept(static), 404)
     viewer = _kept(_content("text/css") | _content("text/javascript"))
-    yield "/static/viewer/{name}", _get("service", "What `/docs` loads, named by its content", ["file"], viewer, 404)
+    yield "/static/viewer/{name}", _get("service", "Assets of `/docs`, by their hash", ["file"], viewer, 404)
 
     health, alive = _content(_HEALTH, models.HealthDocument), _content(_HEALTH, models.Alive)
     both = _reply(health | _content("text/plain"), "no-store", "open")
-    yield "/livez", _get("service", "Whether it is up", [], {"200": _reply(alive, "no-store", "open")})
-    yield "/readyz", _get("service", "Whether it has figures", [], {"200": _reply(alive, "no-store", "open")}, 503)
-    told = "How each part of it is (draft-inadarei-api-health-check): `pass` and `warn` are 200, `fail` is 503"
-    yield "/health", _get("service", told, ["verbose"], {"200": both, "503": both})
+    yield "/livez", _get("service", "Liveness: the process is running", [], {"200": _reply(alive, "no-store", "open")})
+    yield "/readyz", _get("service", "Readiness: rates are loaded", [], {"200": _reply(alive, "no-store", "open")}, 503)
+    summary = "Health of all components (draft-inadarei-api-health-check): 200 for `pass` and `warn`, 503 for `fail`"
+    yield "/health", _get("service", summary, ["verbose"], {"200": both, "503": both})
     metrics = _content("text/plain") | _content("application/openmetrics-text")
-    yield "/metrics", _get("service", "For Prometheus", [], {"200": _reply(metrics, "no-store")})
+    yield "/metrics", _get("service", "Metrics for Prometheus", [], {"200": _reply(metrics, "no-store")})
     itself = {_JSON: {"schema": {"type": "object", "required": ["openapi", "info", "paths"]}}}
-    yield "/openapi.json", _get("service", "This description", [], _kept(itself))
-    yield "/docs", _get("service", "This description, to be read by people", [], _kept(_content(_HTML), "policy"))
+    yield "/openapi.json", _get("service", "OpenAPI document", [], _kept(itself))
+    yield "/docs", _get("service", "API documentation (Swagger UI)", [], _kept(_content(_HTML), "policy"))
 
 
 def _taken(form: str) -> list[str]:
-    """Return what a form takes beside currencies, as `options` reads it."""
+    """Return the parameters that a format takes beside `currencies`."""
     takes = FORMATS[form].takes
     return [name for name in PARAMETERS if name in takes] + (["languages"] if "lang" in takes else [])
 
 
-def _get(tag: str, told: str, asked: Iterable[str], replies: Json, *problems: int) -> Json:
-    """Return a path that can be read; it may answer with `problems` too."""
+def _get(tag: str, summary: str, taken: Iterable[str], replies: Json, *problems: int) -> Json:
+    """Return a path with its GET operation; `problems` are statuses of its errors."""
     known = ["known"] if "304" in replies else []
     found = replies | {str(status): {"$ref": f"#/components/responses/{status}"} for status in (*problems, 500)}
-    parameters = [{"$ref": f"#/components/parameters/{name}"} for name in (*asked, *known)]
-    return {"get": {"tags": [tag], "summary": told, "parameters": parameters, "responses": dict(sorted(found.items()))}}
+    parameters = [{"$ref": f"#/components/parameters/{name}"} for name in (*taken, *known)]
+    return {
+        "get": {"tags": [tag], "summary": summary, "parameters": parameters, "responses": dict(sorted(found.items()))}
+    }
 
 
 def _kept(content: Json, *headers: str) -> Json:
-    """Return the replies of what caches may keep."""
+    """Return the responses of a cacheable endpoint."""
     return {
         "200": _reply(content, "tag", "age", "vary", "open", *headers),
-        "304": {"description": "It is there already.", "headers": _headers("tag", "age", "open")},
+        "304": {"description": "Not modified.", "headers": _headers("tag", "age", "open")},
     }
 
 
@@ -189,7 +191,7 @@ def _reply(content: Json, *headers: str) -> Json:
 
 
 def _content(content_type: str, model: type | None = None) -> Json:
-    """Return a body of that type; `model` is what it has where it is JSON."""
+    """Return a content of that type; `model` is its schema if it is JSON."""
     kind = content_type.partition(";")[0]
     return {kind: {"schema": ref(model) if model and kind.endswith("json") else _TEXT}}
 

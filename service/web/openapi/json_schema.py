@@ -1,4 +1,4 @@
-"""The schemas of JSON replies, written from the models that are encoded. For `generate`; no reader waits for it."""
+"""JSON schemas of the responses, generated from their models; for `generate`."""
 
 from inspect import cleandoc
 from typing import Any, Final
@@ -61,6 +61,6 @@ _NAMES: Final = {"Quotation": "FixingsDirection", "Trend": "ChangeDirection"}
 
 
 def _short(name: str) -> str:
-    """Return the name of a schema: that of its class, without what tells it from a class of the domain."""
+    """Return the name of a schema: that of its class, without the suffix `Document`."""
     name = name.rpartition(".")[2]
     return _NAMES.get(name, name.removesuffix("Document"))

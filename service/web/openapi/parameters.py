@@ -1,16 +1,16 @@
-"""What may be asked, each parameter described once. For `generate`."""
+"""The parameters of the API, each described once; for `generate`."""
 
 from collections.abc import Iterable
 from typing import Any, Final
 
-from service.web.rendering.options import AUTO, FIGURES, LAYOUTS, THEMES
+from service.web.rendering.options import AUTO, LAYOUTS, SHOWN_VALUES, THEMES
 
 Json = dict[str, Any]
 
 _TEXT: Final = {"type": "string"}
 _DATE: Final = {"type": "string", "format": "date"}
 _DATE_OR_NONE: Final = {"type": "string", "anyOf": [_DATE, {"const": ""}]}
-_FIGURES: Final = {"type": "string", "pattern": f"^[ ,]*(({'|'.join(FIGURES)})([ ,]+|$))*$"}
+_SHOWN_VALUES: Final = {"type": "string", "pattern": f"^[ ,]*(({'|'.join(SHOWN_VALUES)})([ ,]+|$))*$"}
 _PIXELS: Final = {"type": "integer", "minimum": 1, "maximum": 99999}
 
 
@@ -19,63 +19,60 @@ def one_of(values: Iterable[str]) -> Json:
 
 
 def some_of(values: Iterable[str]) -> Json:
-    """Return the schema of a list with commas. Not of an array: of that one cannot say that it may be empty."""
+    """Return the schema of a comma-separated list; not an array, which could not be empty."""
     value = f"({'|'.join(values)})"
     return {"type": "string", "pattern": f"^({value}(,{value})*)?$"}
 
 
-def _parameter(name: str, told: str, schema: Json = _TEXT, where: str = "query", **more: object) -> Json:
-    return {"name": name, "in": where, "description": told, "schema": schema, **more}
+def _parameter(name: str, description: str, schema: Json = _TEXT, where: str = "query", **more: object) -> Json:
+    return {"name": name, "in": where, "description": description, "schema": schema, **more}
 
 
-def _in_path(name: str, told: str, schema: Json = _TEXT, **more: object) -> Json:
-    return _parameter(name, told, schema, "path", required=True, **more)
+def _in_path(name: str, description: str, schema: Json = _TEXT, **more: object) -> Json:
+    return _parameter(name, description, schema, "path", required=True, **more)
 
 
 PARAMETERS: Final = {
-    "ticker": _parameter("ticker", "The ticker; the first one where nothing is said."),
+    "ticker": _parameter("ticker", "Id of the ticker; default: the first one."),
     "currencies": _parameter(
         "currencies",
-        "Which currencies, with commas, in this order; all where nothing is said.",
+        "Currencies, separated by commas, in this order; default: all.",
         some_of(["[A-Za-z]{3}"]),
     ),
     "lang": _parameter(
         "lang",
-        "A language (BCP 47): texts are in the nearest one that CLDR has, English for an unknown one. "
-        "`auto`: as `Accept-Language` says.",
+        "Language (BCP 47) of the texts: the nearest one of CLDR, English if unknown. `auto`: by `Accept-Language`.",
         examples={"kk": {"value": "kk"}, "auto": {"value": AUTO}},
     ),
-    "theme": _parameter("theme", "The colours; an empty one is as none.", one_of(("", *THEMES))),
-    "layout": _parameter("layout", f"The arrangement; `{LAYOUTS[0]}` where nothing is said.", one_of(("", *LAYOUTS))),
+    "theme": _parameter("theme", "Colour theme; empty: default.", one_of(("", *THEMES))),
+    "layout": _parameter("layout", f"Layout; default: `{LAYOUTS[0]}`.", one_of(("", *LAYOUTS))),
     "show": _parameter(
         "show",
-        "Which figures, with commas or spaces; as is usual for the layout where nothing is said.",
-        _FIGURES,
+        "Values to show, separated by commas or spaces; the default depends on the layout.",
+        _SHOWN_VALUES,
     ),
     "spark": _parameter(
-        "spark", "A line of the last 30 publications, where there is a place for it; `0`, `false` and `no` mean no."
+        "spark", "Show sparklines of the last 30 publications, in a list or with `lang`; `0`, `false` and `no` mean no."
     ),
-    "live": _parameter("live", "Whether the page listens to `/v1/stream`; `0`, `false` and `no` mean no."),
+    "live": _parameter("live", "Update the page by `/v1/stream`; `0`, `false` and `no` mean no."),
     "from": _parameter(
-        "from", "The first day, ten years before the last at most; a year before where not said.", _DATE_OR_NONE
+        "from", "First day, at most ten years before the last; default: one year before.", _DATE_OR_NONE
     ),
-    "to": _parameter("to", "The last day; that of the latest figures where not said.", _DATE_OR_NONE),
+    "to": _parameter("to", "Last day; default: that of the latest rates.", _DATE_OR_NONE),
     "url": _parameter(
-        "url", "The address of an `/embed` of this service.", {"type": "string", "format": "uri"}, required=True
+        "url", "URL of an `/embed` page of this service.", {"type": "string", "format": "uri"}, required=True
     ),
-    "maxwidth": _parameter("maxwidth", "The most pixels in width.", _PIXELS),
-    "maxheight": _parameter("maxheight", "The most pixels in height.", _PIXELS),
-    "verbose": _parameter("verbose", "Be it empty or not: the answer is a text for people."),
-    "id": _in_path("ticker", "The ticker."),
-    "currency": _in_path("currency", "The code of a currency that the ticker has."),
-    "source": _in_path("source", "The key of a source, as `/v1/sources` has it."),
-    "date": _in_path("date", "The date that a fixing carries.", _DATE),
-    "name": _in_path("name", "The name of a file, as pages have it."),
-    "file": _in_path("name", "The name of a file, as `/docs` has it."),
-    "hash": _in_path("hash", "Of its content.", {"type": "string", "pattern": "^[0-9a-f]{12}$"}),
-    "known": _parameter("If-None-Match", "ETags of copies that are there already.", where="header"),
-    "languages": _parameter("Accept-Language", "Looked at where the language is `auto`.", where="header"),
-    "last": _parameter(
-        "Last-Event-ID", "The `id` of the last event that came: it does not come again.", where="header"
-    ),
+    "maxwidth": _parameter("maxwidth", "Maximum width in pixels.", _PIXELS),
+    "maxheight": _parameter("maxheight", "Maximum height in pixels.", _PIXELS),
+    "verbose": _parameter("verbose", "If present, with or without a value: plain text for people."),
+    "id": _in_path("ticker", "Id of the ticker."),
+    "currency": _in_path("currency", "Code of a currency of the ticker."),
+    "source": _in_path("source", "Key of a source, as in `/v1/sources`."),
+    "date": _in_path("date", "Effective date.", _DATE),
+    "name": _in_path("name", "File name, as in the pages."),
+    "file": _in_path("name", "File name, as in `/docs`."),
+    "hash": _in_path("hash", "Hash of its content.", {"type": "string", "pattern": "^[0-9a-f]{12}$"}),
+    "known": _parameter("If-None-Match", "ETags of cached representations.", where="header"),
+    "languages": _parameter("Accept-Language", "Used if the language is `auto`.", where="header"),
+    "last": _parameter("Last-Event-ID", "The `id` of the last received event; it is not sent again.", where="header"),
 }

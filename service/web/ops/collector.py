@@ -1,7 +1,7 @@
-"""Every metric, by name: what is known is read when somebody asks, and costs nothing in between.
+"""All metrics, by name: collected at a scrape, without cost in between.
 
-This is loaded at the first scrape, so that whoever does not scrape does not pay for it. Nothing is registered with the
-process: each instance of the service has a registry of its own.
+The module is loaded at the first scrape. Nothing is registered globally: each instance of the service has its own
+registry.
 """
 
 import platform
@@ -32,11 +32,11 @@ from service.storage.sync import StoreSync
 _RESULTS: Final = ("ok", "failed")
 _VERDICTS: Final = ("accepted", "refused")
 _NOBODY: Final = "none"
-"""The choice of a quote that no source has."""
+"""The label of quotes without a source."""
 
 
 def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
-    """Return all metrics in the format that an Accept header asks for, and its Content-Type."""
+    """Return all metrics in the format that an Accept header selects, and its Content-Type."""
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
@@ -49,13 +49,13 @@ def register(
     counters: Counters,
     streams: Callable[[], int],
 ) -> None:
-    """Add the metrics of one instance; `streams` tells how many are open."""
+    """Register the metrics of one instance; `streams` returns the number of open streams."""
     registry.register(_Known(memory, store_sync, election, streams))
     registry.register(_Happened(memory, counters))
 
 
 class _Known(Collector):
-    """How things stand."""
+    """Gauges: the current state."""
 
     def __init__(
         self, memory: MemoryState, store_sync: StoreSync, election: LeaderElection, streams: Callable[[], int]
@@ -68,33 +68,33 @@ class _Known(Collector):
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily(
             "ticker_build",
-            "What runs here.",
+            "Version of the service and of Python.",
             value={"version": __version__, "python": platform.python_version()},
         )
         up = self._store_sync.error is None and self._election.error is None
-        yield GaugeMetricFamily("ticker_store_up", "1 while the store does what it is asked, else 0.", value=up)
+        yield GaugeMetricFamily("ticker_store_up", "1 if the store works, else 0.", value=up)
         leads = self._election.role is Role.LEADER
-        yield GaugeMetricFamily("ticker_leader", "1 on the instance that holds the leader's lock, else 0.", value=leads)
-        offset = GaugeMetricFamily("ticker_clock_offset_seconds", "How far the clock here is ahead of the store's.")
+        yield GaugeMetricFamily("ticker_leader", "1 if this instance holds the leader's lock, else 0.", value=leads)
+        offset = GaugeMetricFamily("ticker_clock_offset_seconds", "Offset of this clock from the store's.")
         if self._election.offset is not None:
             offset.add_metric([], self._election.offset.total_seconds())
-        latency = GaugeMetricFamily("ticker_store_latency_seconds", "How long the store took to answer, last.")
+        latency = GaugeMetricFamily("ticker_store_latency_seconds", "Latency of the store, at the last ping.")
         if self._election.latency is not None:
             latency.add_metric([], self._election.latency)
         yield from (offset, latency)
-        yield GaugeMetricFamily("ticker_streams_open", "Readers that hold a stream open.", value=self._streams())
+        yield GaugeMetricFamily("ticker_streams_open", "Open event streams.", value=self._streams())
         yield from self._sources()
         yield from self._tickers()
 
     def _sources(self) -> Iterator[Metric]:
         success = GaugeMetricFamily(
             "ticker_source_last_success_timestamp_seconds",
-            "When a poll of the source last went well.",
+            "Time of the last successful poll of the source.",
             labels=["source"],
         )
         fixing = GaugeMetricFamily(
             "ticker_source_last_fixing_timestamp_seconds",
-            "The beginning of the effective date of the latest accepted fixing, where the source is.",
+            "Start of the effective date of the latest accepted fixing, in the source's time zone.",
             labels=["source"],
         )
         waiting = GaugeMetricFamily(
@@ -125,11 +125,11 @@ class _Known(Collector):
 
     def _tickers(self) -> Iterator[Metric]:
         status = GaugeMetricFamily(
-            "ticker_status", "1 for the status that the ticker has, else 0.", labels=["ticker", "status"]
+            "ticker_status", "1 for the current status of the ticker, else 0.", labels=["ticker", "status"]
         )
         quotes = GaugeMetricFamily(
             "ticker_quotes",
-            "Quotes by the place of their source in the ticker's list, from 1; none: no source has it.",
+            "Quotes by the position of their source in the ticker's list, from 1; none: without a source.",
             labels=["ticker", "choice"],
         )
         for ticker in self._memory.settings.tickers:
@@ -146,22 +146,22 @@ class _Known(Collector):
 
 
 class _Happened(Collector):
-    """What came to pass since the start."""
+    """Counters and histograms since the start."""
 
     def __init__(self, memory: MemoryState, counters: Counters) -> None:
         self._memory = memory
         self._counters = counters
 
     def collect(self) -> Iterator[Metric]:
-        polls = CounterMetricFamily("ticker_polls", "Polls by how they went.", labels=["source", "result"])
-        polling = HistogramMetricFamily("ticker_poll_duration_seconds", "How long polls took.", labels=["source"])
+        polls = CounterMetricFamily("ticker_polls", "Polls by result.", labels=["source", "result"])
+        polling = HistogramMetricFamily("ticker_poll_duration_seconds", "Duration of polls.", labels=["source"])
         fixings = CounterMetricFamily(
             "ticker_fixings",
-            "Fixings accepted, revisions included, and refused: each of these went into quarantine.",
+            "Fixings accepted, revisions included, and refused (quarantined).",
             labels=["source", "verdict"],
         )
         for key in self._memory.settings.polled:
-            for result in _RESULTS:  # from 0 on, so that the first failure is a rise
+            for result in _RESULTS:  # exported from 0 on, so that the first failure is an increase
                 polls.add_metric([key, result], self._counters.polls[key, result])
             for verdict in _VERDICTS:
                 fixings.add_metric([key, verdict], self._counters.fixings[key, verdict])
@@ -170,15 +170,13 @@ class _Happened(Collector):
         yield from (polls, polling, fixings)
         yield CounterMetricFamily(
             "ticker_pages_rendered",
-            "Pages that did not lie ready; the rest of the requests cost none.",
+            "Pages rendered (cache misses).",
             value=self._counters.rendered,
         )
-        requests = CounterMetricFamily(
-            "ticker_requests", "Requests by route and status of the reply.", labels=["route", "status"]
-        )
+        requests = CounterMetricFamily("ticker_requests", "Requests by route and status.", labels=["route", "status"])
         durations = HistogramMetricFamily(
             "ticker_request_duration_seconds",
-            "How long replies took that are worked out at each request; what lies ready is not timed.",
+            "Duration of requests to routes without cached pages.",
             labels=["route"],
         )
         for route, replies in self._counters.replies.items():

@@ -1,7 +1,7 @@
-"""`/livez`, `/readyz`, `/health`: for whoever restarts, routes to, or looks after an instance.
+"""Health endpoints: `/livez` and `/readyz` for orchestrators, `/health` for operators.
 
-`/health` follows draft-inadarei-api-health-check: `pass` and `warn` answer 200, `fail` 503. `?verbose` is the same as
-text, for people.
+`/health` follows draft-inadarei-api-health-check: 200 for `pass` and `warn`, 503 for `fail`. `?verbose` returns it as
+plain text.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ from service.web.rendering.formats import to_json
 
 
 class PollingState(Protocol):
-    """What health must know of polling."""
+    """The state of polling, as health needs it."""
 
     @property
     def stopped(self) -> bool: ...
@@ -40,15 +40,15 @@ class PollingState(Protocol):
 _HEADERS = {**OPEN, "Cache-Control": "no-store"}
 _WORST_FIRST: Final[tuple[models.Verdict, ...]] = ("fail", "warn", "pass")
 _OFF: Final = timedelta(minutes=1)
-"""A clock that is so far from the store's is wrong."""
+"""Offset from the store's clock beyond which a clock is reported."""
 _SLOW: Final = 0.25
-"""Seconds: a store that takes so long to answer is slow."""
-_BROKEN: Final = "polling has stopped by a fault of ours, see the log; restart the service"
+"""Latency of the store, in seconds, beyond which it is reported as slow."""
+_BROKEN: Final = "polling has stopped because of an internal error, see the log; restart the service"
 
 
 @dataclass(frozen=True)
 class HealthReport:
-    """Whatever there is to look at."""
+    """The components whose health is reported."""
 
     memory: MemoryState
     store_sync: StoreSync
@@ -64,12 +64,12 @@ def routes(health: HealthReport) -> list[web.RouteDef]:
 
     def readyz(_: web.Request) -> web.StreamResponse:
         if not health.memory.snapshots:
-            raise Problem(503, "No ticker has figures yet.", {"Retry-After": "5"})
+            raise Problem(503, "No ticker has rates yet.", {"Retry-After": "5"})
         return _answer(models.Alive())
 
     def details(request: web.Request) -> web.StreamResponse:
         document = report(health)
-        return _told_to_people(document) if "verbose" in request.query else _answer(document)
+        return _plain_text(document) if "verbose" in request.query else _answer(document)
 
     return [
         web.get("/livez", handle_errors(livez)),
@@ -79,7 +79,7 @@ def routes(health: HealthReport) -> list[web.RouteDef]:
 
 
 def report(health: HealthReport) -> models.HealthDocument:
-    """Return the whole health document: a check a ticker, a source, the store, and the parts of this instance."""
+    """Return the health document: a check for each ticker and source, for the store, and for parts of this instance."""
     memory, now = health.memory, health.now()
     checks = {
         f"ticker:{ticker.id}": _ticker(ticker, memory.snapshots.get(ticker.id), now)
@@ -107,7 +107,7 @@ def report(health: HealthReport) -> models.HealthDocument:
 def _store(health: HealthReport) -> Component:
     error, latency = health.store_sync.error or health.election.error, health.election.latency
     if not error and latency is not None and latency > _SLOW:
-        error = f"the store is slow: it took {1000 * latency:.0f} ms to answer"
+        error = f"the store is slow: its latency is {1000 * latency:.0f} ms"
     return Component(
         component_type="datastore",
         status="warn" if error else "pass",
@@ -120,13 +120,13 @@ def _store(health: HealthReport) -> Component:
 def _clock(offset: timedelta | None) -> Component:
     if offset is None:
         return Component(status="pass")
-    wrong = f"the clock here is {abs(offset)} {'ahead of' if offset > timedelta() else 'behind'} the store's"
+    wrong = f"this clock is {abs(offset)} {'ahead of' if offset > timedelta() else 'behind'} the store's"
     off = abs(offset) > _OFF
     return Component(
         status="warn" if off else "pass",
         observed_value=_tenths(offset.total_seconds()),
         observed_unit="s",
-        output=f"{wrong}: set them right, statuses go by them" if off else UNSET,
+        output=f"{wrong}: synchronise the clocks, statuses depend on them" if off else UNSET,
     )
 
 
@@ -137,12 +137,12 @@ def _tenths(value: SupportsFloat) -> Decimal:
 def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) -> Component:
     if snapshot is None:
         return Component(
-            component_id=ticker.id, status="fail", output=f"ticker {ticker.id}: no source has answered yet"
+            component_id=ticker.id, status="fail", output=f"ticker {ticker.id}: no source has responded yet"
         )
     status: models.Verdict = "pass"
     if snapshot.status is not Status.CURRENT:
         status = "fail" if snapshot.status is Status.STALE else "warn"
-    told = f"ticker {ticker.id}: {snapshot.status}, as of {snapshot.as_of}"
+    problem = f"ticker {ticker.id}: {snapshot.status}, as of {snapshot.as_of}"
     return Component(
         component_id=ticker.id,
         status=status,
@@ -158,7 +158,7 @@ def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) ->
             )
             for quote in snapshot.quotes
         },
-        output=UNSET if status == "pass" else told,
+        output=UNSET if status == "pass" else problem,
     )
 
 
@@ -168,12 +168,12 @@ def _source(memory: MemoryState, key: str, next_poll: datetime | None, now: date
         describe(memory, key, next_poll, now),
         memory.pending_quarantine(key),
     )
-    told, latest = list(_told(key, memory, described)), described.last_fixing
+    problems, latest = list(_problems(key, memory, described)), described.last_fixing
     in_force = datetime.combine(latest, time(), memory.settings.polled[key].timezone) if latest else None
     return Component(
         component_id=key,
         component_type="system",
-        status="warn" if told else "pass",
+        status="warn" if problems else "pass",
         observed_value=described.state,
         observed_unit="state",
         time=state.polled_at,
@@ -185,33 +185,33 @@ def _source(memory: MemoryState, key: str, next_poll: datetime | None, now: date
         consecutive_failures=state.failures,
         next_poll=described.next_poll,
         quarantine=[models.Held(date=one.fixing.date, since=one.since, reasons=one.reasons) for one in held_up],
-        output="; ".join(told) or UNSET,
+        output="; ".join(problems) or UNSET,
     )
 
 
-def _told(key: str, memory: MemoryState, described: models.SourceDocument) -> Iterator[str]:
-    """Tell what is wrong with a source; nothing where all is well."""
+def _problems(key: str, memory: MemoryState, described: models.SourceDocument) -> Iterator[str]:
+    """Yield the problems of a source."""
     state, latest, news = described.state, described.last_fixing, described.last_change
     if error := memory.states[key].error:
         yield error
     for one in memory.pending_quarantine(key):
         if reasons := memory.needed_reasons(key, one):
-            yield f"{key}: {one.fixing.date} is in quarantine: {'; '.join(reasons)}"
+            yield f"{key}: {one.fixing.date} is quarantined: {'; '.join(reasons)}"
     if diverging := memory.diverging(key):
         yield f"{key}: diverges from other banks: {'; '.join(diverging.values())}"
     if missing := memory.missing(key):
         yield f"{key}: {', '.join(missing)} missing from the latest publication"
     own = memory.own_check(key)
     if own and own.differences:
-        figures = ", ".join(f"{one.code} {one.published}, computed {one.computed}" for one in own.differences)
-        yield f"{key}: the bank's own changes of {news} are not those since {own.against}: {figures}"
+        changes = ", ".join(f"{one.code} {one.published}, computed {one.computed}" for one in own.differences)
+        yield f"{key}: the bank's own changes of {news} differ from those since {own.against}: {changes}"
     if state in ("late", "stale"):
-        same = f"its figures up to {latest} are those of {news}" if latest != news else f"nothing new since {news}"
+        same = f"its rates up to {latest} repeat those of {news}" if latest != news else f"nothing new since {news}"
         yield f"{key}: {state}, {same}"
 
 
 def _age(since: datetime | None, now: datetime) -> int | None:
-    """Return whole seconds; none have passed since what is still to come."""
+    """Return the age in whole seconds; 0 for a time in the future."""
     return max(0, int((now - since).total_seconds())) if since else None
 
 
@@ -220,7 +220,7 @@ def _answer(document: models.HealthDocument | models.Alive) -> web.Response:
     return web.Response(body=to_json(document), status=status, headers=_HEADERS, content_type="application/health+json")
 
 
-def _told_to_people(document: models.HealthDocument) -> web.Response:
+def _plain_text(document: models.HealthDocument) -> web.Response:
     lines = [f"{document.description} {document.version}: {document.status}, {document.time:%F %T} UTC"]
     for name, (check,) in document.checks.items():
         seen = "" if check.observed_value in (None, UNSET) else check.observed_value
@@ -232,7 +232,7 @@ def _told_to_people(document: models.HealthDocument) -> web.Response:
 
 
 def _dated(check: Component) -> str:
-    """Tell the times of a check, those that it has."""
+    """Return the times that a check has, as text."""
     times = {
         "as of": check.as_of,
         "next update": check.next_update,
@@ -240,5 +240,5 @@ def _dated(check: Component) -> str:
         "last success": check.last_success,
         "next poll": check.next_poll,
     }
-    told = {word: at for word, at in times.items() if at}
-    return ", ".join(f"{word} {at:%F %T}" if isinstance(at, datetime) else f"{word} {at}" for word, at in told.items())
+    known = {word: at for word, at in times.items() if at}
+    return ", ".join(f"{word} {at:%F %T}" if isinstance(at, datetime) else f"{word} {at}" for word, at in known.items())

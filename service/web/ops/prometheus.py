@@ -1,4 +1,4 @@
-"""`/metrics`: for Prometheus, in the format that it asks for. Never cached, and nothing for other sites' pages."""
+"""`/metrics`: for Prometheus, in the negotiated format. Never cached, and without CORS."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Final

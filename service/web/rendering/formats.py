@@ -1,4 +1,4 @@
-"""From a snapshot to bytes, in every form that a reader may want. Pure; the caller keeps the bytes."""
+"""Output formats: render a snapshot to bytes. Pure; the caller caches the bytes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +20,7 @@ from service.web.http.responses import SECURE
 from service.web.i18n.formatting import QuoteText, TickerText, quote_text, spark_text, ticker_text
 from service.web.i18n.locale import ENGLISH, language
 from service.web.i18n.messages import BUILDER, STRIP, catalogue, languages
-from service.web.rendering.options import AUTO, FIGURES, LAYOUTS, THEMES, Options
+from service.web.rendering.options import AUTO, LAYOUTS, SHOWN_VALUES, THEMES, Options
 from service.web.rendering.sparkline import Sparkline, path
 from service.web.rendering.svg import ARROWS, drawn
 
@@ -150,7 +150,13 @@ def index(view: View) -> bytes:
     tag = language(view.options.lang or ENGLISH).words_tag
     tag = tag if tag in languages(BUILDER) else ENGLISH
     view = replace(view, options=replace(view.options, lang=tag))
-    choices = {"themes": THEMES, "layouts": LAYOUTS, "figures": FIGURES, "names": VALUES, "snippets": SNIPPETS}
+    choices = {
+        "themes": THEMES,
+        "layouts": LAYOUTS,
+        "shown_values": SHOWN_VALUES,
+        "names": VALUES,
+        "snippets": SNIPPETS,
+    }
     tags = {"translations": languages(BUILDER), "languages": languages(STRIP)}
     return _rendered("index.html", view, _=catalogue(tag, BUILDER).gettext, **choices, **tags)
 

@@ -1,4 +1,4 @@
-"""What a reader may ask of a form: currencies, language and look. Read from the query, checked, bounded."""
+"""Options of the output formats: currencies, language, theme, layout. Parsed from the query and validated."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from service.web.i18n.locale import negotiate, resolve
 AUTO: Final = "auto"
 THEMES: Final = (AUTO, "light", "dark", "transparent")
 LAYOUTS: Final = ("strip", "list", "tape")
-FIGURES: Final = ("rate", "change", "percent")
+SHOWN_VALUES: Final = ("rate", "change", "percent")
 _USUAL: Final[Mapping[str, tuple[str, ...]]] = {
     "strip": ("percent",),
     "list": ("rate", "percent"),
     "tape": ("rate", "percent"),
 }
-"""The figures that a layout shows where nothing is said."""
+"""The values that a layout shows by default."""
 HEADER_LONGEST: Final = 200
 """Characters of Accept-Language that are looked at."""
 
@@ -42,7 +42,7 @@ class Options:
     """A line of each quote's last publications; True only where the form has a place for it."""
     live: bool = False
     origin: str = ""
-    """Where readers see the service, for a form that names itself: `https://ticker.example`."""
+    """Public URL of the service, for formats that contain it: `https://ticker.example`."""
 
     def query(self, ticker: str = "") -> str:
         """Return the query by which `/embed` shows the same; nothing for what is usual there."""
@@ -86,7 +86,7 @@ def parse_options(
         negotiated=negotiated,
         theme=_one_of(query, "theme", THEMES, theme) if "theme" in takes else theme,
         layout=layout,
-        show=_figures(query, layout) if "show" in takes else _USUAL[layout],
+        show=_shown_values(query, layout) if "show" in takes else _USUAL[layout],
         spark=_wanted(query, "spark", takes) and _has_place_for_spark(takes, layout, lang),
         live=_wanted(query, "live", takes),
     )
@@ -100,16 +100,16 @@ def parse_currencies(snapshot: Snapshot, currencies: str) -> tuple[str, ...]:
     codes = tuple(dict.fromkeys(code.strip().upper() for code in currencies.split(",")))
     if unknown := [code for code in codes if code not in known]:
         names = ", ".join(repr(code[:8]) for code in unknown[:5])
-        raise Problem(400, f"The ticker {snapshot.id} has no currency {names}.", available=known)
+        raise Problem(400, f"Unknown currency {names} of the ticker {snapshot.id}.", available=known)
     return codes
 
 
-def _figures(query: MultiMapping[str], layout: str) -> tuple[str, ...]:
-    """Return the figures that `show` names, by commas or spaces; their order is ours."""
+def _shown_values(query: MultiMapping[str], layout: str) -> tuple[str, ...]:
+    """Return the values that `show` names, separated by commas or spaces; their order is fixed."""
     named = set(query.get("show", "").replace(",", " ").split(" ")) - {""}
-    if unknown := named.difference(FIGURES):
-        raise Problem(400, f"show knows no {min(unknown)[:20]!r}.", available=list(FIGURES))
-    return tuple(figure for figure in FIGURES if figure in named) or _USUAL[layout]
+    if unknown := named.difference(SHOWN_VALUES):
+        raise Problem(400, f"Unknown value {min(unknown)[:20]!r} of show.", available=list(SHOWN_VALUES))
+    return tuple(value for value in SHOWN_VALUES if value in named) or _USUAL[layout]
 
 
 def _wanted(query: MultiMapping[str], name: str, takes: frozenset[str]) -> bool:
@@ -124,5 +124,5 @@ def _has_place_for_spark(takes: frozenset[str], layout: str, lang: str | None) -
 def _one_of(query: MultiMapping[str], name: str, values: tuple[str, ...], usual: str) -> str:
     value = query.get(name, "") or usual
     if value not in values:
-        raise Problem(400, f"There is no {name} {value[:20]!r}.", available=list(values))
+        raise Problem(400, f"Unknown {name} {value[:20]!r}.", available=list(values))
     return value

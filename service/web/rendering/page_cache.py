@@ -42,7 +42,7 @@ class PageCache:
     _kept: dict[str, _CachedPage] = field(default_factory=dict)
 
     def reply(self, request: web.Request, ticker: str, form: str) -> web.StreamResponse:
-        """Answer with a ticker in the form asked for, as the query wants it. Raises `Problem`."""
+        """Respond with a ticker in an output format, with the options of the query. Raises `Problem`."""
         page = self.page(ticker, form, self.options(request, ticker, form))
         return page.reply(request, self.now.seconds())
 
@@ -67,7 +67,7 @@ class PageCache:
         return replace(options, origin=self._known_origin(request)) if "origin" in made.takes else options
 
     def origin(self, request: web.Request) -> str:
-        """Return where readers see the service: as it is set, else as the request says; nothing if that is odd."""
+        """Return the public URL: as configured, else from the request; empty if its host is invalid."""
         if public := self.memory.settings.http.public_url:
             return public.rstrip("/")
         return f"{request.scheme}://{request.host}" if _HOST.fullmatch(request.host) else ""
@@ -102,11 +102,11 @@ class PageCache:
         )
 
     def snapshot(self, ticker: str) -> Snapshot:
-        """Return a ticker as it is now. Raises `Problem`: 404 where there is none, 503 where it has no figures yet."""
+        """Return a ticker as it is now. Raises `Problem`: 404 if unknown, 503 if it has no rates yet."""
         snapshot = self.memory.snapshots.get(ticker)
         if snapshot is None:
             ids = [known.id for known in self.memory.settings.tickers]
             if ticker in ids:
-                raise Problem(503, f"No source has answered for the ticker {ticker} yet.", {"Retry-After": "5"})
-            raise Problem(404, f"There is no ticker {ticker[:40]!r}.", available=ids)
+                raise Problem(503, f"No source of the ticker {ticker} has responded yet.", {"Retry-After": "5"})
+            raise Problem(404, f"Unknown ticker {ticker[:40]!r}.", available=ids)
         return snapshot

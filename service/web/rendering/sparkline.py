@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 FEWEST: Final = 3
-"""Publications that make a line: two are the change, which the percentage tells already."""
+"""Publications that make a line: two are the change, which the percentage shows already."""
 WIDTH, HEIGHT = 240, 64
 """The box of the line, in units of a quarter of a pixel, so that its coordinates are whole numbers."""
 STROKE: Final = 6

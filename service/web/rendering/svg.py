@@ -1,4 +1,4 @@
-"""The geometry of `.svg`: where each text stands, without knowing the reader's font.
+"""The geometry of `.svg`: the position of each text, without knowing the visitor's font.
 
 The parts of a row flow one after the other, so that nothing overlaps in any font; only the length of a row
 is an estimate, made for a wide font, and the slack falls between its two ends. Colours are attributes, not
@@ -21,7 +21,7 @@ _SPARK, _BESIDE = 60, 16
 """Width of a sparkline, and what is kept free before it."""
 _GAP, _WIDE_GAP = "\u00a0", "\u2003\u00a0"
 _TURN: Final = "\u200f"
-"""Between the parts of a row that reads from the right: without it Latin codes and figures flow from the left."""
+"""Between the parts of a row that reads from the right: without it Latin codes and values flow from the left."""
 _NARROW: Final = frozenset(".,:;'|!()il1 \u00a0\u202f")
 _MUTED: Final = (Status.STALE, Status.RECORDED)
 _LIGHT: Final = {
@@ -82,7 +82,7 @@ class SvgLayout:
     turn: str
     """Goes before each part."""
     spark_at: int
-    """Where the sparklines begin, from the left: beside the widest figures."""
+    """Where the sparklines begin, from the left: beside the widest values."""
 
 
 def drawn(
@@ -124,7 +124,7 @@ def _strip(
     parts: list[TextRun] = []
     for quote, said in pairs:
         parts += [TextRun(quote.code, inks["ink"], _WIDE_GAP if parts else "", bold=True, size=13)]
-        parts += _figures(quote, said, options, inks)
+        parts += _values(quote, said, options, inks)
     date = TextRun(_date_line(snapshot, text), _date_ink(snapshot, inks), _WIDE_GAP, size=_SMALL)
     return [SvgRow(24, parts, [date])]
 
@@ -140,21 +140,21 @@ def _list(
     rows = []
     for number, (quote, said) in enumerate(pairs):
         name = [TextRun(quote.code, inks["ink"], "", bold=True, size=13), TextRun(said.name, inks["soft"], size=_SMALL)]
-        figures = _figures(quote, said, options, inks)
+        values = _values(quote, said, options, inks)
         spark = sparks[quote.code].path if quote.code in sparks else ""
-        rows.append(SvgRow(_ROW * number + 24, name, [TextRun("", inks["ink"], _WIDE_GAP), *figures], spark))
+        rows.append(SvgRow(_ROW * number + 24, name, [TextRun("", inks["ink"], _WIDE_GAP), *values], spark))
     status = [] if snapshot.status is Status.CURRENT else [TextRun(f"{text.status}:", inks["warn"], "", size=_SMALL)]
     footer = TextRun(text.footer, inks["soft"], _GAP if status else "", size=_SMALL)
     return [*rows, SvgRow(_ROW * len(pairs) + 24, [*status, footer], [])]
 
 
-def _figures(quote: Quote, said: QuoteText, options: Options, inks: Mapping[str, str]) -> list[TextRun]:
+def _values(quote: Quote, said: QuoteText, options: Options, inks: Mapping[str, str]) -> list[TextRun]:
     ink = inks[quote.direction or "flat"]
     parts = []
-    for figure in options.show:
-        if figure == "rate":
+    for value in options.show:
+        if value == "rate":
             parts.append(TextRun(said.rate, inks["ink"]))
-        elif figure == "change":
+        elif value == "change":
             parts.append(TextRun(said.change, ink))
         else:
             parts.append(TextRun(said.percent, ink, bold=True))

@@ -1,4 +1,4 @@
-"""Who is let in: how many connections, and how long one may ask for nothing or leave unread what it asked for.
+"""Connection limits: maximum count, idle timeout, send timeout.
 
 aiohttp bounds what it takes of a request (8190 bytes of its first line, 32 requests read ahead) and ends what is idle.
 """
@@ -23,18 +23,18 @@ from service.web.http.responses import PreparedResponse
 log = structlog.get_logger()
 
 BESIDE: Final = 200
-"""Open files of the process that are no reader's: the store, the banks, what Python reads."""
+"""Open files of the process besides connections: the store, the banks, what Python reads."""
 _HEADERS: Final = 64
 _HEADER: Final = 4096
 """How many there may be, and bytes of each, as at the edge; aiohttp would take a megabyte of them."""
 _LINGER: Final = 1.0
 """Seconds for which a body that nobody wants is read on, so that its sender gets to see the answer."""
 _UNSENT: Final = 128 * 1024
-"""Bytes that the kernel takes of what is for one reader, and as many for its own purposes; of itself it takes 4 MB."""
+"""Send buffer of a connection in the kernel, in bytes, which doubles it; the default is 4 MB."""
 _ACKED: Final = Struct("=Q")
 """`tcpi_bytes_acked` of `struct tcp_info`, at its place since Linux 4.1."""
 _TELL: Final = 60.0
-"""Seconds until it is told again that there are too many."""
+"""Seconds between two log entries about too many connections."""
 
 
 def _refusal() -> PreparedResponse:
@@ -50,7 +50,7 @@ _REFUSAL: Final = _refusal()
 
 
 class _Connection(web.RequestHandler):
-    """One connection of a reader."""
+    """One client connection."""
 
     def data_received(self, data: bytes) -> None:
         """Take no more after what cannot be read: each piece of it would be read, and kept, as another fault."""
@@ -79,7 +79,7 @@ class _Connection(web.RequestHandler):
 
 
 def _forget(fault: BaseException | None) -> None:
-    """Let go of what was asked: a traceback leads to it and back to itself, which the collector finds late.
+    """Release the request: a traceback refers to it and back to itself, which the collector finds late.
 
     A few hundred headers of 1 MB held a gigabyte.
     """
@@ -131,7 +131,7 @@ class LimitedServer(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         self._open[handler] = transport
-        with suppress(OSError):  # it has gone already
+        with suppress(OSError):  # it is closed already
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT)
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
@@ -145,7 +145,7 @@ class LimitedServer(web.Server):
     def _look(self) -> None:
         """Drop those who have taken in nothing since the last look.
 
-        The kernel's own clock (TCP_USER_TIMEOUT) is set back by whatever such a reader sends. And a connection that is
+        The kernel's own clock (TCP_USER_TIMEOUT) is reset by whatever such a client sends. And a connection that is
         closed stays until all is sent, so these are among them.
         """
         self._next = asyncio.get_running_loop().call_later(self._patience, self._look)
@@ -159,8 +159,8 @@ class LimitedServer(web.Server):
 def _taken(transport: asyncio.Transport) -> int:
     """Return how many bytes the other side has acknowledged; where the system does not say, how many are left."""
     if sys.platform == "linux" and (peer := transport.get_extra_info("socket")).family != socket.AF_UNIX:
-        told: tuple[int] = _ACKED.unpack_from(peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128), 120)
-        return told[0]
+        acknowledged: tuple[int] = _ACKED.unpack_from(peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128), 120)
+        return acknowledged[0]
     return -transport.get_write_buffer_size()
 
 

@@ -15,7 +15,7 @@ from service.web.http.problems import Handler, unexpecting
 from service.web.server.response_cache import STATUSES
 
 OTHER: Final = "other"
-"""The route of all that no route takes: what strangers ask for names nothing here."""
+"""The label of requests without a route: unknown paths create no labels."""
 
 
 def counted(routes: Iterable[web.RouteDef], counters: Counters) -> list[web.RouteDef]:

@@ -5,7 +5,7 @@ const stage = preview.parentElement;
 const { script, integrity } = document.querySelector(".snippets").dataset;
 const here = new URL(".", location.href).href;
 const usual = { theme: "auto", layout: "strip", lang: "auto" };
-const figures = { strip: "percent", list: "rate,percent", tape: "rate,percent" };
+const usualValues = { strip: "percent", list: "rate,percent", tape: "rate,percent" };
 
 const signs = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 const escaped = (text) => text.replace(/[&<>"]/g, (sign) => signs[sign]);
@@ -20,7 +20,7 @@ function chosen() {
   if (data.get("ticker") !== form.dataset.default) options.ticker = data.get("ticker");
   if (codes.length && codes.length < form.querySelectorAll("[name=currencies]").length) options.currencies = codes.join();
   for (const [name, value] of Object.entries(usual)) if (data.get(name) !== value) options[name] = data.get(name);
-  if (show && show !== figures[data.get("layout")]) options.show = show;
+  if (show && show !== usualValues[data.get("layout")]) options.show = show;
   for (const name of ["spark", "live"]) if (data.has(name)) options[name] = "";
   return options;
 }
@@ -65,7 +65,7 @@ function show() {
 form.addEventListener("change", ({ target }) => {
   if (target.name === "ticker") location.search = new URLSearchParams({ lang: document.documentElement.lang, ticker: target.value });
   if (target.name === "layout") {
-    for (const box of form.querySelectorAll("[name=show]")) box.checked = figures[target.value].split(",").includes(box.value);
+    for (const box of form.querySelectorAll("[name=show]")) box.checked = usualValues[target.value].split(",").includes(box.value);
   }
   show();
 });

@@ -5,7 +5,7 @@ import { Refresh } from "./refresh.js";
 import { tape } from "./tape.js";
 
 const HERE = new URL(".", import.meta.url);
-const FIGURES = ["rate", "change", "percent"];
+const VALUES = ["rate", "change", "percent"];
 const ARROWS = { up: "▲", down: "▼", flat: "■" };
 const sheet = new CSSStyleSheet();
 
@@ -32,7 +32,7 @@ class Feed {
     this.elements = new Set();
     this.refresh = new Refresh(url, stream, {
       read: async (response) => this.take(await response.text()),
-      told: (text) => this.take(text),
+      received: (text) => this.take(text),
       failed: (times) => times > 1 && !this.away && this.show((this.away = true)),
     });
   }
@@ -102,7 +102,7 @@ class CurrencyTicker extends HTMLElement {
       this.feed?.remove(this);
       this.feed = feed;
       feed.add(this);
-      // Until another language has come, the old one stays; another ticker's figures would be wrong.
+      // Until another language has come, the old one stays; another ticker's rates would be wrong.
       if (!feed.data && this.data && ticker !== this.ticker) this.data = null;
     }
     this.ticker = ticker;
@@ -158,7 +158,7 @@ class CurrencyTicker extends HTMLElement {
   fill(box, layout, { quotes, text, status, as_of }) {
     const picked = this.words("currencies");
     const chosen = picked.map((code) => quotes.find((quote) => quote.code.toLowerCase() === code)).filter(Boolean);
-    const wanted = FIGURES.filter((figure) => this.words("show").includes(figure));
+    const wanted = VALUES.filter((value) => this.words("show").includes(value));
     const show = wanted.length ? wanted : layout === "strip" ? ["percent"] : ["rate", "percent"];
     const away = this.feed?.away;
     box.classList.add(status, ...(away ? ["away"] : []));
@@ -201,9 +201,9 @@ class CurrencyTicker extends HTMLElement {
     const eye = (part, text, ...more) => seen.append(make("span", part, text, ...more), " ");
     eye("code", code.toLowerCase());
     if (layout === "list") eye("name", text.name, ...(text.note ? [" ", make("span", "note", text.note)] : []));
-    for (const figure of show) eye(figure, text[figure]);
+    for (const value of show) eye(value, text[value]);
     if (direction && String(show) !== "rate") eye("arrow", ARROWS[direction]);
-    const heard = show.filter((figure) => figure !== "percent").map((figure) => text[figure]);
+    const heard = show.filter((value) => value !== "percent").map((value) => text[value]);
     item.append(seen, make("span", "said", [text.sentence, ...heard].join(", ")));
     if (layout === "list" && text.spark) {
       const line = make("path");

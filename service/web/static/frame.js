@@ -1,4 +1,4 @@
-// The strip in a frame, kept fresh: the page is asked for again, and its strip put in place of the old one.
+// The strip in a frame, kept fresh: the page is fetched again, and its strip replaces the old one.
 import { Refresh } from "./refresh.js";
 import { tape } from "./tape.js";
 
@@ -30,7 +30,7 @@ const refresh = new Refresh(location.href, stream && new URL(stream, location), 
     document.querySelector(".ticker").classList.add("away");
     document.querySelector(".date").prepend(`${away}: `);
   },
-  told() {
+  received() {
     refresh.due = Date.now() + Math.random() * 2000;
   },
 });

@@ -1,11 +1,11 @@
-// Keeps one address fresh: asks again when the reply's own Cache-Control says so, not while nobody looks,
-// later and later when it fails. With a stream it is told, and asks only now and then.
+// Keeps one URL up to date: fetches it again as Cache-Control says, not while the page is hidden, and backs off
+// on failures. With an event stream it receives updates, and fetches only now and then.
 const wait = (seconds) => seconds * 1000 * (1 + Math.random() / 4);
 
 export class Refresh {
-  // `read(response)` takes a good reply in, `failed(times)` is told of a bad one, `told(data)` of an event.
-  constructor(url, stream, { read, failed, told }) {
-    Object.assign(this, { url, stream, read, failed, told, due: 0, listenAt: 0, failures: 0, broken: 0 });
+  // Callbacks: `read(response)` for a successful response, `failed(times)`, `received(data)` for an event.
+  constructor(url, stream, { read, failed, received }) {
+    Object.assign(this, { url, stream, read, failed, received, due: 0, listenAt: 0, failures: 0, broken: 0 });
   }
 
   start() {
@@ -40,12 +40,12 @@ export class Refresh {
     if (!this.on || document.hidden) return;
     if (this.stream && !this.source && Date.now() >= this.listenAt) this.listen();
     // An hour at the most, also where the clock was set back.
-    this.timer = setTimeout(() => this.ask(), Math.min(3.6e6, Math.max(0, this.due - Date.now())));
+    this.timer = setTimeout(() => this.update(), Math.min(3.6e6, Math.max(0, this.due - Date.now())));
   }
 
-  async ask() {
-    if (this.asking) return;
-    this.asking = true;
+  async update() {
+    if (this.fetching) return;
+    this.fetching = true;
     try {
       const response = await fetch(this.url, {
         cache: this.known ? "no-cache" : "default",
@@ -61,7 +61,7 @@ export class Refresh {
       this.failed(++this.failures);
       this.due = Date.now() + wait(Math.min(300, 2 ** this.failures)) * (0.5 + Math.random() / 2);
     } finally {
-      this.asking = false;
+      this.fetching = false;
       this.plan();
     }
   }
@@ -77,11 +77,11 @@ export class Refresh {
     source.addEventListener("ticker", (event) => {
       this.broken = 0;
       this.took(300);
-      this.told(event.data);
+      this.received(event.data);
       this.plan();
     });
     source.onerror = () => {
-      // Ask instead, and listen again later.
+      // Poll instead, and reconnect later.
       source.close();
       this.source = null;
       this.listenAt = Date.now() + wait(Math.min(300, 5 * 2 ** this.broken++));

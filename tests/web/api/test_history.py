@@ -340,13 +340,13 @@ async def test_ten_years_are_the_most(full: House, span: str, allowed: bool | No
         ("usd?from=%00", 400, "from must be a date", None),
         ("usd?from=2026-04-01&to=2026-03-31", 400, "from (2026-04-01) is after to (2026-03-31)", None),
         ("usd?from=2026-04-03", 400, "from (2026-04-03) is after to (2026-04-02)", None),
-        ("usd?ticker=xyz", 404, "no ticker 'xyz'", ["kzt", "eur", "today", "none"]),
+        ("usd?ticker=xyz", 404, "Unknown ticker 'xyz'", ["kzt", "eur", "today", "none"]),
         ("gbp", 404, "No source of the ticker kzt quotes 'gbp'", ["USD", "UZS", "PLN"]),
         ("xdr", 404, "No source of the ticker kzt quotes 'xdr'", ["USD", "UZS", "PLN"]),
         ("usd.xml", 404, "Unknown format .xml", [".json", ".csv"]),
         ("usd.", 404, "Unknown format .", [".json", ".csv"]),
         ("%3Cscript%3E", 404, "No source of the ticker kzt quotes '<script>'", ["USD", "UZS", "PLN"]),
-        ("usd?ticker=none", 503, "No source has answered", None),
+        ("usd?ticker=none", 503, "No source of the ticker none has responded", None),
     ],
 )
 async def test_errors_say_what_there_is_instead(
@@ -597,7 +597,7 @@ async def test_a_fault_of_ours_in_the_middle_breaks_the_reply_off(
     with capture_logs() as logs:
         asked = asyncio.create_task(gated.ask(f"usd?{DECADE}"))
         await gate.held.wait()
-        monkeypatch.setattr(Store, "figures", faulty)
+        monkeypatch.setattr(Store, "rates", faulty)
         gate.go_on.set()
         with pytest.raises(ClientPayloadError):
             await asked
@@ -668,7 +668,7 @@ async def test_stalled_client_is_disconnected(
 
 async def test_many_clients_share_the_loop(full: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole replies, as each alone would get; two pieces are in work together, whoever else waits."""
-    in_work, most, figures = 0, 0, Store.figures
+    in_work, most, figures = 0, 0, Store.rates
 
     async def counted(store: Store, source: str, since: date, until: date) -> list[StoredRates]:
         nonlocal in_work, most
@@ -681,7 +681,7 @@ async def test_many_clients_share_the_loop(full: House, monkeypatch: pytest.Monk
 
     paths = [f"{code}?{span}" for code in ("usd", "uzs", "pln") for span in (OLD, YEAR, RECENT)]
     alone = [(await full.ask(path))[2] for path in paths]
-    monkeypatch.setattr(Store, "figures", counted)
+    monkeypatch.setattr(Store, "rates", counted)
     together = await asyncio.gather(*(full.ask(path) for path in paths * 5))
     assert [body for _, _, body in together] == alone * 5
     assert most == 2

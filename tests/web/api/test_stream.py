@@ -485,7 +485,7 @@ async def test_streams_can_be_switched_off() -> None:
 
 @pytest.mark.parametrize(
     ("query", "status", "told"),
-    [("?ticker=zzz", 404, "no ticker 'zzz'"), ("?currencies=zzz", 400, "no currency 'ZZZ'")],
+    [("?ticker=zzz", 404, "Unknown ticker 'zzz'"), ("?currencies=zzz", 400, "Unknown currency 'ZZZ'")],
 )
 async def test_a_stream_of_nothing_is_a_problem(query: str, status: int, told: str) -> None:
     """What `/v1/ticker` answers with an error is no stream, and counts as none."""

@@ -14,7 +14,7 @@ from service.settings import load
 from service.settings.loader import ROOT
 from service.web.embed.builder import SNIPPETS, VALUES
 from service.web.i18n.messages import BASE_CONTEXT, BUILDER, LOCALE, STRIP, languages
-from service.web.rendering.options import FIGURES, LAYOUTS, THEMES
+from service.web.rendering.options import LAYOUTS, SHOWN_VALUES, THEMES
 
 Id = tuple[str | None, str | tuple[str, ...]]
 FILES = sorted(LOCALE.glob("*/LC_MESSAGES/*.po"))
@@ -99,5 +99,5 @@ def test_default_bases_have_their_form_in_russian_and_kazakh() -> None:
 
 
 def test_builder_names_every_choice() -> None:
-    assert set(VALUES) == {*THEMES, *LAYOUTS, *FIGURES}
+    assert set(VALUES) == {*THEMES, *LAYOUTS, *SHOWN_VALUES}
     assert len(SNIPPETS) == len(set(SNIPPETS.values()))

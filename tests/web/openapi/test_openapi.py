@@ -84,10 +84,10 @@ async def client(start: Started, banks: Banks) -> Client:
     await until_ready(client)
     for _ in range(500):
         async with client.get("/health") as response:
-            if "quarantine" in (text := await body(response)) and "is in quarantine" in text:
+            if "quarantine" in (text := await body(response)) and "is quarantined" in text:
                 return client
         await asyncio.sleep(0.005)
-    raise AssertionError("nothing is in quarantine")
+    raise AssertionError("nothing is quarantined")
 
 
 def resolved(part: Json) -> Json:

@@ -19,7 +19,7 @@ from yarl import URL
 from service.app import create_app
 from service.settings import Settings, load
 from service.web.http.assets import ASSETS, Assets
-from service.web.rendering.options import FIGURES, LAYOUTS, THEMES
+from service.web.rendering.options import LAYOUTS, SHOWN_VALUES, THEMES
 from tests.conftest import Clock, Served, Started
 from tests.polling.test_poller import APRIL
 from tests.standin import Banks, serving
@@ -148,10 +148,10 @@ async def test_all_formats_have_the_same_values(client: Client, lang: str) -> No
     """Rate, change and percentage, in this order whatever the order that they are asked for in."""
     query = f"lang={lang}&show=percent,change,rate&currencies=cny,usd"
     document = await json_of(client, f"/v1/ticker?{query}")
-    wanted = [[quote["text"][figure] for figure in FIGURES] for quote in document["quotes"]]
+    wanted = [[quote["text"][figure] for figure in SHOWN_VALUES] for quote in document["quotes"]]
     for path in (f"/v1/ticker.html?{query}", f"/embed?{query}"):
         page = await page_of(client, path)
-        columns = [texts(page, f"li .{figure}") for figure in FIGURES]
+        columns = [texts(page, f"li .{figure}") for figure in SHOWN_VALUES]
         assert [list(row) for row in zip(*columns, strict=True)] == wanted
     figures, _ = parts(await picture_of(client, f"/v1/ticker.svg?{query}"))
     assert [figures[1:4], figures[6:9]] == wanted
@@ -239,12 +239,12 @@ async def test_nobody_writes_into_a_picture_by_the_language(client: Client, lang
 @pytest.mark.parametrize(
     ("query", "told", "available"),
     [
-        ("theme=pink", "no theme 'pink'", THEMES),
-        ("theme=Dark", "no theme 'Dark'", THEMES),
-        ("layout=grid", "no layout 'grid'", LAYOUTS),
-        ("show=percent,volume", "no 'volume'", FIGURES),
-        ("currencies=usd,xyz", "no currency 'XYZ'", CODES),
-        (f"theme={'x' * 1000}", f"no theme '{'x' * 20}'", THEMES),
+        ("theme=pink", "Unknown theme 'pink'", THEMES),
+        ("theme=Dark", "Unknown theme 'Dark'", THEMES),
+        ("layout=grid", "Unknown layout 'grid'", LAYOUTS),
+        ("show=percent,volume", "Unknown value 'volume'", SHOWN_VALUES),
+        ("currencies=usd,xyz", "Unknown currency 'XYZ'", CODES),
+        (f"theme={'x' * 1000}", f"Unknown theme '{'x' * 20}'", THEMES),
     ],
 )
 async def test_unknown_theme_or_layout_is_reported(
@@ -511,9 +511,9 @@ async def test_an_address_of_others_is_none_of_ours(client: Client, address: str
 @pytest.mark.parametrize(
     ("pasted", "status", "told"),
     [
-        ("/embed?ticker=zzz", 404, "no ticker 'zzz'"),
-        ("/embed?currencies=zzz", 400, "no currency 'ZZZ'"),
-        ("/embed?theme=pink", 400, "no theme 'pink'"),
+        ("/embed?ticker=zzz", 404, "Unknown ticker 'zzz'"),
+        ("/embed?currencies=zzz", 400, "Unknown currency 'ZZZ'"),
+        ("/embed?theme=pink", 400, "Unknown theme 'pink'"),
         ("/embed?" + "&".join(f"a{number}=1" for number in range(60)), 404, "no address"),
     ],
 )
