@@ -1,4 +1,4 @@
-# What a person types and what CI runs are the same commands. `make` alone lists them.
+# The commands of developers and of CI. `make` alone lists them.
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python -m
@@ -13,30 +13,30 @@ run: .venv/.runtime ## Serve the ticker on http://127.0.0.1:8080 (ARGS="--port 9
 	exec $(RUN) service serve $(ARGS)
 
 WORKERS ?= 2
-workers: .venv/.runtime ## Serve by several processes, which share the Redis that TICKER_STORE__URL names (WORKERS=4)
+workers: .venv/.runtime ## Serve with several processes that share the Redis of TICKER_STORE__URL (WORKERS=4)
 	exec $(BIN)/gunicorn --config config/gunicorn.conf.py --workers $(WORKERS) $(ARGS)
 
-setup: .venv/.dev ## Prepare .venv with everything, and do no more
+setup: .venv/.dev ## Create .venv with all dependencies
 
 test: .venv/.dev browser beside ## Run all tests (ARGS="-k name" to choose)
 	$(RUN) pytest $(ARGS)
 
-# Debian packages, where they can be had
+# Debian packages, where they can be installed
 install = { command -v apt-get >/dev/null && test "$$(id -u)" = 0 && echo "Installing for the tests: $(1)" \
   && apt-get update -qq && apt-get install -y -qq --no-install-recommends $(1) >/dev/null; }
 
-browser: # What the browser tests need, where it can be had; pytest says loudly what it could not run
+browser: # Chromium for the browser tests; pytest reports what it skips without it
 	@test -n "$$CHROMIUM" || command -v chromium || command -v chromium-browser || command -v google-chrome \
 	  || $(call install,chromium fonts-noto-core) \
 	  || echo "WARNING: no Chromium, and it cannot be installed here: the browser tests will be skipped" >&2
 
-beside: # What runs beside the service: the edge, and the tool that judges alert rules
+beside: # nginx for the tests of the edge, promtool for those of the alerts
 	@test -n "$$NGINX" || PATH="$$PATH:/usr/sbin" command -v nginx || $(call install,nginx) \
 	  || echo "WARNING: no nginx, and it cannot be installed here: the tests of the edge will be skipped" >&2
 	@command -v promtool || $(call install,prometheus) \
 	  || echo "WARNING: no promtool, and it cannot be installed here: the tests of the alerts will be skipped" >&2
 
-pictures: .venv/.dev browser ## Take the pictures of README and docs anew
+pictures: .venv/.dev browser ## Take the screenshots of README and docs
 	$(RUN) tests.browser.pictures
 
 docs: .venv/.runtime ## Generate docs/configuration.md, docs/sources.md, config/default.toml and openapi.json
@@ -78,11 +78,11 @@ $(ESBUILD):
 	tar -xzf "$$new/esbuild-linux-x64-$(ESBUILD_VERSION).tgz" -C "$$new"; \
 	mkdir -p .venv; cp "$$new/package/bin/esbuild" $@
 
-# The viewer of /docs: a release, and the SHA-256 of its package. To renew it: both here, then `make viewer` and the tests.
+# Swagger UI: its release, and the SHA-256 of its package. To update: change both, then run `make viewer` and the tests.
 VIEWER := 5.35.0
 VIEWER_SHA256 := 1b8e891893404ea4c3558b6a87e2a3e494e7eedba41168c2ece5800a391a6ea6
 
-viewer: ## Put the viewer of /docs (Swagger UI) into service/web/viewer/ as it was released (needs npm)
+viewer: ## Update Swagger UI in service/web/viewer (needs npm)
 	set -e; new=$$(mktemp -d); trap 'rm -r "$$new"' EXIT; \
 	npm pack --silent --pack-destination "$$new" swagger-ui-dist@$(VIEWER) >/dev/null; \
 	echo "$(VIEWER_SHA256)  $$new/swagger-ui-dist-$(VIEWER).tgz" | sha256sum -c --quiet; \
@@ -90,10 +90,10 @@ viewer: ## Put the viewer of /docs (Swagger UI) into service/web/viewer/ as it w
 	cd "$$new/package"; gzip -9n swagger-ui-bundle.js swagger-ui.css; \
 	cp swagger-ui-bundle.js.gz swagger-ui.css.gz swagger-ui-bundle.js.LICENSE.txt LICENSE NOTICE $(CURDIR)/service/web/viewer/
 
-pin: .venv/.runtime ## Keep the element's script as it is now, for the sites that pin it (at a release)
+pin: .venv/.runtime ## Copy the script of the web component to service/web/released (at a release)
 	$(RUN) service.web.http.assets
 
-passwords: .env ## Make random passwords for `docker compose up`, once
+passwords: .env ## Generate random passwords for `docker compose up`, once
 
 .env:
 	@umask 077 && for name in STORE_PASSWORD GRAFANA_PASSWORD; do \
@@ -107,20 +107,20 @@ check: .venv/.dev ## Check format, lint, types and imports
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell service docs config tests *.md Makefile
 
-fix: .venv/.dev ## Format, and mend what the linter can
+fix: .venv/.dev ## Format, and apply safe fixes of the linter
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-interface: .venv/.dev ## Ask the described interface all it allows and more, for some minutes (ARGS="-s" shows it)
+interface: .venv/.dev ## Run schemathesis against the API for some minutes (ARGS="-s" shows it)
 	INTERFACE_LONG=1 $(RUN) pytest tests/web/openapi/test_openapi.py -k schemathesis $(ARGS)
 
-chaos: .venv/.dev beside ## Do all harm to a whole house of real parts, for as long as it takes (a few minutes)
+chaos: .venv/.dev beside ## Run chaos tests against the full stack (a few minutes)
 	CHAOS_LONG=1 $(RUN) pytest -s tests/chaos $(ARGS)
 
-abuse: .venv/.dev beside ## Do to the service and the edge what strangers do, and tell what readers notice (some minutes)
+abuse: .venv/.dev beside ## Attack service and edge as hostile clients, and measure the effect on others (some minutes)
 	$(RUN) tests.abuse $(ARGS)
 
-fuzz: .venv/.dev ## Fuzz every parser, led by coverage, for up to ten minutes (ARGS="--only nbk --inputs 100000")
+fuzz: .venv/.dev ## Fuzz every parser, guided by coverage, for up to ten minutes (ARGS="--only nbk --inputs 100000")
 	$(RUN) tests.fuzz $(ARGS)
 
 bench: .venv/.dev ## Measure speed, start, memory and streams, needs wrk (ARGS="--quick", ARGS="--only streams")
@@ -129,20 +129,20 @@ bench: .venv/.dev ## Measure speed, start, memory and streams, needs wrk (ARGS="
 truth: .venv/.dev ## Measure validation over real history with injected faults (~20 minutes; ARGS="--quick", ARGS="--only drift")
 	$(RUN) tests.truth $(ARGS)
 
-audit: .venv/.dev ## Ask osv.dev for known faults of what is deployed (exit status 2: could not ask)
+audit: .venv/.dev ## Look up known vulnerabilities of what is deployed at osv.dev (exit status 2: no connection)
 	$(RUN) tests.supply.audit
 
-licences: .venv/.dev ## List the licences of what is deployed; refuse one that is not on the list
+licences: .venv/.dev ## List the licences of what is deployed; fail for one that is not allowed
 	@$(RUN) tests.supply.licences
 
-sbom: .venv/.dev ## Write what is deployed to sbom.cdx.json, a list of parts (CycloneDX)
+sbom: .venv/.dev ## Write a software bill of materials to sbom.cdx.json (CycloneDX)
 	$(RUN) tests.supply.sbom sbom.cdx.json
 
 MINUTES ?= 30
-soak: .venv/.dev ## See whether memory, open files and waits stay flat under load (MINUTES=30)
+soak: .venv/.dev ## Check that memory, open files and latency stay flat under load (MINUTES=30)
 	$(RUN) tests.soak --minutes $(MINUTES)
 
-lock: .venv/.dev ## Resolve the lock files anew from pyproject.toml
+lock: .venv/.dev ## Resolve the lock files from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded --extra workers \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded --extra workers \

@@ -86,20 +86,20 @@ CASES = {
         "TickerLate", 189, "The ticker kzt is late", status("late", f"0x9 1x90 stale _x6 1x{DAYS}"), KZT
     ),
     "recorded": Case(
-        "TickerRecorded", 69, "The ticker kzt shows recorded figures", status("recorded", f"0x9 1x{DAYS}"), KZT
+        "TickerRecorded", 69, "The ticker kzt shows sample data", status("recorded", f"0x9 1x{DAYS}"), KZT
     ),
-    "empty": Case("TickerEmpty", 14, "The ticker kzt has no figures", {CURRENT: f"1x9 0x{DAYS}"}, KZT),
-    "empty on one": Case("TickerEmpty", 14, "The ticker kzt has no figures", {f"b {CURRENT}": f"1x9 0x{DAYS}"}, KZT),
+    "empty": Case("TickerEmpty", 14, "The ticker kzt has no rates", {CURRENT: f"1x9 0x{DAYS}"}, KZT),
+    "empty on one": Case("TickerEmpty", 14, "The ticker kzt has no rates", {f"b {CURRENT}": f"1x9 0x{DAYS}"}, KZT),
     "errors": Case(
-        "ErrorsServed", 22, "1.98% of the answers of /v1/ticker are errors of ours",
+        "ErrorsServed", 22, "1.98% of the responses of /v1/ticker are server errors",
         {BROKEN: f"0x9 0+2x{DAYS}"}, {"route": "/v1/ticker"},
     ),
     "second choice": Case(
-        "SecondChoice", 10 + 1439, "2 quotes of the ticker kzt are of a second choice",
+        "SecondChoice", 10 + 1439, "2 quotes of the ticker kzt are from a fallback source",
         {'ticker_quotes{ticker="kzt",choice="2"}': f"0x9 2x{DAYS}"}, KZT,
     ),
     "quarantine": Case(
-        "QuarantineWaiting", 69, "2 of nbk wait in quarantine",
+        "QuarantineWaiting", 69, "2 dates of nbk are quarantined",
         {'ticker_quarantine_waiting{source="nbk"}': f"0x9 2x{DAYS}"}, NBK,
     ),
     "a source diverges": Case(
@@ -115,17 +115,17 @@ CASES = {
         {SUCCESS: f"0+60x9 540x{DAYS}", SUCCESS.replace("nbk", "cbr"): f"0+60x{DAYS}"}, NBK,
     ),
     "a bank has always failed": Case(
-        "SourceNeverAnswered", 10 + 1440 + 59, "cbr has never answered",
+        "SourceNeverAnswered", 10 + 1440 + 59, "cbr has never responded",
         {FAILED.replace("nbk", "cbr"): f"0x9 1+1x{DAYS}"}, {"source": "cbr"},
     ),
     "all banks fail": Case(
-        "NoBankAnswers", 10 + 240 + 15, "No bank has answered for 4h 16m 0s",
+        "NoBankAnswers", 10 + 240 + 15, "No bank has responded for 4h 16m 0s",
         {SUCCESS: f"0+60x10 600x{DAYS}", SUCCESS.replace("nbk", "recorded"): f"0x150 9000x{DAYS}"},
     ),
-    "all instances are down": Case("NoInstance", 11, "No instance answers", {"up": f"1x9 0x{DAYS}"}),
-    "all instances are gone": Case("NoInstance", 11, "No instance answers", {"up": "1x9 stale"}),
+    "all instances are down": Case("NoInstance", 11, "No instance responds", {"up": f"1x9 0x{DAYS}"}),
+    "all instances are gone": Case("NoInstance", 11, "No instance responds", {"up": "1x9 stale"}),
     "an instance is down": Case(
-        "InstanceDown", 14, "The instance b does not answer",
+        "InstanceDown", 14, "The instance b does not respond",
         {"b up": f"1x9 0x{DAYS}"}, {"instance": "b", "job": "ticker"},
     ),
     "an instance is gone": Case("NoSpareInstance", 24, "Only one instance is left", {"b up": "1x9 stale"}),
