@@ -23,8 +23,8 @@ def test_each_alert_has_its_section_and_each_section_its_alert() -> None:
     assert told == [(name, rule.severity.capitalize()) for name, rule in rules().items()]
     for name, rule in rules().items():
         section = ALERTS.split(f"\n### {name}\n", 1)[1].split("\n### ", 1)[0]
-        assert re.search(r"^- Look.*:", section, re.MULTILINE), name
-        assert re.search(r"^- (Do[:,]|Look and do:) ", section, re.MULTILINE), name
+        assert re.search(r"^- Check.*:", section, re.MULTILINE), name
+        assert re.search(r"^- (Do[:,]|Check and do:) ", section, re.MULTILINE), name
         assert rule.annotations["runbook"] == f"docs/operations.md#{name.lower()}"
         assert rule.annotations.keys() == {"summary", "description", "runbook"}
 
