@@ -100,12 +100,13 @@ passwords: .env ## Generate random passwords for `docker compose up`, once
 	  echo "$$name=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"; \
 	done > $@
 
-check: .venv/.dev ## Check format, lint, types and imports
+check: .venv/.dev ## Check format, lint, types, imports, spelling and words
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell service docs config tests *.md Makefile
+	$(RUN) tests.language
 
 fix: .venv/.dev ## Format, and apply safe fixes of the linter
 	$(BIN)/ruff format .

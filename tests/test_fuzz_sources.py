@@ -20,8 +20,8 @@ from service.sources.banks import SOURCES as ADAPTERS
 from service.sources.rate_table import RateTableBuilder
 from tests.conftest import ROOT
 from tests.fuzz import oracle
+from tests.fuzz.independent import READ
 from tests.fuzz.mutations import BY_NAME, mutated
-from tests.fuzz.reader import READ
 from tests.fuzz.worst import SIZE
 
 SOURCES = {key: ADAPTERS[key] for key in ADAPTERS if key in READ}

@@ -16,7 +16,7 @@ from pathlib import Path
 from service.settings.loader import ROOT
 from service.sources.banks import SOURCES
 from tests.fuzz import oracle
-from tests.fuzz.reader import READ
+from tests.fuzz.independent import READ
 
 FOLDER = ROOT / ".fuzz"
 AT_ONCE = 2

@@ -17,7 +17,7 @@ from service.sources.banks import recorded as shipped
 from service.state.memory import KEEP
 from service.validation.rules import ValidationContext, judge_all
 from tests.figures import FETCHED
-from tests.fuzz import reader
+from tests.fuzz import independent
 from tests.sources.answers import CONFIGURED, documents
 
 RULES = ValidationContext(date(2026, 12, 31), jump=Fraction(15, 100))
@@ -91,7 +91,7 @@ def check(key: str, body: bytes) -> tuple[Outcome, Cost]:
         assert len(told) < LONGEST + 100, told
         return Outcome.REFUSED, cost
     if not fixings:
-        assert reader.says_nothing(key, body), "taken for nothing published, and does not say so"
+        assert independent.says_nothing(key, body), "taken for nothing published, and does not say so"
         return Outcome.NOTHING, cost
     hold(key, body, fixings)
     judged = judge_all(fixings, before(key), RULES, KEEP)
@@ -100,14 +100,17 @@ def check(key: str, body: bytes) -> tuple[Outcome, Cost]:
 
 def hold(key: str, body: bytes, fixings: list[Fixing]) -> None:
     """Hold figures against what another reader finds in the document: digits, nominal, change, date, direction."""
-    written = reader.read(key, body)
+    written = independent.read(key, body)
     inverse = Quotation.INVERSE if key in ("ecb", "boe") else Quotation.DIRECT
     assert len({fixing.date for fixing in fixings}) == len(fixings)
     for fixing in fixings:
         assert (fixing.source, fixing.base) == (key, CONFIGURED[key].base)
         assert fixing.direction is inverse, f"{fixing.date} is {fixing.direction}, not {inverse}"
         for code, rate in fixing.rates.items():
-            taken, found = reader.Figure(*(rate.value, rate.nominal, rate.change)), written.get((fixing.date, code), [])
+            taken, found = (
+                independent.Figure(*(rate.value, rate.nominal, rate.change)),
+                written.get((fixing.date, code), []),
+            )
             assert len(found) == 1, f"{fixing.date} {code}: taken as {taken}, written {found}"
             assert taken.same(found[0]), f"{fixing.date} {code}: taken as {taken}, written {found}"
 
@@ -115,7 +118,7 @@ def hold(key: str, body: bytes, fixings: list[Fixing]) -> None:
 def whole(key: str, body: bytes, fixings: list[Fixing]) -> None:
     """See that of a document as the bank writes it nothing is left out that another reader finds there."""
     taken = {(fixing.date, code) for fixing in fixings for code in fixing.rates}
-    assert taken == reader.read(key, body).keys(), "figures are left out, or taken that are not written"
+    assert taken == independent.read(key, body).keys(), "figures are left out, or taken that are not written"
 
 
 def most() -> float:
