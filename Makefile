@@ -48,7 +48,7 @@ docs: .venv/.runtime ## Generate docs/configuration.md, docs/sources.md, config/
 
 # The catalogues of the messages: <domain>.po is for translators, <domain>.mo what the service reads
 I18N := service/web/i18n/locale
-EXTRACT := extract --no-wrap --no-location --sort-output --keyword=N_ --copyright-holder="Currency ticker developers"
+EXTRACT := extract --no-wrap --no-location --sort-output --keyword=N_
 
 messages: .venv/.runtime ## Extract the messages into the catalogues, and compile them
 	$(BIN)/pybabel -q $(EXTRACT) -F $(I18N)/babel.cfg -o $(I18N)/strip.pot service/web/i18n

@@ -706,7 +706,7 @@ class TestScale:
             here.world.false["nbk"] = dict.fromkeys(effective_dates("nbk", here.world.day), false)
             await here.poll(*order)
             assert set(false) <= (await here.held())[here.world.latest]
-            assert {"quarantine", "USD"} <= set((await here.health()).replace(",", " ").replace(":", " ").split())
+            assert {"quarantined", "USD"} <= set((await here.health()).replace(",", " ").replace(":", " ").split())
         here.world.forward()
         await here.poll(*order)
         assert await here.is_true() == []

@@ -180,7 +180,7 @@ async def trouble_a_bank(built: House) -> None:
         await built.told(await built.leader(), "nbk: ")
         del built.banks.faults["nbk"]
     built.publish(times=10)
-    await built.told(await built.leader(), "is in quarantine")
+    await built.told(await built.leader(), "is quarantined")
     for one in built.instances:
         assert await built.shows(one) == before
 
@@ -191,7 +191,7 @@ async def turn_a_clock(built: House) -> None:
         one = built.instances[2]
         one.end(signal.SIGTERM)
         one.start(ahead=timedelta(days=days))
-        await built.told(one, "the clock here is")
+        await built.told(one, "this clock is")
         await built.settled()
         one.end(signal.SIGTERM)
         one.start()

@@ -199,8 +199,8 @@ async def test_currencies_are_picked_and_ordered(client: Client) -> None:
         ("/v1/fixings/xyz/2026-04-02", 404, "no source 'xyz'", ["nbk", "cbr", "ecb", "nbu", "cbu", "recorded"]),
         ("/v1/fixings/nbk/2026-04-03", 404, "no fixing for '2026-04-03'", ["2026-04-02", "2026-04-01"]),
         ("/v1/fixings/nbk/yesterday", 404, "no fixing for 'yesterday'", ["2026-04-02", "2026-04-01"]),
-        ("/nowhere", 404, "nothing at this address", None),
-        ("/v1/ticker/%3Cscript%3E", 404, "no ticker", ["kzt"]),
+        ("/nowhere", 404, "Not found. See /docs", None),
+        ("/v1/ticker/%3Cscript%3E", 404, "Unknown ticker", ["kzt"]),
     ],
 )
 async def test_errors_are_problems_that_list_available_values(

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import product
 
@@ -162,7 +162,8 @@ async def test_a_new_snapshot_is_shown_at_once(start: Started, banks: Banks, set
     async with client.get("/v1/ticker") as response:
         assert '"rate":475.09' in await body(response)
     async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
-        *_, latest = await store.recent("nbk", 1)
+        while (latest := await store.fixing("nbk", date(2026, 4, 2))) is None:  # it is shown before it is stored
+            await asyncio.sleep(0.01)
         corrected = replace(latest, rates={**latest.rates, "USD": Rate(Decimal("475.10"))}, digest="f" * 64)
         await store.save(corrected.with_revision_of(latest))
         await store.coordination.publish_change()
