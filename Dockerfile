@@ -2,12 +2,12 @@
 FROM python:3.13-slim AS build
 WORKDIR /app
 COPY requirements.lock .
-# Compiled here: nothing can be written where it runs, and it would start slowly each time
+# Compiled here: the container's file system is read-only, so every start would compile again
 RUN python -m venv --without-pip /app/.venv \
  && python -m pip --python /app/.venv install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 
 FROM python:3.13-slim
-# Nothing is installed where it runs, so nothing there can install
+# Packages are installed in the build stage: the final image needs no pip
 RUN python -m pip uninstall --quiet --yes --root-user-action ignore pip \
  && python -c "import ensurepip, shutil; shutil.rmtree(ensurepip.__path__[0])" \
  && useradd --system --uid 10001 --no-create-home ticker
@@ -16,7 +16,7 @@ COPY --from=build /app/.venv .venv
 COPY config/*.toml config/
 COPY service service
 RUN .venv/bin/python -m compileall -q service
-# By number, so that whoever runs it can see that it is not root
+# By number, so that a container runtime can verify that it is not root
 USER 10001
 EXPOSE 8080
 ENV PYTHONUNBUFFERED=1

@@ -1,4 +1,4 @@
-# The commands of developers and of CI. `make` alone lists them.
+# CI runs the same commands as developers. `make` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python -m
@@ -13,30 +13,30 @@ run: .venv/.runtime ## Serve the ticker on http://127.0.0.1:8080 (ARGS="--port 9
 	exec $(RUN) service serve $(ARGS)
 
 WORKERS ?= 2
-workers: .venv/.runtime ## Serve with several processes that share the Redis of TICKER_STORE__URL (WORKERS=4)
+workers: .venv/.runtime ## Serve with several processes, which share the Redis of TICKER_STORE__URL (WORKERS=4)
 	exec $(BIN)/gunicorn --config config/gunicorn.conf.py --workers $(WORKERS) $(ARGS)
 
 setup: .venv/.dev ## Create .venv with all dependencies
 
-test: .venv/.dev browser beside ## Run all tests (ARGS="-k name" to choose)
+test: .venv/.dev browser beside ## Run all tests (ARGS="-k name" to select)
 	$(RUN) pytest $(ARGS)
 
-# Debian packages, where they can be installed
+# Install Debian packages, on Debian as root
 install = { command -v apt-get >/dev/null && test "$$(id -u)" = 0 && echo "Installing for the tests: $(1)" \
   && apt-get update -qq && apt-get install -y -qq --no-install-recommends $(1) >/dev/null; }
 
-browser: # Chromium for the browser tests; pytest reports what it skips without it
+browser: # Install Chromium for the browser tests, if possible; pytest reports what it skips
 	@test -n "$$CHROMIUM" || command -v chromium || command -v chromium-browser || command -v google-chrome \
 	  || $(call install,chromium fonts-noto-core) \
-	  || echo "WARNING: no Chromium, and it cannot be installed here: the browser tests will be skipped" >&2
+	  || echo "WARNING: no Chromium, and it cannot be installed: browser tests will be skipped" >&2
 
-beside: # nginx for the tests of the edge, promtool for those of the alerts
+beside: # Install nginx (the edge) and promtool (alert rules), if possible
 	@test -n "$$NGINX" || PATH="$$PATH:/usr/sbin" command -v nginx || $(call install,nginx) \
-	  || echo "WARNING: no nginx, and it cannot be installed here: the tests of the edge will be skipped" >&2
+	  || echo "WARNING: no nginx, and it cannot be installed: tests of the edge will be skipped" >&2
 	@command -v promtool || $(call install,prometheus) \
-	  || echo "WARNING: no promtool, and it cannot be installed here: the tests of the alerts will be skipped" >&2
+	  || echo "WARNING: no promtool, and it cannot be installed: tests of the alerts will be skipped" >&2
 
-pictures: .venv/.dev browser ## Take the screenshots of README and docs
+pictures: .venv/.dev browser ## Regenerate the images of README and docs
 	$(RUN) tests.browser.pictures
 
 docs: .venv/.runtime ## Generate docs/configuration.md, docs/sources.md, config/default.toml and openapi.json
@@ -46,11 +46,11 @@ docs: .venv/.runtime ## Generate docs/configuration.md, docs/sources.md, config/
 	$(RUN) service.web.openapi.generate > service/web/openapi.json.new
 	mv service/web/openapi.json.new service/web/openapi.json
 
-# The catalogues of the messages: <domain>.po is for translators, <domain>.mo what the service reads
+# Message catalogues: <domain>.po is for translators, the service reads <domain>.mo
 I18N := service/web/i18n/locale
 EXTRACT := extract --no-wrap --no-location --sort-output --keyword=N_
 
-messages: .venv/.runtime ## Extract the messages into the catalogues, and compile them
+messages: .venv/.runtime ## Extract the messages into the catalogues and compile them
 	$(BIN)/pybabel -q $(EXTRACT) -F $(I18N)/babel.cfg -o $(I18N)/strip.pot service/web/i18n
 	$(BIN)/pybabel -q $(EXTRACT) -F $(I18N)/babel.cfg -o $(I18N)/builder.pot service/web/embed service/web/templates/index.html
 	$(BIN)/pybabel -q update --no-wrap --ignore-pot-creation-date --ignore-obsolete -D strip -i $(I18N)/strip.pot -d $(I18N)
@@ -59,7 +59,7 @@ messages: .venv/.runtime ## Extract the messages into the catalogues, and compil
 	$(BIN)/pybabel -q compile -D builder -d $(I18N)
 	rm $(I18N)/strip.pot $(I18N)/builder.pot
 
-# Scripts and style sheets are bundled and minified by esbuild: its release, and the SHA-256 of its package
+# esbuild bundles and minifies scripts and style sheets: its version, and the SHA-256 of its package
 ESBUILD_VERSION := 0.28.2
 ESBUILD_SHA256 := 9573bb2233aab0f9ea7647d5cca9726113cc1768de61d66b17267f4db84488f6
 ESBUILD := .venv/esbuild-$(ESBUILD_VERSION)
@@ -78,11 +78,12 @@ $(ESBUILD):
 	tar -xzf "$$new/esbuild-linux-x64-$(ESBUILD_VERSION).tgz" -C "$$new"; \
 	mkdir -p .venv; cp "$$new/package/bin/esbuild" $@
 
-# Swagger UI: its release, and the SHA-256 of its package. To update: change both, then run `make viewer` and the tests.
+# The viewer of /docs (Swagger UI): its version, and the SHA-256 of its package. To update it: change both, then run
+# `make viewer` and the tests.
 VIEWER := 5.35.0
 VIEWER_SHA256 := 1b8e891893404ea4c3558b6a87e2a3e494e7eedba41168c2ece5800a391a6ea6
 
-viewer: ## Update Swagger UI in service/web/viewer (needs npm)
+viewer: ## Install the viewer of /docs (Swagger UI), unmodified, in service/web/viewer/ (needs npm)
 	set -e; new=$$(mktemp -d); trap 'rm -r "$$new"' EXIT; \
 	npm pack --silent --pack-destination "$$new" swagger-ui-dist@$(VIEWER) >/dev/null; \
 	echo "$(VIEWER_SHA256)  $$new/swagger-ui-dist-$(VIEWER).tgz" | sha256sum -c --quiet; \
@@ -112,49 +113,49 @@ fix: .venv/.dev ## Format, and apply safe fixes of the linter
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-interface: .venv/.dev ## Run schemathesis against the API for some minutes (ARGS="-s" shows it)
+interface: .venv/.dev ## Test the API with schemathesis, for some minutes (ARGS="-s" shows progress)
 	INTERFACE_LONG=1 $(RUN) pytest tests/web/openapi/test_openapi.py -k schemathesis $(ARGS)
 
 chaos: .venv/.dev beside ## Run chaos tests against the full stack (a few minutes)
 	CHAOS_LONG=1 $(RUN) pytest -s tests/chaos $(ARGS)
 
-abuse: .venv/.dev beside ## Attack service and edge as hostile clients, and measure the effect on others (some minutes)
+abuse: .venv/.dev beside ## Attack the service and the edge, and measure the effect on other clients (some minutes)
 	$(RUN) tests.abuse $(ARGS)
 
 fuzz: .venv/.dev ## Fuzz every parser, guided by coverage, for up to ten minutes (ARGS="--only nbk --inputs 100000")
 	$(RUN) tests.fuzz $(ARGS)
 
-bench: .venv/.dev ## Measure speed, start, memory and streams, needs wrk (ARGS="--quick", ARGS="--only streams")
+bench: .venv/.dev ## Measure speed, start, memory and streams; needs wrk (ARGS="--quick", ARGS="--only streams")
 	$(RUN) tests.benchmarks $(ARGS)
 
-truth: .venv/.dev ## Measure validation over real history with injected faults (~20 minutes; ARGS="--quick", ARGS="--only drift")
+truth: .venv/.dev ## Measure validation on real history with injected faults (~20 min; ARGS="--quick", ARGS="--only drift")
 	$(RUN) tests.truth $(ARGS)
 
-audit: .venv/.dev ## Look up known vulnerabilities of what is deployed at osv.dev (exit status 2: no connection)
+audit: .venv/.dev ## Check deployed packages for known vulnerabilities at osv.dev (exit status 2: check failed)
 	$(RUN) tests.supply.audit
 
-licences: .venv/.dev ## List the licences of what is deployed; fail for one that is not allowed
+licences: .venv/.dev ## List the licences of deployed packages; fail on one that is not allowed
 	@$(RUN) tests.supply.licences
 
-sbom: .venv/.dev ## Write a software bill of materials to sbom.cdx.json (CycloneDX)
+sbom: .venv/.dev ## Write the SBOM of deployed packages to sbom.cdx.json (CycloneDX)
 	$(RUN) tests.supply.sbom sbom.cdx.json
 
 MINUTES ?= 30
 soak: .venv/.dev ## Check that memory, open files and latency stay flat under load (MINUTES=30)
 	$(RUN) tests.soak --minutes $(MINUTES)
 
-lock: .venv/.dev ## Resolve the lock files from pyproject.toml
+lock: .venv/.dev ## Regenerate the lock files from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded --extra workers \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded --extra workers \
 	  --group dev -c requirements.lock --custom-compile-command "make lock" pyproject.toml -o requirements-dev.lock
 
-clean: ## Remove the environment and the caches; .data stays
+clean: ## Remove the environment and the caches; keep .data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.13 ..." >&2; exit 1; }
+	  || { echo "Python 3.11 or newer is required; select one: make PYTHON=python3.13 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
 .venv/.runtime: requirements.lock | .venv/bin/python

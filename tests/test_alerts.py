@@ -1,6 +1,6 @@
-"""The alert rules: each is produced on purpose, at its boundary, and nothing is told where all is well.
+"""Alert rules: each fires at its boundary, and none fires for a healthy installation.
 
-First on made-up series, then on what real instances tell at /metrics, so that rules and metrics cannot grow apart.
+Here on synthetic series; tests/test_alerts_live.py uses the /metrics of real instances.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ HEALTHY = {
     'ticker_status{ticker="kzt",status="recorded"}': f"0x{DAYS}",
     'ticker_quotes{ticker="kzt",choice="1"}': f"5x{DAYS}",
     'ticker_quotes{ticker="kzt",choice="2"}': f"0x{DAYS}",
-    'ticker_quotes{ticker="kzt",choice="none"}': f"1x{DAYS}",  # a currency that no bank of the list quotes is no news
+    'ticker_quotes{ticker="kzt",choice="none"}': f"1x{DAYS}",  # a currency that no source quotes fires nothing
     'ticker_quarantine_waiting{source="nbk"}': f"0x{DAYS}",
     'ticker_source_diverging{source="nbk"}': f"0x{DAYS}",
     'ticker_source_missing{source="nbk"}': f"0x{DAYS}",
@@ -42,23 +42,23 @@ HEALTHY = {
     'ticker_requests_total{route="/v1/ticker",status="404"}': f"0+1x{DAYS}",
     'ticker_requests_total{route="/health",status="503"}': f"0+4x{DAYS}",
 }
-"""Two instances for three days; the recorded publications are asked once a day."""
+"""Two instances for three days; the sample data is polled once a day."""
 
 
 def of_both(series: Mapping[str, str]) -> dict[str, str]:
-    """Return the series of the instances a and b; one that begins with the name of an instance is of that one alone."""
-    made = {}
-    for told, values in series.items():
-        instances, _, selector = told.rpartition(" ")
+    """Return the series for the instances a and b; a prefix (`a up`) selects one instance."""
+    labelled = {}
+    for key, values in series.items():
+        instances, _, selector = key.rpartition(" ")
         name, _, labels = selector.partition("{")
-        for one in instances or "ab":
-            made[f'{name}{{job="ticker",instance="{one}",{labels.rstrip("}")}}}'] = values
-    return made
+        for instance in instances or "ab":
+            labelled[f'{name}{{job="ticker",instance="{instance}",{labels.rstrip("}")}}}'] = values
+    return labelled
 
 
 @dataclass(frozen=True)
 class Case:
-    """What changes against two healthy instances, the last quiet minute, and the alert that the next one brings."""
+    """Changes to two healthy instances, the last minute without an alert, and the alert that fires in the next one."""
 
     alert: str
     quiet: int
@@ -69,8 +69,8 @@ class Case:
 
 def status(word: str, values: str) -> dict[str, str]:
     """Return the series of a ticker that is current for ten minutes."""
-    told = 'ticker_status{ticker="kzt",status="%s"}'
-    return {told % "current": f"1x9 0x{DAYS}", told % word: values}
+    series = 'ticker_status{ticker="kzt",status="%s"}'
+    return {series % "current": f"1x9 0x{DAYS}", series % word: values}
 
 
 KZT = {"ticker": "kzt"}
@@ -94,7 +94,7 @@ CASES = {
         "ErrorsServed", 22, "1.98% of the responses of /v1/ticker are server errors",
         {BROKEN: f"0x9 0+2x{DAYS}"}, {"route": "/v1/ticker"},
     ),
-    "second choice": Case(
+    "fallback source": Case(
         "SecondChoice", 10 + 1439, "2 quotes of the ticker kzt are from a fallback source",
         {'ticker_quotes{ticker="kzt",choice="2"}': f"0x9 2x{DAYS}"}, KZT,
     ),
@@ -123,23 +123,23 @@ CASES = {
         {SUCCESS: f"0+60x10 600x{DAYS}", SUCCESS.replace("nbk", "recorded"): f"0x150 9000x{DAYS}"},
     ),
     "all instances are down": Case("NoInstance", 11, "No instance responds", {"up": f"1x9 0x{DAYS}"}),
-    "all instances are gone": Case("NoInstance", 11, "No instance responds", {"up": "1x9 stale"}),
+    "all instances are removed": Case("NoInstance", 11, "No instance responds", {"up": "1x9 stale"}),
     "an instance is down": Case(
         "InstanceDown", 14, "The instance b does not respond",
         {"b up": f"1x9 0x{DAYS}"}, {"instance": "b", "job": "ticker"},
     ),
-    "an instance is gone": Case("NoSpareInstance", 24, "Only one instance is left", {"b up": "1x9 stale"}),
-    "nobody leads": Case("NoLeader", 10, "No instance is the leader", {"a ticker_leader": f"1x9 0x{DAYS}"}),
-    "nobody tells who leads": Case(
+    "an instance is removed": Case("NoSpareInstance", 24, "Only one instance is left", {"b up": "1x9 stale"}),
+    "no leader": Case("NoLeader", 10, "No instance is the leader", {"a ticker_leader": f"1x9 0x{DAYS}"}),
+    "no leader, and no metrics of one": Case(
         "NoLeader", 10, "No instance is the leader",
         {"a ticker_leader": "1x9 stale", "b ticker_leader": "0x9 stale"},
     ),
-    "two lead": Case("TwoLeaders", 11, "2 instances are leaders", {"b ticker_leader": f"0x9 1x{DAYS}"}),
-    "the store is away": Case(
+    "two leaders": Case("TwoLeaders", 11, "2 instances are leaders", {"b ticker_leader": f"0x9 1x{DAYS}"}),
+    "the store is down": Case(
         "StoreDown", 14, "2 instances cannot use the store",
-        {"ticker_store_up": f"1x9 0x{DAYS}", "a ticker_leader": f"1x9 0x{DAYS}"},  # and so nobody leads
+        {"ticker_store_up": f"1x9 0x{DAYS}", "a ticker_leader": f"1x9 0x{DAYS}"},  # so no instance is the leader
     ),
-    "the store is away from one": Case(
+    "the store is unreachable for one instance": Case(
         "StoreDown", 14, "1 instances cannot use the store", {"b ticker_store_up": f"1x9 0x{DAYS}"}
     ),
     "a clock is wrong": Case(
@@ -148,43 +148,43 @@ CASES = {
     ),
 }  # fmt: skip
 QUIET = {
-    "all is well": {},
+    "healthy": {},
     "late for less than three hours": {'ticker_status{ticker="kzt",status="late"}': f"0x9 1x165 0x{DAYS}"},
     "stale for a moment": {'ticker_status{ticker="kzt",status="stale"}': f"0x9 1x3 0x{DAYS}"},
     "confirmed by a second bank": {'ticker_quarantine_waiting{source="nbk"}': f"0x9 1x45 0x{DAYS}"},
-    "other banks follow in the afternoon": {'ticker_source_diverging{source="nbk"}': f"0x9 1x225 0x{DAYS}"},
-    "a currency is left out of one document": {'ticker_source_missing{source="nbk"}': f"0x9 1x1400 0x{DAYS}"},
-    "a bank comes back in the evening": {SUCCESS: f"0+60x10 600x235 15000+60x{DAYS}"},
+    "other banks publish in the afternoon": {'ticker_source_diverging{source="nbk"}': f"0x9 1x225 0x{DAYS}"},
+    "a currency is omitted from one document": {'ticker_source_missing{source="nbk"}': f"0x9 1x1400 0x{DAYS}"},
+    "a bank recovers in the evening": {SUCCESS: f"0+60x10 600x235 15000+60x{DAYS}"},
     "one error": {
         BROKEN: f"0x9 1x{DAYS}",
         'ticker_requests_total{route="/v1/ticker",status="200"}': f"0+2x{DAYS}",
     },
     "one error in a hundred": {BROKEN: f"0+0.99x{DAYS}"},
-    "instances are started anew, one after the other": {
+    "instances are restarted one after the other": {
         "a up": f"1x9 stale _x6 1x{DAYS}",
         "b up": f"1x20 0x4 1x{DAYS}",
         "a ticker_leader": f"1x9 stale _x6 0x{DAYS}",
         "b ticker_leader": f"0x10 1x{DAYS}",
     },
     "the leader changes": {"a ticker_leader": f"1x9 0x{DAYS}", "b ticker_leader": f"0x7 1x{DAYS}"},
-    "the store is started anew": {"ticker_store_up": f"1x9 0x4 1x{DAYS}", "a ticker_leader": f"1x9 0x4 1x{DAYS}"},
+    "the store is restarted": {"ticker_store_up": f"1x9 0x4 1x{DAYS}", "a ticker_leader": f"1x9 0x4 1x{DAYS}"},
     "clocks are off by a minute": {
         "a ticker_clock_offset_seconds": f"60x{DAYS}",
         "b ticker_clock_offset_seconds": f"-60x{DAYS}",
     },
-    "clocks are not known": {"ticker_clock_offset_seconds": "-0.004 stale"},
+    "clock offsets are unknown": {"ticker_clock_offset_seconds": "-0.004 stale"},
 }
 MINUTES = ("9m", "13m", "16m", "26m", "70m", "191m", "270m")
 
 
 def test_prometheus_reads_its_configuration() -> None:
-    """With the rules that it names."""
+    """Its rule files included."""
     assert f"{len(RULES)} rules found" in promtool("check", "config", FOLDER / "prometheus.yml")
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
-def test_an_alert_comes_when_it_is_due_and_not_before(case: Case, tmp_path: Path) -> None:
-    """One alert, whatever number of instances see it; in its words, and no other one, nor half an hour later."""
+def test_alert_fires_at_its_boundary(case: Case, tmp_path: Path) -> None:
+    """It fires once for any number of instances, with its summary; no other alert fires within half an hour."""
     rule = RULES[case.alert]
     alert = {
         "exp_labels": {"severity": rule.severity, **case.labels},
@@ -195,18 +195,18 @@ def test_an_alert_comes_when_it_is_due_and_not_before(case: Case, tmp_path: Path
         of_both({**HEALTHY, **case.changed}),
         {"9m": {}, f"{case.quiet}m": {}, f"{case.quiet + 1}m": {case.alert: 1}, f"{case.quiet + 31}m": {case.alert: 1}},
         [{"alertname": case.alert, "eval_time": f"{case.quiet + 1}m", "exp_alerts": [alert]}],
-        every="5m" if case.quiet > 1440 else "1m",  # of a day five minutes are near enough, and a fifth of the work
+        every="5m" if case.quiet > 1440 else "1m",  # for a day, five minutes are precise enough and a fifth of the work
     )
 
 
 def test_each_alert_is_produced() -> None:
-    """Whoever adds a rule adds a case."""
+    """Every rule has a case."""
     assert {case.alert for case in CASES.values()} == RULES.keys()
 
 
 @pytest.mark.parametrize("changed", QUIET.values(), ids=list(QUIET))
-def test_irrelevant_quarantine_is_not_reported(changed: Mapping[str, str], tmp_path: Path) -> None:
-    """At the times at which one or the other might come; for three days where all is well."""
+def test_no_alert_fires_without_a_problem(changed: Mapping[str, str], tmp_path: Path) -> None:
+    """Checked when an alert could fire; for three days if all is healthy."""
     series = of_both({**HEALTHY, **changed})
     judged(tmp_path, series, {at: {} for at in MINUTES})
     if not changed:

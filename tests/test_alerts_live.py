@@ -294,7 +294,7 @@ async def test_the_dashboard_has_something_to_show(start: Started, banks: Banks,
     """In every panel, but for those that are empty on a good day."""
     all_well(banks)
     series = held(await eventful(await start()), clock.seconds(), "a", {})
-    empty = {"Alerts", "Errors served, a second"}
+    empty = {"Alerts", "Errors per second"}
     panels = {panel["title"]: panel.get("targets", ()) for panel in dashboard()["panels"]}
     assert empty < panels.keys()
     asked = [one["expr"] for title, targets in panels.items() if title not in empty for one in targets]

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Starts a store, or a Sentinel beside it, under a name that others find it by:
+# Start a store or a Sentinel, announced to the others under a host name:
 #   start.sh store NAME [MASTER]
 #   start.sh sentinel NAME
-# The password goes from the environment into a file that only we can read: arguments can be read by all of the
-# machine. REDISCLI_AUTH, since valkey-cli takes it from there too.
+# The password is written from the environment to a file that only this user can read: every process of the machine can
+# read arguments. The variable is REDISCLI_AUTH because valkey-cli reads it too.
 set -eu
 umask 077
 here=$(dirname "$0")
@@ -24,7 +24,7 @@ store)
 sentinel)
   state=$data/sentinel.conf
   [ -e "$state" ] || { cat "$here/sentinel.conf" && echo "sentinel announce-ip $2"; } > "$state"
-  sed -i '/^sentinel auth-pass /d' "$state" # it may be another one now
+  sed -i '/^sentinel auth-pass /d' "$state" # the password may have changed
   echo "sentinel auth-pass ticker $REDISCLI_AUTH" >> "$state"
   exec valkey-server "$state" --sentinel
   ;;
