@@ -162,7 +162,7 @@ async def test_a_new_snapshot_is_shown_at_once(start: Started, banks: Banks, set
     async with client.get("/v1/ticker") as response:
         assert '"rate":475.09' in await body(response)
     async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
-        while (latest := await store.fixing("nbk", date(2026, 4, 2))) is None:  # it is shown before it is stored
+        while (latest := await store.fixing("nbk", date(2026, 4, 2))) is None:  # noqa: ASYNC110 - shown first, stored then
             await asyncio.sleep(0.01)
         corrected = replace(latest, rates={**latest.rates, "USD": Rate(Decimal("475.10"))}, digest="f" * 64)
         await store.save(corrected.with_revision_of(latest))
