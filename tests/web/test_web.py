@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestClient
 
 from service.settings import Settings
 from service.web.rendering import page_cache
-from service.web.rendering.formats import FORMATS, View
+from service.web.rendering.formats import FORMATS, SUFFIXES, View
 from tests.conftest import Clock, Started
 from tests.figures import day
 from tests.polling.test_poller import APRIL
@@ -193,7 +193,7 @@ async def test_currencies_are_picked_and_ordered(client: Client) -> None:
     [
         ("/v1/ticker/eur", 404, "Unknown ticker 'eur'", ["kzt"]),
         ("/embed?ticker=eur", 404, "Unknown ticker 'eur'", ["kzt"]),
-        ("/v1/ticker/kzt.pdf", 404, "Unknown format .pdf", [".json", ".txt", ".svg", ".html"]),
+        ("/v1/ticker/kzt.pdf", 404, "Unknown format .pdf", [f".{name}" for name in SUFFIXES]),
         ("/v1/ticker?currencies=usd,zzz", 400, "Unknown currency 'ZZZ'", ["USD", "EUR", "RUB", "GBP", "CNY"]),
         ("/v1/ticker?currencies=,", 400, "Unknown currency ''", ["USD", "EUR", "RUB", "GBP", "CNY"]),
         ("/v1/fixings/xyz/2026-04-02", 404, "no source 'xyz'", ["nbk", "cbr", "ecb", "nbu", "cbu", "recorded"]),
