@@ -513,7 +513,7 @@ class TestCommands:
                 assert "not confirmed, nothing was changed" in unasked[1]
                 refused = command("quarantine", "accept", "nbk", str(today), "--digest", "0123456789ab")
                 assert refused[0] == 1
-                assert "are not those of digest 0123456789ab" in refused[1]
+                assert "do not match digest 0123456789ab" in refused[1]
                 decided = ("nbk", str(today), "--digest", digest)
                 assert command("quarantine", "reject", *decided) == (0, f"nbk {today}: USD 4054.00: rejected\n")
                 service.wait_for("/health", '"quarantine":[]')

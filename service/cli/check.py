@@ -1,4 +1,4 @@
-"""List what is stored and cannot be used, and move it aside (`python -m service check`)."""
+"""List invalid stored records and move them aside (`python -m service check`)."""
 
 import sys
 
@@ -13,23 +13,21 @@ from service.storage.repository import BadRecord, Store
 def check(settings: Settings, *, repair: bool) -> None:
     """Print each stored record that is unreadable or out of bounds; with `repair`, move it to `aside:<source>`.
 
-    Raises `TickerError` where one is left.
+    Raises `TickerError` if any remain.
     """
     configure(QUIET)
 
     async def read(store: Store) -> list[tuple[BadRecord, bool]]:
-        return [(one, repair and await store.set_aside(one)) for one in await store.bad_records()]
+        return [(bad, repair and await store.set_aside(bad)) for bad in await store.bad_records()]
 
-    found = with_store(settings, read)
-    for bad, moved in found:
+    records = with_store(settings, read)
+    for bad, moved in records:
         where = " ".join(printable(part) for part in (bad.place.key, bad.place.field) if part)
         sys.stdout.write(f"{where}: {bad.problem}{': moved aside' if moved else ''}\n")
-    left = sum(not moved for _, moved in found)
-    if left and repair:
-        raise TickerError(f"{left} of these records changed meanwhile; check again: python -m service check")
-    if left:
-        raise TickerError(
-            f"{left} of the stored records cannot be used; move them aside: python -m service check --repair"
-        )
-    if not found:
-        sys.stdout.write("All stored records can be used.\n")
+    remaining = sum(not moved for _, moved in records)
+    if remaining and repair:
+        raise TickerError(f"{remaining} of these records changed during the check; run: python -m service check")
+    if remaining:
+        raise TickerError(f"{remaining} invalid stored records; move them aside: python -m service check --repair")
+    if not records:
+        sys.stdout.write("All stored records are valid.\n")

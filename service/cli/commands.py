@@ -35,13 +35,13 @@ from service.web.rendering.options import Options
 T = TypeVar("T")
 
 QUIET = LogSettings(level="critical")
-"""Errors are reported once, by the command line."""
+"""Log settings of commands: errors are printed once, by `service.cli.main`."""
 
 
 def show(settings: Settings, ticker: str | None, *, as_json: bool) -> None:
     """Print a ticker as the service serves it now, from stored rates."""
     configure(QUIET)
-    ids = [known.id for known in settings.tickers]
+    ids = [configured.id for configured in settings.tickers]
     wanted = ticker or ids[0]
     if wanted not in ids:
         raise SettingsError(f"unknown ticker {wanted!r} (known: {', '.join(ids)})")
@@ -49,7 +49,7 @@ def show(settings: Settings, ticker: str | None, *, as_json: bool) -> None:
     memory.refresh(Clock()())
     snapshot = memory.snapshots.get(wanted)
     if snapshot is None:
-        raise TickerError(f"the ticker {wanted} has no rates yet; start the service with: make run")
+        raise TickerError(f"ticker {wanted!r} has no rates yet; start the service: make run")
     if as_json:
         sys.stdout.write(ticker_json(View(snapshot, settings, Options(), sayer(snapshot, settings))).decode() + "\n")
         return
@@ -74,12 +74,12 @@ def sources(settings: Settings) -> None:
 
 
 def poll(settings: Settings, key: str) -> None:
-    """Poll a source once, as with an empty store, and print its rates and their validation. Nothing is stored."""
+    """Poll a source once, as with an empty store, and print its rates and their validation. Store nothing."""
     configure(QUIET)
     source_of(settings, key)
     series = asyncio.run(_poll(validate(settings), key))
     if series.latest is None:
-        raise TickerError(f"{key}: no rates that could be published")
+        raise TickerError(f"{key}: no publishable rates")
     rates = Table(
         "currency", "nominal", f"{series.latest.base}, {series.latest.direction}", title=str(series.latest.date)
     )
@@ -89,6 +89,7 @@ def poll(settings: Settings, key: str) -> None:
 
 
 def source_of(settings: Settings, key: str) -> SourceSettings:
+    """Return the settings of a source; raise `SettingsError` for an unknown key."""
     if key not in settings.sources:
         raise SettingsError(f"unknown source {key!r} (known: {', '.join(settings.sources)})")
     return settings.sources[key]
@@ -121,7 +122,7 @@ async def _memory(settings: Settings, store: Store) -> MemoryState:
 
 
 def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
-    """Run `work` with the configured store, whether the service is running or not."""
+    """Run `work` with the configured store and return its result. The service may be running or not."""
 
     async def run() -> T:
         server = embedded(settings.store, exclusive=False)
@@ -134,7 +135,7 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
 
 
 def text(value: object) -> str:
-    """Return a table cell: a dash for None, plain digits, a time in minutes."""
+    """Format a table cell: a dash for None, a number without an exponent, a time in UTC to the minute."""
     if value is None:
         return "—"
     if isinstance(value, Decimal):

@@ -3,7 +3,7 @@
 Exit status: 0 for success, 1 for a failure, 2 for invalid settings or usage.
 """
 
-# Every command loads only what it needs: a service that restarts is missed for as long as its imports take.
+# Each command imports only what it needs: the time of the imports is part of a restart's downtime.
 # ruff: noqa: PLC0415
 
 import sys
@@ -32,9 +32,9 @@ Config = Annotated[
 
 
 class _Stop:
-    """Handle SIGTERM until the application has its own handler: exit, and remember it.
+    """Exit on SIGTERM until the application installs its own handler, and remember the signal.
 
-    `SystemExit` raised inside a callback of a C library is swallowed there; `obey` exits then.
+    A `SystemExit` raised inside a callback of a C library is lost there; `obey` exits in that case.
     """
 
     requested = False
@@ -50,7 +50,7 @@ class _Stop:
 
 @contextmanager
 def _reported_errors(stop: _Stop | None = None) -> Iterator[None]:
-    """Report our errors in one line, with an exit status."""
+    """Print a `TickerError` as one line on standard error, and exit with its status."""
     try:
         yield
     except TickerError as error:
@@ -80,11 +80,11 @@ def serve(
     with _reported_errors(stop):
         from service.storage.embedded_valkey import embedded
 
-        said = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-        settings = _settings(config, http=said)
+        listen = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+        settings = _settings(config, http=listen)
         server = embedded(settings.store, exclusive=True)
         if server:
-            server.begin()  # it reads its file while we load the rest
+            server.begin()  # it starts while the application is imported
         from service import app
 
         app.serve(settings, server, stop.obey)
@@ -92,11 +92,11 @@ def serve(
 
 @cli.command()
 def show(
-    ticker: Annotated[str | None, typer.Argument(help="Id of a ticker (default: the first one).")] = None,
+    ticker: Annotated[str | None, typer.Argument(help="Ticker id (default: the first ticker).")] = None,
     config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON of the API.")] = False,
 ) -> None:
-    """Print a ticker as the service serves it now, from stored rates."""
+    """Print the current state of a ticker, computed from stored rates."""
     from service.cli import commands
 
     with _reported_errors():
@@ -104,7 +104,7 @@ def show(
 
 
 @cli.command()
-def poll(source: Annotated[str, typer.Argument(help="Key of a source.")], config: Config = None) -> None:
+def poll(source: Annotated[str, typer.Argument(help="Source key.")], config: Config = None) -> None:
     """Poll a source once and print its rates and their validation. Nothing is stored."""
     from service.cli import commands
 
@@ -133,7 +133,7 @@ def sources(
 
 @cli.command()
 def backfill(
-    source: Annotated[str, typer.Argument(help="Key of a source.")],
+    source: Annotated[str, typer.Argument(help="Source key.")],
     since: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First effective date.")],
     until: Annotated[
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last effective date (default: today).")
@@ -155,7 +155,7 @@ def backfill(
 
 @cli.command()
 def export(
-    file: Annotated[Path, typer.Argument(help="File to write, like fixings.ndjson.gz.")], config: Config = None
+    file: Annotated[Path, typer.Argument(help="File to write, e.g. fixings.ndjson.gz.")], config: Config = None
 ) -> None:
     """Export all fixings to a file, as a backup or for another installation."""
     from service.cli import maintenance
@@ -166,7 +166,7 @@ def export(
 
 @cli.command(name="import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="File that was written by export.", exists=True)], config: Config = None
+    file: Annotated[Path, typer.Argument(help="File written by export.", exists=True)], config: Config = None
 ) -> None:
     """Import fixings from a file. Stored fixings are not changed."""
     from service.cli import maintenance
@@ -190,9 +190,11 @@ def check(
         check.check(_settings(config), repair=repair)
 
 
-waits = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="List and resolve quarantined rates.")
-cli.add_typer(waits, name="quarantine")
-Source = Annotated[str, typer.Argument(help="Key of a source.")]
+quarantine_commands = typer.Typer(
+    invoke_without_command=True, rich_markup_mode=None, help="List and resolve quarantined rates."
+)
+cli.add_typer(quarantine_commands, name="quarantine")
+Source = Annotated[str, typer.Argument(help="Source key.")]
 Day = Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="Effective date.")]
 Which = Annotated[
     list[str] | None,
@@ -203,14 +205,14 @@ Yes = Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")]
 
 
 def _codes(which: list[str] | None, digest: str | None) -> tuple[list[str], str | None]:
-    """Return the currencies and the digest, which may be given without its option's name."""
+    """Split the arguments into currency codes and a digest, which may be given with or without `--digest`."""
     words = which or []
     digests = [word for word in words if len(word) > 3]
     return [word.upper() for word in words if len(word) <= 3], digest or next(iter(digests), None)
 
 
 def _confirm(question: str) -> bool:
-    """Prompt for confirmation on standard error, so that output can be redirected; no input means no."""
+    """Prompt for confirmation on standard error, so that output can be redirected. End of input means no."""
     typer.echo(f"{question} [y/N]: ", nl=False, err=True)
     try:
         return sys.stdin.readline().strip().lower() in ("y", "yes")
@@ -218,7 +220,7 @@ def _confirm(question: str) -> bool:
         return False
 
 
-@waits.callback()
+@quarantine_commands.callback()
 def quarantine(
     context: typer.Context,
     config: Config = None,
@@ -233,7 +235,7 @@ def quarantine(
             maintenance.quarantine(_settings(config), as_json=as_json)
 
 
-@waits.command()
+@quarantine_commands.command()
 def accept(
     source: Source,
     day: Day,
@@ -256,7 +258,7 @@ def accept(
         )
 
 
-@waits.command()
+@quarantine_commands.command()
 def reject(source: Source, day: Day, which: Which = None, config: Config = None, digest: Digest = None) -> None:
     """Reject quarantined rates. They are never published and not reported again."""
     from service.cli import maintenance
@@ -282,4 +284,4 @@ def retract(source: Source, day: Day, which: Which = None, config: Config = None
         )
 
 
-waits.command(name="retract")(retract)
+quarantine_commands.command(name="retract")(retract)

@@ -1,4 +1,4 @@
-"""Commands on what is stored: decide on quarantined rates, fetch the past, export and import."""
+"""Commands on stored data: quarantine and its decisions, backfill, export and import."""
 
 import json
 import sys
@@ -35,55 +35,58 @@ from service.storage.repository import Store
 from service.validation.quarantine import Outcome, Quarantine, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import rate_text
 
-_TOLD: Final = 20
-"""Decisions that are printed."""
+_SHOWN_DECISIONS: Final = 20
+"""Latest decisions that `quarantine` prints."""
 _LISTED: Final = 20
-"""Dates with held rates that a backfill names at its end."""
+"""Dates with quarantined rates that `backfill` prints at its end."""
 Confirm = Callable[[str], bool]
 
 
 def quarantine(settings: Settings, *, as_json: bool = False) -> None:
-    """Print what is in quarantine, and the latest decisions."""
+    """Print the quarantined rates and the latest decisions."""
     configure(QUIET)
-    keys = list(settings.sources)  # a backfill may have filled one that is not polled
+    keys = list(settings.sources)  # including sources that are not polled: a backfill may have quarantined rates
 
     async def read(store: Store) -> tuple[list[QuarantinedFixing], list[QuarantineDecision]]:
-        waiting = [one for key in keys for one in await store.waiting(key)]
-        return waiting, [one for key in keys for one in await store.decisions(key)]
+        quarantined = [entry for key in keys for entry in await store.waiting(key)]
+        return quarantined, [decision for key in keys for decision in await store.decisions(key)]
 
-    waiting, decisions = with_store(settings, read)
+    quarantined, decisions = with_store(settings, read)
     if as_json:
-        typewritten = [
+        documents = [
             {
-                "source": one.fixing.source,
-                "date": str(one.fixing.date),
-                "since": one.since.isoformat(),
-                "digest": rates_digest(one.fixing),
-                "rates": {code: [f"{rate.value:f}", rate.nominal] for code, rate in sorted(one.fixing.rates.items())},
-                "reasons": list(one.reasons),
+                "source": entry.fixing.source,
+                "date": str(entry.fixing.date),
+                "since": entry.since.isoformat(),
+                "digest": rates_digest(entry.fixing),
+                "rates": {code: [f"{rate.value:f}", rate.nominal] for code, rate in sorted(entry.fixing.rates.items())},
+                "reasons": list(entry.reasons),
             }
-            for one in waiting
+            for entry in quarantined
         ]
-        sys.stdout.write(json.dumps(typewritten, indent=2) + "\n")
+        sys.stdout.write(json.dumps(documents, indent=2) + "\n")
         return
-    table = Table("source", "date", Column("digest", no_wrap=True), "since", "why", title="in quarantine")
-    for one in waiting:
-        fixing = one.fixing
-        reasons = escape("\n".join(one.reasons))
-        table.add_row(fixing.source, str(fixing.date), rates_digest(fixing), text(one.since), reasons)
+    table = Table("source", "date", Column("digest", no_wrap=True), "since", "reasons", title="quarantined")
+    for entry in quarantined:
+        fixing = entry.fixing
+        reasons = escape("\n".join(entry.reasons))
+        table.add_row(fixing.source, str(fixing.date), rates_digest(fixing), text(entry.since), reasons)
     console = Console()
-    console.print(table if waiting else "Nothing is in quarantine.")
-    ended = Table("source", "date", "rates", "since", "decided", "outcome", title="decisions")
-    for decision in sorted(decisions, key=lambda one: one.at, reverse=True)[:_TOLD]:
+    console.print(table if quarantined else "Nothing is quarantined.")
+    decided = Table("source", "date", "rates", "since", "decided", "outcome", title="decisions")
+    for decision in sorted(decisions, key=lambda each: each.at, reverse=True)[:_SHOWN_DECISIONS]:
         fixing, since = decision.waiting.fixing, decision.waiting.since
         rates = escape(_listed(fixing))
-        ended.add_row(fixing.source, str(fixing.date), rates, text(since), text(decision.at), decision.outcome)
+        decided.add_row(fixing.source, str(fixing.date), rates, text(since), text(decision.at), decision.outcome)
     if decisions:
-        console.print(ended)
+        console.print(decided)
 
 
 def rates_digest(fixing: Fixing) -> str:
-    """Return what names exactly these rates of this date: an operator decides on what was seen."""
+    """Return a digest that identifies the source, date and rates of a fixing: 12 hex digits.
+
+    With it an operator decides on exactly the rates that were printed.
+    """
     rates = [[code, f"{rate.value:f}", rate.nominal] for code, rate in sorted(fixing.rates.items())]
     return sha256(json.dumps([fixing.source, str(fixing.date), rates]).encode()).hexdigest()[:12]
 
@@ -99,37 +102,37 @@ def decide(
     *,
     is_break: bool = False,
 ) -> None:
-    """Accept or reject what is in quarantine for a date; the running service follows by itself.
+    """Accept or reject the quarantined rates of a date. A running service picks up the decision.
 
-    `digest` is the one that `quarantine` printed; without it the rates are shown and `confirm` decides. With `codes`
-    only these currencies are decided on. With `is_break` the rates are in a new unit from that date on.
-    Raises `TickerError` where nothing is in quarantine for the date, or something else than was seen.
+    `digest` is the one that `quarantine` printed; without it the rates are printed and `confirm` is called. `codes`
+    limits the decision to these currencies. `is_break` declares that the rates are in a new unit from that date on.
+    Raises `TickerError` if nothing is quarantined for the date, or not what the digest identifies.
     """
     configure(QUIET)
     source_of(settings, key)
 
     async def end(store: Store) -> str:
-        waiting = {one.fixing.date: one for one in await store.waiting(key)}
+        by_date = {entry.fixing.date: entry for entry in await store.waiting(key)}
         published = await store.fixing(key, day) if outcome is Outcome.ACCEPTED else None
-        quarantined = waiting.get(day)
+        quarantined = by_date.get(day)
         if quarantined is None and outcome is Outcome.ACCEPTED:
             quarantined = _rejected(key, await store.decisions(key), day, published)
         if quarantined is None:
-            dates = ", ".join(map(str, waiting)) or "none"
+            dates = ", ".join(map(str, by_date)) or "none"
             raise TickerError(f"{key} {day} is not quarantined (quarantined: {dates})")
         part, rest = _parted(quarantined, codes)
         if digest is not None and digest != rates_digest(quarantined.fixing):
             raise TickerError(
-                f"{key} {day}: the quarantined rates are not those of digest {digest}, they are {_listed(part.fixing)}"
-                f" (digest {rates_digest(quarantined.fixing)}); look again: python -m service quarantine"
+                f"{key} {day}: the quarantined rates do not match digest {digest}: they are {_listed(part.fixing)}"
+                f" (digest {rates_digest(quarantined.fixing)}); list them again: python -m service quarantine"
             )
         if outcome is Outcome.ACCEPTED and (bad := structural_errors(part.fixing)):
-            raise TickerError(f"{key} {day}: cannot be published: {'; '.join(bad)}")
+            raise TickerError(f"{key} {day} cannot be published: {'; '.join(bad)}")
         what = f"{key} {day}: {_listed(part.fixing)}"
         reasons = "".join(f"\n  {reason}" for reason in part.reasons)
         if digest is None and not confirm(f"{what}{reasons}\n{_QUESTIONS[outcome]}"):
             raise TickerError(
-                f"{key} {day}: not confirmed, nothing was changed; to decide without a question:"
+                f"{key} {day}: not confirmed, nothing was changed; skip the confirmation with"
                 f" --digest {rates_digest(quarantined.fixing)}"
             )
         breaks = await _breaks(store, part.fixing) if is_break else ()
@@ -141,11 +144,11 @@ def decide(
             stored = await store.fixing(key, day)
             if stored is None or not part.fixing.is_part_of(stored):
                 found = _listed(stored) if stored else "nothing"
-                raise TickerError(f"{key} {day}: not published, a later form is stored: {found}")
+                raise TickerError(f"{key} {day}: not published, a later version is stored: {found}")
         units = "".join(
-            f"; {one.currency} is in a new unit from that date on"
-            + (f", of {one.factor:f} old ones" if one.factor else "")
-            for one in breaks
+            f"; {each.currency} has a new unit from that date on"
+            + (f" (1 new = {each.factor:f} old)" if each.factor else "")
+            for each in breaks
         )
         return f"{what}: {outcome}{units}"
 
@@ -159,9 +162,9 @@ _QUESTIONS: Final = {
 
 
 def retract(settings: Settings, key: str, day: date, codes: Sequence[str], confirm: Confirm) -> None:
-    """Take back published rates of a date, all or those of some currencies; they are not published again.
+    """Retract published rates of a date: all, or those of `codes`. They are not published again.
 
-    Raises `TickerError` where they are not published.
+    Raises `TickerError` if they are not published.
     """
     configure(QUIET)
     source_of(settings, key)
@@ -170,30 +173,31 @@ def retract(settings: Settings, key: str, day: date, codes: Sequence[str], confi
         published = await store.fixing(key, day)
         missing = [code for code in codes if published and code not in published.rates]
         if published is None or missing:
-            raise TickerError(f"{key} {day}: {', '.join(missing) or 'nothing'} is published, so nothing is retracted")
-        taken = replace(
+            named = f": {', '.join(missing)}" if missing else ""
+            raise TickerError(f"{key} {day}{named} is not published, nothing was retracted")
+        retracted = replace(
             published, rates={code: rate for code, rate in published.rates.items() if not codes or code in codes}
         )
-        what = f"{key} {day}: {_listed(taken)}"
-        if not confirm(f"{what}\nTake these rates back?"):
-            raise TickerError(f"{key} {day}: not confirmed, nothing was changed")
+        what = f"{key} {day}: {_listed(retracted)}"
+        if not confirm(f"{what}\nRetract these rates?"):
+            raise TickerError(f"{key} {day}: not confirmed, nothing was changed; skip the confirmation with --yes")
         now = Clock()()
-        waiting = QuarantinedFixing(replace(taken, revisions=()), ("retracted by an operator",), now)
-        await store.retract(published, QuarantineDecision(waiting, Outcome.RETRACTED, now))
+        entry = QuarantinedFixing(replace(retracted, revisions=()), ("retracted by an operator",), now)
+        await store.retract(published, QuarantineDecision(entry, Outcome.RETRACTED, now))
         return f"{what}: retracted"
 
     Console(soft_wrap=True, markup=False).print(with_store(settings, end))
 
 
 def _completed(accepted: Fixing, published: Fixing | None) -> Fixing:
-    """Return what is published of a date together with rates that were accepted."""
+    """Return the published fixing of a date with the accepted rates added."""
     if published is None:
         return accepted
     rates = {**published.rates, **accepted.rates}
     if any(code in published.rates for code in accepted.rates):
         return replace(accepted, rates=rates).with_revision_of(published)
-    # Only added: the receipt of the later document, so that `Fixing.supersedes` recognises the new form.
-    latest = max(accepted, published, key=lambda one: (one.fetched_at, one.digest))
+    # No published rate changes: keep the later response's receipt, so that `Fixing.supersedes` holds for the result.
+    latest = max(accepted, published, key=lambda fixing: (fixing.fetched_at, fixing.digest))
     return replace(latest, rates=rates, revisions=published.revisions)
 
 
@@ -202,7 +206,7 @@ def _listed(fixing: Fixing) -> str:
 
 
 def _parted(quarantined: QuarantinedFixing, codes: Sequence[str]) -> tuple[QuarantinedFixing, QuarantinedFixing | None]:
-    """Return what is decided on, and what stays in quarantine."""
+    """Return the quarantined rates of `codes` (all if empty), and those that stay quarantined."""
     if not codes:
         return quarantined, None
     fixing = quarantined.fixing
@@ -213,7 +217,7 @@ def _parted(quarantined: QuarantinedFixing, codes: Sequence[str]) -> tuple[Quara
 
     def part(wanted: Callable[[str], bool]) -> QuarantinedFixing:
         rates = {code: rate for code, rate in fixing.rates.items() if wanted(code)}
-        reasons = tuple(one for one in quarantined.reasons if wanted(one[:3]))
+        reasons = tuple(reason for reason in quarantined.reasons if wanted(reason[:3]))
         return replace(quarantined, fixing=replace(fixing, rates=rates), reasons=reasons)
 
     rest = part(lambda code: code not in codes)
@@ -221,12 +225,12 @@ def _parted(quarantined: QuarantinedFixing, codes: Sequence[str]) -> tuple[Quara
 
 
 async def _breaks(store: Store, fixing: Fixing) -> tuple[Break, ...]:
-    """Return a break for each rate; its factor is the power of ten nearest to the move, None where none is near."""
-    known = [one for one in await store.dates(fixing.source) if one < fixing.date]
-    before = await store.fixings(fixing.source, known[-_LOOKED_AT:])
+    """Return a break for each rate; its factor is the power of ten nearest to the move, None if none is near."""
+    known = [day for day in await store.dates(fixing.source) if day < fixing.date]
+    earlier = await store.fixings(fixing.source, known[-_SEARCHED:])
     breaks = []
     for code in sorted(fixing.rates):
-        old = next((one for one in reversed(before) if code in one.rates), None)
+        old = next((other for other in reversed(earlier) if code in other.rates), None)
         factor = None
         if old:
             move = fixing.value(code) / old.value(code)
@@ -236,18 +240,18 @@ async def _breaks(store: Store, fixing: Fixing) -> tuple[Break, ...]:
     return tuple(breaks)
 
 
-_LOOKED_AT: Final = 30
-"""Dates in which the last rate before a break is looked for."""
+_SEARCHED: Final = 30
+"""Dates before a break that are searched for the currency's last rate."""
 _NEAR: Final = Fraction(3, 10)
-"""How near to a power of ten a move must be for a redenomination by it."""
+"""Largest relative distance between a move and a power of ten that is taken for the factor of a redenomination."""
 
 
 def _rejected(
     key: str, decisions: Sequence[QuarantineDecision], day: date, published: Fixing | None
 ) -> QuarantinedFixing | None:
-    """Return the rates of a date that an operator rejected or retracted last, to be taken back.
+    """Return the rates of a date that an operator rejected or retracted last, so that they can be accepted after all.
 
-    Raises `TickerError` where the date has a fixing that says the same, or that came since.
+    None if there are none. Raises `TickerError` if they are already published, or have been replaced since.
     """
     forms = Quarantine.of([], decisions).rejected.get(day, ())
     if not forms:
@@ -262,20 +266,20 @@ def _rejected(
     )
     since = decisions[: decisions.index(latest)]
     if published and latest.outcome is Outcome.REJECTED:
-        what = f"{key} {day}: what was rejected"
+        what = f"{key} {day}: the rejected rates"
         if form.rates.keys() <= published.rates.keys() and form.repeats(published):
-            raise TickerError(f"{what} is published already")
-        let_in = {one.waiting.fixing.date for one in since if one.outcome in (Outcome.ACCEPTED, Outcome.CONFIRMED)}
+            raise TickerError(f"{what} are already published")
+        accepted = {each.waiting.fixing.date for each in since if each.outcome in (Outcome.ACCEPTED, Outcome.CONFIRMED)}
         overtaken = any(code in published.rates for code in form.rates) and published.fetched_at >= latest.at
-        if day in let_in or overtaken:
-            raise TickerError(f"{what} has been replaced since: {_differing(published, form)} is published")
+        if day in accepted or overtaken:
+            raise TickerError(f"{what} have been replaced since: {_differing(published, form)} is published")
     return replace(latest.waiting, fixing=form)
 
 
-def _differing(one: Fixing, other: Fixing) -> str:
-    """Return the rates of a fixing in which it differs from another."""
-    codes = sorted(one.rates.keys() | other.rates.keys())
-    texts = {code: rate_text(one, code) if code in one.rates else None for code in codes}
+def _differing(fixing: Fixing, other: Fixing) -> str:
+    """Return the rates in which a fixing differs from another, as text."""
+    codes = sorted(fixing.rates.keys() | other.rates.keys())
+    texts = {code: rate_text(fixing, code) if code in fixing.rates else None for code in codes}
     return ", ".join(
         f"{code} {rate}" if rate else f"no {code}"
         for code, rate in texts.items()
@@ -284,15 +288,15 @@ def _differing(one: Fixing, other: Fixing) -> str:
 
 
 def backfill(settings: Settings, key: str, since: date, until: date | None, pause: timedelta | None) -> None:
-    """Fetch the history of a source; completed steps are kept, whatever happens."""
+    """Fetch the history of a source. Completed steps are kept if the run fails or is interrupted."""
     configure(QUIET)
     source = source_of(validate(settings), key)
     if SOURCES[settings.adapter(key)].latest_only:
-        raise SettingsError(f"{key} only publishes its latest rates, so it has no history to fetch")
+        raise SettingsError(f"{key} only publishes its latest rates: it has no history to fetch")
     clock = Clock()
     until = until or publication_schedule.today(source, clock())
     if since > until:
-        raise SettingsError(f"--from {since} lies after {until}")
+        raise SettingsError(f"--from {since} is after {until}")
 
     async def fill(store: Store) -> Count:
         wait = settings.client.pause if pause is None else pause
@@ -317,26 +321,26 @@ def backfill(settings: Settings, key: str, since: date, until: date | None, paus
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(f"{key} from {since} to {until}", total=None, done="")
         count = with_store(settings, fill)
-    Console().print(f"{key}: {count.accepted} new, {count.known} known, {count.waiting} in quarantine")
+    Console().print(f"{key}: {count.accepted} new, {count.known} known, {count.waiting} quarantined")
     for day, codes in sorted(count.held.items())[:_LISTED]:
         Console(soft_wrap=True).print(f"  {day} {', '.join(codes)}")
     if len(count.held) > _LISTED:
-        Console().print(f"  and {len(count.held) - _LISTED} dates more; all: python -m service quarantine")
+        Console().print(f"  and {len(count.held) - _LISTED} more dates; list all: python -m service quarantine")
 
 
 def export(settings: Settings, path: Path) -> None:
-    """Write all fixings to a file."""
+    """Export all fixings to a file. Raises `TickerError` if some could not be read; the others are exported."""
     configure(QUIET)
     count, unreadable = with_store(settings, lambda store: transfer.export(store, path))
     Console().print(f"{path}: {count} fixings")
     if unreadable:
-        raise TickerError(f"{unreadable} more could not be read by this version, and are not in the file")
+        raise TickerError(f"{unreadable} fixings are unreadable and not in the file; see: python -m service check")
 
 
 def load(settings: Settings, path: Path) -> None:
-    """Import the fixings of a file."""
+    """Import fixings from a file. Stored fixings are not changed."""
     configure(QUIET)
     new, known, different = with_store(settings, lambda store: transfer.load(store, path, Clock()()))
     Console().print(
-        f"{path}: {new} new, {known} known, {different} left out (different from what is stored, or rejected here)"
+        f"{path}: {new} new, {known} known, {different} skipped (a different fixing is stored, or rejected here)"
     )

@@ -1,4 +1,4 @@
-"""The list of sources as Markdown: docs/sources.md, or the same for an operator's settings."""
+"""Generate the list of sources in Markdown: docs/sources.md, or the same for an operator's settings."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -42,7 +42,7 @@ _UNITS: Final = ((3600, "hour"), (60, "minute"), (1, "second"))
 
 
 def markdown(settings: Settings) -> str:
-    """Return the document of all sources, polled or not, in the order of the registry."""
+    """Return the list of all configured sources, polled or not, in the order of the settings."""
     rows = [_COLUMNS, tuple("---" for _ in _COLUMNS), *(_row(settings, key) for key in settings.sources)]
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     sections = ("\n".join(_section(settings, key)) + "\n" for key in settings.sources)

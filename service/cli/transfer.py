@@ -1,7 +1,7 @@
-"""All fixings as one file, to move between installations: NDJSON, compressed by gzip.
+"""Export and import all fixings as one file: NDJSON, compressed with gzip.
 
-The first line says what it is, each further one is a fixing as it is stored, with its revisions, by source and
-date. Equal stores make equal files.
+The first line is a header; each other line is one fixing as stored, with its revisions, ordered by source and date.
+Equal stores produce identical files.
 """
 
 import gzip
@@ -25,21 +25,21 @@ from service.validation.quarantine import Outcome, Quarantine, QuarantineDecisio
 HEADER: Final = {"format": "currency-ticker fixings", "version": 1}
 _BATCH: Final = 250
 _LONGEST: Final = 1_000_000
-"""Bytes of a line: a fixing of 75 currencies with ten revisions has a twentieth of it."""
+"""Maximum line length in bytes: 20 times that of a fixing of 75 currencies with ten revisions."""
 
 
 async def export(store: Store, path: Path) -> tuple[int, int]:
-    """Write every fixing of the store, and return how many, and how many could not be read.
+    """Write every stored fixing to a file; return how many were written, and how many could not be read.
 
-    The file is there whole or not at all.
+    The file is written completely or not at all. Raises `TickerError` if it cannot be written.
     """
-    count, there, unfinished = 0, 0, path.with_name(f".{path.name}.part")
+    count, stored, unfinished = 0, 0, path.with_name(f".{path.name}.part")
     try:
         with unfinished.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
             file.write(json.dumps(HEADER).encode() + b"\n")
             for source in await store.sources():
                 days = await store.dates(source)
-                there += await store.count(source)
+                stored += await store.count(source)
                 for at in range(0, len(days), _BATCH):
                     for fixing in await store.fixings(source, days[at : at + _BATCH]):
                         file.write(FIXING.adapter.dump_json(fixing) + b"\n")
@@ -49,14 +49,14 @@ async def export(store: Store, path: Path) -> tuple[int, int]:
         raise TickerError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
         unfinished.unlink(missing_ok=True)
-    return count, there - count
+    return count, stored - count
 
 
 async def load(store: Store, path: Path, now: datetime) -> tuple[int, int, int]:
-    """Take in the fixings of a file; return how many are new, known, and different from what is known, which stays.
+    """Import the fixings of a file; return how many are new, known, and skipped.
 
-    What an operator has rejected here is different too, and not taken in.
-    The file is read to its end before anything is written: a bad line costs nothing. Raises `TickerError`.
+    A fixing is skipped if a different one is stored for its date, or if an operator has rejected its rates here.
+    The whole file is validated before anything is written. Raises `TickerError` if it is invalid.
     """
     for _ in _read(path, store.last_date):
         pass
@@ -64,15 +64,15 @@ async def load(store: Store, path: Path, now: datetime) -> tuple[int, int, int]:
     for source, fixings in groupby(_read(path, store.last_date), key=lambda fixing: fixing.source):
         rejected = Quarantine.of([], await store.decisions(source))
         while batch := list(islice(fixings, _BATCH)):
-            waiting = await store.waiting(source)
-            stored = {one.date: one for one in await store.fixings(source, [one.date for one in batch])}
-            there = set(await store.dates(source))  # also what this version cannot read
-            missing = [one for one in batch if one.date not in there and not rejected.is_rejected(one)]
+            quarantined = await store.waiting(source)
+            stored = {fixing.date: fixing for fixing in await store.fixings(source, [each.date for each in batch])}
+            stored_dates = set(await store.dates(source))  # including fixings that this version cannot read
+            missing = [each for each in batch if each.date not in stored_dates and not rejected.is_rejected(each)]
             if missing:
                 await store.save(*missing)
-            for ended in _ended(waiting, missing, now):
-                await store.record_decision(ended)
-            same = sum(one.date in stored and stored[one.date].same_figures(one) for one in batch)
+            for decision in _decisions(quarantined, missing, now):
+                await store.record_decision(decision)
+            same = sum(each.date in stored and stored[each.date].same_figures(each) for each in batch)
             new, known, different = (
                 new + len(missing),
                 known + same,
@@ -81,17 +81,22 @@ async def load(store: Store, path: Path, now: datetime) -> tuple[int, int, int]:
     return new, known, different
 
 
-def _ended(waiting: list[QuarantinedFixing], taken: list[Fixing], now: datetime) -> Iterator[QuarantineDecision]:
-    """Yield how the waits end whose dates have a fixing now."""
-    by_day = {one.date: one for one in taken}
-    for one in waiting:
-        if fixing := by_day.get(one.fixing.date):
-            same = fixing.same_figures(one.fixing)
-            yield QuarantineDecision(one, Outcome.CONFIRMED if same else Outcome.WITHDRAWN, now)
+def _decisions(
+    quarantined: list[QuarantinedFixing], imported: list[Fixing], now: datetime
+) -> Iterator[QuarantineDecision]:
+    """Yield the decisions that end the quarantine of dates for which a fixing was imported."""
+    by_date = {fixing.date: fixing for fixing in imported}
+    for entry in quarantined:
+        if fixing := by_date.get(entry.fixing.date):
+            same = fixing.same_figures(entry.fixing)
+            yield QuarantineDecision(entry, Outcome.CONFIRMED if same else Outcome.WITHDRAWN, now)
 
 
 def _read(path: Path, last_date: Callable[[str], date]) -> Iterator[Fixing]:
-    """Yield the fixings of a file, each within the bounds; `last_date` returns the last possible date of a source."""
+    """Yield the fixings of a file, each validated; `last_date` returns the last possible date of a source.
+
+    Raises `TickerError` for a file that cannot be read or has an invalid line.
+    """
     number = 0
     try:
         with gzip.open(path, "rb") as file:
@@ -99,7 +104,7 @@ def _read(path: Path, last_date: Callable[[str], date]) -> Iterator[Fixing]:
                 number += 1
                 if number == 1:
                     if json.loads(line) != HEADER:
-                        raise TickerError(f"{path}: is no export of fixings, version {HEADER['version']}")
+                        raise TickerError(f"{path}: is not an export of fixings, version {HEADER['version']}")
                     continue
                 fixing = FIXING.adapter.validate_json(line)
                 if bad := structural_errors(fixing) or date_errors(fixing.date, last_date(fixing.source)):
@@ -108,7 +113,7 @@ def _read(path: Path, last_date: Callable[[str], date]) -> Iterator[Fixing]:
     except (OSError, EOFError, zlib.error) as error:
         raise TickerError(f"{path}: cannot be read: {error}") from None
     except ValidationError as error:
-        raise TickerError(f"{path}: line {number}: is no fixing: {problem(error)}") from None
+        raise TickerError(f"{path}: line {number}: is not a fixing: {problem(error)}") from None
     except (ValueError, RecursionError):
         raise TickerError(f"{path}: line {number}: is not JSON") from None
     if not number:

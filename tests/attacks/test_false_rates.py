@@ -1017,7 +1017,7 @@ class TestOperator:
         if everywhere:
             return
         await self.decide(here, (await self.seen(here, capsys))["digest"], "CNY", is_break=True)
-        assert "of 1000 old ones" in capsys.readouterr().out
+        assert "(1 new = 1000 old)" in capsys.readouterr().out
 
         async def shown() -> bool:
             quote = (await here.quotes())["CNY"]

@@ -92,7 +92,7 @@ async def test_a_sound_store_is_clean(kept: Store, settings: Settings, capsys: p
     before = await everything(kept)
     for repair in (False, True):
         await asyncio.to_thread(check.check, settings, repair=repair)
-        assert capsys.readouterr().out == "All stored records can be used.\n"
+        assert capsys.readouterr().out == "All stored records are valid.\n"
     assert await everything(kept) == before
 
 
@@ -100,7 +100,7 @@ async def test_each_bad_record_is_listed(kept: Store, settings: Settings, capsys
     """A line each: key, field, problem; nothing is changed, and the command fails."""
     await broken(kept)
     before = await everything(kept)
-    with pytest.raises(TickerError, match=r"12 of the stored records .* python -m service check --repair"):
+    with pytest.raises(TickerError, match=r"12 invalid stored records; .* python -m service check --repair"):
         await asyncio.to_thread(check.check, settings, repair=False)
     lines = capsys.readouterr().out.splitlines()
     expected = sorted([*LINES, "decisions:cbr 0: it is of source 'nbk'"])

@@ -128,7 +128,7 @@ async def test_rejection_before_an_accepted_form_cannot_be_taken_back(kept: Stor
     await wait(kept, TRUE)
     await decide(Outcome.REJECTED)
     await decide(Outcome.ACCEPTED)
-    with pytest.raises(TickerError, match=r"what was rejected has been replaced since: .*USD 560\.00 is published$"):
+    with pytest.raises(TickerError, match=r"the rejected rates have been replaced since: .*USD 560\.00 is published$"):
         await decide(Outcome.ACCEPTED)
     assert await published(kept) == ["560.00"]
 
@@ -138,7 +138,7 @@ async def test_rejected_rate_is_not_published_over_a_later_correction(kept: Stor
     await wait(kept, FALSE)
     await decide(Outcome.REJECTED)
     await kept.save(since(fixing(DAY, USD="476.00", EUR="551.06", JPY=("31.20", 10))))
-    problem = "what was rejected has been replaced since: JPY 31.20 for 10, USD 476.00 is published"
+    problem = "the rejected rates have been replaced since: JPY 31.20 for 10, USD 476.00 is published"
     with pytest.raises(TickerError, match=f"^nbk 2026-04-03: {problem}$"):
         await decide(Outcome.ACCEPTED)
     assert await published(kept) == ["476.00"]
@@ -149,7 +149,7 @@ async def test_rejected_rate_that_is_published_anyway_is_not_published_again(kep
     await wait(kept, FALSE)
     await decide(Outcome.REJECTED)
     await kept.save(FALSE)
-    with pytest.raises(TickerError, match=r"^nbk 2026-04-03: what was rejected is published already$"):
+    with pytest.raises(TickerError, match=r"^nbk 2026-04-03: the rejected rates are already published$"):
         await decide(Outcome.ACCEPTED)
     assert await published(kept) == ["4750.90"]
 
@@ -171,7 +171,7 @@ async def test_quarantined_rates_come_before_rejected_ones(
 async def test_unusable_rate_cannot_be_accepted(kept: Store, decide: Decide) -> None:
     """It can be rejected."""
     await wait(kept, fixing(DAY, USD="0"))
-    with pytest.raises(TickerError, match=r"^nbk 2026-04-03: cannot be published: USD is 0 for 1"):
+    with pytest.raises(TickerError, match=r"^nbk 2026-04-03 cannot be published: USD is 0 for 1"):
         await decide(Outcome.ACCEPTED)
     await decide(Outcome.REJECTED)
     assert await published(kept) == []
@@ -211,7 +211,7 @@ async def test_rates_are_shown_before_a_decision(kept: Store, decide: Decide, op
         "nbk 2026-04-03: EUR 551.06, USD 560.00\n  EUR moved\n  USD moved\nPublish these rates?"
     ]
     assert str(declined.value) == (
-        "nbk 2026-04-03: not confirmed, nothing was changed; to decide without a question:"
+        "nbk 2026-04-03: not confirmed, nothing was changed; skip the confirmation with"
         f" --digest {rates_digest(TRUE)}"
     )
     assert await published(kept) == []
@@ -238,8 +238,8 @@ async def test_digest_of_other_rates_is_refused(kept: Store, decide: Decide, ope
     with pytest.raises(TickerError) as refused:
         await decide(Outcome.ACCEPTED, digest=seen)
     assert str(refused.value) == (
-        f"nbk 2026-04-03: the quarantined rates are not those of digest {seen}, they are EUR 551.06, USD 0.01"
-        f" (digest {rates_digest(fixing(DAY, USD='0.01', EUR='551.06'))}); look again: python -m service quarantine"
+        f"nbk 2026-04-03: the quarantined rates do not match digest {seen}: they are EUR 551.06, USD 0.01"
+        f" (digest {rates_digest(fixing(DAY, USD='0.01', EUR='551.06'))}); list them again: python -m service quarantine"
     )
     assert await published(kept) == []
     assert operator.questions == []
@@ -325,8 +325,8 @@ async def test_rate_of_an_earlier_document_is_published_too(kept: Store, decide:
 @pytest.mark.parametrize(
     ("old", "new", "factor", "told"),
     [
-        ("0.0235", "235.10", Decimal(10000), ", of 10000 old ones"),
-        ("4750.90", "475.20", Decimal("0.1"), ", of 0.1 old ones"),
+        ("0.0235", "235.10", Decimal(10000), " (1 new = 10000 old)"),
+        ("4750.90", "475.20", Decimal("0.1"), " (1 new = 0.1 old)"),
         ("100.00", "500.00", None, ""),
         (None, "235.10", None, ""),
     ],
@@ -345,7 +345,7 @@ async def test_break_is_declared_with_an_accepted_rate(
         await kept.save(fixing(day(2), USD=old))
     await wait(kept, fixing(DAY, USD=new))
     await decide(Outcome.ACCEPTED, is_break=True)
-    printed = f"nbk 2026-04-03: USD {new}: accepted; USD is in a new unit from that date on{told}\n"
+    printed = f"nbk 2026-04-03: USD {new}: accepted; USD has a new unit from that date on{told}\n"
     assert capsys.readouterr().out == printed
     (decision,) = await kept.decisions("nbk")
     assert decision.breaks == (Break("USD", DAY, factor),)
@@ -358,7 +358,7 @@ async def test_published_rates_can_be_retracted(
     """One currency or the whole date: removed, printed, and kept out from then on."""
     await kept.save(TRUE)
     await retract("USD")
-    assert operator.questions == ["nbk 2026-04-03: USD 560.00\nTake these rates back?"]
+    assert operator.questions == ["nbk 2026-04-03: USD 560.00\nRetract these rates?"]
     assert capsys.readouterr().out == "nbk 2026-04-03: USD 560.00: retracted\n"
     stored = await kept.fixing("nbk", DAY)
     assert stored is not None
@@ -387,7 +387,7 @@ async def test_only_published_rates_can_be_retracted(kept: Store, retract: Decid
     """The error names the date and what is missing."""
     if codes:
         await kept.save(TRUE)
-    with pytest.raises(TickerError, match=f"^nbk 2026-04-03: {'GBP' if codes else 'nothing'} is"):
+    with pytest.raises(TickerError, match=f"^nbk 2026-04-03{': GBP' if codes else ''} is not published"):
         await retract(*codes)
     assert await published(kept) == (["560.00"] if codes else [])
 

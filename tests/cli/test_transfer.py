@@ -131,10 +131,10 @@ def spoilt(line: int, **changes: object) -> bytes:
         (b"no gzip", "cannot be read"),
         (spoilt(1)[:-12], "cannot be read"),
         (spoilt(1)[:40] + b"\xff" + spoilt(1)[41:], "cannot be read"),
-        (gzip.compress(b"{}\n"), "is no export of fixings"),
+        (gzip.compress(b"{}\n"), "is not an export of fixings"),
         (gzip.compress(b"[\n"), "line 1: is not JSON"),
         (gzip.compress(b"[" * 100_000), "line 1: is not JSON"),
-        (spoilt(3, date="yesterday"), "line 4: is no fixing: date: "),
+        (spoilt(3, date="yesterday"), "line 4: is not a fixing: date: "),
         (spoilt(2, rates={"USD": {"value": "-1"}}), "line 3: USD is -1 for 1, not a positive finite rate"),
         (spoilt(2, rates={}), "line 3: it quotes no currency"),
         (spoilt(2, rates={"USD": {"value": "1E+2000000"}}), "line 3: USD is 1E\\+2000000, outside 1E-15 to 1E\\+16"),
@@ -145,7 +145,7 @@ def spoilt(line: int, **changes: object) -> bytes:
         (spoilt(2, date="2030-01-01", revisions=[]), "line 3: it is dated 2030-01-01, after 2026-04-04, the last"),
         (spoilt(2, date="0001-01-01", revisions=[]), "line 3: it is dated 0001-01-01, before 1949-01-01, the first"),
         (spoilt(2, source="mine", date="2026-04-11", revisions=[]), "line 3: it is dated 2026-04-11, after 2026-04-10"),
-        (spoilt(0, version=2), "is no export of fixings, version 1"),
+        (spoilt(0, version=2), "is not an export of fixings, version 1"),
     ],
 )
 async def test_bad_file_is_reported_and_changes_nothing(store: Store, tmp_path: Path, file: bytes, told: str) -> None:

@@ -150,7 +150,7 @@ async def test_a_process_that_is_cut_off_goes_on(
     done = await asyncio.to_thread(
         subprocess.run, [*command, "--pause", "0"], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
     )
-    assert "in quarantine" in done.stdout
+    assert "quarantined" in done.stdout
     assert banks.asked["nbk"] - before < (UNTIL - SINCE).days
     async with Store(valkey, f"{store._prefix}undisturbed:") as other:
         await filled(settings, other, clock)
