@@ -1,1 +1,1 @@
-"""What is published, and when: rates, changes, publication days, tickers. Pure."""
+"""Domain model: rates, changes, publication schedules, snapshots. Pure."""

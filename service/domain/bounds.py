@@ -1,4 +1,4 @@
-"""Bounds of a fixing, the same at every entrance: parsers, Redis, import. Pure.
+"""Limits of a valid fixing, shared by all inputs: parsers, Redis, import. Pure.
 
 They are far wider than anything a bank has published (75 currencies, 8 digits, a nominal of 1,000,000), and narrow
 enough that no product, fraction or date within them overflows or takes long to compute.
@@ -16,21 +16,21 @@ from service.domain.fixing import REVISIONS, Fixing, RateLike, RateTable
 from service.settings import Settings
 
 EARLIEST: Final = date(1949, 1, 1)
-"""The year of the oldest rates that any source has: the National Bank of Hungary answers from 3 January 1949."""
+"""The year of the oldest rates of any source: the National Bank of Hungary has rates from 3 January 1949 on."""
 LATEST: Final = date(2199, 12, 31)
-"""The limit where no calendar applies: date arithmetic beyond it may overflow."""
+"""Last date if no calendar applies: date arithmetic beyond it may overflow."""
 UNKNOWN_AHEAD: Final = timedelta(days=7)
-"""How far ahead of today a source may be dated that is not configured: more than any source in the default settings."""
+"""How far ahead of today an unconfigured source may date its rates: farther than any source of the default settings."""
 MOST_CURRENCIES: Final = 200
 MOST_DIGITS: Final = 30
 MOST_UNITS: Final = 9_999_999
 SMALLEST: Final = Decimal("1E-15")
 LIMIT: Final = Decimal("1E+16")
-"""A value is smaller than this."""
+"""Exclusive upper limit of a value."""
 _EXPONENTS: Final = range(-15 - MOST_DIGITS, 16)
 _CODE: Final = re.compile(r"[A-Z]{3}")
 _CODES: Final = re.compile(r"[A-Z]{3}(?:,[A-Z]{3})*")
-# Written without an exponent, with 15 digits at most on either side of the point, zero excepted: within all bounds.
+# No exponent and at most 15 digits on either side of the point: within all limits unless zero.
 _VALUES: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?(?: [0-9]{1,15}(?:\.[0-9]{1,15})?)*")
 _CHANGES: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?(?: -?[0-9]{1,15}(?:\.[0-9]{1,15})?)*")
 _SOURCE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -40,32 +40,32 @@ _NAMED: Final = 3
 
 
 def structural_errors(fixing: Fixing) -> tuple[str, ...]:
-    """Return what makes a fixing unusable, whoever confirms it; nothing for a sound one. Dates: see `date_errors`."""
+    """Return the errors that make a fixing invalid, confirmed or not; empty for a valid one. Dates: `date_errors`."""
     return tuple(_errors(fixing, worthless=True))
 
 
 def format_errors(fixing: Fixing) -> tuple[str, ...]:
-    """Return what makes a fixing unsafe to compute with.
+    """Return the errors that make a fixing unsafe to compute with.
 
-    Of `structural_errors` all but those for which a fixing may be in quarantine: rates of zero or less, the base quoted
-    in itself, an empty table.
+    These are `structural_errors` except those with which a fixing may be quarantined: rates of zero or less, the base
+    quoted in itself, an empty table.
     """
     return tuple(_errors(fixing, worthless=False))
 
 
 def rate_errors(table: RateTable) -> dict[str, str]:
-    """Return the rates of a table that are unusable, whoever confirms them, by currency; each with what is wrong."""
+    """Return the errors of invalid rates, confirmed or not, by currency."""
     return _rate_errors(table, worthless=True)
 
 
 def table_errors(table: RateTable) -> tuple[str, ...]:
-    """Return the `structural_errors` of a table without receipts."""
+    """Return the `structural_errors` of a table that has no receipt."""
     empty = () if table.rates else ("it quotes no currency",)
     return (*_header_errors(table), *empty, *rate_errors(table).values())
 
 
 def date_errors(day: date, latest: date = LATEST) -> tuple[str, ...]:
-    """Return why a fixing cannot be of this effective date."""
+    """Return why an effective date is invalid."""
     if day < EARLIEST:
         return (f"it is dated {day}, before {EARLIEST}, the first possible date",)
     if day > latest:
@@ -83,17 +83,17 @@ def time_errors(name: str, moment: datetime | None) -> Iterator[str]:
         yield f"{name} {moment} is outside {_YEARS[0]}-01-01 to {LATEST}"
 
 
-def break_errors(one: Break) -> Iterator[str]:
-    """Yield what makes a break of a series unusable."""
-    if not _CODE.fullmatch(one.currency):
-        yield f"{one.currency[:_LONGEST]!r} is not a currency code"
-    if one.factor is not None:
-        errors = list(number_errors(one.factor)) or (["is not positive"] if one.factor <= 0 else [])
-        yield from (f"the factor of the break of {one.currency[:_LONGEST]} {error}" for error in errors)
+def break_errors(declared: Break) -> Iterator[str]:
+    """Yield the errors of a declared break."""
+    if not _CODE.fullmatch(declared.currency):
+        yield f"{declared.currency[:_LONGEST]!r} is not a currency code"
+    if declared.factor is not None:
+        errors = list(number_errors(declared.factor)) or (["is not positive"] if declared.factor <= 0 else [])
+        yield from (f"the factor of the break of {declared.currency[:_LONGEST]} {error}" for error in errors)
 
 
 def number_errors(value: Decimal) -> Iterator[str]:
-    """Yield why a number cannot be computed with, as the end of a sentence."""
+    """Yield why a number is unsafe to compute with, worded to follow its name: "has 31 digits, …"."""
     _, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):
         yield f"is {_short(value)}, not a finite number"
@@ -105,7 +105,7 @@ def number_errors(value: Decimal) -> Iterator[str]:
 
 
 def last_dates(settings: Settings, now: Callable[[], datetime]) -> Callable[[str], date]:
-    """Return a function that returns the last effective date that a source can have published by now."""
+    """Return a function that maps a source's key to the last effective date that it can have published by now."""
 
     def last_date(source: str) -> date:
         known = settings.sources.get(source)
@@ -115,14 +115,14 @@ def last_dates(settings: Settings, now: Callable[[], datetime]) -> Callable[[str
 
 
 def summary(errors: Iterable[str]) -> str:
-    """Return errors as one short line."""
+    """Join errors into one line: the first `_NAMED`, and how many more."""
     first = list(errors)
     more = f"; and {len(first) - _NAMED} more" if len(first) > _NAMED else ""
     return "; ".join(first[:_NAMED]) + more
 
 
 def _header_errors(table: RateTable) -> tuple[str, ...]:
-    """Return the errors of a table that are not those of single rates: its base, its size, its receipt."""
+    """Return the errors of a table as a whole: its base, its size, its receipt."""
     errors = list[str]()
     if not _CODE.fullmatch(table.base):
         errors.append(f"the base {table.base[:_LONGEST]!r} is not a currency code")
@@ -130,7 +130,7 @@ def _header_errors(table: RateTable) -> tuple[str, ...]:
         errors.append(f"it quotes {len(table.rates)} currencies, at most {MOST_CURRENCIES} are allowed")
     if isinstance(table, Fixing):
         if not _SOURCE.fullmatch(table.source):
-            errors.append(f"{table.source[:_LONGEST]!r} is not a source's key")
+            errors.append(f"{table.source[:_LONGEST]!r} is not a source key")
         errors += time_errors("fetched_at", table.fetched_at)
     return tuple(errors)
 
@@ -143,18 +143,18 @@ def _errors(fixing: Fixing, *, worthless: bool) -> Iterator[str]:
     if len(fixing.revisions) > REVISIONS:
         yield f"it has {len(fixing.revisions)} revisions, at most {REVISIONS} are allowed"
         return
-    for number, one in enumerate(fixing.revisions, 1):
-        if (one.source, one.date) != (fixing.source, fixing.date):
+    for number, revision in enumerate(fixing.revisions, 1):
+        if (revision.source, revision.date) != (fixing.source, fixing.date):
             yield f"revision {number} is of another fixing"
-        if one.revisions:
+        if revision.revisions:
             yield f"revision {number} has revisions"
         else:
-            yield from (f"revision {number}: {error}" for error in _errors(one, worthless=worthless))
+            yield from (f"revision {number}: {error}" for error in _errors(revision, worthless=worthless))
 
 
 def _rate_errors(table: RateTable, *, worthless: bool) -> dict[str, str]:
     rates = table.rates
-    if not rates or len(rates) > MOST_CURRENCIES:  # that is an error of the header
+    if not rates or len(rates) > MOST_CURRENCIES:  # reported by `_header_errors` or its caller
         return {}
     if _CODES.fullmatch(",".join(rates)) and table.base not in rates and _are_sound(rates.values()):
         return {}
@@ -163,9 +163,9 @@ def _rate_errors(table: RateTable, *, worthless: bool) -> dict[str, str]:
 
 
 def _are_sound(rates: Collection[RateLike]) -> bool:
-    """Return whether rates are certainly within the bounds: quick, for what nearly all of them are.
+    """Return whether all rates are certainly valid: a fast path that nearly all tables take.
 
-    One pattern over all numbers takes a third of the time that checks of each do.
+    Matching one pattern against all numbers takes a third of the time of checking each.
     """
     nominals = [rate.nominal for rate in rates]
     values = [rate.value for rate in rates]

@@ -1,4 +1,4 @@
-"""Breaks of a series: dates from which a currency is another unit (a redenomination). Pure."""
+"""Breaks of a series: dates from which a currency has a new unit (redenominations). Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from service.domain.fixing import RateTable
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """From `date` on, 1 unit of `currency` is what `factor` units were before; None where that is not known.
+    """A redenomination: from `date` on, 1 unit of `currency` equals `factor` old units; None if unknown.
 
-    10,000 old Belarusian roubles became 1 new one on 1 July 2016: factor 10000.
+    Example: on 1 July 2016, 10,000 old Belarusian roubles became 1 new rouble: factor 10000.
     """
 
     currency: str
@@ -23,17 +23,17 @@ class Break:
 
 
 def conversion(breaks: Iterable[Break], code: str, base: str, earlier: RateTable, later: RateTable) -> Fraction | None:
-    """Return what a rate of `code` in `base` is multiplied by to carry it from one date's units to a later one's.
+    """Return the factor that converts a rate of `code` in `base` from the units of `earlier` to those of `later`.
 
-    1 where no break lies between (after the earlier date, up to the later one), and where the two rates are nearer to
-    each other as they stand: then the bank has converted its past itself. None where a factor is not known.
+    1 if no break lies between them (after the earlier date, up to the later one), or if the two rates are nearer to
+    each other unconverted: the bank has converted its history itself. None if a factor is unknown.
     """
     factor = Fraction(1)
-    for one in breaks:
-        if earlier.date < one.date <= later.date and one.currency in (code, base):
-            if one.factor is None:
+    for each in breaks:
+        if earlier.date < each.date <= later.date and each.currency in (code, base):
+            if each.factor is None:
                 return None
-            factor = factor * Fraction(one.factor) if one.currency == code else factor / Fraction(one.factor)
+            factor = factor * Fraction(each.factor) if each.currency == code else factor / Fraction(each.factor)
     if factor == 1:
         return factor
     move = later.cross(code, base) / earlier.cross(code, base)
@@ -51,8 +51,8 @@ def _redenomination(currency: str, on: str, factor: int) -> Break:
 REDENOMINATIONS: Final = tuple(
     _redenomination(*one)
     for one in (
-        # ISO 4217, list three ("codes for historic denominations") and its amendments. They matter where a bank has the
-        # old unit under the new code; where it changed the code too, there is nothing before the date.
+        # From ISO 4217, list three ("codes for historic denominations") and its amendments. They matter where a bank
+        # publishes the old unit under the new code; where it changed the code too, the code has no earlier rates.
         ("MXN", "1993-01-01", 1000),
         ("BRL", "1994-07-01", 2750),
         ("PLN", "1995-01-01", 10_000),
@@ -77,13 +77,14 @@ REDENOMINATIONS: Final = tuple(
     )
 )
 _OVERRIDDEN: Final = timedelta(days=366)
+"""A configured break replaces a known one of the same currency within this distance."""
 
 
 def breaks_of(configured: Sequence[Break]) -> tuple[Break, ...]:
     """Return the breaks of one source: those configured for it, and the known redenominations.
 
-    A bank may change the unit some days after the country does: a configured break of a currency replaces the known one
-    of about that date.
+    A bank may switch to the new unit some days after the country: a configured break replaces the known one of that
+    currency if they are at most `_OVERRIDDEN` apart.
     """
     known = (
         one

@@ -1,7 +1,7 @@
-"""The change between two fixings of one source, exactly, rounded once.
+"""Compute the change between two fixings of one source: exact, rounded once.
 
-Rates are compared as exact fractions: a cross or an inverse rate has no finite digits, and a
-quotient rounded at some precision and then rounded again for display can be off by a hundredth.
+Rates are exact fractions: a cross or an inverse rate has no finite decimal representation, and a quotient rounded at
+some precision and again for display can be off by 0.01.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from service.domain.fixing import RateTable
 
 _ONE = Fraction(1)
 DERIVED_DIGITS = 10
-"""Significant digits of a rate that nobody published (a cross, an inverse)."""
+"""Significant digits of a derived rate (a cross, an inverse)."""
 
 
 class Trend(StrEnum):
-    """The way a quote moved, as its rounded percentage shows it."""
+    """Direction of a change, by its rounded percentage."""
 
     UP = "up"
     DOWN = "down"
@@ -26,10 +26,10 @@ class Trend(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A rate in a base, and how it moved; all but `rate` are None without a predecessor.
+    """A rate and its change; all fields but `rate` are None without a previous rate.
 
-    `rate`, `previous` and `change` are in units of the base for 1 unit of the currency;
-    `percent` is 100 x (new - old) / old, two decimals, half up.
+    `rate`, `previous` and `change` are in units of the base for 1 unit of the currency. `percent` is
+    100 x (new - old) / old, rounded half up to two decimals.
     """
 
     rate: Decimal
@@ -40,21 +40,21 @@ class Change:
 
 
 def change(code: str, base: str, new: RateTable, old: RateTable | None, factor: Fraction = _ONE) -> Change:
-    """Return the change of `code` in `base` from `old` to `new`, which both quote it.
+    """Return the change of `code` in `base` from `old` to `new`; both must quote it.
 
-    `factor` carries the old rate over to the unit of the new one, where a redenomination lies between.
+    `factor` converts the old rate to the unit of the new one, if there was a redenomination between them.
     """
     if old is None:
         return Change(rate(code, base, new))
-    now, then = new.cross(code, base), old.cross(code, base) * factor
-    shown, previous = rate(code, base, new), rate(code, base, old, factor)
-    percent = half_up(100 * (now - then) / then, 2)
+    exact, exact_previous = new.cross(code, base), old.cross(code, base) * factor
+    current, previous = rate(code, base, new), rate(code, base, old, factor)
+    percent = half_up(100 * (exact - exact_previous) / exact_previous, 2)
     direction = Trend.UP if percent > 0 else Trend.DOWN if percent < 0 else Trend.FLAT
-    return Change(shown, previous, shown - previous, percent, direction)
+    return Change(current, previous, current - previous, percent, direction)
 
 
 def rate(code: str, base: str, fixing: RateTable, factor: Fraction = _ONE) -> Decimal:
-    """Return the rate of `code` in `base`, times `factor`: the published digits, or `DERIVED_DIGITS` of our own."""
+    """Return the rate of `code` in `base`, times `factor`: as published, or derived with `DERIVED_DIGITS` digits."""
     published = fixing.published(code) if base == fixing.base and factor == 1 else None
     if published is not None:
         return published
@@ -64,14 +64,14 @@ def rate(code: str, base: str, fixing: RateTable, factor: Fraction = _ONE) -> De
 
 
 def half_up(number: Fraction, places: int) -> Decimal:
-    """Round half away from zero to `places` decimals; zero has no sign."""
+    """Round a number half away from zero to `places` decimals; zero has no sign."""
     above, below = abs(number.numerator) * 10**places, number.denominator
     units = (2 * above + below) // (2 * below)
     return Decimal(-units if number < 0 else units).scaleb(-places)
 
 
 def percent_text(percent: Decimal | None) -> str:
-    """`+1.35%`, `-0.77%`, `0.00%`; a dash where there is no change."""
+    """Format a percentage: `+1.35%`, `-0.77%`, `0.00%`; a dash for None."""
     if percent is None:
         return "—"
     return f"{percent:+.2f}%" if percent else "0.00%"

@@ -1,4 +1,4 @@
-"""What a bank published for a date, and what makes it acceptable."""
+"""Fixings and series of fixings: what a source published for each effective date. Pure."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping
@@ -12,10 +12,11 @@ from itertools import pairwise
 from typing import Protocol
 
 REVISIONS = 10
+"""Revisions of a fixing that are kept."""
 
 
 class Quotation(StrEnum):
-    """How a bank quotes: `nominal foreign = value native`, or the inverse."""
+    """How a bank quotes: `nominal foreign = value native` (direct), or `nominal native = value foreign` (inverse)."""
 
     DIRECT = "direct"
     INVERSE = "inverse"
@@ -25,7 +26,7 @@ class Quotation(StrEnum):
 class Rate:
     """One published rate, digits as published.
 
-    `change` is the bank's own *absolute* change per nominal, where it publishes one.
+    `change` is the bank's own *absolute* change per nominal, if it publishes one.
     """
 
     value: Decimal
@@ -34,7 +35,7 @@ class Rate:
 
 
 class RateLike(Protocol):
-    """One published rate, however it is stored: `nominal` of one currency are `value` of the other."""
+    """Interface of a published rate: `nominal` units of one currency are worth `value` units of the other."""
 
     @property
     def value(self) -> Decimal: ...
@@ -43,7 +44,7 @@ class RateLike(Protocol):
 
 
 class RateTable:
-    """What can be computed from published rates, however they are stored. A `Fixing` adds their receipt."""
+    """Computations on the published rates of one date. `Fixing` adds the receipt."""
 
     __slots__ = ()
     base: str
@@ -52,18 +53,18 @@ class RateTable:
     direction: Quotation
 
     def value(self, code: str) -> Fraction:
-        """Units of `base` for 1 unit of `code`, exactly; the base itself is worth 1."""
+        """Return the exact rate of `code`: units of `base` for 1 unit; 1 for the base itself."""
         return Fraction(*self._ratio(code))
 
     def cross(self, code: str, base: str) -> Fraction:
-        """Units of `base` for 1 unit of `code`, through the source's own rate of the base."""
+        """Return the exact cross rate: units of `base` for 1 unit of `code`, through the source's rate of `base`."""
         if base == self.base:
             return self.value(code)
         (above, below), (over, under) = self._ratio(code), self._ratio(base)
         return Fraction(above * under, below * over)
 
     def _ratio(self, code: str) -> tuple[int, int]:
-        """Return `value` as it comes: to reduce it is most of what a fraction costs."""
+        """Return `value` as an unreduced numerator and denominator: reducing is most of the cost of a fraction."""
         if code == self.base:
             return 1, 1
         rate = self.rates[code]
@@ -73,11 +74,11 @@ class RateTable:
         return above, rate.nominal * below
 
     def quotes(self, code: str, base: str) -> bool:
-        """Return whether it has the rate of `code` in `base`, directly or as a cross."""
+        """Return whether the table has the rate of `code` in `base`, directly or as a cross."""
         return (code == self.base or code in self.rates) and (base == self.base or base in self.rates)
 
     def published(self, code: str) -> Decimal | None:
-        """Return `value` with the published digits; None where it must be derived."""
+        """Return `value` with the published digits; None if it must be derived."""
         rate = self.rates.get(code)
         if rate is None or self.direction is Quotation.INVERSE:
             return None
@@ -90,26 +91,26 @@ class RateTable:
         return bool(shared) and all(_same(self.rates[code], other.rates[code]) for code in shared)
 
     def carries_over(self, other: "RateTable") -> bool:
-        """Return whether this is no new publication beside `other`: a weekend, a holiday, a frozen feed.
+        """Return whether this only repeats `other` and is not a new publication: a weekend, a holiday, a frozen feed.
 
-        A publication moves most currencies. One in ten at the most may move in a carry-over: a corrected digit makes
-        no publication of a document that otherwise stands still.
+        A publication changes most rates. In a carry-over at most one rate in ten may differ: a corrected digit in an
+        otherwise unchanged document is not a publication.
         """
         shared = self.rates.keys() & other.rates.keys()
         moved = sum(not _same(self.rates[code], other.rates[code]) for code in shared)
         return bool(shared) and moved * 10 <= len(shared)
 
     def moves(self, other: "RateTable", code: str, base: str) -> bool:
-        """Return whether the rate of `code` in `base`, which both quote, is another one than in `other`."""
-        return any(one != self.base and not _same(self.rates[one], other.rates[one]) for one in {code, base})
+        """Return whether the rate of `code` in `base` differs from that in `other`; both must quote it."""
+        return any(each != self.base and not _same(self.rates[each], other.rates[each]) for each in {code, base})
 
 
 @dataclass(frozen=True, slots=True)
 class Fixing(RateTable):
-    """What one source published for one effective date, with its receipt.
+    """The rates that one source published for one effective date, with their receipt.
 
-    `base` is the currency in which the source quotes; `fetched_at` is in UTC, whole seconds;
-    `digest` is the SHA-256 of the raw answer, in hex.
+    `base` is the currency in which the source quotes. `fetched_at` is in UTC, in whole seconds. `digest` is the SHA-256
+    of the raw response, in hex.
     """
 
     source: str
@@ -121,19 +122,24 @@ class Fixing(RateTable):
     digest: str
     direction: Quotation = Quotation.DIRECT
     revisions: tuple["Fixing", ...] = ()
-    """What the bank said of this date before, newest first; these have no revisions of their own."""
+    """Earlier versions of this fixing, newest first; they have no revisions themselves."""
 
     def with_revision_of(self, earlier: "Fixing") -> "Fixing":
-        """Return this fixing with its earlier forms: the first, which was shown, and the newest, `REVISIONS` in all."""
-        forms = (replace(earlier, revisions=()), *earlier.revisions)
-        return replace(self, revisions=forms if len(forms) <= REVISIONS else (*forms[: REVISIONS - 1], forms[-1]))
+        """Return this fixing with `earlier` as its latest revision.
+
+        At most `REVISIONS` are kept: the newest, and the first one, which was published.
+        """
+        versions = (replace(earlier, revisions=()), *earlier.revisions)
+        kept = versions if len(versions) <= REVISIONS else (*versions[: REVISIONS - 1], versions[-1])
+        return replace(self, revisions=kept)
 
     def supersedes(self, stored: "Fixing") -> bool:
-        """Return whether this is a later form of what is stored for its date; never both of two.
+        """Return whether this is a later version of the stored fixing of its date; never true both ways.
 
-        Their revisions decide, whatever clocks say: the one with the other's response among its revisions is later. If
-        both have, since a bank took a rate back, it is the one with more revisions. Otherwise it is the one that was
-        fetched later; of one response the one with more rates, since quarantined rates are published later.
+        Revisions decide, independently of clocks: the fixing with the other's response among its revisions is later. If
+        both have, because the bank returned to an earlier rate, the one with more revisions is later. Otherwise it is
+        the one that was fetched later; of one response the one with more rates, since quarantined rates are published
+        later.
         """
         if self.same_figures(stored):
             return False
@@ -146,14 +152,14 @@ class Fixing(RateTable):
         return ours > (stored.fetched_at, stored.digest, len(stored.rates))
 
     def _revises(self, other: "Fixing") -> bool:
-        return any(one.digest == other.digest for one in self.revisions)
+        return any(revision.digest == other.digest for revision in self.revisions)
 
     def same_figures(self, other: "Fixing") -> bool:
-        """Whether both say the same of the same currencies, however it was written."""
+        """Return whether both quote the same currencies at the same rates, whatever their nominals and digits."""
         return self.rates.keys() == other.rates.keys() and self.repeats(other)
 
     def is_part_of(self, other: "Fixing") -> bool:
-        """Return whether all its rates stand in the other one too."""
+        """Return whether the other fixing has all rates of this one, unchanged."""
         shared = self.rates.keys() <= other.rates.keys()
         return shared and all(_same(rate, other.rates[code]) for code, rate in self.rates.items())
 
@@ -162,15 +168,15 @@ class Fixing(RateTable):
         return replace(self, rates={code: rate for code, rate in self.rates.items() if code not in codes})
 
 
-def _same(one: RateLike, other: RateLike) -> bool:
-    if one.nominal == other.nominal:
-        return one.value == other.value
-    return one.value * other.nominal == other.value * one.nominal
+def _same(rate: RateLike, other: RateLike) -> bool:
+    if rate.nominal == other.nominal:
+        return rate.value == other.value
+    return rate.value * other.nominal == other.value * rate.nominal
 
 
 @dataclass(frozen=True)
 class Series:
-    """The fixings of one source, one a date, oldest first."""
+    """The fixings of one source, one per date, oldest first."""
 
     fixings: tuple[Fixing, ...] = ()
 
@@ -180,31 +186,31 @@ class Series:
 
     @cached_property
     def _news(self) -> list[bool]:
-        """Whether each fixing is a publication and no carry-over of the one before it."""
+        """Whether each fixing is a new publication, as opposed to a carry-over of the one before."""
         return [True, *(not new.carries_over(old) for old, new in pairwise(self.fixings))]
 
     @cached_property
     def distinct(self) -> tuple[Fixing, ...]:
-        """The fixings without carry-overs: each the first day of its rates."""
+        """The fixings without carry-overs: each is the first day of its rates."""
         return tuple(fixing for fixing, is_news in zip(self.fixings, self._news, strict=False) if is_news)
 
     @property
     def latest_distinct(self) -> Fixing | None:
-        """The first day of the latest rates; what repeats them since is no publication."""
+        """The latest publication: the first day of the latest rates, carry-overs excluded."""
         return self.distinct[-1] if self.fixings else None
 
     def quoting(self, code: str, base: str) -> "Series":
-        """Return the part that has the rate of `code` in `base`."""
+        """Return the fixings that have the rate of `code` in `base`."""
         if all(fixing.quotes(code, base) for fixing in self.fixings):
             return self
         return Series(tuple(fixing for fixing in self.fixings if fixing.quotes(code, base)))
 
     def publications(self, code: str, base: str) -> tuple[Fixing, ...]:
-        """Return the publications of the rate of `code` in `base`, oldest first: each the first day of that rate.
+        """Return the publications of the rate of `code` in `base`, oldest first: each is the first day of that rate.
 
-        A rate that stands still while others move is published anew; one that moves in a carry-over is too.
+        An unchanged rate in a new publication counts, and so does a rate that changes in a carry-over.
         """
-        found, last = list[Fixing](), -1
+        publications, last = list[Fixing](), -1
         for at, fixing in enumerate(self.fixings):
             if not fixing.quotes(code, base):
                 continue
@@ -215,12 +221,12 @@ class Series:
                 is_news = self._news[at] if last == at - 1 else not fixing.carries_over(old)
                 is_news = is_news or fixing.moves(old, code, base)
             if is_news:
-                found.append(fixing)
+                publications.append(fixing)
             last = at
-        return tuple(found)
+        return tuple(publications)
 
     def completed(self, document: Fixing) -> Fixing:
-        """Return a document with what is published of its date already: rates in quarantine beside the others."""
+        """Return a document completed with the already published rates of its date, e.g. for quarantined rates."""
         published = self.on(document.date)
         return replace(document, rates={**published.rates, **document.rates}) if published else document
 
@@ -233,7 +239,7 @@ class Series:
         return self.fixings[at - 1] if at else None
 
     def until(self, day: date) -> "Series":
-        """Return the part that is in force on `day`."""
+        """Return the fixings with an effective date up to `day`."""
         return (
             self
             if not self.fixings or self.fixings[-1].date <= day
@@ -241,12 +247,12 @@ class Series:
         )
 
     def within(self, first: date, last: date) -> tuple[Fixing, ...]:
-        """Return the fixings from one day to another, both included."""
+        """Return the fixings dated from `first` to `last`, both included."""
         end = bisect_right(self.fixings, last, key=lambda fixing: fixing.date)
         return self.fixings[self._index(first) : end]
 
     def with_fixing(self, new: Fixing, keep: int) -> "Series":
-        """With `new` in its place (or in place of its earlier form), the `keep` latest dates."""
+        """Return the series with `new` added or replaced by date, limited to the `keep` latest dates."""
         others = [fixing for fixing in self.fixings if fixing.date != new.date]
         return Series(tuple(sorted([*others, new], key=lambda fixing: fixing.date)[-keep:]))
 

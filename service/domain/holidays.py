@@ -1,7 +1,7 @@
-"""Which days are no working days of a bank: the only import of holidays.
+"""Bank holidays by calendar: the only import of the `holidays` library.
 
-The library is loaded at the first use of a calendar, without the 250 countries that are not used. What it does not
-know yet (a day off by decree) counts as a working day: a ticker is then late for a day, never wrong.
+The library is loaded at the first use of a calendar, without the 250 countries that are not used. A holiday that it
+does not know yet (by decree) counts as a working day: a ticker is then `late` for a day, and its rates stay correct.
 """
 
 from datetime import date
@@ -12,21 +12,21 @@ from service.errors import SettingsError
 from service.runtime.lazy_imports import skip_package_init
 
 _CATEGORIES: Final = ("public", "bank", "government")
-"""Kinds of holidays on which a central bank does not work, as far as a country has them."""
+"""Categories of holidays on which a central bank does not publish; a country may lack some."""
 
 
 @lru_cache(maxsize=256)
 def days_off(calendar: str, year: int) -> frozenset[date]:
-    """Return the holidays of a calendar in a year, on whatever weekday they fall.
+    """Return the holidays of a calendar in a year, weekends included.
 
-    A calendar is a country (`KZ`), a part of one (`GB-ENG`), or a market (`XECB`, the days on which the
-    ECB's TARGET is closed); an empty one has no holidays. Raises `SettingsError` for one that is not known.
+    A calendar is a country (`KZ`), a subdivision (`GB-ENG`), or a market (`XECB`: closing days of the ECB's TARGET);
+    the empty string has no holidays. Raises `SettingsError` for an unknown calendar.
     """
     if not calendar:
         return frozenset()
-    skip_package_init("holidays.countries")  # it would load each of them: 8 MB and 70 ms
+    skip_package_init("holidays.countries")  # it imports every country: 8 MB and 70 ms
     skip_package_init("holidays.financial")
-    import holidays  # noqa: PLC0415 - not before it is needed
+    import holidays  # noqa: PLC0415 - loaded on first use
 
     name, _, part = calendar.partition("-")
     try:
@@ -37,5 +37,6 @@ def days_off(calendar: str, year: int) -> frozenset[date]:
         return frozenset(holidays.country_holidays(name, subdiv=part or None, years=year, categories=wanted))
     except NotImplementedError:
         raise SettingsError(
-            f"calendar: {calendar!r} is no country (KZ), part of one (GB-ENG) or market (XECB) that `holidays` knows"
+            f"calendar: unknown calendar {calendar!r}; use a country (KZ), a subdivision (GB-ENG) or a market (XECB) "
+            "of the `holidays` library"
         ) from None

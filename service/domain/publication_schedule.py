@@ -1,9 +1,8 @@
-"""When a source publishes: what is due, what was missed, what comes next.
+"""Publication schedule of a source: publications that are due, missed, and next. Pure; times are timezone-aware.
 
-A publication appears on a publication day, inside the window, and carries an effective date.
-A bank holiday is no publication day. What repeats the rates before it is no publication: a feed that
-carries old rates under new dates is as late as a silent one.
-Everything here is pure; times are timezone-aware.
+A publication appears on a publication day, within the window, and has an effective date. A bank holiday is not a
+publication day. A carry-over is not a publication: a source that repeats old rates under new dates is as late as one
+that publishes nothing.
 """
 
 from collections.abc import Iterator
@@ -16,15 +15,15 @@ from service.domain.holidays import days_off
 from service.settings import SourceSettings
 
 STALE_AFTER = 3
-"""So many missed publications make a series stale."""
+"""Missed publications from which a series is stale."""
 _DAY = timedelta(days=1)
 _YEAR = timedelta(days=366)
 _LOOKBACK = timedelta(days=14)
-"""Farther than any publication lies before the date that it carries: across the longest holidays."""
+"""Upper limit of the time between a publication and its effective date: more than the longest holidays."""
 
 
 class Freshness(IntEnum):
-    """How a series stands against its calendar; larger is worse."""
+    """Freshness of a series by its publication schedule; larger is worse."""
 
     CURRENT = 0
     LATE = 1
@@ -33,7 +32,7 @@ class Freshness(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One publication: when it is expected (UTC), and the date it will carry."""
+    """One expected publication: its window (UTC) and its effective date."""
 
     opens: datetime
     closes: datetime
@@ -41,16 +40,17 @@ class Publication:
 
 
 def today(source: SourceSettings, now: datetime) -> date:
+    """Return the date at `now` in the source's time zone."""
     return now.astimezone(source.timezone).date()
 
 
 def is_publication_day(source: SourceSettings, day: date) -> bool:
-    """Whether the source publishes on `day`: one of its days, and no holiday."""
+    """Return whether the source publishes on `day`: one of its weekdays, and not a holiday."""
     return day.weekday() in source.weekdays and day not in days_off(source.calendar, day.year)
 
 
 def effective_date(source: SourceSettings, day: date) -> date:
-    """Return the date that a publication of `day` carries."""
+    """Return the effective date of a publication that appears on `day`."""
     match source.effective:
         case "same-day":
             return day
@@ -61,9 +61,9 @@ def effective_date(source: SourceSettings, day: date) -> date:
 
 
 def market_day(source: SourceSettings, effective_date: date) -> date:
-    """Return the day of the market that an effective date is of: a weekend counts as its Friday.
+    """Return the market day whose rates an effective date has; a weekend counts as the Friday before.
 
-    Holidays are left out: sources are compared within days of each other, and one day makes no difference there.
+    Holidays are ignored: sources are compared with a tolerance of days, so one day makes no difference.
     """
     day = effective_date if source.effective == "same-day" else effective_date - _DAY
     return day - timedelta(days=max(0, day.weekday() - 4))
@@ -72,7 +72,7 @@ def market_day(source: SourceSettings, effective_date: date) -> date:
 def latest_possible_date(source: SourceSettings, now: datetime) -> date:
     """Return the last effective date that the source can have published by now.
 
-    For the next working day one more is let in: a day off may be one by decree, which no calendar knows.
+    For `next-working-day` one more day is allowed: a holiday by decree is in no calendar.
     """
     day = today(source, now)
     last = effective_date(source, day)
@@ -82,7 +82,7 @@ def latest_possible_date(source: SourceSettings, now: datetime) -> date:
 
 
 def freshness(source: SourceSettings, latest: date, now: datetime) -> Freshness:
-    """Judge a series whose latest rates are of `latest`, which is no carry-over."""
+    """Return the freshness of a series whose latest publication (not a carry-over) is dated `latest`."""
     if source.window is None:
         return Freshness.STALE
     missed = 0
@@ -96,14 +96,14 @@ def freshness(source: SourceSettings, latest: date, now: datetime) -> Freshness:
 
 
 def between(source: SourceSettings, earlier: date, later: date) -> int:
-    """Return how many publications carry a date after `earlier` and up to `later`."""
+    """Return how many publications have an effective date after `earlier` and up to `later`."""
     if source.window is None:
         return 0
-    return sum(1 for _ in takewhile(lambda one: one.effective <= later, _after(source, earlier)))
+    return sum(1 for _ in takewhile(lambda publication: publication.effective <= later, _after(source, earlier)))
 
 
 def is_window_open(source: SourceSettings, latest: date | None, now: datetime) -> bool:
-    """Whether a window is open whose publication has not arrived."""
+    """Return whether a window is open and its publication has not arrived."""
     local = now.astimezone(source.timezone)
     if source.window is None or not is_publication_day(source, local.date()):
         return False
@@ -112,10 +112,10 @@ def is_window_open(source: SourceSettings, latest: date | None, now: datetime) -
 
 
 def next_due(source: SourceSettings, latest: date, now: datetime) -> datetime | None:
-    """Return the next moment at which the status of this series may change.
+    """Return the next time at which the status of this series may change.
 
-    The opening of the next window whose publication is not here yet; inside such a window its close,
-    by which the publication is due. None for a source that publishes nothing new.
+    This is the opening of the next window whose publication has not arrived; within such a window its close, by which
+    the publication is due. None for a source that publishes nothing new.
     """
     if source.window is None:
         return None
@@ -127,8 +127,9 @@ def next_due(source: SourceSettings, latest: date, now: datetime) -> datetime | 
 def next_poll(source: SourceSettings, latest: date | None, polled: datetime | None, now: datetime) -> datetime:
     """Return when the leader polls next, after the last poll at `polled` (None: never).
 
-    A step of the window later while the due publication has not come, else when the next window opens; at the latest
-    when the sweep is due. A poll in the future was dated by a wrong clock.
+    While a window is open and its publication has not arrived: `every` after the last poll; otherwise when the next
+    window opens. In any case no later than `sweep` after the last poll. A last poll in the future comes from a wrong
+    clock and counts as now.
     """
     polled = min(polled, now) if polled else None
     times = [polled + source.sweep if polled else now]
@@ -140,7 +141,7 @@ def next_poll(source: SourceSettings, latest: date | None, polled: datetime | No
 
 
 def _after(source: SourceSettings, latest: date) -> Iterator[Publication]:
-    """Yield the publications that carry a later date than `latest`, in order."""
+    """Yield the publications with an effective date after `latest`, in order."""
     for day in _days_from(latest - _LOOKBACK):
         if is_publication_day(source, day) and effective_date(source, day) > latest:
             yield _on(source, day)

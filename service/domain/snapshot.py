@@ -9,11 +9,11 @@ from typing import Final, NamedTuple
 from service.domain.change import Trend
 
 HISTORY: Final = 30
-"""Publications of a quote that are remembered with it."""
+"""Publications in the history of a quote."""
 
 
 class Status(StrEnum):
-    """The age of a ticker, as visitors see it; worst last."""
+    """Freshness of a ticker as clients see it; worst last."""
 
     CURRENT = "current"
     LATE = "late"
@@ -22,10 +22,10 @@ class Status(StrEnum):
 
 
 class Confidence(StrEnum):
-    """How a rate stands beside the other banks' rates.
+    """How a rate compares with the rates of other banks.
 
-    `confirmed`: at least one other bank has it at this level and none of equal weight contradicts. `unconfirmed`: no
-    other bank quotes it, or none has published for that day yet. `diverging`: the other banks have it elsewhere.
+    `confirmed`: at least one other bank has this level, and none of equal weight contradicts it. `unconfirmed`: no
+    other bank quotes the currency, or none has published for that day yet. `diverging`: other banks have another level.
     """
 
     CONFIRMED = "confirmed"
@@ -34,7 +34,7 @@ class Confidence(StrEnum):
 
 
 class Point(NamedTuple):
-    """What a rate was from a date on."""
+    """One publication in the history of a quote: the rate from a date on."""
 
     date: dt.date
     rate: Decimal
@@ -42,12 +42,12 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """One currency's line. Whole from one source; all but `code` and `reason` None where no source quotes it.
+    """The quote of one currency, entirely from one source; all but `code` and `reason` are None if no source quotes it.
 
-    `date` and `previous_date` are the first days of their rates; `choice` is the source's place
-    in the ticker's list, from 1; `reason` says why the ones before it were passed over; `cross` marks a rate
-    through the source's own rate of the base; `confidence` is what other banks say of the rate. `history`
-    has the source's last publications of it, oldest first, this one included: `HISTORY` at most.
+    `date` and `previous_date` are the first days of their rates. `choice` is the source's position in the ticker's
+    list, from 1; `reason` says why the sources before it were skipped. `cross` marks a rate computed through the
+    source's own rate of the base. `confidence` is the result of the comparison with other banks. `history` has the
+    source's last publications of the rate, oldest first, including this one: at most `HISTORY`.
     """
 
     code: str

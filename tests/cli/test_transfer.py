@@ -140,7 +140,7 @@ def spoilt(line: int, **changes: object) -> bytes:
         (spoilt(2, rates={"USD": {"value": "1E+2000000"}}), "line 3: USD is 1E\\+2000000, outside 1E-15 to 1E\\+16"),
         (spoilt(2, rates={"usd": {"value": "1"}}), "line 3: 'usd' is not a currency code"),
         (spoilt(2, base="kzt"), "line 3: the base 'kzt' is not a currency code"),
-        (spoilt(2, source="a:b"), "line 3: 'a:b' is not a source's key"),
+        (spoilt(2, source="a:b"), "line 3: 'a:b' is not a source key"),
         (spoilt(2, date="9999-12-31", revisions=[]), "line 3: it is dated 9999-12-31, after 2026-04-04, the last"),
         (spoilt(2, date="2030-01-01", revisions=[]), "line 3: it is dated 2030-01-01, after 2026-04-04, the last"),
         (spoilt(2, date="0001-01-01", revisions=[]), "line 3: it is dated 0001-01-01, before 1949-01-01, the first"),

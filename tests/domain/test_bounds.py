@@ -77,7 +77,7 @@ def test_a_parser_rejects_a_date_that_cannot_be_computed_with() -> None:
         (replace(SOUND, rates={"U,D": Rate(Decimal(1)), "X" * 99: Rate(Decimal(1))}), "'U,D' is not a currency code"),
         (replace(SOUND, rates={"ÜSD": Rate(Decimal(1))}), "'ÜSD' is not a currency code"),
         (replace(SOUND, base="kzt"), "the base 'kzt' is not a currency code"),
-        (replace(SOUND, source="../nbk"), "'../nbk' is not a source's key"),
+        (replace(SOUND, source="../nbk"), "'../nbk' is not a source key"),
         (replace(SOUND, fetched_at=FETCHED.replace(tzinfo=None)), "fetched_at 2026-04-01 11:05:12 has no time zone"),
         (
             replace(SOUND, fetched_at=datetime.max.replace(microsecond=0, tzinfo=UTC)),
