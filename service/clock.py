@@ -1,4 +1,4 @@
-"""The time, handed in wherever it is needed, so that tests can set it."""
+"""The clock: injected wherever the time is needed, so that tests can control it."""
 
 import time
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 
 class Clock:
-    """The machine's clock."""
+    """The system clock."""
 
     def __call__(self) -> datetime:
-        """Return the time in UTC."""
+        """Return the current time in UTC."""
         return datetime.now(UTC)
 
     seconds: Callable[..., float] = staticmethod(time.time)
-    """Return Unix time: a tenth of the cost, for what is needed at every request."""
+    """Return the Unix time; ten times as fast as a `datetime`, for use in every request."""

@@ -1,18 +1,18 @@
-"""What can go wrong, in one tree.
+"""Exceptions of the project.
 
 ::
 
-    TickerError                 everything below; its text is one line for people
-    ├── SettingsError           the configuration cannot be used (exit status 2)
-    ├── StoreError              Redis or Valkey failed or refused a command
-    └── SourceError             a bank, named with the URL and what was wrong
-        ├── Unreachable         request failed: no connection, timeout, 5xx
-        ├── BadAnswer           unusable response: status, size
-        └── NotUnderstood       an answer that is not the document the bank publishes
+    TickerError                 base class; the message is one line for humans
+    ├── SettingsError           invalid configuration (exit status 2)
+    ├── StoreError              Redis or Valkey is down, or replied with an error
+    └── SourceError             a request to a bank failed; has the source, the URL and the problem
+        ├── Unreachable         failed request: no connection, timeout, status 5xx
+        ├── BadAnswer           unusable response: status, size, encoding
+        └── NotUnderstood       a response that is not the expected document
 """
 
 LONGEST = 400
-"""Characters of a problem that are shown."""
+"""Maximum length of a source's problem, in characters."""
 
 
 class TickerError(Exception):
@@ -20,21 +20,21 @@ class TickerError(Exception):
 
 
 class SettingsError(TickerError):
-    """The configuration cannot be used; the text names the key."""
+    """Invalid configuration; the message names the key."""
 
 
 class StoreError(TickerError):
-    """The store is away or refused; the text names the store without its password."""
+    """Redis is down or replied with an error; the message names the store without its password."""
 
     refused = False
-    """It answers, and would not do this: something else it may do."""
+    """Redis replied with an error (the connection works): other commands may succeed."""
 
 
 class SourceError(TickerError):
-    """A bank's answer could not be had or used. Never "no data"."""
+    """A request to a bank failed, or its response is unusable. Never raised for "no data"."""
 
     def __init__(self, source: str, url: str, problem: str) -> None:
-        # What a bank has sent may stand in it: never more than a line that can be logged, stored and shown.
+        # The problem may quote what a bank has sent: limit it to one printable line.
         problem = "".join(
             letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}"
             for letter in " ".join(problem[:LONGEST].split())
@@ -50,7 +50,7 @@ class Unreachable(SourceError):
 
 
 class BadAnswer(SourceError):
-    """The answer is none: a status other than 2xx, or more than we read."""
+    """An unusable response: a status other than 2xx, too large, or an unsupported encoding."""
 
     def __init__(self, source: str, url: str, problem: str, status: int | None = None) -> None:
         super().__init__(source, url, problem)
@@ -58,4 +58,4 @@ class BadAnswer(SourceError):
 
 
 class NotUnderstood(SourceError):
-    """The answer is not the document that the bank publishes."""
+    """The response is not the document that the bank publishes."""

@@ -124,7 +124,7 @@ def test_without_a_network_the_recorded_publications_are_served(tmp_path: Path) 
         assert (snapshot["recorded"], snapshot["status"], snapshot["as_of"]) == (True, "recorded", "2026-04-02")
         assert "sample data" in service.get("/embed")[1]
         for key in ("nbk", "cbr", "ecb", "nbu", "cbu"):
-            service.wait_for("/health", f"{key}: cannot be reached")
+            service.wait_for("/health", f"{key}: request failed")
         status, health = service.get("/health")
         assert (status, json.loads(health)["status"]) == (200, "warn")
         service.process.send_signal(signal.SIGTERM)
@@ -480,7 +480,7 @@ class TestCommands:
         banks.faults["nbk"] = b"<html></html>"
         broken = await asyncio.to_thread(self.command, variables, "poll", "nbk")
         assert broken.returncode == 1
-        assert re.fullmatch(r"error: nbk: the answer is an HTML page \(http://.*\)\n", broken.stderr)
+        assert re.fullmatch(r"error: nbk: the response is an HTML page \(http://.*\)\n", broken.stderr)
         unknown = await asyncio.to_thread(self.command, variables, "poll", "xyz")
         assert unknown.returncode == 2
 
@@ -536,7 +536,7 @@ class TestCommands:
         variables = offline(tmp_path)
         with running(variables) as service:
             for key in ("nbk", "cbr", "ecb", "nbu", "cbu"):
-                service.wait_for("/health", f"{key}: cannot be reached")
+                service.wait_for("/health", f"{key}: request failed")
             time.sleep(0.5)
         printed = self.command(variables, "sources")
         assert printed.returncode == 0

@@ -1,19 +1,19 @@
 """The contract of a source adapter.
 
-An adapter knows how one publisher publishes: which URLs to request, and what the responses mean. Who the bank is and
-when it publishes is in `config/default.toml`, under the adapter's key in `SOURCES`. A source may name another adapter,
-so that a relay serves several: `adapter = "frankfurter"`.
+An adapter implements the API of one publisher: which URLs to request, and how to parse the responses. The bank's name
+and schedule are in `config/default.toml`, under the adapter's key in `SOURCES`. A source may name another adapter, so
+that one relay serves several sources: `adapter = "frankfurter"`.
 
 `fetch` requests every effective date from `since` to `until`, both included and both in the bank's own calendar, and
-yields the raw responses, oldest first. `until` is what the bank may have published ahead. `since` is requested again
-though it is known, since rates are revised; so a response without any fixing is a broken one. It uses the methods of
-`session` only: `get`; `post` for SOAP; `find` where the bank says by status 404 that it has published nothing, with the
-reason in a comment, since at every other bank a 404 is an error.
+yields the raw responses, oldest first. `until` is the last date that the bank may have published ahead. `since` is
+requested again although it is known, because rates are revised; therefore responses without any fixing are an error.
+`fetch` uses the methods of `session` only: `get`; `post` for SOAP; `find` if the bank reports by status 404 that it has
+published nothing, with the reason in a comment, because at every other bank a 404 is an error.
 
-`parse` turns one response into fixings, and is pure: it sees the response alone. An empty list means that the bank
-says, in its own documented way, that it has published nothing for that date. Everything else that is not the expected
-document is `response.reject(...)`, never an empty list. A rate is taken as published: digits, nominal, direction, date.
-Adapters do not validate rates.
+`parse` converts one response into fixings. It is pure and depends on the response only. An empty list means that the
+bank reports, in its own documented way, that it has published nothing for that date. Anything else that is not the
+expected document is `response.reject(...)`, never an empty list. Rates are kept as published: digits, nominal,
+direction, date. Adapters do not validate rates.
 """
 
 from abc import ABC, abstractmethod
@@ -30,9 +30,9 @@ from service.errors import BadAnswer, NotUnderstood
 
 @dataclass(frozen=True)
 class RawResponse:
-    """One raw response: source, URL, time (UTC).
+    """One raw response with its source, URL and time (UTC).
 
-    `since` is the first date that is wanted of a response with many more; older ones are left out.
+    `since` is the first requested date: older dates in the response are ignored.
     """
 
     source: str
@@ -51,8 +51,8 @@ class RawResponse:
         return Fixing(self.source, self.base, day, rates, self.url, self.fetched_at, self.digest, direction)
 
     def reject(self, problem: str) -> NoReturn:
-        """Raise `NotUnderstood`; `problem` continues the words "the answer …"."""
-        raise NotUnderstood(self.source, self.url, f"the answer {problem}")
+        """Raise `NotUnderstood`; `problem` continues the words "the response …"."""
+        raise NotUnderstood(self.source, self.url, f"the response {problem}")
 
 
 class SourceSession(Protocol):
@@ -74,33 +74,33 @@ class SourceSession(Protocol):
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """The currencies that tickers use, for adapters that request each one."""
+        """The currencies that tickers use, for adapters that request each currency."""
         ...
 
     def now(self) -> datetime: ...
 
     async def get(self, step: str) -> RawResponse:
-        """Send a GET request for a path below the base URL: `await session.get("/json/all/2026-04-02/")`."""
+        """Send a GET request to a path below the base URL: `await session.get("/json/all/2026-04-02/")`."""
         ...
 
     async def find(self, step: str) -> RawResponse | None:
-        """Send a GET request to a bank whose 404 means that nothing is published; return None then."""
+        """Send a GET request to a bank whose status 404 means that nothing is published; return None in that case."""
         ...
 
     async def post(self, step: str, body: bytes, headers: Mapping[str, str]) -> RawResponse:
-        """Send a POST request that only reads; it may be sent more than once."""
+        """Send a POST request that only reads; it may be retried."""
         ...
 
 
 class SourceAdapter(ABC):
-    """Fetches and parses what one bank publishes. It has no state; the module's docstring is its contract."""
+    """Base class of adapters. Adapters are stateless; the module's docstring is their contract."""
 
     publishes_changes: ClassVar[bool] = False
-    """Whether responses have the bank's own absolute changes beside the rates."""
+    """Whether responses include the bank's own absolute changes."""
     latest_only: ClassVar[bool] = False
-    """Whether the bank only has its latest rates: no history, and what was missed stays missing."""
+    """Whether the bank only publishes its latest rates: no history, and missed dates stay missing."""
     yearly: ClassVar[bool] = False
-    """Whether a backfill requests a year at once: one response holds as much, and is not too large."""
+    """Whether a backfill requests a whole year at a time: one response may cover a year without being too large."""
     relay: ClassVar[bool] = False
     """Whether the source relays several banks, so that `provider` must name one."""
 
@@ -114,29 +114,29 @@ class SourceAdapter(ABC):
 async def by_day(
     session: SourceSession, since: date, until: date, step: Callable[[date], str]
 ) -> AsyncIterator[RawResponse]:
-    """Request one day after the other.
+    """Request each day from `since` to `until`, one after the other.
 
-    A bad response for one day does not stop the others: its error is raised after them. An unreachable bank is not
-    requested any further.
+    After a bad response for one day the other days are still requested; the first error is raised at the end. If the
+    bank is unreachable, the error is raised at once.
     """
-    refused: BadAnswer | None = None
+    failure: BadAnswer | None = None
     for offset in range((until - since).days + 1):
         try:
             yield await session.get(step(since + timedelta(days=offset)))
         except BadAnswer as error:
-            refused = refused or error
-    if refused:
-        raise refused
+            failure = failure or error
+    if failure:
+        raise failure
 
 
 async def by_year(
     session: SourceSession, since: date, until: date, step: Callable[[int], str]
 ) -> AsyncIterator[RawResponse]:
-    """Request one year after the other; rates before `since` are left out.
+    """Request each year from `since` to `until`, one after the other; rates before `since` are ignored.
 
-    The year of `since` must exist. A later one may be missing (404): in its first days nothing is published for it.
+    The first year must exist. A later one may be missing (status 404): in its first days nothing is published yet.
     """
     yield replace(await session.get(step(since.year)), since=since)
     for year in range(since.year + 1, until.year + 1):
-        if begun := await session.find(step(year)):
-            yield begun
+        if response := await session.find(step(year)):
+            yield response

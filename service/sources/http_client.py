@@ -1,4 +1,4 @@
-"""The HTTP client for all banks: no cookies, no proxy from the environment, timeouts, a small receive buffer."""
+"""HTTP client for all banks: no cookies, no proxy from the environment, timeouts, a small receive buffer."""
 
 import socket
 from typing import Self
@@ -9,12 +9,12 @@ from service.settings import ClientSettings
 
 ACCEPT = "application/xml, application/json, text/xml, text/csv;q=0.9, */*;q=0.1"
 RECEIVED = 65_536
-"""Bytes that the system receives of an answer before we have looked at them. As many as a bank could send at once
-would be parsed at once, while nobody else is served: a flood of 1xx heads held the loop for seconds."""
+"""Receive buffer of a socket, in bytes. It limits how much is parsed in one step of the event loop: with the system's
+default, a flood of 1xx responses blocked the loop for seconds."""
 
 
 class Client:
-    """The HTTP session for all banks: no cookies, no proxy from the environment, timeouts."""
+    """The shared HTTP session as an async context manager."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self.settings = settings
@@ -40,12 +40,12 @@ class Client:
     @property
     def session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            raise RuntimeError("the client is not open: use it as a context manager")
+            raise RuntimeError("the client is not open; use it as an async context manager")
         return self._session
 
 
 def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
     family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED)
-    return made
+    created = socket.socket(family, kind, protocol)
+    created.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED)
+    return created

@@ -1,4 +1,4 @@
-"""From the bytes of an answer to a document, or a `NotUnderstood` that says what was wrong."""
+"""Parse responses (XML, JSON, CSV) strictly; raise `NotUnderstood` with the problem for anything unexpected."""
 
 import codecs
 import csv
@@ -16,22 +16,23 @@ from service.domain.fixing import Fixing
 from service.sources.adapter import RawResponse
 from service.sources.rate_table import RateTableBuilder
 
-Element: TypeAlias = etree._Element  # noqa: SLF001 - what lxml calls it
-"""An XML element, for the signatures of who has no lxml."""
+Element: TypeAlias = etree._Element  # noqa: SLF001 - lxml's name for it
+"""An XML element, for type annotations in modules that do not import lxml."""
 
 MOST_PARTS = 100_000
-"""Tags, objects and lists of an answer: a year of any bank has a fifth of it, and what C makes of a million at once
-holds up all of Python, whichever thread it is in."""
+"""Maximum number of tags, objects and lists in a response: five times that of a year of any bank. Building a million in
+C would hold the interpreter lock and block all threads."""
 _LONGEST_DATE = 40
 _HTML = (b"<!doctype html", b"<html")
-# What banks write, and what every parser reads alike. Others (UTF-7, EBCDIC) hide content from some parsers.
+# The encodings that banks use, and that all parsers agree on. Others (UTF-7, EBCDIC) can hide content from a parser.
 _ENCODINGS = {"utf-8", "cp1251", "iso8859-1", "ascii"}
 
 
 def xml(response: RawResponse, root: str, inner: str | None = None) -> Element:
-    """Return the root element, which must be named `root`; `{*}name` is that name in any namespace.
+    """Parse XML and return the root element, which must be named `root`; `{*}name` matches any namespace.
 
-    Entities, DTDs and the network stay off. `inner` is a document that was found within the answer.
+    Entities, DTDs and network access are disabled. `inner` is a document embedded in the response, parsed instead of
+    its body.
     """
     body = _body(response, response.body if inner is None else inner.encode())
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
@@ -40,18 +41,18 @@ def xml(response: RawResponse, root: str, inner: str | None = None) -> Element:
     except etree.XMLSyntaxError as error:
         response.reject(f"is not well-formed XML: {error}")
     if element.getroottree().docinfo.doctype:
-        response.reject("has a document type declaration, which no rate feed needs")
+        response.reject("has a document type declaration, which is not allowed")
     encoding = element.getroottree().docinfo.encoding or "utf-8"
     if _encoding(encoding) not in _ENCODINGS:
-        response.reject(f"is written in {encoding[:40]}, which no rate feed is")
-    found = f"{{*}}{etree.QName(element).localname}" if root.startswith("{*}") else str(element.tag)
-    if found != root:
+        response.reject(f"has the unsupported encoding {encoding[:40]}")
+    name = f"{{*}}{etree.QName(element).localname}" if root.startswith("{*}") else str(element.tag)
+    if name != root:
         response.reject(f"has the root <{element.tag!s}> instead of <{root}>")
     return element
 
 
 def _encoding(name: str) -> str:
-    """Return the one name that Python has for an encoding, whatever a document calls it."""
+    """Return Python's canonical name of an encoding."""
     try:
         return codecs.lookup(name).name
     except LookupError:
@@ -59,27 +60,31 @@ def _encoding(name: str) -> str:
 
 
 def content(response: RawResponse, element: Element) -> str:
-    """Return the text of an element, which must be nothing but text."""
+    """Return the text of an element, which must not have child elements or comments."""
     if len(element):
-        response.reject(f"has something else than text in <{element.tag!s}>")
+        response.reject(f"has other content than text in <{element.tag!s}>")
     return (element.text or "").strip()
 
 
 def text(response: RawResponse, parent: Element, name: str) -> str:
-    found = optional_text(response, parent, name)
-    return found or response.reject(f"lacks <{name}> in <{parent.tag!s}>")
+    """Return the text of a child, which must exist and not be empty."""
+    value = optional_text(response, parent, name)
+    return value or response.reject(f"lacks <{name}> in <{parent.tag!s}>")
 
 
 def optional_text(response: RawResponse, parent: Element, name: str) -> str:
-    """Return the text of a child, which must be nothing but text; an empty one where there is none."""
-    found = parent.findall(name)
-    if len(found) > 1:
+    """Return the text of a child; an empty string if it is missing."""
+    children = parent.findall(name)
+    if len(children) > 1:
         response.reject(f"has <{name}> twice in <{parent.tag!s}>")
-    return content(response, found[0]) if found else ""
+    return content(response, children[0]) if children else ""
 
 
 def val_curs(response: RawResponse, form: str, mark: str = ".") -> list[Fixing]:
-    """Return the rates of `<ValCurs>`, the Bank of Russia's format, which other banks write too."""
+    """Parse `<ValCurs>`, the Bank of Russia's format, which other banks use too.
+
+    `form` is the date format, `mark` the decimal separator.
+    """
     root = xml(response, "ValCurs")
     on = day(response, root.get("Date", ""), form)
     table = RateTableBuilder(response, mark)
@@ -90,90 +95,92 @@ def val_curs(response: RawResponse, form: str, mark: str = ".") -> list[Fixing]:
 
 
 def json_rows(response: RawResponse) -> list[dict[str, Any]]:
-    """Return an array of objects; every number as its published text."""
-    found = _json(response)
-    return found if _are_rows(found) else response.reject("is not a JSON array of objects")
+    """Parse a JSON array of objects; numbers are returned as their published text."""
+    document = _json(response)
+    return document if _are_rows(document) else response.reject("is not a JSON array of objects")
 
 
 def json_row_lists(response: RawResponse) -> list[dict[str, Any]]:
-    """Return the objects of an array of arrays of objects, one after the other."""
-    found = _json(response)
-    if not (isinstance(found, list) and found and all(map(_are_rows, found))):
-        response.reject("is not a JSON array of objects for each currency")
-    return list(chain.from_iterable(found))
+    """Parse a JSON array of arrays of objects; return the objects in one list."""
+    document = _json(response)
+    if not (isinstance(document, list) and document and all(map(_are_rows, document))):
+        response.reject("is not a JSON array of arrays of objects")
+    return list(chain.from_iterable(document))
 
 
 def json_object(response: RawResponse) -> dict[str, Any]:
-    """Return an object; every number as its published text."""
-    found = _json(response)
-    return found if isinstance(found, dict) else response.reject("is not a JSON object")
+    """Parse a JSON object; numbers are returned as their published text."""
+    document = _json(response)
+    return document if isinstance(document, dict) else response.reject("is not a JSON object")
 
 
 def rows(response: RawResponse, parent: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """Return the array of objects that an object has under `name`."""
-    found = parent.get(name)
-    return found if _are_rows(found) else response.reject(f"lacks {name}, an array of objects")
+    """Return the member `name` of an object, which must be an array of objects."""
+    value = parent.get(name)
+    return value if _are_rows(value) else response.reject(f"lacks {name}, an array of objects")
 
 
 def member(response: RawResponse, parent: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the object that an object has under `name`."""
-    found = parent.get(name)
-    return found if isinstance(found, dict) else response.reject(f"lacks {name[:40]}, an object")
+    """Return the member `name` of an object, which must be an object."""
+    value = parent.get(name)
+    return value if isinstance(value, dict) else response.reject(f"lacks {name[:40]}, an object")
 
 
 def csv_rows(response: RawResponse, *columns: str) -> Iterator[dict[str, str]]:
-    """Yield the rows of a CSV with a header that has `columns`; a cut last line is an error."""
+    """Parse a CSV document whose header has at least `columns`; a truncated last line is an error."""
     body = _body(response, response.body)
     if not body.endswith(b"\n"):
-        response.reject("ends within a line")
+        response.reject("is truncated: the last line has no line break")
     try:
         rows = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
         if missing := set(columns) - set(header := rows.fieldnames or ()):
             response.reject(f"lacks the columns {', '.join(sorted(missing))}")
         if len(set(header)) < len(header):
-            response.reject("names a column twice")
+            response.reject("has a duplicate column")
         for row in rows:
             if None in row or None in row.values():
-                response.reject(f"has a row of another length than its header, in line {rows.line_num}")
+                response.reject(f"has a row with another number of fields than the header, in line {rows.line_num}")
             yield row
     except (csv.Error, UnicodeDecodeError) as error:
         response.reject(f"is not CSV in UTF-8: {error}")
 
 
 def fields(response: RawResponse, row: dict[str, Any], *names: str) -> list[str]:
-    """Return the named fields of a JSON object, as text; each must be there."""
-    found = [row.get(name) for name in names]
-    for name, value in zip(names, found, strict=True):
+    """Return the named fields of a row as text; each is required."""
+    values = [row.get(name) for name in names]
+    for name, value in zip(names, values, strict=True):
         if not isinstance(value, str):
             response.reject(f"lacks {name} in a row")
-    return [str(value).strip() for value in found]
+    return [str(value).strip() for value in values]
 
 
 def optional_field(response: RawResponse, row: dict[str, Any], name: str) -> str:
-    """Return a field that may be absent or null, as text; an empty one then."""
-    found = row.get(name)
-    if found is not None and not isinstance(found, str):
-        response.reject(f"has {name} of another kind than text in a row")
-    return (found or "").strip()
+    """Return a field of a row as text; an empty string if it is missing or null."""
+    value = row.get(name)
+    if value is not None and not isinstance(value, str):
+        response.reject(f"has a {name} that is not text in a row")
+    return (value or "").strip()
 
 
 def day(response: RawResponse, published: str, form: str) -> date:
+    """Parse a date in the format `form`."""
     return moment(response, published, form).date()
 
 
 def moment(response: RawResponse, published: str, form: str) -> datetime:
-    wrong = f"has {published[:40]!r} where a date should be"
-    if len(published) > _LONGEST_DATE:  # it would be kept: any space may be as long as it likes
-        response.reject(wrong)
+    """Parse a date and time in the format `form`."""
+    problem = f"has {published[:40]!r} where a date is expected"
+    if len(published) > _LONGEST_DATE:  # strptime accepts any amount of whitespace, and the cache would keep it
+        response.reject(problem)
     try:
         return _moment(published, form)
     except ValueError:
-        response.reject(wrong)
+        response.reject(problem)
 
 
-@lru_cache(1024)  # a year's document has each date some forty times, and this was most of what it took to read
+@lru_cache(1024)  # a year's document repeats each date about forty times: strptime took most of the parsing time
 def _moment(published: str, form: str) -> datetime:
-    # strptime takes the digits of every script; a bank that changed its script has changed its document.
+    # ASCII only: strptime accepts the digits of any script, which no bank publishes.
     return datetime.strptime(published.encode("ascii").decode(), form)  # noqa: DTZ007 - a date has no zone
 
 
@@ -184,9 +191,9 @@ def _body(response: RawResponse, body: bytes) -> bytes:
     if start[:20].lower().startswith(_HTML):
         response.reject("is an HTML page")
     if sum(map(body.count, (b"<", b"{", b"["))) > MOST_PARTS:
-        response.reject(f"has more than {MOST_PARTS} tags, objects or lists, as no bank's has")
-    if b"\0" in body:  # UTF-16, too
-        response.reject("has a zero byte, which no text of a bank has")
+        response.reject(f"has more than {MOST_PARTS} tags, objects or lists")
+    if b"\0" in body:  # also in UTF-16
+        response.reject("contains a null byte")
     return body
 
 
@@ -205,16 +212,16 @@ def _json(response: RawResponse) -> object:
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse duplicate names, of which json would silently take the last."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("an object has a name twice")
-    return found
+    """Reject duplicate names, of which the json module would silently use the last."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("an object has a duplicate name")
+    return members
 
 
-def _are_rows(found: object) -> TypeGuard[list[dict[str, Any]]]:
-    return isinstance(found, list) and all(isinstance(row, dict) for row in found)
+def _are_rows(value: object) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")

@@ -1,4 +1,4 @@
-"""Collect the rates of a response, each checked for its form, into fixings."""
+"""Build fixings from the rates of a response; check the format of each rate."""
 
 import re
 from collections import defaultdict
@@ -11,19 +11,19 @@ from service.sources.adapter import RawResponse
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _NOMINAL = re.compile(r"[1-9][0-9]{0,6}")
-# Plain digits with the bank's own decimal mark, bounded: an exponent could mean a gigabyte of zeros, and of either
-# mark the other one may part thousands, so that 1,234 would be read as a little more than one.
+# Plain digits with the bank's own decimal separator, limited in length: an exponent could expand to a gigabyte of
+# zeros, and the other separator may group thousands, so that 1,234 would be read as a little more than one.
 _NUMBER = {mark: re.compile(rf"[+-]?[0-9]{{1,15}}(?:[{mark}][0-9]{{1,15}})?") for mark in ".,"}
 MOST_DAYS = 400
-"""What a response has at most: a year is the longest range that is requested of any bank."""
+"""Maximum number of dates in a response: no request covers more than a year."""
 MOST_CURRENCIES = 200
-"""What a date has at most: there are some 180 currencies, and no bank quotes half of them."""
+"""Maximum number of currencies per date: about 180 exist, and no bank quotes half of them."""
 
 
 class RateTableBuilder:
-    """Collects the rates of one response, one for each date and currency, each checked for its form.
+    """Builder for the fixings of one response: one rate per date and currency, each checked for its format.
 
-    `mark` is how the bank writes decimals: a point or a comma.
+    `mark` is the bank's decimal separator: a point or a comma.
     """
 
     def __init__(self, response: RawResponse, mark: str = ".") -> None:
@@ -32,13 +32,13 @@ class RateTableBuilder:
         self._rates: defaultdict[date, dict[str, Rate]] = defaultdict(dict)
 
     def add(self, on: date, code: str, value: str, nominal: str = "1", change: str = "") -> None:
-        """Add one rate as published; `change` is the bank's own, where it has one."""
+        """Add one rate as published; `change` is the bank's own change, if it publishes one."""
         if not _CURRENCY.fullmatch(code):
-            self._response.reject(f"has {code[:40]!r} where a currency code should be")
+            self._response.reject(f"has {code[:40]!r} where a currency code is expected")
         if on > LATEST:
             self._response.reject(f"has rates of {on}, after {LATEST}, the last possible date")
         if not _NOMINAL.fullmatch(nominal):
-            self._response.reject(f"has {nominal[:40]!r} where a nominal should be")
+            self._response.reject(f"has {nominal[:40]!r} where a nominal is expected")
         if code in self._rates[on]:
             self._response.reject(f"quotes {code} twice for {on}")
         if len(self._rates) > MOST_DAYS:
@@ -49,11 +49,11 @@ class RateTableBuilder:
         self._rates[on][code] = Rate(self._number(value), int(nominal), own)
 
     def fixings(self, direction: Quotation = Quotation.DIRECT) -> list[Fixing]:
-        """Return one fixing a date that was wanted, oldest first."""
+        """Return one fixing per requested date, oldest first."""
         wanted = sorted(on for on in self._rates if on >= self._response.since)
         return [self._response.fixing(on, self._rates[on], direction) for on in wanted]
 
     def _number(self, published: str) -> Decimal:
         if not _NUMBER[self._mark].fullmatch(published):
-            self._response.reject(f"has {published[:40]!r} where a number should be")
+            self._response.reject(f"has {published[:40]!r} where a number is expected")
         return Decimal(published.replace(self._mark, "."))

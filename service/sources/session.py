@@ -1,4 +1,4 @@
-"""The session with one bank: conditional requests, retries, redirects within its host, bounded responses."""
+"""Session with one bank: conditional requests, retries, redirects within its host, limited response size."""
 
 import asyncio
 import zlib
@@ -20,16 +20,16 @@ from service.sources.adapter import RawResponse
 from service.sources.http_client import Client
 
 REMEMBERED = 16
-"""Responses with a validator that are kept for conditional requests, for each bank."""
+"""Responses with a validator that are cached for conditional requests, per bank."""
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HOPS = 3
-"""Redirects that are followed, one after the other."""
+"""Maximum number of redirects that are followed for one request."""
 
 
-def _within(requested: URL, place: str) -> URL | None:
-    """Return where a redirect leads if that is the same host and port, or the same host by TLS instead of without."""
+def _within(requested: URL, location: str) -> URL | None:
+    """Return the target of a redirect if it is allowed: the same origin, or an upgrade to https on the same host."""
     try:
-        to = requested.join(URL(place, encoded=True))
+        to = requested.join(URL(location, encoded=True))
         ports = requested.is_default_port() and to.is_default_port()
         safer = (requested.scheme, to.scheme) == ("http", "https") and ports
         same = (requested.scheme, requested.port) == (to.scheme, to.port)
@@ -40,14 +40,16 @@ def _within(requested: URL, place: str) -> URL | None:
     return None
 
 
-class _Question(NamedTuple):
-    """The body of a POST request, and the headers that go with it."""
+class _Payload(NamedTuple):
+    """The body of a POST request and its headers."""
 
     body: bytes
     headers: Mapping[str, str]
 
 
-class _Remembered(NamedTuple):
+class _CachedResponse(NamedTuple):
+    """A response, and the headers of a conditional request for it."""
+
     validators: dict[str, str]
     raw: RawResponse
 
@@ -62,9 +64,9 @@ class BankSession:
     now: Clock
     wanted: tuple[str, ...] = ()
     pause: timedelta = timedelta(0)
-    """How long to wait after each request."""
+    """Delay after each request."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _remembered: OrderedDict[str, _Remembered] = field(default_factory=OrderedDict)
+    _cache: OrderedDict[str, _CachedResponse] = field(default_factory=OrderedDict)
 
     @property
     def base(self) -> str:
@@ -79,15 +81,15 @@ class BankSession:
         return self.source.url.rstrip("/")
 
     async def get(self, step: str) -> RawResponse:
-        """Return the bank's answer, which may be the remembered one if it says 304.
+        """Send a GET request and return the response; on status 304 the cached one.
 
-        Connection errors, timeouts and 5xx are tried again, with backoff and jitter.
-        Raises `SourceError` when that was of no use, or at once for every other bad answer.
+        Connection errors, timeouts and 5xx are retried with backoff and jitter. Raises `SourceError` after the last
+        attempt, or at once for any other bad response.
         """
-        return await self._patiently(f"{self.url}{step}")
+        return await self._with_retries(f"{self.url}{step}")
 
     async def find(self, step: str) -> RawResponse | None:
-        """Return what `get` returns, or None where the bank answers with status 404."""
+        """Send a GET request like `get`; return None on status 404."""
         try:
             return await self.get(step)
         except BadAnswer as error:
@@ -97,56 +99,56 @@ class BankSession:
 
     async def post(self, step: str, body: bytes, headers: Mapping[str, str]) -> RawResponse:
         """Send a POST request, with the same retries as `get`; never conditional, since a URL does not identify it."""
-        return await self._patiently(f"{self.url}{step}", _Question(body, headers))
+        return await self._with_retries(f"{self.url}{step}", _Payload(body, headers))
 
-    async def _patiently(self, url: str, question: _Question | None = None) -> RawResponse:
+    async def _with_retries(self, url: str, payload: _Payload | None = None) -> RawResponse:
         async with self._turn:
             async for attempt in stamina.retry_context(
                 on=Unreachable, attempts=self.client.settings.attempts, timeout=None, wait_initial=0.5, wait_max=8.0
             ):
                 with attempt:
-                    response = await self._ask(url, question)
+                    response = await self._request(url, payload)
                     await asyncio.sleep(self.pause.total_seconds())
                     return response
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _ask(self, url: str, question: _Question | None) -> RawResponse:
-        known = None if question else self._remembered.get(url)
-        method, body, headers = ("POST", *question) if question else ("GET", None, known.validators if known else {})
+    async def _request(self, url: str, payload: _Payload | None) -> RawResponse:
+        cached = None if payload else self._cache.get(url)
+        method, body, headers = ("POST", *payload) if payload else ("GET", None, cached.validators if cached else {})
         try:
-            # For all redirects together; the session's own is for each.
+            # One timeout for all redirects together; the client session's own applies to each.
             limit = asyncio.timeout(self.client.settings.timeout.total_seconds())
-            async with limit, self._answered(method, url, body, headers) as response:
-                if known and response.status == 304:
-                    return known.raw
+            async with limit, self._follow_redirects(method, url, body, headers) as response:
+                if cached and response.status == 304:
+                    return cached.raw
                 if response.status >= 500:
-                    raise Unreachable(self.key, url, f"answered with status {response.status}")
+                    raise Unreachable(self.key, url, f"responded with status {response.status}")
                 if not 200 <= response.status < 300:
-                    raise BadAnswer(self.key, url, f"answered with status {response.status}", response.status)
-                answer = await self._read(response, url)
+                    raise BadAnswer(self.key, url, f"responded with status {response.status}", response.status)
+                content = await self._read(response, url)
         except SourceError:
             raise
         except aiohttp.ConnectionTimeoutError:
-            raise Unreachable(self.key, url, "no connection in time") from None
+            raise Unreachable(self.key, url, "connection timed out") from None
         except TimeoutError:
             raise Unreachable(
-                self.key, url, f"no answer within {self.client.settings.timeout.total_seconds():g} s"
+                self.key, url, f"no response within {self.client.settings.timeout.total_seconds():g} s"
             ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise Unreachable(self.key, url, f"cannot be reached: {reason}") from error
-        raw = RawResponse(self.key, self.base, url, answer, self.now().replace(microsecond=0))
-        if not question:
-            self._remember(url, response, raw)
+            raise Unreachable(self.key, url, f"request failed: {reason}") from error
+        raw = RawResponse(self.key, self.base, url, content, self.now().replace(microsecond=0))
+        if not payload:
+            self._store(url, response, raw)
         return raw
 
     @asynccontextmanager
-    async def _answered(
+    async def _follow_redirects(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request, and follow a few redirects within the bank's host; raise `BadAnswer` for others.
+        """Send a request and follow at most `HOPS` redirects within the bank's host; raise `BadAnswer` for others.
 
-        A redirect to another host, or into our own network, is not followed.
+        Redirects to other hosts are not followed, so that none can lead into the internal network.
         """
         target = URL(url, encoded=True)
         for hop in range(HOPS + 1):
@@ -156,12 +158,12 @@ class BankSession:
                 if response.status not in REDIRECTS or "Location" not in response.headers:
                     yield response
                     return
-                place = response.headers["Location"]
+                location = response.headers["Location"]
                 # Other redirects of a POST request would be followed without its body.
-                to = _within(target, place) if body is None or response.status in (307, 308) else None
+                to = _within(target, location) if body is None or response.status in (307, 308) else None
                 if to is None or hop == HOPS:
                     why = f"after {HOPS} others" if to else "which is not followed"
-                    problem = f"answered with status {response.status}, a redirect to {place}, {why}"
+                    problem = f"responded with status {response.status}, a redirect to {location}, {why}"
                     raise BadAnswer(self.key, url, problem, response.status)
                 target = to
 
@@ -170,40 +172,41 @@ class BankSession:
         async for chunk in response.content.iter_any():
             body += chunk
             if len(body) > limit:
-                raise BadAnswer(self.key, url, f"answered with more than {limit} bytes")
-        return self._plain(response, url, bytes(body))
+                raise BadAnswer(self.key, url, f"responded with more than {limit} bytes")
+        return self._decompress(response, url, bytes(body))
 
-    def _plain(self, response: aiohttp.ClientResponse, url: str, body: bytes) -> bytes:
-        """Return the body without its compression, bounded, and whole.
+    def _decompress(self, response: aiohttp.ClientResponse, url: str, body: bytes) -> bytes:
+        """Return the decompressed body, limited in size; raise `SourceError` if it is incomplete.
 
-        Not by aiohttp, whose 3.14 takes a gzip stream without its end for a whole one.
+        Not left to aiohttp, because 3.14 accepts a truncated gzip stream as complete.
         """
         coding = response.headers.get("Content-Encoding", "identity").lower()
         if coding == "identity":
             return body
         if coding != "gzip":
-            raise BadAnswer(self.key, url, f"answered in the encoding {coding[:20]}, which was not accepted")
+            raise BadAnswer(self.key, url, f"responded with the content encoding {coding[:20]}, which was not accepted")
         limit = self.client.settings.max_bytes
         stream = zlib.decompressobj(wbits=31)
         try:
             plain = stream.decompress(body, limit + 1)
         except zlib.error as error:
-            raise Unreachable(self.key, url, f"cannot be reached: its gzip is broken: {error}") from None
+            raise Unreachable(self.key, url, f"responded with invalid gzip data: {error}") from None
         if len(plain) > limit:
-            raise BadAnswer(self.key, url, f"answered with more than {limit} bytes")
+            raise BadAnswer(self.key, url, f"responded with more than {limit} bytes")
         if not stream.eof:
-            raise Unreachable(self.key, url, "cannot be reached: its gzip ends too early")
-        if stream.unused_data:  # a second member, or anything: part of the document that would be lost
-            raise BadAnswer(self.key, url, "answered with something behind the end of its gzip")
+            raise Unreachable(self.key, url, "responded with truncated gzip data")
+        if stream.unused_data:  # e.g. a second member: part of the document that would be lost
+            raise BadAnswer(self.key, url, "responded with data after the end of the gzip stream")
         return plain
 
-    def _remember(self, url: str, response: aiohttp.ClientResponse, raw: RawResponse) -> None:
+    def _store(self, url: str, response: aiohttp.ClientResponse, raw: RawResponse) -> None:
+        """Cache a response that has a validator."""
         pairs = (("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified"))
-        found = {header: response.headers.get(name, "") for header, name in pairs}
-        # What could not be sent back as it came would spoil every later request.
-        validators = {name: value for name, value in found.items() if value and value.isascii() and value.isprintable()}
-        self._remembered.pop(url, None)
+        sent = {header: response.headers.get(name, "") for header, name in pairs}
+        # A validator that cannot be sent back unchanged would break every later request.
+        validators = {name: value for name, value in sent.items() if value and value.isascii() and value.isprintable()}
+        self._cache.pop(url, None)
         if validators:
-            self._remembered[url] = _Remembered(validators, raw)
-            if len(self._remembered) > REMEMBERED:
-                self._remembered.popitem(last=False)
+            self._cache[url] = _CachedResponse(validators, raw)
+            if len(self._cache) > REMEMBERED:
+                self._cache.popitem(last=False)

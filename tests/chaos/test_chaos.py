@@ -167,7 +167,7 @@ async def fill_the_disk(built: House) -> None:
 async def silence_the_banks(built: House) -> None:
     """Figures stay, and health tells of every bank."""
     built.banks.faults |= {"nbk": 503, "cbr": 503}
-    await built.told(await built.leader(), "nbk: answered with status 503")
+    await built.told(await built.leader(), "nbk: responded with status 503")
     await asyncio.sleep(2)
     built.banks.faults.clear()
 

@@ -211,8 +211,7 @@ async def test_rates_are_shown_before_a_decision(kept: Store, decide: Decide, op
         "nbk 2026-04-03: EUR 551.06, USD 560.00\n  EUR moved\n  USD moved\nPublish these rates?"
     ]
     assert str(declined.value) == (
-        "nbk 2026-04-03: not confirmed, nothing was changed; skip the confirmation with"
-        f" --digest {rates_digest(TRUE)}"
+        f"nbk 2026-04-03: not confirmed, nothing was changed; skip the confirmation with --digest {rates_digest(TRUE)}"
     )
     assert await published(kept) == []
     assert len(await kept.waiting("nbk")) == 1

@@ -119,8 +119,8 @@ HTML = b"<!DOCTYPE html><html><body>Are you a robot?</body></html>"
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        (500, "answered with status 500"),
-        (404, "answered with status 404"),
+        (500, "responded with status 500"),
+        (404, "responded with status 404"),
         (HTML, "is an HTML page"),
         (b"", "is empty"),
         (b'<?xml version="1.0"?><rates><date>02.04.2026</date><item><title>US', "is not well-formed XML"),
@@ -128,7 +128,7 @@ HTML = b"<!DOCTYPE html><html><body>Are you a robot?</body></html>"
         (b"<rates><item/></rates>", "lacks <date>"),
         (b"<rates><date>02.04.2026</date></rates>", "no rates for any day from"),
         (b"x" * 2_000_001, "more than 2000000 bytes"),
-        ("hang", "no answer within 0.2 s"),
+        ("hang", "no response within 0.2 s"),
     ],
 )
 async def test_bad_response_keeps_known_rates_and_is_logged_once(

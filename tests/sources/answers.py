@@ -79,7 +79,7 @@ class Asked:
     async def get(self, step: str) -> RawResponse:
         self.steps.append(step)
         if step in self.absent:
-            raise BadAnswer(self.key, self.url + step, "answered with status 404", 404)
+            raise BadAnswer(self.key, self.url + step, "responded with status 404", 404)
         return RawResponse(self.key, self.base, self.url + step, self.answers.get(step, b""), FETCHED)
 
     async def find(self, step: str) -> RawResponse | None:

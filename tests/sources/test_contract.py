@@ -57,7 +57,7 @@ class Wire:
 
     @property
     def malformed(self) -> str:
-        return {".xml": "is not well-formed XML", ".json": "is not JSON", ".csv": "ends within a line"}[self.form]
+        return {".xml": "is not well-formed XML", ".json": "is not JSON", ".csv": "is truncated"}[self.form]
 
 
 def _wire(key: str) -> Wire:
@@ -110,21 +110,21 @@ def faults(key: str) -> Iterator[Fault]:
     yield "nine tenths of it", body[: len(body) * 9 // 10], wire.malformed
     for other in (other for other in WIRES if other != key and {key, other} != TWINS):
         foreign = document(other, WIRES[other].name)
-        says = "has the root|is not (?:well-formed XML|JSON|a JSON|CSV)|lacks|ends within a line|where a date should be"
+        says = "has the root|is not (?:well-formed XML|JSON|a JSON|CSV)|lacks|is truncated|where a date is expected"
         yield f"foreign: {other}", foreign, says
     other_root = swapped(body, *wire.root, count=-1 if wire.form == ".xml" else 1)
     other_root += b"}" if wire.root[0] == "[" else b""
     yield (
         "another root",
         other_root,
-        "has the root|is not a JSON array of objects|lacks (?:the columns|observations|rates)",
+        "has the root|is not a JSON array of (?:arrays of )?objects|lacks (?:the columns|observations|rates)",
     )
-    yield "no date", swapped(body, *wire.date), "lacks|where a date should be"
-    yield "a date of text", swapped(body, _date(wire), "today"), "has 'today[^']*' where a date should be"
+    yield "no date", swapped(body, *wire.date), "lacks|where a date is expected"
+    yield "a date of text", swapped(body, _date(wire), "today"), "has 'today[^']*' where a date is expected"
     none = swapped(body, _date(wire), "31.02.2026")
-    yield "a date that is none", none, "has '31.02.2026[^']*' where a date should be"
+    yield "a date that is none", none, "has '31.02.2026[^']*' where a date is expected"
     arabic = _date(wire).translate({ord("0") + digit: ord("٠") + digit for digit in range(10)})
-    yield "a date in the digits of another script", swapped(body, _date(wire), arabic), "where a date should be"
+    yield "a date in the digits of another script", swapped(body, _date(wire), arabic), "where a date is expected"
     yield from _of_numbers(key, wire, body)
     yield from _of_bytes(key, wire, body)
 
@@ -136,7 +136,7 @@ def _date(wire: Wire) -> str:
 
 
 def _of_numbers(key: str, wire: Wire, body: bytes) -> Iterator[Fault]:
-    text = rate = "where a number should be"
+    text = rate = "where a number is expected"
     if wire.bare:
         rate = f"{text}|is not JSON"
         yield "a rate that is quoted text", with_rate(key, '"n/a"'), f"has 'n/a' {text}"
@@ -151,35 +151,35 @@ def _of_numbers(key: str, wire: Wire, body: bytes) -> Iterator[Fault]:
     yield "a rate that is not ASCII", with_rate(key, "١٢٣"), rate
     # To the one a thousand and more, to the other a little more than one: a bank writes as it always does.
     foreign = "1.234" if "," in wire.rate[1] else "1,234"
-    yield "a rate with the other decimal mark", with_rate(key, foreign), f"{rate}|of another length"
+    yield "a rate with the other decimal mark", with_rate(key, foreign), f"{rate}|another number of fields"
     if wire.nominal:
         form, nominal = wire.nominal
         for figure in ("0", "-1", "1.5", "1e2", "10000000000"):
             yield (
                 f"a nominal of {figure}",
                 swapped(body, form.replace("{}", nominal), form.replace("{}", figure)),
-                "a nominal should be",
+                "a nominal is expected",
             )
     if key == "boe":  # which names its series, and not currencies
-        yield "a currency twice", swapped(body, "XUDLERS", "XUDLUSS"), "names a column twice"
-        yield "a series of its own", swapped(body, "XUDLUSS", "XUDLXXX"), "has the series 'XUDLXXX', which"
+        yield "a currency twice", swapped(body, "XUDLERS", "XUDLUSS"), "has a duplicate column"
+        yield "a series of its own", swapped(body, "XUDLUSS", "XUDLXXX"), "has the unknown series 'XUDLXXX'"
         return
     usd, other = (wire.code.replace("{}", code) for code in ("USD", wire.other))
-    yield "a currency twice", swapped(body, other, usd), r"quotes USD twice for 202\d-|an object has a name twice"
+    yield "a currency twice", swapped(body, other, usd), r"quotes USD twice for 202\d-|an object has a duplicate name"
     for code in ("usd", "US", "USDT", "840"):
         yield (
             f"a code {code}",
             swapped(body, usd, wire.code.replace("{}", code)),
-            f"has '{code}' where a currency code should be",
+            f"has '{code}' where a currency code is expected",
         )
 
 
 def _of_bytes(key: str, wire: Wire, body: bytes) -> Iterator[Fault]:
     malformed = {".csv": "is not CSV in UTF-8"}.get(wire.form, wire.malformed)
     # Every byte is a letter of windows-1251, so there the figure itself must show it.
-    says = "where a number should be" if b"windows-1251" in body else malformed
+    says = "where a number is expected" if b"windows-1251" in body else malformed
     yield "bytes of no encoding", with_rate(key, b"\xff\xfe"), says
-    yield "in UTF-16", body.decode("windows-1251", "replace").encode("utf-16"), "has a zero byte"
+    yield "in UTF-16", body.decode("windows-1251", "replace").encode("utf-16"), "contains a null byte"
     if key == "cbr":
         yield "another encoding than declared", swapped(body, "windows-1251", "utf-8"), malformed
     if wire.form != ".xml":
@@ -187,7 +187,7 @@ def _of_bytes(key: str, wire: Wire, body: bytes) -> Iterator[Fault]:
     declaration = re.compile(rb"<\?xml[^>]*>")
     for encoding in ("koi8-r", "utf-7", "cp037"):
         declared = f'<?xml version="1.0" encoding="{encoding}"?>'.encode() + declaration.sub(b"", body)
-        yield f"written in {encoding}", declared, f"is written in {encoding}|{malformed}"
+        yield f"written in {encoding}", declared, f"has the unsupported encoding {encoding}|{malformed}"
     element = wire.rate[0].replace("{}", wire.rate[1])
     if element.startswith("<"):
         yield "a rate twice", swapped(body, element, element * 2), r"has <\w+> twice in <|quotes USD twice"
@@ -260,7 +260,7 @@ def test_what_is_not_the_banks_document_is_refused_in_one_clear_line(key: str, b
     """Never an empty list: `NotUnderstood`, whose line names the source, what was wrong, and the URL."""
     with pytest.raises(NotUnderstood) as refused:
         parse(key, body)
-    assert re.fullmatch(rf"{key}: the answer .*(?:{says}).* \({re.escape(URL)}\)", str(refused.value))
+    assert re.fullmatch(rf"{key}: the response .*(?:{says}).* \({re.escape(URL)}\)", str(refused.value))
     assert (refused.value.source, refused.value.url) == (key, URL)
 
 

@@ -325,7 +325,7 @@ async def test_health_warns_of_each_failing_bank(client: Client, banks: Banks) -
     assert (response.status, response.content_type, health["status"]) == (200, "application/health+json", "warn")
     assert response.headers["Cache-Control"] == "no-store"
     assert [note.split(":")[0] for note in health["notes"]] == ["cbr", "ecb", "nbu", "cbu"]
-    assert "answered with status 404" in health["checks"]["source:cbr"][0]["output"]
+    assert "responded with status 404" in health["checks"]["source:cbr"][0]["output"]
     assert health["checks"]["ticker:kzt"][0]["status"] == "pass"
     assert health["checks"]["source:nbk"][0]["lastFixing"] == "2026-04-02"
 

@@ -1,4 +1,4 @@
-"""The registry of adapters: the one behind each key of `[sources.<key>]`."""
+"""Registry of adapters, by the key of `[sources.<key>]` or by `adapter`."""
 
 from datetime import date
 from typing import Final
@@ -51,10 +51,10 @@ SOURCES: Final[dict[str, SourceAdapter]] = {
 
 
 def validate(settings: Settings) -> Settings:
-    """Return the settings; raise `SettingsError` where they name an unknown adapter or calendar."""
+    """Return the settings unchanged; raise `SettingsError` for an unknown adapter or calendar."""
     for key, source in settings.sources.items():
         try:
-            days_off(source.calendar, date.today().year)  # noqa: DTZ011 - any year will do
+            days_off(source.calendar, date.today().year)  # noqa: DTZ011 - any year raises for an unknown calendar
         except SettingsError as error:
             raise SettingsError(f"sources.{key}.{error}") from None
         adapter = SOURCES.get(settings.adapter(key))
@@ -62,5 +62,5 @@ def validate(settings: Settings) -> Settings:
             where, what = (f"{key}.adapter", "adapter") if source.adapter else (key, "source")
             raise SettingsError(f"sources.{where}: unknown {what} (known: {', '.join(SOURCES)})")
         if adapter.relay and not source.provider:
-            raise SettingsError(f"sources.{key}.provider: is required: whose rates to request")
+            raise SettingsError(f"sources.{key}.provider: is required: the bank whose rates the relay returns")
     return settings

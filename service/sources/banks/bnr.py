@@ -1,7 +1,7 @@
-"""National Bank of Romania: one XML for a year, a `<Cube>` a day, rates per `multiplier` where there is one.
+"""National Bank of Romania: one XML document per year, a `<Cube>` per day, rates per `multiplier` if given.
 
-Weekends and holidays are absent. So would be a currency that was not quoted: the bank's schema knows no
-`<Rate>` without a number. XAU is a gram of gold. The namespace is not looked at: it has changed before.
+Weekends and holidays are absent. So would be a currency without a rate: the bank's schema does not allow a `<Rate>`
+without a number. XAU is one gram of gold. The namespace is ignored: it has changed before.
 """
 
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ class Bnr(SourceAdapter):
     def parse(self, response: RawResponse) -> list[Fixing]:
         table = RateTableBuilder(response)
         root = parsing.xml(response, "{*}DataSet")
-        # Wherever they stand: a day that is present twice, in two places, is refused.
+        # At any depth: a day that is present twice, in two places, is rejected.
         for cube in list(root.iter("{*}Cube")) or response.reject("has no rates"):
             day = parsing.day(response, cube.get("date", ""), "%Y-%m-%d")
             for row in cube.findall("{*}Rate") or response.reject(f"has no rates for {day}"):

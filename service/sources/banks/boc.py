@@ -1,8 +1,7 @@
-"""Bank of Canada: one JSON object for a range, an observation a day, in it a series a currency: FXUSDCAD.
+"""Bank of Canada: one JSON object for a range, an observation per day with a series per currency: FXUSDCAD.
 
-Weekends and holidays are absent. A series without a value is one that was not quoted that day: an
-observation has a place for each of its group, which the bank leaves empty, or fills with the words
-"Bank holiday".
+Weekends and holidays are absent. A series without a value was not quoted that day: an observation has all series of its
+group, and the bank leaves the value empty or sets it to "Bank holiday".
 """
 
 from collections.abc import AsyncIterator
@@ -15,7 +14,7 @@ from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 HOLIDAY: Final = "Bank holiday"
-"""What the bank writes instead of a value; any other word rejects the document."""
+"""The only text that is accepted instead of a value; any other rejects the document."""
 
 
 class Boc(SourceAdapter):
@@ -31,12 +30,12 @@ class Boc(SourceAdapter):
             (date_,) = parsing.fields(response, row, "d")
             day = parsing.day(response, date_, "%Y-%m-%d")
             for series in (name for name in row if name != "d"):
-                seen = parsing.member(response, row, series)
-                if "v" not in seen:
+                observation = parsing.member(response, row, series)
+                if "v" not in observation:
                     response.reject(f"lacks v in {series[:40]}")
-                value = parsing.optional_field(response, seen, "v")
+                value = parsing.optional_field(response, observation, "v")
                 if value not in ("", HOLIDAY):
                     if not (series.startswith("FX") and series.endswith("CAD")):
-                        response.reject(f"has the series {series[:40]!r}, which is no rate in CAD")
+                        response.reject(f"has the series {series[:40]!r}, which is not a rate in CAD")
                     table.add(day, series.removeprefix("FX").removesuffix("CAD"), value)
         return table.fixings()

@@ -1,8 +1,7 @@
-"""Bank of England: one CSV for a range, a column a series; 1 GBP = X foreign, so the direction is inverse.
+"""Bank of England: one CSV document for a range, a column per series; 1 GBP = X foreign, so the direction is inverse.
 
-These are spot rates of the market at about four in the afternoon, for statistics, no official rates.
-Weekends and holidays are absent. An empty cell is a currency that was not quoted that day: a table has
-no other way to say so. Rouble and tenge are not among its series.
+These are market spot rates at about 16:00, published for statistics; they are not official rates. Weekends and holidays
+are absent. An empty cell is a currency that was not quoted that day. The series do not include rouble and tenge.
 """
 
 from collections.abc import AsyncIterator
@@ -57,7 +56,7 @@ class Boe(SourceAdapter):
         for row in parsing.csv_rows(response, "DATE"):
             day = parsing.day(response, row.pop("DATE"), "%d %b %Y")
             for series, value in row.items():
-                code = SERIES.get(series) or response.reject(f"has the series {series[:40]!r}, which we do not know")
+                code = SERIES.get(series) or response.reject(f"has the unknown series {series[:40]!r}")
                 if value:
                     table.add(day, code, value)
         return table.fixings(Quotation.INVERSE)

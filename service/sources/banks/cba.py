@@ -1,7 +1,7 @@
-"""Central Bank of Armenia: SOAP, one answer for a range; `Diff` is the bank's own change, per `Amount`.
+"""Central Bank of Armenia: SOAP, one response for a range; `Diff` is the bank's own change, per `Amount`.
 
-Working days only. A range has the currencies that are requested by name, so the bank's list stands
-here, without gold and silver, whose rates are per gram.
+Working days only. Currencies must be requested by name, hence the bank's list below, without gold and silver, whose
+rates are per gram.
 """
 
 from collections.abc import AsyncIterator

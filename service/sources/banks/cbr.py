@@ -1,7 +1,7 @@
 """Bank of Russia: XML by date in windows-1251, decimal commas.
 
-For a date without a fixing of its own (Sunday, Monday, holidays, tomorrow before it is set)
-it answers with the last one, under that one's own date.
+For a date without a fixing (Sunday, Monday, holidays, tomorrow before it is set) it returns the last fixing, with the
+date of that fixing.
 """
 
 from collections.abc import AsyncIterator
@@ -17,4 +17,4 @@ class Cbr(SourceAdapter):
         return by_day(session, since, until, lambda day: f"/XML_daily.asp?date_req={day:%d/%m/%Y}")
 
     def parse(self, response: RawResponse) -> list[Fixing]:
-        return parsing.val_curs(response, "%d.%m.%Y", ",") or response.reject("has a date and no rates")
+        return parsing.val_curs(response, "%d.%m.%Y", ",") or response.reject("has a date but no rates")

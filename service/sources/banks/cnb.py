@@ -1,7 +1,6 @@
-"""Czech National Bank: one JSON object for a year, a row a currency and day, rates per `amount`.
+"""Czech National Bank: one JSON object per year, a row per currency and day, rates per `amount`.
 
-Weekends and holidays are absent. So would be a currency that was not quoted: a row without a rate is
-no row of this document.
+Weekends and holidays are absent. So would be a currency that was not quoted: a row without a rate is an error.
 """
 
 from collections.abc import AsyncIterator

@@ -1,7 +1,7 @@
-"""European Central Bank: one CSV for a range; 1 EUR = X foreign, so the direction is inverse.
+"""European Central Bank: one CSV document for a range; 1 EUR = X foreign, so the direction is inverse.
 
-Weekends and TARGET holidays are absent. A range without an observation is answered with status 200 and
-an empty body; no other bank does that. The rouble is suspended, the tenge is not quoted.
+Weekends and TARGET holidays are absent. For a range without observations the bank returns status 200 and an empty body;
+no other bank does that. The rouble is suspended, the tenge is not quoted.
 """
 
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 MEANT: Final = {"FREQ": "D", "CURRENCY_DENOM": "EUR", "UNIT_MULT": "0"}
-"""What a value must be: of a day, for one euro, without a multiplier (UNIT_MULT is a power of ten)."""
+"""Required dimensions: daily, per euro, without a multiplier (UNIT_MULT is a power of ten)."""
 
 
 class Ecb(SourceAdapter):
@@ -30,7 +30,7 @@ class Ecb(SourceAdapter):
             for column, value in MEANT.items():
                 if (row.get(column) or value) != value:
                     response.reject(f"has {row[column][:40]!r} as {column} instead of {value!r}")
-            if row["OBS_VALUE"] in ("", "NaN"):  # SDMX's way to say that this one was not quoted that day
+            if row["OBS_VALUE"] in ("", "NaN"):  # in SDMX: not quoted that day
                 continue
             day = parsing.day(response, row["TIME_PERIOD"], "%Y-%m-%d")
             table.add(day, row["CURRENCY"], row["OBS_VALUE"])

@@ -1,8 +1,8 @@
-"""Frankfurter, a relay (its v2, public or self-hosted): the official rates of any of its banks, named by `provider`.
+"""Frankfurter, a relay (v2, public or self-hosted): the official rates of the bank named by `provider`.
 
-Requested for each currency with that currency as `base`, since the digits of the other direction would be
-those of an inversion; the answers together are one response. Without a provider it answers a blend,
-which is nobody's official rate, and is not requested.
+Each currency is requested with that currency as `base`, because the other direction would return the digits of an
+inversion; the responses are joined into one. Without a provider Frankfurter returns blended rates, which are not
+official: they are never requested.
 """
 
 from collections.abc import AsyncIterator
@@ -23,16 +23,16 @@ class Frankfurter(SourceAdapter):
         if not session.wanted:
             return
         query = f"quotes={session.base}&providers={session.provider}&from={since}&to={until}"
-        answers = [await session.get(f"/rates?base={code}&{query}") for code in session.wanted]
-        # Joined as JSON, so that an answer which is none spoils the whole: a fixing has all its currencies or is none.
-        body = b"[" + b",".join(answer.body for answer in answers) + b"]"
-        yield replace(answers[-1], url=f"{session.url}/rates?{query}", body=body)
+        responses = [await session.get(f"/rates?base={code}&{query}") for code in session.wanted]
+        # Joined before parsing, so that one invalid response rejects all: a fixing has either all currencies or none.
+        body = b"[" + b",".join(response.body for response in responses) + b"]"
+        yield replace(responses[-1], url=f"{session.url}/rates?{query}", body=body)
 
     def parse(self, response: RawResponse) -> list[Fixing]:
         table = RateTableBuilder(response)
         for row in parsing.json_row_lists(response):
             date_, code, quote, value = parsing.fields(response, row, "date", "base", "quote", "rate")
             if quote != response.base:
-                response.reject(f"has rates in {quote[:40]!r}, not in {response.base}")
+                response.reject(f"has rates in {quote[:40]!r} instead of {response.base}")
             table.add(parsing.day(response, date_, "%Y-%m-%d"), code, value)
         return table.fixings()

@@ -1,10 +1,9 @@
-"""Magyar Nemzeti Bank: SOAP, one answer for a range; in it, as text, an XML with a `<Day>` each; decimal commas.
+"""Magyar Nemzeti Bank: SOAP, one response for a range, with an embedded XML of one `<Day>` per day; decimal commas.
 
-Weekends and holidays are absent. The bank returns the currencies that are requested by name, and
-days without rates if none is requested, so its list stands here.
+Weekends and holidays are absent. The bank returns the currencies that are requested by name, and days without rates if
+none is requested, hence the bank's list below.
 
-A range without an observation is answered with a blank `<GetExchangeRatesResult/>` or an empty
-`<MNBExchangeRates/>`.
+For a range without rates it returns an empty `<GetExchangeRatesResult/>` or an empty `<MNBExchangeRates/>`.
 """
 
 from collections.abc import AsyncIterator
@@ -42,7 +41,7 @@ class Mnb(SourceAdapter):
         root = parsing.xml(response, "MNBExchangeRates", inner)
         days = list(root.iter("Day"))
         if not days and (len(root) or parsing.content(response, root)):
-            response.reject("has something else than <Day> in <MNBExchangeRates>")
+            response.reject("has other content than <Day> in <MNBExchangeRates>")
         for published in days:
             day = parsing.day(response, published.get("date", ""), "%Y-%m-%d")
             for row in published.findall("Rate") or response.reject(f"has no rates for {day}"):

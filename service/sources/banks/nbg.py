@@ -1,8 +1,8 @@
-"""National Bank of Georgia: a JSON array of one set by date, rates and changes per `quantity`.
+"""National Bank of Georgia: a JSON array with one set of rates by date, rates and changes per `quantity`.
 
-It returns the last valid set, under that one's own date: for a Monday that of Saturday.
-Before its coverage begins it answers with an empty array. A set without rates is broken.
-`diff` is the bank's own change, absolute and signed; `diffFormated` has lost the sign.
+It returns the last valid set, with the date of that set: for a Monday that of Saturday. For dates before its history it
+returns an empty array. A set without rates is an error. `diff` is the bank's own change, absolute and signed;
+`diffFormated` lacks the sign.
 """
 
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ class Nbg(SourceAdapter):
         table = RateTableBuilder(response)
         for valid in parsing.json_rows(response):
             (date_,) = parsing.fields(response, valid, "date")
-            day = parsing.day(response, date_, "%Y-%m-%dT%H:%M:%S.%fZ")  # a date of Tbilisi, whatever the Z says
+            day = parsing.day(response, date_, "%Y-%m-%dT%H:%M:%S.%fZ")  # in Tbilisi's time, despite the Z
             for row in parsing.rows(response, valid, "currencies") or response.reject(f"has no rates for {day}"):
                 code, value, nominal = parsing.fields(response, row, "code", "rate", "quantity")
                 table.add(day, code, value, nominal, parsing.optional_field(response, row, "diff"))

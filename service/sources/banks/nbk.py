@@ -1,7 +1,7 @@
 """National Bank of Kazakhstan: XML by date, decimal points, changes per nominal.
 
-A date not yet set is a document with its date and no items. On Sundays, Mondays and holidays the
-bank repeats the last rates under the requested date, and `<change>` is then 0.00.
+For a date that is not set yet it returns a document with the date and no items. On Sundays, Mondays and holidays the
+bank repeats the last rates under the requested date, with a `<change>` of 0.00.
 """
 
 from collections.abc import AsyncIterator

@@ -1,9 +1,9 @@
 """National Bank of the Kyrgyz Republic: XML in windows-1251, decimal commas; the latest daily rates only.
 
-Dates cannot be requested: one that was missed stays missing. The bank has two lists, of one
-form, distinguished by their name: the daily one (USD, EUR, CNY, KZT, RUB) is dated the day after, the
-weekly one (GBP and some 35 more) has a date of its own and is valid for seven days. Only the daily
-one is taken. Together they would be no fixing: it has one date and all currencies every time.
+Dates cannot be requested: a missed date stays missing. The bank has two lists in the same format, distinguished by
+name. The daily list (USD, EUR, CNY, KZT, RUB) is dated the next day. The weekly list (GBP and some 35 more) has its own
+date and is valid for seven days. Only the daily list is used: a fixing has one date and the same currencies every time,
+which the two lists together do not.
 """
 
 from collections.abc import AsyncIterator
@@ -32,4 +32,4 @@ class Nbkr(SourceAdapter):
         for row in root.iter("Currency"):
             value, nominal = (parsing.text(response, row, name) for name in ("Value", "Nominal"))
             table.add(day, row.get("ISOCode", ""), value, nominal)
-        return table.fixings() or response.reject("has a date and no rates")
+        return table.fixings() or response.reject("has a date but no rates")

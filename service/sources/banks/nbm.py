@@ -1,6 +1,6 @@
 """National Bank of Moldova: XML by date in the Bank of Russia's format, decimal points.
 
-A document with its date and no rates has nothing for that date.
+For a date without rates it returns a document with the date and no rates.
 """
 
 from collections.abc import AsyncIterator

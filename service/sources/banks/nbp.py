@@ -1,7 +1,7 @@
-"""National Bank of Poland: one JSON array for a range, a table a day, each rate for one unit.
+"""National Bank of Poland: one JSON array for a range, a table per day, each rate for one unit.
 
-Table A alone: table B (RUB, KZT and the rest) is of Wednesdays, and with it a Wednesday's fixing would
-have currencies that Thursday's lacks.
+Only table A: table B (RUB, KZT and others) is published on Wednesdays, so with it a Wednesday's fixing would have
+currencies that Thursday's lacks.
 """
 
 from collections.abc import AsyncIterator
@@ -13,14 +13,14 @@ from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 LONGEST = timedelta(days=92)
-"""From the first day to the last: more than 93 days are refused (https://api.nbp.pl)."""
+"""From the first day to the last: the bank rejects more than 93 days (https://api.nbp.pl)."""
 
 
 class Nbp(SourceAdapter):
     async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         while since <= until:
             end = min(until, since + LONGEST)
-            # "404 NotFound" is how the bank says that a range has no table (https://api.nbp.pl): a weekend.
+            # "404 NotFound" means that the range has no table (https://api.nbp.pl), e.g. a weekend.
             if tables := await session.find(f"/tables/A/{since}/{end}/?format=json"):
                 yield tables
             since = end + timedelta(days=1)

@@ -1,7 +1,7 @@
 """National Bank of the Republic of Belarus: a JSON array by date, rates per `Cur_Scale`.
 
-Of its two lists it is the one of daily rates (`periodicity=0`). Saturday and Sunday repeat Friday's
-rates. The ranges of `/rates/dynamics` are no choice: they have one currency each, and no scale.
+Of the bank's two lists this is the daily one (`periodicity=0`). Saturday and Sunday repeat Friday's rates. The ranges
+of `/rates/dynamics` cannot be used: they have one currency each, and no scale.
 """
 
 from collections.abc import AsyncIterator

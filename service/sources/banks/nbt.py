@@ -1,8 +1,7 @@
 """National Bank of Tajikistan: XML by date in the Bank of Russia's format, but decimal points and ISO dates.
 
-For a date that it does not have, it returns today's rates under today's date, and says
-nothing of it: so the document's own date counts, never the requested one. Weekends and
-holidays repeat the last rates.
+For an unavailable date it silently returns today's rates with today's date: the date in the document is used, never the
+requested one. Weekends and holidays repeat the last rates.
 """
 
 from collections.abc import AsyncIterator
@@ -18,4 +17,4 @@ class Nbt(SourceAdapter):
         return by_day(session, since, until, lambda day: f"/export_xml.php?date={day}&export=xmlout")
 
     def parse(self, response: RawResponse) -> list[Fixing]:
-        return parsing.val_curs(response, "%Y-%m-%d") or response.reject("has a date and no rates")
+        return parsing.val_curs(response, "%Y-%m-%d") or response.reject("has a date but no rates")

@@ -1,7 +1,7 @@
-"""National Bank of Ukraine: one JSON array for a range; a row a currency and day.
+"""National Bank of Ukraine: one JSON array for a range; a row per currency and day.
 
-Saturday and Sunday repeat Friday's rates. `rate` is for `units` of the currency. Until October 2016 the
-documents have a row that is no currency: settlements with India, under the code `___` (r030 255).
+Saturday and Sunday repeat Friday's rates. `rate` is for `units` of the currency. Until October 2016 the documents have
+a row that is not a currency: settlements with India, under the code `___` (r030 255).
 """
 
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 PSEUDO_CURRENCY: Final = "___"
-"""The only code that is ignored; any other that is no currency code rejects the document."""
+"""The only invalid currency code that is ignored; any other rejects the document."""
 
 
 class Nbu(SourceAdapter):

@@ -1,7 +1,7 @@
-"""Publications that ship with the project: real, dated, the last choice where no bank answers.
+"""Recorded publications that ship with the project: real and dated, used if no bank is reachable.
 
-`recorded.csv` holds their rates as published; each row names the response it was taken from, so a
-receipt leads to the bank's own document and its digest.
+`recorded.csv` has the rates as published. Each row names the response that it was taken from, so that a receipt leads
+to the bank's own document and its digest.
 """
 
 from collections.abc import AsyncIterator
@@ -25,18 +25,18 @@ class Recorded(SourceAdapter):
 
     def parse(self, response: RawResponse) -> list[Fixing]:
         table = RateTableBuilder(response)
-        answers: dict[date, dict[str, str]] = {}
+        receipts: dict[date, dict[str, str]] = {}
         columns = ("date", "code", "value", "nominal", "change", "url", "fetched_at", "digest")
         for row in parsing.csv_rows(response, *columns):
             on = parsing.day(response, row["date"], "%Y-%m-%d")
             table.add(on, row["code"], row["value"], row["nominal"], row["change"])
-            answers[on] = row
+            receipts[on] = row
         return [
             replace(
                 fixing,
-                url=answers[fixing.date]["url"],
-                fetched_at=parsing.moment(response, answers[fixing.date]["fetched_at"], "%Y-%m-%dT%H:%M:%S%z"),
-                digest=answers[fixing.date]["digest"],
+                url=receipts[fixing.date]["url"],
+                fetched_at=parsing.moment(response, receipts[fixing.date]["fetched_at"], "%Y-%m-%dT%H:%M:%S%z"),
+                digest=receipts[fixing.date]["digest"],
             )
             for fixing in table.fixings()
         ]

@@ -59,11 +59,11 @@ def test_a_value_that_is_not_there_was_not_quoted(nothing: bytes) -> None:
         (b'"FXUSDCAD":{}', "lacks v in FXUSDCAD"),
         (b'"FXUSDCAD":"1.3902"', "lacks FXUSDCAD, an object"),
         (b'"FXUSDCAD":null', "lacks FXUSDCAD, an object"),
-        (b'"FXUSDCAD":{"v":true}', "has v of another kind than text in a row"),
-        (b'"FXEURCAD":{"v":"1.6040"}', "an object has a name twice"),
-        (b'"V39079":{"v":"1"}', "has the series 'V39079', which is no rate in CAD"),
-        (b'"USD":{"v":"1"}', "has the series 'USD', which is no rate in CAD"),
-        (b'"FXCADUSD":{"v":"0.72"}', "has the series 'FXCADUSD', which is no rate in CAD"),
+        (b'"FXUSDCAD":{"v":true}', "has a v that is not text in a row"),
+        (b'"FXEURCAD":{"v":"1.6040"}', "an object has a duplicate name"),
+        (b'"V39079":{"v":"1"}', "has the series 'V39079', which is not a rate in CAD"),
+        (b'"USD":{"v":"1"}', "has the series 'USD', which is not a rate in CAD"),
+        (b'"FXCADUSD":{"v":"0.72"}', "has the series 'FXCADUSD', which is not a rate in CAD"),
     ],
 )
 def test_a_series_of_another_form_is_not_understood(series: bytes, told: str) -> None:
@@ -81,7 +81,7 @@ def test_no_observations_are_nothing() -> None:
 @pytest.mark.parametrize("word", ["Bank holidays", "bank holiday", "Holiday", "n/a"])
 def test_any_other_word_in_place_of_a_number_rejects_the_document(word: str) -> None:
     """Only the bank's exact words for a holiday say that a value was not quoted."""
-    with pytest.raises(NotUnderstood, match=f"has '{word}' where a number should be"):
+    with pytest.raises(NotUnderstood, match=f"has '{word}' where a number is expected"):
         parse("boc", f'{{"observations":[{{"d":"2026-04-03","FXUSDCAD":{{"v":"{word}"}}}}]}}'.encode())
 
 

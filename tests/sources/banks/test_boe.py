@@ -57,7 +57,7 @@ def test_a_cell_that_is_empty_was_not_quoted() -> None:
 
 def test_unrequested_series_is_refused() -> None:
     """A column is a known series, also where it is empty."""
-    with pytest.raises(NotUnderstood, match="has the series 'XUDLGBD', which we do not know"):
+    with pytest.raises(NotUnderstood, match="has the unknown series 'XUDLGBD'"):
         parse("boe", b"DATE,XUDLUSS,XUDLGBD\r\n02 Apr 2026,1.3221,\r\n")
 
 

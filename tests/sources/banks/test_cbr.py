@@ -32,7 +32,7 @@ def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt() -> 
 
 def test_a_date_without_rates_is_no_answer() -> None:
     """The bank answers with its last fixing where it has no new one, so a document without rates is broken."""
-    with pytest.raises(NotUnderstood, match="has a date and no rates"):
+    with pytest.raises(NotUnderstood, match="has a date but no rates"):
         parse("cbr", b'<ValCurs Date="26.04.2026" name="Foreign Currency Market"/>')
 
 

@@ -61,7 +61,7 @@ def test_line_ends_and_a_byte_order_mark_do_not_matter() -> None:
 @pytest.mark.parametrize("row", [b"USD,2026-03-18\n", b"USD,2026-03-18,1.15,A\n", b'USD,2026-03-18,"1.15\n'])
 def test_a_row_of_another_shape_than_the_header_is_not_understood(row: bytes) -> None:
     """A field too few or too many, or a quotation without its end, is no row of this document."""
-    with pytest.raises(NotUnderstood, match=r"another length than its header, in line 2|is not CSV"):
+    with pytest.raises(NotUnderstood, match=r"another number of fields than the header, in line 2|is not CSV"):
         parse("ecb", b"CURRENCY,TIME_PERIOD,OBS_VALUE\n" + row)
 
 
@@ -72,14 +72,14 @@ def test_a_header_without_rows_is_nothing() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"\n", b" \r\n\t "])
 def test_empty_body_is_nothing(body: bytes) -> None:
-    """A range without an observation (a Sunday, a holiday) is answered with status 200 and an empty body."""
+    """A range without an observation (a Sunday, a holiday) returns status 200 and an empty body."""
     assert parse("ecb", body) == []
 
 
 @pytest.mark.parametrize("body", [b"\xef\xbb\xbf", b"\0", b'""\n', b"<html></html>\n", b"No results found.\n"])
 def test_anything_else_than_csv_or_an_empty_body_is_rejected(body: bytes) -> None:
     """Only a body without any content says that nothing is published."""
-    with pytest.raises(NotUnderstood, match=r"ecb: the answer (is empty|is an HTML page|has a zero byte|lacks)"):
+    with pytest.raises(NotUnderstood, match=r"ecb: the response (is empty|is an HTML page|contains a null byte|lacks)"):
         parse("ecb", body)
 
 

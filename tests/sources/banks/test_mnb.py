@@ -72,14 +72,14 @@ def test_blank_result_is_nothing(result: bytes) -> None:
         (b"", "lacks <GetExchangeRatesResult>"),
         (b"<GetExchangeRatesResult/><GetExchangeRatesResult/>", "has <GetExchangeRatesResult> twice"),
         (b'<GetExchangeRatesResult xmlns="http://elsewhere/"/>', "lacks <GetExchangeRatesResult>"),
-        (b"<GetExchangeRatesResult><!-- --></GetExchangeRatesResult>", "has something else than text in"),
+        (b"<GetExchangeRatesResult><!-- --></GetExchangeRatesResult>", "has other content than text in"),
         (b"<GetExchangeRatesResult>&#xFEFF;</GetExchangeRatesResult>", "is empty"),
         (b"<GetExchangeRatesResult>maintenance</GetExchangeRatesResult>", "is not well-formed XML"),
     ],
 )
 def test_result_that_is_not_blank_is_a_document(result: bytes, told: str) -> None:
     """A missing, repeated or foreign result, or one with any content, is not a blank result."""
-    with pytest.raises(NotUnderstood, match=f"mnb: the answer {told}"):
+    with pytest.raises(NotUnderstood, match=f"mnb: the response {told}"):
         parse("mnb", RESULT.sub(result, BODY))
 
 
@@ -89,10 +89,10 @@ def test_result_that_is_not_blank_is_a_document(result: bytes, told: str) -> Non
         (b"&lt;html&gt;&lt;/html&gt;", "is an HTML page"),
         (b"&lt;MNBExchangeRates&gt;", "is not well-formed XML"),
         (b"&lt;MNBCurrencies /&gt;", "has the root <MNBCurrencies> instead of <MNBExchangeRates>"),
-        (b"<MNBExchangeRates/>", "has something else than text in"),
+        (b"<MNBExchangeRates/>", "has other content than text in"),
         (b"&lt;!DOCTYPE MNBExchangeRates&gt;&lt;MNBExchangeRates /&gt;", "has a document type declaration"),
         *(
-            (b"&lt;MNBExchangeRates&gt;%b&lt;/MNBExchangeRates&gt;" % content, "has something else than <Day> in")
+            (b"&lt;MNBExchangeRates&gt;%b&lt;/MNBExchangeRates&gt;" % content, "has other content than <Day> in")
             for content in (b'&lt;Rate date="2025-03-28" /&gt;', b"&lt;!-- --&gt;", b"maintenance")
         ),
         (
@@ -103,14 +103,14 @@ def test_result_that_is_not_blank_is_a_document(result: bytes, told: str) -> Non
 )
 def test_the_document_within_is_read_as_strictly(inner: bytes, told: str) -> None:
     """What stands in the envelope is a document of its own, and refused like one."""
-    with pytest.raises(NotUnderstood, match=f"mnb: the answer {told}"):
+    with pytest.raises(NotUnderstood, match=f"mnb: the response {told}"):
         parse("mnb", HEAD + inner + TAIL)
 
 
 @pytest.mark.parametrize("inside", [b"&lt;!-- --&gt;", b"&lt;?pi?&gt;", b"&lt;b/&gt;"])
 def test_value_of_the_inner_document_is_parsed_whole_or_refused(inside: bytes) -> None:
     """A comment, an instruction or an element inside a figure never cuts it to a smaller one."""
-    with pytest.raises(NotUnderstood, match="has something else than text in <Rate>"):
+    with pytest.raises(NotUnderstood, match="has other content than text in <Rate>"):
         parse("mnb", BODY.replace(b"371,80", b"37%b1,80" % inside))
 
 

@@ -35,7 +35,7 @@ def test_the_weekly_list_is_not_taken_for_the_daily_one() -> None:
 
 def test_a_date_without_rates_is_no_answer() -> None:
     """The bank's file always has its latest rates, so one without rates is broken."""
-    with pytest.raises(NotUnderstood, match="has a date and no rates"):
+    with pytest.raises(NotUnderstood, match="has a date but no rates"):
         parse("nbkr", b'<CurrencyRates Name="Daily Exchange Rates" Date="24.05.2026"/>')
 
 

@@ -38,7 +38,7 @@ def test_todays_rates_in_answer_to_another_date_stay_todays() -> None:
 
 def test_a_date_without_rates_is_no_answer() -> None:
     """The bank answers with today's rates where it has no others, so a document without rates is broken."""
-    with pytest.raises(NotUnderstood, match="has a date and no rates"):
+    with pytest.raises(NotUnderstood, match="has a date but no rates"):
         parse("nbt", b'<ValCurs Date="2026-05-19" name="Foreign Currency Market"/>')
 
 

@@ -87,7 +87,7 @@ def test_pseudo_currency_row_is_ignored() -> None:
 def test_any_other_bad_code_rejects_the_document(code: str) -> None:
     """Only the exact code `___` is a pseudo-currency."""
     body = WITH_PSEUDO_CURRENCY.replace(b'"cc":"___"', f'"cc":"{code}"'.encode())
-    with pytest.raises(NotUnderstood, match=f"has '{code}' where a currency code should be"):
+    with pytest.raises(NotUnderstood, match=f"has '{code}' where a currency code is expected"):
         parse("nbu", body)
 
 

@@ -46,5 +46,5 @@ def test_each_day_has_its_own_receipt_and_the_days_are_sorted() -> None:
 def test_a_receipt_without_its_time_is_not_understood() -> None:
     """A time that is none, or has no zone, is refused like every other thing that is not as it should be."""
     for odd in (b"yesterday", b"2026-04-01T11:05:12", b""):
-        with pytest.raises(NotUnderstood, match="where a date should be"):
+        with pytest.raises(NotUnderstood, match="where a date is expected"):
             parse("recorded", CSV.replace(b"2026-04-01T11:05:12+00:00", odd))

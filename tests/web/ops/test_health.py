@@ -96,7 +96,7 @@ async def test_a_bank_that_fails_is_a_warning(client: Client, start: Started, ba
     assert check["failingSince"]
     status, document = await health(client)
     assert (status, document["status"]) == (200, "warn")
-    assert document["notes"][0].startswith("nbk: answered with status 503")
+    assert document["notes"][0].startswith("nbk: responded with status 503")
     async with client.get("/health?verbose", headers=PLAIN) as response:
         assert f"      {document['notes'][0]}" in (await response.text()).splitlines()
 
