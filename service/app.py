@@ -1,4 +1,4 @@
-"""The wiring, and nothing else: whatever holds a resource is a cleanup context."""
+"""Create and run the aiohttp application. Everything that holds a resource is a cleanup context."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -38,38 +38,38 @@ log = structlog.get_logger()
 
 
 def serve(settings: Settings, server: EmbeddedValkey | None, obey: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; what is in flight is finished first.
+    """Serve until SIGTERM or SIGINT, then finish the requests in flight.
 
-    `obey` ends the process if SIGTERM came meanwhile.
+    `obey` exits the process if SIGTERM arrived during startup. Raises `TickerError` if the port cannot be bound.
     """
     configure(settings.log)
-    where = settings.http
+    http = settings.http
     app = create_app(settings, server, Clock())
     gc_tuning.tune_runtime()
     obey()
     try:
-        url = f"http://{where.host}:{where.port}"
-        run(app, where, lambda: log.info("service.ready", url=url, version=__version__))
+        url = f"http://{http.host}:{http.port}"
+        run(app, http, lambda: log.info("service.ready", url=url, version=__version__))
     except OSError as error:
-        raise TickerError(f"cannot listen on {where.host}:{where.port}: {error.strerror or error}") from None
+        raise TickerError(f"cannot listen on {http.host}:{http.port}: {error.strerror or error}") from None
 
 
 def shared_settings() -> Settings:
-    """Return the settings for several processes; raise `SettingsError` if they have no store to share."""
+    """Return the settings for several worker processes; raise `SettingsError` if they have no shared store."""
     settings = load()
     runtime.configure(settings.runtime)
     validate(settings)
     if settings.store.url.get_secret_value() == "embedded":
         raise SettingsError(
-            "store.url: several workers need a store that they share, like redis://localhost:6379/0; "
-            "the embedded one belongs to one process"
+            "store.url: several workers need a shared store, e.g. redis://localhost:6379/0; "
+            "the embedded server belongs to one process"
         )
-    open_store(settings, None, Clock())  # refuses an invalid URL once, and not in each worker
+    open_store(settings, None, Clock())  # rejects an invalid URL once instead of in each worker
     return settings
 
 
 async def create_worker() -> Runner:
-    """Return what a gunicorn worker runs: with our limits, since gunicorn's would close idle connections after 2 s."""
+    """Return the runner of a gunicorn worker. It has our own timeouts: gunicorn closes idle connections after 2 s."""
     settings = shared_settings()
     app = create_app(settings, None, Clock())
     gc_tuning.tune_runtime()
@@ -78,7 +78,7 @@ async def create_worker() -> Runner:
 
 
 def create_app(settings: Settings, server: EmbeddedValkey | None, now: Clock) -> web.Application:
-    """Return the whole application; it contacts no bank and opens no store before it starts."""
+    """Return the application. It connects to banks and the store only when it is started."""
     memory = MemoryState(validate(settings))
     store = open_store(settings, server, now)
     store_sync = StoreSync(memory, store, server)
@@ -94,8 +94,8 @@ def create_app(settings: Settings, server: EmbeddedValkey | None, now: Clock) ->
     if settings.http.response_cache:
         app[RESPONSE_CACHE] = cache = ResponseCache(now)
         memory.watchers.append(cache.forget)
-    ready = [*ticker.routes(pages), *stream.routes(streams), *views.routes(pages)]
-    worked_out = [
+    cached = [*ticker.routes(pages), *stream.routes(streams), *views.routes(pages)]
+    computed = [
         *history.routes(pages, store),
         *oembed.routes(pages),
         *sources.routes(memory, polling.next_poll, now),
@@ -104,14 +104,14 @@ def create_app(settings: Settings, server: EmbeddedValkey | None, now: Clock) ->
         *docs.routes(pages),
         *prometheus.routes(memory, store_sync, election, counters, streams),
     ]
-    app.add_routes(counted(ready, counters))
-    app.add_routes(timed(worked_out, counters))
+    app.add_routes(counted(cached, counters))
+    app.add_routes(timed(computed, counters))
     other = counting(not_found, counters.of_route(OTHER))
     app.router.add_route("*", "/{path:(?s:.*)}", other, expect_handler=unexpecting)
 
     @asynccontextmanager
-    async def remembered() -> AsyncIterator[None]:
-        """Load stored rates before the first request is served; at the end flush what is pending."""
+    async def stored_rates() -> AsyncIterator[None]:
+        """Load stored rates before the first request is served; flush pending writes on cleanup."""
         await follower.refresh()
         gc_tuning.freeze()
         yield
@@ -120,7 +120,7 @@ def create_app(settings: Settings, server: EmbeddedValkey | None, now: Clock) ->
     contexts: list[AbstractAsyncContextManager[object]] = [
         store,
         streams,
-        remembered(),
+        stored_rates(),
         election,
         follower,
         polling,

@@ -155,7 +155,7 @@ async def test_two_workers_serve_as_one(workers: tuple[Workers, Banks]) -> None:
 @pytest.mark.parametrize(
     ("env", "told"),
     [
-        ({}, "error: store.url: several workers need a store that they share, like redis://localhost:6379/0"),
+        ({}, "error: store.url: several workers need a shared store, e.g. redis://localhost:6379/0"),
         ({"TICKER_HTTP__PORT": "x"}, "error: TICKER_HTTP__PORT: http.port: "),
         ({"TICKER_STORE__URL": "nonsense"}, "error: store.url: is none of "),
     ],

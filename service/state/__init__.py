@@ -1,1 +1,1 @@
-"""What an instance holds in memory, and publishes."""
+"""In-memory state of an instance, selection of rates, and publication of snapshots."""

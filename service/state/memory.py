@@ -1,6 +1,6 @@
-"""What this instance knows and shows: recent fixings, the state of each source, the snapshots.
+"""In-memory state of an instance: recent fixings, the state and quarantine of each source, the snapshots.
 
-All of it is in memory, so requests depend on nothing else. It is updated by polls and syncs, and does no I/O.
+Requests are served from it and depend on nothing else. Polls and syncs update it; it does no I/O.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -24,15 +24,15 @@ from service.validation.quarantine import Quarantine, QuarantineDecision, Quaran
 from service.validation.rules import Judgement, ValidationContext, rate_text
 
 KEEP = 90
-"""Dates of a source that are kept in memory: a sparkline of 30 publications and their carry-overs."""
+"""Dates per source that are kept in memory: enough for a sparkline of 30 publications and their carry-overs."""
 
 MISSED = 10
-"""Publications for which a currency is reported as missing; after that the source has dropped it."""
+"""Publications for which a currency is reported as missing; after that it counts as discontinued."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """How polling a source went; times are in UTC."""
+    """Result of the last polls of a source; times are in UTC."""
 
     polled_at: datetime | None = None
     succeeded_at: datetime | None = None
@@ -47,7 +47,11 @@ class SourceState:
 
 
 class Applied(NamedTuple):
-    """What judgements changed in quarantine: entries to store, those of them that are new, and those that ended."""
+    """Effect of judgements on a quarantine.
+
+    `changed` are entries to store, `news` those of them that are new or have other rates, `ended` the decisions on
+    entries that ended.
+    """
 
     changed: list[QuarantinedFixing]
     news: list[QuarantinedFixing]
@@ -59,15 +63,15 @@ class MemoryState:
     settings: Settings
     states: dict[str, SourceState] = field(default_factory=dict)
     watchers: list[Callable[[Snapshot], None]] = field(default_factory=list)
-    """Called with each snapshot that differs from the one before."""
+    """Callbacks that receive each changed snapshot."""
     quarantine: dict[str, Quarantine] = field(default_factory=dict)
     stored_from: dict[str, date] = field(default_factory=dict)
-    """The oldest date of a source that was read from the store, where the store has older ones."""
+    """The oldest date of a source that was loaded from the store, if the store has older ones."""
     _series: dict[str, Series] = field(default_factory=dict)
     _snapshots: dict[str, Snapshot] = field(default_factory=dict)
     _cross_check: CrossCheck | None = None
     _witnesses: dict[str, tuple[tuple[int, ...], Witness, object]] = field(default_factory=dict)
-    """By source: the identities of what its witness was made of, the witness, and what keeps these identities."""
+    """Cache by source: the identities of the witness's inputs, the witness, and references that keep them alive."""
 
     def __post_init__(self) -> None:
         for key in self.settings.polled:
@@ -79,110 +83,110 @@ class MemoryState:
         return self._series[source]
 
     def reset(self, source: str, fixings: Iterable[Fixing]) -> None:
-        """Take these fixings for all that is known of a source, oldest first."""
+        """Replace all fixings of a source; oldest first."""
         self._series[source] = Series(tuple(fixings))
 
     def add(self, fixing: Fixing) -> None:
-        """Take in an accepted fixing, in place of what was known for its date."""
+        """Add an accepted fixing, or replace the one of its date."""
         self._series[fixing.source] = self._series[fixing.source].with_fixing(fixing, KEEP)
 
     def apply_judgements(self, source: str, judgements: Sequence[Judgement], now: datetime) -> Applied:
-        """Take in what was judged: the good rates into the series, the suspicious ones into quarantine."""
-        for one in judgements:
-            if one.publish:
-                self.add(one.publish)
+        """Apply judgements: publish the accepted rates, quarantine the suspicious ones."""
+        for judgement in judgements:
+            if judgement.publish:
+                self.add(judgement.publish)
         quarantine = self.quarantine[source]
         before = dict(quarantine.waiting)
         changed, ended = quarantine.receive(judgements, now)
         news = [
-            one
-            for one in changed
-            if not (known := before.get(one.fixing.date)) or not known.fixing.same_figures(one.fixing)
+            entry
+            for entry in changed
+            if not (known := before.get(entry.fixing.date)) or not known.fixing.same_figures(entry.fixing)
         ]
         return Applied(changed, news, ended)
 
     def drop_rejected(self, source: str) -> None:
-        """Take back the rates that an operator does not want published."""
+        """Remove the rates that an operator has rejected or retracted."""
         quarantine, known = self.quarantine[source], self._series[source].fixings
-        kept = [left for fixing in known if (left := quarantine.without_rejected(fixing)).rates]
-        if len(kept) < len(known) or any(one is not other for one, other in zip(kept, known, strict=True)):
+        kept = [rest for fixing in known if (rest := quarantine.without_rejected(fixing)).rates]
+        if len(kept) < len(known) or any(rest is not fixing for rest, fixing in zip(kept, known, strict=True)):
             self.reset(source, kept)
 
     def merge_states(self, states: Mapping[str, SourceState]) -> None:
-        """Take in how polls went that others made since."""
+        """Replace the state of each source by a newer one of another instance."""
         for key, state in states.items():
             known = self.states.get(key)
             if known and state.polled_at and (known.polled_at is None or known.polled_at < state.polled_at):
                 self.states[key] = state
 
     def oldest_complete_date(self, source: str) -> date:
-        """Return the date since when all that is stored is known here: what is dated before cannot be judged."""
+        """Return the date from which on memory has all stored fixings; earlier fixings cannot be validated."""
         fixings = self._series[source].fixings
-        forgotten = fixings[0].date if len(fixings) >= KEEP else date.min
-        return max(forgotten, self.stored_from.get(source, date.min))
+        oldest_kept = fixings[0].date if len(fixings) >= KEEP else date.min
+        return max(oldest_kept, self.stored_from.get(source, date.min))
 
     def pending_quarantine(self, source: str) -> list[QuarantinedFixing]:
-        """Return what is in quarantine and matters to what is shown: from the publication before the latest on."""
+        """Return the quarantined fixings that affect current quotes: from the publication before the latest on."""
         published = self._series[source].distinct[-2:]
         waiting = self.quarantine[source].waiting
         return [waiting[day] for day in sorted(waiting) if not published or day >= published[0].date]
 
     def own_check(self, source: str) -> Check | None:
-        """Compare the latest rates with the bank's own changes; None where it publishes none."""
+        """Compare the latest changes with the bank's own; None if the source has no rates yet."""
         series = self._series[source]
         news = series.latest_distinct
         return check(news, series.before(news.date), self.settings.polled[source]) if news else None
 
     def needed(self, source: str) -> frozenset[str]:
-        """Return the currencies of a source that a ticker needs, as quote, base or cross; all where none names it."""
+        """Return the currencies of a source that tickers need, as quote, base or cross; all if no ticker names it."""
         wanted = self.settings.wanted(source)
         return frozenset(wanted) if wanted else frozenset(self.settings.sources[source].quotes)
 
     def needed_reasons(self, source: str, held: QuarantinedFixing) -> tuple[str, ...]:
-        """Return why rates are in quarantine that a ticker needs; nothing where it needs none of them."""
+        """Return the reasons for the quarantine of rates that a ticker needs; empty if it needs none of them."""
         needed = self.needed(source)
         if held.fixing.rates and not needed & held.fixing.rates.keys():
             return ()
-        return tuple(one for one in held.reasons if one[:3] in needed or one[:3] not in held.fixing.rates)
+        return tuple(reason for reason in held.reasons if reason[:3] in needed or reason[:3] not in held.fixing.rates)
 
     def diverging(self, source: str) -> dict[str, str]:
-        """Return the needed rates that other banks refute, each with where they have it.
+        """Return the needed rates that other banks refute, by currency, as text with the level of those banks.
 
-        Of each currency the latest rate counts: that of the latest publication, or one in quarantine since.
+        The latest rate of each currency counts: of the latest publication, or quarantined since.
         """
         news, check = self._series[source].latest_distinct, self.cross_check
-        held = [one for one in check.witnesses[source].held if news is None or one.date >= news.date]
-        documents = [*([news] if news else []), *sorted(held, key=lambda one: one.date)]
-        latest = {code: one for one in documents for code in sorted(self.needed(source) & one.rates.keys())}
-        assessed = {code: (one, check.assess(source, one, code)) for code, one in sorted(latest.items())}
+        held = [fixing for fixing in check.witnesses[source].held if news is None or fixing.date >= news.date]
+        documents = [*([news] if news else []), *sorted(held, key=lambda fixing: fixing.date)]
+        latest = {code: fixing for fixing in documents for code in sorted(self.needed(source) & fixing.rates.keys())}
+        assessed = {code: (fixing, check.assess(source, fixing, code)) for code, fixing in sorted(latest.items())}
         return {
-            code: f"{code} {rate_text(one, code)} on {one.date} ({describe(assessment.against)})"
-            for code, (one, assessment) in assessed.items()
+            code: f"{code} {rate_text(fixing, code)} on {fixing.date} ({describe(assessment.against)})"
+            for code, (fixing, assessment) in assessed.items()
             if assessment.refuted
         }
 
     def refuted(self, source: str, fixings: Iterable[Fixing], code: str, base: str) -> set[date]:
-        """Return of which dates other banks refute the published rate of `code` in `base`."""
+        """Return the dates of the fixings whose rate of `code` in `base` other banks refute."""
         check = self.cross_check
-        return {one.date for one in fixings if check.assess(source, one, code, base).refuted}
+        return {fixing.date for fixing in fixings if check.assess(source, fixing, code, base).refuted}
 
     def missing(self, source: str) -> tuple[str, ...]:
-        """Return the needed currencies that the latest publication lacks and one of the `MISSED` before it quotes."""
+        """Return the needed currencies that the latest publication lacks and one of the `MISSED` before it has."""
         published = self._series[source].distinct[-1 - MISSED :]
         if not published:
             return ()
         *before, latest = published
         held = self.quarantine[source].waiting.get(latest.date)
         known = latest.rates.keys() | (held.fixing.rates.keys() if held else set())
-        quoted = {code for one in before for code in one.rates}
+        quoted = {code for fixing in before for code in fixing.rates}
         return tuple(sorted((self.needed(source) & quoted) - known))
 
     def breaks(self, source: str) -> tuple[Break, ...]:
-        """Return the known breaks of a source's currencies, those that an operator declared included."""
+        """Return the known breaks of a source's currencies, including those declared by an operator."""
         return (*configured_breaks(self.settings.sources[source]), *self.quarantine[source].breaks)
 
     def context(self, source: str, now: datetime) -> ValidationContext:
-        """Return what a fixing of a source is judged by: its calendar, and what the other sources say."""
+        """Return the context for the validation of a source's fixings: its calendar, other sources, decisions."""
         quarantine = self.quarantine[source]
         return validation_context(
             self.settings, source, now, self.cross_check, quarantine.rejected, self.breaks(source)
@@ -190,15 +194,15 @@ class MemoryState:
 
     @property
     def cross_check(self) -> CrossCheck:
-        """All sources beside each other, as they are known now; the same object until one of them changes."""
+        """The comparison of all sources as currently known; cached until one of them changes."""
         changed = False
         for key, series in self._series.items():
             held = tuple(self.quarantine[key].waiting.values())
             state = (id(series), id(self.quarantine[key].accepted), *map(id, held))
             known = self._witnesses.get(key)
             if known is None or known[0] != state:
-                sound = [one.fixing.without(rate_errors(one.fixing)) for one in held]
-                documents = [series.completed(one) for one in sound if one.rates]
+                valid = [entry.fixing.without(rate_errors(entry.fixing)) for entry in held]
+                documents = [series.completed(fixing) for fixing in valid if fixing.rates]
                 witness = witness_of(self.settings.sources[key], key, series, documents)
                 self._witnesses[key] = (state, witness, held)
                 changed = True
@@ -211,7 +215,7 @@ class MemoryState:
         return self._cross_check
 
     def cross_check_of(self, known: Mapping[str, Series]) -> CrossCheck:
-        """Return sources beside each other by other fixings than those in memory."""
+        """Return the comparison of sources by the given series instead of those in memory."""
         sources = self.settings.sources
         witnesses = {key: witness_of(sources[key], key, series) for key, series in known.items()}
         accepted = {key: quarantine.accepted for key, quarantine in self.quarantine.items()}
@@ -219,7 +223,7 @@ class MemoryState:
 
     @property
     def evidence(self) -> Evidence:
-        """What decides which rates may be shown."""
+        """What decides which rates may be published: the comparison of sources, breaks, the largest change."""
         breaks = {key: self.breaks(key) for key in self._series}
         return Evidence(self.cross_check, breaks, Fraction(self.settings.acceptance.jump) / 100)
 
@@ -228,15 +232,15 @@ class MemoryState:
         return self._snapshots
 
     def refresh(self, now: datetime, *tickers: TickerSettings) -> tuple[Snapshot, ...]:
-        """Make the snapshots of these tickers anew, of all where none is named.
+        """Rebuild the snapshots of the given tickers (default: all), notify watchers, and return those that changed.
 
-        Returns those that differ: a fixing came, or time made one late. A snapshot is never taken away; where none of
-        its rates may be shown any more, its quotes are empty.
+        A snapshot changes with a new fixing, or with time (`late`). It is never removed: if none of its rates may be
+        published any more, its quotes are empty.
         """
         wanted, evidence = tickers or self.settings.tickers, self.evidence
-        known = self._snapshots
-        made = (snapshot(one, self.settings.polled, self._series, now, evidence, known.get(one.id)) for one in wanted)
-        changed = tuple(new for new in made if new and new != self._snapshots.get(new.id))
+        known, polled = self._snapshots, self.settings.polled
+        rebuilt = (snapshot(each, polled, self._series, now, evidence, known.get(each.id)) for each in wanted)
+        changed = tuple(new for new in rebuilt if new and new != known.get(new.id))
         self._snapshots.update((new.id, new) for new in changed)
         for new, watcher in product(changed, self.watchers):
             watcher(new)
@@ -244,15 +248,17 @@ class MemoryState:
 
 
 def witness_of(source: SourceSettings, key: str, series: Series, held: Sequence[Fixing] = ()) -> Witness:
-    """Return a source as it is compared with others."""
+    """Return a source as input for the comparison with others; `held` are its quarantined fixings."""
     return Witness(key, series, partial(publication_schedule.market_day, source), held, frozenset(source.not_compared))
 
 
 def configured_breaks(source: SourceSettings) -> tuple[Break, ...]:
-    return breaks_of([Break(one.currency, one.date, one.factor) for one in source.breaks])
+    """Return the breaks of a source: known redenominations, and those of its settings."""
+    return breaks_of([Break(each.currency, each.date, each.factor) for each in source.breaks])
 
 
 def tolerance(settings: AcceptanceSettings) -> Tolerance:
+    """Return the tolerance of the comparison of sources."""
     return Tolerance(float(settings.tolerance) / 100)
 
 
@@ -266,7 +272,7 @@ def validation_context(
     *,
     backfill: bool = False,
 ) -> ValidationContext:
-    """Return what a fixing of a source is judged by at `now`."""
+    """Return the context for the validation of a source's fixings at `now`."""
     return ValidationContext(
         publication_schedule.latest_possible_date(settings.sources[source], now),
         Fraction(settings.acceptance.jump) / 100,

@@ -1,4 +1,4 @@
-"""Publish new snapshots: to the memory and its watchers, to the log, and to the outbox."""
+"""Publish changed snapshots: to memory and its watchers, to the log, and to the outbox."""
 
 import asyncio
 from collections import defaultdict
@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 @dataclass
 class SnapshotPublisher:
-    """Makes the snapshots anew, notifies the memory's watchers, and hands those that changed to the outbox."""
+    """Rebuilds the snapshots, which notifies the memory's watchers, and enqueues those that changed."""
 
     memory: MemoryState
     enqueue: Callable[[Snapshot], None]
@@ -24,10 +24,10 @@ class SnapshotPublisher:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def publish(self, now: datetime) -> None:
-        """Publish what has changed; concurrent calls share one pass. The loop gets its turn after each ticker."""
+        """Publish changed snapshots. Concurrent calls share one pass; the event loop runs after each ticker."""
         self._due = True
         async with self._lock:
-            if not self._due:  # another call has published it while this one waited
+            if not self._due:  # another call has published since
                 return
             self._due = False
             for ticker in self.memory.settings.tickers:
@@ -39,13 +39,13 @@ class SnapshotPublisher:
 
 
 def log_change(snapshot: Snapshot, before: Snapshot | None) -> None:
-    """Log that a ticker has changed, which quotes come from another source than they did, and why."""
+    """Log that a ticker has changed, and which quotes have another source than before, with the reason."""
     log.info("ticker.changed", ticker=snapshot.id, status=snapshot.status, as_of=str(snapshot.as_of))
-    was = {quote.code: quote.source for quote in before.quotes} if before else {}
-    moved = defaultdict[tuple[str | None, str | None, str | None], list[str]](list)
+    old_sources = {quote.code: quote.source for quote in before.quotes} if before else {}
+    switched = defaultdict[tuple[str | None, str | None, str | None], list[str]](list)
     for quote in snapshot.quotes:
-        if before and quote.source != was.get(quote.code):
-            moved[was.get(quote.code), quote.source, quote.reason].append(quote.code)
-    for (old, new, reason), codes in moved.items():
+        if before and quote.source != old_sources.get(quote.code):
+            switched[old_sources.get(quote.code), quote.source, quote.reason].append(quote.code)
+    for (old, new, reason), codes in switched.items():
         why = reason or "the preferred source is back"
         log.warning("ticker.source_changed", ticker=snapshot.id, codes=codes, before=old, source=new, reason=why)

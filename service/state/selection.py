@@ -1,4 +1,4 @@
-"""Select the rates of a ticker: by the priority of its sources, their freshness, and what may be shown. Pure."""
+"""Select the rates of a ticker by the priority of its sources, their freshness, and the evidence. Pure."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,11 @@ from service.validation.rules import TrustedRates, trusted_rates
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What decides which rates may be shown: the other banks, the breaks of each source, the largest change that needs
-    no confirmation (a fraction).
-    """  # noqa: D205 - one sentence
+    """What decides which rates may be published.
+
+    `cross_check` compares the sources, `breaks` are those of each source, `jump` is the largest change accepted without
+    confirmation by another source (a fraction).
+    """
 
     cross_check: CrossCheck | None = None
     breaks: Mapping[str, Sequence[Break]] = field(default_factory=dict)
@@ -28,7 +30,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """What one source can say of one currency."""
+    """The rate of one currency at one source."""
 
     source: str
     choice: int
@@ -36,13 +38,13 @@ class _Candidate:
     new: Fixing
     old: Fixing | None
     latest: dt.date
-    """The date of its latest rate, which may not be in force yet."""
+    """The date of the latest rate, which may not be in force yet."""
     freshness: Freshness
     confidence: Confidence
     diverges: bool
-    """Whether what it has published since is refuted by other banks, so that this is an earlier rate."""
+    """Whether other banks refute a later rate of the source, so that this is an earlier one."""
     published: tuple[Point, ...]
-    """Its last publications, carry-overs excluded, oldest first, in the unit of `new`."""
+    """The last publications of the rate, carry-overs excluded, oldest first, in the unit of `new`."""
 
 
 def snapshot(
@@ -53,9 +55,9 @@ def snapshot(
     evidence: Evidence | None = None,
     before: Snapshot | None = None,
 ) -> Snapshot | None:
-    """Return the ticker at `now`; None where no source has ever been able to quote any of its currencies.
+    """Return the snapshot of a ticker at `now`; None if no source has ever quoted any of its currencies.
 
-    Where a snapshot was shown `before` and none of its rates may be shown any more, all quotes are empty.
+    If there was a snapshot `before` and no rate may be published any more, that snapshot is returned with empty quotes.
     """
     evidence = evidence or Evidence()
     chosen = {code: _choose(code, ticker, sources, series, now, evidence) for code in ticker.currencies}
@@ -87,36 +89,36 @@ def _choose(
     now: dt.datetime,
     evidence: Evidence,
 ) -> tuple[_Candidate | None, str | None]:
-    """Return the candidate that is shown, and why the sources before it were passed over.
+    """Return the candidate to publish, and why the sources before it were skipped.
 
-    It is the first source that is neither stale nor diverging. Where there is none: of those that are not stale the
-    first, with its last rate that no other bank refuted; else the one with the latest date.
+    It is the first source that is neither stale nor diverging. If none is: the first that is not stale, with its last
+    rate that no other bank refutes; otherwise the one with the latest date.
     """
-    diverging, stale, passed = list[_Candidate](), list[_Candidate](), list[str]()
+    diverging, stale, skipped = list[_Candidate](), list[_Candidate](), list[str]()
     for choice, key in enumerate(ticker.sources, 1):
         known = series.get(key, Series())
         candidate = _candidate(code, ticker, key, choice, sources[key], known, now, evidence)
         if candidate is None:
-            passed.append(_why_not(code, ticker, key, known, evidence.cross_check))
+            skipped.append(_why_not(code, ticker, key, known, evidence.cross_check))
         elif candidate.freshness is Freshness.STALE:
             stale.append(candidate)
-            passed.append(f"{key} is stale, its latest rates are of {candidate.new.date}")
+            skipped.append(f"{key} is stale, its latest rates are of {candidate.new.date}")
         elif candidate.diverges:
             diverging.append(candidate)
-            passed.append(f"{key} diverges from other banks since {candidate.new.date}")
+            skipped.append(f"{key} diverges from other banks since {candidate.new.date}")
         else:
-            return candidate, "; ".join(passed) or None
+            return candidate, "; ".join(skipped) or None
     if diverging:
-        return diverging[0], "; ".join(passed)
+        return diverging[0], "; ".join(skipped)
     if stale:
-        return max(stale, key=lambda one: (one.new.date, -one.choice)), "; ".join(passed)
-    return None, "; ".join(passed) or None
+        return max(stale, key=lambda candidate: (candidate.new.date, -candidate.choice)), "; ".join(skipped)
+    return None, "; ".join(skipped) or None
 
 
 def _why_not(code: str, ticker: TickerSettings, key: str, known: Series, check: CrossCheck | None) -> str:
     if known.quoting(code, ticker.base).fixings:
         return f"{key} diverges from other banks"
-    if check and any(one.quotes(code, ticker.base) for one in check.witnesses[key].held):
+    if check and any(fixing.quotes(code, ticker.base) for fixing in check.witnesses[key].held):
         return f"{key}'s rates are quarantined"
     return f"{key} does not quote it" if known.fixings else f"{key} has no rates"
 
@@ -137,33 +139,35 @@ def _candidate(
         return trusted_rates(code, ticker.base, published, evidence.cross_check, breaks, evidence.jump)
 
     published = series.publications(code, ticker.base)
-    found = latest = trusted(published)
+    in_force = latest = trusted(published)
     if ticker.effective == "today":
         day = today(source, now)
-        published = tuple(one for one in published if one.date <= day)
-        found = trusted(published)
-    if found is None or latest is None:
+        published = tuple(each for each in published if each.date <= day)
+        in_force = trusted(published)
+    if in_force is None or latest is None:
         return None
-    new, old = found.new, found.old
-    factors = {one.date: conversion(breaks, code, ticker.base, one, new) for one in published if one.date <= new.date}
+    new, old = in_force.new, in_force.old
+    factors = {
+        each.date: conversion(breaks, code, ticker.base, each, new) for each in published if each.date <= new.date
+    }
     moved = change(code, ticker.base, new, old, (factors[old.date] or Fraction(1)) if old else Fraction(1))
     fresh = freshness(source, latest.new.date, now)
     history = tuple(
-        Point(one.date, rate(code, ticker.base, one, factor))
-        for one in published[-HISTORY:]
-        if (factor := factors.get(one.date)) is not None
+        Point(each.date, rate(code, ticker.base, each, factor))
+        for each in published[-HISTORY:]
+        if (factor := factors.get(each.date)) is not None
     )
-    diverges = found.latest != found.new.date or _held_diverges(code, ticker.base, key, new, evidence.cross_check)
-    confidence = Confidence.DIVERGING if diverges else found.confidence
+    diverges = in_force.latest != new.date or _held_diverges(code, ticker.base, key, new, evidence.cross_check)
+    confidence = Confidence.DIVERGING if diverges else in_force.confidence
     return _Candidate(key, choice, moved, new, old, latest.new.date, fresh, confidence, diverges, history)
 
 
 def _held_diverges(code: str, base: str, key: str, new: Fixing, check: CrossCheck | None) -> bool:
-    """Return whether the source has published the rate since, and other banks refute that."""
+    """Return whether the source has a later, quarantined rate that other banks refute."""
     if check is None:
         return False
-    later = (one for one in check.witnesses[key].held if one.date > new.date and one.quotes(code, base))
-    return any(check.assess(key, one, code, base).confidence is Confidence.DIVERGING for one in later)
+    later = (fixing for fixing in check.witnesses[key].held if fixing.date > new.date and fixing.quotes(code, base))
+    return any(check.assess(key, fixing, code, base).confidence is Confidence.DIVERGING for fixing in later)
 
 
 def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None, reason: str | None) -> Quote:
@@ -194,9 +198,9 @@ def _next_update(
     used: list[_Candidate],
     now: dt.datetime,
 ) -> dt.datetime | None:
-    """Return when the sources in use publish next; if none of them does, the preferred source that ever does."""
-    due = [at for one in used if (at := next_due(sources[one.source], one.latest, now))]
+    """Return when the sources in use publish next; if none of them does, when the first source that does."""
+    due = [at for candidate in used if (at := next_due(sources[candidate.source], candidate.latest, now))]
     if due:
         return min(due)
-    hoped = (at for key in ticker.sources if (at := next_due(sources[key], today(sources[key], now), now)))
-    return next(hoped, None)
+    by_priority = (at for key in ticker.sources if (at := next_due(sources[key], today(sources[key], now), now)))
+    return next(by_priority, None)

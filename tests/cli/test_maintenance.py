@@ -238,7 +238,8 @@ async def test_digest_of_other_rates_is_refused(kept: Store, decide: Decide, ope
         await decide(Outcome.ACCEPTED, digest=seen)
     assert str(refused.value) == (
         f"nbk 2026-04-03: the quarantined rates do not match digest {seen}: they are EUR 551.06, USD 0.01"
-        f" (digest {rates_digest(fixing(DAY, USD='0.01', EUR='551.06'))}); list them again: python -m service quarantine"
+        f" (digest {rates_digest(fixing(DAY, USD='0.01', EUR='551.06'))});"
+        " list them again: python -m service quarantine"
     )
     assert await published(kept) == []
     assert operator.questions == []
