@@ -1,7 +1,7 @@
-"""Stored records as they are read: what is unreadable or out of bounds is left out and logged.
+"""Decode stored records; invalid ones (unreadable or out of bounds) are logged and skipped.
 
-Fixings also without their receipts, for requests of thousands of them: validating 2,500 fixings of 39 currencies as
-`Fixing` takes a sixth of a second, decoding their rates a fifth of that.
+Fixings can be decoded without their receipts, for requests that need thousands of them: validating 2,500 fixings of 39
+currencies as `Fixing` takes a sixth of a second, decoding their rates only a fifth of that.
 """
 
 import datetime as dt
@@ -36,14 +36,14 @@ log = structlog.get_logger()
 T = TypeVar("T")
 Spans = list[tuple[dt.date, dt.date]]
 _SHOWN: Final = 200
-"""Characters of a text that are logged, or stand in a problem."""
+"""Maximum length of a text in a log entry or a problem, in characters."""
 _MOST_FAILURES: Final = 10**9
 
 
 class Place(NamedTuple):
-    """Where a record is stored: its key without the prefix, and the field in it (an index in a list).
+    """Location of a record: its key without the prefix, and the field (in a list: the index).
 
-    `latest` is the last effective date that a fixing there can have.
+    `latest` is the last possible effective date of a fixing at this location.
     """
 
     key: str
@@ -52,20 +52,20 @@ class Place(NamedTuple):
 
     @property
     def owner(self) -> str:
-        """The source of a record, or the ticker."""
+        """The source or the ticker of the record."""
         return self.key.partition(":")[2] or self.field
 
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """A kind of record: how it is decoded, and what is wrong with one in its place."""
+    """A kind of record: its decoder, and a function that returns the errors of a record at a location."""
 
     name: str
     adapter: TypeAdapter[T]
     errors: Callable[[T, Place], Iterable[str]]
 
     def read(self, json: str | bytes, place: Place) -> T:
-        """Return a record; raise `ValueError` with the problem in one line."""
+        """Decode and validate a record; raise `ValueError` with the problem in one line."""
         try:
             record = self.adapter.validate_json(json)
         except ValidationError as error:
@@ -76,7 +76,7 @@ class Kind(Generic[T]):
 
 
 def problem(error: ValidationError) -> str:
-    """Return what is wrong with a record that is none: its first field, and why."""
+    """Return the first error of a failed validation as one line: the field and the message."""
     first = error.errors(include_url=False, include_input=False)[0]
     return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
 
@@ -88,44 +88,44 @@ def _misplaced(fixing: Fixing, place: Place) -> Iterator[str]:
         yield f"it is dated {fixing.date}"
 
 
-def _fixing(one: Fixing, place: Place) -> Iterator[str]:
-    return chain(_misplaced(one, place), date_errors(one.date, place.latest), structural_errors(one))
+def _fixing(fixing: Fixing, place: Place) -> Iterator[str]:
+    return chain(_misplaced(fixing, place), date_errors(fixing.date, place.latest), structural_errors(fixing))
 
 
-def _waiting(one: QuarantinedFixing, place: Place) -> Iterator[str]:
-    # Of any date: a fixing is quarantined for a date beyond what the source publishes ahead, too.
-    return chain(_misplaced(one.fixing, place), _quarantined(one))
+def _waiting(entry: QuarantinedFixing, place: Place) -> Iterator[str]:
+    # Without `place.latest`: a date beyond what the source publishes ahead is a reason for quarantine.
+    return chain(_misplaced(entry.fixing, place), _quarantined(entry))
 
 
-def _quarantined(one: QuarantinedFixing) -> Iterator[str]:
-    return chain(date_errors(one.fixing.date), format_errors(one.fixing), time_errors("since", one.since))
+def _quarantined(entry: QuarantinedFixing) -> Iterator[str]:
+    return chain(date_errors(entry.fixing.date), format_errors(entry.fixing), time_errors("since", entry.since))
 
 
-def _decision(one: QuarantineDecision, place: Place) -> Iterator[str]:
-    if one.waiting.fixing.source != place.owner:
-        yield f"it is of source {one.waiting.fixing.source[:_SHOWN]!r}"
-    yield from _quarantined(one.waiting)
-    yield from time_errors("at", one.at)
-    for each in one.breaks:
+def _decision(decision: QuarantineDecision, place: Place) -> Iterator[str]:
+    if decision.waiting.fixing.source != place.owner:
+        yield f"it is of source {decision.waiting.fixing.source[:_SHOWN]!r}"
+    yield from _quarantined(decision.waiting)
+    yield from time_errors("at", decision.at)
+    for each in decision.breaks:
         yield from break_errors(each)
 
 
-def _state(one: SourceState, place: Place) -> Iterator[str]:
+def _state(state: SourceState, place: Place) -> Iterator[str]:
     for name in ("polled_at", "succeeded_at", "failing_since"):
-        moment: dt.datetime | None = getattr(one, name)
+        moment: dt.datetime | None = getattr(state, name)
         yield from time_errors(name, moment)
-        # Whatever the zones are: the day after the last possible one. The source would not be polled until then.
+        # The day after the last possible date, in any time zone. The source would not be polled until then.
         if moment and moment.date() > place.latest + dt.timedelta(days=1):
             yield f"{name} {moment} is in the future"
-    if not 0 <= one.failures <= _MOST_FAILURES:
+    if not 0 <= state.failures <= _MOST_FAILURES:
         yield f"failures is outside 0 to {_MOST_FAILURES}"
 
 
-def _snapshot(one: Snapshot, _: Place) -> Iterator[str]:
-    yield from date_errors(one.as_of)
-    yield from time_errors("updated_at", one.updated_at)
-    yield from time_errors("next_update", one.next_update)
-    for quote in one.quotes:
+def _snapshot(snapshot: Snapshot, _: Place) -> Iterator[str]:
+    yield from date_errors(snapshot.as_of)
+    yield from time_errors("updated_at", snapshot.updated_at)
+    yield from time_errors("next_update", snapshot.next_update)
+    for quote in snapshot.quotes:
         for name in ("rate", "previous", "change", "percent"):
             if (number := getattr(quote, name)) is not None:
                 yield from (f"the {name} of {quote.code[:_SHOWN]} {error}" for error in number_errors(number))
@@ -146,7 +146,7 @@ SPANS: Final = Kind("Spans", TypeAdapter(Spans), _spans)
 
 
 class StoredRate(Struct, frozen=True, gc=False):
-    """One rate of a `StoredRates`, digits as published."""
+    """One rate of `StoredRates`, digits as published."""
 
     value: Decimal
     nominal: int
@@ -165,10 +165,10 @@ RECORD = Decoder(StoredRates)
 
 
 def readable(
-    kind: Kind[T], found: Iterable[tuple[str, str | bytes | None]], key: str, latest: dt.date = LATEST
+    kind: Kind[T], fields: Iterable[tuple[str, str | bytes | None]], key: str, latest: dt.date = LATEST
 ) -> Iterator[T]:
-    """Yield the records that are stored under `key`, given by field; None is none."""
-    for field, json in found:
+    """Yield the valid records of `key`, given as pairs of field and JSON; None is skipped."""
+    for field, json in fields:
         if json is None:
             continue
         place = Place(key, field, latest)
@@ -180,9 +180,9 @@ def readable(
             yield record
 
 
-def readable_rates(found: Iterable[tuple[str, str | bytes | None]], key: str) -> Iterator[StoredRates]:
-    """Yield the rates of fixings that are stored under `key`, given by effective date; None is none."""
-    for field, json in found:
+def readable_rates(fields: Iterable[tuple[str, str | bytes | None]], key: str) -> Iterator[StoredRates]:
+    """Yield the rates of the valid fixings of `key`, given as pairs of effective date and JSON; None is skipped."""
+    for field, json in fields:
         if json is None:
             continue
         try:
@@ -197,12 +197,12 @@ def readable_rates(found: Iterable[tuple[str, str | bytes | None]], key: str) ->
 
 
 def report(kind: str, place: Place, problem: str, json: str | bytes) -> None:
-    """Log a record that is left out."""
+    """Log a record that is skipped."""
     details = {"source": place.owner, "kind": kind, "key": place.key, "field": place.field}
     details |= {"problem": problem, "beginning": str(json)}
     log.warning("store.unreadable", **{name: printable(text) for name, text in details.items()})
 
 
 def printable(text: str) -> str:
-    """Return the beginning of a text that may hold anything, fit for a line of a log or a terminal."""
+    """Return the beginning of an untrusted text, safe to print in one line of a log or a terminal."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text[:_SHOWN])

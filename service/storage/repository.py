@@ -1,19 +1,19 @@
-"""Where fixings outlive the process: Redis 7 or Valkey 8 and newer.
+"""Repository of fixings and quarantines in Redis 7 or Valkey 8 and newer.
 
 Keys, all under the configured prefix::
 
     fixings:<source>       hash    effective date -> fixing
-    quarantine:<source>    hash    effective date -> what waits
-    decisions:<source>     list    how waits ended, newest first
-    backfilled             hash    source -> the complete spans of backfills
-    raw:<source>:<digest>  string  a bank's answer, compressed; expires
-    raws:<source>          zset    digest -> when it was stored: the answers that `store.raw_bytes` counts; those that
-                                   have expired are removed with the next one
-    stamps                 hash    source -> version of all of the above; every write makes a new one
-    states                 hash    source -> how its last polls went
-    snapshots              hash    ticker -> its last snapshot, for programs that read Redis themselves
-    aside:<source>         hash    key and field -> a record that `check --repair` took from there, as it was
-    aside:<source>:<key>           a whole key that it took, of another type than it must be
+    quarantine:<source>    hash    effective date -> quarantined fixing
+    decisions:<source>     list    decisions that ended a quarantine, newest first
+    backfilled             hash    source -> completed spans of backfills
+    raw:<source>:<digest>  string  raw response of the bank, compressed; expires
+    raws:<source>          zset    digest -> time of storage: index of the raw responses, for `store.raw_bytes`;
+                                   expired ones are removed when the next one is stored
+    stamps                 hash    source -> version of all of the above; changes with every write
+    states                 hash    source -> result of its last polls
+    snapshots              hash    ticker -> its last snapshot, for programs that read Redis directly
+    aside:<source>         hash    key and field -> invalid record that `check --repair` moved, unchanged
+    aside:<source>:<key>           whole key of a wrong type that `check --repair` moved
     leader, news           see `service.storage.coordination`
 """
 
@@ -57,25 +57,25 @@ from service.storage.redis_connection import RedisConnection
 from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
 
 _DECISIONS = 1000
-"""Decisions of a source that are kept."""
+"""Decisions that are kept per source."""
 _BATCH: Final = 250
 _NAMED: Final = 10
-"""Impossible dates of a source that are logged one by one."""
+"""Impossible dates of a source that are logged individually."""
 _BY_SOURCE: Final[Mapping[str, tuple[Kind[Any] | None, str]]] = {
     "fixings": (FIXING, "hash"),
     "quarantine": (WAITING, "hash"),
     "decisions": (DECISION, "list"),
     "raws": (None, "zset"),
 }
-"""The keys of each source: what they hold, and their type."""
+"""Keys per source: kind of the records and Redis type."""
 _SHARED: Final[Mapping[str, Kind[Any] | None]] = {
     "states": STATE,
     "snapshots": SNAPSHOT,
     "backfilled": SPANS,
     "stamps": None,
 }
-"""The hashes that all sources share."""
-# Keeps an answer, and removes the oldest ones beyond the budget: the newest are counted first.
+"""Hashes that are shared by all sources."""
+# Stores a raw response, and removes the oldest ones that exceed the limit (counted from the newest).
 _SAVE_RAW: Final = """
 redis.call('SET', ARGV[1] .. ARGV[2], ARGV[3], 'PX', ARGV[4])
 local now, budget, sum = redis.call('TIME'), tonumber(ARGV[5]), 0
@@ -106,7 +106,7 @@ class WriteResult(NamedTuple):
 
 
 class BadRecord(NamedTuple):
-    """A record that no instance takes in: what is wrong, and its value. None: the whole key is of a wrong type."""
+    """An invalid record, which all instances skip. `value` is None if the whole key is of a wrong type."""
 
     place: Place
     problem: str
@@ -114,19 +114,19 @@ class BadRecord(NamedTuple):
 
 
 class Store:
-    """All methods raise `StoreError` when the store is away or refuses. Writing twice is as once.
+    """The stored data of all sources. Writes are idempotent.
 
-    A record that cannot be read or is out of bounds is logged (`store.unreadable`) and left out, and so is a key of
-    another type than it must be: no method raises for them.
+    All methods raise `StoreError` if Redis is down or replies with an error. Records that cannot be read or are out of
+    bounds, and keys of a wrong type, are logged (`store.unreadable`) and skipped: no method raises for them.
     """
 
     def __init__(
         self, url: str, prefix: str, last_date: Callable[[str], date] = lambda _: LATEST, raw_bytes: int = 0
     ) -> None:
-        """Connect lazily. Raises `SettingsError` for a URL of no known form.
+        """Create a store that connects lazily. Raises `SettingsError` for an invalid URL.
 
-        `last_date` returns the last effective date that a source can have published by now, `raw_bytes` is how much is
-        kept of the answers of a source; 0: no limit.
+        `last_date` returns the last effective date that a source can have published by now. `raw_bytes` limits the
+        total size of the raw responses kept per source, compressed; 0 means no limit.
         """
         self._connection = RedisConnection(url)
         self._redis, self._errors = self._connection.redis, self._connection.errors
@@ -136,7 +136,7 @@ class Store:
         self.last_date = last_date
         self.coordination = Coordination(self._connection, prefix)
         self._withheld = dict[str, date]()
-        """The first date of a source that is not possible yet."""
+        """By source: the first stored date that is not possible yet."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -150,18 +150,18 @@ class Store:
         decision: QuarantineDecision | None = None,
         still_quarantined: QuarantinedFixing | None = None,
     ) -> WriteResult:
-        """Save fixings of one source, each for its date, unless a later form of it is stored.
+        """Save fixings of one source, each unless a later version of it is stored.
 
-        In one transaction with the decision that ends a quarantine, if given, and with the rates of that date that
-        stay quarantined.
+        If given, the decision that ends a quarantine and the rates of its date that stay quarantined are saved in the
+        same transaction.
         """
         source, days = fixings[0].source, [str(fixing.date) for fixing in fixings]
         key, whole = self._key("fixings", source), True
 
         async def write(pipe: Pipeline) -> None:
             stored = await pipe.hmget(key, days)
-            there = {one.date: one for one in readable(FIXING, zip(days, stored, strict=True), f"fixings:{source}")}
-            new = [one for one in fixings if one.date not in there or one.supersedes(there[one.date])]
+            by_date = {old.date: old for old in readable(FIXING, zip(days, stored, strict=True), f"fixings:{source}")}
+            new = [each for each in fixings if each.date not in by_date or each.supersedes(by_date[each.date])]
             pipe.multi()  # type: ignore[no-untyped-call]
             for fixing in new:
                 pipe.hset(key, str(fixing.date), FIXING.adapter.dump_json(fixing).decode())
@@ -175,7 +175,7 @@ class Store:
             return _written(await self._redis.transaction(write, key))._replace(whole=whole)
 
     async def quarantine(self, waiting: QuarantinedFixing) -> WriteResult:
-        """Let a fixing wait, in place of another form of it."""
+        """Save a quarantined fixing, replacing an earlier one of its date."""
         source, day = waiting.fixing.source, str(waiting.fixing.date)
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:
@@ -186,7 +186,7 @@ class Store:
     async def record_decision(
         self, decision: QuarantineDecision, still_quarantined: QuarantinedFixing | None = None
     ) -> WriteResult:
-        """Save a decision, which ends the quarantine of its date but for rates that are `still_quarantined`."""
+        """Save a decision, which ends the quarantine of its date except for the rates that are `still_quarantined`."""
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 self._decide(pipe, decision, still_quarantined)
@@ -194,14 +194,14 @@ class Store:
                 return _written(await pipe.execute())
 
     async def retract(self, published: Fixing, decision: QuarantineDecision) -> WriteResult:
-        """Take rates of a fixing back, together with the decision that does."""
-        source, day, taken = published.source, str(published.date), decision.waiting.fixing.rates
-        rates = {code: rate for code, rate in published.rates.items() if code not in taken}
+        """Remove the rates of a decision from a published fixing, and save the decision, in one transaction."""
+        source, day, retracted = published.source, str(published.date), decision.waiting.fixing.rates
+        rates = {code: rate for code, rate in published.rates.items() if code not in retracted}
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 if rates:
-                    left = replace(published, rates=rates)
-                    pipe.hset(self._key("fixings", source), day, FIXING.adapter.dump_json(left).decode())
+                    rest = replace(published, rates=rates)
+                    pipe.hset(self._key("fixings", source), day, FIXING.adapter.dump_json(rest).decode())
                 else:
                     pipe.hdel(self._key("fixings", source), day)
                 self._decide(pipe, decision)
@@ -230,17 +230,17 @@ class Store:
         pipe.hget(key, source)
 
     async def versions(self) -> dict[str, str]:
-        """Return an opaque version for each source; every write makes a new one, and none comes back.
+        """Return an opaque version per source; it changes with every write and is never reused.
 
-        The version changes too when a date becomes possible that `dates` has left out: the clock was behind, or an
-        operator accepted it early.
+        It also changes when a date that `dates` has omitted becomes possible: the clock was behind, or an operator
+        accepted it early.
         """
         found: dict[str, str] = await self._read("stamps", self._redis.hgetall(self._key("stamps")), {})
         due = {source: day for source, day in self._withheld.items() if day <= self.last_date(source)}
         return found | {source: f"{found[source]} {day}" for source, day in due.items() if source in found}
 
     async def sources(self) -> list[str]:
-        """Return every source of which there are fixings, by name."""
+        """Return all sources with stored fixings, in alphabetical order."""
         beginning = self._key("fixings", "")
         with self._errors():
             return sorted(
@@ -248,11 +248,12 @@ class Store:
             )
 
     async def version(self, source: str) -> str | None:
+        """Return the version of one source; None if nothing of it is stored."""
         found: str | None = await self._read("stamps", self._redis.hget(self._key("stamps"), source), None)
         return found
 
     async def dates(self, source: str) -> list[date]:
-        """Return every effective date of a source, oldest first; impossible ones are left out."""
+        """Return all effective dates of a source, oldest first; impossible dates are logged and omitted."""
         key, latest = f"fixings:{source}", self.last_date(source)
         days, later = list[date](), list[date]()
         for field in await self._read(key, self._redis.hkeys(self._key(key)), []):
@@ -267,11 +268,11 @@ class Store:
         for day in sorted(later)[:_NAMED]:
             report(FIXING.name, Place(key, str(day)), date_errors(day, latest)[0], "")
         if (more := len(later) - _NAMED) > 0:
-            report(FIXING.name, Place(key, ""), f"{more} more are dated after {latest}; is the clock right?", "")
+            report(FIXING.name, Place(key, ""), f"{more} more are dated after {latest}; check the system clock", "")
         return sorted(days)
 
     async def count(self, source: str) -> int:
-        """Return how many fixings of a source are stored, those included that are left out."""
+        """Return the number of stored fixings of a source, including those that are skipped when read."""
         key = f"fixings:{source}"
         return int(await self._read(key, self._redis.hlen(self._key(key)), 1))
 
@@ -280,7 +281,7 @@ class Store:
         return await self.fixings(source, (await self.dates(source))[-count:])
 
     async def fixings(self, source: str, days: Sequence[date]) -> list[Fixing]:
-        """Return the fixings of those of these dates that have one, in their order."""
+        """Return the fixings of the given dates, in the same order; dates without a fixing are skipped."""
         if not days:
             return []
         key, fields = f"fixings:{source}", [str(day) for day in days]
@@ -288,9 +289,9 @@ class Store:
         return list(readable(FIXING, zip(fields, found, strict=False), key, self.last_date(source)))
 
     async def rates(self, source: str, since: date, until: date) -> list[StoredRates]:
-        """Return the rates of all days from `since` to `until`, oldest first.
+        """Return the rates of all dates from `since` to `until`, oldest first.
 
-        Each day is read, published or not: one without a fixing costs less than the list of all dates.
+        Every date is requested, with or without a fixing: that is faster than reading the list of all dates.
         """
         key, until = f"fixings:{source}", min(until, self.last_date(source))
         days = [str(date.fromordinal(day)) for day in range(since.toordinal(), until.toordinal() + 1)]
@@ -298,24 +299,26 @@ class Store:
         return list(readable_rates(zip(days, found, strict=False), key))
 
     async def fixing(self, source: str, day: date) -> Fixing | None:
+        """Return the fixing of a date; None if there is none or it is invalid."""
         return next(iter(await self.fixings(source, [day])), None)
 
     async def waiting(self, source: str) -> list[QuarantinedFixing]:
-        """Return what is in quarantine, oldest date first."""
+        """Return the quarantined fixings, oldest date first."""
         key = f"quarantine:{source}"
         found = await self._read(key, self._redis.hgetall(self._key(key)), {})
-        return sorted(readable(WAITING, found.items(), key), key=lambda one: one.fixing.date)
+        return sorted(readable(WAITING, found.items(), key), key=lambda entry: entry.fixing.date)
 
     async def decisions(self, source: str) -> list[QuarantineDecision]:
-        """Return how waits ended, newest first."""
+        """Return the decisions that ended quarantines, newest first."""
         key = f"decisions:{source}"
         found = await self._read(key, self._redis.lrange(self._key(key), 0, -1), [])
         return list(readable(DECISION, _numbered(found), key))
 
     async def save_raw(self, source: str, digest: str, body: bytes, keep: timedelta) -> None:
-        """Keep a bank's answer for a while, compressed; where no time is given, not at all.
+        """Store a raw response, compressed, for the time `keep`; if that is zero, do nothing.
 
-        The oldest ones of the source give way where all exceed `raw_bytes`; one that exceeds it alone is not kept.
+        If the responses of the source exceed `raw_bytes`, the oldest are removed. A single response that exceeds it is
+        not stored.
         """
         if keep:
             packed = await asyncio.to_thread(zlib.compress, body)  # 10 ms for a year's document
@@ -330,21 +333,21 @@ class Store:
                 )
 
     async def _index_raw(self, source: str, milliseconds: int) -> None:
-        """Index what is there without an index: an earlier version has stored it. Its age follows from its lifetime."""
+        """Index the responses that an earlier version stored without an index; the age is derived from the TTL."""
         beginning, now = self._key("raw", source, ""), (await self._redis.time())[0] * 1_000_000
         found = sorted({str(key) async for key in self._redis.scan_iter(f"{_literal(beginning)}*", count=1000)})
         for at in range(0, len(found), _BATCH):
             async with self._redis.pipeline(transaction=False) as pipe:
                 for key in found[at : at + _BATCH]:
                     pipe.pttl(key)
-                left = await pipe.execute()
-                ages = (milliseconds - max(0, min(one, milliseconds)) for one in left)
+                remaining = await pipe.execute()
+                ages = (milliseconds - max(0, min(ttl, milliseconds)) for ttl in remaining)
                 times = [now - age * 1000 for age in ages]
                 digests = (key.removeprefix(beginning) for key in found[at : at + _BATCH])
                 await self._redis.zadd(self._key("raws", source), dict(zip(digests, times, strict=True)))
 
     async def raw(self, source: str, digest: str) -> bytes | None:
-        """Return a bank's answer as it came; None where it has expired or gave way to later ones."""
+        """Return a raw response, unchanged; None if it has expired or was removed for newer ones."""
         key, options = f"raw:{source}:{digest}", {NEVER_DECODE: True}
         command = self._redis.execute_command("GET", self._key(key), **options)  # type: ignore[no-untyped-call]
         found: bytes | None = await self._read(key, command, None)
@@ -355,7 +358,7 @@ class Store:
             return None
 
     async def backfilled(self, source: str) -> list[tuple[date, date]]:
-        """Return the complete spans of backfills, the first and the last day of each, oldest first."""
+        """Return the completed spans of backfills, as pairs of first and last date, oldest first."""
         return await self._one(SPANS, "backfilled", source) or []
 
     async def save_backfilled(self, source: str, spans: Sequence[tuple[date, date]]) -> None:
@@ -382,7 +385,7 @@ class Store:
         return await self._one(SNAPSHOT, "snapshots", ticker)
 
     async def bad_records(self) -> list[BadRecord]:
-        """Return all records that no instance takes in, and keys of a wrong type, by key and field."""
+        """Return all invalid records and keys of a wrong type, sorted by key and field."""
         bad = dict[tuple[str, str], BadRecord]()  # a scan may return a field twice
         for kind, key, wanted in await self._keys():
             with self._errors():
@@ -396,13 +399,13 @@ class Store:
                             kind.read(json, place)
                         except ValueError as error:
                             bad[key, field] = BadRecord(place, str(error), json)
-        # The versions come first: while that key is of a wrong type nothing else can be moved.
+        # `stamps` comes first: while that key is of a wrong type, no other record can be moved.
         return [bad[at] for at in sorted(bad, key=lambda at: (at[0] != "stamps", at))]
 
     async def set_aside(self, bad: BadRecord) -> bool:
-        """Move a bad record, as it is, out of the way; return False where it has changed since.
+        """Move an invalid record, unchanged, to `aside:<source>`; return False if it has changed since it was read.
 
-        Running instances load the source again.
+        Running instances reload the source.
         """
         key, owner = self._key(bad.place.key), bad.place.owner or bad.place.key
         aside, value = self._key("aside", owner), bad.value
@@ -434,7 +437,7 @@ class Store:
             return True
 
     async def _keys(self) -> list[tuple[Kind[Any] | None, str, str]]:
-        """Return the keys of all sources that hold anything, and the shared ones: kind, key, type."""
+        """Return all existing keys of sources, and the shared keys, as tuples of kind, key and Redis type."""
         keys: list[tuple[Kind[Any] | None, str, str]] = [(kind, key, "hash") for key, kind in _SHARED.items()]
         for name, (kind, wanted) in _BY_SOURCE.items():
             pattern = f"{_literal(self._key(name, ''))}*"
@@ -445,8 +448,8 @@ class Store:
 
     async def _fields(self, key: str, kind: str) -> AsyncIterator[tuple[str, str]]:
         if kind == "list":
-            for one in _numbered(await self._redis.lrange(self._key(key), 0, -1)):
-                yield one
+            for entry in _numbered(await self._redis.lrange(self._key(key), 0, -1)):
+                yield entry
         else:
             async for field, json in self._redis.hscan_iter(self._key(key)):
                 yield field, json
@@ -458,12 +461,12 @@ class Store:
         return self.last_date(source) if name == "fixings" else LATEST
 
     async def _one(self, kind: Kind[T], key: str, field: str) -> T | None:
-        """Return the record of a field."""
+        """Return the record of a field; None if it is missing or invalid."""
         json = await self._read(key, self._redis.hget(self._key(key), field), None)
         return next(readable(kind, [(field, json)], key), None)
 
     async def _read(self, key: str, command: Awaitable[Any], empty: Any) -> Any:  # noqa: ANN401 - as redis types it
-        """Return what a command returns; `empty` where the key is of another type."""
+        """Return the result of a command; `empty` if the key is of a wrong type."""
         with self._errors():
             try:
                 return await command
@@ -478,7 +481,7 @@ class Store:
 
 
 def open_store(settings: Settings, server: EmbeddedValkey | None, now: Clock) -> Store:
-    """Return the configured store, or that of the embedded server; it connects lazily."""
+    """Return the configured store, or the one of the embedded server; it connects lazily."""
     url = server.url if server else settings.store.url.get_secret_value()
     return Store(url, settings.store.prefix, last_dates(settings, now), settings.store.raw_bytes)
 
@@ -496,7 +499,7 @@ def _numbered(values: Iterable[Any]) -> Iterator[tuple[str, str]]:
 
 
 def _field_error(field: str, latest: date) -> str | None:
-    """Return why a field of a hash is no effective date."""
+    """Return why a field of a hash is not a valid effective date; None if it is."""
     try:
         day = date.fromisoformat(field)
     except ValueError:

@@ -1,7 +1,7 @@
 """Synchronise in-memory state with Redis: pull remote changes, flush pending writes, retry failed ones.
 
-The service keeps serving while Redis is down; writes are queued. What Redis has lost and is still in memory is written
-again.
+The service keeps serving while Redis is down; writes are queued. Records that Redis has lost and that are still in
+memory are written again.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from service.validation.rules import Judgement, Verdict, judge_all
 log = structlog.get_logger()
 
 _PATIENCE = 1.0
-"""Seconds that a caller waits for a sync; it continues in the background."""
+"""Seconds that a caller waits for a sync; after that it continues in the background."""
 
 
 @dataclass
@@ -37,20 +37,20 @@ class StoreSync:
     memory: MemoryState
     store: Store
     server: EmbeddedValkey | None = None
-    """The embedded server, where this process runs one."""
+    """The embedded server, if this process runs one."""
     error: str | None = None
-    """The store's last error; None while it works."""
+    """Error of the last sync; None if it succeeded."""
     outbox: Outbox = field(default_factory=Outbox)
     _loaded: bool = False
     _versions: dict[str, str] = field(default_factory=dict)
-    """The version of each source in the store that is in memory."""
+    """By source: the stored version that was loaded last."""
     _unannounced: bool = False
-    """Whether something was written that other instances have not been notified of."""
+    """Whether there were writes since the last notification of other instances."""
     _requested: bool = False
     _syncing: "asyncio.Task[None] | None" = None
 
     async def close(self) -> None:
-        """Write what can be written within a moment."""
+        """Flush pending writes, for `_PATIENCE` seconds at most."""
         try:
             await self.request_sync()
         finally:
@@ -58,12 +58,12 @@ class StoreSync:
                 await cancel_and_wait(self._syncing)
 
     async def request_sync(self) -> None:
-        """Sync, once more if a sync is running: it may have read already. Wait for it for `_PATIENCE` seconds."""
+        """Start a sync, or repeat the running one, which may have read already; wait for `_PATIENCE` seconds."""
         self._requested = True
         if self._syncing is None or self._syncing.done():
             self._syncing = asyncio.create_task(self._sync_as_requested())
         done, _ = await asyncio.wait([self._syncing], timeout=_PATIENCE)
-        for task in done:  # self._syncing may be another one by now
+        for task in done:  # self._syncing may be another task by now
             task.result()
 
     async def _sync_as_requested(self) -> None:
@@ -72,9 +72,9 @@ class StoreSync:
             await self.sync()
 
     async def sync(self) -> None:
-        """Pull what other instances have written, then flush the outbox and notify them.
+        """Pull the writes of other instances, then flush the outbox and notify them.
 
-        Never raises for a store that is down or refuses: the first error and the recovery are logged, and pending
+        Never raises if Redis is down or replies with an error: the first error and the recovery are logged, and pending
         writes stay in the outbox.
         """
         try:
@@ -92,7 +92,10 @@ class StoreSync:
             self.error = None
 
     async def _flush(self) -> None:
-        """Write the outbox, then announce it. A refused write stops no other one; the first refusal is raised."""
+        """Write the outbox, then notify other instances.
+
+        If Redis rejects a write, the others are still written; the first error is raised at the end.
+        """
         refusals = list[StoreError]()
         for write in self.outbox:
             if write not in self.outbox:  # replaced while others were written
@@ -128,13 +131,13 @@ class StoreSync:
                 await self.store.save_snapshot(snapshot)
 
     def _wrote(self, source: str, written: WriteResult) -> None:
-        """Note the new version; if the one before is unknown, another instance has written too: pull it next time."""
+        """Record the new version, unless another instance has written too: then the next sync pulls the source."""
         self._unannounced = True
         if written.whole and written.before == self._versions.get(source):
             self._versions[source] = written.version
 
     async def _pull(self) -> None:
-        """Read each source that has changed in the store since the last pull; the first time all of them."""
+        """Load the sources that have changed in the store since the last pull; the first time all."""
         versions = await self.store.versions()
         for key in self.memory.settings.polled:
             if not self._loaded or versions.get(key) != self._versions.get(key):
@@ -148,9 +151,9 @@ class StoreSync:
         self.memory.merge_states(await self.store.states())
 
     async def _pull_quarantine(self, key: str, days: Collection[date], stored: Iterable[Fixing]) -> None:
-        """Merge the quarantine of a source with the stored one; enqueue what the store has lost.
+        """Merge the quarantine of a source with the stored one; enqueue entries and decisions that the store has lost.
 
-        `days` are the dates that have a stored fixing, `stored` the latest of these fixings.
+        `days` are all dates with a stored fixing, `stored` the latest of these fixings.
         """
         waiting, decisions = await self.store.waiting(key), await self.store.decisions(key)
         self.memory.quarantine[key], lost, lost_decisions = merge.quarantine(
@@ -168,13 +171,13 @@ class StoreSync:
             self.outbox.enqueue_quarantined(quarantined)
 
     def _merge(self, key: str, days: list[date], stored: list[Fixing]) -> None:
-        """Merge stored fixings into memory; enqueue what the store has lost, or has in an earlier form.
+        """Merge stored fixings into memory; enqueue those that the store has lost, or has in an earlier version.
 
-        Rates that an operator has retracted are dropped first, and not written again.
+        Rates that an operator has retracted are removed first, so that they are not written again.
         """
         self.memory.drop_rejected(key)
-        taken, newer, lost = merge.fixings(self.memory.series(key).fixings, days, stored)
-        for fixing in taken:
+        loaded, newer, lost = merge.fixings(self.memory.series(key).fixings, days, stored)
+        for fixing in loaded:
             self.memory.add(fixing)
             self.outbox.remove_fixing(key, fixing.date)
         for fixing in newer:
@@ -183,7 +186,7 @@ class StoreSync:
             self.outbox.enqueue_snapshot(snapshot)
 
     def _load(self, key: str, stored: Iterable[Fixing]) -> None:
-        """Load stored fixings; validate again, beside them, what was polled before they could be read."""
+        """Load stored fixings; validate again the fixings that were polled before the store could be read."""
         polled = self.memory.series(key).fixings
         self.memory.reset(key, stored)
         for fixing in polled:
@@ -191,15 +194,16 @@ class StoreSync:
         if polled:
             now, known = max(fixing.fetched_at for fixing in polled), self.memory.series(key)
             fetched_at = {fixing.date: fixing.fetched_at for fixing in known.fixings}
-            newer = [one for one in polled if one.fetched_at >= fetched_at.get(one.date, one.fetched_at)]
+            newer = [fixing for fixing in polled if fixing.fetched_at >= fetched_at.get(fixing.date, fixing.fetched_at)]
             judgements = judge_all(newer, known, self.memory.context(key, now), KEEP)
             waiting = self.memory.quarantine[key].waiting
-            self.apply_judgements(key, [merge.still_held(one, waiting.get(one.fixing.date)) for one in judgements], now)
+            extended = [merge.still_held(judgement, waiting.get(judgement.fixing.date)) for judgement in judgements]
+            self.apply_judgements(key, extended, now)
 
     def apply_judgements(self, key: str, judgements: list[Judgement], now: datetime) -> list[QuarantinedFixing]:
-        """Apply judgements to the memory, log and enqueue what they change.
+        """Apply judgements to memory; log and enqueue the changes.
 
-        Returns the fixings whose quarantine has begun or changed.
+        Returns the quarantined fixings that are new or have changed.
         """
         for judgement in judgements:
             if judgement.verdict is Verdict.REVISION:
@@ -216,7 +220,7 @@ class StoreSync:
         return changed
 
     def record_decisions(self, decisions: Iterable[QuarantineDecision]) -> None:
-        """Log and enqueue how quarantines ended."""
+        """Log and enqueue decisions."""
         for decision in decisions:
             fixing = decision.waiting.fixing
             log.info("quarantine.ended", source=fixing.source, date=str(fixing.date), outcome=decision.outcome)

@@ -153,7 +153,7 @@ async def fill_the_disk(built: House) -> None:
         limited[-1].rlimit(resource.RLIMIT_FSIZE, (written.st_size, resource.RLIM_INFINITY))
         built.publish()
         try:
-            await built.told(built.instances[0], "cannot write its file", within=4)
+            await built.told(built.instances[0], "cannot write to disk", within=4)
             break
         except AssertionError:
             if attempt == 4:

@@ -77,7 +77,7 @@ async def test_a_directory_in_use_is_refused_or_shared(data_dir: Path, monkeypat
 
 async def test_too_long_socket_path_is_reported(tmp_path: Path) -> None:
     """The operating system's limit is met before the server meets it."""
-    with pytest.raises(SettingsError, match=r"store\.data_dir: .* is too long for a socket"):
+    with pytest.raises(SettingsError, match=r"store\.data_dir: .* is too long for a Unix socket"):
         await EmbeddedValkey(tmp_path / ("x" * 100), exclusive=True).__aenter__()
 
 

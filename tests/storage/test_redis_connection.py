@@ -34,7 +34,7 @@ async def fault(url: str) -> str:
 async def test_a_password_that_is_missing_or_wrong(tmp_path: Path, login: str) -> None:
     """The setting that has it is named."""
     with valkey(tmp_path, *PASSWORD) as server:
-        assert "the password is missing or wrong, see store.url" in await fault(
+        assert "the password is missing or wrong; see store.url" in await fault(
             f"redis://{login}127.0.0.1:{server.port}/0"
         )
 
@@ -54,7 +54,7 @@ async def test_a_replica(tmp_path: Path) -> None:
         valkey(tmp_path / "replica", "--replicaof", f"127.0.0.1 {master.port}") as replica,
     ):
         await eventually_linked(replica)
-        assert "name the master" in await fault(f"redis://127.0.0.1:{replica.port}/0")
+        assert "set store.url to the master" in await fault(f"redis://127.0.0.1:{replica.port}/0")
 
 
 async def eventually_linked(replica: Server) -> None:
@@ -69,7 +69,7 @@ async def eventually_linked(replica: Server) -> None:
 async def test_a_full_one(tmp_path: Path) -> None:
     """The limit is named."""
     with valkey(tmp_path, "--maxmemory", "1mb") as server:
-        assert "it is full: give it more memory (maxmemory)" in await fault(f"redis://127.0.0.1:{server.port}/0")
+        assert "the server is out of memory; increase maxmemory" in await fault(f"redis://127.0.0.1:{server.port}/0")
 
 
 async def test_one_that_does_not_answer(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ async def test_one_that_does_not_answer(tmp_path: Path) -> None:
     with valkey(tmp_path) as server:
         assert server.process
         server.process.send_signal(signal.SIGSTOP)
-        assert "no answer within 1 s" in await asyncio.wait_for(fault(f"redis://127.0.0.1:{server.port}/0"), 5)
+        assert "no response within 1 s" in await asyncio.wait_for(fault(f"redis://127.0.0.1:{server.port}/0"), 5)
 
 
 async def test_one_that_is_not_there() -> None:
@@ -119,7 +119,7 @@ async def test_tls(tmp_path: Path) -> None:
             async with Store(f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}", "t:") as store:
                 await store.save(fixing(day(1), USD="478.77"))
                 assert await store.dates("nbk") == [day(1)]
-        assert "no answer within 1 s" in await fault(f"rediss://127.0.0.1:{server.port}/0")
+        assert "no response within 1 s" in await fault(f"rediss://127.0.0.1:{server.port}/0")
 
 
 async def test_a_sentinel_that_hangs(tmp_path: Path) -> None:

@@ -288,7 +288,7 @@ async def test_a_clock_that_is_behind_does_not_fill_the_log(store: Store) -> Non
     with capture_logs() as logs:
         assert await store.dates("nbk") == []
     assert [log["field"] for log in logs] == [*(str(day(number)) for number in range(1, 11)), ""]
-    assert logs[-1]["problem"] == "20 more are dated after 2020-01-01; is the clock right?"
+    assert logs[-1]["problem"] == "20 more are dated after 2020-01-01; check the system clock"
 
 
 async def test_a_poll_in_the_future_is_left_out(store: Store) -> None:
@@ -305,7 +305,7 @@ async def test_a_poll_in_the_future_is_left_out(store: Store) -> None:
 async def test_a_write_to_a_key_of_another_type_names_the_remedy(store: Store) -> None:
     """Nothing else is kept from being written."""
     await store._redis.set(store._key("fixings:nbk"), "oops")
-    with pytest.raises(StoreError, match=r"a key is of a wrong type, see: python -m service check$") as error:
+    with pytest.raises(StoreError, match=r"a key is of a wrong type; see: python -m service check$") as error:
         await store.save(fixing(day(1), USD="475.09"))
     assert error.value.refused
 
@@ -490,7 +490,7 @@ async def finds_the_master(sentinel: int) -> None:
         assert await store.dates("nbk") == [day(1)]
     for url, told in (
         (f":canary@127.0.0.1:{sentinel}/main/0", "the password is missing or wrong"),
-        (f":canary@127.0.0.1:{sentinel}/other/0", "no Sentinel that answers knows a master"),
+        (f":canary@127.0.0.1:{sentinel}/other/0", "no reachable Sentinel knows a master"),
     ):
         async with Store(f"redis+sentinel://{url}", "t:") as store:
             with pytest.raises(StoreError, match=told) as error:
