@@ -356,7 +356,7 @@ async def test_a_crash_in_a_poll_logs_no_values(banks: Banks, form: str) -> None
 
     def check() -> str:
         try:
-            return service.wait_for("/health", "a fault of ours: RuntimeError('oops ")
+            return service.wait_for("/health", "internal error: RuntimeError('oops ")
         finally:
             service.process.terminate()
 

@@ -1,1 +1,1 @@
-"""Several instances: one leader polls, the others follow."""
+"""Coordination of several instances: one leader polls, the followers read from the store."""

@@ -1,4 +1,4 @@
-"""Keep an instance up to date with the store: on every notification, and every few seconds."""
+"""Keep an instance in sync with the store: on every notification, and every few seconds."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,24 +16,24 @@ from service.storage.sync import StoreSync
 log = structlog.get_logger()
 
 INTERVAL: Final = 3.0
-"""Seconds between two refreshes without a notification: one may be missed, and a status changes with time."""
+"""Seconds between refreshes without a notification: one may be lost, and a status also changes with time."""
 _RETRY: Final = 1.0
-"""Seconds between attempts to reach a store that is down."""
+"""Seconds between retries while the store is down."""
 
 
 @dataclass
 class StoreFollower(BackgroundTask):
-    """A context in which an instance follows the store."""
+    """Background task that follows the store."""
 
     store_sync: StoreSync
     publisher: SnapshotPublisher
     now: Clock
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     error: str | None = None
-    """What keeps this instance from following, other than the store: a fault of ours, reported by health."""
+    """Unexpected error in the last refresh, as reported by `/health`; None if it succeeded. Not the store's errors."""
 
     async def refresh(self) -> None:
-        """Sync, publish what has come, and write the snapshots that this makes."""
+        """Sync, publish changed snapshots, and write them to the store."""
         await self.store_sync.request_sync()
         await self.publisher.publish(self.now())
         if self.store_sync.outbox:
@@ -45,14 +45,14 @@ class StoreFollower(BackgroundTask):
                 await self._listen()
                 await self.refresh()
                 self._recovered()
-            except Exception as error:  # it must go on: nothing else shows what other instances learn
+            except Exception as error:  # keep running: nothing else publishes the rates of other instances
                 if self.error is None:
                     log.exception("following.crashed")
-                self.error = f"a fault of ours, see the log: {error!r}"
+                self.error = f"internal error, see the log: {error!r}"
             await self.sleep(_RETRY)
 
     async def _listen(self) -> None:
-        """Refresh on each notification, until the store is down."""
+        """Refresh on each notification, until the store fails."""
         try:
             async with self.store_sync.store.coordination.subscribe() as wait_for_notification:
                 while self.store_sync.error is None:
@@ -60,7 +60,7 @@ class StoreFollower(BackgroundTask):
                     await wait_for_notification(INTERVAL)
                     self._recovered()
         except StoreError as error:
-            log.debug("following.deaf", error=str(error))  # the store sync reports what is wrong with the store
+            log.debug("following.deaf", error=str(error))  # the error itself is reported by the store sync
 
     def _recovered(self) -> None:
         if self.error is not None:

@@ -1,8 +1,9 @@
-"""Leader election: the instance that holds the lock in the store polls; all others serve and follow.
+"""Leader election: the instance that holds the lock in the store polls; all others are followers.
 
-The lock is renewed every few seconds and lives `coordination.LIFE` without that. An instance that was paused or cut off
-has lost it by its own clock before another can have taken it. Without the store nobody can know who polls: each does,
-for its own clients, until the store is back. Two leaders are safe: they write the same.
+The lock is renewed every few seconds and expires after `coordination.LIFE`. An instance that was paused or disconnected
+stops leading by its own clock before another one can acquire the lock. While the store is down, no leader can be
+elected: every instance polls for its own clients until the store recovers. Two leaders are safe: they write the same
+data.
 """
 
 import asyncio
@@ -23,55 +24,57 @@ from service.storage.coordination import LIFE, Coordination
 log = structlog.get_logger()
 
 RENEWED: Final = 3.0
-"""Seconds between two looks at the lock."""
+"""Seconds between attempts to acquire or renew the lock."""
 _AGAIN: Final = 1.0
-"""Seconds to the next look after one that failed."""
+"""Seconds to the next attempt after a failed one."""
 _RESIGN: Final = 1.0
-"""Seconds for giving the lock back; after that it ends by itself."""
+"""Timeout in seconds for releasing the lock at shutdown; if it fails, the lock expires."""
 _FAILURES: Final = 2
-"""Looks that fail before an instance that follows polls for itself."""
+"""Consecutive failed attempts after which a follower polls for itself."""
 _NEVER: Final = float("-inf")
 
 
 class Role(StrEnum):
+    """Role of an instance in the cluster."""
+
     LEADER = "leader"
     FOLLOWER = "follower"
     ALONE = "alone"
-    """Without the store."""
+    """The store is down: this instance polls for itself."""
 
 
 @dataclass
 class LeaderElection(BackgroundTask):
-    """A context in which this instance leads when it may.
+    """Background task that acquires and renews the leader's lock.
 
-    An instance whose store is its `own` always does.
+    An instance whose store is its `own` (the embedded server) is always the leader.
     """
 
     coordination: Coordination
     own: bool = False
     machine: Clock = field(default_factory=Clock)
-    """The machine's clock, whatever the service takes for the time."""
+    """The system clock, even if the service runs on another one (in tests)."""
     monotonic: Callable[[], float] = monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     error: str | None = None
-    """The store's last error; None while it works."""
+    """Error of the last attempt; None if it succeeded."""
     latency: float | None = None
-    """Seconds that the store took to answer, last; None while it does not."""
+    """Round-trip time of the last ping in seconds; None if it failed."""
     offset: timedelta | None = None
-    """By how much the clock here is ahead of the store's."""
+    """By how much the local clock is ahead of the store's; None if the last ping failed."""
     _leads_until: float = _NEVER
     _failures: int = _FAILURES
     _known: bool = False
     _crashed: bool = False
-    _looked: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _refreshed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def __aexit__(self, *_: object) -> None:
-        """Give the lock back, so that another need not wait for its end."""
+        """Release the lock, so that another instance need not wait until it expires."""
         await super().__aexit__()
         if self.role is Role.LEADER and not self.own and self.error is None:
-            resigning = asyncio.create_task(self._resign())
-            await asyncio.wait([resigning], timeout=_RESIGN)
-            await cancel_and_wait(resigning)
+            release = asyncio.create_task(self._resign())
+            await asyncio.wait([release], timeout=_RESIGN)
+            await cancel_and_wait(release)
 
     async def _resign(self) -> None:
         try:
@@ -91,9 +94,9 @@ class LeaderElection(BackgroundTask):
         return self._known and self.role is not Role.FOLLOWER
 
     async def until(self, *, polling: bool) -> None:
-        """Wait until this instance polls the banks, or stops doing so."""
-        async with self._looked:
-            await self._looked.wait_for(lambda: self.is_polling is polling)
+        """Wait until `is_polling` has this value."""
+        async with self._refreshed:
+            await self._refreshed.wait_for(lambda: self.is_polling is polling)
 
     async def _run(self) -> None:
         before: Role | None = None
@@ -105,28 +108,28 @@ class LeaderElection(BackgroundTask):
             await self.sleep(_AGAIN if self._failures else RENEWED)
 
     async def refresh(self) -> None:
-        """Take or renew the lock, and see how the store does."""
-        begun = self.monotonic()
+        """Ping the store, and acquire or renew the lock."""
+        started = self.monotonic()
         try:
             ping = await self.coordination.ping()
             self.latency, self.offset = ping.latency, self.machine() - ping.time
             if not self.own and await self.coordination.acquire_or_renew():
-                self._leads_until = begun + LIFE
+                self._leads_until = started + LIFE
             elif not self.own:
                 self._leads_until = _NEVER
             if self._crashed:
                 log.info("leader.recovered")
             self._failures, self._crashed, self.error = 0, False, None
         except StoreError as error:
-            self._failed(str(error))  # the log has it from the archive, or by the new role
-        except Exception as error:  # without leadership nobody would poll any more
+            self._failed(str(error))  # logged by the store sync, or with the new role
+        except Exception as error:  # keep running: without an election no instance would poll
             if not self._crashed:
                 log.exception("leader.crashed")
             self._crashed = True
-            self._failed(f"a fault of ours: {error!r}")
+            self._failed(f"internal error: {error!r}")
         self._known = True
-        async with self._looked:
-            self._looked.notify_all()
+        async with self._refreshed:
+            self._refreshed.notify_all()
 
     def _failed(self, error: str) -> None:
         self.error, self.latency, self.offset = error, None, None

@@ -1,7 +1,7 @@
-"""What happened since the start, in plain numbers: polls, fixings, replies.
+"""Counters since the start of the process: polls, fixings, responses.
 
-Whoever works increments one; `service.web.ops.collector` names the numbers at a scrape. So counting costs
-no more than an addition, and nothing here grows with the number of different requests.
+Code increments plain numbers, and `service.web.ops.collector` exports them as metrics at a scrape. So counting costs
+one addition, and memory does not grow with the number of distinct requests.
 """
 
 from bisect import bisect_left
@@ -11,16 +11,16 @@ from typing import Final
 
 POLLS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 REPLIES: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
-"""The upper bounds, in seconds: up to ten years that are read from the store."""
+"""Upper bounds of the buckets, in seconds; the largest are for ten years of rates that are read from the store."""
 
 
 class Histogram:
-    """A histogram: how many took up to each of the bounds (seconds), and how long all took together."""
+    """A histogram of durations in seconds, with the given upper bounds of its buckets."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
-        """By bucket, each without those below it; the last has what took longer than any bound."""
+        """Counts per bucket, not cumulative; the last bucket has no upper bound."""
         self.total = 0.0
 
     def add(self, seconds: float) -> None:
@@ -30,7 +30,7 @@ class Histogram:
 
 @dataclass
 class RouteCounters:
-    """Of one route: how many with which status, and how long they took where each takes work."""
+    """Counters of one route: responses by status, and durations if the route is not served from a cache."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     durations: Histogram = field(default_factory=lambda: Histogram(REPLIES))
@@ -38,22 +38,24 @@ class RouteCounters:
 
 @dataclass
 class Counters:
-    """Of one instance. Keys are of the settings and of the code, never of a request."""
+    """Counters of an instance. Keys come from the settings and the code, never from a request."""
 
     polls: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By source and result: `ok` or `failed`."""
+    """Polls by source and result: `ok` or `failed`."""
     polling: dict[str, Histogram] = field(default_factory=dict)
-    """By source."""
+    """Durations of polls by source."""
     fixings: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By source and verdict: `accepted` or `refused`; one that is refused at every poll counts once."""
+    """Fixings by source and verdict: `accepted` or `refused`; one that is refused at every poll counts once."""
     rendered: int = 0
-    """Pages that did not lie ready."""
+    """Pages rendered (cache misses)."""
     replies: dict[str, RouteCounters] = field(default_factory=dict)
-    """By route, as it is written in the code."""
+    """By route, as written in the code."""
 
     def polled(self, source: str, result: str, seconds: float) -> None:
+        """Count a poll and its duration in seconds."""
         self.polls[source, result] += 1
         self.polling.setdefault(source, Histogram(POLLS)).add(seconds)
 
     def of_route(self, route: str) -> RouteCounters:
+        """Return the counters of a route; create them at the first call."""
         return self.replies.setdefault(route, RouteCounters())

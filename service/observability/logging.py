@@ -1,4 +1,4 @@
-"""One event a line, constant names with key/values, to standard error."""
+"""Structured logging to standard error: one event per line, constant event names with key/value pairs."""
 
 import logging
 import sys
@@ -10,9 +10,9 @@ from service.settings import LogSettings
 
 
 def configure(settings: LogSettings) -> None:
-    """Set up logging for the process: ours, and in the same form what libraries warn of.
+    """Configure logging of the process: our events, and warnings of libraries in the same format.
 
-    Retries are not logged one by one: the poller logs the result.
+    Single retries are not logged: the poller logs the result.
     """
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
@@ -38,6 +38,6 @@ def configure(settings: LogSettings) -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[libraries])
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a poll that outlasts its interval is no news
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # any stranger can send a bad request
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # its warnings about overlapping polls are expected
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # any client can cause errors with bad requests
     stamina.instrumentation.set_on_retry_hooks([])

@@ -1,1 +1,1 @@
-"""Polling of sources: when, what, and backfills."""
+"""Polling of sources: scheduler, poller, backfill."""

@@ -1,11 +1,12 @@
-"""Fetch the past of a source step by step: politely, resumably, by the rules that hold every day.
+"""Fetch the history of a source step by step: rate-limited, resumable, with the same validation as a poll.
 
-Steps are months, or years where one response holds so much. A step is written when it is complete and then noted, so
-that a run that was cut off resumes where it was. Running it twice has the effect of running it once, also beside a
-running service, which follows by itself.
+A step is a month, or a year if one response may cover a year. A step is recorded after it is completely written, so
+that an interrupted run resumes where it stopped. A backfill is idempotent and can run next to a running service, which
+follows the store.
 
-What comes next is known here, so a rate is judged by its future too: a move that the next publications keep is true,
-one that goes back is a slip. Nothing stops a run; what is held is in quarantine and named at the end.
+Later publications are already known here, so a rate is also validated by what follows it: a change that the next
+publications confirm is accepted, one that they revert is an error of the bank. Suspicious rates do not stop a run: they
+are quarantined and listed at the end.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,10 +17,10 @@ from service.clock import Clock
 from service.domain import publication_schedule
 from service.domain.fixing import Fixing, Series
 from service.errors import SourceError, StoreError, TickerError
-from service.polling.poller import published
+from service.polling.poller import ParsedFixing, published
 from service.runtime.background import run_in_thread
 from service.settings import Settings
-from service.sources.adapter import RawResponse, SourceSession
+from service.sources.adapter import SourceSession
 from service.sources.banks import SOURCES
 from service.state.memory import configured_breaks, tolerance, validation_context, witness_of
 from service.storage.repository import Store
@@ -28,32 +29,31 @@ from service.validation.quarantine import Quarantine
 from service.validation.rules import Judgement, Verdict, judge_all
 
 _BEFORE, _AFTER = timedelta(days=90), timedelta(days=14)
-"""How much of what is known is looked at before and after a step: what offset and spread of two banks come from."""
+"""Known rates before and after a step that are used for validation: offset and spread of two banks come from them."""
 _TAIL = 40
-"""Documents at the end of a step that are judged again with the next one, from the first with a held rate on."""
+"""Last fixings of a step that are validated again with the next one, starting with the first quarantined rate."""
 _SETTLED = timedelta(days=7)
-"""What is younger may not have been published when it was requested."""
+"""Newer dates are not recorded as complete: they may not have been published when they were requested."""
 _DAY = timedelta(days=1)
 _KEEP = 10_000
 
 Step = tuple[date, date]
-Read = tuple[RawResponse, Fixing]
 
 
 @dataclass
 class Count:
-    """What came of a backfill so far."""
+    """Fixings processed so far by a backfill."""
 
     accepted: int = 0
     known: int = 0
     waiting: int = 0
     held: dict[date, tuple[str, ...]] = field(default_factory=dict)
-    """The rates that are in quarantine, by date."""
+    """Currencies of the quarantined rates, by date."""
 
 
 @dataclass
 class Backfill:
-    """A run for one source. `report` is called with the days of each step that is done, and the count so far."""
+    """A backfill of one source. `report` is called after each step with its number of days and the count so far."""
 
     settings: Settings
     store: Store
@@ -61,43 +61,43 @@ class Backfill:
     now: Clock
     report: Callable[[int, Count], None]
     count: Count = field(default_factory=Count)
-    _held: list[Read] = field(default_factory=list)
+    _held: list[ParsedFixing] = field(default_factory=list)
 
     async def run(self, since: date, until: date) -> Count:
-        """Fill from `since` to `until`, both included. Raises `TickerError` where it cannot go on; run again then."""
+        """Fetch the dates from `since` to `until`, both included. Raises `TickerError` on failure; can be resumed."""
         if self.feed.provider and not self.feed.wanted:
             raise TickerError(f"{self.feed.key}: no ticker uses this relay, so there are no currencies to request")
         steps = await self.steps(since, until)
         for number, step in enumerate(steps, 1):
             first, last = step
             try:
-                read = await self._ask(first, last)
-                begun = min([first, *(fixing.date for _, fixing in self._held)])
-                await self._take_in([*self._held, *read], step, final=number == len(steps))
-                await self._note((begun, last))
+                fetched = await self._fetch(first, last)
+                start = min([first, *(fixing.date for _, fixing in self._held)])
+                await self._validate_and_write([*self._held, *fetched], step, final=number == len(steps))
+                await self._record((start, last))
             except (SourceError, StoreError) as error:
-                raise TickerError(f"{error}; filled up to {first - _DAY}, run it again to go on") from None
+                raise TickerError(f"{error}; complete up to {first - _DAY}, run the command again to resume") from None
             self.report((last - first).days + 1, self.count)
         return self.count
 
     async def steps(self, since: date, until: date) -> list[Step]:
-        """Return the steps that are left, oldest first."""
+        """Return the remaining steps, oldest first."""
         until = min(until, publication_schedule.latest_possible_date(self.settings.sources[self.feed.key], self.now()))
-        done = await self.store.backfilled(self._asked)
+        done = await self.store.backfilled(self._record_key)
         yearly = SOURCES[self.settings.adapter(self.feed.key)].yearly
         return [step for gap in _gaps(since, until, done) for step in _split(*gap, yearly=yearly)]
 
-    async def _ask(self, first: date, last: date) -> list[Read]:
+    async def _fetch(self, first: date, last: date) -> list[ParsedFixing]:
         adapter = SOURCES[self.settings.adapter(self.feed.key)]
-        return [one async for one in published(adapter, self.feed, first, last) if first <= one[1].date <= last]
+        return [each async for each in published(adapter, self.feed, first, last) if first <= each[1].date <= last]
 
-    async def _take_in(self, read: list[Read], step: Step, *, final: bool) -> None:
-        """Judge what was read; held rates at the end of a step are judged again with the next one."""
-        judged = await self._judge([fixing for _, fixing in read], step)
-        held = [at for at, one in enumerate(judged) if one.held]
+    async def _validate_and_write(self, parsed: list[ParsedFixing], step: Step, *, final: bool) -> None:
+        """Validate and write fixings; keep those from a quarantined rate near the end for the next step."""
+        judged = await self._judge([fixing for _, fixing in parsed], step)
+        held = [at for at, judgement in enumerate(judged) if judgement.held]
         at = len(judged) if final else next((at for at in held if at >= len(judged) - _TAIL), len(judged))
-        self._held = read[at:]
-        await self._write(read[:at], judged[:at])
+        self._held = parsed[at:]
+        await self._write(parsed[:at], judged[:at])
 
     async def _judge(self, fixings: list[Fixing], step: Step) -> list[Judgement]:
         key, (first, last) = self.feed.key, step
@@ -117,38 +117,38 @@ class Backfill:
         days = [span[0] + number * _DAY for number in range((span[1] - span[0]).days + 1)]
         return Series(tuple(await self.store.fixings(key, days)))
 
-    async def _write(self, read: list[Read], judged: list[Judgement]) -> None:
-        """Write what is published and what is held."""
+    async def _write(self, parsed: list[ParsedFixing], judged: list[Judgement]) -> None:
+        """Write the accepted and the quarantined rates, with the raw responses that they came from."""
         key = self.feed.key
         quarantine = Quarantine.of(await self.store.waiting(key), await self.store.decisions(key))
-        if accepted := [one.publish for one in judged if one.publish]:
+        if accepted := [judgement.publish for judgement in judged if judgement.publish]:
             await self.store.save(*accepted)
-        waiting, ended = quarantine.receive(judged, self.now())
-        digests = {*(one.digest for one in accepted), *(one.fixing.digest for one in waiting)}
-        for payload in {payload.digest: payload for payload, _ in read}.values():
-            if payload.digest in digests:
-                await self.store.save_raw(key, payload.digest, payload.body, self.settings.store.keep_raw)
+        quarantined, ended = quarantine.receive(judged, self.now())
+        digests = {*(fixing.digest for fixing in accepted), *(entry.fixing.digest for entry in quarantined)}
+        for response in {response.digest: response for response, _ in parsed}.values():
+            if response.digest in digests:
+                await self.store.save_raw(key, response.digest, response.body, self.settings.store.keep_raw)
         for decision in ended:
             await self.store.record_decision(decision)
-        for one in waiting:
-            await self.store.quarantine(one)
+        for entry in quarantined:
+            await self.store.quarantine(entry)
         self.count.accepted += len(accepted)
-        self.count.known += sum(one.verdict is Verdict.KNOWN for one in judged)
-        self.count.held |= {one.fixing.date: tuple(sorted(one.held.rates)) for one in judged if one.held}
+        self.count.known += sum(judgement.verdict is Verdict.KNOWN for judgement in judged)
+        self.count.held |= {each.fixing.date: tuple(sorted(each.held.rates)) for each in judged if each.held}
         self.count.waiting = len(self.count.held)
 
-    async def _note(self, step: Step) -> None:
-        """Note that a step is whole, up to what may still come or is judged with the next."""
+    async def _record(self, step: Step) -> None:
+        """Record a step as complete, except for dates that are not settled or are validated with the next step."""
         first, last = step[0], min(step[1], self._today() - _SETTLED)
         if self._held:
             last = min(last, self._held[0][1].date - _DAY)
         if last >= first:
-            done = await self.store.backfilled(self._asked)
-            await self.store.save_backfilled(self._asked, _joined([*done, (first, last)]))
+            done = await self.store.backfilled(self._record_key)
+            await self.store.save_backfilled(self._record_key, _joined([*done, (first, last)]))
 
     @property
-    def _asked(self) -> str:
-        """The key of the noted spans: for a relay with the requested currencies, so that others are fetched again."""
+    def _record_key(self) -> str:
+        """The key of the recorded spans; for a relay with the requested currencies, since others must be fetched."""
         wanted = f":{','.join(sorted(self.feed.wanted))}" if self.feed.provider else ""
         return f"{self.feed.key}{wanted}"
 
@@ -157,7 +157,7 @@ class Backfill:
 
 
 def _joined(spans: Iterable[Step]) -> list[Step]:
-    """Return the same days in as few spans as possible."""
+    """Merge overlapping and adjacent spans."""
     joined: list[Step] = []
     for first, last in sorted(spans):
         if joined and first <= joined[-1][1] + _DAY:
@@ -168,7 +168,7 @@ def _joined(spans: Iterable[Step]) -> list[Step]:
 
 
 def _gaps(since: date, until: date, done: Iterable[Step]) -> Iterator[Step]:
-    """Yield the spans from `since` to `until` that are not done."""
+    """Yield the spans from `since` to `until` that are not in `done`."""
     for first, last in done:
         if first > until:
             break
@@ -180,9 +180,9 @@ def _gaps(since: date, until: date, done: Iterable[Step]) -> Iterator[Step]:
 
 
 def _split(first: date, last: date, *, yearly: bool) -> Iterator[Step]:
-    """Yield the months or years of a span, cut off where it begins and ends."""
+    """Split a span into months or years; the first and the last may be partial."""
     while first <= last:
         month = 12 if yearly else first.month
-        beyond = date(first.year + month // 12, month % 12 + 1, 1)
-        yield first, min(last, beyond - _DAY)
-        first = beyond
+        following = date(first.year + month // 12, month % 12 + 1, 1)
+        yield first, min(last, following - _DAY)
+        first = following

@@ -1,4 +1,4 @@
-"""Polling as a whole: the sessions with the banks, the poller and its schedule, started once requests can be served."""
+"""Start and stop polling: create the bank sessions, the poller and the scheduler while this instance may poll."""
 
 import asyncio
 from dataclasses import dataclass
@@ -18,13 +18,14 @@ from service.storage.sync import StoreSync
 
 log = structlog.get_logger()
 
-READERS_FIRST = 0.05
-"""Seconds from the start to the first poll: what only polling needs is a tenth of all that is loaded."""
+START_DELAY = 0.05
+"""Delay of polling after the start, in seconds, so that clients are served first: a tenth of all imports is needed only
+for polling."""
 
 
 @dataclass
 class PollingLifecycle(BackgroundTask):
-    """A context in which the banks are polled, while this instance is the one to do it."""
+    """Background task that polls the banks while this instance is the leader, or the store is down."""
 
     memory: MemoryState
     store_sync: StoreSync
@@ -34,18 +35,18 @@ class PollingLifecycle(BackgroundTask):
     counters: Counters
 
     def next_poll(self, key: str) -> datetime:
-        """Return when a source is polled next, without jitter, as far as it is known now."""
+        """Return when a source is polled next, without jitter."""
         source, series, now = self.memory.settings.polled[key], self.memory.series(key), self.now()
         latest = series.latest_distinct.date if series.latest_distinct else None
         return publication_schedule.next_poll(source, latest, self.memory.states[key].polled_at, now)
 
     @property
     def stopped(self) -> bool:
-        """Whether polling has ended while the service goes on: an error, which health reports."""
+        """Whether polling has crashed while the service is running; reported by `/health`."""
         return self._task is not None and self._task.done()
 
     async def _run(self) -> None:
-        await asyncio.sleep(READERS_FIRST)
+        await asyncio.sleep(START_DELAY)
         try:
             await self.election.until(polling=True)
             await self._poll()

@@ -1,6 +1,6 @@
 """Poll a source: fetch, parse, validate, apply, publish, flush. The only broad `except` of polling is here.
 
-A poll that fails adds nothing and removes nothing.
+A failed poll never removes rates; fixings that were received before the failure are still applied.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ from service.validation.rules import Judgement, judge_all
 log = structlog.get_logger()
 
 LOOKBACK: Final = timedelta(days=14)
-"""How far back an empty series is filled: two distinct fixings across the longest holidays."""
+"""How far back an empty series is fetched: enough for two publications across the longest holidays."""
 _EXTRA_FIXINGS: Final = 21
-"""Fixings of a response that are used beyond one for each requested day: some banks always send weeks."""
+"""Fixings that are used in addition to one per requested day: some banks always send several weeks."""
 
 ParsedFixing = tuple[RawResponse, Fixing]
 
@@ -56,11 +56,11 @@ class Poller:
         try:
             since, until = self._requested_dates(key)
             parsed, failure = await self._fetch_and_parse(key, since, until)
-            await self._validate_and_apply(key, parsed)  # also what came before a failure
+            await self._validate_and_apply(key, parsed)  # even after a failure: fixings before it are valid
             if not failure:
                 self._withdraw_unpublished(key, parsed, since)
                 await self._validate_quarantine_again(besides=key)
-        except Exception as error:  # noqa: BLE001 - polling survives every fault of an adapter; it is recorded
+        except Exception as error:  # noqa: BLE001 - a bug in an adapter must not stop polling; it is recorded below
             failure = error
         finally:
             self._polling.discard(key)
@@ -69,22 +69,22 @@ class Poller:
         await self.store_sync.request_sync()
 
     async def _fetch_and_parse(self, key: str, since: date, until: date) -> tuple[list[ParsedFixing], Exception | None]:
-        """Return what a source has published, and what ended that early, if anything did."""
-        # Of a source that always sends a whole year, the latest ones are enough.
+        """Return the published fixings, and the error if fetching or parsing failed."""
+        # Limited to the latest ones: some sources always send a whole year.
         parsed = deque[ParsedFixing](maxlen=(until - since).days + 1 + _EXTRA_FIXINGS)
         try:
-            async for one in published(self.adapters[key], self.sessions[key], since, until):
-                parsed.append(one)
-        except Exception as error:  # noqa: BLE001 - it is recorded when the rest is applied
+            async for each in published(self.adapters[key], self.sessions[key], since, until):
+                parsed.append(each)
+        except Exception as error:  # noqa: BLE001 - recorded after the other fixings are applied
             return list(parsed), error
         if not parsed:
             return [], NotUnderstood(key, self.sessions[key].url, f"no rates for any day from {since} to {until}")
         return list(parsed), None
 
     async def _validate_and_apply(self, key: str, parsed: Collection[ParsedFixing]) -> None:
-        """Validate what was parsed and what is in quarantine: later publications or another source may explain it.
+        """Validate new and quarantined fixings: later publications or other sources may confirm a quarantined rate.
 
-        One source after the other, since what one publishes confirms another.
+        Sources are validated one after the other, because the rates of one confirm those of another.
         """
         async with self._validating:
             now = self.now()
@@ -92,7 +92,7 @@ class Poller:
             self._apply(key, parsed, judgements, now)
 
     async def _validate(self, key: str, fixings: list[Fixing], now: datetime) -> list[Judgement]:
-        """Validate in a thread, again if the series has changed meanwhile by a sync."""
+        """Validate in a worker thread; repeat if a sync has changed the series in the meantime."""
         while True:
             series = self.memory.series(key)
             context = self.memory.context(key, now)
@@ -101,13 +101,13 @@ class Poller:
                 return judgements
 
     def _apply(self, key: str, parsed: Collection[ParsedFixing], judgements: list[Judgement], now: datetime) -> None:
-        """Apply judgements to the memory and queue them for the store, with the responses that they came from."""
+        """Apply judgements to memory and enqueue them, with the responses that they came from."""
         quarantined = self.store_sync.apply_judgements(key, judgements, now)
         self.counters.fixings[key, "accepted"] += sum(judgement.accepted for judgement in judgements)
-        # Entries that only have other reasons are not counted again.
-        self.counters.fixings[key, "refused"] += sum(one.since == now for one in quarantined)
-        digests = {one.publish.digest for one in judgements if one.publish}
-        digests |= {one.fixing.digest for one in quarantined}
+        # Entries of which only the reasons changed are not counted again.
+        self.counters.fixings[key, "refused"] += sum(entry.since == now for entry in quarantined)
+        digests = {judgement.publish.digest for judgement in judgements if judgement.publish}
+        digests |= {entry.fixing.digest for entry in quarantined}
         for response in {response.digest: response for response, _ in parsed}.values():
             if response.digest in digests:
                 self.store_sync.outbox.enqueue_response(response)
@@ -116,28 +116,29 @@ class Poller:
             log.warning("fixing.change_differs", source=key, against=str(own.against), differences=own.differences)
 
     def _withdraw_unpublished(self, key: str, parsed: Collection[ParsedFixing], since: date) -> None:
-        """End the quarantine of dates that the source does not publish any more.
+        """End the quarantine of dates that the source no longer publishes.
 
-        What lies before the whole response may just not be part of it any more.
+        Dates before the first one in the response are kept: they may just not be part of it any more.
         """
         days = {fixing.date for _, fixing in parsed}
         ended = self.memory.quarantine[key].withdraw(max(since, min(days)), days, self.now())
         self.store_sync.record_decisions(ended)
 
     async def _validate_quarantine_again(self, besides: str) -> None:
-        """Validate what the other sources have in quarantine: what this one has published may confirm it."""
+        """Validate the quarantined rates of other sources again: the new rates may confirm them."""
         for key in self.memory.settings.polled:
             if key != besides and self.memory.quarantine[key].waiting:
                 await self._validate_and_apply(key, [])
 
     def _to_validate(self, key: str, fixings: list[Fixing]) -> list[Fixing]:
-        """Return the fixings that can be validated, after the quarantined ones that are older."""
+        """Return the older quarantined fixings, then those of `fixings` that can be validated."""
         known = self.memory.series(key).fixings
         recent = [fixing for fixing in fixings if fixing.date >= self.memory.oldest_complete_date(key)]
-        oldest = known[0].date if known else date.min  # nothing to compare a quarantined fixing with before that
+        oldest = known[0].date if known else date.min  # earlier quarantined fixings have nothing to compare with
         first = min((fixing.date for fixing in recent), default=date.max)
-        waiting = [one.fixing for day, one in self.memory.quarantine[key].waiting.items() if oldest < day < first]
-        return [*sorted(waiting, key=lambda fixing: fixing.date), *recent]
+        waiting = self.memory.quarantine[key].waiting
+        quarantined = [entry.fixing for day, entry in waiting.items() if oldest < day < first]
+        return [*sorted(quarantined, key=lambda fixing: fixing.date), *recent]
 
     def _requested_dates(self, key: str) -> tuple[date, date]:
         source, now = self.memory.settings.polled[key], self.now()
@@ -145,25 +146,25 @@ class Poller:
         return first, publication_schedule.latest_possible_date(source, now)
 
     def _first_date(self, key: str, today: date) -> date:
-        """Return the first date to request: that of the publication before the latest, whose correction counts too."""
+        """Return the first date to request: the publication before the latest, since it may have been corrected."""
         published, earliest = self.memory.series(key).distinct, today - LOOKBACK
         if len(published) < 2:
             return earliest
         return max(earliest, min(published[-2].date, today))
 
     def _record_outcome(self, key: str, failure: Exception | None, started: float) -> None:
-        """Record how a poll went: in the source's state, which is stored, in the log and in the counters."""
+        """Record the result of a poll in the source's state, which is stored, in the log and in the counters."""
         before = self.memory.states[key]
         if failure is None:
             state = SourceState(polled_at=self.now(), succeeded_at=self.now())
             if before.failing_since:
                 log.info("source.recovered", source=key, failing_since=before.failing_since.isoformat())
         else:
-            ours = not isinstance(failure, SourceError)
-            error = f"{key}: a fault of ours: {failure!r}" if ours else str(failure)
+            is_internal = not isinstance(failure, SourceError)
+            error = f"{key}: internal error: {failure!r}" if is_internal else str(failure)
             state = before.after_failure(self.now(), error)
             if not before.failing_since:
-                if ours:
+                if is_internal:
                     log.error("poll.crashed", source=key, exc_info=failure)
                 log.warning("source.failing", source=key, error=error)
         self.memory.states[key] = state
@@ -174,9 +175,9 @@ class Poller:
 async def published(
     adapter: SourceAdapter, session: SourceSession, since: date, until: date
 ) -> AsyncIterator[ParsedFixing]:
-    """Fetch and parse what a source has published from `since` to `until`; yield each fixing with its response.
+    """Fetch and parse the fixings from `since` to `until`; yield each with the response that it came from.
 
-    A response that cannot be parsed does not stop the others: its error is raised after them.
+    If a response cannot be parsed, the others are still parsed; the first error is raised at the end.
     """
     failure: NotUnderstood | None = None
     async for response in adapter.fetch(session, since, until):

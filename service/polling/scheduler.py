@@ -1,4 +1,4 @@
-"""Poll each source when `publication_schedule.next_poll` says so: the only import of apscheduler."""
+"""Schedule the polls of each source by `publication_schedule.next_poll`: the only import of apscheduler."""
 
 import asyncio
 from contextlib import suppress
@@ -14,18 +14,18 @@ from service.polling.poller import Poller
 from service.runtime.background import cancel_and_wait
 
 JITTER = timedelta(seconds=30)
-"""Not every installation polls a bank at the same moment."""
+"""Maximum random delay of a poll, so that not all installations poll a bank at the same time."""
 
 
 class PollScheduler:
-    """The running schedule of all sources: one job each, which runs once and is armed again after each poll.
+    """Scheduler of all sources: one job per source, which runs once and is rescheduled after each poll.
 
-    Jobs have dates in UTC, computed by us: a cron trigger with jitter returns the same time for ever on the night when
-    clocks go back (APScheduler's issue 1021).
+    Jobs have absolute UTC times that are computed here: with jitter a cron trigger returns the same time forever on the
+    night when clocks go back (APScheduler issue 1021).
     """
 
     def __init__(self, poller: Poller, *, at_once: bool) -> None:
-        """Poll every source `at_once`, or when its next poll is due."""
+        """Create a scheduler that polls every source `at_once`, or when its next poll is due."""
         self._poller = poller
         self._at_once = at_once
         self._running: set[asyncio.Task[None]] = set()
@@ -40,10 +40,10 @@ class PollScheduler:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Start nothing more, cut off what runs, and return when it has ended."""
+        """Stop the scheduler, cancel running polls, and wait until they have ended."""
         self._stopped = True
         self._scheduler.shutdown(wait=False)
-        await asyncio.sleep(0)  # the scheduler stops from within the loop
+        await asyncio.sleep(0)  # the scheduler stops in a callback of the event loop
         await cancel_and_wait(*self._running)
 
     def _next(self, key: str, polled: datetime | None) -> datetime:
@@ -53,15 +53,15 @@ class PollScheduler:
         return next_poll(memory.settings.polled[key], latest, polled, self._poller.now())
 
     def _arm(self, key: str, at: datetime) -> None:
-        """Run the job of a source at a time of the poller's clock; `at` in the past means now."""
+        """Schedule the poll of a source for a time of the poller's clock; a time in the past means now."""
         delay = max(timedelta(), at - self._poller.now())
         trigger = DateTrigger(datetime.now(UTC) + delay)
         self._scheduler.add_job(self._poll, trigger, [key], id=key, replace_existing=True)
 
     async def _poll(self, key: str) -> None:
-        """Poll a source and arm its next poll; being cut off at shutdown is no error to log."""
+        """Poll a source and schedule its next poll. Cancellation at shutdown is not logged as an error."""
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        assert task is not None  # noqa: S101 - a coroutine always runs in a task
         self._running.add(task)
         try:
             with suppress(asyncio.CancelledError):
@@ -75,5 +75,5 @@ class PollScheduler:
 
 
 def jitter(delay: timedelta) -> timedelta:
-    """Return what is added to a delay at random: half of it at most, and never more than `JITTER`."""
-    return uniform(0, 1) * min(JITTER, delay / 2)  # noqa: S311 - no secret
+    """Return a random extra delay: at most half of `delay`, and at most `JITTER`."""
+    return uniform(0, 1) * min(JITTER, delay / 2)  # noqa: S311 - not used for security

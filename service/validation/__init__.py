@@ -1,1 +1,1 @@
-"""Decide which rates may be published: rules, comparison with other banks, quarantine. Pure."""
+"""Validation of rates: rules, comparison with other banks, quarantine. Pure."""

@@ -1,7 +1,7 @@
-"""The check by the bank's own word: where it publishes its absolute changes, ours must be the same. Pure.
+"""Compare computed changes with the absolute changes that the bank publishes itself. Pure.
 
-A change is per nominal, against the publication before. The National Bank of Kazakhstan measures against the
-day before, so that its changes are all zero on Sundays and Mondays: zeros throughout say nothing.
+A change is per nominal, relative to the publication before. The National Bank of Kazakhstan uses the day before, so its
+changes are all zero on Sundays and Mondays: a document with only zeros is not compared.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from service.settings import SourceSettings
 
 
 class Result(StrEnum):
-    """What came of the comparison."""
+    """Result of the comparison."""
 
     EQUAL = "equal"
     DIFFERENT = "different"
@@ -25,7 +25,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A currency whose own change is not ours; both in the bank's currency, per nominal."""
+    """A currency whose published and computed changes differ; both in the bank's currency, per nominal."""
 
     code: str
     published: Decimal
@@ -34,7 +34,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The comparison of a fixing with the one of `against`, in `compared` currencies; `reason` where there is none."""
+    """The comparison of a fixing with that of `against`.
+
+    `compared` is the number of currencies; `reason` says why nothing was compared.
+    """
 
     result: Result
     against: date | None = None
@@ -44,19 +47,18 @@ class Check:
 
 
 def check(new: Fixing, before: Fixing | None, source: SourceSettings) -> Check:
-    """Compare the bank's own changes with those since `before`, the fixing that is known before `new`."""
+    """Compare the bank's own changes in `new` with those computed from `before`, the last known fixing before it."""
     own = {code: rate.change for code, rate in new.rates.items() if rate.change is not None}
     if not own:
         return Check(Result.NOT_COMPARED, reason="the bank publishes no changes")
     if before is None:
-        return Check(Result.NOT_COMPARED, reason="no publication before it is known")
+        return Check(Result.NOT_COMPARED, reason="no earlier publication is known")
     if publication_schedule.between(source, before.date, new.date) > 1:
-        reason = f"a publication between {before.date} and {new.date} is not known"
+        reason = f"a publication between {before.date} and {new.date} is missing"
         return Check(Result.NOT_COMPARED, before.date, reason=reason)
     if not any(own.values()) and not new.repeats(before):
-        return Check(
-            Result.NOT_COMPARED, before.date, reason="the bank says zero throughout, as for a day without news"
-        )
+        reason = "the bank's changes are all zero, as on days without a publication"
+        return Check(Result.NOT_COMPARED, before.date, reason=reason)
     differences = tuple(_differences(own, new, before))
     result = Result.DIFFERENT if differences else Result.EQUAL
     return Check(result, before.date, len(own.keys() & before.rates.keys()), differences)
@@ -64,7 +66,7 @@ def check(new: Fixing, before: Fixing | None, source: SourceSettings) -> Check:
 
 def _differences(own: dict[str, Decimal], new: Fixing, before: Fixing) -> Iterator[Difference]:
     for code in sorted(own.keys() & before.rates.keys()):
-        now, then = new.rates[code], before.rates[code]
-        computed = now.value - then.value * now.nominal / then.nominal
+        rate, previous = new.rates[code], before.rates[code]
+        computed = rate.value - previous.value * rate.nominal / previous.nominal
         if computed != own[code]:
             yield Difference(code, own[code], computed)

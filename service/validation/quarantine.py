@@ -1,4 +1,4 @@
-"""Quarantine: rates that were not published and are not lost, and what became of them. Pure."""
+"""Quarantine: suspicious rates that are kept but not published, and the decisions on them. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,12 +10,12 @@ from service.domain.fixing import Fixing, Rate
 from service.validation.rules import Judgement
 
 KEEP = 400
-"""Dates of a source that are kept in quarantine at most; the oldest give way."""
+"""Maximum number of quarantined dates per source; the oldest are withdrawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedFixing:
-    """The rates of one date that are in quarantine; `reasons` has one a rate. `since` is when they came (UTC)."""
+    """The quarantined rates of one date; `reasons` has one per rate. `since` is the time of quarantine (UTC)."""
 
     fixing: Fixing
     reasons: tuple[str, ...]
@@ -23,9 +23,10 @@ class QuarantinedFixing:
 
 
 class Outcome(StrEnum):
-    """How a quarantine ended: by an operator; by another bank or the calendar; by the bank's correction.
+    """How a quarantine ended.
 
-    `retracted`: an operator took a published rate back.
+    `accepted` and `rejected`: by an operator. `confirmed`: by another bank or the calendar. `withdrawn`: by the bank's
+    correction. `retracted`: an operator retracted a published rate.
     """
 
     ACCEPTED = "accepted"
@@ -37,7 +38,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QuarantineDecision:
-    """The end of a quarantine, and when it came (UTC); `breaks` are those that an operator declared with it."""
+    """The end of a quarantine, and its time (UTC); `breaks` are those that an operator declared with it."""
 
     waiting: QuarantinedFixing
     outcome: Outcome
@@ -47,88 +48,91 @@ class QuarantineDecision:
 
 @dataclass
 class Quarantine:
-    """Of one source: what is in quarantine, and what an operator has decided, by effective date."""
+    """The quarantine of one source: quarantined fixings by effective date, and the decisions of operators."""
 
     waiting: dict[date, QuarantinedFixing] = field(default_factory=dict)
     rejected: dict[date, tuple[Fixing, ...]] = field(default_factory=dict)
-    """Rates that an operator does not want published."""
+    """Rates that an operator has rejected or retracted."""
     accepted: tuple[Fixing, ...] = ()
     """Rates that an operator has accepted."""
     breaks: tuple[Break, ...] = ()
+    """Redenominations that an operator has declared."""
     decisions: tuple[QuarantineDecision, ...] = ()
-    """An operator's decisions that still hold, newest first."""
+    """Effective decisions of operators, newest first."""
 
     @classmethod
     def of(cls, waiting: Iterable[QuarantinedFixing], decisions: Iterable[QuarantineDecision]) -> "Quarantine":
-        """Return it as it was stored; `decisions` newest first. Of several about one rate the newest holds."""
-        found = cls()
+        """Build a quarantine from stored records; `decisions` newest first. The newest decision on a rate applies."""
+        quarantine = cls()
         decided = set[tuple[date, str, Rate]]()
-        for one in decisions:
-            fixing = one.waiting.fixing
+        for decision in decisions:
+            fixing = decision.waiting.fixing
             rates = {
-                code: rate for code, rate in fixing.rates.items() if (fixing.date, code, _figure(rate)) not in decided
+                code: rate
+                for code, rate in fixing.rates.items()
+                if (fixing.date, code, _normalized(rate)) not in decided
             }
-            decided |= {(fixing.date, code, _figure(rate)) for code, rate in rates.items()}
+            decided |= {(fixing.date, code, _normalized(rate)) for code, rate in rates.items()}
             if not rates:
                 continue
             part = replace(fixing, rates=rates)
-            if one.outcome in (Outcome.REJECTED, Outcome.RETRACTED):
-                found.rejected[fixing.date] = (*found.rejected.get(fixing.date, ()), part)
-            elif one.outcome is Outcome.ACCEPTED:
-                found.accepted = (*found.accepted, part)
-                found.breaks = (*found.breaks, *one.breaks)
+            if decision.outcome in (Outcome.REJECTED, Outcome.RETRACTED):
+                quarantine.rejected[fixing.date] = (*quarantine.rejected.get(fixing.date, ()), part)
+            elif decision.outcome is Outcome.ACCEPTED:
+                quarantine.accepted = (*quarantine.accepted, part)
+                quarantine.breaks = (*quarantine.breaks, *decision.breaks)
             else:
                 continue
-            found.decisions = (*found.decisions, one)
-        found.waiting = {one.fixing.date: one for one in waiting if not found.is_rejected(one.fixing)}
-        return found
+            quarantine.decisions = (*quarantine.decisions, decision)
+        quarantine.waiting = {entry.fixing.date: entry for entry in waiting if not quarantine.is_rejected(entry.fixing)}
+        return quarantine
 
     def is_rejected(self, fixing: Fixing) -> bool:
-        """Return whether an operator wants none of these rates published for that day."""
+        """Return whether an operator has rejected or retracted all rates of a fixing."""
         return bool(fixing.rates) and not self.without_rejected(fixing).rates
 
     def without_rejected(self, fixing: Fixing) -> Fixing:
-        """Return the fixing without the rates that an operator does not want published.
+        """Return the fixing without the rates that an operator has rejected or retracted.
 
-        Rates that were rejected together are rejected as they were: where the bank has corrected one of them, the
-        others are judged again.
+        Rates that were rejected together count only together: if the bank corrects one of them, the others are
+        validated again.
         """
-        forms = self.rejected.get(fixing.date, ())
-        codes = {code for form in forms if form.is_part_of(fixing) for code in form.rates}
+        rejections = self.rejected.get(fixing.date, ())
+        codes = {code for rejected in rejections if rejected.is_part_of(fixing) for code in rejected.rates}
         return fixing.without(codes) if codes else fixing
 
     def receive(
         self, judgements: Sequence[Judgement], now: datetime
     ) -> tuple[list[QuarantinedFixing], list[QuarantineDecision]]:
-        """Apply the judgements of one poll; return what is in quarantine anew or changed, and what ended."""
+        """Apply the judgements of one poll; return new and changed entries, and the decisions that ended others."""
         changed, ended = dict[date, QuarantinedFixing](), list[QuarantineDecision]()
-        for one in judgements:
-            day, known = one.fixing.date, self.waiting.get(one.fixing.date)
-            held = self.without_rejected(one.held) if one.held else None
+        for judgement in judgements:
+            day, reasons = judgement.fixing.date, judgement.reasons
+            known, published = self.waiting.get(day), judgement.publish or judgement.fixing
+            held = self.without_rejected(judgement.held) if judgement.held else None
             if held is None or not held.rates:
                 if known:
-                    published = one.publish or one.fixing
                     ended.append(self._end(known, _outcome(known.fixing, published), now))
                 continue
             if known and held.is_part_of(known.fixing):
                 released = known.fixing.without(held.rates)
                 if released.rates:
                     part = replace(known, fixing=released)
-                    ended.append(QuarantineDecision(part, _outcome(released, one.publish or one.fixing), now))
-                if released.rates or known.reasons != one.reasons:
-                    changed[day] = QuarantinedFixing(replace(known.fixing, rates=held.rates), one.reasons, known.since)
+                    ended.append(QuarantineDecision(part, _outcome(released, published), now))
+                if released.rates or known.reasons != reasons:
+                    changed[day] = QuarantinedFixing(replace(known.fixing, rates=held.rates), reasons, known.since)
                     self.waiting[day] = changed[day]
             else:
-                changed[day] = self.waiting[day] = QuarantinedFixing(held, one.reasons, now)
+                changed[day] = self.waiting[day] = QuarantinedFixing(held, reasons, now)
         while len(self.waiting) > KEEP:
             ended.append(self._end(self.waiting[min(self.waiting)], Outcome.WITHDRAWN, now))
-        return [one for day, one in changed.items() if day in self.waiting], ended
+        return [entry for day, entry in changed.items() if day in self.waiting], ended
 
     def withdraw(self, since: date, published: Iterable[date], now: datetime) -> list[QuarantineDecision]:
-        """End the quarantine of what the bank, polled from `since` on, publishes no more."""
-        said = set(published)
-        gone = [one for day, one in self.waiting.items() if day >= since and day not in said]
-        return [self._end(one, Outcome.WITHDRAWN, now) for one in gone]
+        """End the quarantine of dates from `since` on that the bank no longer publishes."""
+        days = set(published)
+        withdrawn = [entry for day, entry in self.waiting.items() if day >= since and day not in days]
+        return [self._end(entry, Outcome.WITHDRAWN, now) for entry in withdrawn]
 
     def _end(self, waiting: QuarantinedFixing, outcome: Outcome, now: datetime) -> QuarantineDecision:
         del self.waiting[waiting.fixing.date]
@@ -136,10 +140,10 @@ class Quarantine:
 
 
 def _outcome(held: Fixing, published: Fixing) -> Outcome:
-    """Return how a quarantine ended whose date has this fixing now."""
+    """Return how the quarantine of `held` ended if `published` is the fixing of its date now."""
     return Outcome.CONFIRMED if held.is_part_of(published) else Outcome.WITHDRAWN
 
 
-def _figure(rate: Rate) -> Rate:
-    """Return a rate as far as it matters here: not the bank's own change."""
+def _normalized(rate: Rate) -> Rate:
+    """Return a rate for comparison: normalized digits, without the bank's own change."""
     return Rate(rate.value.normalize(), rate.nominal)

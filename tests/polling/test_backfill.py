@@ -119,7 +119,7 @@ async def test_a_bank_that_fails_in_the_middle_costs_nothing(
 ) -> None:
     """It is told up to where all is there; run again it ends as if nothing had happened."""
     banks.faults[f"fdate={at}"] = 500
-    with pytest.raises(TickerError, match=r"status 500 .*; filled up to .*, run it again to go on"):
+    with pytest.raises(TickerError, match=r"status 500 .*; complete up to .*, run the command again to resume"):
         await filled(settings, store, clock)
     del banks.faults[f"fdate={at}"]
     await filled(settings, store, clock)

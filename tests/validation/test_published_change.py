@@ -59,7 +59,7 @@ def test_the_zero_of_sunday_and_monday_is_known() -> None:
     unknown = check(monday, fixing(day(3), USD="478.77"), NBK)  # Saturday's figures came with Monday's date
     assert (unknown.result, unknown.reason) == (
         Result.NOT_COMPARED,
-        "the bank says zero throughout, as for a day without news",
+        "the bank's changes are all zero, as on days without a publication",
     )
 
 
@@ -67,11 +67,11 @@ def test_the_zero_of_sunday_and_monday_is_known() -> None:
     ("new", "before", "reason"),
     [
         (fixing(day(2), USD="475.09"), WEDNESDAY, "the bank publishes no changes"),
-        (told(day(2), USD=("475.09", 1, "-3.68")), None, "no publication before it is known"),
+        (told(day(2), USD=("475.09", 1, "-3.68")), None, "no earlier publication is known"),
         (
             told(day(2), USD=("475.09", 1, "-3.68")),
             fixing(day(31, 3), USD="481.00"),
-            "a publication between 2026-03-31 and 2026-04-02 is not known",
+            "a publication between 2026-03-31 and 2026-04-02 is missing",
         ),
     ],
 )

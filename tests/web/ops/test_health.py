@@ -146,7 +146,7 @@ async def test_a_fault_of_following_fails_and_is_got_over(client: Client, monkey
     review = StoreSync.request_sync
     monkeypatch.setattr(StoreSync, "request_sync", broken)
     check = await checks(client, "following", lambda check: check["status"] == "fail")
-    assert check["output"] == "a fault of ours, see the log: KeyError('oops')"
+    assert check["output"] == "internal error, see the log: KeyError('oops')"
     assert (await health(client))[0] == 503
     monkeypatch.setattr(StoreSync, "request_sync", review)
     await checks(client, "following", lambda check: check["status"] == "pass")
@@ -157,7 +157,7 @@ async def test_leader_election_error_is_reported_and_recovers(client: Client, mo
     contact = Coordination.ping
     monkeypatch.setattr(Coordination, "ping", broken)
     check = await checks(client, "store", lambda check: check["status"] == "warn")
-    assert check["output"] == "a fault of ours: KeyError('oops')"
+    assert check["output"] == "internal error: KeyError('oops')"
     monkeypatch.setattr(Coordination, "ping", contact)
     await checks(client, "store", lambda check: check["status"] == "pass")
     await checks(client, "leader", lambda check: check["observedValue"] == "leader")
