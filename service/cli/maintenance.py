@@ -143,8 +143,8 @@ def decide(
             await store.save(_completed(part.fixing, published), decision=decision, still_quarantined=rest)
             stored = await store.fixing(key, day)
             if stored is None or not part.fixing.is_part_of(stored):
-                found = _listed(stored) if stored else "nothing"
-                raise TickerError(f"{key} {day}: not published, a later version is stored: {found}")
+                later = _listed(stored) if stored else "nothing"
+                raise TickerError(f"{key} {day}: not published, a later version is stored: {later}")
         units = "".join(
             f"; {each.currency} has a new unit from that date on"
             + (f" (1 new = {each.factor:f} old)" if each.factor else "")
@@ -258,11 +258,11 @@ def _rejected(
         return None
     form = forms[0]
     latest = next(
-        one
-        for one in decisions
-        if one.outcome in (Outcome.REJECTED, Outcome.RETRACTED)
-        and one.waiting.fixing.date == day
-        and form.is_part_of(one.waiting.fixing)
+        decision
+        for decision in decisions
+        if decision.outcome in (Outcome.REJECTED, Outcome.RETRACTED)
+        and decision.waiting.fixing.date == day
+        and form.is_part_of(decision.waiting.fixing)
     )
     since = decisions[: decisions.index(latest)]
     if published and latest.outcome is Outcome.REJECTED:

@@ -159,7 +159,7 @@ def _rate_errors(table: RateTable, *, worthless: bool) -> dict[str, str]:
     if _CODES.fullmatch(",".join(rates)) and table.base not in rates and _are_sound(rates.values()):
         return {}
     errors = {code: list(_errors_of_rate(table.base, code, rates[code], worthless=worthless)) for code in sorted(rates)}
-    return {code: "; ".join(found) for code, found in errors.items() if found}
+    return {code: "; ".join(problems) for code, problems in errors.items() if problems}
 
 
 def _are_sound(rates: Collection[RateLike]) -> bool:

@@ -49,8 +49,8 @@ def _redenomination(currency: str, on: str, factor: int) -> Break:
 
 
 REDENOMINATIONS: Final = tuple(
-    _redenomination(*one)
-    for one in (
+    _redenomination(*row)
+    for row in (
         # From ISO 4217, list three ("codes for historic denominations") and its amendments. They matter where a bank
         # publishes the old unit under the new code; where it changed the code too, the code has no earlier rates.
         ("MXN", "1993-01-01", 1000),
@@ -87,8 +87,8 @@ def breaks_of(configured: Sequence[Break]) -> tuple[Break, ...]:
     currency if they are at most `_OVERRIDDEN` apart.
     """
     known = (
-        one
-        for one in REDENOMINATIONS
-        if not any(own.currency == one.currency and abs(own.date - one.date) <= _OVERRIDDEN for own in configured)
+        each
+        for each in REDENOMINATIONS
+        if not any(own.currency == each.currency and abs(own.date - each.date) <= _OVERRIDDEN for own in configured)
     )
     return (*configured, *known)

@@ -235,9 +235,9 @@ class Store:
         It also changes when a date that `dates` has omitted becomes possible: the clock was behind, or an operator
         accepted it early.
         """
-        found: dict[str, str] = await self._read("stamps", self._redis.hgetall(self._key("stamps")), {})
+        stored: dict[str, str] = await self._read("stamps", self._redis.hgetall(self._key("stamps")), {})
         due = {source: day for source, day in self._withheld.items() if day <= self.last_date(source)}
-        return found | {source: f"{found[source]} {day}" for source, day in due.items() if source in found}
+        return stored | {source: f"{stored[source]} {day}" for source, day in due.items() if source in stored}
 
     async def sources(self) -> list[str]:
         """Return all sources with stored fixings, in alphabetical order."""
@@ -249,8 +249,8 @@ class Store:
 
     async def version(self, source: str) -> str | None:
         """Return the version of one source; None if nothing of it is stored."""
-        found: str | None = await self._read("stamps", self._redis.hget(self._key("stamps"), source), None)
-        return found
+        stored: str | None = await self._read("stamps", self._redis.hget(self._key("stamps"), source), None)
+        return stored
 
     async def dates(self, source: str) -> list[date]:
         """Return all effective dates of a source, oldest first; impossible dates are logged and omitted."""
@@ -285,8 +285,8 @@ class Store:
         if not days:
             return []
         key, fields = f"fixings:{source}", [str(day) for day in days]
-        found = await self._read(key, self._redis.hmget(self._key(key), fields), [])
-        return list(readable(FIXING, zip(fields, found, strict=False), key, self.last_date(source)))
+        stored = await self._read(key, self._redis.hmget(self._key(key), fields), [])
+        return list(readable(FIXING, zip(fields, stored, strict=False), key, self.last_date(source)))
 
     async def rates(self, source: str, since: date, until: date) -> list[StoredRates]:
         """Return the rates of all dates from `since` to `until`, oldest first.
@@ -295,8 +295,8 @@ class Store:
         """
         key, until = f"fixings:{source}", min(until, self.last_date(source))
         days = [str(date.fromordinal(day)) for day in range(since.toordinal(), until.toordinal() + 1)]
-        found = await self._read(key, self._redis.hmget(self._key(key), days), []) if days else []
-        return list(readable_rates(zip(days, found, strict=False), key))
+        stored = await self._read(key, self._redis.hmget(self._key(key), days), []) if days else []
+        return list(readable_rates(zip(days, stored, strict=False), key))
 
     async def fixing(self, source: str, day: date) -> Fixing | None:
         """Return the fixing of a date; None if there is none or it is invalid."""
@@ -305,14 +305,14 @@ class Store:
     async def waiting(self, source: str) -> list[QuarantinedFixing]:
         """Return the quarantined fixings, oldest date first."""
         key = f"quarantine:{source}"
-        found = await self._read(key, self._redis.hgetall(self._key(key)), {})
-        return sorted(readable(WAITING, found.items(), key), key=lambda entry: entry.fixing.date)
+        stored = await self._read(key, self._redis.hgetall(self._key(key)), {})
+        return sorted(readable(WAITING, stored.items(), key), key=lambda entry: entry.fixing.date)
 
     async def decisions(self, source: str) -> list[QuarantineDecision]:
         """Return the decisions that ended quarantines, newest first."""
         key = f"decisions:{source}"
-        found = await self._read(key, self._redis.lrange(self._key(key), 0, -1), [])
-        return list(readable(DECISION, _numbered(found), key))
+        stored = await self._read(key, self._redis.lrange(self._key(key), 0, -1), [])
+        return list(readable(DECISION, _numbered(stored), key))
 
     async def save_raw(self, source: str, digest: str, body: bytes, keep: timedelta) -> None:
         """Store a raw response, compressed, for the time `keep`; if that is zero, do nothing.
@@ -335,24 +335,24 @@ class Store:
     async def _index_raw(self, source: str, milliseconds: int) -> None:
         """Index the responses that an earlier version stored without an index; the age is derived from the TTL."""
         beginning, now = self._key("raw", source, ""), (await self._redis.time())[0] * 1_000_000
-        found = sorted({str(key) async for key in self._redis.scan_iter(f"{_literal(beginning)}*", count=1000)})
-        for at in range(0, len(found), _BATCH):
+        stored = sorted({str(key) async for key in self._redis.scan_iter(f"{_literal(beginning)}*", count=1000)})
+        for at in range(0, len(stored), _BATCH):
             async with self._redis.pipeline(transaction=False) as pipe:
-                for key in found[at : at + _BATCH]:
+                for key in stored[at : at + _BATCH]:
                     pipe.pttl(key)
                 remaining = await pipe.execute()
                 ages = (milliseconds - max(0, min(ttl, milliseconds)) for ttl in remaining)
                 times = [now - age * 1000 for age in ages]
-                digests = (key.removeprefix(beginning) for key in found[at : at + _BATCH])
+                digests = (key.removeprefix(beginning) for key in stored[at : at + _BATCH])
                 await self._redis.zadd(self._key("raws", source), dict(zip(digests, times, strict=True)))
 
     async def raw(self, source: str, digest: str) -> bytes | None:
         """Return a raw response, unchanged; None if it has expired or was removed for newer ones."""
         key, options = f"raw:{source}:{digest}", {NEVER_DECODE: True}
         command = self._redis.execute_command("GET", self._key(key), **options)  # type: ignore[no-untyped-call]
-        found: bytes | None = await self._read(key, command, None)
+        stored: bytes | None = await self._read(key, command, None)
         try:
-            return zlib.decompress(found) if found else None
+            return zlib.decompress(stored) if stored else None
         except zlib.error as error:
             report("raw", Place(f"raw:{source}", digest), str(error), "")
             return None
@@ -370,10 +370,10 @@ class Store:
             await self._redis.hset(self._key("states"), source, STATE.adapter.dump_json(state))
 
     async def states(self) -> Mapping[str, SourceState]:
-        found = await self._read("states", self._redis.hgetall(self._key("states")), {})
+        stored = await self._read("states", self._redis.hgetall(self._key("states")), {})
         return {
             key: state
-            for key, json in found.items()
+            for key, json in stored.items()
             for state in readable(STATE, [(key, json)], "states", self.last_date(key))
         }
 
@@ -442,8 +442,8 @@ class Store:
         for name, (kind, wanted) in _BY_SOURCE.items():
             pattern = f"{_literal(self._key(name, ''))}*"
             with self._errors():
-                found = [str(key) async for key in self._redis.scan_iter(pattern)]
-            keys += [(kind, key.removeprefix(self._prefix), wanted) for key in sorted(set(found))]
+                stored = [str(key) async for key in self._redis.scan_iter(pattern)]
+            keys += [(kind, key.removeprefix(self._prefix), wanted) for key in sorted(set(stored))]
         return keys
 
     async def _fields(self, key: str, kind: str) -> AsyncIterator[tuple[str, str]]:
@@ -486,8 +486,9 @@ def open_store(settings: Settings, server: EmbeddedValkey | None, now: Clock) ->
     return Store(url, settings.store.prefix, last_dates(settings, now), settings.store.raw_bytes)
 
 
-def _written(answers: Sequence[str | None]) -> WriteResult:
-    return WriteResult(answers[-3], str(answers[-1]))
+def _written(replies: Sequence[str | None]) -> WriteResult:
+    """Return the versions from the replies to `_change_version`, the last commands of a transaction."""
+    return WriteResult(replies[-3], str(replies[-1]))
 
 
 def _literal(text: str) -> str:

@@ -85,7 +85,7 @@ DAILY = {"window": "00:00-12:00"}
             {"adapter": "nbkr"},
             ": none: it only publishes its latest rates, so a missed day stays missing",
         ),
-        ({"adapter": "nbg"}, "**Own changes**: published beside the rates; ours are compared with them"),
+        ({"adapter": "nbg"}, "**Own changes**: published with the rates; computed changes are compared with them"),
         ({"adapter": "frankfurter", "provider": "NBK"}, "**URL**: `https://bank.example`, for `NBK`"),
         ({}, "**Terms**: unknown"),
         ({}, "**Currencies**: unknown"),
