@@ -43,7 +43,7 @@ _HEADERS: Final = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",
-    "EventStreamResponse": "close",
+    "Connection": "close",
     **OPEN,
 }
 _HEAD: Final = "\r\n".join(["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in _HEADERS.items()), "", ""])

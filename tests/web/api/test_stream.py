@@ -212,6 +212,7 @@ async def test_stream_is_described_as_event_stream() -> None:
     headers = dict(line.split(": ", 1) for line in lines)
     assert headers["Content-Type"] == "text/event-stream"
     assert headers["Cache-Control"] == "no-store"
+    assert headers["Connection"] == "close"
     assert headers["X-Accel-Buffering"] == "no"
     assert headers["Access-Control-Allow-Origin"] == "*"
     assert "Content-Length" not in headers
