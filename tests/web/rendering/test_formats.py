@@ -504,7 +504,7 @@ async def test_an_address_of_others_is_none_of_ours(client: Client, address: str
     own = URL(origin(client))
     address = address.format(own=origin(client), scheme=own.scheme, host=own.authority)
     problem = json.loads(await text_of(client, str(URL.build(path="/oembed", query={"url": address})), 404))
-    assert "no address of this service" in problem["detail"]
+    assert "url must be that of an /embed page" in problem["detail"]
 
 
 @together
