@@ -196,7 +196,7 @@ async def test_currencies_are_picked_and_ordered(client: Client) -> None:
         ("/v1/ticker/kzt.pdf", 404, "Unknown format .pdf", [f".{name}" for name in SUFFIXES]),
         ("/v1/ticker?currencies=usd,zzz", 400, "Unknown currency 'ZZZ'", ["USD", "EUR", "RUB", "GBP", "CNY"]),
         ("/v1/ticker?currencies=,", 400, "Unknown currency ''", ["USD", "EUR", "RUB", "GBP", "CNY"]),
-        ("/v1/fixings/xyz/2026-04-02", 404, "no source 'xyz'", ["nbk", "cbr", "ecb", "nbu", "cbu", "recorded"]),
+        ("/v1/fixings/xyz/2026-04-02", 404, "Unknown source 'xyz'", ["nbk", "cbr", "ecb", "nbu", "cbu", "recorded"]),
         ("/v1/fixings/nbk/2026-04-03", 404, "no fixing for '2026-04-03'", ["2026-04-02", "2026-04-01"]),
         ("/v1/fixings/nbk/yesterday", 404, "no fixing for 'yesterday'", ["2026-04-02", "2026-04-01"]),
         ("/nowhere", 404, "Not found. See /docs", None),
