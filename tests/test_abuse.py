@@ -67,7 +67,7 @@ async def test_every_shape_has_a_meant_answer_of_the_service(tmp_path: Path) -> 
             if one.statuses == (400,):
                 assert one.closed, shape.name
                 assert b"\r\nContent-Type: application/problem+json" in head, shape.name
-                assert json.loads(body)["detail"] == "This cannot be read as a request."
+                assert json.loads(body)["detail"] == "Malformed HTTP request."
         await freed(service, level, within=2)
         service.process.terminate()
         status, log = service.ended()

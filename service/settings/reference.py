@@ -69,7 +69,7 @@ def _table(annotation: Any) -> tuple[type[BaseModel] | None, bool]:  # noqa: ANN
 
 
 def default_toml(text: str) -> str:
-    """Return the default configuration with its generated part written anew."""
+    """Return the default configuration with its generated part rewritten."""
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
     lines, table = [], ""
@@ -131,7 +131,7 @@ def _toml(field: FieldInfo) -> str:
 
 
 def write(default: Path = DEFAULT, document: Path = DOCUMENT) -> None:
-    """Write both files anew."""
+    """Write both files."""
     default.write_text(default_toml(default.read_text(encoding="utf-8")), encoding="utf-8")
     document.write_text(configuration_md(), encoding="utf-8")
 

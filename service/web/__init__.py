@@ -1,1 +1,1 @@
-"""The HTTP interface. Responses are made from memory; no request reaches a bank."""
+"""The HTTP interface. Tickers are served from memory; no request to the service causes one to a bank."""

@@ -1,6 +1,6 @@
-"""Models of the JSON responses: they are encoded as defined here, and `openapi.json` is generated from them.
+"""Models of the JSON responses: responses are encoded, and `openapi.json` is generated from them.
 
-A field that may be omitted is `UNSET` then.
+An optional field that is omitted is `UNSET`.
 """
 
 import datetime as dt
@@ -21,7 +21,7 @@ Moment = Annotated[dt.datetime, Meta(tz=True)]
 
 
 class ProblemDocument(Struct, frozen=True, kw_only=True):
-    """An error (RFC 9457); `available` lists the valid values."""
+    """An error (RFC 9457). `available` lists the valid values, if there is a list of them."""
 
     type: Literal["about:blank"] = "about:blank"
     title: str
@@ -32,10 +32,10 @@ class ProblemDocument(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class QuoteWords(QuoteText):
-    """The texts of a quote in one language, ready to be shown; `sentence` is for screen readers.
+    """The texts of a quote in one language. `sentence` is for screen readers.
 
-    `note` names a fallback source or a cross rate. With `spark=1`, `spark` is the SVG path of a line of its last
-    publications, in a box of 240 by 64, and `spark_label` its text; both null with fewer than three publications.
+    `note` names a fallback source or a cross rate. With `spark=1`, `spark` is the SVG path of a sparkline in a box of
+    240 by 64, and `spark_label` its text alternative; both are null with fewer than three publications.
     """
 
     spark: str | UnsetType | None = UNSET
@@ -43,14 +43,15 @@ class QuoteWords(QuoteText):
 
 
 class QuoteDocument(Struct, frozen=True, kw_only=True):
-    """The quote of one currency, from one source; if no source quotes it, all but code and name are null.
+    """The quote of one currency, from one source. If no source quotes it, its values, dates and source are null.
 
-    Rates are in units of the base for 1 unit of the currency. `date` and `previous_date` are the first days of their
-    rates. `choice` is the source's position in the ticker's list, from 1; `reason` says why the ones before it were
-    not used. `cross` marks a cross rate through the source's own rate of the base. `confidence`: `confirmed` if another
-    bank has the rate at this level; `unconfirmed` if none quotes it or has published yet; `diverging` if other banks
-    refute what the source has published since, so that this is its last rate before. `receipts` are the URLs of both
-    fixings. `text` is present with `lang`.
+    `rate`, `previous` and `change` are in units of the base for 1 unit of the currency; `percent` is the change in
+    percent, rounded to two decimals. `date` and `previous_date` are the first days of their rates. `choice` is the
+    priority of the source in the ticker, from 1; `reason` says why sources with a higher priority were not used.
+    `cross` marks a cross rate, computed with the source's own rate of the base. `confidence` is `confirmed` if another
+    bank's rate agrees, `unconfirmed` if no other bank quotes the currency or has published yet, and `diverging` if
+    other banks contradict a newer rate of the source, so that this is the one before it. `receipts` are the paths of
+    the receipts of both publications. `text` is present if `lang` is given.
     """
 
     code: str
@@ -72,7 +73,11 @@ class QuoteDocument(Struct, frozen=True, kw_only=True):
 
 
 class Ticker(Struct, frozen=True, kw_only=True):
-    """The current state of a ticker. `as_of` is its latest effective date; `text` is present with `lang`."""
+    """The current state of a ticker.
+
+    `as_of` is its latest effective date, `updated_at` when its latest publication was fetched, `next_update` when the
+    next one is due. `recorded` marks sample data. `text` is present if `lang` is given.
+    """
 
     id: str
     base: str
@@ -87,7 +92,7 @@ class Ticker(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class PointDocument:
-    """A publication and its change since the previous one; `date` is the first day of its rate."""
+    """A publication, and its change since the previous one. `date` is the first day of the rate."""
 
     date: dt.date
     rate: Decimal
@@ -97,7 +102,10 @@ class PointDocument:
 
 
 class History(Struct, frozen=True, kw_only=True, rename={"since": "from", "until": "to"}):
-    """The publications of a currency by one source (`name`), oldest first, both days included."""
+    """The publications of a currency by one source, from `from` to `to` inclusive, oldest first.
+
+    `name` is the name of the source, `source` its key.
+    """
 
     ticker: str
     base: str
@@ -111,9 +119,9 @@ class History(Struct, frozen=True, kw_only=True, rename={"since": "from", "until
 
 
 class FixingDocument(Struct, frozen=True, kw_only=True):
-    """What a source published for a date: digits, nominal and direction as published.
+    """The publication of a source for a date: digits, nominal and direction as published.
 
-    `digest` is the SHA-256 of the response; `revisions` are its earlier forms of that date, newest first.
+    `digest` is the SHA-256 of the source's response. `revisions` are earlier versions of the publication, newest first.
     """
 
     source: str
@@ -128,7 +136,11 @@ class FixingDocument(Struct, frozen=True, kw_only=True):
 
 
 class Receipt(FixingDocument, frozen=True, kw_only=True):
-    """A fixing with what is needed to check it: URL, time, `confidence`, own changes, raw response."""
+    """A publication with everything needed to verify it: URL, fetch time, digest, and raw response.
+
+    `confidence` compares each rate with those of other banks; `check` compares the changes that the bank published with
+    the computed ones; `raw` is the path of the raw response.
+    """
 
     name: str
     confidence: Mapping[str, Confidence]
@@ -140,7 +152,11 @@ State = Literal["failing", "empty", "recorded", "current", "late", "stale"]
 
 
 class SourceDocument(Struct, frozen=True, kw_only=True):
-    """A source with its state and polls. `last_change` is the first day of its latest rates."""
+    """A source with its state and its polls.
+
+    `last_fixing` is the date of its latest publication, `last_change` the first day of its latest rates: earlier if
+    publications since, as on weekends, repeat them. `error` is that of the last poll; null if the poll succeeded.
+    """
 
     key: str
     name: str
@@ -179,7 +195,7 @@ Verdict = Literal["pass", "warn", "fail"]
 
 
 class Choice(Struct, frozen=True, kw_only=True):
-    """The source of a shown quote, and why it is not the preferred one."""
+    """The source of a quote. `choice` is its priority, from 1; `reason` says why it is not the preferred source."""
 
     source: str | None
     choice: int | None
@@ -188,21 +204,22 @@ class Choice(Struct, frozen=True, kw_only=True):
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """Quarantined rates of a date, with time and reasons."""
+    """The quarantined rates of a date, since when they are quarantined, and why."""
 
     date: dt.date
     since: Moment
     reasons: tuple[str, ...]
 
 
-# msgspec describes no union of a text and a decimal, of which it reads each as a string; it writes them as they are.
+# msgspec does not support the union of str and Decimal, both of which it decodes from strings; it encodes either.
 Observed = Annotated[Any, Meta(extra_json_schema={"type": ["string", "number"]})]
 
 
 class Component(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A component of the service (draft-inadarei-api-health-check); ages are in seconds.
+    """The health of a component (draft-inadarei-api-health-check). Ages are in seconds.
 
-    `asOf` to `choices` are of a ticker, `lastFixing` to `quarantine` of a source.
+    Tickers have the fields from `asOf` to `choices`, sources those from `lastFixing` to `quarantine`. `output`
+    describes the problem.
     """
 
     component_id: str | UnsetType = UNSET
@@ -227,7 +244,7 @@ class Component(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class HealthDocument(Struct, frozen=True, kw_only=True):
-    """Health of the service and of its components; `notes` are the problems."""
+    """The health of the service and of its components. `notes` lists the problems."""
 
     status: Verdict
     version: str
@@ -238,6 +255,6 @@ class HealthDocument(Struct, frozen=True, kw_only=True):
 
 
 class Alive(Struct, frozen=True, kw_only=True):
-    """The service is alive or ready."""
+    """The service is running, or ready."""
 
     status: Literal["pass"] = "pass"

@@ -191,7 +191,7 @@ async def turn_a_clock(built: House) -> None:
         one = built.instances[2]
         one.end(signal.SIGTERM)
         one.start(ahead=timedelta(days=days))
-        await built.told(one, "this clock is")
+        await built.told(one, "the local clock is")
         await built.settled()
         one.end(signal.SIGTERM)
         one.start()

@@ -198,7 +198,7 @@ async def test_a_month_of_all_that_can_happen(only_two: Settings, clock: Clock, 
         "source.failing", "ticker.source_changed", "source.recovered", "ticker.source_changed",
         "ticker.source_changed",  # the frozen feed
     ]  # fmt: skip
-    assert health.notes == ["nbk: stale, its rates up to 2026-04-01 repeat those of 2026-03-21"]
+    assert health.notes == ["nbk: stale, rates up to 2026-04-01 repeat those of 2026-03-21"]
     choices = health.checks["ticker:kzt"][0].choices
     assert choices
     reason = "nbk is stale, its latest rates are of 2026-03-21"

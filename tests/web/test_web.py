@@ -196,7 +196,7 @@ async def test_currencies_are_picked_and_ordered(client: Client) -> None:
         ("/v1/ticker/kzt.pdf", 404, "Unknown format .pdf", [f".{name}" for name in SUFFIXES]),
         ("/v1/ticker?currencies=usd,zzz", 400, "Unknown currency 'ZZZ'", ["USD", "EUR", "RUB", "GBP", "CNY"]),
         ("/v1/ticker?currencies=,", 400, "Unknown currency ''", ["USD", "EUR", "RUB", "GBP", "CNY"]),
-        ("/v1/fixings/xyz/2026-04-02", 404, "no source 'xyz'", ["nbk", "cbr", "ecb", "nbu", "cbu", "recorded"]),
+        ("/v1/fixings/xyz/2026-04-02", 404, "Unknown source 'xyz'", ["nbk", "cbr", "ecb", "nbu", "cbu", "recorded"]),
         ("/v1/fixings/nbk/2026-04-03", 404, "no fixing for '2026-04-03'", ["2026-04-02", "2026-04-01"]),
         ("/v1/fixings/nbk/yesterday", 404, "no fixing for 'yesterday'", ["2026-04-02", "2026-04-01"]),
         ("/nowhere", 404, "Not found. See /docs", None),
@@ -296,7 +296,10 @@ async def test_receipt_has_the_banks_own_change(start: Started, banks: Banks, do
     assert (check["result"], check["against"], check["compared"]) == (result, "2026-04-01", 5)
     async with client.get("/health") as response:
         health = await response.json(content_type=None)
-    told = "nbk: the bank's own changes of 2026-04-02 differ from those since 2026-04-01: USD -3.86, computed -3.68"
+    told = (
+        "nbk: the changes that the bank published for 2026-04-02 differ from those since 2026-04-01: "
+        "USD -3.86, computed -3.68"
+    )
     assert (told in health["notes"]) is (result == "different")
     async with client.get("/v1/ticker.txt") as response:
         assert (await body(response)).startswith("usd -0.77%")
@@ -371,7 +374,7 @@ async def test_polling_that_has_stopped_fails_health(client: Client, monkeypatch
     monkeypatch.setattr("service.polling.lifecycle.PollingLifecycle.stopped", True)
     async with client.get("/health") as response:
         assert response.status == 503
-        assert "polling has stopped" in await body(response)
+        assert "polling stopped" in await body(response)
     async with client.get("/v1/ticker") as response:
         assert response.status == 200
 

@@ -1,1 +1,1 @@
-"""Endpoints that return data."""
+"""Data endpoints: tickers, history, receipts, sources, event stream."""

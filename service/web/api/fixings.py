@@ -1,4 +1,4 @@
-"""`/v1/fixings`: who published what, when it was fetched, what the bank's own changes say, and the answer itself."""
+"""`/v1/fixings`: receipts of publications, and the raw responses of the banks."""
 
 from dataclasses import asdict
 from datetime import date, timedelta
@@ -20,53 +20,52 @@ from service.web.http.problems import Problem, handle_async_errors
 from service.web.http.responses import Representation, cache_for
 from service.web.rendering.formats import receipt_path, to_json
 
-_DATES_TOLD: Final = 30
-_FRESH: Final = 15
+_LISTED_DATES: Final = 30
+"""Latest dates that an error lists."""
+_MAX_AGE: Final = 15
+"""Seconds for which responses may be cached."""
 _AROUND: Final = 10
-"""Days before and after an old fixing of which other banks' rates are read."""
-_AS_IT_CAME: Final = {"Content-Security-Policy": "default-src 'none'; sandbox"}
-"""What a bank sent is nothing that a browser should run under our name."""
+"""Days before and after an old fixing for which rates of other banks are read."""
+_SANDBOX: Final = {"Content-Security-Policy": "default-src 'none'; sandbox"}
+"""Headers of raw responses: browsers must not run the content of a bank in the origin of the service."""
 
 
 def routes(memory: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
     polled = memory.settings.polled
 
-    async def found(request: web.Request) -> tuple[Fixing, Fixing | None]:
+    async def requested(request: web.Request) -> tuple[Fixing, Fixing | None]:
         key, day = request.match_info["source"], request.match_info["date"]
         if key not in polled:
-            raise Problem(404, f"There is no source {key[:40]!r}.", available=list(polled))
+            raise Problem(404, f"Unknown source {key[:40]!r}.", available=list(polled))
         try:
             pair = await _find(memory, store, key, day)
         except StoreError:
-            raise Problem(503, f"Older fixings of {key} cannot be read now.", {"Retry-After": "30"}) from None
+            detail = f"Older fixings of {key} are temporarily unavailable."
+            raise Problem(503, detail, {"Retry-After": "30"}) from None
         if pair is None:
-            dates = [str(known.date) for known in reversed(memory.series(key).fixings[-_DATES_TOLD:])]
+            dates = [str(known.date) for known in reversed(memory.series(key).fixings[-_LISTED_DATES:])]
             raise Problem(404, f"{key} has no fixing for {day[:20]!r}.", available=dates)
         return pair
 
     async def fixing(request: web.Request) -> web.StreamResponse:
-        new, before = await found(request)
+        new, before = await requested(request)
         document = receipt(new, before, polled[new.source], await _cross_check(memory, store, new))
-        page = Representation(to_json(document), "application/json", cache_for(_FRESH, due(memory, new.source, now())))
-        return page.reply(request, now.seconds())
+        caching = cache_for(_MAX_AGE, due(memory, new.source, now()))
+        return Representation(to_json(document), "application/json", caching).reply(request, now.seconds())
 
     async def raw(request: web.Request) -> web.StreamResponse:
-        new, _ = await found(request)
+        new, _ = await requested(request)
         try:
             body = await store.raw(new.source, new.digest)
         except StoreError:
-            raise Problem(503, f"Answers of {new.source} cannot be read now.", {"Retry-After": "30"}) from None
+            detail = f"Raw responses of {new.source} are temporarily unavailable."
+            raise Problem(503, detail, {"Retry-After": "30"}) from None
         if body is None:
-            raise Problem(404, f"The answer of {new.source} for {new.date} is not kept any more; its digest is.")
-        name = f'attachment; filename="{new.source}-{new.date}.raw"'
-        headers = {**_AS_IT_CAME, "Content-Disposition": name}
-        page = Representation(
-            body,
-            "application/octet-stream",
-            cache_for(_FRESH, due(memory, new.source, now())),
-            headers,
-            compressed=False,
-        )
+            detail = f"The raw response of {new.source} for {new.date} is no longer stored; the receipt has its digest."
+            raise Problem(404, detail)
+        headers = {**_SANDBOX, "Content-Disposition": f'attachment; filename="{new.source}-{new.date}.raw"'}
+        caching = cache_for(_MAX_AGE, due(memory, new.source, now()))
+        page = Representation(body, "application/octet-stream", caching, headers, compressed=False)
         return page.reply(request, now.seconds())
 
     return [
@@ -76,7 +75,7 @@ def routes(memory: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
 
 
 def receipt(new: Fixing, before: Fixing | None, source: SourceSettings, others: CrossCheck) -> models.Receipt:
-    """Return a fixing as published, with all that is needed to check it."""
+    """Return the receipt of a fixing: the rates as published, with everything needed to verify them."""
     raw = f"{receipt_path(new.source, new.date)}.raw"
     confidence = {code: others.assess(new.source, new, code).confidence for code in new.rates}
     return models.Receipt(
@@ -85,7 +84,10 @@ def receipt(new: Fixing, before: Fixing | None, source: SourceSettings, others: 
 
 
 async def _cross_check(memory: MemoryState, store: Store, new: Fixing) -> CrossCheck:
-    """Return the sources beside each other around a date: from memory, or for an older one from the store."""
+    """Return the rates of all sources around a date, to compare: from memory, or for an old fixing from the store.
+
+    If the store cannot be read, an old fixing is compared with nothing.
+    """
     known = memory.series(new.source).fixings
     if known and known[0].date <= new.date:
         return memory.cross_check
@@ -98,7 +100,10 @@ async def _cross_check(memory: MemoryState, store: Store, new: Fixing) -> CrossC
 
 
 async def _find(memory: MemoryState, store: Store, key: str, day: str) -> tuple[Fixing, Fixing | None] | None:
-    """Return a fixing and the one before it, from memory or, older ones, from the store. Raises `StoreError`."""
+    """Return a fixing and the one before it, from memory, or old ones from the store; None if it does not exist.
+
+    Raises `StoreError`.
+    """
     try:
         wanted = date.fromisoformat(day)
     except ValueError:

@@ -1,8 +1,8 @@
-"""`/v1/history/{currency}`: the series behind a ticker's quote, as JSON or CSV.
+"""`/v1/history/{currency}`: the history of a ticker's quote, as JSON or CSV.
 
-Whole from one source, the quote's: recent fixings from memory, older ones from the store. Ten years are too much
-to compute at once beside other requests, so a response is read, computed and written piece by piece. One that
-breaks off breaks its connection, so that nobody takes a part for the whole.
+All of it is from one source, that of the quote: recent fixings from memory, older ones from the store. Computing ten
+years at once would block other requests, so responses are read, computed and written in chunks. If an error occurs
+midway, the connection is aborted, so that no client takes an incomplete response for a complete one.
 """
 
 import asyncio
@@ -33,26 +33,26 @@ from service.web.rendering.page_cache import PageCache
 log = structlog.get_logger()
 
 _CHECKED: Final = 20
-"""The latest fixings of which those are left out that other banks refute by now."""
+"""Latest fixings that are compared with other banks; those that these contradict are omitted."""
 _YEARS: Final = 10
-"""The most that one reply has."""
+"""Maximum length of a response."""
 _BEFORE: Final = 64
-"""Days before the part in which its first point's predecessor is looked for: longer than any holiday."""
-_PIECE: Final = 64
-"""Days that are worked out before others get their turn: some 2 ms where each has 39 currencies."""
-_IN_WORK: Final = 2
-"""Pieces that are in work together: one waits for the store while the other is worked out."""
-_UNDER_WAY: Final = 64
-"""Responses in progress; they may wait for their turn, or for a slow client."""
-_PATIENCE: Final = 30.0
-"""Seconds for a client to receive a piece."""
-_WHOLE: Final = 120.0
-"""Seconds for a whole response: a few clients that are slow in every piece could block all others."""
+"""Days before the requested range that are searched for the predecessor of its first row: longer than any holiday."""
+_CHUNK: Final = 64
+"""Days that are computed without yielding to other requests: some 2 ms with 39 currencies a day."""
+_CONCURRENT_CHUNKS: Final = 2
+"""Chunks in progress at a time: one waits for the store while the other is computed."""
+_MAX_RESPONSES: Final = 64
+"""Maximum number of responses in progress, including those that wait for a chunk, or for a slow client."""
+_CHUNK_TIMEOUT: Final = 30.0
+"""Seconds for a client to receive a chunk."""
+_TIMEOUT: Final = 120.0
+"""Seconds for a complete response: a few clients that receive every chunk slowly could block all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class _HistoryRequest:
-    """A part in a form, and where its fixings are: `recent` in memory, the days (ordinals) of `stored` in the store."""
+    """A range and a format; its fixings: `recent` in memory, those of the days (ordinals) `stored` in the store."""
 
     part: RowRange
     form: str
@@ -60,8 +60,8 @@ class _HistoryRequest:
     stored: range
 
     def tags(self, stamp: str | None) -> dict[str, str]:
-        """Return the ETag in each coding: others whenever the reply may be another. `stamp` is of what is stored."""
-        recent = [(str(one.date), one.digest, str(one.fetched_at)) for one in self.recent]
+        """Return the ETag of each content coding, from all inputs of the response; `stamp` is the store's version."""
+        recent = [(str(fixing.date), fixing.digest, str(fixing.fetched_at)) for fixing in self.recent]
         message = repr((__version__, astuple(self.part), self.form, recent, stamp))
         tag = sha256(message.encode()).hexdigest()[:20]
         return {"": f'"{tag}"', "gzip": f'"{tag}-gzip"'}
@@ -69,27 +69,29 @@ class _HistoryRequest:
 
 @dataclass
 class Histories:
+    """Handler of requests for histories; limits how many are in progress."""
+
     pages: PageCache
     store: Store
-    _turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IN_WORK))
-    _under_way: int = 0
+    _chunks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CONCURRENT_CHUNKS))
+    _in_progress: int = 0
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer with a part of a series. Raises `Problem`."""
+        """Respond with a range of a history. Raises `Problem`."""
         wanted = self._parse(request)
-        if self._under_way >= _UNDER_WAY:
+        if self._in_progress >= _MAX_RESPONSES:
             raise Problem(503, "Too many concurrent requests for histories.", {"Retry-After": "5"})
-        self._under_way += 1
+        self._in_progress += 1
         try:
             return await self._reply(request, wanted)
         except StoreError:
-            message = f"Older fixings of {wanted.part.source} cannot be read now."
-            raise Problem(503, message, {"Retry-After": "30"}) from None
+            detail = f"Older fixings of {wanted.part.source} are temporarily unavailable."
+            raise Problem(503, detail, {"Retry-After": "30"}) from None
         finally:
-            self._under_way -= 1
+            self._in_progress -= 1
 
     def _parse(self, request: web.Request) -> _HistoryRequest:
-        """Read a request: format, quote, and the fixings to look at, in memory and in the store. Raises `Problem`."""
+        """Parse a request: format, quote, range, and its fixings in memory and in the store. Raises `Problem`."""
         memory, query = self.pages.memory, request.query
         code, dot, suffix = request.match_info["currency"].partition(".")
         if dot and suffix not in FORMS:
@@ -111,18 +113,18 @@ class Histories:
         return _HistoryRequest(part, suffix or "json", shown, stored)
 
     def _known(self, ticker: str, key: str) -> Series:
-        """Return a source's fixings in memory, those in force today for a ticker that shows these."""
-        settings, known = self.pages.memory.settings, self.pages.memory.series(key)
-        if any(one.id == ticker and one.effective == "today" for one in settings.tickers):
-            return known.until(today(settings.polled[key], self.pages.now()))
-        return known
+        """Return a source's fixings in memory; for a ticker with `effective = "today"`, those up to today."""
+        settings, series = self.pages.memory.settings, self.pages.memory.series(key)
+        if any(each.id == ticker and each.effective == "today" for each in settings.tickers):
+            return series.until(today(settings.polled[key], self.pages.now()))
+        return series
 
     async def _reply(self, request: web.Request, wanted: _HistoryRequest) -> web.StreamResponse:
         tags = wanted.tags(await self.store.version(wanted.part.source) if wanted.stored else None)
         coding = "gzip" if accepts_gzip(request.headers.get(ACCEPT_ENCODING, "")) else ""
-        known = matching(request, tags, coding)
-        headers = self._headers(wanted, tags[coding if known is None else known])
-        if known is not None:
+        cached = matching(request, tags, coding)
+        headers = self._headers(wanted, tags[coding if cached is None else cached])
+        if cached is not None:
             return web.Response(status=304, headers=headers)
         headers["Content-Type"] = FORMS[wanted.form].content_type
         if wanted.form == "csv":
@@ -135,8 +137,8 @@ class Histories:
             return web.StreamResponse(headers=headers)
         async with aclosing(self._body(wanted, coding)) as body:
             if request.version < HttpVersion11:  # it cannot distinguish an aborted response from a complete one
-                return web.Response(body=b"".join([piece async for piece in body]), headers=headers)
-            first = await anext(body)  # before anything is written: what goes wrong here is still answered
+                return web.Response(body=b"".join([chunk async for chunk in body]), headers=headers)
+            first = await anext(body)  # before the head is written, so that an error can still be a problem document
             return await _streamed(request, web.StreamResponse(headers=headers), first, body)
 
     def _headers(self, wanted: _HistoryRequest, tag: str) -> dict[str, str]:
@@ -146,45 +148,45 @@ class Histories:
         return {"ETag": tag, "Cache-Control": cache_control, "Vary": "Accept-Encoding", **OPEN}
 
     async def _body(self, wanted: _HistoryRequest, coding: str) -> AsyncGenerator[bytes]:
-        """Yield the reply piece by piece, compressed where there is a coding. Raises `StoreError`."""
+        """Yield the body in chunks, compressed with gzip if there is a coding. Raises `StoreError`."""
         gzip = zlib.compressobj(wbits=31) if coding else None
-        async with aclosing(self._pieces(wanted)) as pieces:
-            async for piece in pieces:
-                yield gzip.compress(piece) if gzip else piece
+        async with aclosing(self._uncompressed(wanted)) as chunks:
+            async for chunk in chunks:
+                yield gzip.compress(chunk) if gzip else chunk
         if gzip:
             yield gzip.flush()
 
-    async def _pieces(self, wanted: _HistoryRequest) -> AsyncGenerator[bytes]:
+    async def _uncompressed(self, wanted: _HistoryRequest) -> AsyncGenerator[bytes]:
         body = Body(wanted.part, FORMS[wanted.form], self.pages.memory.breaks(wanted.part.source))
-        made = body.head
-        for day in wanted.stored[::_PIECE]:
-            since, until = date.fromordinal(day), date.fromordinal(min(day + _PIECE, wanted.stored.stop) - 1)
-            async with self._turn:
-                made += body.rows(await self.store.rates(wanted.part.source, since, until))
-            yield made
-            made = b""
-        async with self._turn:
-            made += body.rows(wanted.recent)
-        yield made + body.tail
+        chunk = body.head
+        for day in wanted.stored[::_CHUNK]:
+            since, until = date.fromordinal(day), date.fromordinal(min(day + _CHUNK, wanted.stored.stop) - 1)
+            async with self._chunks:
+                chunk += body.rows(await self.store.rates(wanted.part.source, since, until))
+            yield chunk
+            chunk = b""
+        async with self._chunks:
+            chunk += body.rows(wanted.recent)
+        yield chunk + body.tail
 
 
 async def _streamed(
     request: web.Request, response: web.StreamResponse, first: bytes, more: AsyncIterator[bytes]
 ) -> web.StreamResponse:
-    """Write the reply; whatever keeps it from being whole breaks the connection off."""
+    """Write the response; on any error, timeouts included, abort the connection."""
     try:
-        async with asyncio.timeout(_WHOLE):
+        async with asyncio.timeout(_TIMEOUT):
             await response.prepare(request)
-            await _written(response, first)
-            async for piece in more:
-                await _written(response, piece)
-            async with asyncio.timeout(_PATIENCE):
+            await _write(response, first)
+            async for chunk in more:
+                await _write(response, chunk)
+            async with asyncio.timeout(_CHUNK_TIMEOUT):
                 await response.write_eof()
     except (ConnectionError, TimeoutError):
-        pass  # the client is disconnected or too slow
+        pass  # the client has disconnected, or is too slow
     except StoreError as error:
         log.warning("history.broken_off", path=request.path, error=str(error))
-    except Exception:  # a problem document cannot be sent any more
+    except Exception:  # too late for a problem document: the head has been written
         log.exception("request.crashed", path=request.path)
     else:
         return response
@@ -193,13 +195,13 @@ async def _streamed(
     return response
 
 
-async def _written(response: web.StreamResponse, piece: bytes) -> None:
-    async with asyncio.timeout(_PATIENCE):
-        await response.write(piece)
+async def _write(response: web.StreamResponse, chunk: bytes) -> None:
+    async with asyncio.timeout(_CHUNK_TIMEOUT):
+        await response.write(chunk)
 
 
 def _quote(snapshot: Snapshot, code: str) -> tuple[str, Quote]:
-    """Return a quote with the key of its source. Raises `Problem`."""
+    """Return the key of a quote's source, and the quote. Raises `Problem`."""
     quotes = {quote.code: quote for quote in snapshot.quotes if quote.source}
     quote = quotes.get(code.upper())
     if quote is None or quote.source is None:
@@ -209,14 +211,14 @@ def _quote(snapshot: Snapshot, code: str) -> tuple[str, Quote]:
 
 
 def _span(query: MultiMapping[str], latest: date) -> tuple[date, date]:
-    """Return the first and the last day that are wanted for. Raises `Problem`."""
+    """Return the first and the last requested day. Raises `Problem`."""
     until = _day(query, "to") or latest
     since = _day(query, "from") or _years_before(until, 1)
     if since > until:
         raise Problem(400, f"from ({since}) is after to ({until}).")
     if since < (first := _years_before(until, _YEARS)):
-        message = f"A response has {_YEARS} years at most: from {first} if to is {until}."
-        raise Problem(400, message)
+        detail = f"from ({since}) is more than {_YEARS} years before to ({until}); the earliest is {first}."
+        raise Problem(400, detail)
     return since, until
 
 
@@ -226,7 +228,7 @@ def _day(query: MultiMapping[str], name: str) -> date | None:
         return None
     try:
         day = date.fromisoformat(text)
-        if str(day) == text:  # one address a part: not 20260402 and not 2026-W14-4
+        if str(day) == text:  # one URL for each range: not 20260402 and not 2026-W14-4
             return day
     except ValueError:
         pass
@@ -234,7 +236,7 @@ def _day(query: MultiMapping[str], name: str) -> date | None:
 
 
 def _years_before(day: date, years: int) -> date:
-    """Return the same day so many years before; for a leap day the last of that February."""
+    """Return the same day `years` before; for a leap day, the last day of that February."""
     if day.year <= years:
         return date.min
     try:

@@ -1,6 +1,6 @@
-"""From the fixings of a series to the points of a history, and to bytes in each form. Pure.
+"""Convert fixings to the rows of a history, and encode these in each format. Pure.
 
-A point is a publication: a fixing that repeats the one before it in every currency is none.
+A row is a publication. A fixing that repeats its predecessor in every currency is not one.
 """
 
 import datetime as dt
@@ -18,9 +18,9 @@ from service.web.rendering.formats import to_json
 
 @dataclass(frozen=True, slots=True)
 class RowRange:
-    """Which part of which series: `currency` in `base` by one source, from `since` to `until`, both included.
+    """A range of a history: `currency` in `base` by one source, from `since` to `until`, both included.
 
-    `name` is the source's; `cross` marks a rate through the source's own rate of the base.
+    `name` is the name of the source; `cross` marks cross rates, computed with the source's own rate of the base.
     """
 
     ticker: str
@@ -35,7 +35,7 @@ class RowRange:
 
 @dataclass(frozen=True, slots=True)
 class RowFormat:
-    """How a part is written: `head`, the rows with `between` in between, `tail`."""
+    """A format: `head`, the rows separated by `between`, `tail`."""
 
     content_type: str
     head: Callable[[RowRange], bytes]
@@ -45,9 +45,9 @@ class RowFormat:
 
 
 class Body:
-    """A part in a form, written piece by piece as the fixings come, oldest first.
+    """The body of a response, encoded incrementally from fixings, oldest first.
 
-    Those from before the part are needed too: its first point is a change from them.
+    It needs fixings before the range too: the change of the first row is computed from them.
     """
 
     def __init__(self, part: RowRange, form: RowFormat, breaks: Sequence[Break] = ()) -> None:
@@ -56,12 +56,13 @@ class Body:
         self._breaks = breaks
         self._last: RateTable | None = None
         self._published: RateTable | None = None
-        """The first of those that `_last` repeats."""
+        """The publication that `_last` belongs to: the first fixing with its rates."""
         self._begun = False
         self.head = form.head(part)
         self.tail = form.tail
 
     def rows(self, fixings: Iterable[RateTable]) -> bytes:
+        """Return the encoded rows of the next fixings, with the separator before them if needed."""
         rows = self._form.between.join(self._form.row(self._part, point) for point in self._points(fixings))
         if not rows:
             return b""
@@ -81,7 +82,7 @@ class Body:
             self._last = new
 
     def _change(self, new: RateTable) -> Change:
-        """Return the change since the publication before; without one across a break whose factor is not known."""
+        """Return the change since the previous publication; across a break with an unknown factor, none."""
         code, base, old = self._part.currency, self._part.base, self._published
         factor = conversion(self._breaks, code, base, old, new) if old else None
         return change(code, base, new, old if factor else None, factor or Fraction(1))
@@ -103,8 +104,8 @@ def _csv_head(_: RowRange) -> bytes:
 
 
 def _csv_row(part: RowRange, point: PointDocument) -> bytes:
-    """Return a line of RFC 4180; codes, keys and values need no quoting."""
-    values = ",".join("" if one is None else f"{one:f}" for one in (point.rate, point.change, point.percent))
+    """Return a record of RFC 4180; codes, keys and numbers need no quoting."""
+    values = ",".join("" if value is None else f"{value:f}" for value in (point.rate, point.change, point.percent))
     return f"{point.date},{part.currency},{part.base},{values},{part.source}\r\n".encode()
 
 

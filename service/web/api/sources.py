@@ -1,4 +1,4 @@
-"""`/v1/sources`: who the sources are, how current they are, how the polls go."""
+"""`/v1/sources`: all polled sources, their latest publication, polls and state."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -40,14 +40,14 @@ def routes(memory: MemoryState, next_poll: NextPoll, now: Clock) -> list[web.Rou
 
 
 def due(memory: MemoryState, key: str, now: datetime) -> datetime | None:
-    """Return when a source publishes next, after which what we say of it may be old."""
+    """Return when the next publication of a source is due: until then, responses about it may be cached."""
     latest = memory.series(key).latest_distinct
     source = memory.settings.polled[key]
     return next_due(source, latest.date if latest else today(source, now), now)
 
 
 def describe(memory: MemoryState, key: str, next_poll: datetime | None, now: datetime) -> models.SourceDocument:
-    """Return what there is to say of a source: who, how current, how the polls go."""
+    """Return the document of a source: its latest publication, polls and state."""
     source, state, series = memory.settings.polled[key], memory.states[key], memory.series(key)
     latest, news = series.latest, series.latest_distinct
     if state.error:

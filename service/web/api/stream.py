@@ -1,8 +1,8 @@
-"""`/v1/stream`: Server-Sent Events, a ticker's snapshot whenever it changes.
+"""`/v1/stream`: Server-Sent Events, a ticker's snapshot on each change.
 
-One frame is made for all who read the same variant and written straight to their connections; one that does
-not read is dropped, so that it costs nobody else anything. Resuming is to compare: whoever names the snapshot
-that is still the latest (Last-Event-ID) is sent nothing but news.
+Each event is encoded once for all clients of a variant, and written directly to their transports. Clients that do not
+read are disconnected, so that they do not slow down others. Resuming is a comparison: if Last-Event-ID is the ETag of
+the current snapshot, the snapshot is not sent again.
 """
 
 import asyncio
@@ -28,17 +28,17 @@ from service.web.rendering.page_cache import PageCache
 log = structlog.get_logger()
 
 HEARTBEAT: Final = 15.0
-"""Seconds between two comments, by which both sides see that the other is there."""
-_AT_ONCE: Final = 25
-"""Connections that are written to before others get their turn: a request takes several turns to be answered."""
-_BEHIND: Final = 64 * 1024
-"""Bytes that a client may leave unread."""
+"""Seconds between two comments, by which client and server detect broken connections."""
+_BATCH: Final = 25
+"""Connections that are written to per turn of the event loop: a request takes several turns."""
+_MAX_UNSENT: Final = 64 * 1024
+"""Bytes in the write buffer of a client above which it is disconnected."""
 _VARIANTS: Final = 64
-"""Different tickers, languages and lists of currencies: for each a frame is made when rates change."""
+"""Maximum number of variants (ticker, language, currencies): an event is encoded for each when rates change."""
 _PREFIX: Final = 64
-"""Bits of an IPv6 address that identify a client: the rest is its own."""
+"""Bits of an IPv6 address that identify a client, which is free to choose the rest."""
 _LATER: Final = {"Retry-After": "60"}
-_BEAT: Final = b":\n\n"
+_HEARTBEAT: Final = b":\n\n"
 _HEADERS: Final = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
@@ -67,18 +67,18 @@ class EventStreamResponse(PreparedResponse):
         try:
             await super().prepare(request)
         finally:
-            self._whole = b""  # nobody else is sent it: 2 KB less for as long as the stream is open
+            self._whole = b""  # not shared with other requests: frees 2 KB for as long as the stream is open
 
     async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - aiohttp's
-        """Wait for the end; until then `send` writes."""
+        """Wait until the stream ends; until then `send` writes events."""
         await self._ended.wait()
 
     @property
     def alive(self) -> bool:
-        """Whether somebody reads: not gone, and not too far behind."""
-        if self._transport is None:  # not written to yet
+        """Whether the client is connected, and receives its data."""
+        if self._transport is None:  # not prepared yet
             return not self._ended.is_set()
-        return not self._transport.is_closing() and self._transport.get_write_buffer_size() <= _BEHIND
+        return not self._transport.is_closing() and self._transport.get_write_buffer_size() <= _MAX_UNSENT
 
     def send(self, frame: bytes) -> None:
         if self._transport and not self._transport.is_closing():
@@ -86,19 +86,19 @@ class EventStreamResponse(PreparedResponse):
 
     def close(self) -> None:
         if self._transport and not self.alive:
-            self._transport.abort()  # what it has not read it never will
+            self._transport.abort()  # a stalled client will not receive the rest
         self._ended.set()
 
 
 @dataclass
 class EventStreamHub:
-    """All open streams; a context, in which changes and heartbeats are written to them."""
+    """All open streams. As an async context manager, it sends changes and heartbeats to them."""
 
     pages: PageCache
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _open: dict[Variant, set[EventStreamResponse]] = field(default_factory=dict)
     _by_address: dict[str, set[EventStreamResponse]] = field(default_factory=dict)
-    _news: set[str] = field(default_factory=set)
+    _changed_tickers: set[str] = field(default_factory=set)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -107,7 +107,7 @@ class EventStreamHub:
         return sum(map(len, self._open.values()))
 
     def answer(self, request: web.Request, ticker: str) -> web.StreamResponse:
-        """Open a stream. Raises `Problem` where there are too many."""
+        """Open a stream. Raises `Problem`: 429 or 503 if too many are open."""
         http = self.pages.memory.settings.http
         address = _address(request, http)
         if address and self._alive(address) >= http.streams_per_address:
@@ -116,10 +116,10 @@ class EventStreamHub:
             raise Problem(503, "Too many open streams; poll /v1/ticker instead.", _LATER)
         options = self.pages.options(request, ticker, "json")
         if (ticker, options) not in self._open and len(self._open) >= _VARIANTS:
-            raise Problem(503, "Too many different open streams; poll /v1/ticker instead.", _LATER)
+            raise Problem(503, "Too many variants of open streams; poll /v1/ticker instead.", _LATER)
         page = self.pages.page(ticker, "json", options)
-        known = request.headers.get("Last-Event-ID") == page.tag
-        first = b"" if request.method == "HEAD" else _retry() + (_BEAT if known else _frame(page))
+        is_current = request.headers.get("Last-Event-ID") == page.tag
+        first = b"" if request.method == "HEAD" else _retry() + (_HEARTBEAT if is_current else _frame(page))
         connection = EventStreamResponse(first, address)
         if request.method != "HEAD":
             self._open.setdefault((ticker, options), set()).add(connection)
@@ -128,12 +128,12 @@ class EventStreamHub:
         return connection
 
     def _alive(self, address: str) -> int:
-        """Return how many streams an address has; those that have gone are no hindrance to new ones."""
+        """Return the number of streams of an IP address; disconnected ones do not count."""
         return sum(connection.alive for connection in self._by_address.get(address, ()))
 
     async def __aenter__(self) -> Self:
         self.pages.memory.watchers.append(self._changed)
-        self._tasks = [asyncio.create_task(self._tell()), asyncio.create_task(self._beat())]
+        self._tasks = [asyncio.create_task(self._send_changes()), asyncio.create_task(self._send_heartbeats())]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -141,7 +141,7 @@ class EventStreamHub:
         await cancel_and_wait(*self._tasks)
 
     async def close(self, _: web.Application) -> None:
-        """End all streams; each client gets another delay, so that they do not reconnect at once."""
+        """End all streams; each client receives a random delay, so that they do not all reconnect at once."""
         for connections in self._open.values():
             for connection in connections:
                 connection.send(_retry())
@@ -150,14 +150,14 @@ class EventStreamHub:
         self._by_address.clear()
 
     def _changed(self, snapshot: Snapshot) -> None:
-        self._news.add(snapshot.id)
+        self._changed_tickers.add(snapshot.id)
         self._wake.set()
 
-    async def _tell(self) -> None:
+    async def _send_changes(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            changed, self._news = self._news, set()
+            changed, self._changed_tickers = self._changed_tickers, set()
             for ticker, options in [variant for variant in self._open if variant[0] in changed]:
                 try:
                     frame = _frame(self.pages.page(ticker, "json", options))
@@ -167,11 +167,11 @@ class EventStreamHub:
                 await self._write((ticker, options), frame)
                 await asyncio.sleep(0)
 
-    async def _beat(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while True:
             await self.sleep(HEARTBEAT)
             for variant in list(self._open):
-                await self._write(variant, _BEAT)
+                await self._write(variant, _HEARTBEAT)
 
     async def _write(self, variant: Variant, frame: bytes) -> None:
         connections = self._open.get(variant, set())
@@ -182,20 +182,23 @@ class EventStreamHub:
                 connection.close()
                 connections.discard(connection)
                 self._forget(connection)
-            if number % _AT_ONCE == 0:
+            if number % _BATCH == 0:
                 await asyncio.sleep(0)
         if not connections:
             self._open.pop(variant, None)
 
     def _forget(self, connection: EventStreamResponse) -> None:
-        same = self._by_address.get(connection.address, set())
-        same.discard(connection)
-        if not same:
+        others = self._by_address.get(connection.address, set())
+        others.discard(connection)
+        if not others:
             self._by_address.pop(connection.address, None)
 
 
 def _address(request: web.Request, http: HttpSettings) -> str:
-    """Return the address that streams are counted by; empty for a proxy that sends no X-Forwarded-For."""
+    """Return the IP address (IPv6: the network) by which streams are counted.
+
+    Behind a trusted proxy it is that of X-Forwarded-For; empty if the proxy sends none.
+    """
     address = request.remote or ""
     peer = ip_address(address) if address else None  # a Unix socket has none
     if isinstance(peer, IPv6Address) and peer.ipv4_mapped:

@@ -1,4 +1,4 @@
-"""`/v1/ticker`: the snapshot in every output format that has a suffix."""
+"""`/v1/ticker`: snapshots, in every output format that has a suffix."""
 
 from aiohttp import web
 
@@ -13,14 +13,14 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
     def form(name: str) -> web.RouteDef:
         return web.get(f"/v1/ticker.{name}", handle_errors(lambda request: pages.reply(request, default, name)))
 
-    def one(request: web.Request) -> web.StreamResponse:
-        ticker, dot, suffix = request.match_info["ticker"].partition(".")
+    def ticker(request: web.Request) -> web.StreamResponse:
+        name, dot, suffix = request.match_info["ticker"].partition(".")
         if dot and suffix not in SUFFIXES:
-            raise Problem(404, f"Unknown format .{suffix}.", available=[f".{name}" for name in SUFFIXES])
-        return pages.reply(request, ticker, suffix or "json")
+            raise Problem(404, f"Unknown format .{suffix}.", available=[f".{known}" for known in SUFFIXES])
+        return pages.reply(request, name, suffix or "json")
 
     return [
         web.get("/v1/ticker", handle_errors(lambda request: pages.reply(request, default, "json"))),
         *map(form, SUFFIXES),
-        web.get("/v1/ticker/{ticker}", handle_errors(one)),
+        web.get("/v1/ticker/{ticker}", handle_errors(ticker)),
     ]

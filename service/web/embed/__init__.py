@@ -1,1 +1,1 @@
-"""Pages to embed, and the builder."""
+"""Embedding: the strip as a page, oEmbed, and the builder."""

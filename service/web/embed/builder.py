@@ -1,4 +1,4 @@
-"""The choices on the page at `/`, on which a site owner builds a strip; its other messages are in its template."""
+"""Messages of the options on the page at `/`, the builder; its other messages are in its template."""
 
 from collections.abc import Mapping
 from gettext import NullTranslations
@@ -27,10 +27,10 @@ SNIPPETS: Final[Mapping[str, str]] = {
     "oembed": N_("oEmbed"),
     "json": N_("JSON"),
 }
-"""Headings of the snippets, in their order."""
+"""Headings of the snippets, in display order."""
 
 
 def _extracted() -> None:
-    """Let the extraction find the name of the language; never called."""
+    """Mark the name of the catalogue's language for extraction; never called."""
     pgettext = NullTranslations().pgettext
     pgettext("name of the catalogue's language", "English")

@@ -1,4 +1,4 @@
-"""`/oembed`: for editors that turn a pasted URL into an embed (https://oembed.com)."""
+"""`/oembed`: the oEmbed provider, for editors that convert a pasted URL to an embed (https://oembed.com)."""
 
 from math import ceil
 from typing import Final
@@ -17,14 +17,15 @@ from service.web.rendering.page_cache import PageCache
 from service.web.rendering.svg import drawn
 
 _PATHS: Final = ("", "/", "/embed")
-"""What may be pasted: the builder's address, or the strip's."""
+"""Paths of supported URLs: those of the builder, and of the strip."""
 _CACHE_AGE: Final = 3600
-_LINE, _MORE = 46, 38
-"""Heights of a strip of one line, and of each further line, in pixels; all lengths here are."""
-_QUOTE, _FOOTER, _BROKEN = 56, 80, 18
-"""Heights in a list: of a quote, of its end, and of one more line in each where it is narrower than `_WIDE`."""
+_LINE, _NEXT_LINE = 46, 38
+"""Heights of the first line of a strip, and of each further line. All lengths are in pixels."""
+_QUOTE, _FOOTER, _WRAPPED_LINE = 56, 80, 18
+"""Heights in a list: of a quote, of the footer, and of the line that each has more below a width of `_WIDE`."""
 _WIDE: Final = 405
 _TAPE: Final = 640
+"""Default width of a tape."""
 
 
 def routes(pages: PageCache) -> list[web.RouteDef]:
@@ -33,19 +34,19 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
     def oembed(request: web.Request) -> web.StreamResponse:
         query = request.query
         if query.get("format", "json") != "json":
-            raise Problem(501, "Only JSON is spoken here: format=json.")
+            raise Problem(501, "Unsupported format; use format=json.")
         if "url" not in query:
-            raise Problem(400, "url is missing: the address of an /embed of this service.")
+            raise Problem(400, "url is missing; it must be the URL of an /embed page of this service.")
         origin = pages.origin(request)
-        pasted = _query_of(query["url"], origin)
-        ticker = pasted.get("ticker") or default
+        embedded = _query_of(query["url"], origin)
+        ticker = embedded.get("ticker") or default
         snapshot = pages.snapshot(ticker)
         form = FORMATS["embed"]
-        options = parse_options(pasted, "", snapshot, form.takes, form.lang, form.theme)
+        options = parse_options(embedded, "", snapshot, form.takes, form.lang, form.theme)
         view = pages.view(ticker, options)
-        width, height = _size(view, _most(query, "maxwidth"), _most(query, "maxheight"))
+        width, height = _size(view, _pixels(query, "maxwidth"), _pixels(query, "maxheight"))
         title = view.texts[0].label
-        source = f"{origin}/embed{options.query(pasted.get('ticker', ''))}"
+        source = f"{origin}/embed{options.query(embedded.get('ticker', ''))}"
         frame = (
             f'<iframe src="{escape(source)}" title="{escape(title)}" width="{width}" height="{height}" '
             'style="border:0" loading="lazy"></iframe>'
@@ -59,20 +60,19 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
             height=height,
             html=frame,
         )
-        return Representation(to_json(document), "application/json", cache_for(_CACHE_AGE, snapshot.next_update)).reply(
-            request, pages.now.seconds()
-        )
+        caching = cache_for(_CACHE_AGE, snapshot.next_update)
+        return Representation(to_json(document), "application/json", caching).reply(request, pages.now.seconds())
 
     return [web.get("/oembed", handle_errors(oembed))]
 
 
-def _query_of(address: str, origin: str) -> MultiMapping[str]:
-    """Return the query of an address of ours. Raises `Problem` for another one."""
-    unknown = Problem(404, "That is no address of this service; /embed is one.")
-    if not origin or not address.startswith(origin):
+def _query_of(url: str, origin: str) -> MultiMapping[str]:
+    """Return the query of a URL of this service. Raises `Problem` for any other URL."""
+    unknown = Problem(404, "Unknown URL; url must be that of an /embed page of this service.")
+    if not origin or not url.startswith(origin):
         raise unknown
     try:
-        parts = urlsplit(address[len(origin) :])
+        parts = urlsplit(url[len(origin) :])
         query = MultiDict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=50))
     except ValueError:
         raise unknown from None
@@ -81,29 +81,29 @@ def _query_of(address: str, origin: str) -> MultiMapping[str]:
     return query
 
 
-def _most(query: MultiMapping[str], name: str) -> int | None:
+def _pixels(query: MultiMapping[str], name: str) -> int | None:
     text = query.get(name)
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and 1 <= len(text) <= 5 and int(text)):
-        raise Problem(400, f"{name} must be a number of pixels.")
+        raise Problem(400, f"{name} must be a number of pixels from 1 to 99999.")
     return int(text)
 
 
-def _size(view: View, widest: int | None, highest: int | None) -> tuple[int, int]:
-    """Return the approximate width and height of the frame: fonts differ by visitor."""
+def _size(view: View, max_width: int | None, max_height: int | None) -> tuple[int, int]:
+    """Return the width and height of the frame. They are estimates: fonts differ between visitors."""
     layout = view.options.layout
     natural = (
         _TAPE if layout == "tape" else round(drawn(view.snapshot, *view.texts, view.options, view.sparks).width * 1.15)
     )
-    width = min(natural, widest or natural)
+    width = min(natural, max_width or natural)
     count = len(view.snapshot.quotes)
     if layout == "list":
         narrow = width < _WIDE
-        height = (_QUOTE + narrow * _BROKEN) * count + _FOOTER + narrow * _BROKEN
+        height = (_QUOTE + narrow * _WRAPPED_LINE) * count + _FOOTER + narrow * _WRAPPED_LINE
     elif layout == "tape":
         height = _LINE
     else:
-        in_a_line = max(1, width * (count + 1) // natural)  # a quote is never broken; the date then has its own line
-        height = _LINE + (_MORE * ceil(count / in_a_line) if width < natural else 0)
-    return width, min(height, highest or height)
+        per_line = max(1, width * (count + 1) // natural)  # quotes do not wrap; the date then has its own line
+        height = _LINE + (_NEXT_LINE * ceil(count / per_line) if width < natural else 0)
+    return width, min(height, max_height or height)

@@ -1,4 +1,4 @@
-"""What sites take and what it loads: `/embed`, `/embed.js`, the builder at `/`, and their files."""
+"""`/embed`, `/embed.js`, the builder at `/`, and their assets."""
 
 import re
 from typing import Final
@@ -14,9 +14,9 @@ _FILES: Final = {name: Representation(body, kind, lambda _: IMMUTABLE) for name,
 _HASH: Final = re.compile(r"\.[0-9a-f]{12}(?=\.)")
 _SHORT: Final = cache_for(300)
 _NEWEST: Final = {name: Representation(*ASSETS.files[hashed], _SHORT) for name, hashed in ASSETS.names.items()}
-"""The latest version of each: for an outdated hash in a cached page."""
+"""The current version of each asset: served for outdated hashes, which cached pages may link."""
 _UNPINNED: Final = {"embed.js": _NEWEST["embed.js"], "embed.css": _NEWEST["strip.css"]}
-"""Under stable names, cached briefly."""
+"""Assets under names without a hash, cached briefly."""
 
 
 def routes(pages: PageCache) -> list[web.RouteDef]:
@@ -30,7 +30,7 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
         name = request.match_info["name"]
         page = _FILES.get(name) or (_NEWEST.get(_HASH.sub("", name)) if _HASH.search(name) else None)
         if page is None:
-            raise Problem(404, "Unknown file; the pages link the existing ones.")
+            raise Problem(404, "Unknown file; the pages link to the existing ones.")
         return page.reply(request, pages.now.seconds())
 
     def unpinned(name: str) -> web.RouteDef:
@@ -40,7 +40,7 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
         web.get("/", handle_errors(lambda request: named("index", request))),
         web.get("/embed", handle_errors(lambda request: named("embed", request))),
         *map(unpinned, _UNPINNED),
-        # Beside /embed.js and not in /static, so that both find the service at the same place.
+        # Next to /embed.js instead of in /static: both scripts resolve the URLs of the service relative to their own.
         web.get(r"/{name:embed\.[0-9a-f]{12}\.js}", handle_errors(file)),
         web.get("/static/{name}", handle_errors(file)),
     ]

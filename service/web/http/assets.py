@@ -1,4 +1,4 @@
-"""The files that pages load: named by their content, immutable for caches.
+"""Static assets of the pages: the file name contains a hash of the content, so that caches may keep them for good.
 
 `make assets` builds them with esbuild from `static/` into `assets/`, which is committed: running the service needs no
 build step.
@@ -11,17 +11,21 @@ from typing import Final
 
 _FOLDER: Final = Path(__file__).parents[1] / "assets"
 _RELEASED: Final = Path(__file__).parents[1] / "released"
-"""Scripts of earlier releases, under the names that sites have pinned: served for good."""
+"""Scripts of earlier releases, under their hashed names: sites pin them, so they stay available."""
 _TYPES: Final = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
 
 class Assets:
-    """Every file, under a name that changes with its content."""
+    """All assets: contents, hashed names and integrity values (SRI)."""
 
     def __init__(self, folder: Path, released: Path) -> None:
+        """Read all files of `folder`, and the pinned scripts of `released`."""
         self.files: dict[str, tuple[bytes, str]] = {}
+        """Content and Content-Type by hashed name."""
         self.names: dict[str, str] = {}
+        """Hashed name by file name."""
         self.integrity: dict[str, str] = {}
+        """Value of the `integrity` attribute by file name."""
         for path in sorted(folder.iterdir()):
             self._add(path.name, path.read_bytes())
         for path in sorted(released.glob("embed.*.js")):

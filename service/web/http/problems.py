@@ -23,7 +23,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Problem(web.HTTPException):
-    """Raise to return an error with the available values."""
+    """An error response; handlers raise it."""
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Problem(web.HTTPException):
         headers: Mapping[str, str] | None = None,
         available: Sequence[str] | msgspec.UnsetType = msgspec.UNSET,
     ) -> None:
+        """Take the status, what is wrong, additional headers, and the valid values if there is a list of them."""
         self.status_code = status
         title = HTTPStatus(status).phrase
         document = models.ProblemDocument(title=title, status=status, detail=detail, available=available)
@@ -42,64 +43,67 @@ class Problem(web.HTTPException):
         )
 
 
-def handle_errors(answer: Callable[[web.Request], web.StreamResponse]) -> Handler:
-    """Wrap a synchronous handler: unexpected exceptions are logged and returned as a problem.
+def handle_errors(handler: Callable[[web.Request], web.StreamResponse]) -> Handler:
+    """Wrap a synchronous handler: log unexpected exceptions and return status 500 as a problem document.
 
     A middleware would do the same, at 13 % fewer requests per second.
     """
 
-    async def handler(request: web.Request) -> web.StreamResponse:
+    async def handle(request: web.Request) -> web.StreamResponse:
         try:
-            return answer(request)
+            return handler(request)
         except web.HTTPException:
             raise
         except Exception as error:  # noqa: BLE001 - the outermost handler
-            raise _fault(request, error) from None
+            raise _internal_error(request, error) from None
 
-    return handler
+    return handle
 
 
-def handle_async_errors(answer: Handler) -> Handler:
-    """Wrap an asynchronous handler in the same way."""
+def handle_async_errors(handler: Handler) -> Handler:
+    """Wrap an asynchronous handler, as `handle_errors` does a synchronous one."""
 
-    async def handler(request: web.Request) -> web.StreamResponse:
+    async def handle(request: web.Request) -> web.StreamResponse:
         try:
-            return await answer(request)
+            return await handler(request)
         except web.HTTPException:
             raise
         except Exception as error:  # noqa: BLE001 - the outermost handler
-            raise _fault(request, error) from None
+            raise _internal_error(request, error) from None
 
-    return handler
+    return handle
 
 
-def _fault(request: web.Request, error: Exception) -> Problem:
+def _internal_error(request: web.Request, error: Exception) -> Problem:
     log.error("request.crashed", path=request.path, exc_info=error)
     return Problem(500, "Internal server error. It has been logged.")
 
 
 async def unexpecting(_: web.Request) -> None:
-    """Ignore Expect (RFC 9110, 10.1.1): no body is read, so the response is sent at once.
+    """Ignore the Expect header (RFC 9110, 10.1.1): no body is read, so the response is sent at once.
 
     aiohttp's own response to an unknown expectation is plain text.
     """
 
 
 async def not_found(request: web.Request) -> web.StreamResponse:
-    """Handle requests that match no route: 405 if the path exists for GET, else 404."""
+    """Handle requests that match no route: 405 if the path exists for GET, else 404.
+
+    OPTIONS on an existing path returns the response to a CORS preflight.
+    """
     allowed: set[str] = set()
     for resource in request.app.router.resources():
         _, methods = await resource.resolve(request)
         allowed |= methods
-    readable = "GET" in allowed
-    if request.method == "OPTIONS" and readable:
-        granted = {
+    exists = "GET" in allowed
+    if request.method == "OPTIONS" and exists:
+        preflight = {
             "Allow": "GET, HEAD",
             "Access-Control-Allow-Methods": "GET, HEAD",
             "Access-Control-Allow-Headers": "If-None-Match",
             "Access-Control-Max-Age": "86400",
         }
-        return web.Response(status=204, headers=OPEN | granted)
-    if readable:
+        return web.Response(status=204, headers=OPEN | preflight)
+    if exists:
         raise Problem(405, f"Method {request.method} is not allowed; use GET or HEAD.", {"Allow": "GET, HEAD"})
     raise Problem(404, "Not found. See /docs for the available endpoints.")

@@ -1,8 +1,8 @@
-"""Responses from prepared bytes: a page is rendered once for all requests.
+"""Prepared responses: a representation is rendered once and served as bytes.
 
-The fastest that aiohttp serves is one write of head and body together, through a response that is made
-beforehand and shared by all requests. The price: signals and middlewares that change headers have no
-effect on such a reply, so nothing here relies on them.
+The fastest way to respond with aiohttp is a single write of head and body, by a response that is prepared in advance
+and shared by all requests. Its drawback: signals and middlewares that change headers have no effect on such a
+response, so nothing here relies on them.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,16 +22,16 @@ SECURE: Final = {
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-"""On every document that a browser renders, beside its own Content-Security-Policy."""
-_UNREAD: Final = 16 * 1024
-"""Bytes that are not on their way yet, up to which nobody waits: below what asyncio begins to hold us back at."""
+"""Headers of every document that a browser renders, in addition to its Content-Security-Policy."""
+_MAX_BUFFERED: Final = 16 * 1024
+"""Bytes in the write buffer above which a response waits until it drains; below asyncio's high-water mark."""
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
 class PreparedResponse(web.StreamResponse):
-    """A reply whose bytes are ready; it keeps no state, so that many requests can share it."""
+    """A response whose bytes are prepared. It has no state, so that many requests can share it."""
 
-    # Plain attributes where aiohttp has properties: they are read at every request.
+    # Class attributes instead of aiohttp's properties, which are slower: they are read at every request.
     prepared = False
     keep_alive = True
     body_length = 0
@@ -47,18 +47,18 @@ class PreparedResponse(web.StreamResponse):
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client has disconnected")
-        # Not by the writer, whose own `write` would be one more coroutine for a reply that has no encoding.
+        # Bypasses aiohttp's writer: its `write` is a coroutine, and the body needs no transfer coding.
         transport.write(self._whole)
-        # Without it a client that sends requests and never reads makes the process grow.
-        if transport.get_write_buffer_size() > _UNREAD:
+        # Backpressure: a client that sends requests and never reads must not make the process grow.
+        if transport.get_write_buffer_size() > _MAX_BUFFERED:
             await request.writer.drain()
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Do nothing: `prepare` has written all."""
+        """Do nothing: `prepare` has already written the body."""
 
 
 class Representation:
-    """One representation: its bytes as they are and compressed, and the replies made of them."""
+    """A representation: its bytes, plain and compressed, and the responses built from them."""
 
     def __init__(
         self,
@@ -70,37 +70,37 @@ class Representation:
         *,
         compressed: bool = True,
     ) -> None:
-        """Take the bytes; `cache_control` gets the second (Unix time) of the response.
+        """Take the bytes; `cache_control` maps the second of the response (Unix time) to its Cache-Control.
 
-        `vary` names a request header by which this page was chosen. One that is made for a single request and
-        may be large is not worth being `compressed`.
+        `vary` is a request header that selected this representation. Pass `compressed=False` for a large
+        representation that is used for one request only: compressing it costs more than it saves.
         """
         self.body = body
         self.tag = tag = sha256(body).hexdigest()[:20]
-        self._forms = {"": (body, f'"{tag}"')}
+        self._encoded = {"": (body, f'"{tag}"')}
         if compressed and len(smaller := compress(body, 9, mtime=0)) < len(body):
-            self._forms["gzip"] = (smaller, f'"{tag}-gzip"')
-        self._tags = {coding: tag for coding, (_, tag) in self._forms.items()}
+            self._encoded["gzip"] = (smaller, f'"{tag}-gzip"')
+        self._tags = {coding: tag for coding, (_, tag) in self._encoded.items()}
         self._headers = {"Content-Type": content_type, **OPEN, **(headers or {})}
-        if varying := [*(["Accept-Encoding"] if len(self._forms) > 1 else []), *([vary] if vary else [])]:
+        if varying := [*(["Accept-Encoding"] if len(self._encoded) > 1 else []), *([vary] if vary else [])]:
             self._headers["Vary"] = ", ".join(varying)
         self._cache_control = cache_control
 
     def reply(self, request: web.Request, now: float) -> PreparedResponse:
-        """Return what answers `request` at `now` (Unix time): whole or 304, compressed where that is accepted."""
+        """Return the response to `request` at `now` (Unix time): 200 or 304, compressed if the client accepts gzip."""
         headers = request.headers
-        coding = "gzip" if "gzip" in self._forms and accepts_gzip(headers.get(ACCEPT_ENCODING, "")) else ""
+        coding = "gzip" if "gzip" in self._encoded and accepts_gzip(headers.get(ACCEPT_ENCODING, "")) else ""
         unchanged = False
         if IF_NONE_MATCH in headers and (match := matching(request, self._tags, coding)) is not None:
             coding, unchanged = match, True
-        # An HTTP/1.0 client would need Connection: keep-alive; it is rare enough to close.
+        # HTTP/1.0 clients would need Connection: keep-alive; they are rare enough to close the connection.
         close = request.version < HttpVersion11 or not request.keep_alive
         status = HTTPStatus.NOT_MODIFIED if unchanged else HTTPStatus.OK
-        head, body = self._made(status, coding, int(now), close=close)
+        head, body = self._head_and_body(status, coding, int(now), close=close)
         return PreparedResponse(status, head, b"" if unchanged or request.method == "HEAD" else body, close=close)
 
-    def _made(self, status: HTTPStatus, coding: str, second: int, *, close: bool) -> tuple[bytes, bytes]:
-        body, tag = self._forms[coding]
+    def _head_and_body(self, status: HTTPStatus, coding: str, second: int, *, close: bool) -> tuple[bytes, bytes]:
+        body, tag = self._encoded[coding]
         headers = {
             "Date": formatdate(second, usegmt=True),
             "ETag": tag,
@@ -120,18 +120,22 @@ class Representation:
 
 
 def matching(request: web.Request, tags: Mapping[str, str], preferred: str) -> str | None:
-    """Return the coding (of those that `tags` names with their ETags) in which the client has the reply already.
+    """Return the content coding that the client has cached, by If-None-Match; None if it has none of them.
 
-    Another one than the `preferred`, which it would get now, is as good.
+    `tags` maps codings to ETags. Any of them matches, not only that of the `preferred` coding, which a new response
+    would have.
     """
-    known = {f'"{tag.value}"' for tag in request.if_none_match or ()}
-    if '"*"' in known:
+    cached = {f'"{tag.value}"' for tag in request.if_none_match or ()}
+    if '"*"' in cached:
         return preferred
-    return next((coding for coding, tag in tags.items() if tag in known), None)
+    return next((coding for coding, tag in tags.items() if tag in cached), None)
 
 
 def cache_for(longest: int, until: datetime | None = None) -> Callable[[int], str]:
-    """Return a Cache-Control of `longest` seconds, which never reaches past `until`."""
+    """Return a function from the second of a response (Unix time) to its Cache-Control.
+
+    `max-age` is `longest` seconds, and never reaches past `until`.
+    """
 
     def cache_control(second: int) -> str:
         age = longest if until is None else max(0, min(longest, int(until.timestamp()) - second))
@@ -141,11 +145,11 @@ def cache_for(longest: int, until: datetime | None = None) -> Callable[[int], st
 
 
 def accepts_gzip(header: str) -> bool:
-    """Whether Accept-Encoding allows gzip, by name or by `*` (RFC 9110, 12.5.3)."""
+    """Return whether Accept-Encoding allows gzip, by name or by `*` (RFC 9110, 12.5.3)."""
     weights = {}
     for item in header.lower().split(","):
         coding, *parameters = (part.strip() for part in item.split(";"))
-        weights[coding] = next((_weight(one) for one in parameters if one.startswith("q=")), 1.0)
+        weights[coding] = next((_weight(item) for item in parameters if item.startswith("q=")), 1.0)
     return weights.get("gzip", weights.get("*", 0.0)) > 0
 
 

@@ -1,1 +1,1 @@
-"""Locales, messages, formatting."""
+"""Internationalization: locales, messages, formatting."""

@@ -1,4 +1,4 @@
-"""The texts of a snapshot, for eyes and screen readers: made once, for all output formats."""
+"""Texts of a snapshot, visible ones and those for screen readers: the same for all output formats."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,13 +10,13 @@ from service.settings import Settings, SourceSettings
 from service.web.i18n import messages
 from service.web.i18n.locale import Language
 
-_READ_DIGITS: Final = 6
-"""Significant digits of a rate that nobody published, where people read it."""
+_SHOWN_DIGITS: Final = 6
+"""Significant digits of a derived rate (a cross or inverse rate) in texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuoteText:
-    """One quote. `sentence` is what is spoken; `note` says where its source is not the obvious one."""
+    """The texts of a quote. `sentence` is for screen readers; `note` marks a fallback source or a cross rate."""
 
     name: str
     rate: str
@@ -31,16 +31,16 @@ class QuoteText:
     previous_date: str
 
     def accessible_label(self, show: tuple[str, ...]) -> str:
-        """Return the text for screen readers where these values are shown; the sentence has the percentage."""
+        """Return the text for screen readers: the sentence, which has the percentage, and the other shown values."""
         return ", ".join([self.sentence, *(getattr(self, value) for value in show if value != "percent")])
 
 
 @dataclass(frozen=True, slots=True)
 class TickerText:
-    """A ticker. `words` is the language of the words, `lang` the tag of everything else.
+    """The texts of a ticker. `words` is the language of its messages; `lang` that of numbers, dates and names.
 
-    `date` and `status` are the date line; a current ticker needs no status there. `footer` says against which
-    day, and which source; `away` is shown where the service cannot be reached.
+    `date` and `status` are for the date line, which shows the status unless it is `current`. `footer` names the dates
+    compared and the sources; `away` is shown while the service is unreachable.
     """
 
     lang: str
@@ -59,7 +59,7 @@ def quote_text(quote: Quote, base: str, settings: Settings, language: Language) 
     name, rate = language.name(quote.code), language.number(quote.rate, decimals)
     percent = language.percent(quote.percent)
     previous = language.number(quote.previous, decimals)
-    note, source = _note(quote, settings, language), _whose(quote, settings, language)
+    note, source = _note(quote, settings, language), _source(quote, settings, language)
     return QuoteText(
         name=name,
         rate=rate,
@@ -76,7 +76,7 @@ def quote_text(quote: Quote, base: str, settings: Settings, language: Language) 
 
 
 def spark_text(quote: Quote, language: Language) -> str:
-    """Say what the line of a quote's history shows, which has a point at the least."""
+    """Return the text alternative of a quote's sparkline. Its history must not be empty."""
     rates = [rate for _, rate in quote.history]
     decimals = _decimals(quote, min(rates), max(rates))
     low, high = (language.number(rate, decimals) for rate in (min(rates), max(rates)))
@@ -104,11 +104,11 @@ def ticker_text(snapshot: Snapshot, settings: Settings, language: Language) -> T
 
 
 def _decimals(quote: Quote, *others: Decimal) -> int:
-    """Return the number of decimals of a quote: as published, also of `others`."""
+    """Return the number of decimals to show: the most that a published rate of the quote, or of `others`, has."""
     if quote.rate is None:
         return 0
-    if quote.cross or len(quote.rate.as_tuple().digits) >= DERIVED_DIGITS:  # nobody published it
-        return max(2, _READ_DIGITS - quote.rate.adjusted() - 1)
+    if quote.cross or len(quote.rate.as_tuple().digits) >= DERIVED_DIGITS:  # derived, not published
+        return max(2, _SHOWN_DIGITS - quote.rate.adjusted() - 1)
     exponents = (value.as_tuple().exponent for value in (quote.rate, quote.previous, *others) if value is not None)
     return max(0, *(-exponent for exponent in exponents if isinstance(exponent, int)))
 
@@ -124,18 +124,18 @@ def _sentence(quote: Quote, base: str, percent: str, note: str, language: Langua
     return f"{sentence} ({note})" if note else sentence
 
 
-def _details(quote: Quote, rate: str, previous: str, whose: str, language: Language) -> str:
+def _details(quote: Quote, rate: str, previous: str, source: str, language: Language) -> str:
     if quote.date is None:
-        return f"{language.name(quote.code)}: {whose}"
-    then = ""
+        return f"{language.name(quote.code)}: {source}"
+    comparison = ""
     if quote.previous_date:
         before = f", {language.gettext(messages.PREVIOUS)}" if language.spoken else " /"
-        then = f"{before} {previous} ({language.date(quote.previous_date)})"
-    return f"{rate} ({language.date(quote.date)}){then}. {whose}"
+        comparison = f"{before} {previous} ({language.date(quote.previous_date)})"
+    return f"{rate} ({language.date(quote.date)}){comparison}. {source}"
 
 
 def _note(quote: Quote, settings: Settings, language: Language) -> str:
-    """Return the note of a quote that is not the preferred source's own: a fallback source, a cross rate."""
+    """Return the note of a quote: its source if it is a fallback source or the rate a cross rate; else empty."""
     if quote.source is None:
         return language.gettext(messages.NOT_AVAILABLE)
     source = settings.sources[quote.source]
@@ -145,7 +145,7 @@ def _note(quote: Quote, settings: Settings, language: Language) -> str:
     return ", ".join([_name(source, language), *notes]) if notes else ""
 
 
-def _whose(quote: Quote, settings: Settings, language: Language) -> str:
+def _source(quote: Quote, settings: Settings, language: Language) -> str:
     return _name(settings.sources[quote.source], language) if quote.source else ""
 
 
@@ -154,7 +154,7 @@ def _name(source: SourceSettings, language: Language) -> str:
 
 
 def _compared(snapshot: Snapshot, language: Language) -> str:
-    """Return the date, and the one it is compared with where that is one and the same for all."""
+    """Return the date, and the date it is compared with, if it is the same for all quotes."""
     date = language.long_date(snapshot.as_of)
     before = {quote.previous_date for quote in snapshot.quotes if quote.date == snapshot.as_of}
     others = {quote.date for quote in snapshot.quotes if quote.date} - {snapshot.as_of}

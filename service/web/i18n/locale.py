@@ -1,6 +1,6 @@
-"""How a language writes numbers, dates and names: CLDR's rules, by Babel, on the server.
+"""Locales: numbers, dates and currency names, formatted on the server by Babel with CLDR data.
 
-Browsers cannot: Chromium's `Intl` has no Kazakh and no Uzbek, and formats them as English in silence.
+Browsers cannot do it: `Intl` in Chromium has no Kazakh or Uzbek, and silently falls back to English.
 """
 
 import datetime as dt
@@ -16,38 +16,38 @@ if TYPE_CHECKING:
     from babel import Locale
 
 ENGLISH: Final = SOURCE_LANGUAGE
-_LONGEST: Final = 35
-"""Characters of a language tag that are looked at (RFC 5646, 4.4.1)."""
+_MAX_TAG: Final = 35
+"""Characters of a language tag that are parsed (RFC 5646, 4.4.1)."""
 _TAG: Final = re.compile(r"[A-Za-z0-9_-]+")
 _WEIGHT: Final = re.compile(r"q=([01](?:\.[0-9]{0,3})?)", re.IGNORECASE)
-_MOST: Final = 10
-"""Languages of an Accept-Language header that are looked at."""
-_LOADED: Final = 10
-"""Locales that are kept ready, each about 0.3 MB."""
+_MAX_ACCEPTED: Final = 10
+"""Languages of an Accept-Language header that are parsed."""
+_MAX_LOADED: Final = 10
+"""Cached locales, each about 0.3 MB."""
 _UNUSED: Final = (
     *("unit_patterns", "unit_display_names", "compound_unit_patterns", "time_zones", "meta_zones", "languages"),
     *("territories", "scripts", "variants", "date_fields", "compact_decimal_formats", "compact_currency_formats"),
 )
-"""Three quarters of what CLDR has of a language, which the strip does not need."""
+"""CLDR data that the strip does not use: three quarters of a locale."""
 _DASH: Final = "—"
 
 
 class Language:
-    """Formats and messages for one CLDR locale; without a catalogue its messages are English (`words_tag`)."""
+    """Formats and messages of one CLDR locale; without a catalogue its messages are English (`words_tag`)."""
 
     def __init__(self, tag: str, locale: "Locale") -> None:
         """Take the language tag and its CLDR data."""
-        from babel import numbers  # noqa: PLC0415 - with the first page, not with the start
+        from babel import numbers  # noqa: PLC0415 - loaded with the first page, not at start
 
         self.tag = tag
         self.dir = locale.text_direction
         self.spoken = locale.language in languages(STRIP) and _in_usual_script(locale)
-        """Whether there is a catalogue; if not, sentences are a name and a value, which need no words."""
+        """Whether the language has a catalogue. If not, sentences consist of a name and a value, without words."""
         self.words_tag = locale.language if self.spoken else ENGLISH
         messages = catalogue(self.words_tag, STRIP)
         self.gettext, self.ngettext, self._pgettext = messages.gettext, messages.ngettext, messages.pgettext
         self._locale = locale
-        # English of no country has the day before the month, as all of the world but the United States.
+        # CLDR's `en` formats dates as in the United States; `en-001` (world) has the day before the month.
         self._dates = _loaded("en-001") if tag == ENGLISH else locale
         self._percent = re.sub("0(?!.*0)", "0.00", locale.percent_formats[None].pattern.split(";")[0])
         self._number = locale.decimal_formats[None].pattern.split(";")[0].partition(".")[0]
@@ -59,7 +59,7 @@ class Language:
 
         if value is None:
             return _DASH
-        # CLDR's sign is put before by us: Babel knows no plus, and its minus is not the locale's.
+        # The sign is added here: Babel writes no plus sign, and its minus sign is not the locale's.
         return self._sign(value) + format_percent(abs(value) / 100, self._percent, self._locale)
 
     def number(self, value: Decimal | None, decimals: int, *, signed: bool = False) -> str:
@@ -73,7 +73,7 @@ class Language:
         return sign + format_decimal(abs(value), pattern, self._locale)
 
     def date(self, day: dt.date | None) -> str:
-        """`2 Apr 2026`; nothing for None."""
+        """`2 Apr 2026`; empty for None."""
         from babel.dates import format_skeleton  # noqa: PLC0415
 
         return format_skeleton("yMMMd", day, locale=self._dates) if day else ""
@@ -85,17 +85,17 @@ class Language:
         return format_date(day, "long", locale=self._dates)
 
     def name(self, code: str) -> str:
-        """Name a currency, as it stands alone: `US Dollar`."""
+        """Return the name of a currency on its own: `US Dollar`."""
         return str(self._locale.currencies.get(code, code))
 
     def name_of_one(self, code: str) -> str:
-        """Name a currency inside a sentence: `US dollar`."""
+        """Return the name of a currency within a sentence: `US dollar`."""
         from babel.numbers import get_currency_name  # noqa: PLC0415
 
         return get_currency_name(code, count=1, locale=self._locale)
 
     def base(self, code: str) -> str:
-        """Name a base inside a sentence of the messages' language: `the tenge`."""
+        """Return the name of a base currency within a sentence, in the language of the messages: `the tenge`."""
         translated = self._pgettext(BASE_CONTEXT, code)
         if translated != code:
             return translated
@@ -106,30 +106,31 @@ class Language:
 
 
 def _in_usual_script(locale: "Locale") -> bool:
-    """Return whether a locale is written as its language mostly is: a catalogue of `zh` is no use for `zh-Hant`."""
+    """Return whether a locale uses the usual script of its language: `zh-Hant` must not use the catalogue of `zh`."""
     from babel.core import get_global  # noqa: PLC0415
 
     usual = get_global("likely_subtags").get(locale.language, "").split("_")
     return locale.script is None or locale.script in usual
 
 
-@lru_cache(_LOADED)
+@lru_cache(_MAX_LOADED)
 def language(tag: str) -> Language:
-    """Return the language that `resolve` has named."""
+    """Return the language of a tag that `resolve` or `negotiate` returned."""
     return Language(tag, _loaded(tag))
 
 
 def _loaded(tag: str) -> "Locale":
-    """Load a locale with data of its own.
+    """Load a locale without sharing data with others.
 
-    Babel keeps every locale that was ever loaded, 350 MB of them all, and lets them share their roots, into
-    which each writes: after Walloon, Arabic has no names of months. There is no public way; a test holds this one.
+    Babel caches every locale that is loaded, 350 MB for all of them. They share the data of their parents, and loading
+    modifies it: after Walloon, Arabic has no month names. Babel has no public API to avoid this; a test covers the use
+    of private names.
     """
     from babel import Locale, localedata  # noqa: PLC0415
 
     localedata._cache.clear()  # noqa: SLF001
     locale = Locale.parse(tag, sep="-")
-    _ = locale.text_direction  # by which it is loaded, before another one is
+    _ = locale.text_direction  # loads the data now, before any other locale is loaded
     for name in _UNUSED:
         locale._data.pop(name, None)  # noqa: SLF001
     return locale
@@ -137,15 +138,15 @@ def _loaded(tag: str) -> "Locale":
 
 @lru_cache(512)
 def resolve(tag: str) -> str:
-    """Return the tag of the nearest language that CLDR knows: `kk` for `kk-KZ-x-y`; English for an unknown one."""
-    return _known(tag[:_LONGEST]) or ENGLISH
+    """Return the tag of the nearest CLDR locale: `kk` for `kk-KZ-x-y`; English if the language is unknown."""
+    return _known(tag[:_MAX_TAG]) or ENGLISH
 
 
 @lru_cache(512)
 def negotiate(header: str) -> str:
-    """Return the language that suits an Accept-Language header best (RFC 9110, 12.5.4)."""
-    wanted = sorted(_weighed(header.split(",")[:_MOST]), key=lambda pair: -pair[1])
-    return next((found for tag, weight in wanted if weight > 0 and (found := _known(tag[:_LONGEST]))), ENGLISH)
+    """Return the tag of the CLDR locale that matches an Accept-Language header best (RFC 9110, 12.5.4)."""
+    accepted = sorted(_weighed(header.split(",")[:_MAX_ACCEPTED]), key=lambda pair: -pair[1])
+    return next((known for tag, weight in accepted if weight > 0 and (known := _known(tag[:_MAX_TAG]))), ENGLISH)
 
 
 def _weighed(items: Iterable[str]) -> Iterable[tuple[str, Decimal]]:
@@ -156,7 +157,7 @@ def _weighed(items: Iterable[str]) -> Iterable[tuple[str, Decimal]]:
 
 
 def _known(tag: str) -> str | None:
-    """Return what CLDR has of a tag, dropping subtags from its end."""
+    """Return the nearest CLDR locale of a tag, by removing subtags from its end; None if the language is unknown."""
     from babel import Locale, UnknownLocaleError  # noqa: PLC0415
 
     parts = tag.replace("_", "-").split("-") if _TAG.fullmatch(tag) else []

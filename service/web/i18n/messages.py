@@ -21,7 +21,7 @@ BUILDER: Final = "builder"
 """The domains of the catalogues."""
 _NAME_CONTEXT: Final = "name of the catalogue's language"
 SPARK_WITHOUT_WORDS: Final = "{first} – {last}: {low} – {high}"
-"""What a sparkline shows, in a language without a catalogue."""
+"""Text alternative of a sparkline, in a language without a catalogue."""
 
 
 def N_(message: str) -> str:  # noqa: N802 - gettext's name for a message that is translated later
@@ -35,7 +35,7 @@ CHANGE: Final[Mapping[Trend | None, str]] = {
     Trend.FLAT: N_("{name}, unchanged against {base}"),
     None: N_("{name}, change unknown"),
 }
-"""The sentence for screen readers, by direction; None: no change is known."""
+"""The sentence for screen readers, by direction; None: the change is unknown."""
 STATUS: Final[Mapping[Status, str]] = {
     Status.CURRENT: N_("up to date"),
     Status.LATE: N_("delayed"),
@@ -43,9 +43,9 @@ STATUS: Final[Mapping[Status, str]] = {
     Status.RECORDED: N_("sample data"),
 }
 BASE: Final = N_("the {name}")
-"""A base currency within a sentence, where its own message is not translated; `{code}` is known too."""
+"""A base currency within a sentence, if the catalogue has no message for it; `{code}` is available too."""
 BASE_CONTEXT: Final = "base currency within a sentence"
-"""The context of the messages that are a currency's code: in many languages its name needs an ending there."""
+"""The context of messages that are currency codes: many languages inflect the currency's name in a sentence."""
 LABEL: Final = N_("Exchange rate changes against {base}")
 COMPARED: Final = N_("{date} compared with {previous}")
 PREVIOUS: Final = N_("previously")
@@ -58,12 +58,12 @@ SPARK: Final = (
     "{count} publication from {first} to {last}: lowest {low}, highest {high}",
     "{count} publications from {first} to {last}: lowest {low}, highest {high}",
 )
-"""What a sparkline shows, singular and plural."""
+"""Text alternative of a sparkline, singular and plural."""
 
 
 @cache
 def catalogue(language: str, domain: str) -> NullTranslations:
-    """Return the catalogue of a language; an empty one, which translates nothing, where there is none."""
+    """Return the catalogue of a language; if it has none, an empty one, which translates nothing."""
     try:
         with _path(language, domain).open("rb") as file:
             return GNUTranslations(file)
@@ -73,7 +73,7 @@ def catalogue(language: str, domain: str) -> NullTranslations:
 
 @cache
 def languages(domain: str) -> Mapping[str, str]:
-    """Return the languages that have a catalogue, with their own names, sorted by those."""
+    """Return the tags of the languages that have a catalogue, with their native names, sorted by name."""
     tags = [path.parents[1].name for path in LOCALE.glob(f"*/LC_MESSAGES/{domain}.mo")]
     names = {tag: catalogue(tag, domain).pgettext(_NAME_CONTEXT, "English") for tag in tags}
     return dict(sorted(names.items(), key=lambda item: item[1]))
@@ -84,7 +84,7 @@ def _path(language: str, domain: str) -> Path:
 
 
 def _extracted() -> None:
-    """Let the extraction find messages that have a plural or a context; never called."""
+    """Mark messages with a plural or a context for extraction; never called."""
     ngettext, pgettext = NullTranslations().ngettext, NullTranslations().pgettext
     ngettext(
         "{count} publication from {first} to {last}: lowest {low}, highest {high}",

@@ -1,1 +1,1 @@
-"""The description of the API."""
+"""OpenAPI document and API documentation."""

@@ -1,7 +1,7 @@
-"""`/openapi.json` and `/docs`: the API description, for programs and for people.
+"""`/openapi.json` and `/docs`: the OpenAPI document, and its viewer.
 
-Both are made at the first request. The viewer is Swagger UI as released, compressed: half a megabyte, and one and a
-half more at the first request for it uncompressed, which no browser sends.
+Both are rendered at the first request. The viewer is Swagger UI as released, kept in memory compressed: 0.5 MB, and
+another 1.5 MB after the first request without gzip, which no browser sends.
 """
 
 import gzip
@@ -31,16 +31,16 @@ _VARY: Final = "Accept-Encoding"
 
 
 def described(settings: Settings) -> dict[str, Any]:
-    """Return the interface as it is with these settings: it names what there is to choose from, and has examples."""
+    """Return the OpenAPI document with the values and examples that depend on the settings."""
     document: dict[str, Any] = msgspec.json.decode(DESCRIPTION.read_bytes())
     tickers = [ticker.id for ticker in settings.tickers]
-    all_of = dict.fromkeys(code for ticker in settings.tickers for code in ticker.currencies)
-    shared = [code for code in all_of if all(code in ticker.currencies for ticker in settings.tickers)]
+    currencies = dict.fromkeys(code for ticker in settings.tickers for code in ticker.currencies)
+    shared = [code for code in currencies if all(code in ticker.currencies for ticker in settings.tickers)]
     parameters = document["components"]["parameters"]
     parameters["ticker"]["schema"] = one_of(["", *tickers])
     parameters["id"]["schema"] = one_of(tickers)
-    parameters["currency"]["schema"] = one_of(_written(all_of))
-    parameters["currencies"]["schema"] = some_of(_written(shared)) if shared else one_of([""])
+    parameters["currency"]["schema"] = one_of(_spellings(currencies))
+    parameters["currencies"]["schema"] = some_of(_spellings(shared)) if shared else one_of([""])
     parameters["source"]["schema"] = one_of(settings.polled)
     script, public = ASSETS.names["embed.js"], settings.http.public_url
     examples = {"name": ASSETS.names["page.css"], "file": next(iter(_shipped())), "hash": script.split(".")[1]}
@@ -49,14 +49,14 @@ def described(settings: Settings) -> dict[str, Any]:
     return document
 
 
-def _written(codes: Iterable[str]) -> list[str]:
-    """Return codes as they may be written: small, and as replies have them."""
-    return [written for code in codes for written in (code.lower(), code)]
+def _spellings(codes: Iterable[str]) -> list[str]:
+    """Return the accepted spellings of currency codes: in lower and in upper case."""
+    return [spelling for code in codes for spelling in (code.lower(), code)]
 
 
 @cache
 def _shipped() -> dict[str, Path]:
-    """Return the files of the viewer by the names under which they are served, which change with their content."""
+    """Return the files of the viewer by their hashed names."""
     files = {}
     for path in sorted(_VIEWER.glob("*.gz")):
         name, digest = Path(path.stem), sha256(path.read_bytes()).hexdigest()[:12]
@@ -78,16 +78,16 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
     @cache
     def file(path: Path, coding: str) -> Representation:
         body = path.read_bytes()
-        packed = {"Content-Encoding": coding} if coding else None
-        plain = body if coding else gzip.decompress(body)
+        headers = {"Content-Encoding": coding} if coding else None
+        content = body if coding else gzip.decompress(body)
         return Representation(
-            plain, _TYPES[Path(path.stem).suffix], lambda _: IMMUTABLE, packed, _VARY, compressed=False
+            content, _TYPES[Path(path.stem).suffix], lambda _: IMMUTABLE, headers, _VARY, compressed=False
         )
 
     def shipped(request: web.Request) -> web.StreamResponse:
         path = _shipped().get(request.match_info["name"])
         if path is None:
-            raise Problem(404, "Unknown file; /docs links the existing ones.")
+            raise Problem(404, "Unknown file; /docs links to the existing ones.")
         coding = "gzip" if accepts_gzip(request.headers.get(ACCEPT_ENCODING, "")) else ""
         return file(path, coding).reply(request, pages.now.seconds())
 

@@ -1,4 +1,4 @@
-"""JSON schemas of the responses, generated from their models; for `generate`."""
+"""Generate the JSON schemas of responses from their models."""
 
 from inspect import cleandoc
 from typing import Any, Final
@@ -21,46 +21,46 @@ Schema = dict[str, Any]
 
 
 def ref(model: type) -> Schema:
-    """Return what stands for the schema of a reply."""
+    """Return a reference to the schema of a model."""
     return {"$ref": f"#/components/schemas/{_short(model.__name__)}"}
 
 
 def schemas() -> Schema:
-    """Return the schemas of all replies, and of what they are made of, by their names."""
-    _, found = msgspec.json.schema_components(REPLIES, ref_template="#/components/schemas/{name}")
-    return {_short(name): _sent(schema) for name, schema in sorted(found.items())}
+    """Return the schemas of all responses and of their parts, by name."""
+    _, components = msgspec.json.schema_components(REPLIES, ref_template="#/components/schemas/{name}")
+    return {_short(name): _output(schema) for name, schema in sorted(components.items())}
 
 
-def _sent(schema: Schema) -> Schema:
-    """Return a schema of what is sent, of one of what could be read.
+def _output(schema: Schema) -> Schema:
+    """Convert an input schema, as msgspec generates it, to one of the output.
 
-    What has a default is sent all the same, and nothing else comes. A decimal is a number, as `to_json`
-    writes it.
+    Fields with a default are always encoded, so they are required; additional properties never occur. A decimal is a
+    number, as `to_json` encodes it.
     """
     if schema.get("format") == "decimal":
         return {"type": "number"}
-    made = {name: value for name, value in schema.items() if name not in ("default", "title")}
-    for name in {"anyOf", "prefixItems"} & made.keys():
-        made[name] = [_sent(one) for one in made[name]]
+    output = {name: value for name, value in schema.items() if name not in ("default", "title")}
+    for name in {"anyOf", "prefixItems"} & output.keys():
+        output[name] = [_output(item) for item in output[name]]
     for name in ("items", "additionalProperties"):
-        if isinstance(made.get(name), dict):
-            made[name] = _sent(made[name])
-    if "$ref" in made:
-        made["$ref"] = "#/components/schemas/" + _short(made["$ref"].rpartition("/")[2])
-    if "description" in made:
-        made["description"] = cleandoc(made["description"])
-    if properties := made.get("properties"):
-        always = {*made.get("required", ()), *(name for name, one in properties.items() if "default" in one)}
-        made["properties"] = {name: _sent(one) for name, one in properties.items()}
-        made |= {"required": [name for name in properties if name in always], "additionalProperties": False}
-    return made
+        if isinstance(output.get(name), dict):
+            output[name] = _output(output[name])
+    if "$ref" in output:
+        output["$ref"] = "#/components/schemas/" + _short(output["$ref"].rpartition("/")[2])
+    if "description" in output:
+        output["description"] = cleandoc(output["description"])
+    if properties := output.get("properties"):
+        required = {*output.get("required", ()), *(name for name, item in properties.items() if "default" in item)}
+        output["properties"] = {name: _output(item) for name, item in properties.items()}
+        output |= {"required": [name for name in properties if name in required], "additionalProperties": False}
+    return output
 
 
 _NAMES: Final = {"Quotation": "FixingsDirection", "Trend": "ChangeDirection"}
-"""Names in the description that differ from those of the classes: they are promised."""
+"""Schema names that differ from the class names: they are part of the contract."""
 
 
 def _short(name: str) -> str:
-    """Return the name of a schema: that of its class, without the suffix `Document`."""
+    """Return the name of a schema: the class name without the suffix `Document`."""
     name = name.rpartition(".")[2]
     return _NAMES.get(name, name.removesuffix("Document"))

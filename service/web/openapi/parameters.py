@@ -1,4 +1,4 @@
-"""The parameters of the API, each described once; for `generate`."""
+"""Parameters of the API: each is defined once, and referenced by the operations in `generate`."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -33,46 +33,53 @@ def _in_path(name: str, description: str, schema: Json = _TEXT, **more: object) 
 
 
 PARAMETERS: Final = {
-    "ticker": _parameter("ticker", "Id of the ticker; default: the first one."),
+    "ticker": _parameter("ticker", "Id of the ticker. Default: the first configured ticker."),
     "currencies": _parameter(
         "currencies",
-        "Currencies, separated by commas, in this order; default: all.",
+        "Currencies to return, separated by commas, in this order. Default: all currencies of the ticker.",
         some_of(["[A-Za-z]{3}"]),
     ),
     "lang": _parameter(
         "lang",
-        "Language (BCP 47) of the texts: the nearest one of CLDR, English if unknown. `auto`: by `Accept-Language`.",
+        "Language of the texts (BCP 47). The nearest CLDR locale is used; English if unknown. `auto`: the language is "
+        "negotiated by `Accept-Language`.",
         examples={"kk": {"value": "kk"}, "auto": {"value": AUTO}},
     ),
-    "theme": _parameter("theme", "Colour theme; empty: default.", one_of(("", *THEMES))),
-    "layout": _parameter("layout", f"Layout; default: `{LAYOUTS[0]}`.", one_of(("", *LAYOUTS))),
+    "theme": _parameter("theme", "Colour theme. Empty: the default of the format.", one_of(("", *THEMES))),
+    "layout": _parameter("layout", f"Layout. Default: `{LAYOUTS[0]}`.", one_of(("", *LAYOUTS))),
     "show": _parameter(
         "show",
-        "Values to show, separated by commas or spaces; the default depends on the layout.",
+        "Values to show, separated by commas or spaces. The default depends on the layout.",
         _SHOWN_VALUES,
     ),
     "spark": _parameter(
-        "spark", "Show sparklines of the last 30 publications, in a list or with `lang`; `0`, `false` and `no` mean no."
+        "spark",
+        "Show sparklines of the last 30 publications; needs the layout `list`, or for JSON `lang`. Disabled by "
+        "default, and by `0`, `false` or `no`.",
     ),
-    "live": _parameter("live", "Update the page by `/v1/stream`; `0`, `false` and `no` mean no."),
+    "live": _parameter(
+        "live", "Update the page by the event stream `/v1/stream`. Disabled by default, and by `0`, `false` or `no`."
+    ),
     "from": _parameter(
-        "from", "First day, at most ten years before the last; default: one year before.", _DATE_OR_NONE
+        "from", "First day, at most ten years before the last day. Default: one year before it.", _DATE_OR_NONE
     ),
-    "to": _parameter("to", "Last day; default: that of the latest rates.", _DATE_OR_NONE),
+    "to": _parameter("to", "Last day. Default: the date of the latest rates.", _DATE_OR_NONE),
     "url": _parameter(
         "url", "URL of an `/embed` page of this service.", {"type": "string", "format": "uri"}, required=True
     ),
     "maxwidth": _parameter("maxwidth", "Maximum width in pixels.", _PIXELS),
     "maxheight": _parameter("maxheight", "Maximum height in pixels.", _PIXELS),
-    "verbose": _parameter("verbose", "If present, with or without a value: plain text for people."),
+    "verbose": _parameter("verbose", "Return plain text instead of JSON; the value is ignored."),
     "id": _in_path("ticker", "Id of the ticker."),
     "currency": _in_path("currency", "Code of a currency of the ticker."),
     "source": _in_path("source", "Key of a source, as in `/v1/sources`."),
     "date": _in_path("date", "Effective date.", _DATE),
-    "name": _in_path("name", "File name, as in the pages."),
-    "file": _in_path("name", "File name, as in `/docs`."),
-    "hash": _in_path("hash", "Hash of its content.", {"type": "string", "pattern": "^[0-9a-f]{12}$"}),
+    "name": _in_path("name", "File name, as linked by the pages."),
+    "file": _in_path("name", "File name, as linked by `/docs`."),
+    "hash": _in_path("hash", "Hash of the content.", {"type": "string", "pattern": "^[0-9a-f]{12}$"}),
     "known": _parameter("If-None-Match", "ETags of cached representations.", where="header"),
-    "languages": _parameter("Accept-Language", "Used if the language is `auto`.", where="header"),
-    "last": _parameter("Last-Event-ID", "The `id` of the last received event; it is not sent again.", where="header"),
+    "languages": _parameter("Accept-Language", "Preferred languages, used if `lang` is `auto`.", where="header"),
+    "last": _parameter(
+        "Last-Event-ID", "The `id` of the last received event. It is not sent again if still current.", where="header"
+    ),
 }

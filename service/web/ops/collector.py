@@ -1,4 +1,4 @@
-"""All metrics, by name: collected at a scrape, without cost in between.
+"""Prometheus collectors: all metrics are computed at scrape time.
 
 The module is loaded at the first scrape. Nothing is registered globally: each instance of the service has its own
 registry.
@@ -31,7 +31,7 @@ from service.storage.sync import StoreSync
 
 _RESULTS: Final = ("ok", "failed")
 _VERDICTS: Final = ("accepted", "refused")
-_NOBODY: Final = "none"
+_NO_SOURCE: Final = "none"
 """The label of quotes without a source."""
 
 
@@ -50,11 +50,11 @@ def register(
     streams: Callable[[], int],
 ) -> None:
     """Register the metrics of one instance; `streams` returns the number of open streams."""
-    registry.register(_Known(memory, store_sync, election, streams))
-    registry.register(_Happened(memory, counters))
+    registry.register(_Gauges(memory, store_sync, election, streams))
+    registry.register(_Counters(memory, counters))
 
 
-class _Known(Collector):
+class _Gauges(Collector):
     """Gauges: the current state."""
 
     def __init__(
@@ -68,17 +68,19 @@ class _Known(Collector):
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily(
             "ticker_build",
-            "Version of the service and of Python.",
+            "Versions of the service and of Python.",
             value={"version": __version__, "python": platform.python_version()},
         )
         up = self._store_sync.error is None and self._election.error is None
-        yield GaugeMetricFamily("ticker_store_up", "1 if the store works, else 0.", value=up)
-        leads = self._election.role is Role.LEADER
-        yield GaugeMetricFamily("ticker_leader", "1 if this instance holds the leader's lock, else 0.", value=leads)
-        offset = GaugeMetricFamily("ticker_clock_offset_seconds", "Offset of this clock from the store's.")
+        yield GaugeMetricFamily("ticker_store_up", "1 if the store is available, else 0.", value=up)
+        is_leader = self._election.role is Role.LEADER
+        yield GaugeMetricFamily("ticker_leader", "1 if this instance holds the leader lock, else 0.", value=is_leader)
+        offset = GaugeMetricFamily(
+            "ticker_clock_offset_seconds", "Offset of the local clock from the store's clock; positive if ahead."
+        )
         if self._election.offset is not None:
             offset.add_metric([], self._election.offset.total_seconds())
-        latency = GaugeMetricFamily("ticker_store_latency_seconds", "Latency of the store, at the last ping.")
+        latency = GaugeMetricFamily("ticker_store_latency_seconds", "Latency of the store at the last ping.")
         if self._election.latency is not None:
             latency.add_metric([], self._election.latency)
         yield from (offset, latency)
@@ -97,19 +99,19 @@ class _Known(Collector):
             "Start of the effective date of the latest accepted fixing, in the source's time zone.",
             labels=["source"],
         )
-        waiting = GaugeMetricFamily(
+        quarantined = GaugeMetricFamily(
             "ticker_quarantine_waiting",
-            "Dates in quarantine with rates that a ticker needs.",
+            "Quarantined dates with rates that a ticker needs.",
             labels=["source"],
         )
         diverging = GaugeMetricFamily(
             "ticker_source_diverging",
-            "Rates of the latest publication that a ticker needs and other banks refute.",
+            "Rates of the latest publication that a ticker needs and that contradict those of other banks.",
             labels=["source"],
         )
         missing = GaugeMetricFamily(
             "ticker_source_missing",
-            "Currencies that a ticker needs and the latest publication no longer quotes.",
+            "Currencies that a ticker needs and that the latest publication no longer quotes.",
             labels=["source"],
         )
         for key, source in self._memory.settings.polled.items():
@@ -117,47 +119,48 @@ class _Known(Collector):
                 success.add_metric([key], at.timestamp())
             if latest := self._memory.series(key).latest:
                 fixing.add_metric([key], datetime.combine(latest.date, time(), source.timezone).timestamp())
-            needed = [one for one in self._memory.pending_quarantine(key) if self._memory.needed_reasons(key, one)]
-            waiting.add_metric([key], len(needed))
+            pending = self._memory.pending_quarantine(key)
+            needed = [fixing for fixing in pending if self._memory.needed_reasons(key, fixing)]
+            quarantined.add_metric([key], len(needed))
             diverging.add_metric([key], len(self._memory.diverging(key)))
             missing.add_metric([key], len(self._memory.missing(key)))
-        yield from (success, fixing, waiting, diverging, missing)
+        yield from (success, fixing, quarantined, diverging, missing)
 
     def _tickers(self) -> Iterator[Metric]:
-        status = GaugeMetricFamily(
+        statuses = GaugeMetricFamily(
             "ticker_status", "1 for the current status of the ticker, else 0.", labels=["ticker", "status"]
         )
         quotes = GaugeMetricFamily(
             "ticker_quotes",
-            "Quotes by the position of their source in the ticker's list, from 1; none: without a source.",
+            "Quotes by the priority of their source in the ticker, from 1; none: not available.",
             labels=["ticker", "choice"],
         )
         for ticker in self._memory.settings.tickers:
             snapshot = self._memory.snapshots.get(ticker.id)
-            for one in Status:
-                status.add_metric([ticker.id, one], snapshot is not None and snapshot.status is one)
+            for status in Status:
+                statuses.add_metric([ticker.id, status], snapshot is not None and snapshot.status is status)
             choices = Counter(quote.choice for quote in snapshot.quotes) if snapshot else Counter[int | None]()
             if snapshot is None:
                 choices[None] = len(ticker.currencies)
             for choice in range(1, len(ticker.sources) + 1):
                 quotes.add_metric([ticker.id, str(choice)], choices[choice])
-            quotes.add_metric([ticker.id, _NOBODY], choices[None])
-        yield from (status, quotes)
+            quotes.add_metric([ticker.id, _NO_SOURCE], choices[None])
+        yield from (statuses, quotes)
 
 
-class _Happened(Collector):
-    """Counters and histograms since the start."""
+class _Counters(Collector):
+    """Counters and histograms since the start of the process."""
 
     def __init__(self, memory: MemoryState, counters: Counters) -> None:
         self._memory = memory
         self._counters = counters
 
     def collect(self) -> Iterator[Metric]:
-        polls = CounterMetricFamily("ticker_polls", "Polls by result.", labels=["source", "result"])
+        polls = CounterMetricFamily("ticker_polls", "Polls by source and result.", labels=["source", "result"])
         polling = HistogramMetricFamily("ticker_poll_duration_seconds", "Duration of polls.", labels=["source"])
         fixings = CounterMetricFamily(
             "ticker_fixings",
-            "Fixings accepted, revisions included, and refused (quarantined).",
+            "Fixings by verdict: accepted (including revisions), or refused (quarantined).",
             labels=["source", "verdict"],
         )
         for key in self._memory.settings.polled:
@@ -176,7 +179,7 @@ class _Happened(Collector):
         requests = CounterMetricFamily("ticker_requests", "Requests by route and status.", labels=["route", "status"])
         durations = HistogramMetricFamily(
             "ticker_request_duration_seconds",
-            "Duration of requests to routes without cached pages.",
+            "Duration of requests to routes whose responses are not cached.",
             labels=["route"],
         )
         for route, replies in self._counters.replies.items():

@@ -29,7 +29,7 @@ from service.web.rendering.formats import to_json
 
 
 class PollingState(Protocol):
-    """The state of polling, as health needs it."""
+    """The state of polling that the health checks read."""
 
     @property
     def stopped(self) -> bool: ...
@@ -39,16 +39,16 @@ class PollingState(Protocol):
 
 _HEADERS = {**OPEN, "Cache-Control": "no-store"}
 _WORST_FIRST: Final[tuple[models.Verdict, ...]] = ("fail", "warn", "pass")
-_OFF: Final = timedelta(minutes=1)
-"""Offset from the store's clock beyond which a clock is reported."""
-_SLOW: Final = 0.25
-"""Latency of the store, in seconds, beyond which it is reported as slow."""
-_BROKEN: Final = "polling has stopped because of an internal error, see the log; restart the service"
+_MAX_OFFSET: Final = timedelta(minutes=1)
+"""Offset from the store's clock above which the status is `warn`."""
+_MAX_LATENCY: Final = 0.25
+"""Latency of the store, in seconds, above which the status is `warn`."""
+_POLLING_STOPPED: Final = "polling stopped because of an internal error, see the log; restart the service"
 
 
 @dataclass(frozen=True)
 class HealthReport:
-    """The components whose health is reported."""
+    """The components that the health document covers."""
 
     memory: MemoryState
     store_sync: StoreSync
@@ -60,16 +60,16 @@ class HealthReport:
 
 def routes(health: HealthReport) -> list[web.RouteDef]:
     def livez(_: web.Request) -> web.StreamResponse:
-        return _answer(models.Alive())
+        return _json(models.Alive())
 
     def readyz(_: web.Request) -> web.StreamResponse:
         if not health.memory.snapshots:
             raise Problem(503, "No ticker has rates yet.", {"Retry-After": "5"})
-        return _answer(models.Alive())
+        return _json(models.Alive())
 
     def details(request: web.Request) -> web.StreamResponse:
         document = report(health)
-        return _plain_text(document) if "verbose" in request.query else _answer(document)
+        return _plain_text(document) if "verbose" in request.query else _json(document)
 
     return [
         web.get("/livez", handle_errors(livez)),
@@ -79,7 +79,7 @@ def routes(health: HealthReport) -> list[web.RouteDef]:
 
 
 def report(health: HealthReport) -> models.HealthDocument:
-    """Return the health document: a check for each ticker and source, for the store, and for parts of this instance."""
+    """Return the health document: checks of each ticker and source, of the store, and of parts of this instance."""
     memory, now = health.memory, health.now()
     checks = {
         f"ticker:{ticker.id}": _ticker(ticker, memory.snapshots.get(ticker.id), now)
@@ -88,14 +88,15 @@ def report(health: HealthReport) -> models.HealthDocument:
     for key in memory.settings.polled:
         checks[f"source:{key}"] = _source(memory, key, health.polling.next_poll(key), now)
     follower = health.follower.error
-    checks["polling"] = Component(status="fail", output=_BROKEN) if health.polling.stopped else Component(status="pass")
+    stopped = health.polling.stopped
+    checks["polling"] = Component(status="fail", output=_POLLING_STOPPED) if stopped else Component(status="pass")
     checks["following"] = Component(status="fail", output=follower) if follower else Component(status="pass")
     checks["leader"] = Component(status="pass", observed_value=health.election.role, observed_unit="role")
     checks["clock"] = _clock(health.election.offset)
     checks["store"] = _store(health)
-    found = {check.status for check in checks.values()}
+    statuses = {check.status for check in checks.values()}
     return models.HealthDocument(
-        status=next(status for status in _WORST_FIRST if status in found),
+        status=next(status for status in _WORST_FIRST if status in statuses),
         version=__version__,
         description="currency ticker",
         time=now,
@@ -106,8 +107,8 @@ def report(health: HealthReport) -> models.HealthDocument:
 
 def _store(health: HealthReport) -> Component:
     error, latency = health.store_sync.error or health.election.error, health.election.latency
-    if not error and latency is not None and latency > _SLOW:
-        error = f"the store is slow: its latency is {1000 * latency:.0f} ms"
+    if not error and latency is not None and latency > _MAX_LATENCY:
+        error = f"the store is slow: latency {1000 * latency:.0f} ms"
     return Component(
         component_type="datastore",
         status="warn" if error else "pass",
@@ -120,13 +121,13 @@ def _store(health: HealthReport) -> Component:
 def _clock(offset: timedelta | None) -> Component:
     if offset is None:
         return Component(status="pass")
-    wrong = f"this clock is {abs(offset)} {'ahead of' if offset > timedelta() else 'behind'} the store's"
-    off = abs(offset) > _OFF
+    problem = f"the local clock is {abs(offset)} {'ahead of' if offset > timedelta() else 'behind'} the store's clock"
+    wrong = abs(offset) > _MAX_OFFSET
     return Component(
-        status="warn" if off else "pass",
+        status="warn" if wrong else "pass",
         observed_value=_tenths(offset.total_seconds()),
         observed_unit="s",
-        output=f"{wrong}: synchronise the clocks, statuses depend on them" if off else UNSET,
+        output=f"{problem}; synchronise the clocks, statuses depend on them" if wrong else UNSET,
     )
 
 
@@ -163,13 +164,13 @@ def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) ->
 
 
 def _source(memory: MemoryState, key: str, next_poll: datetime | None, now: datetime) -> Component:
-    state, described, held_up = (
-        memory.states[key],
-        describe(memory, key, next_poll, now),
-        memory.pending_quarantine(key),
-    )
+    state, described = memory.states[key], describe(memory, key, next_poll, now)
     problems, latest = list(_problems(key, memory, described)), described.last_fixing
     in_force = datetime.combine(latest, time(), memory.settings.polled[key].timezone) if latest else None
+    quarantine = [
+        models.Held(date=entry.fixing.date, since=entry.since, reasons=entry.reasons)
+        for entry in memory.pending_quarantine(key)
+    ]
     return Component(
         component_id=key,
         component_type="system",
@@ -184,7 +185,7 @@ def _source(memory: MemoryState, key: str, next_poll: datetime | None, now: date
         failing_since=state.failing_since,
         consecutive_failures=state.failures,
         next_poll=described.next_poll,
-        quarantine=[models.Held(date=one.fixing.date, since=one.since, reasons=one.reasons) for one in held_up],
+        quarantine=quarantine,
         output="; ".join(problems) or UNSET,
     )
 
@@ -194,20 +195,20 @@ def _problems(key: str, memory: MemoryState, described: models.SourceDocument) -
     state, latest, news = described.state, described.last_fixing, described.last_change
     if error := memory.states[key].error:
         yield error
-    for one in memory.pending_quarantine(key):
-        if reasons := memory.needed_reasons(key, one):
-            yield f"{key}: {one.fixing.date} is quarantined: {'; '.join(reasons)}"
+    for entry in memory.pending_quarantine(key):
+        if reasons := memory.needed_reasons(key, entry):
+            yield f"{key}: {entry.fixing.date} is quarantined: {'; '.join(reasons)}"
     if diverging := memory.diverging(key):
         yield f"{key}: diverges from other banks: {'; '.join(diverging.values())}"
     if missing := memory.missing(key):
         yield f"{key}: {', '.join(missing)} missing from the latest publication"
     own = memory.own_check(key)
     if own and own.differences:
-        changes = ", ".join(f"{one.code} {one.published}, computed {one.computed}" for one in own.differences)
-        yield f"{key}: the bank's own changes of {news} differ from those since {own.against}: {changes}"
+        changes = ", ".join(f"{each.code} {each.published}, computed {each.computed}" for each in own.differences)
+        yield f"{key}: the changes that the bank published for {news} differ from those since {own.against}: {changes}"
     if state in ("late", "stale"):
-        same = f"its rates up to {latest} repeat those of {news}" if latest != news else f"nothing new since {news}"
-        yield f"{key}: {state}, {same}"
+        repeated = f"rates up to {latest} repeat those of {news}" if latest != news else f"no new rates since {news}"
+        yield f"{key}: {state}, {repeated}"
 
 
 def _age(since: datetime | None, now: datetime) -> int | None:
@@ -215,7 +216,7 @@ def _age(since: datetime | None, now: datetime) -> int | None:
     return max(0, int((now - since).total_seconds())) if since else None
 
 
-def _answer(document: models.HealthDocument | models.Alive) -> web.Response:
+def _json(document: models.HealthDocument | models.Alive) -> web.Response:
     status = 503 if document.status == "fail" else 200
     return web.Response(body=to_json(document), status=status, headers=_HEADERS, content_type="application/health+json")
 
@@ -223,8 +224,8 @@ def _answer(document: models.HealthDocument | models.Alive) -> web.Response:
 def _plain_text(document: models.HealthDocument) -> web.Response:
     lines = [f"{document.description} {document.version}: {document.status}, {document.time:%F %T} UTC"]
     for name, (check,) in document.checks.items():
-        seen = "" if check.observed_value in (None, UNSET) else check.observed_value
-        value = f"{seen} {check.observed_unit or ''}".removesuffix(" status")
+        observed = "" if check.observed_value in (None, UNSET) else check.observed_value
+        value = f"{observed} {check.observed_unit or ''}".removesuffix(" status")
         lines.append(f"{check.status}  {name:16} {value.removesuffix(' state').removesuffix(' role')}".rstrip())
         lines += [f"      {line}" for line in (_dated(check), check.output) if line]
     status = 503 if document.status == "fail" else 200
@@ -232,7 +233,7 @@ def _plain_text(document: models.HealthDocument) -> web.Response:
 
 
 def _dated(check: Component) -> str:
-    """Return the times that a check has, as text."""
+    """Return the times of a check as text, separated by commas."""
     times = {
         "as of": check.as_of,
         "next update": check.next_update,
@@ -240,5 +241,6 @@ def _dated(check: Component) -> str:
         "last success": check.last_success,
         "next poll": check.next_poll,
     }
-    known = {word: at for word, at in times.items() if at}
-    return ", ".join(f"{word} {at:%F %T}" if isinstance(at, datetime) else f"{word} {at}" for word, at in known.items())
+    return ", ".join(
+        f"{label} {at:%F %T}" if isinstance(at, datetime) else f"{label} {at}" for label, at in times.items() if at
+    )

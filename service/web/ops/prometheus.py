@@ -1,4 +1,4 @@
-"""`/metrics`: for Prometheus, in the negotiated format. Never cached, and without CORS."""
+"""`/metrics`: metrics for Prometheus, in the negotiated format. Never cached, and without CORS headers."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -28,9 +28,9 @@ def routes(
 
         from service.web.ops.collector import register  # noqa: PLC0415
 
-        made = CollectorRegistry()
-        register(made, memory, store_sync, election, counters, lambda: streams.count)
-        return made
+        collectors = CollectorRegistry()
+        register(collectors, memory, store_sync, election, counters, lambda: streams.count)
+        return collectors
 
     def metrics(request: web.Request) -> web.StreamResponse:
         from service.web.ops.collector import exposition  # noqa: PLC0415

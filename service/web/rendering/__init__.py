@@ -1,1 +1,1 @@
-"""Output formats of the ticker."""
+"""Rendering of tickers: options, output formats, page cache."""

@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
-_SAID: Final = 32
-"""Languages in which a snapshot's texts are kept."""
+_MAX_LANGUAGES: Final = 32
+"""Languages in which the texts of a snapshot are cached."""
 _LOCKED = "default-src 'none'; base-uri 'none'; form-action 'none'; "
 _OURS = "style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
 STRICT: Final = f"{_LOCKED}{_OURS}frame-ancestors 'none'"
-"""The Content-Security-Policy of our own pages."""
+"""The Content-Security-Policy of the service's own pages."""
 
 
 QuoteTexts = Callable[[str], Mapping[str, QuoteText]]
-"""Says each quote of a snapshot, by its code, in a language."""
+"""A function from a language tag to the texts of a snapshot's quotes, by currency code."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A snapshot with the quotes that were picked, how it is wanted, and its texts."""
+    """A snapshot with the selected quotes, the options and the texts: the input of all output formats."""
 
     snapshot: Snapshot
     settings: Settings
@@ -51,56 +51,57 @@ class View:
 
     @cached_property
     def texts(self) -> tuple[TickerText, list[tuple[Quote, QuoteText]]]:
+        """The texts of the ticker and of each quote, in the language of the options; else in English."""
         lang = self.options.lang or ENGLISH
-        said = self.said(lang)
-        pairs = [(quote, said[quote.code]) for quote in self.snapshot.quotes]
+        texts = self.said(lang)
+        pairs = [(quote, texts[quote.code]) for quote in self.snapshot.quotes]
         return ticker_text(self.snapshot, self.settings, language(lang)), pairs
 
     @cached_property
     def sparks(self) -> Mapping[str, Sparkline]:
-        """The lines of those quotes that have one, by their codes; none where they are not wanted."""
+        """Sparklines by currency code, of the quotes with enough publications; empty unless requested."""
         if not self.options.spark:
             return {}
-        spoken = language(self.options.lang or ENGLISH)
+        locale = language(self.options.lang or ENGLISH)
         paths = ((quote, path([rate for _, rate in quote.history])) for quote in self.snapshot.quotes)
-        return {quote.code: Sparkline(line, spark_text(quote, spoken)) for quote, line in paths if line}
+        return {quote.code: Sparkline(line, spark_text(quote, locale)) for quote, line in paths if line}
 
 
 def sayer(snapshot: Snapshot, settings: Settings) -> QuoteTexts:
-    """Return the sayer of a snapshot; it keeps what it has said."""
+    """Return a function that formats the quotes of a snapshot in a language; its results are cached."""
 
-    @lru_cache(_SAID)
-    def said(lang: str) -> Mapping[str, QuoteText]:
-        spoken = language(lang)
-        return {quote.code: quote_text(quote, snapshot.base, settings, spoken) for quote in snapshot.quotes}
+    @lru_cache(_MAX_LANGUAGES)
+    def texts(lang: str) -> Mapping[str, QuoteText]:
+        locale = language(lang)
+        return {quote.code: quote_text(quote, snapshot.base, settings, locale) for quote in snapshot.quotes}
 
-    return said
+    return texts
 
 
 def to_json(value: object) -> bytes:
-    """Encode; a `Decimal` becomes a JSON number with all its digits."""
+    """Encode as JSON; a `Decimal` becomes a number with all its digits."""
     return _ENCODER.encode(value)
 
 
 def receipt_path(source: str, day: date) -> str:
-    """Return where the receipt of a fixing is."""
+    """Return the path of the receipt of a fixing."""
     return f"/v1/fixings/{source}/{day}"
 
 
 def _receipts(quote: Quote) -> list[str]:
-    """Return where the two fixings of a quote can be checked."""
+    """Return the paths of the receipts of a quote's fixings: at most two, none without a source."""
     days = (day for day in (quote.date, quote.previous_date) if day)
     return [receipt_path(quote.source, day) for day in days] if quote.source else []
 
 
 def ticker_json(view: View) -> bytes:
-    named, words = language(ENGLISH).name, _words(view)
+    name, words = language(ENGLISH).name, _words(view)
     quotes = [
         models.QuoteDocument(
-            name=named(quote.code),
+            name=name(quote.code),
             receipts=_receipts(quote),
             text=words.get(quote.code, UNSET),
-            **_bare(quote),
+            **_without_history(quote),
         )
         for quote in view.snapshot.quotes
     ]
@@ -109,19 +110,19 @@ def ticker_json(view: View) -> bytes:
 
 
 def _words(view: View) -> Mapping[str, models.QuoteWords]:
-    """Return what is said of each quote, by its code; nothing where no language is wanted."""
+    """Return the texts of each quote, by its code; empty if no language is requested."""
     if not view.options.lang:
         return {}
-    words = {quote.code: models.QuoteWords(**asdict(said)) for quote, said in view.texts[1]}
+    words = {quote.code: models.QuoteWords(**asdict(text)) for quote, text in view.texts[1]}
     if view.options.spark:
         sparks = ((code, view.sparks.get(code)) for code in words)
         lines = {code: (spark.path, spark.label) if spark else (None, None) for code, spark in sparks}
-        words = {code: replace(said, spark=lines[code][0], spark_label=lines[code][1]) for code, said in words.items()}
+        words = {code: replace(text, spark=lines[code][0], spark_label=lines[code][1]) for code, text in words.items()}
     return words
 
 
-def _bare(quote: Quote) -> dict[str, Any]:
-    """Return the fields of a quote without its history, which makes each several times as long."""
+def _without_history(quote: Quote) -> dict[str, Any]:
+    """Return the fields of a quote without its history, which would make the response several times as long."""
     fields = asdict(replace(quote, history=()))
     del fields["history"]
     return fields
@@ -146,7 +147,7 @@ def embed(view: View) -> bytes:
 
 
 def index(view: View) -> bytes:
-    """Render the builder, in a language that it is translated into as a whole, else in English."""
+    """Render the builder, in the requested language if it has a complete translation, else in English."""
     tag = language(view.options.lang or ENGLISH).words_tag
     tag = tag if tag in languages(BUILDER) else ENGLISH
     view = replace(view, options=replace(view.options, lang=tag))
@@ -163,15 +164,16 @@ def index(view: View) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """An output format of a ticker, and the query parameters that it takes beside `currencies`."""
+    """An output format of a ticker."""
 
     render: Callable[[View], bytes]
     content_type: str
     takes: frozenset[str]
+    """Supported query parameters in addition to `currencies`."""
     summary: str = ""
-    """What `/v1/ticker.<name>` returns, for OpenAPI; empty for a page with a path of its own."""
+    """What `/v1/ticker.<name>` returns, for OpenAPI; empty for pages with their own paths."""
     lang: str | None = None
-    """The default language; None: no texts."""
+    """Default language; None: no texts."""
     theme: str = AUTO
     headers: Mapping[str, str] | None = None
 
@@ -193,22 +195,22 @@ FORMATS: Final[Mapping[str, OutputFormat]] = {
         headers={**SECURE, "Content-Security-Policy": STRICT},
     ),
 }
-"""All output formats. A new one is added here; for the cache of the edge, its query parameters in config/edge too."""
+"""All output formats. To add one, add it here; new query parameters also go to the cache key in config/edge."""
 SUFFIXES: Final = tuple(name for name, output in FORMATS.items() if output.summary)
 """The formats of `/v1/ticker.<suffix>`."""
 
 
 def embed_headers(frame_ancestors: tuple[str, ...]) -> Mapping[str, str]:
-    """Return the headers of `/embed`, which others may frame."""
+    """Return the headers of `/embed`, which the sites in `frame_ancestors` may frame."""
     return {**SECURE, "Content-Security-Policy": f"{_LOCKED}{_OURS}frame-ancestors {' '.join(frame_ancestors)}"}
 
 
 def docs(viewer: Mapping[str, str]) -> bytes:
-    """Return the page of the interface; `viewer` has the names of the viewer's files."""
+    """Render the API documentation; `viewer` maps the viewer's files to their hashed names."""
     return _templates().get_template("docs.html").render(viewer=viewer).encode()
 
 
-def _rendered(template: str, view: View, **more: Any) -> bytes:  # noqa: ANN401 - a template takes anything
+def _rendered(template: str, view: View, **more: Any) -> bytes:  # noqa: ANN401 - template variables have any type
     text, pairs = view.texts
     values = {"snapshot": view.snapshot, "settings": view.settings, "options": view.options, "text": text}
     values |= {"pairs": pairs, "sparks": view.sparks, "arrows": ARROWS}
@@ -217,7 +219,7 @@ def _rendered(template: str, view: View, **more: Any) -> bytes:  # noqa: ANN401 
 
 @cache
 def _templates() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - not with the start
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - loaded with the first page, not at start
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),

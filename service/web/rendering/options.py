@@ -15,48 +15,48 @@ AUTO: Final = "auto"
 THEMES: Final = (AUTO, "light", "dark", "transparent")
 LAYOUTS: Final = ("strip", "list", "tape")
 SHOWN_VALUES: Final = ("rate", "change", "percent")
-_USUAL: Final[Mapping[str, tuple[str, ...]]] = {
+_DEFAULT_VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "strip": ("percent",),
     "list": ("rate", "percent"),
     "tape": ("rate", "percent"),
 }
 """The values that a layout shows by default."""
 HEADER_LONGEST: Final = 200
-"""Characters of Accept-Language that are looked at."""
+"""Characters of Accept-Language that are parsed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """One variant of a form; equal options are the same bytes."""
+    """The options of one representation: equal options give the same bytes."""
 
     currencies: tuple[str, ...] = ()
-    """The codes to show, in this order; none for all of the ticker's."""
+    """Codes to show, in this order; empty: all of the ticker."""
     lang: str | None = None
-    """A tag that CLDR has; None where no texts are wanted."""
+    """A language tag known to CLDR; None: no texts."""
     negotiated: bool = False
-    """The language came of the request's Accept-Language, so that caches must look at it."""
+    """True if the language was selected by Accept-Language, so that the response varies by it."""
     theme: str = AUTO
     layout: str = LAYOUTS[0]
-    show: tuple[str, ...] = _USUAL[LAYOUTS[0]]
+    show: tuple[str, ...] = _DEFAULT_VALUES[LAYOUTS[0]]
     spark: bool = False
-    """A line of each quote's last publications; True only where the form has a place for it."""
+    """Show a sparkline of each quote's last publications; True only if the format and layout support it."""
     live: bool = False
     origin: str = ""
     """Public URL of the service, for formats that contain it: `https://ticker.example`."""
 
     def query(self, ticker: str = "") -> str:
-        """Return the query by which `/embed` shows the same; nothing for what is usual there."""
-        said = {
+        """Return the query string with which `/embed` shows the same; default values are omitted."""
+        values = {
             "ticker": ticker,
             "currencies": ",".join(self.currencies).lower(),
             "lang": None if self.negotiated else self.lang,
             "theme": self.theme != AUTO and self.theme,
             "layout": self.layout != LAYOUTS[0] and self.layout,
-            "show": self.show != _USUAL[self.layout] and ",".join(self.show),
+            "show": self.show != _DEFAULT_VALUES[self.layout] and ",".join(self.show),
             "spark": self.spark and "1",
             "live": self.live and "1",
         }
-        query = urlencode({name: value for name, value in said.items() if value}, safe=",")
+        query = urlencode({name: value for name, value in values.items() if value}, safe=",")
         return f"?{query}" if query else ""
 
 
@@ -68,9 +68,9 @@ def parse_options(
     lang: str | None,
     theme: str,
 ) -> Options:
-    """Read the options that a form `takes`; `lang` and `theme` are its own where nothing is said.
+    """Parse the options that a format `takes`; `lang` and `theme` are its defaults.
 
-    What it does not take is passed over, as any parameter that is not ours. Raises `Problem`.
+    Unsupported and unknown parameters are ignored. Raises `Problem` for invalid values.
     """
     negotiated = False
     if "lang" in takes:
@@ -86,43 +86,46 @@ def parse_options(
         negotiated=negotiated,
         theme=_one_of(query, "theme", THEMES, theme) if "theme" in takes else theme,
         layout=layout,
-        show=_shown_values(query, layout) if "show" in takes else _USUAL[layout],
-        spark=_wanted(query, "spark", takes) and _has_place_for_spark(takes, layout, lang),
-        live=_wanted(query, "live", takes),
+        show=_shown_values(query, layout) if "show" in takes else _DEFAULT_VALUES[layout],
+        spark=_flag(query, "spark", takes) and _supports_spark(takes, layout, lang),
+        live=_flag(query, "live", takes),
     )
 
 
 def parse_currencies(snapshot: Snapshot, currencies: str) -> tuple[str, ...]:
-    """Return the codes that a `currencies` parameter names, each once, in its order; none for an empty one."""
+    """Return the codes of a `currencies` parameter in their order, without duplicates; empty if it is empty.
+
+    Raises `Problem` for unknown currencies.
+    """
     if not currencies:
         return ()
     known = [quote.code for quote in snapshot.quotes]
     codes = tuple(dict.fromkeys(code.strip().upper() for code in currencies.split(",")))
     if unknown := [code for code in codes if code not in known]:
         names = ", ".join(repr(code[:8]) for code in unknown[:5])
-        raise Problem(400, f"Unknown currency {names} of the ticker {snapshot.id}.", available=known)
+        raise Problem(400, f"Unknown currency {names} in the ticker {snapshot.id}.", available=known)
     return codes
 
 
 def _shown_values(query: MultiMapping[str], layout: str) -> tuple[str, ...]:
-    """Return the values that `show` names, separated by commas or spaces; their order is fixed."""
+    """Return the values listed in `show`, separated by commas or spaces; they are shown in a fixed order."""
     named = set(query.get("show", "").replace(",", " ").split(" ")) - {""}
     if unknown := named.difference(SHOWN_VALUES):
-        raise Problem(400, f"Unknown value {min(unknown)[:20]!r} of show.", available=list(SHOWN_VALUES))
-    return tuple(value for value in SHOWN_VALUES if value in named) or _USUAL[layout]
+        raise Problem(400, f"Unknown value {min(unknown)[:20]!r} in show.", available=list(SHOWN_VALUES))
+    return tuple(value for value in SHOWN_VALUES if value in named) or _DEFAULT_VALUES[layout]
 
 
-def _wanted(query: MultiMapping[str], name: str, takes: frozenset[str]) -> bool:
+def _flag(query: MultiMapping[str], name: str, takes: frozenset[str]) -> bool:
     return name in takes and query.get(name, "0").lower() not in ("0", "false", "no")
 
 
-def _has_place_for_spark(takes: frozenset[str], layout: str, lang: str | None) -> bool:
-    """Return whether a sparkline has a place: in a list, or among the texts of a format without layouts."""
+def _supports_spark(takes: frozenset[str], layout: str, lang: str | None) -> bool:
+    """Return whether sparklines can be shown: in a list, or with the texts of a format without layouts."""
     return layout == "list" if "layout" in takes else lang is not None
 
 
-def _one_of(query: MultiMapping[str], name: str, values: tuple[str, ...], usual: str) -> str:
-    value = query.get(name, "") or usual
+def _one_of(query: MultiMapping[str], name: str, values: tuple[str, ...], default: str) -> str:
+    value = query.get(name, "") or default
     if value not in values:
         raise Problem(400, f"Unknown {name} {value[:20]!r}.", available=list(values))
     return value

@@ -1,4 +1,4 @@
-"""The geometry of a sparkline: the last publications of a quote as one small line, for all forms alike."""
+"""Geometry of sparklines: the last publications of a quote as a small line, the same for all output formats."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,28 +6,28 @@ from decimal import Decimal
 from typing import Final
 
 FEWEST: Final = 3
-"""Publications that make a line: two are the change, which the percentage shows already."""
+"""Minimum number of publications of a sparkline: two would only show the change, as the percentage does."""
 WIDTH, HEIGHT = 240, 64
-"""The box of the line, in units of a quarter of a pixel, so that its coordinates are whole numbers."""
+"""Size of the box, in units of a quarter of a pixel, so that coordinates are integers."""
 STROKE: Final = 6
 _EDGE: Final = 4
-"""Keeps the stroke inside the box."""
+"""Padding, so that the stroke stays inside the box."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sparkline:
-    """A sparkline: its path, and what it shows in words."""
+    """A sparkline: its SVG path, and a text alternative."""
 
     path: str
     label: str
 
 
 def path(rates: Sequence[Decimal]) -> str | None:
-    """Return the path (SVG's `d`) of rates, oldest first; None for fewer than `FEWEST`.
+    """Return the path (attribute `d` in SVG) of rates, oldest first; None for fewer than `FEWEST`.
 
-    The publications stand at equal distances, from edge to edge; the lowest rate is at the bottom, the highest at
-    the top, and rates that are all the same are a line in the middle. Time runs from left to right also where text
-    does not: most line charts in Arabic and Hebrew do so (https://mapmeld.com/rtl-guide/), those of markets above all.
+    Publications are spaced evenly from edge to edge. The lowest rate is at the bottom, the highest at the top; equal
+    rates are a line in the middle. Time runs from left to right also in right-to-left languages, as in most line charts
+    in Arabic and Hebrew (https://mapmeld.com/rtl-guide/), above all those of markets.
     """
     if len(rates) < FEWEST:
         return None

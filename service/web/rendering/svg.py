@@ -1,8 +1,8 @@
-"""The geometry of `.svg`: the position of each text, without knowing the visitor's font.
+"""Layout of `.svg`: the positions of texts, without knowing the visitor's font.
 
-The parts of a row flow one after the other, so that nothing overlaps in any font; only the length of a row
-is an estimate, made for a wide font, and the slack falls between its two ends. Colours are attributes, not
-styles: a strict policy and mail programs leave them alone.
+The parts of a row are laid out inline, so that they overlap in no font. Only the length of a row is an estimate, for a
+wide font; spare space is between its start and its end. Colours are attributes, not styles, so that they work under a
+strict Content-Security-Policy and in e-mail clients.
 """
 
 import unicodedata
@@ -17,11 +17,11 @@ from service.web.rendering.sparkline import Sparkline
 
 ARROWS: Final[Mapping[str | None, str]] = {"up": "▲", "down": "▼", "flat": "■", None: ""}
 _PAD, _ROW, _SMALL = 12, 38, 12
-_SPARK, _BESIDE = 60, 16
-"""Width of a sparkline, and what is kept free before it."""
+_SPARK, _SPARK_GAP = 60, 16
+"""Width of a sparkline, and the space before it, in pixels."""
 _GAP, _WIDE_GAP = "\u00a0", "\u2003\u00a0"
 _TURN: Final = "\u200f"
-"""Between the parts of a row that reads from the right: without it Latin codes and values flow from the left."""
+"""Right-to-left mark between the parts of a right-to-left row: without it Latin codes and values run left to right."""
 _NARROW: Final = frozenset(".,:;'|!()il1 \u00a0\u202f")
 _MUTED: Final = (Status.STALE, Status.RECORDED)
 _LIGHT: Final = {
@@ -49,7 +49,7 @@ _INKS: Final = {"dark": _DARK, "transparent": _LIGHT | {"surface": "none", "line
 
 @dataclass(frozen=True, slots=True)
 class TextRun:
-    """A piece of a row; `gap` is the white space before it."""
+    """A text within a row; `gap` is the white space before it, `size` the font size in pixels."""
 
     text: str
     ink: str
@@ -59,13 +59,13 @@ class TextRun:
 
     @property
     def length(self) -> float:
-        """The space it takes in a wide font, about, in pixels."""
+        """The approximate width in a wide font, in pixels."""
         return self.size * sum(map(_em, self.gap + self.text)) * (1.08 if self.bold else 1)
 
 
 @dataclass(frozen=True, slots=True)
 class SvgRow:
-    """A line of text: what stands at its leading edge, and what ends at the other; the path of its sparkline."""
+    """A row: the texts at its start and at its end, and the path of its sparkline; empty: none."""
 
     baseline: int
     start: Sequence[TextRun]
@@ -75,14 +75,16 @@ class SvgRow:
 
 @dataclass(frozen=True, slots=True)
 class SvgLayout:
+    """The input of the template `ticker.svg`; lengths are in pixels."""
+
     rows: Sequence[SvgRow]
     inks: Mapping[str, str]
     width: int
     height: int
     turn: str
-    """Goes before each part."""
+    """Inserted before each part: the right-to-left mark, or nothing."""
     spark_at: int
-    """Where the sparklines begin, from the left: beside the widest values."""
+    """Left edge of the sparklines, next to the widest values."""
 
 
 def drawn(
@@ -92,7 +94,7 @@ def drawn(
     options: Options,
     sparks: Mapping[str, Sparkline],
 ) -> SvgLayout:
-    """Lay out a ticker. A tape is a strip here: a picture does not move."""
+    """Lay out a ticker. The layout `tape` is drawn as a strip: the image is static."""
     inks = _INKS.get(options.theme, _LIGHT)
     if snapshot.status in _MUTED:
         inks = {**inks, **dict.fromkeys(("ink", "up", "down", "flat"), inks["soft"])}
@@ -100,10 +102,10 @@ def drawn(
         rows = _list(snapshot, text, pairs, options, inks, sparks)
     else:
         rows = _strip(snapshot, text, pairs, options, inks)
-    lined = [row for row in rows if row.spark]
-    end = max((_length(row.end) for row in lined), default=0)
+    with_spark = [row for row in rows if row.spark]
+    end = max((_length(row.end) for row in with_spark), default=0)
     lengths = [_length(row.start) + _length(row.end) for row in rows]
-    lengths += [_length(row.start) + _BESIDE + _SPARK + end for row in lined]
+    lengths += [_length(row.start) + _SPARK_GAP + _SPARK + end for row in with_spark]
     width = round(max(lengths)) + 2 * _PAD
     rtl = text.dir == "rtl"
     spark_at = _PAD + round(end) if rtl else width - _PAD - round(end) - _SPARK
@@ -122,9 +124,9 @@ def _strip(
     inks: Mapping[str, str],
 ) -> list[SvgRow]:
     parts: list[TextRun] = []
-    for quote, said in pairs:
+    for quote, quote_text in pairs:
         parts += [TextRun(quote.code, inks["ink"], _WIDE_GAP if parts else "", bold=True, size=13)]
-        parts += _values(quote, said, options, inks)
+        parts += _values(quote, quote_text, options, inks)
     date = TextRun(_date_line(snapshot, text), _date_ink(snapshot, inks), _WIDE_GAP, size=_SMALL)
     return [SvgRow(24, parts, [date])]
 
@@ -138,26 +140,27 @@ def _list(
     sparks: Mapping[str, Sparkline],
 ) -> list[SvgRow]:
     rows = []
-    for number, (quote, said) in enumerate(pairs):
-        name = [TextRun(quote.code, inks["ink"], "", bold=True, size=13), TextRun(said.name, inks["soft"], size=_SMALL)]
-        values = _values(quote, said, options, inks)
+    for number, (quote, quote_text) in enumerate(pairs):
+        code = TextRun(quote.code, inks["ink"], "", bold=True, size=13)
+        name = TextRun(quote_text.name, inks["soft"], size=_SMALL)
+        values = [TextRun("", inks["ink"], _WIDE_GAP), *_values(quote, quote_text, options, inks)]
         spark = sparks[quote.code].path if quote.code in sparks else ""
-        rows.append(SvgRow(_ROW * number + 24, name, [TextRun("", inks["ink"], _WIDE_GAP), *values], spark))
+        rows.append(SvgRow(_ROW * number + 24, [code, name], values, spark))
     status = [] if snapshot.status is Status.CURRENT else [TextRun(f"{text.status}:", inks["warn"], "", size=_SMALL)]
     footer = TextRun(text.footer, inks["soft"], _GAP if status else "", size=_SMALL)
     return [*rows, SvgRow(_ROW * len(pairs) + 24, [*status, footer], [])]
 
 
-def _values(quote: Quote, said: QuoteText, options: Options, inks: Mapping[str, str]) -> list[TextRun]:
+def _values(quote: Quote, text: QuoteText, options: Options, inks: Mapping[str, str]) -> list[TextRun]:
     ink = inks[quote.direction or "flat"]
     parts = []
     for value in options.show:
         if value == "rate":
-            parts.append(TextRun(said.rate, inks["ink"]))
+            parts.append(TextRun(text.rate, inks["ink"]))
         elif value == "change":
-            parts.append(TextRun(said.change, ink))
+            parts.append(TextRun(text.change, ink))
         else:
-            parts.append(TextRun(said.percent, ink, bold=True))
+            parts.append(TextRun(text.percent, ink, bold=True))
     if quote.direction and options.show != ("rate",):
         parts.append(TextRun(ARROWS[quote.direction], ink, size=9))
     return parts

@@ -1,1 +1,1 @@
-"""The server: runner, connection limits, response cache, instrumentation."""
+"""HTTP server: runner, connection limits, response cache, instrumentation."""

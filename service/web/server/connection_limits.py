@@ -1,6 +1,6 @@
 """Connection limits: maximum count, idle timeout, send timeout.
 
-aiohttp bounds what it takes of a request (8190 bytes of its first line, 32 requests read ahead) and ends what is idle.
+aiohttp itself limits the request line (8190 bytes) and pipelining (32 requests), and closes idle connections.
 """
 
 import asyncio
@@ -23,46 +23,46 @@ from service.web.http.responses import PreparedResponse
 log = structlog.get_logger()
 
 BESIDE: Final = 200
-"""Open files of the process besides connections: the store, the banks, what Python reads."""
-_HEADERS: Final = 64
-_HEADER: Final = 4096
-"""How many there may be, and bytes of each, as at the edge; aiohttp would take a megabyte of them."""
+"""File descriptors reserved for uses other than client connections: the store, the banks, files read by Python."""
+_MAX_HEADERS: Final = 64
+_MAX_HEADER_SIZE: Final = 4096
+"""Maximum number of headers, and bytes of each, as at the edge. aiohttp would accept 1 MB of headers."""
 _LINGER: Final = 1.0
-"""Seconds for which a body that nobody wants is read on, so that its sender gets to see the answer."""
-_UNSENT: Final = 128 * 1024
-"""Send buffer of a connection in the kernel, in bytes, which doubles it; the default is 4 MB."""
-_ACKED: Final = Struct("=Q")
-"""`tcpi_bytes_acked` of `struct tcp_info`, at its place since Linux 4.1."""
-_TELL: Final = 60.0
-"""Seconds between two log entries about too many connections."""
+"""Seconds to read and discard an unused request body, so that the client receives the response."""
+_SEND_BUFFER: Final = 128 * 1024
+"""Kernel send buffer (SO_SNDBUF) of a connection, in bytes; Linux doubles it. The default is 4 MB."""
+_BYTES_ACKED: Final = Struct("=Q")
+"""`tcpi_bytes_acked` of `struct tcp_info`, at the same offset since Linux 4.1."""
+_LOG_INTERVAL: Final = 60.0
+"""Minimum seconds between two log entries about too many connections."""
 
 
-def _refusal() -> PreparedResponse:
-    """Return what answers that which is no request. aiohttp's own answer repeats what came, and names versions."""
-    problem = Problem(400, "This cannot be read as a request.", {"Connection": "close"})
+def _bad_request() -> PreparedResponse:
+    """Return the response to a malformed request. aiohttp's own repeats the input, and names versions."""
+    problem = Problem(400, "Malformed HTTP request.", {"Connection": "close"})
     body = problem.body if isinstance(problem.body, bytes) else b""
     headers = {**problem.headers, "Content-Length": str(len(body))}
     lines = ["HTTP/1.1 400 Bad Request", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
     return PreparedResponse(HTTPStatus.BAD_REQUEST, "\r\n".join(lines).encode(), body, close=True)
 
 
-_REFUSAL: Final = _refusal()
+_BAD_REQUEST: Final = _bad_request()
 
 
 class _Connection(web.RequestHandler):
     """One client connection."""
 
     def data_received(self, data: bytes) -> None:
-        """Take no more after what cannot be read: each piece of it would be read, and kept, as another fault."""
+        """Close after a malformed request: aiohttp would parse, and keep, each further chunk as another error."""
         super().data_received(data)
         if self._messages and not isinstance(message := self._messages[-1][0], RawRequestMessage):
-            _forget(message.exc)
+            _drop_traceback(message.exc)
             self.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        for message, _ in self._messages:  # which nobody will answer
+        for message, _ in self._messages:  # they stay unhandled
             if not isinstance(message, RawRequestMessage):
-                _forget(message.exc)
+                _drop_traceback(message.exc)
         super().connection_lost(exc)
 
     def handle_error(
@@ -74,21 +74,21 @@ class _Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         if status != 400:
             return super().handle_error(request, status, exc, message)
-        _forget(exc)
-        return _REFUSAL
+        _drop_traceback(exc)
+        return _BAD_REQUEST
 
 
-def _forget(fault: BaseException | None) -> None:
-    """Release the request: a traceback refers to it and back to itself, which the collector finds late.
+def _drop_traceback(error: BaseException | None) -> None:
+    """Break the reference cycle between a traceback and its request, which the garbage collector frees late.
 
-    A few hundred headers of 1 MB held a gigabyte.
+    A few hundred requests with headers of 1 MB kept 1 GB in memory.
     """
-    if fault:
-        fault.__traceback__ = None
+    if error:
+        error.__traceback__ = None
 
 
-class _TurnedAway(web.RequestHandler):
-    """A connection too many: closed before aiohttp makes a task for it."""
+class _RejectedConnection(web.RequestHandler):
+    """A connection beyond the maximum: closed before aiohttp creates a task for it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         cast("asyncio.Transport", transport).abort()
@@ -98,84 +98,90 @@ class _TurnedAway(web.RequestHandler):
 
 
 class LimitedServer(web.Server):
-    """Takes the connections of the server that aiohttp made for an application."""
+    """Apply the limits to the server that aiohttp created for an application."""
 
-    def __init__(self, made: web.Server, http: HttpSettings) -> None:
-        super().__init__(made.request_handler, request_factory=made.request_factory)
-        self._most = _allowed(http.connections)
-        self._patience = http.send_timeout.total_seconds()
-        self._bare: dict[str, Any] = {"access_log": None}
-        self._given: dict[str, Any] = {
-            **self._bare,
-            "keepalive_timeout": http.idle_timeout.total_seconds(),  # for a request's headers, too
+    def __init__(self, server: web.Server, http: HttpSettings) -> None:
+        """Take the request handler of `server`."""
+        super().__init__(server.request_handler, request_factory=server.request_factory)
+        self._max_connections = _allowed(http.connections)
+        self._send_timeout = http.send_timeout.total_seconds()
+        self._common: dict[str, Any] = {"access_log": None}
+        self._options: dict[str, Any] = {
+            **self._common,
+            "keepalive_timeout": http.idle_timeout.total_seconds(),  # also limits the time to receive the headers
             "lingering_time": _LINGER,
-            "max_headers": _HEADERS,
-            "max_field_size": _HEADER,
-            "auto_decompress": False,  # no handler reads a body; a small one must not become a large one
+            "max_headers": _MAX_HEADERS,
+            "max_field_size": _MAX_HEADER_SIZE,
+            "auto_decompress": False,  # no handler reads a body; prevents decompression bombs
         }
         self._open: dict[web.RequestHandler, asyncio.Transport] = {}
-        self._behind: dict[asyncio.Transport, int] = {}
-        """Connections with something unsent at the last look, and how much they had taken in by then."""
-        self._told = -_TELL
-        self._next = asyncio.get_running_loop().call_later(self._patience, self._look)
+        self._pending: dict[asyncio.Transport, int] = {}
+        """Connections with unsent data at the last check, and their progress (`_progress`) then."""
+        self._logged_at = -_LOG_INTERVAL
+        self._timer = asyncio.get_running_loop().call_later(self._send_timeout, self._drop_stalled)
 
     def __call__(self) -> web.RequestHandler:
         loop = asyncio.get_running_loop()
-        if len(self._open) < self._most:
-            return _Connection(self, loop=loop, **self._given)
-        if loop.time() - self._told >= _TELL:
-            self._told = loop.time()
-            log.warning("connections.full", most=self._most)
-        return _TurnedAway(self, loop=loop, **self._bare)
+        if len(self._open) < self._max_connections:
+            return _Connection(self, loop=loop, **self._options)
+        if loop.time() - self._logged_at >= _LOG_INTERVAL:
+            self._logged_at = loop.time()
+            log.warning("connections.full", most=self._max_connections)
+        return _RejectedConnection(self, loop=loop, **self._common)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         self._open[handler] = transport
-        with suppress(OSError):  # it is closed already
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT)
+        with suppress(OSError):  # already closed
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         self._open.pop(handler, None)
         super().connection_lost(handler, exc)
 
     def pre_shutdown(self) -> None:
-        self._next.cancel()
+        self._timer.cancel()
         super().pre_shutdown()
 
-    def _look(self) -> None:
-        """Drop those who have taken in nothing since the last look.
+    def _drop_stalled(self) -> None:
+        """Abort connections that have acknowledged nothing since the last check, closing ones included.
 
-        The kernel's own clock (TCP_USER_TIMEOUT) is reset by whatever such a client sends. And a connection that is
-        closed stays until all is sent, so these are among them.
+        TCP_USER_TIMEOUT does not do this: the kernel resets its timer with each segment that the client sends. A
+        connection that is being closed stays open until all data is sent, so it is checked as well.
         """
-        self._next = asyncio.get_running_loop().call_later(self._patience, self._look)
-        behind = {one: _taken(one) for one in self._open.values() if one.get_write_buffer_size()}
-        for one, taken in behind.items():
-            if self._behind.get(one) == taken:
-                one.abort()
-        self._behind = behind
+        self._timer = asyncio.get_running_loop().call_later(self._send_timeout, self._drop_stalled)
+        unsent = [transport for transport in self._open.values() if transport.get_write_buffer_size()]
+        pending = {transport: _progress(transport) for transport in unsent}
+        for transport, progress in pending.items():
+            if self._pending.get(transport) == progress:
+                transport.abort()
+        self._pending = pending
 
 
-def _taken(transport: asyncio.Transport) -> int:
-    """Return how many bytes the other side has acknowledged; where the system does not say, how many are left."""
+def _progress(transport: asyncio.Transport) -> int:
+    """Return the number of acknowledged bytes; outside Linux and TCP, minus the number of unsent bytes."""
     if sys.platform == "linux" and (peer := transport.get_extra_info("socket")).family != socket.AF_UNIX:
-        acknowledged: tuple[int] = _ACKED.unpack_from(peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128), 120)
+        info = peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)
+        acknowledged: tuple[int] = _BYTES_ACKED.unpack_from(info, 120)
         return acknowledged[0]
     return -transport.get_write_buffer_size()
 
 
 async def before_it_goes(_: web.Request, response: web.StreamResponse) -> None:
-    """Take away what aiohttp says of its version, and what a raised one holds; ready replies have neither."""
+    """Remove the Server header, which names aiohttp's version, and the traceback of a raised response.
+
+    Prepared responses have neither.
+    """
     response.headers.popall("Server", None)
     if isinstance(response, BaseException):
-        _forget(response)
+        _drop_traceback(response)
 
 
 def _allowed(wanted: int) -> int:
-    """Return how many connections there may be: as many as are `wanted`, if so many files may be open.
+    """Return the maximum number of connections: `wanted`, or fewer if RLIMIT_NOFILE does not allow as many.
 
-    The limit that a process begins with is raised where it may be: without files left, no bank and no store could be
-    reached.
+    The soft limit is raised up to the hard limit. `BESIDE` descriptors stay reserved: without them, neither banks nor
+    the store could be reached.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if resource.RLIM_INFINITY not in (soft, hard) and soft < wanted + BESIDE:

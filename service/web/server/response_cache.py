@@ -17,34 +17,35 @@ from service.web.http.responses import PreparedResponse
 
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _Key = tuple[str, str, str | None, str | None, str | None, str | None, bool, HttpVersion]
-"""All of a request that a ready reply depends on."""
+"""The parts of a request that a cached response depends on."""
 
 STATUSES: Final = web.RequestKey("statuses", Counter[int])
-"""Where a route's replies are counted. Set by one whose replies depend on `_Key`, the snapshots and the second."""
-_MOST: Final = 128
-"""Replies that are kept."""
-_LONGEST: Final = 200
-"""Characters of a part of `_Key`; who sends longer ones goes the whole way."""
+"""The counter of a route's responses. A route sets it if these depend only on `_Key`, the snapshots and the second."""
+_MAX_RESPONSES: Final = 128
+_MAX_LENGTH: Final = 200
+"""Characters of each part of `_Key`; requests with longer ones are not cached."""
 
 
 class ResponseCache:
+    """Responses of the current second, at most `_MAX_RESPONSES`."""
+
     def __init__(self, now: Clock) -> None:
         self._seconds = now.seconds
         self._second = 0
-        self._known: dict[_Key, tuple[PreparedResponse, Counter[int]]] = {}
+        self._cached: dict[_Key, tuple[PreparedResponse, Counter[int]]] = {}
 
     def forget(self, *_: object) -> None:
         """Clear the cache, when a snapshot changes; a new second clears it too, since responses depend on it."""
-        self._known.clear()
+        self._cached.clear()
 
-    def before(self, whole: _Handler) -> _Handler:
-        """Return a handler that serves cached responses, and calls `whole` for cache misses."""
-        seconds, known = self._seconds, self._known
+    def before(self, handler: _Handler) -> _Handler:
+        """Return a handler that serves cached responses, and calls `handler` for cache misses."""
+        seconds, cached = self._seconds, self._cached
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             if (second := int(seconds())) != self._second:
                 self._second = second
-                known.clear()
+                cached.clear()
             get = request.headers.get
             key = (
                 request.raw_path,
@@ -56,20 +57,20 @@ class ResponseCache:
                 request.keep_alive,
                 request.version,
             )
-            if found := known.get(key):
-                reply, statuses = found
-                statuses[reply.status] += 1
-                return reply
-            made = await whole(request)
-            if type(made) is PreparedResponse and STATUSES in request and _kept(key):
-                if len(known) >= _MOST:
-                    known.clear()
-                known[key] = made, request[STATUSES]
-            return made
+            if hit := cached.get(key):
+                prepared, statuses = hit
+                statuses[prepared.status] += 1
+                return prepared
+            response = await handler(request)
+            if type(response) is PreparedResponse and STATUSES in request and _cacheable(key):
+                if len(cached) >= _MAX_RESPONSES:
+                    cached.clear()
+                cached[key] = response, request[STATUSES]
+            return response
 
         return handle
 
 
-def _kept(key: _Key) -> bool:
-    """Whether a question is short, and names its host: without one aiohttp takes the address that was connected to."""
-    return key[2] is not None and all(len(part or "") <= _LONGEST for part in key[:6])
+def _cacheable(key: _Key) -> bool:
+    """Return whether a key is short, and has a Host: without one, aiohttp uses the local address of the connection."""
+    return key[2] is not None and all(len(part or "") <= _MAX_LENGTH for part in key[:6])

@@ -19,7 +19,7 @@ _BACKLOG: Final = 1024
 
 
 class Runner(web.AppRunner):
-    """aiohttp's runner with our server; a site, or gunicorn's worker, chooses the address."""
+    """aiohttp's runner with a `LimitedServer`; a site, or gunicorn's worker, binds the address."""
 
     def __init__(self, app: web.Application, http: HttpSettings, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
         super().__init__(app, **{"shutdown_timeout": 1, **options})
@@ -34,9 +34,9 @@ class Runner(web.AppRunner):
 
 
 def run(app: web.Application, http: HttpSettings, ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is in flight; `ready` is called once connections are accepted.
+    """Serve until SIGTERM or SIGINT, then finish requests in progress; call `ready` once connections are accepted.
 
-    Raises `OSError` if the address cannot be listened on.
+    Raises `OSError` if the address cannot be bound.
     """
     uvloop.run(_serve(Runner(app, http), http, ready))
 

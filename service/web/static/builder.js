@@ -1,4 +1,4 @@
-// The builder: what is chosen shows in the preview, which is the real element, and in each snippet.
+// The builder: applies the selected options to the preview, which is the real element, and to the snippets.
 const form = document.querySelector("form");
 const preview = document.querySelector("currency-ticker");
 const stage = preview.parentElement;
@@ -49,7 +49,7 @@ function snippets(options) {
 }
 
 function show() {
-  // Only a list has a place for it.
+  // Only the list layout supports sparklines.
   form.spark.disabled = form.spark.parentElement.hidden = form.layout.value !== "list";
   const options = chosen();
   for (const name of preview.constructor.observedAttributes) {
@@ -76,7 +76,7 @@ for (const button of document.querySelectorAll(".snippet button")) {
       await navigator.clipboard.writeText(code.textContent);
       document.querySelector(".copied").textContent = button.dataset.done;
     } catch {
-      getSelection().selectAllChildren(code); // no clipboard without TLS: ready for the keys
+      getSelection().selectAllChildren(code); // The clipboard API needs HTTPS: select the text to copy by keyboard.
     }
   });
 }

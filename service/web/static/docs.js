@@ -1,4 +1,4 @@
-// The settings of the viewer at /docs, and what it lacks for those who do not see or point.
+// Settings of the viewer at /docs, and fixes for screen readers and keyboard users.
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
 dark.addEventListener("change", follow);
@@ -21,10 +21,10 @@ new MutationObserver(named).observe(viewer, { childList: true, subtree: true });
 SwaggerUIBundle({
   domNode: viewer,
   url: new URL("openapi.json", location.href).href,
-  // It would send the address of what it shows to its makers.
+  // Disabled: it sends the URL of the document to validator.swagger.io.
   validatorUrl: null,
   defaultModelsExpandDepth: 0,
-  // Its colours are too weak to be read.
+  // Disabled: its colours have too little contrast.
   syntaxHighlight: false,
   plugins: [{
     wrapComponents: {

@@ -1,5 +1,5 @@
-// <currency-ticker>: the strip inside a page of somebody else's. It shows the texts that the service has made.
-// What stands inside the tag is seen until there is something to show.
+// <currency-ticker>: the strip as a web component, for pages of other sites. Its texts are formatted by the service.
+// The content of the tag is shown until data is loaded.
 import style from "../assets/strip.css";
 import { Refresh } from "./refresh.js";
 import { tape } from "./tape.js";
@@ -9,7 +9,7 @@ const VALUES = ["rate", "change", "percent"];
 const ARROWS = { up: "▲", down: "▼", flat: "■" };
 const sheet = new CSSStyleSheet();
 
-// One for each address, whatever the number of elements; kept when the last one goes, for the next that comes.
+// One feed per URL, shared by all elements. A few feeds without elements are cached for new elements.
 const feeds = new Map();
 const following = () => [...feeds.values()].flatMap((feed) => [...feed.elements]);
 const pageLanguage = new MutationObserver(() => following().forEach((element) => element.follow()));
@@ -102,7 +102,7 @@ class CurrencyTicker extends HTMLElement {
       this.feed?.remove(this);
       this.feed = feed;
       feed.add(this);
-      // Until another language has come, the old one stays; another ticker's rates would be wrong.
+      // Keep the old language until the new one is loaded; rates of another ticker would be wrong.
       if (!feed.data && this.data && ticker !== this.ticker) this.data = null;
     }
     this.ticker = ticker;
@@ -151,7 +151,7 @@ class CurrencyTicker extends HTMLElement {
 
   wait(box, layout) {
     box.append(make("slot"));
-    // As high as the rows and the footer of the list will be at the least, so that nothing moves.
+    // Reserve the minimum height of the rows and the footer of a list, to avoid a layout shift.
     if (layout === "list") box.style.minHeight = `calc(${3.7 * (this.words("currencies").length || 5) + 3.84}em + 2px)`;
   }
 

@@ -1,4 +1,4 @@
-// The strip in a frame, kept fresh: the page is fetched again, and its strip replaces the old one.
+// Refreshes the strip in a frame: fetches the page again, and replaces the strip.
 import { Refresh } from "./refresh.js";
 import { tape } from "./tape.js";
 

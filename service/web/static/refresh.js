@@ -1,5 +1,5 @@
-// Keeps one URL up to date: fetches it again as Cache-Control says, not while the page is hidden, and backs off
-// on failures. With an event stream it receives updates, and fetches only now and then.
+// Polls a URL at the interval of Cache-Control, pauses while the page is hidden, and retries with backoff on failures.
+// With an event stream it receives updates, and polls less often.
 const wait = (seconds) => seconds * 1000 * (1 + Math.random() / 4);
 
 export class Refresh {
@@ -39,7 +39,7 @@ export class Refresh {
     clearTimeout(this.timer);
     if (!this.on || document.hidden) return;
     if (this.stream && !this.source && Date.now() >= this.listenAt) this.listen();
-    // An hour at the most, also where the clock was set back.
+    // At most an hour, even if the clock was set back.
     this.timer = setTimeout(() => this.update(), Math.min(3.6e6, Math.max(0, this.due - Date.now())));
   }
 

@@ -1,4 +1,5 @@
-// A tape is its list twice, moved by the style sheet: the copy is for the eye alone, the button stops both.
+// Animates a tape: duplicates its list for a seamless loop, which the style sheet moves. The copy is hidden from
+// assistive technology. The button pauses the animation.
 export function tape(root, paused = false, changed) {
   const list = root.querySelector("ul");
   const copy = list.cloneNode(true);

@@ -327,7 +327,7 @@ async def test_ten_years_are_the_most(full: House, span: str, allowed: bool | No
         return
     problem = await full.problem(f"usd?{span}")
     assert problem["status"] == 400
-    assert ("10 years at most: from 20" if allowed is False else "must be a date") in problem["detail"]
+    assert ("more than 10 years before to" if allowed is False else "must be a date") in problem["detail"]
 
 
 @pytest.mark.parametrize(
@@ -565,7 +565,7 @@ async def test_memory_serves_what_it_has_while_the_store_is_away(full: House, fi
         for path in ("usd", f"usd?{DECADE}", f"usd?{OLD}", f"usd?from={NBK[-KEEP].date}"):
             problem = await made.problem(path)
             assert (problem["status"], problem["retry"]) == (503, "30")
-            assert problem["detail"] == "Older fixings of nbk cannot be read now."
+            assert problem["detail"] == "Older fixings of nbk are temporarily unavailable."
 
 
 async def test_a_store_that_dies_before_the_first_piece_is_a_problem(gated: House, gate: Gate) -> None:
@@ -623,7 +623,7 @@ async def test_disconnected_client_is_forgotten(
     gated: House, gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In the middle of a reply: no word in the log, and its place is free again."""
-    monkeypatch.setattr(history, "_UNDER_WAY", 1)
+    monkeypatch.setattr(history, "_MAX_RESPONSES", 1)
     gate.hold_at = 10
     with capture_logs() as logs:
         reader, writer = await raw(gated, f"GET /v1/history/usd?{DECADE} HTTP/1.1\nHost: h\n\n")
@@ -640,7 +640,7 @@ async def test_disconnected_client_is_forgotten(
     await gated.document(f"usd?{DECADE}")
 
 
-@pytest.mark.parametrize("limit", ["_PATIENCE", "_WHOLE"])
+@pytest.mark.parametrize("limit", ["_CHUNK_TIMEOUT", "_TIMEOUT"])
 async def test_stalled_client_is_disconnected(
     valkey: str, filled: str, clock: Clock, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:

@@ -412,7 +412,7 @@ async def test_different_streams_are_bounded(monkeypatch: pytest.MonkeyPatch) ->
             await reader.event()
         refused = await served.answer("/v1/stream?lang=ru")
         assert (refused.status, refused.headers["Retry-After"]) == (503, "60")
-        assert "different" in json.loads(refused.text)["detail"]
+        assert "variants" in json.loads(refused.text)["detail"]
         async with served.reading("?lang=kk") as known:
             assert (await known.event())["event"] == "ticker"
 

@@ -116,5 +116,5 @@ async def test_a_client_that_never_reads_does_not_make_us_grow(server: TestServe
 def test_what_does_not_shrink_is_not_compressed() -> None:
     """A short text has one form, so nothing varies."""
     page = Representation(b"usd -0.77%\n", "text/plain", cache_for(60))
-    assert list(page._forms) == [""]
+    assert list(page._encoded) == [""]
     assert "Vary" not in page._headers

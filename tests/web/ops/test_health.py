@@ -138,7 +138,7 @@ async def test_polling_that_has_stopped_fails(client: Client, monkeypatch: pytes
     monkeypatch.setattr("service.polling.lifecycle.PollingLifecycle.stopped", True)
     status, document = await health(client)
     assert (status, document["status"]) == (503, "fail")
-    assert document["notes"] == ["polling has stopped because of an internal error, see the log; restart the service"]
+    assert document["notes"] == ["polling stopped because of an internal error, see the log; restart the service"]
 
 
 async def test_a_fault_of_following_fails_and_is_got_over(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ async def test_a_slow_store_is_a_warning(start: Started, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Coordination, "ping", slow)
     check = await checks(await start(), "store", lambda check: check["status"] == "warn")
-    assert check["output"] == "the store is slow: its latency is 902 ms"
+    assert check["output"] == "the store is slow: latency 902 ms"
     assert check["observedValue"] == 901.7
 
 

@@ -504,7 +504,7 @@ async def test_an_address_of_others_is_none_of_ours(client: Client, address: str
     own = URL(origin(client))
     address = address.format(own=origin(client), scheme=own.scheme, host=own.authority)
     problem = json.loads(await text_of(client, str(URL.build(path="/oembed", query={"url": address})), 404))
-    assert "no address of this service" in problem["detail"]
+    assert "url must be that of an /embed page" in problem["detail"]
 
 
 @together
@@ -514,7 +514,7 @@ async def test_an_address_of_others_is_none_of_ours(client: Client, address: str
         ("/embed?ticker=zzz", 404, "Unknown ticker 'zzz'"),
         ("/embed?currencies=zzz", 400, "Unknown currency 'ZZZ'"),
         ("/embed?theme=pink", 400, "Unknown theme 'pink'"),
-        ("/embed?" + "&".join(f"a{number}=1" for number in range(60)), 404, "no address"),
+        ("/embed?" + "&".join(f"a{number}=1" for number in range(60)), 404, "Unknown URL"),
     ],
 )
 async def test_url_of_no_strip_is_reported(client: Client, pasted: str, status: int, told: str) -> None:

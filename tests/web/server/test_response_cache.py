@@ -83,9 +83,9 @@ async def test_what_is_kept_is_bounded() -> None:
         ):
             asking = make_mocked_request("GET", path, headers={"Host": "h", **headers})
             assert (await handle(asking)).status == 200
-            assert len(cache._known) <= 128
-    assert cache._known
-    assert all(len(part or "") <= 200 for question in cache._known for part in question[:6])
+            assert len(cache._cached) <= 128
+    assert cache._cached
+    assert all(len(part or "") <= 200 for question in cache._cached for part in question[:6])
 
 
 async def test_who_names_no_host_is_answered_anew() -> None:
@@ -95,7 +95,7 @@ async def test_who_names_no_host_is_answered_anew() -> None:
     handle = cache.before(asked.ready)
     for times in (1, 2):
         await handle(make_mocked_request("GET", "/", headers={}, version=HttpVersion10))
-        assert (asked.times, len(cache._known)) == (times, 0)
+        assert (asked.times, len(cache._cached)) == (times, 0)
 
 
 async def test_uncacheable_response_is_requested_each_time() -> None:
@@ -117,7 +117,7 @@ async def test_uncacheable_response_is_requested_each_time() -> None:
         asked.times = 0
         for _ in range(3):
             await handle(make_mocked_request("GET", "/v1/history/usd", headers={"Host": "h"}))
-        assert (asked.times, len(cache._known)) == (3, 0)
+        assert (asked.times, len(cache._cached)) == (3, 0)
 
 
 @pytest.fixture
