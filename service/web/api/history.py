@@ -174,14 +174,14 @@ async def _streamed(
     request: web.Request, response: web.StreamResponse, first: bytes, more: AsyncIterator[bytes]
 ) -> web.StreamResponse:
     """Write the response; on any error, timeouts included, abort the connection."""
+    deadline = asyncio.get_running_loop().time() + _TIMEOUT
     try:
-        async with asyncio.timeout(_TIMEOUT):
-            await response.prepare(request)
-            await _write(response, first)
-            async for chunk in more:
-                await _write(response, chunk)
-            async with asyncio.timeout(_CHUNK_TIMEOUT):
-                await response.write_eof()
+        await response.prepare(request)
+        await _write(response, first, deadline)
+        async for chunk in more:
+            await _write(response, chunk, deadline)
+        async with asyncio.timeout(_CHUNK_TIMEOUT):
+            await response.write_eof()
     except (ConnectionError, TimeoutError):
         pass  # the client has disconnected, or is too slow
     except StoreError as error:
@@ -195,8 +195,16 @@ async def _streamed(
     return response
 
 
-async def _write(response: web.StreamResponse, chunk: bytes) -> None:
-    async with asyncio.timeout(_CHUNK_TIMEOUT):
+async def _write(response: web.StreamResponse, chunk: bytes, deadline: float) -> None:
+    """Write a chunk. Raises `TimeoutError` after the deadline, or if the client does not receive the chunk in time.
+
+    The deadline is checked here, because a timeout around the whole response has only one cancellation, which redis-py
+    on Python 3.11 may swallow.
+    """
+    now = asyncio.get_running_loop().time()
+    if now > deadline:
+        raise TimeoutError
+    async with asyncio.timeout_at(min(deadline, now + _CHUNK_TIMEOUT)):
         await response.write(chunk)
 
 

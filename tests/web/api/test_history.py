@@ -666,6 +666,23 @@ async def test_stalled_client_is_disconnected(
     assert logs == []
 
 
+async def test_deadline_holds_where_the_store_swallows_cancellations(
+    gated: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As redis-py does on Python 3.11: a response that takes too long is aborted nevertheless."""
+    rates = Store.rates
+
+    async def swallowing(*arguments: Any) -> Any:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.05)
+        return await rates(*arguments)
+
+    monkeypatch.setattr(Store, "rates", swallowing)
+    monkeypatch.setattr(history, "_TIMEOUT", 0.2)  # there are more than fifty chunks
+    with pytest.raises(ClientPayloadError):
+        await gated.document(f"usd?{DECADE}")
+
+
 async def test_many_clients_share_the_loop(full: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole replies, as each alone would get; two pieces are in work together, whoever else waits."""
     in_work, most, figures = 0, 0, Store.rates
