@@ -24,6 +24,7 @@ FLOATS = {
     "service.state.memory",  # the tolerance that JUDGING compares by
     "service.storage.coordination",
     "service.storage.embedded_valkey",
+    "service.web.api.history",  # the deadline of a download
     "service.web.api.stream",
     "service.web.http.responses",
     "service.web.ops.collector",
