@@ -20,7 +20,7 @@ from service.app import create_app
 from service.settings import HttpSettings, Settings, load
 from service.storage.repository import Store
 from service.web.server.runner import Runner
-from tests.standin import Banks, serving
+from tests.support.standin import Banks, serving
 
 ROOT = Path(__file__).parent.parent
 RECORDINGS = Path(os.environ.get("RECORDINGS_DIR", ROOT.parent / "shared" / "recordings"))

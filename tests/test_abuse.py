@@ -21,8 +21,8 @@ from service.settings.loader import ROOT
 from service.web.server.connection_limits import BESIDE
 from tests.abuse.shapes import HOST, SHAPES, SMUGGLED, SMUGGLING, Shape, get
 from tests.abuse.talk import ADDRESS, Talk, connected, talk
-from tests.edge import Edge, edging
-from tests.test_service import Service, offline, running
+from tests.support.edge import Edge, edging
+from tests.support.process import Service, offline, running
 
 PATIENCE = 0.3
 """Seconds of silence after which an answer counts as whole."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.promtool import FOLDER, PROMTOOL, judged, promtool, rules
+from tests.support.promtool import FOLDER, PROMTOOL, judged, promtool, rules
 
 pytestmark = pytest.mark.skipif(
     PROMTOOL is None, reason="NO TESTS OF ALERTS: there is no promtool (Debian's package prometheus)"

@@ -17,11 +17,11 @@ from pydantic import SecretStr
 from service import clock as clocks
 from service.settings import Settings, load
 from tests.conftest import Clock, Started
-from tests.figures import day
-from tests.polling.test_poller import APRIL
-from tests.promtool import DASHBOARD, FOLDER, PROMTOOL, dashboard, judged, with_data
-from tests.standin import Banks, Figures
-from tests.web.ops.test_prometheus import BANKS, RESULTS, Client, Samples, scraped, value
+from tests.support.fixings import APRIL, day
+from tests.support.http import Client
+from tests.support.metrics import BANKS, RESULTS, Samples, scraped, value
+from tests.support.promtool import DASHBOARD, FOLDER, PROMTOOL, dashboard, judged, with_data
+from tests.support.standin import Banks, Figures
 
 needs_promtool = pytest.mark.skipif(
     PROMTOOL is None, reason="NO TESTS OF ALERTS: there is no promtool (Debian's package prometheus)"

@@ -17,7 +17,7 @@ from service.settings import Settings
 from service.storage.codecs import DECISION, FIXING, SPANS, STATE, WAITING, Kind
 from service.storage.repository import Store
 from tests.conftest import Started
-from tests.storage.test_stored_before import STORED, restore
+from tests.support.stored import STORED, restore
 
 EXPECTED = Path(__file__).with_name("contract.json")
 LOOKS = "currencies=usd,eur&lang={lang}&theme={theme}&layout={layout}&show=rate,change,percent&spark=1"

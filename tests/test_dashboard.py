@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.promtool import DASHBOARD, GRAFANA, PROMTOOL, dashboard, parsed
+from tests.support.promtool import DASHBOARD, GRAFANA, PROMTOOL, dashboard, parsed
 
 
 def test_its_panels_are_of_one_piece() -> None:

@@ -21,7 +21,7 @@ import pytest
 from aiohttp.test_utils import unused_port
 
 from service.settings.loader import ROOT
-from tests.test_service import Service
+from tests.support.process import Service
 
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 STEPS = [

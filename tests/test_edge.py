@@ -19,8 +19,8 @@ from yarl import URL
 from service.web.http.responses import accepts_gzip
 from service.web.rendering.formats import FORMATS
 from tests.abuse.talk import talk
-from tests.edge import Edge, edging
-from tests.test_service import Service, offline, running
+from tests.support.edge import Edge, edging
+from tests.support.process import Service, offline, running
 
 KEPT = "public, max-age=60, stale-while-revalidate=60, stale-if-error=86400"
 

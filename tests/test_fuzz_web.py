@@ -3,10 +3,8 @@
 import asyncio
 import json
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import quote, urlencode
 
-from aiohttp.test_utils import TestClient
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from justhtml import Element, JustHTML, Node
@@ -15,11 +13,10 @@ from yarl import URL
 
 from service.web.rendering.options import LAYOUTS, SHOWN_VALUES, THEMES
 from tests.conftest import Started
-from tests.polling.test_poller import APRIL
-from tests.standin import Banks
-from tests.web.test_web import body, until_ready
+from tests.support.fixings import APRIL
+from tests.support.http import Client, body, until_ready
+from tests.support.standin import Banks
 
-Client = TestClient[Any, Any]
 PATHS = ("/embed", "/v1/ticker.svg", "/v1/ticker.html", "/oembed", "/")
 PAYLOAD = '"><script>x</script>'
 PAYLOADS = (

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from service.cli.main import cli
 from service.settings import load
 from service.settings.loader import ROOT
-from tests.promtool import rules
+from tests.support.promtool import rules
 
 GUIDE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 ALERTS = GUIDE.split("\n## Alerts\n", 1)[1].split("\n## ", 1)[0]

@@ -29,9 +29,9 @@ from service.settings import Settings, load
 from service.settings.loader import ROOT
 from service.sources.banks import validate
 from service.storage.repository import Store, open_store
-from tests.servers import Server, sentinel, valkey
-from tests.standin import Banks, serving
-from tests.test_service import NEW, OLD, Service, local, running
+from tests.support.process import NEW, OLD, Service, local, running
+from tests.support.servers import Server, sentinel, valkey
+from tests.support.standin import Banks, serving
 
 CANARY = "canary0secret"
 SHOWN = {

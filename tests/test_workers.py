@@ -19,9 +19,9 @@ import pytest
 from aiohttp.test_utils import unused_port
 
 from service.settings.loader import ROOT
-from tests.servers import valkey
-from tests.standin import Banks, serving
-from tests.test_service import NEW, OLD, Service, local
+from tests.support.process import NEW, OLD, Service, local
+from tests.support.servers import valkey
+from tests.support.standin import Banks, serving
 
 COMMAND = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.conf.py"]
 LATER = {**NEW, "USD": "406.00"}

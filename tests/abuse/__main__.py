@@ -27,7 +27,7 @@ from tests.abuse.attacks import ATTACKS, Attack
 from tests.abuse.honest import RATE, READERS, p99
 from tests.benchmarks.load import MeasureError
 from tests.benchmarks.processes import ROOT, Service, available_cores, on_core, processor
-from tests.edge import NGINX, edging
+from tests.support.edge import NGINX, edging
 
 SETTINGS: Final = {
     "TICKER_HTTP__CONNECTIONS": "2000",

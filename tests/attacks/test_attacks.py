@@ -34,12 +34,12 @@ from service.sources.rate_table import MOST_CURRENCIES
 from service.sources.session import REDIRECTS, BankSession, _within
 from tests.attacks.attacker import ATTACKS, DOCUMENT, attacking
 from tests.conftest import ROOT, Clock, Started
-from tests.figures import day
-from tests.instances import refresh_poller
-from tests.polling.test_poller import APRIL, polling
 from tests.sources.answers import CONFIGURED, digits
-from tests.standin import Banks, Figures, ecb, nbu
-from tests.web.test_web import body
+from tests.support.fixings import APRIL, day
+from tests.support.http import body
+from tests.support.instances import refresh_poller
+from tests.support.pollers import polling
+from tests.support.standin import Banks, Figures, ecb, nbu
 
 Asking = TestClient[Any, Any]
 Handler = Callable[[web.Request], Awaitable[web.Response]]

@@ -29,9 +29,9 @@ from service.settings import Settings, load
 from service.storage.repository import Store
 from service.validation.quarantine import Outcome
 from tests.conftest import Clock, Started
-from tests.figures import fixing, rates
-from tests.standin import Banks, Figures, nbk
-from tests.web.ops.test_prometheus import scraped, value
+from tests.support.fixings import fixing, rates
+from tests.support.metrics import scraped, value
+from tests.support.standin import Banks, Figures, nbk
 
 DAY: Final = timedelta(days=1)
 SHOWN: Final = ("USD", "EUR", "RUB", "GBP", "CNY")

@@ -10,7 +10,7 @@ from itertools import product
 import uvloop
 from aiohttp import web
 
-from tests import standin
+from tests.support import standin
 
 CURRENCIES = 39
 CODES = ("USD", "EUR", "RUB", "GBP", "CNY", *("".join(letters) for letters in product("XYZ", "ABCD", "EFGH")))[

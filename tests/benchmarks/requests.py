@@ -17,7 +17,7 @@ from typing import Final
 from tests.benchmarks.load import Load, MeasureError, ask, repeated, request, wrk
 from tests.benchmarks.processes import Cores, Service, beside, free_port, on_core
 from tests.benchmarks.rows import Effort, Row
-from tests.edge import NGINX, edging
+from tests.support.edge import NGINX, edging
 
 _STATIC: Final = """\
 user {user};

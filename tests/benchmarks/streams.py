@@ -25,7 +25,7 @@ from tests.benchmarks.load import MeasureError
 from tests.benchmarks.processes import ROOT, Cores, Server, Service, beside, on_core
 from tests.benchmarks.rows import Effort, Row
 from tests.benchmarks.steady import p99
-from tests.servers import valkey
+from tests.support.servers import valkey
 
 INSTANCES: Final = 3
 _EVENTS: Final = 20

@@ -15,8 +15,7 @@ from service import clock as clocks
 from service.settings.loader import ROOT
 from tests.browser.conftest import CHROMIUM, FLAGS, figures, wait_until
 from tests.browser.site import Site
-from tests.figures import day
-from tests.polling.test_poller import APRIL
+from tests.support.fixings import APRIL, day
 
 IMAGES = ROOT / "docs" / "images"
 LOOKS = (

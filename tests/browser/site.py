@@ -18,7 +18,7 @@ from aiohttp.test_utils import unused_port
 from service.app import create_app
 from service.clock import Clock
 from service.settings import Settings, load
-from tests.standin import Banks, Figures, serving
+from tests.support.standin import Banks, Figures, serving
 
 T = TypeVar("T")
 STRICT = "default-src 'none'; script-src {service}; connect-src {service}; require-trusted-types-for 'script'"

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
+from tests.browser.element import ready, seen
 from tests.browser.site import Site
-from tests.browser.test_element import ready, seen
 
 
 def test_what_is_chosen_shows_in_the_preview_and_in_each_snippet(site: Site, open_page: Open) -> None:

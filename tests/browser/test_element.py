@@ -4,31 +4,11 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open, complaints, figures
+from tests.browser.element import STRIP, ready, seen, with_script
 from tests.browser.site import NEW, Site
-
-SCRIPT = '<script type="module" src="{service}/embed.js"></script>'
-STRIP = "usd +1.35% ▲ eur +2.68% ▲ rub 0.00% ■ gbp -0.89% ▼ cny +0.25% ▲"
-
-
-def with_script(site: Site, markup: str) -> str:
-    return SCRIPT.format(service=site.service) + markup
-
-
-def seen(element: Locator) -> str:
-    """Return what is seen of an element's quotes: not what only screen readers get."""
-    parts = element.locator("ul:visible").first.locator(".seen > span").all_inner_texts()
-    return " ".join(part.strip() for part in parts)
-
-
-def ready(page: Page, count: int = 1) -> Locator:
-    """Wait for the figures; return the elements."""
-    elements = page.locator("currency-ticker")
-    for number in range(count):
-        expect(elements.nth(number).locator("li:visible").first).to_be_visible()
-    return elements
 
 
 def test_it_works_under_a_strict_policy_without_a_word(site: Site, open_page: Open) -> None:

@@ -10,8 +10,8 @@ from playwright.sync_api import Locator, Route, expect
 
 from tests.browser.conftest import Open
 from tests.browser.conftest import figures as figures_of
+from tests.browser.element import STRIP, seen
 from tests.browser.site import NEW, Site
-from tests.browser.test_element import STRIP, seen
 
 LAYOUTS = ("strip", "list", "tape")
 

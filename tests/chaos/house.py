@@ -23,9 +23,9 @@ from aiohttp.test_utils import unused_port
 
 from service.settings.loader import ROOT
 from service.storage.repository import Store
-from tests.edge import Edge, edging
-from tests.servers import Server, sentinel, valkey
-from tests.standin import Banks, serving
+from tests.support.edge import Edge, edging
+from tests.support.servers import Server, sentinel, valkey
+from tests.support.standin import Banks, serving
 
 CONFIG = """
 [http]

@@ -14,7 +14,7 @@ from service.state.memory import SourceState
 from service.storage.codecs import FIXING, STATE, WAITING
 from service.storage.repository import BadRecord, Store
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
-from tests.figures import FETCHED, day, fixing
+from tests.support.fixings import FETCHED, day, fixing
 
 SOUND = fixing(day(1), USD="475.09")
 ENDLESS = fixing(date.max, USD="475.09")

@@ -17,7 +17,7 @@ from service.errors import TickerError
 from service.settings import Settings
 from service.storage.repository import Store
 from service.validation.quarantine import Outcome, Quarantine, QuarantineDecision, QuarantinedFixing
-from tests.figures import day, fixing, later
+from tests.support.fixings import day, fixing, later
 
 DAY = day(3)
 FALSE = fixing(DAY, USD="4750.90", EUR="551.06")

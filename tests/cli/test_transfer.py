@@ -16,7 +16,7 @@ from service.settings import load
 from service.storage.codecs import FIXING
 from service.storage.repository import Store
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
-from tests.figures import day, fixing, later
+from tests.support.fixings import day, fixing, later
 
 FIXINGS = [
     fixing(day(1), USD="478.77", JPY=("31.50", 10)),
@@ -131,9 +131,9 @@ def spoilt(line: int, **changes: object) -> bytes:
         (b"no gzip", "cannot be read"),
         (spoilt(1)[:-12], "cannot be read"),
         (spoilt(1)[:40] + b"\xff" + spoilt(1)[41:], "cannot be read"),
-        (gzip.compress(b"{}\n"), "is not an export of fixings"),
-        (gzip.compress(b"[\n"), "line 1: is not JSON"),
-        (gzip.compress(b"[" * 100_000), "line 1: is not JSON"),
+        (gzip.compress(b"{}\n", mtime=0), "is not an export of fixings"),
+        (gzip.compress(b"[\n", mtime=0), "line 1: is not JSON"),
+        (gzip.compress(b"[" * 100_000, mtime=0), "line 1: is not JSON"),
         (spoilt(3, date="yesterday"), "line 4: is not a fixing: date: "),
         (spoilt(2, rates={"USD": {"value": "-1"}}), "line 3: USD is -1 for 1, not a positive finite rate"),
         (spoilt(2, rates={}), "line 3: it quotes no currency"),

@@ -17,8 +17,8 @@ from service.state.memory import KEEP
 from service.storage.repository import Store
 from service.validation.quarantine import QuarantinedFixing
 from tests.conftest import Clock, Started
-from tests.figures import day, fixing
-from tests.standin import Banks
+from tests.support.fixings import day, fixing
+from tests.support.standin import Banks
 
 OLD = {"USD": "478.77", "EUR": "548.62", "RUB": "5.87", "GBP": "631.98", "CNY": "69.37"}
 NEW = {"USD": "475.09", "EUR": "551.06", "RUB": "5.87", "GBP": "631.87", "CNY": "69.12"}

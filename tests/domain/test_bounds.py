@@ -22,7 +22,7 @@ from service.errors import NotUnderstood
 from service.settings import load
 from service.sources.adapter import RawResponse
 from service.sources.rate_table import MOST_CURRENCIES, RateTableBuilder
-from tests.figures import FETCHED, day, fixing
+from tests.support.fixings import FETCHED, day, fixing
 
 _LETTERS = str.maketrans("0123456789", "ABCDEFGHIJ")
 SOUND = fixing(day(1), USD="478.77", IRR=("0.36", 1000), XDR="1E-15")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from service.domain.breaks import REDENOMINATIONS, Break, breaks_of, conversion
 from service.domain.change import change
 from service.domain.fixing import Fixing
-from tests.figures import day, fixing
+from tests.support.fixings import day, fixing
 
 BEFORE, ON = day(9), day(10)
 BYN = Break("BYN", day(10), Decimal(10000))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.domain.change import change, half_up, percent_text
 from service.domain.fixing import Quotation
-from tests.figures import day, fixing, rates
+from tests.support.fixings import day, fixing, rates
 
 # National Bank of Kazakhstan, 1 and 2 April 2026.
 NBK = {

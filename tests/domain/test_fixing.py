@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from service.domain.fixing import REVISIONS, Fixing
-from tests.figures import day, fixing, later, series
+from tests.support.fixings import day, fixing, later, series
 
 FRIDAY = fixing(day(3), USD="475.09", RUB="5.87")
 

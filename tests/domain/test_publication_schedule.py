@@ -8,7 +8,7 @@ import pytest
 from service.domain import publication_schedule
 from service.domain.publication_schedule import Freshness
 from service.settings import SourceSettings, load
-from tests.figures import day
+from tests.support.fixings import day
 
 SOURCES = load(environ={}).sources
 NBK, ECB, NBU, CBR, CBU = (SOURCES[key] for key in ("nbk", "ecb", "nbu", "cbr", "cbu"))

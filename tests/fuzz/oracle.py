@@ -16,9 +16,9 @@ from service.sources.banks import SOURCES
 from service.sources.banks import recorded as shipped
 from service.state.memory import KEEP
 from service.validation.rules import ValidationContext, judge_all
-from tests.figures import FETCHED
 from tests.fuzz import independent
 from tests.sources.answers import CONFIGURED, documents
+from tests.support.fixings import FETCHED
 
 RULES = ValidationContext(date(2026, 12, 31), jump=Fraction(15, 100))
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service.settings.loader import ROOT
-from tests.test_service import offline, running
+from tests.support.process import offline, running
 
 SAYS = """
 import logging, structlog

@@ -28,9 +28,9 @@ from service.storage.repository import Store
 from service.storage.sync import StoreSync
 from service.validation.quarantine import Outcome, QuarantineDecision
 from tests.conftest import Clock
-from tests.figures import day
-from tests.instances import refresh
-from tests.standin import Banks, Figures
+from tests.support.fixings import day
+from tests.support.instances import refresh
+from tests.support.standin import Banks, Figures
 
 SINCE, UNTIL = date(2025, 11, 10), date(2026, 2, 20)
 CODES = ("USD", "EUR", "RUB", "GBP", "CNY")

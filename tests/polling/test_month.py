@@ -20,9 +20,9 @@ from service.settings import Settings, TickerSettings
 from service.web.models import Choice
 from service.web.ops.health import HealthReport, report
 from tests.conftest import Clock
-from tests.instances import follower as follower_of
-from tests.polling.test_poller import polling
-from tests.standin import Banks, Figures, nbk
+from tests.support.instances import follower as follower_of
+from tests.support.pollers import polling
+from tests.support.standin import Banks, Figures, nbk
 
 FIRST, LAST = date(2026, 2, 26), date(2026, 3, 31)
 HOLIDAYS = {"nbk": (9, 23, 24, 25), "cbr": (9,)}

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -19,35 +18,15 @@ from service.polling.poller import Poller
 from service.settings import Settings
 from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.banks import SOURCES
-from service.sources.http_client import Client
-from service.sources.session import BankSession
-from service.state.memory import KEEP, MemoryState
+from service.state.memory import KEEP
 from service.storage.repository import Store
-from service.storage.sync import StoreSync
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import Judgement, ValidationContext, Verdict, judge_all
 from tests.conftest import Clock
-from tests.figures import day, fixing
-from tests.instances import publisher, refresh_poller
-from tests.standin import Banks, Figures, nbk, nbu
-
-APRIL: dict[date, Figures] = {
-    day(1): {"USD": "478.77", "EUR": "548.62", "RUB": "5.87", "GBP": "631.98", "CNY": "69.31"},
-    day(2): {"USD": "475.09", "EUR": "551.06", "RUB": "5.87", "GBP": "631.87", "CNY": "69.12"},
-}
-
-
-@asynccontextmanager
-async def polling(settings: Settings, clock: Clock) -> AsyncIterator[Poller]:
-    """Run a poller on the settings' banks and store."""
-    memory = MemoryState(settings)
-    async with (
-        Store(settings.store.url.get_secret_value(), settings.store.prefix) as store,
-        Client(settings.client) as client,
-    ):
-        sessions = {key: BankSession(key, source, client, clock) for key, source in settings.polled.items()}
-        store_sync = StoreSync(memory, store)
-        yield Poller(memory, store_sync, publisher(store_sync), SOURCES, sessions, clock)
+from tests.support.fixings import APRIL, day, fixing
+from tests.support.instances import refresh_poller
+from tests.support.pollers import polling
+from tests.support.standin import Banks, Figures, nbk, nbu
 
 
 @pytest.fixture

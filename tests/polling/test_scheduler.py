@@ -9,7 +9,7 @@ import pytest
 from service.polling.scheduler import JITTER, PollScheduler, jitter
 from service.settings import load
 from service.state.memory import MemoryState, SourceState
-from tests.figures import day, fixing
+from tests.support.fixings import day, fixing
 
 if TYPE_CHECKING:
     from service.polling.poller import Poller

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
-from tests.standin import Banks, Figures
+from tests.support.standin import Banks, Figures
 
 PUBLISHED: Final = 3.0
 """Seconds from one publication to the next: a bank's years in minutes."""

@@ -16,10 +16,10 @@ import psutil
 from service.runtime.background import cancel_and_wait
 from tests.benchmarks.processes import Server, Service, resident
 from tests.benchmarks.steady import p99
-from tests.servers import valkey
 from tests.soak.load import Load
 from tests.soak.slope import slope
-from tests.standin import Banks, serving
+from tests.support.servers import valkey
+from tests.support.standin import Banks, serving
 
 RATE: Final = 50
 """Measured requests a second, of each instance."""

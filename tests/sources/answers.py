@@ -10,7 +10,7 @@ from service.errors import BadAnswer
 from service.settings import load
 from service.sources.adapter import RawResponse
 from service.sources.banks import SOURCES
-from tests.figures import FETCHED
+from tests.support.fixings import FETCHED
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 URL = "http://bank.test/an/answer?of=today"

@@ -21,7 +21,7 @@ from service.sources.parsing import MOST_PARTS
 from service.sources.rate_table import MOST_CURRENCIES, MOST_DAYS
 from service.validation.rules import ValidationContext, judge
 from tests.sources.answers import FIXTURES, URL, answer, document, parse
-from tests.standin import Figures, nbu
+from tests.support.standin import Figures, nbu
 
 HTML = b'<html lang="ru"><head><title>Access denied</title></head><body>Are you a robot?</body></html>\n'
 FAR = date(2100, 1, 1)

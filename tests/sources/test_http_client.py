@@ -25,8 +25,8 @@ from service.sources.banks import SOURCES
 from service.sources.http_client import ACCEPT, Client
 from service.sources.session import REDIRECTS, REMEMBERED, BankSession
 from tests.conftest import Clock
-from tests.figures import day
 from tests.sources.answers import CONFIGURED, document, parse
+from tests.support.fixings import day
 
 BODY = "<rates>тенге</rates>".encode()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -21,8 +21,8 @@ from service.settings.loader import ROOT
 from service.sources.banks import SOURCES, validate
 from service.validation.published_change import check
 from service.validation.rules import ValidationContext, judge
-from tests.figures import day
 from tests.sources.answers import CONFIGURED, Asked, answer, parse
+from tests.support.fixings import day
 
 EXAMPLE = load(ROOT / "config" / "example.toml", environ={})
 # Each bank's figures by another way than the adapters': a pattern over the raw text. Where a day stands before its

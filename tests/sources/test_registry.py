@@ -14,8 +14,8 @@ from service.sources.banks import SOURCES
 from service.sources.banks.boe import SERIES
 from service.sources.banks.cba import CURRENCIES as OF_ARMENIA
 from service.sources.banks.mnb import CURRENCIES as OF_HUNGARY
-from tests.figures import day
 from tests.sources.answers import Asked, documents, parse
+from tests.support.fixings import day
 
 REGISTRY = load(environ={}).sources
 EXAMPLE = load(ROOT / "config" / "example.toml", environ={})

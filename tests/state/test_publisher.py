@@ -11,8 +11,8 @@ from service.state.publisher import SnapshotPublisher
 from service.storage.repository import Store
 from service.storage.sync import StoreSync
 from tests.conftest import Clock
-from tests.figures import day, fixing
-from tests.instances import follower
+from tests.support.fixings import day, fixing
+from tests.support.instances import follower
 
 KNOWN = fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09")
 

@@ -14,7 +14,7 @@ from service.settings import StoreSettings
 from service.storage import embedded_valkey as module
 from service.storage.embedded_valkey import EmbeddedValkey, embedded
 from service.storage.repository import Store
-from tests.figures import day, fixing
+from tests.support.fixings import day, fixing
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def _keeping(data_dir: Path) -> subprocess.Popen[bytes]:
     script = (
         "import asyncio, pathlib, sys\nfrom service.storage.embedded_valkey import EmbeddedValkey\n"
         "from service.storage.repository import Store\n"
-        "from tests.figures import day, fixing\n"
+        "from tests.support.fixings import day, fixing\n"
         "async def main():\n"
         "    async with EmbeddedValkey(pathlib.Path(sys.argv[1]), exclusive=True) as e, Store(e.url, 't:') as store:\n"
         "        await store.save(fixing(day(1), USD='478.77'))\n"

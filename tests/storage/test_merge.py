@@ -19,9 +19,9 @@ from service.storage.sync import StoreSync
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import judge_all
 from tests.conftest import Clock
-from tests.figures import day, fixing, later
-from tests.instances import follower, refresh
-from tests.servers import valkey as server
+from tests.support.fixings import day, fixing, later
+from tests.support.instances import follower, refresh
+from tests.support.servers import valkey as server
 
 BASE = fixing(day(1), USD="478.77")
 FIRST = fixing(day(2), USD="475.09")

@@ -13,8 +13,8 @@ import trustme
 
 from service.errors import StoreError
 from service.storage.repository import Store
-from tests.figures import day, fixing
-from tests.servers import Server, sentinel, valkey
+from tests.support.fixings import day, fixing
+from tests.support.servers import Server, sentinel, valkey
 
 PASSWORD = ("--requirepass", "s3cret")
 

@@ -23,8 +23,8 @@ from service.state.memory import SourceState
 from service.state.selection import snapshot
 from service.storage.repository import Store
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
-from tests.figures import day, fixing, later, series
-from tests.servers import sentinel, valkey
+from tests.support.fixings import day, fixing, later, series
+from tests.support.servers import sentinel, valkey
 
 NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
 

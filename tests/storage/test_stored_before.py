@@ -1,8 +1,6 @@
 """The store of an earlier version (commit 3dbf2d0) is read: `stored-3dbf2d0.json` holds its keys as they were."""
 
-import json
 from datetime import UTC, datetime
-from pathlib import Path
 
 from service.settings import Settings
 from service.state.memory import MemoryState
@@ -10,18 +8,9 @@ from service.storage.repository import Store
 from service.storage.sync import StoreSync
 from service.validation.quarantine import Outcome
 from tests.conftest import Clock
-from tests.figures import day
-from tests.instances import refresh
-
-STORED = json.loads(Path(__file__).with_name("stored-3dbf2d0.json").read_text(encoding="utf-8"))
-
-
-async def restore(store: Store) -> None:
-    for key, value in STORED.items():
-        if "hash" in value:
-            await store._redis.hset(store._key(key), mapping=value["hash"])
-        else:
-            await store._redis.rpush(store._key(key), *value["list"])
+from tests.support.fixings import day
+from tests.support.instances import refresh
+from tests.support.stored import restore
 
 
 async def test_store_of_an_earlier_version_is_read(settings: Settings, clock: Clock) -> None:

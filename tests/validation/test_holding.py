@@ -15,8 +15,8 @@ from service.domain.fixing import Fixing, Series
 from service.domain.snapshot import Confidence
 from service.validation.cross_check import CrossCheck, Witness
 from service.validation.rules import Judgement, ValidationContext, Verdict, judge, trusted_rates
-from tests.figures import day, fixing, later, rates, series
-from tests.standin import Figures
+from tests.support.fixings import day, fixing, later, rates, series
+from tests.support.standin import Figures
 
 
 def of(on: date, figures: Figures) -> Fixing:

@@ -9,7 +9,7 @@ import pytest
 from service.domain.fixing import Fixing, Rate
 from service.settings import load
 from service.validation.published_change import Check, Difference, Result, check
-from tests.figures import day, fixing
+from tests.support.fixings import day, fixing
 
 NBK = load(environ={}).sources["nbk"]
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from service.domain.fixing import Fixing
 from service.validation.quarantine import KEEP, Outcome, Quarantine, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import Judgement, Verdict
-from tests.figures import day, fixing
+from tests.support.fixings import day, fixing
 
 NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=10)

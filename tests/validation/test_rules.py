@@ -25,7 +25,7 @@ from service.validation.rules import (
     judge_all,
     suspicious_rates,
 )
-from tests.figures import day, fixing, series
+from tests.support.fixings import day, fixing, series
 
 
 def same_day(effective_date: date) -> date:

@@ -1,37 +1,21 @@
 """What readers get, over a real socket from the service in this process."""
 
 import asyncio
-import gzip
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any
 
 import pytest
-from aiohttp import ClientResponse
-from aiohttp.test_utils import TestClient
 
 from service.settings import Settings
 from service.web.rendering import page_cache
 from service.web.rendering.formats import FORMATS, SUFFIXES, View
 from tests.conftest import Clock, Started
-from tests.figures import day
-from tests.polling.test_poller import APRIL
-from tests.standin import Banks, nbk
-
-Client = TestClient[Any, Any]
-
-
-async def until_ready(client: Client) -> None:
-    """Wait until the first poll has made a snapshot."""
-    for _ in range(500):
-        async with client.get("/v1/ticker") as response:
-            if response.status == 200 and json.loads(await body(response))["quotes"][0]["source"] == "nbk":
-                return
-        await asyncio.sleep(0.005)
-    raise AssertionError("no snapshot from nbk came")
+from tests.support.fixings import APRIL, day
+from tests.support.http import Client, body, until_ready
+from tests.support.standin import Banks, nbk
 
 
 @pytest.fixture
@@ -43,11 +27,6 @@ async def client(start: Started, banks: Banks) -> Client:
     client = await start()
     await until_ready(client)
     return client
-
-
-async def body(response: ClientResponse) -> str:
-    raw = await response.read()
-    return (gzip.decompress(raw) if response.headers.get("Content-Encoding") == "gzip" else raw).decode()
 
 
 async def test_the_json_is_the_contracts(client: Client) -> None:

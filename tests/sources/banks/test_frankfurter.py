@@ -14,8 +14,8 @@ from service.settings import SourceSettings, load
 from service.sources.banks import SOURCES, validate
 from service.sources.http_client import Client
 from service.sources.session import BankSession
-from tests.figures import day
 from tests.sources.answers import Asked, answer, digits, document, parse, receipt
+from tests.support.fixings import day
 
 KEY = "frankfurter"
 NAME = "2026-04-01-to-02.json"

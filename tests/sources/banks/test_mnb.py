@@ -10,8 +10,8 @@ from lxml import etree
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks import SOURCES
-from tests.figures import FETCHED, day
 from tests.sources.answers import URL, Asked, digits, document, parse, receipt
+from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
     date(2025, 3, 27): {

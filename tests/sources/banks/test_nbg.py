@@ -7,8 +7,8 @@ import pytest
 
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
-from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
+from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
     day(28, 2): {

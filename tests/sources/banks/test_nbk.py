@@ -6,29 +6,9 @@ from hashlib import sha256
 import pytest
 
 from service.domain.fixing import Quotation
-from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
-
-PUBLISHED = {
-    day(1): {
-        "USD": ("478.77", 1, "-2.77"),
-        "EUR": ("548.62", 1, "-4.62"),
-        "IRR": ("0.4", 1000, "0.00"),
-        "CNY": ("69.31", 1, "-0.38"),
-        "RUB": ("5.87", 1, "-0.06"),
-        "UZS": ("3.93", 100, "-0.02"),
-        "GBP": ("631.98", 1, "-5.00"),
-    },
-    day(2): {
-        "USD": ("475.09", 1, "-3.68"),
-        "EUR": ("551.06", 1, "2.44"),
-        "IRR": ("0.4", 1000, "0.00"),
-        "CNY": ("69.12", 1, "-0.19"),
-        "RUB": ("5.87", 1, "0.00"),
-        "UZS": ("3.91", 100, "-0.02"),
-        "GBP": ("631.87", 1, "-0.11"),
-    },
-}
+from tests.sources.published import PUBLISHED
+from tests.support.fixings import FETCHED, day
 
 
 @pytest.mark.parametrize("on", PUBLISHED)

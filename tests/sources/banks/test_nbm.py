@@ -3,8 +3,8 @@
 from hashlib import sha256
 
 from service.domain.fixing import Quotation
-from tests.figures import FETCHED, day
 from tests.sources.answers import URL, asked, digits, document, parse, receipt
+from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
     "USD": ("17.5303", 1, None),

@@ -8,8 +8,8 @@ import pytest
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks import SOURCES
-from tests.figures import FETCHED, day
 from tests.sources.answers import URL, Asked, asked, digits, document, parse, receipt
+from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
     day(2, 3): {

@@ -7,8 +7,8 @@ import pytest
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks import SOURCES
-from tests.figures import FETCHED, day
 from tests.sources.answers import URL, answer, asked, digits, document, parse, receipt
+from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
     "USD": ("9.3371", 1, None),

@@ -7,9 +7,9 @@ import pytest
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks import SOURCES
-from tests.figures import day
 from tests.sources.answers import Asked, digits, parse, receipt
-from tests.sources.banks.test_nbk import PUBLISHED
+from tests.sources.published import PUBLISHED
+from tests.support.fixings import day
 
 CSV = b"""date,code,value,nominal,change,url,fetched_at,digest
 2026-04-02,RUB,5.870,1,,http://bank/2,2026-04-01T11:05:12+00:00,two

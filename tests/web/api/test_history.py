@@ -35,10 +35,9 @@ from service.storage.repository import Store
 from service.web.api import history
 from service.web.rendering.page_cache import PageCache
 from tests.conftest import Clock, Started
-from tests.figures import day, fixing, later
-from tests.polling.test_poller import APRIL
-from tests.standin import Banks
-from tests.web.test_web import until_ready
+from tests.support.fixings import APRIL, day, fixing, later
+from tests.support.http import until_ready
+from tests.support.standin import Banks
 
 FIRST, LAST = date(2015, 11, 2), day(2)
 OLD = "from=2019-01-01&to=2019-12-31"

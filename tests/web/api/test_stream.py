@@ -28,12 +28,12 @@ from service.web.api.stream import HEARTBEAT, EventStreamHub, EventStreamRespons
 from service.web.http.responses import Representation
 from service.web.rendering.page_cache import PageCache
 from tests.conftest import Clock, Started
-from tests.figures import day, fixing
-from tests.polling.test_poller import APRIL, polling
-from tests.standin import Banks, serving
-from tests.state.test_selection import NBK
-from tests.test_service import NEW, OLD, local, offline, running
-from tests.web.test_web import body, until_ready
+from tests.support.fixings import APRIL, day, fixing
+from tests.support.http import body, until_ready
+from tests.support.pollers import polling
+from tests.support.process import NEW, OLD, local, offline, running
+from tests.support.snapshots import NBK
+from tests.support.standin import Banks, serving
 
 NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
 RETRY = re.compile(r"retry: (\d+)")

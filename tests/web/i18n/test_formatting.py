@@ -12,8 +12,8 @@ from service.domain.snapshot import Point, Quote, Snapshot, Status
 from service.settings import TickerSettings
 from service.web.i18n.formatting import QuoteText, TickerText, quote_text, spark_text, ticker_text
 from service.web.i18n.locale import language
-from tests.figures import day, fixing, series
-from tests.state.test_selection import CBR, KZT, NBK, NOW, SETTINGS, taken
+from tests.support.fixings import day, fixing, series
+from tests.support.snapshots import CBR, KZT, NBK, NOW, SETTINGS, taken
 
 NB, NARROW = "\u00a0", "\u202f"
 BANK = "National Bank of Kazakhstan"

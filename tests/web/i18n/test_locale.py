@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.web.i18n.locale import Language, language, negotiate, resolve
-from tests.figures import day
+from tests.support.fixings import day
 
 NB, NARROW, LEFT = "\u00a0", "\u202f", "\u200e"
 """No-break space, narrow no-break space, left-to-right mark."""

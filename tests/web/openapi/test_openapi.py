@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from aiohttp.test_utils import TestClient, make_mocked_request
+from aiohttp.test_utils import make_mocked_request
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from service.settings import Settings
@@ -24,12 +24,10 @@ from service.web.openapi import generate
 from service.web.openapi.docs import DESCRIPTION, described
 from service.web.rendering.formats import to_json
 from tests.conftest import Started
-from tests.figures import day, fixing, later
-from tests.polling.test_poller import APRIL
-from tests.standin import Banks, nbk
-from tests.web.test_web import body, until_ready
+from tests.support.fixings import APRIL, day, fixing, later
+from tests.support.http import Client, body, until_ready
+from tests.support.standin import Banks, nbk
 
-Client = TestClient[Any, Any]
 Json = dict[str, Any]
 DOCUMENT: Json = json.loads(DESCRIPTION.read_bytes())
 SCHEMAS: Json = DOCUMENT["components"]["schemas"]

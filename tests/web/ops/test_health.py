@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient
 from pydantic import SecretStr
 
 from service.cluster.leader_election import LeaderElection
@@ -17,10 +16,10 @@ from service.settings import Settings
 from service.storage.coordination import Coordination, PingResult
 from service.storage.sync import StoreSync
 from tests.conftest import Started
-from tests.polling.test_poller import APRIL
-from tests.standin import Banks
+from tests.support.fixings import APRIL
+from tests.support.http import Client
+from tests.support.standin import Banks
 
-Client = TestClient[Any, Any]
 PLAIN = {"Accept-Encoding": "identity"}
 
 

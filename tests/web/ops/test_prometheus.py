@@ -5,7 +5,6 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import prometheus_client
@@ -24,29 +23,10 @@ from service.settings.loader import ROOT
 from service.web.http.problems import handle_errors
 from service.web.server.instrumentation import counted
 from tests.conftest import Clock, Started
-from tests.figures import day
-from tests.polling.test_poller import APRIL
-from tests.standin import Banks, Figures
-
-Client = TestClient[Any, Any]
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-BANKS = ("nbk", "cbr", "ecb", "nbu", "cbu")
-RESULTS = ("ok", "failed")
-
-
-async def text(client: Client, accept: str = "text/plain") -> str:
-    async with client.get("/metrics", headers={"Accept": accept}) as response:
-        assert response.status == 200
-        return await response.text()
-
-
-async def scraped(client: Client) -> Samples:
-    read = families(await text(client))
-    return {(one.name, frozenset(one.labels.items())): one.value for family in read for one in family.samples}
-
-
-def value(samples: Samples, name: str, **labels: str) -> float | None:
-    return samples.get((name, frozenset(labels.items())))
+from tests.support.fixings import APRIL, day
+from tests.support.http import Client
+from tests.support.metrics import BANKS, RESULTS, Samples, scraped, text, value
+from tests.support.standin import Banks, Figures
 
 
 async def until_polled(client: Client) -> Samples:

@@ -21,12 +21,11 @@ from service.settings import Settings, load
 from service.web.http.assets import ASSETS, Assets
 from service.web.rendering.options import LAYOUTS, SHOWN_VALUES, THEMES
 from tests.conftest import Clock, Served, Started
-from tests.polling.test_poller import APRIL
-from tests.standin import Banks, serving
-from tests.web.test_web import body, until_ready
+from tests.support.fixings import APRIL
+from tests.support.http import Client, body, until_ready
+from tests.support.pages import SVG, found, json_of, one, page_of, picture_of, published, text_of
+from tests.support.standin import Banks, serving
 
-Client = TestClient[Any, Any]
-SVG = "{http://www.w3.org/2000/svg}"
 XML = "{http://www.w3.org/XML/1998/namespace}"
 NB, NARROW, LEFT = "\u00a0", "\u202f", "\u200e"
 NOT_READ = "\u200f\u00a0\u2003"
@@ -61,45 +60,6 @@ async def client(valkey: str, request: pytest.FixtureRequest) -> AsyncIterator[C
         async with TestClient(Served(app), auto_decompress=False) as client:
             await until_ready(client)
             yield client
-
-
-def published(banks: Banks) -> Banks:
-    """Let the first bank have published, and the others not answer."""
-    banks.published["nbk"] = dict(APRIL)
-    banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
-    return banks
-
-
-async def text_of(client: Client, path: str, status: int = 200, language: str = "") -> str:
-    async with client.get(URL(path, encoded=True), headers={"Accept-Language": language}) as response:
-        text = await body(response)
-        assert response.status == status, text
-        return text
-
-
-async def json_of(client: Client, path: str) -> Any:
-    return json.loads(await text_of(client, path))
-
-
-async def page_of(client: Client, path: str, language: str = "") -> Node:
-    """Return a page or a fragment, which parses without a single error."""
-    text = await text_of(client, path, language=language)
-    fragment = not text.startswith("<!doctype html>")
-    return JustHTML(text, sanitize=False, strict=True, fragment=fragment).root
-
-
-async def picture_of(client: Client, path: str, language: str = "") -> etree._Element:
-    """Return a picture, which is well-formed XML."""
-    return etree.fromstring((await text_of(client, path, language=language)).encode())
-
-
-def found(page: Node, selector: str) -> list[Element]:
-    return [node for node in page.query(selector) if isinstance(node, Element)]
-
-
-def one(page: Node, selector: str) -> Element:
-    (element,) = found(page, selector)
-    return element
 
 
 def texts(page: Node, selector: str) -> list[str]:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -19,12 +18,11 @@ from service.state.memory import MemoryState
 from service.storage.repository import Store
 from service.web.rendering.sparkline import FEWEST, HEIGHT, WIDTH, path
 from tests.conftest import Clock, Served
-from tests.figures import day, fixing
-from tests.polling.test_poller import APRIL
-from tests.standin import Banks, serving
-from tests.web.rendering.test_formats import SVG, found, json_of, one, page_of, picture_of, published, text_of
+from tests.support.fixings import APRIL, day, fixing
+from tests.support.http import Client
+from tests.support.pages import SVG, found, json_of, one, page_of, picture_of, published, text_of
+from tests.support.standin import Banks, serving
 
-Client = TestClient[Any, Any]
 CODES = ("USD", "EUR", "RUB", "GBP")
 """What was quoted long enough for a line; the yuan was not."""
 LIST = "layout=list&spark=1"

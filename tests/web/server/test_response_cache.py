@@ -19,9 +19,9 @@ from service.web.http.responses import Representation, cache_for
 from service.web.server.response_cache import STATUSES, ResponseCache
 from service.web.server.runner import RESPONSE_CACHE
 from tests.conftest import Clock, Served, Started
-from tests.polling.test_poller import APRIL
-from tests.standin import Banks
-from tests.web.test_web import body, until_ready
+from tests.support.fixings import APRIL
+from tests.support.http import body, until_ready
+from tests.support.standin import Banks
 
 NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
 PAGE = Representation(b"usd -0.77%\n" * 50, "text/plain; charset=utf-8", cache_for(60))

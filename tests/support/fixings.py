@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from service.domain.fixing import Fixing, Quotation, Rate, Series
-from tests.standin import Figures
+from tests.support.standin import Figures
 
 FETCHED = datetime(2026, 4, 1, 11, 5, 12, tzinfo=UTC)
 
@@ -39,3 +39,9 @@ def rates(figures: Figures) -> dict[str, Rate]:
 
 def series(*fixings: Fixing) -> Series:
     return Series(tuple(fixings))
+
+
+APRIL: dict[date, Figures] = {
+    day(1): {"USD": "478.77", "EUR": "548.62", "RUB": "5.87", "GBP": "631.98", "CNY": "69.31"},
+    day(2): {"USD": "475.09", "EUR": "551.06", "RUB": "5.87", "GBP": "631.87", "CNY": "69.12"},
+}
