@@ -3,8 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 
+# Bytecode is cached even if the environment disables it: every start would compile all modules again
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run workers test browser beside pictures docs messages assets viewer pin passwords check fix interface chaos abuse fuzz bench truth soak audit licences sbom lock clean
+.PHONY: help setup run workers test test-slow test-all coverage matrix browser beside pictures docs messages assets viewer pin passwords check fix interface chaos abuse fuzz bench truth soak audit licences sbom lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -18,8 +21,19 @@ workers: .venv/.runtime ## Serve with several processes, which share the Redis o
 
 setup: .venv/.dev ## Create .venv with all dependencies
 
-test: .venv/.dev browser beside ## Run all tests (ARGS="-k name" to select)
-	$(RUN) pytest $(ARGS)
+# One worker a core, at most four. The tests of a module stay together: they share its fixtures.
+PARALLEL := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+
+test: .venv/.dev browser beside ## Run the tests, without slow ones (ARGS="-k name" to select)
+	$(RUN) pytest $(PARALLEL) -m "not slow" $(ARGS)
+
+test-slow: .venv/.dev browser beside ## Run the slow tests (packaging, chaos, soak), and searches with many more examples
+	HYPOTHESIS_PROFILE=thorough $(RUN) pytest $(PARALLEL) -m "slow or fuzz" $(ARGS)
+
+test-all: test test-slow ## Run all tests
+
+coverage: .venv/.dev browser beside ## Run the tests of make test, and measure the coverage of branches
+	$(RUN) pytest $(PARALLEL) -m "not slow" --cov --cov-report=term:skip-covered $(ARGS)
 
 # Install Debian packages, on Debian as root
 install = { command -v apt-get >/dev/null && test "$$(id -u)" = 0 && echo "Installing for the tests: $(1)" \

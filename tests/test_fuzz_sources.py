@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.fixing import Fixing, Quotation, Rate
@@ -49,11 +49,11 @@ MUTATED = st.builds(
 )
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("key", SOURCES)
 def test_no_document_is_read_as_what_it_does_not_say(key: str) -> None:
     """No error but `SourceError`, no figure that is not in it, no time and memory beyond the bounds."""
 
-    @settings(max_examples=200, deadline=None)
     @given(MUTATED)
     def check(how: Mutated) -> None:
         oracle.check(key, how.of(key))

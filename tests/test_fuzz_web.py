@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from justhtml import Element, JustHTML, Node
 from lxml import etree
@@ -90,6 +90,7 @@ ASKED = st.builds(Asked, st.sampled_from(PATHS), QUERY, HEADERS.map(lambda heade
 EMBEDDED = st.builds(lambda asked, pasted: replace(asked, path="/oembed", query=pasted + asked.query), ASKED, PASTED)
 
 
+@pytest.mark.fuzz
 async def test_no_query_breaks_a_response(start: Started, banks: Banks) -> None:
     """Never a fault, never what was sent as markup; pages, fragments and pictures parse without an error."""
     banks.published["nbk"] = dict(APRIL)
@@ -98,7 +99,6 @@ async def test_no_query_breaks_a_response(start: Started, banks: Banks) -> None:
     await until_ready(client)
     loop = asyncio.get_running_loop()
 
-    @settings(max_examples=400, deadline=None)
     @given(ASKED | EMBEDDED)
     @example(Asked("/embed", urlencode({"lang": f"kk@{PAYLOAD}"})))
     @example(Asked("/v1/ticker.svg", urlencode({"lang": "kk@\x01"})))

@@ -5,7 +5,6 @@ decisions of an operator, a series that was edited by hand. What is shown is com
 decided, not with the cross check.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -52,7 +51,6 @@ IN_DOLLARS = {
     "USD": 1.0, "EUR": 1.16, "GBP": 1.33, "CNY": 0.1456, "RUB": 0.01235, "KZT": 0.002105, "UAH": 0.0232, "BYN": 0.351,
 }  # fmt: skip
 START = date(2026, 4, 2)
-EXAMPLES = int(os.environ.get("EXAMPLES", "40"))
 NEAR = 0.065
 """The largest distance (a difference of logarithms) at which another bank may confirm a rate: 5 % and rounding."""
 AROUND = timedelta(days=9)
@@ -270,12 +268,11 @@ class Operations(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.fuzz
 def test_no_percentage_beyond_the_limit_is_shown_without_confirmation_or_decision() -> None:
     """Another bank has both rates, an operator accepted the change, or the factor of a break explains it."""
     chosen = settings(
-        max_examples=EXAMPLES,
         stateful_step_count=25,
-        deadline=None,
         phases=[Phase.generate, Phase.shrink],  # no tracing of what explains a failure: that takes minutes
         suppress_health_check=list(HealthCheck),
     )
