@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from justhtml import Element, JustHTML, Node
