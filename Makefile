@@ -1,6 +1,8 @@
 # CI runs the same commands as developers. `make` lists them.
 PYTHON ?= python3
-BIN := .venv/bin
+# `make test PYTHON=python3.13` has an environment of its own
+VENV := .venv$(if $(filter command line,$(origin PYTHON)),-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
 RUN := $(BIN)/python -m
 
 # Bytecode is cached even if the environment disables it: every start would compile all modules again
@@ -10,30 +12,36 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup run workers test test-slow test-all coverage matrix browser beside pictures docs messages assets viewer pin passwords check fix interface chaos abuse fuzz bench truth soak audit licences sbom lock clean
 
 help: ## List the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-run: .venv/.runtime ## Serve the ticker on http://127.0.0.1:8080 (ARGS="--port 9000" to add options)
+run: $(VENV)/.runtime ## Serve the ticker on http://127.0.0.1:8080 (ARGS="--port 9000" to add options)
 	exec $(RUN) service serve $(ARGS)
 
 WORKERS ?= 2
-workers: .venv/.runtime ## Serve with several processes, which share the Redis of TICKER_STORE__URL (WORKERS=4)
+workers: $(VENV)/.runtime ## Serve with several processes, which share the Redis of TICKER_STORE__URL (WORKERS=4)
 	exec $(BIN)/gunicorn --config config/gunicorn.conf.py --workers $(WORKERS) $(ARGS)
 
-setup: .venv/.dev ## Create .venv with all dependencies
+setup: $(VENV)/.dev ## Create .venv with all dependencies
 
 # One worker a core, at most four. The tests of a module stay together: they share its fixtures.
 PARALLEL := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-test: .venv/.dev browser beside ## Run the tests, without slow ones (ARGS="-k name" to select)
+test: $(VENV)/.dev browser beside ## Run the tests, without slow ones (ARGS="-k name" to select)
 	$(RUN) pytest $(PARALLEL) -m "not slow" $(ARGS)
 
-test-slow: .venv/.dev browser beside ## Run the slow tests (packaging, chaos, soak), and searches with many more examples
+test-slow: $(VENV)/.dev browser beside ## Run the slow tests (packaging, chaos, soak), and searches with many more examples
 	HYPOTHESIS_PROFILE=thorough $(RUN) pytest $(PARALLEL) -m "slow or fuzz" $(ARGS)
 
 test-all: test test-slow ## Run all tests
 
-coverage: .venv/.dev browser beside ## Run the tests of make test, and measure the coverage of branches
+coverage: $(VENV)/.dev browser beside ## Run the tests of make test, and measure the coverage of branches
 	$(RUN) pytest $(PARALLEL) -m "not slow" --cov --cov-report=term:skip-covered $(ARGS)
+
+matrix: ## Run the tests of make test, without a browser, on every Python from 3.11 on that is found
+	@set -e; for python in python3.11 python3.12 python3.13 python3.14; do \
+	  $$python -c '' 2>/dev/null || { echo "$$python: not found"; continue; }; \
+	  $(MAKE) --no-print-directory test PYTHON=$$python ARGS="--ignore=tests/browser $(ARGS)"; \
+	done
 
 # Install Debian packages, on Debian as root
 install = { command -v apt-get >/dev/null && test "$$(id -u)" = 0 && echo "Installing for the tests: $(1)" \
@@ -50,10 +58,10 @@ beside: # Install nginx (the edge) and promtool (alert rules), if possible
 	@command -v promtool || $(call install,prometheus) \
 	  || echo "WARNING: no promtool, and it cannot be installed: tests of the alerts will be skipped" >&2
 
-pictures: .venv/.dev browser ## Regenerate the images of README and docs
+pictures: $(VENV)/.dev browser ## Regenerate the images of README and docs
 	$(RUN) tests.browser.pictures
 
-docs: .venv/.runtime ## Generate docs/configuration.md, docs/sources.md, config/default.toml and openapi.json
+docs: $(VENV)/.runtime ## Generate docs/configuration.md, docs/sources.md, config/default.toml and openapi.json
 	$(RUN) service.settings.reference
 	$(RUN) service sources --markdown > docs/sources.md.new
 	mv docs/sources.md.new docs/sources.md
@@ -64,7 +72,7 @@ docs: .venv/.runtime ## Generate docs/configuration.md, docs/sources.md, config/
 I18N := service/web/i18n/locale
 EXTRACT := extract --no-wrap --no-location --sort-output --keyword=N_
 
-messages: .venv/.runtime ## Extract the messages into the catalogues and compile them
+messages: $(VENV)/.runtime ## Extract the messages into the catalogues and compile them
 	$(BIN)/pybabel -q $(EXTRACT) -F $(I18N)/babel.cfg -o $(I18N)/strip.pot service/web/i18n
 	$(BIN)/pybabel -q $(EXTRACT) -F $(I18N)/babel.cfg -o $(I18N)/builder.pot service/web/embed service/web/templates/index.html
 	$(BIN)/pybabel -q update --no-wrap --ignore-pot-creation-date --ignore-obsolete -D strip -i $(I18N)/strip.pot -d $(I18N)
@@ -105,7 +113,7 @@ viewer: ## Install the viewer of /docs (Swagger UI), unmodified, in service/web/
 	cd "$$new/package"; gzip -9n swagger-ui-bundle.js swagger-ui.css; \
 	cp swagger-ui-bundle.js.gz swagger-ui.css.gz swagger-ui-bundle.js.LICENSE.txt LICENSE NOTICE $(CURDIR)/service/web/viewer/
 
-pin: .venv/.runtime ## Copy the script of the web component to service/web/released (at a release)
+pin: $(VENV)/.runtime ## Copy the script of the web component to service/web/released (at a release)
 	$(RUN) service.web.http.assets
 
 passwords: .env ## Generate random passwords for `docker compose up`, once
@@ -115,7 +123,7 @@ passwords: .env ## Generate random passwords for `docker compose up`, once
 	  echo "$$name=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"; \
 	done > $@
 
-check: .venv/.dev ## Check format, lint, types, imports, spelling and words
+check: $(VENV)/.dev ## Check format, lint, types, imports, spelling and words
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -123,59 +131,59 @@ check: .venv/.dev ## Check format, lint, types, imports, spelling and words
 	$(BIN)/codespell service docs config tests *.md Makefile
 	$(RUN) tests.language
 
-fix: .venv/.dev ## Format, and apply safe fixes of the linter
+fix: $(VENV)/.dev ## Format, and apply safe fixes of the linter
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-interface: .venv/.dev ## Test the API with schemathesis, for some minutes (ARGS="-s" shows progress)
+interface: $(VENV)/.dev ## Test the API with schemathesis, for some minutes (ARGS="-s" shows progress)
 	INTERFACE_LONG=1 $(RUN) pytest tests/web/openapi/test_openapi.py -k schemathesis $(ARGS)
 
-chaos: .venv/.dev beside ## Run chaos tests against the full stack (a few minutes)
+chaos: $(VENV)/.dev beside ## Run chaos tests against the full stack (a few minutes)
 	CHAOS_LONG=1 $(RUN) pytest -s tests/chaos $(ARGS)
 
-abuse: .venv/.dev beside ## Attack the service and the edge, and measure the effect on other clients (some minutes)
+abuse: $(VENV)/.dev beside ## Attack the service and the edge, and measure the effect on other clients (some minutes)
 	$(RUN) tests.abuse $(ARGS)
 
-fuzz: .venv/.dev ## Fuzz every parser, guided by coverage, for up to ten minutes (ARGS="--only nbk --inputs 100000")
+fuzz: $(VENV)/.dev ## Fuzz every parser, guided by coverage, for up to ten minutes (ARGS="--only nbk --inputs 100000")
 	$(RUN) tests.fuzz $(ARGS)
 
-bench: .venv/.dev ## Measure speed, start, memory and streams; needs wrk (ARGS="--quick", ARGS="--only streams")
+bench: $(VENV)/.dev ## Measure speed, start, memory and streams; needs wrk (ARGS="--quick", ARGS="--only streams")
 	$(RUN) tests.benchmarks $(ARGS)
 
-truth: .venv/.dev ## Measure validation on real history with injected faults (~20 min; ARGS="--quick", ARGS="--only drift")
+truth: $(VENV)/.dev ## Measure validation on real history with injected faults (~20 min; ARGS="--quick", ARGS="--only drift")
 	$(RUN) tests.truth $(ARGS)
 
-audit: .venv/.dev ## Check deployed packages for known vulnerabilities at osv.dev (exit status 2: check failed)
+audit: $(VENV)/.dev ## Check deployed packages for known vulnerabilities at osv.dev (exit status 2: check failed)
 	$(RUN) tests.supply.audit
 
-licences: .venv/.dev ## List the licences of deployed packages; fail on one that is not allowed
+licences: $(VENV)/.dev ## List the licences of deployed packages; fail on one that is not allowed
 	@$(RUN) tests.supply.licences
 
-sbom: .venv/.dev ## Write the SBOM of deployed packages to sbom.cdx.json (CycloneDX)
+sbom: $(VENV)/.dev ## Write the SBOM of deployed packages to sbom.cdx.json (CycloneDX)
 	$(RUN) tests.supply.sbom sbom.cdx.json
 
 MINUTES ?= 30
-soak: .venv/.dev ## Check that memory, open files and latency stay flat under load (MINUTES=30)
+soak: $(VENV)/.dev ## Check that memory, open files and latency stay flat under load (MINUTES=30)
 	$(RUN) tests.soak --minutes $(MINUTES)
 
-lock: .venv/.dev ## Regenerate the lock files from pyproject.toml
+lock: $(VENV)/.dev ## Regenerate the lock files from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded --extra workers \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded --extra workers \
 	  --group dev -c requirements.lock --custom-compile-command "make lock" pyproject.toml -o requirements-dev.lock
 
 clean: ## Remove the environment and the caches; keep .data
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.venv/bin/python:
+$(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is required; select one: make PYTHON=python3.13 ..." >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 
-.venv/.runtime: requirements.lock | .venv/bin/python
+$(VENV)/.runtime: requirements.lock | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
-.venv/.dev: requirements-dev.lock | .venv/bin/python
+$(VENV)/.dev: requirements-dev.lock | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@touch $@ .venv/.runtime
+	@touch $@ $(VENV)/.runtime
