@@ -46,6 +46,9 @@ class Poller:
     counters: Counters = field(default_factory=Counters)
     _polling: set[str] = field(default_factory=set)
     _validating: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _news: set[str] = field(default_factory=set)
+    """Sources polled since the quarantine of the others was validated."""
+    _validating_quarantine: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def poll(self, key: str) -> None:
         """Poll a source once; return at once if it is being polled. Never raises."""
@@ -59,7 +62,7 @@ class Poller:
             await self._validate_and_apply(key, parsed)  # even after a failure: fixings before it are valid
             if not failure:
                 self._withdraw_unpublished(key, parsed, since)
-                await self._validate_quarantine_again(besides=key)
+                await self._validate_quarantine_again(key)
         except Exception as error:  # noqa: BLE001 - a bug in an adapter must not stop polling; it is recorded below
             failure = error
         finally:
@@ -124,11 +127,17 @@ class Poller:
         ended = self.memory.quarantine[key].withdraw(max(since, min(days)), days, self.now())
         self.store_sync.record_decisions(ended)
 
-    async def _validate_quarantine_again(self, besides: str) -> None:
-        """Validate the quarantined rates of other sources again: the new rates may confirm them."""
-        for key in self.memory.settings.polled:
-            if key != besides and self.memory.quarantine[key].waiting:
-                await self._validate_and_apply(key, [])
+    async def _validate_quarantine_again(self, polled: str) -> None:
+        """Validate the quarantined rates of other sources again: those of the polled one may confirm them.
+
+        Concurrent polls share one pass.
+        """
+        self._news.add(polled)
+        async with self._validating_quarantine:
+            news, self._news = self._news, set()  # empty if another poll's pass has included this one
+            for key in self.memory.settings.polled:
+                if news - {key} and self.memory.quarantine[key].waiting:
+                    await self._validate_and_apply(key, [])
 
     def _to_validate(self, key: str, fixings: list[Fixing]) -> list[Fixing]:
         """Return the older quarantined fixings, then those of `fixings` that can be validated."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from fractions import Fraction
 from functools import partial
-from itertools import product
 from typing import NamedTuple
 
 from service.domain import publication_schedule
@@ -18,7 +17,7 @@ from service.domain.fixing import Fixing, Series
 from service.domain.snapshot import Snapshot
 from service.settings import AcceptanceSettings, Settings, SourceSettings, TickerSettings
 from service.state.selection import Evidence, snapshot
-from service.validation.cross_check import CrossCheck, Tolerance, Witness, describe
+from service.validation.cross_check import CrossCheck, Publications, Tolerance, Witness, describe
 from service.validation.published_change import Check, check
 from service.validation.quarantine import Quarantine, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import Judgement, ValidationContext, rate_text
@@ -204,6 +203,8 @@ class MemoryState:
                 valid = [entry.fixing.without(rate_errors(entry.fixing)) for entry in held]
                 documents = [series.completed(fixing) for fixing in valid if fixing.rates]
                 witness = witness_of(self.settings.sources[key], key, series, documents)
+                if known and known[1].publications.series is series:
+                    witness = replace(witness, publications=known[1].publications)
                 self._witnesses[key] = (state, witness, held)
                 changed = True
         if changed or self._cross_check is None:
@@ -211,6 +212,7 @@ class MemoryState:
                 {key: witness for key, (_, witness, _) in self._witnesses.items()},
                 tolerance(self.settings.acceptance),
                 {key: quarantine.accepted for key, quarantine in self.quarantine.items()},
+                pairings=self._cross_check.pairings if self._cross_check else {},
             )
         return self._cross_check
 
@@ -232,24 +234,36 @@ class MemoryState:
         return self._snapshots
 
     def refresh(self, now: datetime, *tickers: TickerSettings) -> tuple[Snapshot, ...]:
-        """Rebuild the snapshots of the given tickers (default: all), notify watchers, and return those that changed.
+        """Rebuild the snapshots of the given tickers (default: all) and show them; return those that changed."""
+        rebuild = self.selection(now)
+        return tuple(new for each in tickers or self.settings.tickers if (new := self.show(rebuild(each))))
 
-        A snapshot changes with a new fixing, or with time (`late`). It is never removed: if none of its rates may be
-        published any more, its quotes are empty.
+    def selection(self, now: datetime) -> Callable[[TickerSettings], Snapshot | None]:
+        """Return a function that builds the snapshot of a ticker from what is known now, in any thread.
+
+        A snapshot changes with a new fixing, or with time (`late`).
         """
-        wanted, evidence = tickers or self.settings.tickers, self.evidence
-        known, polled = self._snapshots, self.settings.polled
-        rebuilt = (snapshot(each, polled, self._series, now, evidence, known.get(each.id)) for each in wanted)
-        changed = tuple(new for new in rebuilt if new and new != known.get(new.id))
-        self._snapshots.update((new.id, new) for new in changed)
-        for new, watcher in product(changed, self.watchers):
+        polled, series, evidence = self.settings.polled, dict(self._series), self.evidence
+        known = dict(self._snapshots)
+        return lambda ticker: snapshot(ticker, polled, series, now, evidence, known.get(ticker.id))
+
+    def show(self, new: Snapshot | None) -> Snapshot | None:
+        """Take over a snapshot and notify watchers if it differs from the one shown; return it then.
+
+        A snapshot is never removed: if none of its rates may be published any more, its quotes are empty.
+        """
+        if new is None or new == self._snapshots.get(new.id):
+            return None
+        self._snapshots[new.id] = new
+        for watcher in self.watchers:
             watcher(new)
-        return changed
+        return new
 
 
 def witness_of(source: SourceSettings, key: str, series: Series, held: Sequence[Fixing] = ()) -> Witness:
     """Return a source as input for the comparison with others; `held` are its quarantined fixings."""
-    return Witness(key, series, partial(publication_schedule.market_day, source), held, frozenset(source.not_compared))
+    publications = Publications(series, partial(publication_schedule.market_day, source))
+    return Witness(key, publications, held, frozenset(source.not_compared))
 
 
 def configured_breaks(source: SourceSettings) -> tuple[Break, ...]:

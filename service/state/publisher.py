@@ -9,6 +9,7 @@ from datetime import datetime
 import structlog
 
 from service.domain.snapshot import Snapshot
+from service.runtime.background import run_in_thread
 from service.state.memory import MemoryState
 
 log = structlog.get_logger()
@@ -24,18 +25,22 @@ class SnapshotPublisher:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def publish(self, now: datetime) -> None:
-        """Publish changed snapshots. Concurrent calls share one pass; the event loop runs after each ticker."""
+        """Publish changed snapshots. Concurrent calls share one pass.
+
+        Snapshots are built in a worker thread: on a day on which many rates are odd, that takes long. What becomes
+        known meanwhile is published by the next pass, which whoever changes the memory asks for.
+        """
         self._due = True
         async with self._lock:
             if not self._due:  # another call has published since
                 return
             self._due = False
+            build = self.memory.selection(now)
             for ticker in self.memory.settings.tickers:
-                before = self.memory.snapshots.get(ticker.id)
-                for snapshot in self.memory.refresh(now, ticker):
+                new, before = await run_in_thread(build, ticker), self.memory.snapshots.get(ticker.id)
+                if snapshot := self.memory.show(new):
                     log_change(snapshot, before)
                     self.enqueue(snapshot)
-                await asyncio.sleep(0)
 
 
 def log_change(snapshot: Snapshot, before: Snapshot | None) -> None:

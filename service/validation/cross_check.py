@@ -23,6 +23,7 @@ from itertools import islice
 from math import expm1, inf, log
 from statistics import median
 from typing import Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 from service.domain.fixing import Fixing, Quotation, Series
 from service.domain.snapshot import Confidence
@@ -40,6 +41,8 @@ _HISTORY: Final = 40
 """Dates that offset and spread are estimated from."""
 _ENOUGH: Final = 8
 """Dates needed for that estimate."""
+_KEPT_FITS: Final = 1000
+"""Offsets and spreads that are kept for two sources: bounds the memory on a day on which all rates are odd."""
 _SPREADS: Final = 6
 """Spreads (standard deviations, estimated robustly) that a rate may lie away."""
 _TO_DEVIATION: Final = 1.4826
@@ -201,14 +204,14 @@ class _Logarithms(dict[str, float | None]):
 class Observation:
     """One publication of a source: its market day, and its rates as logarithms."""
 
-    __slots__ = ("centres", "day", "fixing", "logs")
+    __slots__ = ("__weakref__", "centres", "day", "fixing", "logs")
 
     def __init__(self, fixing: Fixing, day: date) -> None:
         self.fixing = fixing
         self.day = day
         self.logs = _Logarithms(fixing)
-        self.centres: dict[int, tuple[Observation, float | None]] = {}
-        """How far the rates of another observation lie apart in the middle, by its identity; see `_relative`."""
+        self.centres: WeakKeyDictionary[Observation, float | None] = WeakKeyDictionary()
+        """How far the rates of another observation lie apart in the middle; see `_relative`."""
 
     def log(self, code: str) -> float:
         """Return units of the bank's own currency for one unit of a currency that it quotes, as a logarithm."""
@@ -234,28 +237,18 @@ class Lag(Enum):
 
 
 @dataclass(frozen=True)
-class Witness:
-    """What one source publishes, for comparison.
+class Publications:
+    """The publications of one source, without carry-overs: a bank that repeats itself says nothing new.
 
-    `market_day` is the day of the market that an effective date of it is of. `held` are rates in quarantine: they can
-    confirm a rate, since at a true jump two banks wait for each other.
+    `market_day` is the day of the market that an effective date of the source is of.
     """
 
-    key: str
     series: Series
     market_day: MarketDay
-    held: Sequence[Fixing] = ()
-    not_compared: frozenset[str] = frozenset()
-    """Currencies whose rate at this bank lastingly differs from that of others."""
-
-    @cached_property
-    def base(self) -> str | None:
-        latest = self.series.latest or (self.held[-1] if self.held else None)
-        return latest.base if latest else None
 
     @cached_property
     def observations(self) -> list[Observation]:
-        """Its publications without carry-overs, by date: a bank that repeats itself says nothing new."""
+        """All publications, by date."""
         return [self.observe(fixing) for fixing in self.series.distinct]
 
     @cached_property
@@ -268,14 +261,13 @@ class Witness:
         """The market days of `observations` where each of them is of the market day before."""
         return [day - timedelta(days=1) for day in self.days[:1]] + self.days[:-1]
 
-    @cached_property
-    def held_observations(self) -> list[Observation]:
-        return [self.observe(fixing) for fixing in self.held]
-
     def observe(self, fixing: Fixing) -> Observation:
         return Observation(fixing, self.market_day(fixing.date))
 
-    def publications_before(self, own: Observation) -> int:
+    def aligned_days(self, lag: "Lag") -> list[date]:
+        return self.lagged_days if lag is Lag.WITNESS else self.days
+
+    def before(self, own: Observation) -> int:
         """Return how many publications there are for the same market day before one."""
         at = bisect_left(self.days, own.day)
         return sum(one.day == own.day and one.fixing.date < own.fixing.date for one in self.observations[at:])
@@ -284,6 +276,29 @@ class Witness:
         """Return the market day of the publication before a market day."""
         at = bisect_left(self.days, day)
         return self.days[at - 1] if at else day - timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What one source says, for comparison.
+
+    `held` are its rates in quarantine: they can confirm a rate, since at a true jump two banks wait for each other.
+    """
+
+    key: str
+    publications: Publications
+    held: Sequence[Fixing] = ()
+    not_compared: frozenset[str] = frozenset()
+    """Currencies whose rate at this bank lastingly differs from that of others."""
+
+    @cached_property
+    def base(self) -> str | None:
+        latest = self.publications.series.latest or (self.held[-1] if self.held else None)
+        return latest.base if latest else None
+
+    @cached_property
+    def held_observations(self) -> list[Observation]:
+        return [self.publications.observe(fixing) for fixing in self.held]
 
 
 class _Pair(NamedTuple):
@@ -310,7 +325,7 @@ class _Pair(NamedTuple):
     def before(self, *, held: bool = False) -> "Iterator[_Pair]":
         """Yield the same rate at the publications before, the latest first; then, if wanted, those `held`."""
         on, found = self.own.fixing.date, 0
-        for one in reversed(self.subject.observations):
+        for one in reversed(self.subject.publications.observations):
             if one.fixing.date < on and one.fixing.quotes(self.code, self.base):
                 yield self._replace(own=one)
                 found += 1
@@ -343,7 +358,7 @@ def _relative(code: str, base: str, own: Observation, other: Observation) -> flo
 
 def _centre(own: Observation, other: Observation) -> float | None:
     """Return how far the rates of two documents lie apart in the middle; None where they share too few."""
-    if id(other) not in own.centres:
+    if other not in own.centres:
         apart = [
             rate - their_rate
             for code in own.fixing.rates
@@ -351,9 +366,91 @@ def _centre(own: Observation, other: Observation) -> float | None:
             and (their_rate := other.logs[code]) is not None
             and (rate := own.logs[code]) is not None
         ]
-        centre = median(apart) if len(apart) >= _SHARED else None
-        own.centres[id(other)] = (other, centre)
-    return own.centres[id(other)][1]
+        own.centres[other] = median(apart) if len(apart) >= _SHARED else None
+    return own.centres[other]
+
+
+@dataclass
+class Pairing:
+    """Two sources beside each other: who lags, and their lasting offset and spread by currency.
+
+    It depends on nothing but what they have published, so that it is kept until one of them publishes.
+    """
+
+    subject: Publications
+    witness: Publications
+    _fits: dict[tuple[str, str, date, Lag], tuple[float, float] | None] = field(default_factory=dict)
+    _aligned: dict[Lag, list[tuple[Observation, Observation]]] = field(default_factory=dict)
+
+    @cached_property
+    def lag(self) -> Lag:
+        """Which of the two is a publication behind the other: who follows it more closely when shifted."""
+        rough = {lag: self._roughness(lag) for lag in Lag}
+        best = min(Lag, key=rough.__getitem__)
+        return best if rough[best] < _CLEARLY * rough[Lag.NONE] else Lag.NONE
+
+    def aligned_day(self, own: Observation, lag: Lag) -> date:
+        """Return the market day whose publication of the witness is to be compared with one of the subject."""
+        if lag is not Lag.SUBJECT:
+            return own.day
+        return max(self.subject.day_before(own.day), self.witness.day_before(own.day))
+
+    def fit(self, code: str, base: str, difference: Difference, lag: Lag, on: date) -> tuple[float, float] | None:
+        """Return the lasting offset and the spread of a rate, from the dates before one that both sources have."""
+        known = (code, base, on, lag)
+        if known not in self._fits:
+            if len(self._fits) >= _KEPT_FITS:
+                self._fits.clear()
+            found = list[float]()
+            for own, other in reversed(self._in_force(lag)):
+                if own.fixing.date < on and (level := difference(code, base, own, other)) is not None:
+                    found.append(level)
+                    if len(found) == _HISTORY:
+                        break
+            fit = None
+            if len(found) >= _ENOUGH:
+                centre = median(found)
+                fit = (centre, _TO_DEVIATION * median(abs(level - centre) for level in found))
+            self._fits[known] = fit
+            return fit
+        return self._fits[known]
+
+    def _in_force(self, lag: Lag) -> list[tuple[Observation, Observation]]:
+        """Return each publication of the subject with that of the witness in force on its market day, oldest first."""
+        if lag not in self._aligned:
+            self._aligned[lag] = self._align(self.subject.observations, lag)
+        return self._aligned[lag]
+
+    def _align(self, publications: Sequence[Observation], lag: Lag) -> list[tuple[Observation, Observation]]:
+        days, found = self.witness.aligned_days(lag), []
+        for own in publications:
+            day = self.aligned_day(own, lag)
+            at = bisect_right(days, day)
+            if at and day - days[at - 1] <= _WINDOW:
+                found.append((own, self.witness.observations[at - 1]))
+        return found
+
+    def _roughness(self, lag: Lag) -> float:
+        """Return how much the difference of the two changes from date to date, where they are aligned so.
+
+        What all currencies changed by is left out, and of the rest a quartile is taken: neither a drift of the base
+        nor of one currency must hide a lag.
+        """
+        dates, currencies = _SAMPLED
+        changes, last = list[float](), dict[str, float]()
+        for own, other in self._align(self.subject.observations[-dates:], lag):
+            shared = [one for one in own.fixing.rates if one not in LEVELS_DIFFER and other.fixing.quotes(one, one)]
+            if not shared:
+                continue
+            base = own.fixing.base
+            reference = base if other.fixing.quotes(base, base) else shared[0]
+            apart = own.log(reference) - other.log(reference)
+            levels = {code: own.log(code) - other.log(code) - apart for code in shared[:currencies]}
+            moved = [level - last[code] for code, level in levels.items() if code in last]
+            common = median(moved) if len(moved) >= _SHARED else 0.0
+            changes += [abs(one - common) for one in moved]
+            last = levels
+        return sorted(changes)[3 * len(changes) // 4] if len(changes) >= _ENOUGH else inf
 
 
 @dataclass
@@ -369,12 +466,11 @@ class CrossCheck:
     accepted: Mapping[str, Sequence[Fixing]] = field(default_factory=dict)
     near: float = 0.15
     """How far (as a logarithm) a rate may lie from an accepted one that vouches for it."""
+    pairings: dict[tuple[str, str], Pairing] = field(default_factory=dict)
+    """By the keys of subject and witness. Handed from one comparison to the next: most sources have not published."""
     _own: dict[int, Observation] = field(default_factory=dict)
     _assessed: dict[tuple[int, str, str], Assessment] = field(default_factory=dict)
     _believed: dict[tuple[int, str, str], tuple[Fixing, Assessment]] = field(default_factory=dict)
-    _fits: dict[tuple[object, ...], tuple[float, float] | None] = field(default_factory=dict)
-    _lags: dict[tuple[str, str], Lag] = field(default_factory=dict)
-    _aligned: dict[tuple[str, str, Lag], list[tuple[Observation, Observation]]] = field(default_factory=dict)
 
     def assess(self, source: str, fixing: Fixing, code: str, base: str | None = None) -> Assessment:
         """Compare the rate of `code` in `base` (the fixing's own where None) with every other bank.
@@ -387,6 +483,13 @@ class CrossCheck:
         if known not in self._believed:  # it holds the fixing, whose identity is the key
             self._believed[known] = (fixing, self._assessed_with_past(source, fixing, code, base))
         return self._believed[known][1]
+
+    def _pairing(self, subject: Witness, witness: Witness) -> Pairing:
+        known = self.pairings.get((subject.key, witness.key))
+        if known and known.subject is subject.publications and known.witness is witness.publications:
+            return known
+        made = self.pairings[subject.key, witness.key] = Pairing(subject.publications, witness.publications)
+        return made
 
     def _assessed_with_past(self, source: str, fixing: Fixing, code: str, base: str | None) -> Assessment:
         assessment = self._compared(source, fixing, code, base)
@@ -408,7 +511,7 @@ class CrossCheck:
         last rate that was not refuted.
         """
         subject = self.witnesses[source]
-        pair = _Pair(subject, subject.observe(fixing), code, base or fixing.base)
+        pair = _Pair(subject, subject.publications.observe(fixing), code, base or fixing.base)
         before = sorted(pair.before(held=True), key=lambda one: one.own.fixing.date, reverse=True)
         for number, latest in enumerate(before):
             earlier = self._compared(source, latest.own.fixing, code, base)
@@ -442,7 +545,7 @@ class CrossCheck:
             return Assessment()
         own = self._own.get(id(fixing))
         if own is None:  # it holds the fixing, whose identity is the key
-            own = self._own[id(fixing)] = subject.observe(fixing)
+            own = self._own[id(fixing)] = subject.publications.observe(fixing)
         known = (id(fixing), code, base)
         if known not in self._assessed:
             self._assessed[known] = self._assess(_Pair(subject, own, code, base))
@@ -487,7 +590,7 @@ class CrossCheck:
         witness = self.witnesses[compared.source]
         if not compared.agrees or compared.relative or not apart:
             return compared
-        if self._lag(pair.subject, witness) is not Lag.WITNESS:
+        if self._pairing(pair.subject, witness).lag is not Lag.WITNESS:
             return compared
         own = self._published(pair, witness, Lag.WITNESS)
         if own is None or own.agrees or own.relative or own.awaited:
@@ -523,11 +626,11 @@ class CrossCheck:
         before = next(_Pair(witness, other, pair.code, pair.base).before(), None)
         if before is not None and all(before.own.log(code) == other.log(code) for code in codes):
             return True
-        lag = self._lag(pair.subject, witness)
-        days = witness.lagged_days if lag is Lag.WITNESS else witness.days
-        day = _aligned_day(pair.subject, pair.own, witness, lag)
+        pairing = self._pairing(pair.subject, witness)
+        days = witness.publications.aligned_days(pairing.lag)
+        day = pairing.aligned_day(pair.own, pairing.lag)
         published = bisect_right(days, day) - bisect_left(days, day)
-        return bisect_right(days, day) == len(days) and 0 < published <= pair.subject.publications_before(pair.own)
+        return bisect_right(days, day) == len(days) and 0 < published <= pair.subject.publications.before(pair.own)
 
     def vouched(self, source: str, fixing: Fixing, code: str, after: date = date.min) -> bool:
         """Return whether an operator has accepted this rate, or one near it shortly before (but `after` a date)."""
@@ -543,7 +646,7 @@ class CrossCheck:
         lag = Lag.NONE
         compared = self._published(pair, witness, lag)
         if compared is None or abs(compared.deviation) > self.tolerance.floor / 2:
-            lag = self._lag(pair.subject, witness)
+            lag = self._pairing(pair.subject, witness).lag
             compared = self._published(pair, witness, lag) if lag is not Lag.NONE else compared
         enough = compared and compared.agrees and not compared.relative and not compared.awaited
         held = None if enough else self._held(pair, witness, lag)
@@ -592,17 +695,17 @@ class CrossCheck:
 
     def _observation(self, pair: _Pair, witness: Witness, lag: Lag) -> Observation | None:
         """Return the other bank's publication in force on the market day of a rate."""
-        day = _aligned_day(pair.subject, pair.own, witness, lag)
-        at = bisect_right(witness.lagged_days if lag is Lag.WITNESS else witness.days, day)
-        return witness.observations[at - 1] if at else None
+        day = self._pairing(pair.subject, witness).aligned_day(pair.own, lag)
+        at = bisect_right(witness.publications.aligned_days(lag), day)
+        return witness.publications.observations[at - 1] if at else None
 
     def _published(self, pair: _Pair, witness: Witness, lag: Lag, on: date | None = None) -> Comparison | None:
         """Compare with the publication of that market day; where there is none, with those around it.
 
         Offset and spread are those of the dates before `on`, the rate's own where None.
         """
-        day = _aligned_day(pair.subject, pair.own, witness, lag)
-        days = witness.lagged_days if lag is Lag.WITNESS else witness.days
+        day = self._pairing(pair.subject, witness).aligned_day(pair.own, lag)
+        days, observations = witness.publications.aligned_days(lag), witness.publications.observations
         at = bisect_right(days, day)
         if at == len(days):
             around = [at - 1] if at and day - days[at - 1] <= _AWAITED else []
@@ -613,7 +716,7 @@ class CrossCheck:
         for relative, difference in ((False, _absolute), (True, _relative)):
             levels = [
                 (level, other)
-                for other in (witness.observations[index] for index in around)
+                for other in (observations[index] for index in around)
                 if (level := difference(pair.code, pair.base, pair.own, other)) is not None
             ]
             if levels:
@@ -629,9 +732,10 @@ class CrossCheck:
         It confirms a rate, since at a true jump two banks wait for each other. Where it does not, nobody knows which of
         the two is right.
         """
-        day, found = _aligned_day(pair.subject, pair.own, witness, lag), list[tuple[timedelta, Comparison]]()
+        found = list[tuple[timedelta, Comparison]]()
+        day = self._pairing(pair.subject, witness).aligned_day(pair.own, lag) if witness.held else date.min
         for other in witness.held_observations:
-            theirs = witness.day_before(other.day) if lag is Lag.WITNESS else other.day
+            theirs = witness.publications.day_before(other.day) if lag is Lag.WITNESS else other.day
             level = _absolute(pair.code, pair.base, pair.own, other) if abs(theirs - day) <= _HELD else None
             fit = None if level is None else self._nearest(pair, witness, [level], _absolute, lag)
             if fit:
@@ -656,87 +760,14 @@ class CrossCheck:
         raw = min(levels, key=abs)
         if abs(raw) <= self.tolerance.floor / 2:  # within the narrowest tolerance, whatever the offset may be
             return raw, self.tolerance.floor
-        fit = self._fit(pair, witness, difference, lag, on or pair.own.fixing.date)
+        pairing = self._pairing(pair.subject, witness)
+        fit = pairing.fit(pair.code, pair.base, difference, lag, on or pair.own.fixing.date)
         if fit is None:
             return None if pair.only_moves else (raw, self.tolerance.widest)
         centre, spread = fit
         offset = centre if pair.only_moves else max(-self.tolerance.offset, min(self.tolerance.offset, centre))
         tolerance = min(max(_SPREADS * spread, self.tolerance.floor), self.tolerance.widest)
         return min((level - offset for level in levels), key=abs), tolerance
-
-    def _fit(
-        self, pair: _Pair, witness: Witness, difference: Difference, lag: Lag, on: date
-    ) -> tuple[float, float] | None:
-        """Return the lasting offset and the spread of two banks, from the dates before one that both have."""
-        known = (pair.subject.key, witness.key, pair.code, pair.base, on, lag)
-        if known not in self._fits:
-            found, code, base = list[float](), pair.code, pair.base
-            for own, other in reversed(self._in_force(pair.subject, witness, lag)):
-                if own.fixing.date < on and (level := difference(code, base, own, other)) is not None:
-                    found.append(level)
-                    if len(found) == _HISTORY:
-                        break
-            self._fits[known] = None
-            if len(found) >= _ENOUGH:
-                centre = median(found)
-                self._fits[known] = (centre, _TO_DEVIATION * median(abs(level - centre) for level in found))
-        return self._fits[known]
-
-    def _in_force(self, subject: Witness, witness: Witness, lag: Lag) -> list[tuple[Observation, Observation]]:
-        """Return each publication of one source with that of the other in force on its market day, oldest first."""
-        known = (subject.key, witness.key, lag)
-        if known not in self._aligned:
-            self._aligned[known] = _in_force(subject, subject.observations, witness, lag)
-        return self._aligned[known]
-
-    def _lag(self, subject: Witness, witness: Witness) -> Lag:
-        """Return which of two banks is a publication behind the other: who follows it more closely when shifted."""
-        known = (subject.key, witness.key)
-        if known not in self._lags:
-            rough = {lag: self._roughness(subject, witness, lag) for lag in Lag}
-            best = min(Lag, key=rough.__getitem__)
-            self._lags[known] = best if rough[best] < _CLEARLY * rough[Lag.NONE] else Lag.NONE
-        return self._lags[known]
-
-    def _roughness(self, subject: Witness, witness: Witness, lag: Lag) -> float:
-        """Return how much the difference of two banks changes from date to date, where they are aligned so.
-
-        What all currencies changed by is left out, and of the rest a quartile is taken: neither a drift of the base
-        nor of one currency must hide a lag.
-        """
-        dates, currencies = _SAMPLED
-        changes, last = list[float](), dict[str, float]()
-        for own, other in _in_force(subject, subject.observations[-dates:], witness, lag):
-            shared = [one for one in own.fixing.rates if one not in LEVELS_DIFFER and other.fixing.quotes(one, one)]
-            if not shared:
-                continue
-            base = own.fixing.base
-            reference = base if other.fixing.quotes(base, base) else shared[0]
-            apart = own.log(reference) - other.log(reference)
-            levels = {code: own.log(code) - other.log(code) - apart for code in shared[:currencies]}
-            moved = [level - last[code] for code, level in levels.items() if code in last]
-            common = median(moved) if len(moved) >= _SHARED else 0.0
-            changes += [abs(one - common) for one in moved]
-            last = levels
-        return sorted(changes)[3 * len(changes) // 4] if len(changes) >= _ENOUGH else inf
-
-
-def _aligned_day(subject: Witness, own: Observation, witness: Witness, lag: Lag) -> date:
-    """Return the market day whose publication of `witness` is to be compared with one of `subject`."""
-    return max(subject.day_before(own.day), witness.day_before(own.day)) if lag is Lag.SUBJECT else own.day
-
-
-def _in_force(
-    subject: Witness, publications: Sequence[Observation], witness: Witness, lag: Lag
-) -> list[tuple[Observation, Observation]]:
-    """Return these publications of one source, each with that of the other in force on its market day."""
-    days, found = witness.lagged_days if lag is Lag.WITNESS else witness.days, []
-    for own in publications:
-        day = _aligned_day(subject, own, witness, lag)
-        at = bisect_right(days, day)
-        if at and day - days[at - 1] <= _WINDOW:
-            found.append((own, witness.observations[at - 1]))
-    return found
 
 
 def _without_single_leavers(others: Sequence[Comparison]) -> list[Comparison]:

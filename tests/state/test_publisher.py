@@ -1,6 +1,8 @@
-"""Snapshots are made once for all who wait for them, and readers have their turn meanwhile."""
+"""Snapshots are built once for all who wait for them, beside the event loop."""
 
 import asyncio
+import threading
+from collections.abc import Callable
 from datetime import datetime
 from unittest.mock import patch
 
@@ -15,6 +17,7 @@ from tests.support.fixings import day, fixing
 from tests.support.instances import follower
 
 KNOWN = fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09")
+Build = Callable[[TickerSettings], Snapshot | None]
 
 
 def with_tickers(settings: Settings, count: int) -> Settings:
@@ -24,53 +27,71 @@ def with_tickers(settings: Settings, count: int) -> Settings:
     )
 
 
+class HeldBuilds:
+    """Lets a memory build snapshots when it is told to, and records the threads that do."""
+
+    def __init__(self, memory: MemoryState) -> None:
+        self.selection = memory.selection
+        self.begun = threading.Event()
+        self.may_go_on = threading.Event()
+        self.threads = list[threading.Thread]()
+
+    def __call__(self, now: datetime) -> Build:
+        build = self.selection(now)
+
+        def held(ticker: TickerSettings) -> Snapshot | None:
+            self.threads.append(threading.current_thread())
+            self.begun.set()
+            assert self.may_go_on.wait(60)
+            return build(ticker)
+
+        return held
+
+
 async def test_concurrent_refreshes_share_a_pass(store: Store, settings: Settings, clock: Clock) -> None:
     """Six refreshes that wait for the store together build the snapshots twice at most, not six times."""
     store_sync = StoreSync(MemoryState(settings), store)
     instance = follower(store_sync, clock)
-    made = list[TickerSettings]()
-    refresh_memory = store_sync.memory.refresh
-
-    def counting(now: datetime, *tickers: TickerSettings) -> tuple[Snapshot, ...]:
-        made.extend(tickers)
-        return refresh_memory(now, *tickers)
+    builds = HeldBuilds(store_sync.memory)
+    builds.may_go_on.set()
 
     async def learn(number: int) -> None:
         store_sync.memory.add(KNOWN[number % 2])
         await instance.refresh()
         assert store_sync.memory.snapshots["kzt"].as_of == day(2)
 
-    with patch.object(store_sync.memory, "refresh", counting):
+    with patch.object(store_sync.memory, "selection", builds):
         await asyncio.gather(*map(learn, range(6)))
-    assert 1 <= len(made) <= 2  # a second time for those that came while the first was made
+    assert 1 <= len(builds.threads) <= 2  # a second time for those that came while the first was built
 
 
-async def test_each_ticker_is_made_in_a_turn_of_its_own(settings: Settings, clock: Clock) -> None:
-    """What else the loop has to do comes between any two of them."""
-    memory, order = MemoryState(with_tickers(settings, 3)), list[str]()
+async def test_loop_runs_while_a_snapshot_is_built(settings: Settings, clock: Clock) -> None:
+    """The build is in a thread of its own: it waits here until the event loop lets it go on."""
+    memory = MemoryState(with_tickers(settings, 3))
     memory.reset("nbk", KNOWN)
-    memory.watchers.append(lambda snapshot: order.append(snapshot.id))
+    builds = HeldBuilds(memory)
+    with patch.object(memory, "selection", builds):
+        publishing = asyncio.create_task(SnapshotPublisher(memory, lambda _: None).publish(clock()))
+        await asyncio.to_thread(builds.begun.wait, 60)
+        assert memory.snapshots == {}
+        builds.may_go_on.set()
+        await publishing
+    assert len(builds.threads) == 3
+    assert threading.main_thread() not in builds.threads
+    assert memory.snapshots.keys() == {"t0", "t1", "t2"}
 
-    async def reader() -> None:
-        for _ in range(3):
-            order.append("reader")
-            await asyncio.sleep(0)
 
-    await asyncio.gather(SnapshotPublisher(memory, lambda _: None).publish(clock()), reader())
-    assert order == ["t0", "reader", "t1", "reader", "t2", "reader"]
-
-
-async def test_what_comes_while_snapshots_are_made_is_shown_before_its_own_review_ends(
-    settings: Settings, clock: Clock
-) -> None:
-    """A ticker that was made a moment too early is made again."""
+async def test_rates_that_come_during_a_build_are_published(settings: Settings, clock: Clock) -> None:
+    """A snapshot that was built a moment too early is built again before the later call returns."""
     memory = MemoryState(with_tickers(settings, 3))
     memory.reset("nbk", KNOWN[:1])
+    builds = HeldBuilds(memory)
     publisher = SnapshotPublisher(memory, lambda _: None)
-    first = asyncio.create_task(publisher.publish(clock()))
-    await asyncio.sleep(0)
-    assert memory.snapshots.keys() == {"t0"}
-    memory.add(KNOWN[1])
-    await publisher.publish(clock())
+    with patch.object(memory, "selection", builds):
+        first = asyncio.create_task(publisher.publish(clock()))
+        await asyncio.to_thread(builds.begun.wait, 60)
+        memory.add(KNOWN[1])
+        builds.may_go_on.set()
+        await publisher.publish(clock())
     assert first.done()
     assert {snapshot.as_of for snapshot in memory.snapshots.values()} == {day(2)}

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from service.domain.fixing import Fixing, Rate, Series
-from service.validation.cross_check import CrossCheck, Tolerance, Witness
+from service.validation.cross_check import CrossCheck, Publications, Tolerance, Witness
 from service.validation.rules import ValidationContext, judge
 from tests.truth.histories import History, WitnessForm, load
 
@@ -67,7 +67,10 @@ def judged(history: History, scene: Scene) -> list[Day]:
         if number >= 0:
             value = Decimal(round(scene.lie(number, rates[CODE].value), 6))
             new = replace(truth, rates={**rates, CODE: Rate(value, rates[CODE].nominal)})
-        check = CrossCheck({"nbu": Witness("nbu", known, _same), "other": Witness("other", other, _same)}, Tolerance())
+        check = CrossCheck(
+            {"nbu": Witness("nbu", Publications(known, _same)), "other": Witness("other", Publications(other, _same))},
+            Tolerance(),
+        )
         result = judge(new, known, ValidationContext(on, cross_check=check))
         if result.publish:
             known = known.with_fixing(result.publish, WARM_UP + SHOWN)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from service.domain.breaks import Break
 from service.domain.fixing import Fixing, Series
 from service.domain.snapshot import Confidence
-from service.validation.cross_check import CrossCheck, Witness
+from service.validation.cross_check import CrossCheck, Publications, Witness
 from service.validation.rules import Judgement, ValidationContext, Verdict, judge, trusted_rates
 from tests.support.fixings import day, fixing, later, rates, series
 from tests.support.standin import Figures
@@ -35,7 +35,7 @@ def same_day(effective_date: date) -> date:
 
 
 def crosschecked(known: Series, **others: Series) -> CrossCheck:
-    return CrossCheck({key: Witness(key, one, same_day) for key, one in {"nbk": known, **others}.items()})
+    return CrossCheck({key: Witness(key, Publications(one, same_day)) for key, one in {"nbk": known, **others}.items()})
 
 
 def judged(rates: Mapping[str, str], known: Series = KNOWN, on: date = NEXT, **settings: object) -> Judgement:

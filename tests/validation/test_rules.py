@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from service.domain.fixing import Fixing, Quotation, Series
 from service.domain.snapshot import Confidence
-from service.validation.cross_check import CrossCheck, Witness
+from service.validation.cross_check import CrossCheck, Publications, Witness
 from service.validation.rules import (
     Judgement,
     ValidationContext,
@@ -41,7 +41,7 @@ def context(
 ) -> ValidationContext:
     """Return what a fixing of `source` is judged by, beside what `others` have published."""
     every = {source: known or Series(), **(others or {})}
-    check = CrossCheck({key: Witness(key, one, same_day) for key, one in every.items()})
+    check = CrossCheck({key: Witness(key, Publications(one, same_day)) for key, one in every.items()})
     return ValidationContext(last_day, cross_check=check, **settings)
 
 
