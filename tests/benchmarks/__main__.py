@@ -1,4 +1,4 @@
-"""`make bench`: one table of one run. Targets are told, not enforced: a machine may be busy or slow."""
+"""`make bench`: one table of one run. Targets are reported, not enforced: a machine may be busy or slow."""
 
 import argparse
 import os
@@ -44,8 +44,8 @@ _DIGITS = {"requests/s": ",.0f", "s": ".2f", "ms": ".1f", "MB": ".1f", "KB": ".1
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a look, not a result")
-    parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, help="measure no more than these")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a smoke test, not a result")
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, help="measure only these groups")
     parser.add_argument("--markdown", action="store_true", help="print the table as docs/performance.md has it")
     asked = parser.parse_args()
     effort = QUICK if asked.quick else Effort()
@@ -60,7 +60,7 @@ def main() -> int:
     except (MeasureError, subprocess.SubprocessError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    # A table cut to the width of a pipe is of no use to anybody.
+    # Without a terminal, do not cut the table to 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
     if asked.markdown:
         print(_markdown(measured))  # noqa: T201
@@ -79,7 +79,7 @@ def _measured(folder: Path, cores: Cores, effort: Effort, only: Collection[str])
     def memory() -> Iterable[Row]:
         used, missing = rows.memory(service, cores, effort)
         if missing:
-            notes.append(f"Not there yet, so not in the memory: {', '.join(missing)}")
+            notes.append(f"Routes that do not exist, so that memory does not include them: {', '.join(missing)}")
         return used
 
     def many() -> Iterable[Row]:
@@ -87,7 +87,7 @@ def _measured(folder: Path, cores: Cores, effort: Effort, only: Collection[str])
             if streams.possible(count):
                 yield from streams.streams(count, folder / "streams", cores, effort)
             else:
-                notes.append(f"Not measured, since a process may not open as many files here: {count:,} streams")
+                notes.append(f"Not measured, because the limit of open files is too low: {count:,} streams")
 
     def requests() -> Iterable[Row]:
         measured, missing = speed(service, folder, cores, effort)
@@ -107,7 +107,7 @@ def _measured(folder: Path, cores: Cores, effort: Effort, only: Collection[str])
     measured: list[Row] = []
     with Console(stderr=True).status("filling the store") as status:
         with service.running():
-            pass  # the first start takes in the publications that ship with the project, and compiles
+            pass  # the first start loads the publications that ship with the project, and compiles
         for name, rows_of in groups.items():
             if name in only:
                 status.update(name)
@@ -160,7 +160,7 @@ def _target(row: Row) -> str:
 
 
 def _machine(cores: Cores, effort: Effort) -> str:
-    """Return what a reader needs to compare the figures with others."""
+    """Return the conditions of the run."""
     pinned = "nothing pinned" if cores.load is None else f"server on core {cores.server}, load on core {cores.load}"
     libraries = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "uvloop", "pydantic", "redis"))
     return (
@@ -169,8 +169,8 @@ def _machine(cores: Cores, effort: Effort) -> str:
         f"{CONNECTIONS} connections, {effort.rounds} rounds of {effort.seconds:g} s, each paired with its baseline; "
         f"{pinned}; HEAD and its baseline by a client in Python, the others by wrk; {effort.starts} starts; "
         f"histories of {CURRENCIES} currencies a day; {effort.refreshes} rounds of refreshes of {len(FORMS)} banks, "
-        f"pauses in CPU time of the process; {effort.backfills} backfills into empty stores, beside {RATE} requests a "
-        f"second; {streams.INSTANCES} instances; nothing pinned in these three; streams beside as many "
+        f"pauses in CPU time of the process; {effort.backfills} backfills into empty stores, during {RATE} requests a "
+        f"second; {streams.INSTANCES} instances; nothing pinned in these three; streams during as many "
         f"requests, {effort.stream_rounds} rounds, their memory that of the Python process; "
         f"memory of the Python process alone, in {effort.memory_runs} runs"
     )

@@ -18,7 +18,7 @@ _COMMAND: Final = ("backfill", "nbk", "--from", str(FIRST), "--to", str(LAST), "
 """Paced: a bank is nothing to be hurried, and half a minute of the target is left for that."""
 _IDLE: Final = 8.0
 """Seconds of readers alone, about as many as a backfill takes: as much of the machine's own doings in both."""
-_STORED: Final = {"fixings": ("fixings", "quarantine", "decisions"), "raw answers": ("raw",)}
+_STORED: Final = {"fixings": ("fixings", "quarantine", "decisions"), "raw responses": ("raw",)}
 
 
 def backfill(folder: Path, effort: Effort) -> list[Row]:
@@ -26,10 +26,10 @@ def backfill(folder: Path, effort: Effort) -> list[Row]:
 
     Nothing is pinned: so an operator runs it, and on two cores all of it has to share.
     """
-    took = Row("backfill of ten years, beside readers", "its answers alone", "s", most=60, related=False)
-    waits = Row("/v1/ticker beside a backfill, p99", "idle", "ms", most_ratio=2)
-    parts = {name: Row(f"stored of ten years, {name}", "before", "MB", related=False) for name in _STORED}
-    whole = Row("stored of ten years, in all", "before", "MB", most=25, related=False)
+    took = Row("backfill of ten years, under load", "its responses alone", "s", most=60, related=False)
+    waits = Row("/v1/ticker during a backfill, p99", "idle", "ms", most_ratio=2)
+    parts = {name: Row(f"store, ten years, {name}", "before", "MB", related=False) for name in _STORED}
+    whole = Row("store, ten years, total", "before", "MB", most=25, related=False)
     folder.mkdir()
     with beside("bank", folder) as its:
         for number in range(effort.backfills):

@@ -31,7 +31,7 @@ def history(service: Service, folder: Path, cores: Cores, effort: Effort) -> Ite
             for _ in range(effort.rounds):
                 row.pairs.append((_took(plain.port, "/", {}), _took(server.port, path, headers)))
             yield row
-        row = Row("/v1/ticker beside ten years, longest wait", "alone", "ms", most=10, related=False)
+        row = Row("/v1/ticker during requests for ten years, longest wait", "alone", "ms", most=10, related=False)
         for _ in range(effort.rounds):
             alone = _longest_wait(server.port, effort.seconds)
             with ThreadPoolExecutor(1) as other, _asking(other, server.port, ten):

@@ -1,4 +1,4 @@
-"""A refresh of all banks in a running service: its CPU time, and the longest that it keeps the loop from readers."""
+"""A refresh of all banks in a running service: its CPU time, and the longest pause of the event loop."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ _LONGEST: Final = 120.0
 
 
 def refresh(folder: Path, effort: Effort) -> list[Row]:
-    """Measure each kind beside asking and parsing alone; nothing is pinned, so operators run it."""
+    """Measure each kind beside fetching and parsing alone. Nothing is pinned to a core, as in production."""
     folder.mkdir()
     rows: dict[str, Row] = {}
     for number in range(effort.refreshes):
@@ -26,7 +26,7 @@ def refresh(folder: Path, effort: Effort) -> list[Row]:
             raise MeasureError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
         for one in map(json.loads, done.stdout.splitlines()):
             for what, most in (("longest pause", 10), ("CPU", None)):
-                name = f"refresh {one['name']}, {what}"
-                row = Row(name, "answers alone", "ms", most=most, related=most is None)
+                name = f"refresh{one['name']}, {what}"
+                row = Row(name, "responses alone", "ms", most=most, related=most is None)
                 rows.setdefault(name, row).pairs.append(tuple(one[what]))
     return list(rows.values())

@@ -1,7 +1,7 @@
-"""The whole service in this process, its banks refreshed again and again: what that takes, as JSON, a refresh a line.
+"""Refresh all banks of a service in this process, and print what each refresh costs, as JSON lines.
 
-A pause is CPU time of the process, its threads included, between two turns of a task that wants one every millisecond:
-by the clock it would have in it what else the machine does meanwhile.
+A pause is CPU time of the process, its threads included, between two runs of a task that is scheduled every
+millisecond. Wall-clock time would include what else the machine does.
 """
 
 import asyncio
@@ -37,19 +37,19 @@ from tests.benchmarks.load import MeasureError
 from tests.benchmarks.wire import FORMS
 
 _QUIET = 0.3
-"""Seconds before and after, in which what was begun before can end."""
-_FIRST = "into an empty store"
+"""Seconds before and after a refresh, for work that is still in progress."""
+_FIRST = " into an empty store"
 _LATER = {
-    "with nothing new": FIRST,
-    "with a new date": NEXT,
-    "where all jumps and waits": ALL_JUMP,
-    "where half jumps and waits": JUMP,
-    "where that is confirmed": JUMP,
+    " with nothing new": FIRST,
+    " with a new date": NEXT,
+    ", all currencies jump and are quarantined": ALL_JUMP,
+    ", half of them jump and are quarantined": JUMP,
+    ", the jumps are confirmed": JUMP,
 }
 
 
 class Noon(Clock):
-    """The middle of a day that can be set."""
+    """A clock that stands at 15:00 UTC of a day that can be set."""
 
     day = FIRST
 
@@ -59,7 +59,7 @@ class Noon(Clock):
 
 @dataclass
 class Taken:
-    """What was taken from the loop, in ms of CPU."""
+    """The cost of a refresh: the longest pause of the loop, and all of it, in ms of CPU."""
 
     pause: float = 0.0
     cpu: float = 0.0
@@ -67,7 +67,7 @@ class Taken:
 
 @asynccontextmanager
 async def taking() -> AsyncIterator[Taken]:
-    """Measure what is done in here, and what it has left behind."""
+    """Measure what runs inside, and the work it leaves behind."""
     taken, done = Taken(), False
 
     async def beat() -> None:
@@ -87,7 +87,7 @@ async def taking() -> AsyncIterator[Taken]:
 
 
 async def _alone(settings: Settings, now: Clock, since: date) -> Taken:
-    """Ask all banks and understand what they say, and nothing else."""
+    """Fetch and parse the responses of all banks, and nothing else."""
     async with Client(settings.client) as client:
 
         async def ask(key: str) -> int:
@@ -101,7 +101,7 @@ async def _alone(settings: Settings, now: Clock, since: date) -> Taken:
 
 
 def _check(poller: Poller, day: date) -> None:
-    """Raise `MeasureError` unless all banks were understood, and what they said of a day is shown or waits."""
+    """Raise `MeasureError` unless the rates of all banks for a day were parsed, and are published or quarantined."""
     memory = poller.memory
     for key, state in memory.states.items():
         if state.error or not (memory.series(key).on(day) or day in memory.quarantine[key].waiting):
@@ -110,7 +110,7 @@ def _check(poller: Poller, day: date) -> None:
 
 @asynccontextmanager
 async def _serving(app: web.Application) -> AsyncIterator[Poller]:
-    """Run the service; yields its poller, which it keeps to itself, when that has polled each bank once."""
+    """Run the service; yield its poller when that has polled each bank once."""
     refreshed: asyncio.Future[Poller] = asyncio.get_running_loop().create_future()
 
     class Known(Poller):
@@ -130,7 +130,7 @@ async def _serving(app: web.Application) -> AsyncIterator[Poller]:
 
 
 async def _first(made: Callable[[], web.Application]) -> Taken:
-    """Start on an empty store."""
+    """Measure a start with an empty store."""
     async with taking() as taken, _serving(made()) as poller:
         _check(poller, FIRST)
         await asyncio.sleep(_QUIET)
@@ -138,7 +138,7 @@ async def _first(made: Callable[[], web.Application]) -> Taken:
 
 
 async def _fill(settings: Settings) -> None:
-    """Store what a service knows that has run for long."""
+    """Fill the store as that of a service that has run for months."""
     server = EmbeddedValkey(settings.store.data_dir, exclusive=True)
     async with server, Store(server.url, settings.store.prefix) as store:
         for key in FORMS:

@@ -38,8 +38,8 @@ http {{
     server {{ listen 127.0.0.1:{port}; root {root}; }}
 }}
 """
-_HELLO, _HELLO_HEAD, _STATIC_FILE = "hello", "hello, the client of HEAD", "nginx, the same bytes as a file"
-_NEW, _HELLO_NEW = "/v1/ticker, each with another parameter", "hello, the same way"
+_HELLO, _HELLO_HEAD, _STATIC_FILE = "hello", "hello, same client", "nginx, same bytes as a file"
+_NEW, _HELLO_NEW = "/v1/ticker, unique parameters", "hello, same client, unique parameters"
 _TICKER, _SAME, _EDGE = "/v1/ticker", "/v1/ticker, 304", "/v1/ticker through the edge"
 
 
@@ -105,7 +105,7 @@ def speed(service: Service, folder: Path, cores: Cores, effort: Effort) -> tuple
             loads[_EDGE] = (edge.port, Subject(_TICKER))
             rows += [
                 (
-                    Row(f"{_TICKER} beside nginx", _STATIC_FILE, "requests/s", least_ratio=0.45),
+                    Row(f"{_TICKER} compared with nginx", _STATIC_FILE, "requests/s", least_ratio=0.45),
                     _TICKER,
                     _STATIC_FILE,
                     _rate,

@@ -1,4 +1,4 @@
-"""The measurements, each beside its baseline and in the same breath: what else the machine does hits both."""
+"""Measurements, each with a baseline in the same rounds: other load on the machine affects both."""
 
 import re
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ class Effort:
 
 @dataclass
 class Row:
-    """Pairs of a baseline and what was measured in the same round."""
+    """Pairs of a baseline and a measurement of the same round."""
 
     name: str
     baseline: str
@@ -61,7 +61,7 @@ class Row:
     most: float | None = None
     most_ratio: float | None = None
     related: bool = True
-    """Whether a ratio says something; it does not where the baseline is next to nothing."""
+    """Whether the ratio is meaningful; it is not if the baseline is close to 0."""
     pairs: list[tuple[float, float]] = field(default_factory=list)
 
     @property
@@ -87,7 +87,7 @@ class Row:
 
 
 def start(service: Service, effort: Effort) -> Row:
-    """Measure starts on a filled store and with compiled modules, on all cores, as a restart is."""
+    """Measure restarts: with a filled store and cached bytecode, on all cores."""
     row = Row("start, spawn to /readyz 200", "import of three libraries", "s", most=0.8)
     seconds_to_run(START_BASELINE)
     for _ in range(effort.starts):
@@ -98,14 +98,14 @@ def start(service: Service, effort: Effort) -> Row:
 
 
 def memory(service: Service, cores: Cores, effort: Effort) -> tuple[list[Row], list[str]]:
-    """Return the rows, and the promised routes that there are not yet."""
+    """Return the rows, and the promised routes that do not exist yet."""
     count = f"{effort.requests:,}"
     used = Row(f"memory, all routes and {count} requests", "libraries imported", "MB", most=95)
     grown, again = (
-        Row(f"memory, growth by {which} junk requests", f"by {count} as before", "MB", related=False)
+        Row(f"memory, growth after {which} unique requests", f"{count} repeated requests", "MB", related=False)
         for which in (count, f"{count} more")
     )
-    ready = Row(f"{2 * effort.requests:,} orders and junk, pages that lay ready", "of 100", "%", related=False)
+    ready = Row(f"{2 * effort.requests:,} requests with unique options, cache hits", "100 %", "%", related=False)
     missing: list[str] = []
     for _ in range(effort.memory_runs):
         bare = resident_after(MEMORY_BASELINE)
@@ -127,7 +127,7 @@ def memory(service: Service, cores: Cores, effort: Effort) -> tuple[list[Row], l
 
 
 def _level(server: Server, requests: Iterator[bytes]) -> tuple[float, int]:
-    """Send the requests; return the resident memory after them, in MB, and how many were answered with a page."""
+    """Send the requests; return the resident memory after them, in MB, and the number of 200 and 304 responses."""
     statuses = send(server.port, requests)
     if max(statuses) >= 500:
         raise MeasureError(f"the service answered {dict(statuses)}")
@@ -135,13 +135,13 @@ def _level(server: Server, requests: Iterator[bytes]) -> tuple[float, int]:
 
 
 def _rendered(port: int) -> float:
-    """Return how many pages were made since the start."""
+    """Return the number of pages rendered since the start."""
     (line,) = re.findall(rb"^ticker_pages_rendered_total (\S+)$", ask(port, "/metrics")[2], re.MULTILINE)
     return float(line)
 
 
 def _visit(port: int) -> list[str]:
-    """Ask for every promised route once, and for what they lead to; return those that answer 404."""
+    """Request every promised route and linked file once; return those with status 404."""
     figures = msgspec.json.decode(ask(port, "/v1/ticker")[2])["quotes"][0]
     files = sorted(set(re.findall(r"/static/[\w.-]+", ask(port, "/")[2].decode() + ask(port, "/embed")[2].decode())))
     statuses = {
@@ -154,7 +154,7 @@ def _visit(port: int) -> list[str]:
 
 
 def junk(first: int, count: int) -> Iterator[bytes]:
-    """Yield what caches must not keep: all orders of currencies, all languages, and values that never come twice."""
+    """Yield requests that must not fill caches: all orders of currencies, all languages, and unique values."""
     codes = ("usd", "eur", "rub", "gbp", "cny")
     orders = [",".join(order) for order in chain.from_iterable(permutations(codes, size) for size in range(1, 6))]
     for number in range(first, first + count):

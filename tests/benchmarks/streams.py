@@ -96,7 +96,7 @@ async def _write(url: str, readers: Readers, events: int, pause: float) -> None:
 
 def announcements(folder: Path, effort: Effort) -> Row:
     """Measure until the memory of all instances has what was written; nothing is pinned, so operators run them."""
-    row = Row(f"a writing to {INSTANCES} instances, p99 of {effort.announcements}", "median", "ms", most=250)
+    row = Row(f"publication to {INSTANCES} instances, p99 of {effort.announcements}", "median", "ms", most=250)
     with ExitStack() as stack:
         url = _store(folder, stack)
         services = [Service(folder / str(number), url=url) for number in range(INSTANCES)]
@@ -111,9 +111,9 @@ def announcements(folder: Path, effort: Effort) -> Row:
 def streams(count: int, folder: Path, cores: Cores, effort: Effort) -> list[Row]:
     """Measure what so many streams take, how long an event is on its way, and what other readers notice."""
     name = f"{count:,} streams"
-    memory = Row(f"{name}, memory of each", "aiohttp alone", "KB", most=15)
-    last = Row(f"{name}, a writing to the last, p99", "to half, median", "ms", most=200)
-    waits = Row(f"{name}, /v1/ticker beside events, p99", "before", "ms", most=20)
+    memory = Row(f"{name}, memory per stream", "aiohttp alone", "KB", most=15)
+    last = Row(f"{name}, publication to the last one, p99", "to half of them, median", "ms", most=200)
+    waits = Row(f"{name}, /v1/ticker during events, p99", "before", "ms", most=20)
     for number in range(effort.stream_rounds):
         where = folder / f"{count}-{number}"
         where.mkdir(parents=True)
