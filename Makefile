@@ -167,9 +167,9 @@ soak: $(VENV)/.dev ## Check that memory, open files and latency stay flat under 
 	$(RUN) tests.soak --minutes $(MINUTES)
 
 lock: $(VENV)/.dev ## Regenerate the lock files from pyproject.toml
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded --extra workers \
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra workers \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra embedded --extra workers \
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra workers \
 	  --group dev -c requirements.lock --custom-compile-command "make lock" pyproject.toml -o requirements-dev.lock
 
 clean: ## Remove the environment and the caches; keep .data

@@ -1,4 +1,4 @@
-"""Run the command line: `python -m service`."""
+"""Run the command line: `python -m service`, or `currency-ticker` where the package is installed."""
 
 from service.cli.main import cli
 

@@ -132,7 +132,7 @@ def test_its_contents_are_what_it_serves(image: Path) -> None:
     viewer, files = image / "service" / "web" / "viewer", (image / "service").rglob("*")
     assert {path.suffix for path in viewer.iterdir()} == {".gz", ".txt", ""}  # packed, with its licences
     kinds = {path.suffix for path in files if path.is_file() and path.parent != viewer}
-    assert kinds == {".py", ".csv", ".css", ".js", ".svg", ".html", ".json", ".po", ".mo", ".cfg"}
+    assert kinds == {".py", ".csv", ".css", ".js", ".svg", ".html", ".json", ".po", ".mo", ".cfg", ".typed"}
 
 
 def test_nothing_in_it_can_install_or_compile(tmp_path: Path) -> None:

@@ -377,7 +377,7 @@ class TestCommands:
         variables = offline(tmp_path)
         nothing = self.command(variables, "show")
         assert (nothing.returncode, nothing.stdout) == (1, "")
-        assert nothing.stderr == "error: ticker 'kzt' has no rates yet; start the service: make run\n"
+        assert nothing.stderr == "error: ticker 'kzt' has no rates yet; start the service: python -m service serve\n"
         with running(variables) as service:
             service.wait_for("/v1/ticker", "recorded")
             time.sleep(0.5)

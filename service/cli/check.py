@@ -5,6 +5,7 @@ import sys
 from service.cli.commands import QUIET, with_store
 from service.errors import TickerError
 from service.observability.logging import configure
+from service.runtime.program import program
 from service.settings import Settings
 from service.storage.codecs import printable
 from service.storage.repository import BadRecord, Store
@@ -26,8 +27,8 @@ def check(settings: Settings, *, repair: bool) -> None:
         sys.stdout.write(f"{where}: {bad.problem}{': moved aside' if moved else ''}\n")
     remaining = sum(not moved for _, moved in records)
     if remaining and repair:
-        raise TickerError(f"{remaining} of these records changed during the check; run: python -m service check")
+        raise TickerError(f"{remaining} of these records changed during the check; run: {program()} check")
     if remaining:
-        raise TickerError(f"{remaining} invalid stored records; move them aside: python -m service check --repair")
+        raise TickerError(f"{remaining} invalid stored records; move them aside: {program()} check --repair")
     if not records:
         sys.stdout.write("All stored records are valid.\n")

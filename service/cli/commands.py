@@ -19,6 +19,7 @@ from service.errors import SettingsError, StoreError, TickerError
 from service.observability.logging import configure
 from service.polling.poller import LOOKBACK, published
 from service.runtime.background import run_interruptibly
+from service.runtime.program import program
 from service.settings import LogSettings, Settings, SourceSettings
 from service.sources.banks import SOURCES, validate
 from service.sources.http_client import Client
@@ -49,7 +50,7 @@ def show(settings: Settings, ticker: str | None, *, as_json: bool) -> None:
     memory.refresh(Clock()())
     snapshot = memory.snapshots.get(wanted)
     if snapshot is None:
-        raise TickerError(f"ticker {wanted!r} has no rates yet; start the service: make run")
+        raise TickerError(f"ticker {wanted!r} has no rates yet; start the service: {program()} serve")
     if as_json:
         sys.stdout.write(ticker_json(View(snapshot, settings, Options(), sayer(snapshot, settings))).decode() + "\n")
         return

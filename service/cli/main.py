@@ -27,7 +27,7 @@ cli = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__
 )
 Config = Annotated[
-    Path | None, typer.Option("--config", help="Configuration file (TOML); overrides config/default.toml.")
+    Path | None, typer.Option("--config", help="Configuration file (TOML); overrides the default settings.")
 ]
 
 

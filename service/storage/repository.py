@@ -35,6 +35,7 @@ from service.clock import Clock
 from service.domain.bounds import LATEST, date_errors, last_dates
 from service.domain.fixing import Fixing
 from service.domain.snapshot import Snapshot
+from service.runtime.program import program
 from service.settings import Settings
 from service.state.memory import SourceState
 from service.storage.codecs import (
@@ -473,7 +474,7 @@ class Store:
             except ResponseError as error:
                 if not str(error).startswith("WRONGTYPE"):
                     raise
-        report("key", Place(key, ""), "it is of a wrong type; see: python -m service check", "")
+        report("key", Place(key, ""), f"it is of a wrong type; see: {program()} check", "")
         return empty
 
     def _key(self, *parts: str) -> str:

