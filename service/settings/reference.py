@@ -31,7 +31,7 @@ are replaced.
 
 | Layer | Example |
 | --- | --- |
-| `config/default.toml` | always read; it also defines the tickers and sources that ship with the project |
+| `config/default.toml`; the package has a copy | always read; it also defines the shipped tickers and sources |
 | a file of your own, named by `--config` or `TICKER_CONFIG` | `[http]` and `port = 9000` |
 | environment variables: `TICKER_`, with two underscores between levels | `TICKER_HTTP__PORT=9000` |
 | options of the command line | `--port 9000` |
