@@ -59,9 +59,10 @@ def image(tmp_path: Path) -> Path:
     """Return the image's folder: what is copied of what .dockerignore lets in, and a `.venv` with this Python."""
     context = tmp_path / "context"
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").split() if line[0] == "!"]
-    for path in ROOT.rglob("*"):
+    shown = [path for path in ROOT.iterdir() if not path.name.startswith(".")]
+    for path in (*shown, *(path for folder in shown for path in folder.rglob("*"))):
         name = str(path.relative_to(ROOT))
-        if not path.is_file() or "__pycache__" in path.parts or name.startswith("."):
+        if not path.is_file() or "__pycache__" in path.parts:
             continue
         if any(fnmatch(name, one) or name.startswith(f"{one}/") for one in allowed):
             (context / name).parent.mkdir(parents=True, exist_ok=True)
@@ -135,6 +136,7 @@ def test_its_contents_are_what_it_serves(image: Path) -> None:
     assert kinds == {".py", ".csv", ".css", ".js", ".svg", ".html", ".json", ".po", ".mo", ".cfg"}
 
 
+@pytest.mark.slow
 def test_nothing_in_it_can_install_or_compile(tmp_path: Path) -> None:
     """The packages come without pip, that of the base image goes with what would bring it back; nothing is added."""
     text = " && ".join(text for name, text in STEPS if name == "RUN")
