@@ -102,7 +102,7 @@ def test_it_is_linted() -> None:
         "--disable-ignore-pragma",
         str(ROOT / "Dockerfile"),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
@@ -147,7 +147,7 @@ def test_nothing_in_it_can_install_or_compile(tmp_path: Path) -> None:
     )
 
     def run(python: Path | str, *words: str, **environ: str) -> int:
-        return subprocess.run([python, *words], check=False, capture_output=True, timeout=60, env=environ).returncode
+        return subprocess.run([python, *words], check=False, capture_output=True, timeout=90, env=environ).returncode
 
     assert run(sys.executable, *(word.replace("/app", str(tmp_path)) for word in made[1:])) == 0
     assert run(tmp_path / ".venv" / "bin" / "python", "-c", "import pip") == 1
@@ -173,13 +173,13 @@ def test_it_does_not_run_as_root() -> None:
 def test_it_serves_and_its_health_is_known(image: Path) -> None:
     """Entry point and health check, from a folder with no more than the image has; nothing is written there."""
     (step,) = (text for name, text in RUNTIME if name == "RUN" and "compileall" in text)
-    subprocess.run(shlex.split(step), cwd=image, check=True, timeout=60)
+    subprocess.run(shlex.split(step), cwd=image, check=True, timeout=90)
     before = everything(image)
     service = Contained(image)
     words = [word.replace("8080", str(service.port)) for word in arguments("HEALTHCHECK")]
 
     def healthy() -> bool:
-        return subprocess.run(words, cwd=image, check=False, timeout=20, stderr=subprocess.DEVNULL).returncode == 0
+        return subprocess.run(words, cwd=image, check=False, timeout=60, stderr=subprocess.DEVNULL).returncode == 0
 
     try:
         service.wait_for("/livez", "pass")

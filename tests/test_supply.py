@@ -151,7 +151,7 @@ async def test_an_audit_says_what_it_could_find_out(status: int, body: object, v
 def test_an_audit_that_nobody_answers_is_no_clean_one() -> None:
     """Neither a closed port nor packages that are not known there pass for "nothing found"."""
     command = (sys.executable, "-m", "tests.supply.audit", "--url", f"http://127.0.0.1:{unused_port()}/v1/query")
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=90)
     assert done.returncode == NOT_ASKED
     assert done.stdout.startswith("COULD NOT ASK, so nothing is known either way: ")
     skipped = {"name": "Redis", "skip_reason": "Dependency not found and could not be audited"}
