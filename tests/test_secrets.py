@@ -20,7 +20,6 @@ from typing import Any, get_args
 import psutil
 import pytest
 import redis
-from aiohttp.test_utils import unused_port
 from pydantic import BaseModel
 
 from service.clock import Clock
@@ -30,7 +29,8 @@ from service.settings.loader import ROOT
 from service.sources.banks import validate
 from service.storage.repository import Store, open_store
 from tests.support.cli import command, process
-from tests.support.process import NEW, OLD, Service, local, running
+from tests.support.ports import unused_port
+from tests.support.process import NEW, OLD, Service, local, running, until
 from tests.support.servers import Server, sentinel, valkey
 from tests.support.standin import Banks, serving
 
@@ -188,7 +188,7 @@ PATHS = (
 )  # fmt: skip
 
 
-def stored(server: Server) -> str:
+def stored(server: Server) -> list[Any]:
     """Return all values of a store; the names of keys have the prefix for their purpose."""
     with redis.Redis(port=server.port, password=SECRET["store.url"]) as client:
         found: list[Any] = []
@@ -202,8 +202,7 @@ def stored(server: Server) -> str:
                 found.append(client.zrange(key, 0, -1))
             elif b"leader" not in key:
                 found.append(client.get(key))
-    assert len(found) > 3
-    return str(found)
+    return found
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
@@ -228,7 +227,8 @@ async def test_failing_service_shows_no_secret(tmp_path: Path, banks: Banks, for
                     service.wait_for("/health", f'"{key}: ')
                 service.wait_for("/v1/ticker", '"source":"nbk"')
                 ask()
-                replies.append(stored(server))
+                until(lambda: len(stored(server)) > 3, "rates in the store")
+                replies.append(str(stored(server)))
                 replies.append(command_lines(service.process.pid))
                 server.kill()
                 service.wait_for("/health?verbose", "connecting to")

