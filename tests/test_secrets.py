@@ -20,7 +20,6 @@ from typing import Any, get_args
 import psutil
 import pytest
 import redis
-from aiohttp.test_utils import unused_port
 from pydantic import BaseModel
 
 from service.clock import Clock
@@ -29,7 +28,9 @@ from service.settings import Settings, load
 from service.settings.loader import ROOT
 from service.sources.banks import validate
 from service.storage.repository import Store, open_store
-from tests.support.process import NEW, OLD, Service, local, running
+from tests.support.cli import command, process
+from tests.support.ports import unused_port
+from tests.support.process import NEW, OLD, Service, local, running, until
 from tests.support.servers import Server, sentinel, valkey
 from tests.support.standin import Banks, serving
 
@@ -187,7 +188,7 @@ PATHS = (
 )  # fmt: skip
 
 
-def stored(server: Server) -> str:
+def stored(server: Server) -> list[Any]:
     """Return all values of a store; the names of keys have the prefix for their purpose."""
     with redis.Redis(port=server.port, password=SECRET["store.url"]) as client:
         found: list[Any] = []
@@ -201,8 +202,7 @@ def stored(server: Server) -> str:
                 found.append(client.zrange(key, 0, -1))
             elif b"leader" not in key:
                 found.append(client.get(key))
-    assert len(found) > 3
-    return str(found)
+    return found
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
@@ -227,8 +227,9 @@ async def test_failing_service_shows_no_secret(tmp_path: Path, banks: Banks, for
                     service.wait_for("/health", f'"{key}: ')
                 service.wait_for("/v1/ticker", '"source":"nbk"')
                 ask()
-                replies.append(stored(server))
-                replies.append(words(service.process.pid))
+                until(lambda: len(stored(server)) > 3, "rates in the store")
+                replies.append(str(stored(server)))
+                replies.append(command_lines(service.process.pid))
                 server.kill()
                 service.wait_for("/health?verbose", "connecting to")
                 ask()
@@ -250,10 +251,10 @@ async def test_failing_service_shows_no_secret(tmp_path: Path, banks: Banks, for
         assert told(reply) == set(), reply[:100]
 
 
-def words(pid: int) -> str:
+def command_lines(pid: int) -> str:
     """Return the command lines of a process and of all that it started, which every user of a machine can read."""
-    process = psutil.Process(pid)
-    return " ".join(word for one in (process, *process.children(recursive=True)) for word in one.cmdline())
+    service = psutil.Process(pid)
+    return " ".join(word for one in (service, *service.children(recursive=True)) for word in one.cmdline())
 
 
 COMMANDS = (
@@ -263,18 +264,7 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def run(environ: Mapping[str, str], *words: str) -> str:
-    """Return all that a command says."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TICKER_")}
-    done = subprocess.run(
-        [sys.executable, *words], cwd=ROOT, env=clean | dict(environ), capture_output=True, text=True, check=False,
-        timeout=60,
-    )  # fmt: skip
-    return f"{done.returncode} {done.stdout}{done.stderr}"
-
-
-@pytest.mark.timeout(300)  # it runs every command, each a process of its own
-async def test_no_command_shows_a_secret(tmp_path: Path, banks: Banks) -> None:
+async def test_no_command_shows_a_secret(tmp_path: Path, banks: Banks, caplog: pytest.LogCaptureFixture) -> None:
     """Nor does the file that is exported: with a store that obeys, and with one that refuses."""
     file = tmp_path / "all.ndjson.gz"
     values = {"today": str(local("Asia/Almaty")), "file": str(file)}
@@ -284,11 +274,12 @@ async def test_no_command_shows_a_secret(tmp_path: Path, banks: Banks) -> None:
         wrong = (right.replace("://:", "://:wrong"), f"redis://:{password}@127.0.0.1:1/0", f"{right}/x@")
         for url, commands in ((right, COMMANDS), *((url, COMMANDS[:2]) for url in wrong)):
             env = environ(url) | banks.environ()
-            for command in commands:
-                said = await asyncio.to_thread(run, env, "-m", "service", *(word.format(**values) for word in command))
+            for words in commands:
+                said = (await asyncio.to_thread(command, env, *(word.format(**values) for word in words))).output
                 assert told(said) == set(), said
                 assert "Traceback" not in said
                 assert url == right or re.search(r"error: (redis://127|store\.url)", said)
+    assert told(caplog.text) == set()  # a process prints what its libraries log
     kept = gzip.decompress(file.read_bytes()).decode()
     assert '"rates"' in kept
     assert told(kept) == set()
@@ -312,9 +303,9 @@ cli()
 
 def test_a_command_that_crashes_shows_where_and_not_with_what() -> None:
     """A traceback has no values."""
-    said = run(environ(FORMS["store.url"].format(SECRET["store.url"])), "-c", CRASHES)
-    assert "RuntimeError: oops" in said
-    assert told(said) == set()
+    done = process(environ(FORMS["store.url"].format(SECRET["store.url"])), "-c", CRASHES)
+    assert "RuntimeError: oops" in done.stderr
+    assert told(f"{done.stdout}{done.stderr}") == set()
 
 
 POLL_CRASHES = """

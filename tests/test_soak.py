@@ -63,6 +63,7 @@ def test_what_grows_by_less_than_matters_is_flat() -> None:
     }
 
 
+@pytest.mark.slow
 async def test_it_runs(tmp_path: Path) -> None:
     """Two real instances, banks that publish, readers, strangers and streams; nobody is answered wrongly."""
     measured, load = await soak(tmp_path, Length(seconds=8, step=0.5, warm=1))

@@ -7,32 +7,35 @@ import pytest
 
 from service.domain.fixing import Quotation, Rate, RateTable
 from tests.truth import faults, measure
-from tests.truth.histories import SUBJECT, MissingHistoryError, in_base, load
+from tests.truth.histories import SUBJECT, History, MissingHistoryError, in_base
 from tests.truth.replay import ALL, FIVE, remember_carry_overs
 
-try:
-    HISTORY = load("ecb")
-except MissingHistoryError as error:
-    pytest.skip(str(error), allow_module_level=True)
+
+@pytest.fixture(scope="module")
+def known() -> History:
+    """Return the history that `measure` reads, once."""
+    try:
+        return measure.history("ecb")
+    except MissingHistoryError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True)
-def _faster(monkeypatch: pytest.MonkeyPatch) -> None:
+def _faster(monkeypatch: pytest.MonkeyPatch, known: History) -> None:
     monkeypatch.setattr(RateTable, "carries_over", RateTable.carries_over)  # as it was, afterwards
     remember_carry_overs()
-    monkeypatch.setattr(measure, "history", lambda name: {"ecb": HISTORY}[name])
 
 
 def fault(name: str) -> faults.Fault:
     return next(one for one in faults.FAULTS if one.name == name)
 
 
-def scene(start: int = 4000, number: int = 1) -> faults.Scene:
-    return faults.Scene(HISTORY, start, Random(1), number)  # noqa: S311 - chance is no secret
+def scene(known: History) -> faults.Scene:
+    return faults.Scene(known, 4000, Random(1), 1)  # noqa: S311 - chance is no secret
 
 
-def test_crosses_are_the_same_rates_in_another_base() -> None:
-    true, crosses = HISTORY.truth(SUBJECT, 4000), HISTORY.truth("w1", 4000)
+def test_crosses_are_the_same_rates_in_another_base(known: History) -> None:
+    true, crosses = known.truth(SUBJECT, 4000), known.truth("w1", 4000)
     pound = in_base(true["GBP"], Quotation.INVERSE)
     for code, rate in crosses.items():
         euros = in_base(true[code], Quotation.INVERSE) if code in true else 1
@@ -41,52 +44,52 @@ def test_crosses_are_the_same_rates_in_another_base() -> None:
     assert crosses.keys() == (true.keys() | {"EUR"}) - {"GBP"}
 
 
-def test_lagging_witness_has_the_rates_of_the_date_before() -> None:
-    assert HISTORY.truth("w2", 4000) == HISTORY.crosses("w2", HISTORY.documents[3999])
-    assert HISTORY.truth("w4", 4000) == HISTORY.crosses("w4", HISTORY.documents[4000])
+def test_lagging_witness_has_the_rates_of_the_date_before(known: History) -> None:
+    assert known.truth("w2", 4000) == known.crosses("w2", known.documents[3999])
+    assert known.truth("w4", 4000) == known.crosses("w4", known.documents[4000])
 
 
-def test_true_value_of_a_cross_is_in_the_base_of_the_subject() -> None:
-    direct, cross = HISTORY.true_value(SUBJECT, 4000, "USD"), HISTORY.true_value("w1", 4000, "USD")
+def test_true_value_of_a_cross_is_in_the_base_of_the_subject(known: History) -> None:
+    direct, cross = known.true_value(SUBJECT, 4000, "USD"), known.true_value("w1", 4000, "USD")
     assert direct
     assert cross
     assert math.isclose(direct, cross, rel_tol=1e-4)
 
 
 @pytest.mark.parametrize("one", faults.FAULTS, ids=lambda one: one.name)
-def test_every_fault_changes_what_is_published(one: faults.Fault) -> None:
-    plan, noise = one.inject(scene()), set[str]()
+def test_every_fault_changes_what_is_published(one: faults.Fault, known: History) -> None:
+    plan, noise = one.inject(scene(known)), set[str]()
     if one.name == "freeze with a noisy digit":
-        noise = set(HISTORY.codes(4000, 4020))
+        noise = set(known.codes(4000, 4020))
     changed = {
         code
         for answers in plan.days
         for said in answers[SUBJECT]
         for day, rates in said.items()
         for code in rates or ()
-        if rates and rates[code] != HISTORY.documents[HISTORY.at(day)][code]
+        if rates and rates[code] != known.documents[known.at(day)][code]
     }
     assert changed, "it says the truth"
     assert changed <= plan.affected | noise
 
 
-def test_fault_is_the_same_for_the_same_seed() -> None:
+def test_fault_is_the_same_for_the_same_seed(known: History) -> None:
     drift = fault("drift 5 % a day, one of the five")
-    assert drift.inject(scene()) == drift.inject(scene())
+    assert drift.inject(scene(known)) == drift.inject(scene(known))
 
 
-def test_inverted_rate_inverted_again_is_the_rate() -> None:
-    rate = Rate(HISTORY.documents[4000]["JPY"].value, 100)
+def test_inverted_rate_inverted_again_is_the_rate(known: History) -> None:
+    rate = Rate(known.documents[4000]["JPY"].value, 100)
     assert float(faults.inverted(faults.inverted(rate)).value) == pytest.approx(float(rate.value), rel=1e-6)
 
 
-def test_copier_repeats_the_false_rate_of_the_subject() -> None:
-    plan = fault("copied: x10, all").inject(scene())
+def test_copier_repeats_the_false_rate_of_the_subject(known: History) -> None:
+    plan = fault("copied: x10, all").inject(scene(known))
     said, copy = plan.days[0][SUBJECT][0], plan.days[0][faults.COPIER][0]
-    lie, copied = said[HISTORY.dates[4000]], copy[HISTORY.dates[4000]]
+    lie, copied = said[known.dates[4000]], copy[known.dates[4000]]
     assert lie
-    assert copied == HISTORY.crosses(faults.COPIER, lie)
-    assert copied != HISTORY.truth(faults.COPIER, 4000)
+    assert copied == known.crosses(faults.COPIER, lie)
+    assert copied != known.truth(faults.COPIER, 4000)
 
 
 def test_liar_is_counted_where_nothing_is_judged() -> None:
@@ -106,8 +109,8 @@ def test_truth_is_not_counted() -> None:
     assert outcome.kept_out.total() == 0 < outcome.true.total()
 
 
-def test_history_of_the_ecb_has_no_slips() -> None:
-    slips = list(measure.slipped(HISTORY))
+def test_history_of_the_ecb_has_no_slips(known: History) -> None:
+    slips = list(measure.slipped(known))
     assert slips == []
 
 

@@ -19,11 +19,12 @@ from zoneinfo import ZoneInfo
 
 import psutil
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
-from aiohttp.test_utils import unused_port
 
 from service.settings.loader import ROOT
 from service.storage.repository import Store
 from tests.support.edge import Edge, edging
+from tests.support.ports import unused_port
+from tests.support.process import PATIENCE
 from tests.support.servers import Server, sentinel, valkey
 from tests.support.standin import Banks, serving
 
@@ -46,7 +47,7 @@ attempts = 1
 """
 REST: dict[str, str | tuple[str, int]] = {"EUR": "551.06", "RUB": "5.87", "GBP": "631.87", "CNY": "69.12"}
 LATE = 5.0
-"""Seconds in which a reader may be shown again what is older than what it has seen."""
+"""Seconds in which a reader may be shown again what is older than what it has seen; beside busy loops it was 0.0."""
 PAGES = ("/v1/ticker", "/v1/ticker?currencies=usd,eur", "/v1/ticker.txt", "/embed", "/v1/ticker.svg?lang=kk")
 
 
@@ -93,7 +94,7 @@ class Instance:
             with suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGCONT)
                 self.process.send_signal(how)
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
             self.process = None
 
     @property
@@ -108,15 +109,18 @@ class Readers:
     edge: Edge
     answers: Counter[int] = field(default_factory=Counter)
     unanswered: list[tuple[float, str]] = field(default_factory=list)
+    """When each request was sent that nobody answered, and the error."""
     faults: list[str] = field(default_factory=list)
     slowest: float = 0.0
+    latest: float = 0.0
+    """Seconds after which, at most, something older was shown."""
 
     async def read(self, number: int) -> None:
         """One reader, until it is cancelled."""
         seen: dict[int, float] = {}
         asked = number
         own = TCPConnector(local_addr=(f"127.0.2.{number + 1}", 0))  # the edge limits what comes from one address
-        async with ClientSession(self.edge.url, connector=own, timeout=ClientTimeout(15)) as client:
+        async with ClientSession(self.edge.url, connector=own, timeout=ClientTimeout(60)) as client:
             while True:
                 asked += 1
                 page = PAGES[0] if asked % 3 else PAGES[asked // 3 % len(PAGES)]
@@ -125,7 +129,7 @@ class Readers:
                     async with client.get(page) as reply:
                         body = await reply.read()
                 except (ClientError, OSError, TimeoutError) as error:
-                    self.unanswered.append((time.monotonic(), repr(error)))
+                    self.unanswered.append((begun, repr(error)))
                 else:
                     self.answers[reply.status] += 1
                     self.slowest = max(self.slowest, time.monotonic() - begun)
@@ -139,6 +143,7 @@ class Readers:
         now = time.monotonic()
         seen.setdefault(shown, now)
         since = min((at for newer, at in seen.items() if newer > shown), default=now)
+        self.latest = max(self.latest, now - since)
         if now - since > LATE:
             self.faults.append(f"edition {shown} was shown {now - since:.1f} s after a newer one")
 
@@ -175,7 +180,7 @@ class House:
         living = [one for one in self.instances if one.process]
         return [one for one in living if "\nticker_leader 1.0" in (await self.ask(one, "/metrics"))[1]]
 
-    async def leader(self, within: float = 20) -> Instance:
+    async def leader(self, within: float = PATIENCE) -> Instance:
         """Return the only leader, once there is one."""
         found = list[Instance]()
         with_patience = time.monotonic() + within
@@ -190,13 +195,13 @@ class House:
         status, body = await self.ask(instance, "/v1/ticker")
         return edition(json.loads(body)) if status == 200 else None
 
-    async def all_show(self, edition: int, within: float = 10) -> float:
-        """Wait until every instance that lives shows an edition; return after how many seconds."""
-        begun, shown = time.monotonic(), list[int | None]()
-        while time.monotonic() < begun + within:
+    async def all_show(self, edition: int, within: float = PATIENCE) -> None:
+        """Wait until every instance that lives shows an edition."""
+        give_up, shown = time.monotonic() + within, list[int | None]()
+        while time.monotonic() < give_up:
             shown = [await self.shows(one) for one in self.instances if one.process]
             if shown and all(one == edition for one in shown):
-                return time.monotonic() - begun
+                return
             await asyncio.sleep(0.05)
         raise AssertionError(f"after {within} s they show {shown}, not {edition}")
 
@@ -211,7 +216,7 @@ class House:
         _, body = await self.ask(instance, "/health")
         return dict(json.loads(body or "{}"))
 
-    async def told(self, instance: Instance, what: str, within: float = 15) -> None:
+    async def told(self, instance: Instance, what: str, within: float = PATIENCE) -> None:
         """Wait until an instance's health tells something."""
         give_up, notes = time.monotonic() + within, ""
         while time.monotonic() < give_up:
@@ -229,6 +234,16 @@ class House:
                         taken = psutil.Process(one.process.pid).memory_info().rss
                         self.memory.setdefault(one.process.pid, []).append(taken)
             await asyncio.sleep(1)
+
+    async def replaced(self, master: Server) -> None:
+        """Wait until another server is the master."""
+        give_up = time.monotonic() + PATIENCE
+        while time.monotonic() < give_up:
+            with suppress(AssertionError):
+                if self.master() is not master:
+                    return
+            await asyncio.sleep(0.1)
+        raise AssertionError("no other server became the master")
 
     def master(self) -> Server:
         for server in self.servers:
@@ -264,10 +279,10 @@ async def house(folder: Path, *, faster: float, readers: int) -> AsyncIterator[H
                 stack.callback(one.end, signal.SIGKILL)
                 one.start()
             edge = stack.enter_context(edging([one.port for one in instances]))
-            client = await more.enter_async_context(ClientSession(timeout=ClientTimeout(3)))
+            client = await more.enter_async_context(ClientSession(timeout=ClientTimeout(15)))
             store = await more.enter_async_context(Store(url, "ticker:"))
             built = House(banks, instances, [master, replica], watching, edge, Readers(edge), store, client)
-            await built.all_show(0, within=20)
+            await built.all_show(0)
             tasks = [asyncio.create_task(built.readers.read(number)) for number in range(readers)]
             tasks.append(asyncio.create_task(built.watch()))
             try:

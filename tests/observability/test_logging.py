@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ logging.getLogger("aiohttp.server").error("Error handling request from 203.0.113
 """
 
 
+@cache
 def logged(form: str) -> list[str]:
     ran = subprocess.run(
         [sys.executable, "-c", SAYS.format(format=form)], cwd=ROOT, capture_output=True, text=True, check=True
@@ -63,7 +65,7 @@ def test_no_client_address_is_logged(tmp_path: Path) -> None:
     with running(offline(tmp_path)) as service:
         service.wait_for("/v1/ticker.txt", "usd")
         for line in (b"\x16\x03\x01", b"GET /nowhere HTTP/1.1", b"GET /v1/stream HTTP/1.1"):
-            with socket.create_connection(("127.0.0.1", service.port), 5, ("127.0.0.77", 0)) as connection:
+            with socket.create_connection(("127.0.0.1", service.port), 30, ("127.0.0.77", 0)) as connection:
                 connection.sendall(line + b"\r\nHost: h\r\n\r\n")
                 connection.recv(100)
         service.process.terminate()

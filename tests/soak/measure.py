@@ -17,7 +17,7 @@ from service.runtime.background import cancel_and_wait
 from tests.benchmarks.processes import Server, Service, resident
 from tests.benchmarks.steady import p99
 from tests.soak.load import Load
-from tests.soak.slope import slope
+from tests.soak.slope import LEAST, slope
 from tests.support.servers import valkey
 from tests.support.standin import Banks, serving
 
@@ -87,6 +87,11 @@ def waits(port: int, seconds: float) -> float:
     return p99(port, "/v1/ticker", lambda: time.monotonic() >= until, RATE)
 
 
+def _counted(measured: Measured, warm: float) -> int:
+    """Return how many measurements there are after the warm-up."""
+    return sum(hour >= warm / 3600 for hour in measured.at)
+
+
 async def soak(folder: Path, length: Length) -> tuple[Measured, Load]:
     """Run it all; return what was measured, and what was asked."""
     measured = Measured()
@@ -108,7 +113,7 @@ async def soak(folder: Path, length: Length) -> tuple[Measured, Load]:
         loading = asyncio.create_task(load.all())
         stack.push_async_callback(cancel_and_wait, loading)
         loop, begun = asyncio.get_running_loop(), time.monotonic()
-        while time.monotonic() < begun + length.seconds:
+        while time.monotonic() < begun + length.seconds or _counted(measured, length.warm) < LEAST:
             asked = [loop.run_in_executor(pool, waits, server.port, length.step) for server in instances.values()]
             waited = await asyncio.gather(*asked)
             measured.at.append((time.monotonic() - begun) / 3600)

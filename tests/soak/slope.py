@@ -9,7 +9,7 @@ from typing import Final
 
 _SURE: Final = NormalDist().inv_cdf(0.975)
 """Standard errors on each side of a slope that hold it in 95 of 100 cases."""
-_LEAST: Final = 10
+LEAST: Final = 10
 """Measurements below which nothing is said."""
 
 
@@ -36,8 +36,8 @@ def slope(at: Sequence[float], measured: Sequence[float]) -> Slope:
     news and is too small by that, so it is widened by the correlation of neighbours in what the line leaves over.
     """
     count = len(at)
-    if count < _LEAST:
-        raise ValueError(f"{count} measurements are too few to say anything: {_LEAST} at least")
+    if count < LEAST:
+        raise ValueError(f"{count} measurements are too few to say anything: {LEAST} at least")
     line = linear_regression(at, measured)
     left = [value - line.slope * time - line.intercept for time, value in zip(at, measured, strict=True)]
     middle = sum(at) / count

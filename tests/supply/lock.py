@@ -1,5 +1,6 @@
 """The lock files, as pip-audit reads them: `pip_requirements_parser` is its own."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ DEPLOYED: Final = ROOT / "requirements.lock"
 FOR_DEVELOPERS: Final = ROOT / "requirements-dev.lock"
 
 
+@cache
 def read(path: Path) -> Any:
     """Return a file with its `requirements`, `options` and `invalid_lines`."""
     return RequirementsFile.from_file(str(path))

@@ -6,20 +6,30 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import psutil
-from aiohttp.test_utils import unused_port
 
 from service.settings.loader import ROOT
+from tests.support.ports import unused_port
 from tests.support.standin import Figures
 
 OLD: Figures = {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"}
 NEW: Figures = {"USD": "405.40", "EUR": "513.40", "RUB": "5.00", "GBP": "624.66", "CNY": "80.20"}
+PATIENCE = 60.0
+"""Seconds to wait for what happens at once on a machine that has nothing else to do."""
+
+
+def until(holds: Callable[[], object], what: str) -> None:
+    """Wait until a condition holds, in a thread beside the event loop."""
+    give_up = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < give_up, f"{what}: not within {PATIENCE} s"
+        time.sleep(0.02)
 
 
 class Service:
@@ -36,13 +46,13 @@ class Service:
 
     def get(self, path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
 
-    def wait_for(self, path: str, found: str, within: float = 15) -> str:
+    def wait_for(self, path: str, found: str, within: float = PATIENCE) -> str:
         """Return the body of `path` once it holds `found`."""
         give_up, last = time.monotonic() + within, ""
         while time.monotonic() < give_up:
@@ -55,7 +65,7 @@ class Service:
             time.sleep(0.02)
         raise AssertionError(f"{path} has no {found!r} within {within} s, but {last!r}")
 
-    def ended(self, within: float = 10) -> tuple[int, str]:
+    def ended(self, within: float = PATIENCE) -> tuple[int, str]:
         """Return exit status and log."""
         _, log = self.process.communicate(timeout=within)
         return self.process.returncode, log
