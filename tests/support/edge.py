@@ -46,7 +46,7 @@ class Edge:
         """End it politely and return all that it has logged."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGQUIT)
-            self.process.wait(timeout=8)
+            self.process.wait(timeout=60)
         return self.log
 
     def restart(self) -> None:
@@ -100,7 +100,7 @@ def _started(folder: Path, user: int | None) -> subprocess.Popen[str]:
 
 
 def _wait_for(edge: Edge) -> None:
-    give_up = time.monotonic() + 5
+    give_up = time.monotonic() + 60
     while time.monotonic() < give_up and edge.process.poll() is None:
         try:
             create_connection(("127.0.0.1", edge.port), timeout=1).close()
