@@ -32,6 +32,7 @@ from tests.conftest import Clock, Started
 from tests.support.fixings import fixing, rates
 from tests.support.metrics import scraped, value
 from tests.support.standin import Banks, Figures, nbk
+from tests.support.wait import until, until_true
 
 DAY: Final = timedelta(days=1)
 SHOWN: Final = ("USD", "EUR", "RUB", "GBP", "CNY")
@@ -352,8 +353,7 @@ async def run(start: Started, settings: Settings, banks: Banks, clock: Clock, mo
                     )
                 )
         client = await start(own)
-        while not pollers:  # noqa: ASYNC110 - what is waited for is the service's own
-            await asyncio.sleep(0.005)
+        await until_true(lambda: pollers)
         running = Running(world, client, pollers.pop(), own)
         if polled:
             await running.poll()
@@ -900,13 +900,6 @@ class TestCorrection:
         assert (len(revisions), revisions[-1]["rates"]["USD"]["value"]) == (10, shown)
 
 
-async def until(so: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it is so."""
-    async with asyncio.timeout(15):
-        while not await so():  # noqa: ASYNC110 - what is waited for is seen over HTTP alone
-            await asyncio.sleep(0.02)
-
-
 class TestOperator:
     """What an operator decides is what was seen."""
 
@@ -925,6 +918,15 @@ class TestOperator:
         await asyncio.to_thread(
             maintenance.decide, here.settings, "nbk", day, accepted, lambda _: False, codes, digest, **more
         )
+
+    async def after(self, here: Running, so: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until it is so; the service is told of changes, which it would see by itself seconds later."""
+
+        async def told() -> bool:
+            await here.poller.store_sync.store.coordination.publish_change()
+            return await so()
+
+        await until(told)
 
     async def rate(self, here: Running, code: str = "USD") -> tuple[str, str]:
         quote = (await here.quotes())[code]
@@ -972,7 +974,7 @@ class TestOperator:
         receipt = await here.receipt(here.world.latest)
         assert (receipt["rates"]["USD"]["value"], receipt["rates"].keys()) == (Decimal("600.00"), true.keys())
         await asyncio.to_thread(maintenance.retract, here.settings, "nbk", here.world.latest, ["USD"], lambda _: True)
-        await until(taken_back)
+        await self.after(here, taken_back)
         for _ in range(3):
             await here.poll()
             assert await here.false_quotes() == []
@@ -1023,7 +1025,7 @@ class TestOperator:
             quote = (await here.quotes())["CNY"]
             return bool(quote["source"] == "nbk" and quote["rate"] > 60_000 and abs(quote["percent"] or 99) < 3)
 
-        await until(shown)
+        await self.after(here, shown)
         history = (await here.get("/v1/history/cny"))["history"]
         assert max(abs(one["percent"] or 0) for one in history) < 15
 
@@ -1164,6 +1166,7 @@ async def test_only_one_source(run: Run) -> None:
     assert await here.is_true() == []
 
 
+@pytest.mark.slow
 async def test_polled_each_second(start: Started, settings: Settings, banks: Banks, clock: Clock) -> None:
     """By the schedule as it is, all banks at once, while the past is revised: nothing false is shown at any moment."""
     world = World(banks, clock)
@@ -1189,10 +1192,13 @@ async def test_polled_each_second(start: Started, settings: Settings, banks: Ban
             world.lie(back, {"USD": 1.14 ** (number - back + 1)})
         world.lie(0, {"EUR": 1.149**number})
         world.publish()
-        before = await polls()
-        while await polls() < before + 2:
+        enough = await polls() + 2
+
+        async def polled(enough: float = enough) -> bool:
             assert await here.false_quotes() == []
-            await asyncio.sleep(0.05)
+            return await polls() >= enough
+
+        await until(polled)
     assert await here.false_history() == []
     world.false.clear()
     world.publish()
