@@ -60,7 +60,7 @@ class Edge:
 def edging(instances: Sequence[int], port: int | None = None, rate: str | None = None) -> Iterator[Edge]:
     """Run the edge, without root, in front of the instances at these ports; skip the test where there is no nginx.
 
-    With a `rate` each address may ask as often, `1000000r/s`, instead of what is deployed.
+    With a `rate` each address may ask as often, `1000000r/s` or `1r/m`, instead of what is deployed.
     """
     if NGINX is None:
         pytest.skip("NO TESTS OF THE EDGE: no nginx is installed and none could be; name one by NGINX=/path")
