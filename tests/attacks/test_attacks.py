@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
 from itertools import islice, product
 from pathlib import Path
 from random import Random
@@ -39,13 +38,13 @@ from tests.sources.answers import CONFIGURED, digits
 from tests.support.fixings import APRIL, day
 from tests.support.http import body
 from tests.support.instances import refresh_poller
+from tests.support.machine import fits
 from tests.support.pollers import polling
 from tests.support.standin import Banks, Figures, ecb, nbu
 from tests.support.wait import until
 
 Asking = TestClient[Any, Any]
 Handler = Callable[[web.Request], Awaitable[web.Response]]
-TIMEOUT = 1.0
 TAKEN = ("good", "cookies", "a validator that is none", "a charset that is none", "a picture", "a broken type")
 """What is only told wrongly, and is the bank's document: what stands in it counts."""
 LARGE = "responded with more than 2000000 bytes"
@@ -89,39 +88,28 @@ REFUSED: dict[str, tuple[type[SourceError], str]] = {
 }  # fmt: skip
 
 
-HELD = 40
-"""Millions of turns of an empty loop in whose time on the processor the event loop must have run other tasks."""
-
-
-@cache
-def million() -> float:
-    """Return the seconds on the processor that a million turns of an empty loop take on this machine."""
-    begun = time.thread_time()
-    for _ in range(1_000_000):
-        pass
-    return time.thread_time() - begun
+HELD = 0.5
+"""Seconds on the processor within which the event loop must have run other tasks."""
 
 
 @dataclass
 class Watched:
-    """What happened meanwhile."""
+    """What happened meanwhile: the longest time on the processor without a turn for others, in seconds; megabytes."""
 
     held: float = 0
-    """The longest time on the processor without a turn for others, in millions of turns of an empty loop."""
     grown: float = 0
-    """Megabytes."""
 
 
 @asynccontextmanager
 async def watching() -> AsyncIterator[Watched]:
-    watched, process, unit, turned = Watched(), psutil.Process(), million(), asyncio.Event()
+    watched, process, turned = Watched(), psutil.Process(), asyncio.Event()
     before = process.memory_info().rss
 
     async def watch() -> None:
         while True:
             busy = time.thread_time()
             await asyncio.sleep(0.002)
-            watched.held = max(watched.held, (time.thread_time() - busy) / unit)
+            watched.held = max(watched.held, time.thread_time() - busy)
             watched.grown = max(watched.grown, (process.memory_info().rss - before) / 1e6)
             turned.set()
 
@@ -151,7 +139,9 @@ async def test_an_attack_ends_in_one_clear_line(attacker: str, clock: Clock, nam
     """Though it goes on for ever, in little memory, and the loop is held for no time that a reader would notice."""
     found = []
     refused: SourceError | None = None
-    async with Client(ClientSettings(timeout=timedelta(seconds=TIMEOUT))) as client, watching() as watched:
+    late = name in REFUSED and LATE in REFUSED[name][1]
+    timeout = timedelta(seconds=1 if late else 60)  # all others are refused for what they are, however slow we are
+    async with Client(ClientSettings(timeout=timeout)) as client, watching() as watched:
         feed = BankSession("nbk", CONFIGURED["nbk"].model_copy(update={"url": attacker}), client, clock)
         for _ in range(2 if name in TAKEN else 1):  # what a bank has said once must spoil no later question
             try:
@@ -159,7 +149,7 @@ async def test_an_attack_ends_in_one_clear_line(attacker: str, clock: Clock, nam
                 found += await asyncio.to_thread(SOURCES["nbk"].parse, payload)
             except SourceError as error:
                 refused = error
-    assert watched.held < HELD, watched
+    assert fits(watched.held, HELD), watched
     assert watched.grown < 40, watched
     if name in TAKEN:
         assert [digits(one) for one in found] == [{"USD": ("475.09", 1, "-3.68")}] * 2
@@ -219,7 +209,7 @@ async def test_hostile_bank_does_not_affect_clients(
     client = await start(load(environ=environ, overrides={"client": {"timeout": 2}}))
     served, watched = await read_until_it_fails(client, clock)
     assert served == {"200 usd -0.77%\neur +0.44%\nrub 0.00%\ngbp -0.02%\ncny -0.27%\n"}
-    assert watched.held < HELD, watched
+    assert fits(watched.held, HELD), watched
 
 
 async def test_slow_validation_does_not_block_clients(settings: Settings, clock: Clock, banks: Banks) -> None:
@@ -234,7 +224,7 @@ async def test_slow_validation_does_not_block_clients(settings: Settings, clock:
     async with polling(settings, clock) as poller, watching() as watched:
         await poller.poll("nbu")
         assert poller.memory.states["nbu"].error is None
-    assert watched.held < HELD, watched
+    assert fits(watched.held, HELD), watched
 
 
 async def test_a_poll_takes_no_more_days_than_a_bank_can_have_published(

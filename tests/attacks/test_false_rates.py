@@ -377,6 +377,8 @@ async def test_honest_banks(run: Run) -> None:
 
 LAST: Final = ("cbr", "nbu", "nbk")
 FIRST: Final = ("nbk", "cbr", "nbu")
+SECOND_HALF: Final = pytest.mark.xdist_group("tests/attacks/test_false_rates.py, second half")
+"""Tests that may run beside the others: there are too many for one worker."""
 ORDERS: Final = pytest.mark.parametrize("order", [FIRST, LAST], ids=["first", "last"])
 
 
@@ -655,6 +657,7 @@ DOCUMENTS: Final[Mapping[str, Callable[[Figures], Figures]]] = {
 """A fault of some rates; the others are true."""
 
 
+@SECOND_HALF
 class TestScale:
     """Rates under another unit, name or direction."""
 
@@ -740,6 +743,7 @@ class TestScale:
             assert await here.health(bank) == ""
 
 
+@SECOND_HALF
 class TestTrueJump:
     """The tenge is floated: on 20 August 2015 the dollar rose by 35.5 %."""
 
@@ -801,6 +805,7 @@ class TestTrueJump:
         assert await here.is_true() == []
 
 
+@SECOND_HALF
 class TestLie:
     """For some days, by one bank or two, and then the truth."""
 
@@ -866,6 +871,7 @@ class TestLie:
         assert await here.health() == ""
 
 
+@SECOND_HALF
 class TestCorrection:
     """A bank that corrects what it has published."""
 
@@ -900,6 +906,7 @@ class TestCorrection:
         assert (len(revisions), revisions[-1]["rates"]["USD"]["value"]) == (10, shown)
 
 
+@SECOND_HALF
 class TestOperator:
     """What an operator decides is what was seen."""
 
@@ -1030,6 +1037,7 @@ class TestOperator:
         assert max(abs(one["percent"] or 0) for one in history) < 15
 
 
+@SECOND_HALF
 class TestStore:
     """What others write into the store."""
 
