@@ -271,6 +271,7 @@ class TestAge:
             assert await house.get("/v1/ticker", If_None_Match='"other"') == (200, "first")
         assert house.asked == ["/v1/ticker"]
 
+    @OFTEN
     async def test_cached_response_has_its_age(self, house: House) -> None:
         """Date and max-age are those of the service's latest answer, so that a reader's copy ends when it should."""
 
@@ -301,6 +302,7 @@ class TestAge:
         assert set(await asyncio.gather(*requests)) == {(200, "first")}
         assert len(house.asked) == 20
 
+    @OFTEN
     async def test_client_does_not_wait_for_a_change(self, house: House) -> None:
         """Within stale-while-revalidate the copy is shown and fetched anew behind it; later it is not shown."""
         grace, none = "public, max-age=1, stale-while-revalidate=600", "public, max-age=1, stale-while-revalidate=0"
@@ -329,6 +331,7 @@ class TestAge:
         await until(fetched)
         assert Counter(house.asked) == {"/v1/ticker": 2, "/embed": 2}
 
+    @OFTEN
     async def test_edge_serves_stale_content_when_no_instance_responds(self, house: House) -> None:
         """The last copy of each page, as long as stale-if-error allows; where there is none, a problem document."""
         age = "public, max-age=1, stale-while-revalidate=0, stale-if-error="
