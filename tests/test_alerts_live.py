@@ -3,7 +3,6 @@
 The rules are judged on what was scraped from a service that is late, stale, cut off and so on, not on made-up names.
 """
 
-import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from service.settings import Settings, load
 from tests.conftest import Clock, Started
 from tests.support.fixings import APRIL, day
 from tests.support.http import Client
-from tests.support.metrics import BANKS, RESULTS, Samples, scraped, value
+from tests.support.metrics import BANKS, RESULTS, Samples, scraped, until_scraped, value
 from tests.support.promtool import DASHBOARD, FOLDER, PROMTOOL, dashboard, judged, with_data
 from tests.support.standin import Banks, Figures
 
@@ -53,15 +52,6 @@ def all_well(banks: Banks) -> None:
     banks.published |= {"nbk": dict(APRIL), "ecb": {on: in_euro(figures) for on, figures in APRIL.items()}}
     for key, tenge in bases.items():
         banks.published[key] = {on: in_base(figures, tenge) for on, figures in APRIL.items()}
-
-
-async def until(client: Client, so: Callable[[Samples], bool]) -> Samples:
-    """Return what is told once it is so."""
-    for _ in range(1000):
-        if so(samples := await scraped(client)):
-            return samples
-        await asyncio.sleep(0.005)
-    raise AssertionError("it never came to that")
 
 
 def asked(samples: Samples) -> bool:
@@ -112,7 +102,7 @@ def expect(folder: Path, alerts: Mapping[str, int], *instances: Mapping[str, str
 
 async def expected(folder: Path, client: Client, clock: Clock, so: Callable[[Samples], bool], **alerts: int) -> None:
     """Wait until a service tells so; held like that it must bring these alerts."""
-    expect(folder, alerts, held(await until(client, so), clock.seconds(), "a"))
+    expect(folder, alerts, held(await until_scraped(client, so), clock.seconds(), "a"))
 
 
 @needs_promtool
@@ -200,14 +190,14 @@ class TestAlerts:
         """It has answered before; then none of them is heard of."""
         all_well(banks)
         client = await start(restless(settings, banks))
-        await until(client, status("current"))
+        await until_scraped(client, status("current"))
         banks.faults["nbk"] = 503
-        await until(client, lambda told: failed(told) == {"nbk"})
+        await until_scraped(client, lambda told: failed(told) == {"nbk"})
         clock.forward(hours=1)
         every = {*BANKS, "recorded"}
         await expected(tmp_path, client, clock, lambda told: answered(told, clock) == every - {"nbk"}, SourceFailing=1)
         banks.faults |= dict.fromkeys(BANKS, 503)
-        await until(client, lambda told: failed(told) == set(BANKS))
+        await until_scraped(client, lambda told: failed(told) == set(BANKS))
         clock.forward(hours=1)
         alerts = {"SourceFailing": 5, "NoBankAnswers": 1}
         await expected(tmp_path, client, clock, lambda told: answered(told, clock) == {"recorded"}, **alerts)
@@ -237,9 +227,9 @@ class TestAlerts:
         all_well(banks)
         elsewhere = settings.store.model_copy(update={"prefix": f"{settings.store.prefix}elsewhere:"})
         first = await start()
-        leading = await until(first, leads)
+        leading = await until_scraped(first, leads)
         following = await scraped(await start())
-        other = await until(await start(settings.model_copy(update={"store": elsewhere})), leads)
+        other = await until_scraped(await start(settings.model_copy(update={"store": elsewhere})), leads)
         one, two, three = (
             held({key: told[key] for key in told if key[0] in ("ticker_leader", "ticker_store_up")}, 0, instance)
             for told, instance in ((leading, "a"), (following, "b"), (other, "b"))
@@ -273,10 +263,10 @@ def restless(settings: Settings, banks: Banks) -> Settings:
 
 async def eventful(client: Client) -> Samples:
     """Return what is told after a poll of each bank and a few requests, with all that is measured now and then."""
-    await until(client, status("current"))
+    await until_scraped(client, status("current"))
     async with client.get("/v1/history/usd") as response:
         assert response.status == 200
-    return await until(client, lambda told: value(told, OFFSET) is not None)
+    return await until_scraped(client, lambda told: value(told, OFFSET) is not None)
 
 
 async def test_rules_and_dashboard_use_existing_metrics(start: Started, banks: Banks) -> None:

@@ -61,6 +61,7 @@ def test_no_document_is_read_as_what_it_does_not_say(key: str) -> None:
     check()
 
 
+@pytest.mark.slow
 def test_the_worst_documents_cost_little() -> None:
     """Of the largest size that is read, each in a process of its own: within the bounds of time and memory."""
     told = subprocess.run([sys.executable, "-m", "tests.fuzz.worst"], cwd=ROOT, capture_output=True, check=True).stdout

@@ -9,8 +9,8 @@ from typing import Final
 
 ADDRESS: Final = "127.0.0.66"
 """Whence attacks come: another address than honest readers have."""
-_LONGEST: Final = 5.0
-"""Seconds to wait for the first of an answer."""
+_LONGEST: Final = 30.0
+"""Seconds to wait for what must come: the first of an answer, and what the caller expects."""
 _STATUS: Final = re.compile(rb"^HTTP/1\.[01] (\d{3}) |(?<=[}>\n])HTTP/1\.[01] (\d{3}) ", re.MULTILINE)
 
 
@@ -41,8 +41,13 @@ async def connected(port: int, address: str = ADDRESS, receive: int | None = Non
     return connection
 
 
-async def talk(port: int, sent: bytes, patience: float, address: str = ADDRESS) -> Talk:
-    """Send it and read until the server closes, or has answered and been silent for so many seconds."""
+async def talk(
+    port: int, sent: bytes, patience: float, address: str = ADDRESS, *, answers: int = 1, closes: bool = False
+) -> Talk:
+    """Send it and read until the server closes, or has answered and been silent for so many seconds.
+
+    So many `answers` are waited for however long the silence, and a server that `closes` until it has.
+    """
     loop = asyncio.get_running_loop()
     connection = await connected(port, address)
     heard = Talk(b"", closed=False)
@@ -51,11 +56,14 @@ async def talk(port: int, sent: bytes, patience: float, address: str = ADDRESS) 
         with suppress(ConnectionError):
             await loop.sock_sendall(connection, sent)
 
+    def answered() -> bool:
+        return bool(heard.got) and len(heard.statuses) >= answers and not closes
+
     sending = asyncio.create_task(send())
     try:
         with suppress(TimeoutError):
             while True:
-                async with asyncio.timeout(patience if heard.got else _LONGEST):
+                async with asyncio.timeout(patience if answered() else _LONGEST):
                     data = await loop.sock_recv(connection, 65536)
                 heard.got += data
                 if not data:

@@ -38,12 +38,13 @@ from tests.sources.answers import CONFIGURED, digits
 from tests.support.fixings import APRIL, day
 from tests.support.http import body
 from tests.support.instances import refresh_poller
+from tests.support.machine import fits
 from tests.support.pollers import polling
 from tests.support.standin import Banks, Figures, ecb, nbu
+from tests.support.wait import until
 
 Asking = TestClient[Any, Any]
 Handler = Callable[[web.Request], Awaitable[web.Response]]
-TIMEOUT = 1.0
 TAKEN = ("good", "cookies", "a validator that is none", "a charset that is none", "a picture", "a broken type")
 """What is only told wrongly, and is the bank's document: what stands in it counts."""
 LARGE = "responded with more than 2000000 bytes"
@@ -87,34 +88,37 @@ REFUSED: dict[str, tuple[type[SourceError], str]] = {
 }  # fmt: skip
 
 
+HELD = 0.5
+"""Seconds on the processor within which the event loop must have run other tasks."""
+
+
 @dataclass
 class Watched:
     """What happened meanwhile: the longest time on the processor without a turn for others, in seconds; megabytes."""
 
     held: float = 0
-    waited: float = 0
-    """The longest time between two turns, whatever else the machine did."""
     grown: float = 0
 
 
 @asynccontextmanager
 async def watching() -> AsyncIterator[Watched]:
-    watched, process = Watched(), psutil.Process()
+    watched, process, turned = Watched(), psutil.Process(), asyncio.Event()
     before = process.memory_info().rss
 
     async def watch() -> None:
         while True:
-            busy, begun = time.thread_time(), time.perf_counter()
+            busy = time.thread_time()
             await asyncio.sleep(0.002)
             watched.held = max(watched.held, time.thread_time() - busy)
-            watched.waited = max(watched.waited, time.perf_counter() - begun)
             watched.grown = max(watched.grown, (process.memory_info().rss - before) / 1e6)
+            turned.set()
 
     task = asyncio.create_task(watch())
     try:
-        await asyncio.sleep(0.005)
+        await turned.wait()
         yield watched
-        await asyncio.sleep(0.005)
+        turned.clear()
+        await turned.wait()
     finally:
         task.cancel()
 
@@ -132,21 +136,20 @@ def test_every_attack_is_tried() -> None:
 
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_an_attack_ends_in_one_clear_line(attacker: str, clock: Clock, name: str) -> None:
-    """Within the timeout, in little memory, and the loop is held for no time that a reader would notice."""
+    """Though it goes on for ever, in little memory, and the loop is held for no time that a reader would notice."""
     found = []
     refused: SourceError | None = None
-    async with Client(ClientSettings(timeout=timedelta(seconds=TIMEOUT))) as client, watching() as watched:
+    late = name in REFUSED and LATE in REFUSED[name][1]
+    timeout = timedelta(seconds=1 if late else 60)  # all others are refused for what they are, however slow we are
+    async with Client(ClientSettings(timeout=timeout)) as client, watching() as watched:
         feed = BankSession("nbk", CONFIGURED["nbk"].model_copy(update={"url": attacker}), client, clock)
-        begun = time.monotonic()
         for _ in range(2 if name in TAKEN else 1):  # what a bank has said once must spoil no later question
             try:
                 payload = await feed.get(f"/{quote(name)}")
                 found += await asyncio.to_thread(SOURCES["nbk"].parse, payload)
             except SourceError as error:
                 refused = error
-        took = time.monotonic() - begun
-    assert took < TIMEOUT + 2
-    assert watched.held < 0.5, watched
+    assert fits(watched.held, HELD), watched
     assert watched.grown < 40, watched
     if name in TAKEN:
         assert [digits(one) for one in found] == [{"USD": ("475.09", 1, "-3.68")}] * 2
@@ -172,18 +175,19 @@ LOUD = (
 
 async def read_until_it_fails(client: Asking, clock: Clock) -> tuple[set[str], Watched]:
     """Read the ticker all the time, until the Bank of Kazakhstan is known to fail; return what was served meanwhile."""
-    served, give_up = set(), time.monotonic() + 10
+    served = set[str]()
+
+    async def fails() -> bool:
+        clock.forward(seconds=1)  # what is told of sources is kept that long
+        async with client.get("/v1/ticker.txt") as response:
+            served.add(f"{response.status} {await body(response)}")
+        async with client.get("/v1/sources") as response:
+            (told,) = (one for one in json.loads(await body(response))["sources"] if one["key"] == "nbk")
+        return bool(told["error"])
+
     async with watching() as watched:
-        while True:
-            async with client.get("/v1/ticker.txt") as response:
-                served.add(f"{response.status} {await body(response)}")
-            async with client.get("/v1/sources") as response:
-                (told,) = (one for one in json.loads(await body(response))["sources"] if one["key"] == "nbk")
-            if told["error"]:
-                return served, watched
-            assert time.monotonic() < give_up, json.dumps(told)
-            clock.forward(seconds=1)  # what is told of sources is kept that long
-            await asyncio.sleep(0.005)
+        await until(fails)
+    return served, watched
 
 
 @pytest.mark.parametrize("name", LOUD)
@@ -205,7 +209,7 @@ async def test_hostile_bank_does_not_affect_clients(
     client = await start(load(environ=environ, overrides={"client": {"timeout": 2}}))
     served, watched = await read_until_it_fails(client, clock)
     assert served == {"200 usd -0.77%\neur +0.44%\nrub 0.00%\ngbp -0.02%\ncny -0.27%\n"}
-    assert watched.held < 0.5, watched
+    assert fits(watched.held, HELD), watched
 
 
 async def test_slow_validation_does_not_block_clients(settings: Settings, clock: Clock, banks: Banks) -> None:
@@ -220,7 +224,7 @@ async def test_slow_validation_does_not_block_clients(settings: Settings, clock:
     async with polling(settings, clock) as poller, watching() as watched:
         await poller.poll("nbu")
         assert poller.memory.states["nbu"].error is None
-    assert watched.held < 0.5, watched
+    assert fits(watched.held, HELD), watched
 
 
 async def test_a_poll_takes_no_more_days_than_a_bank_can_have_published(

@@ -32,6 +32,7 @@ from tests.conftest import Clock, Started
 from tests.support.fixings import fixing, rates
 from tests.support.metrics import scraped, value
 from tests.support.standin import Banks, Figures, nbk
+from tests.support.wait import until, until_true
 
 DAY: Final = timedelta(days=1)
 SHOWN: Final = ("USD", "EUR", "RUB", "GBP", "CNY")
@@ -352,8 +353,7 @@ async def run(start: Started, settings: Settings, banks: Banks, clock: Clock, mo
                     )
                 )
         client = await start(own)
-        while not pollers:  # noqa: ASYNC110 - what is waited for is the service's own
-            await asyncio.sleep(0.005)
+        await until_true(lambda: pollers)
         running = Running(world, client, pollers.pop(), own)
         if polled:
             await running.poll()
@@ -377,6 +377,8 @@ async def test_honest_banks(run: Run) -> None:
 
 LAST: Final = ("cbr", "nbu", "nbk")
 FIRST: Final = ("nbk", "cbr", "nbu")
+SECOND_HALF: Final = pytest.mark.xdist_group("tests/attacks/test_false_rates.py, second half")
+"""Tests that may run beside the others: there are too many for one worker."""
 ORDERS: Final = pytest.mark.parametrize("order", [FIRST, LAST], ids=["first", "last"])
 
 
@@ -655,6 +657,7 @@ DOCUMENTS: Final[Mapping[str, Callable[[Figures], Figures]]] = {
 """A fault of some rates; the others are true."""
 
 
+@SECOND_HALF
 class TestScale:
     """Rates under another unit, name or direction."""
 
@@ -740,6 +743,7 @@ class TestScale:
             assert await here.health(bank) == ""
 
 
+@SECOND_HALF
 class TestTrueJump:
     """The tenge is floated: on 20 August 2015 the dollar rose by 35.5 %."""
 
@@ -801,6 +805,7 @@ class TestTrueJump:
         assert await here.is_true() == []
 
 
+@SECOND_HALF
 class TestLie:
     """For some days, by one bank or two, and then the truth."""
 
@@ -866,6 +871,7 @@ class TestLie:
         assert await here.health() == ""
 
 
+@SECOND_HALF
 class TestCorrection:
     """A bank that corrects what it has published."""
 
@@ -900,13 +906,7 @@ class TestCorrection:
         assert (len(revisions), revisions[-1]["rates"]["USD"]["value"]) == (10, shown)
 
 
-async def until(so: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it is so."""
-    async with asyncio.timeout(15):
-        while not await so():  # noqa: ASYNC110 - what is waited for is seen over HTTP alone
-            await asyncio.sleep(0.02)
-
-
+@SECOND_HALF
 class TestOperator:
     """What an operator decides is what was seen."""
 
@@ -925,6 +925,15 @@ class TestOperator:
         await asyncio.to_thread(
             maintenance.decide, here.settings, "nbk", day, accepted, lambda _: False, codes, digest, **more
         )
+
+    async def after(self, here: Running, so: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until it is so; the service is told of changes, which it would see by itself seconds later."""
+
+        async def told() -> bool:
+            await here.poller.store_sync.store.coordination.publish_change()
+            return await so()
+
+        await until(told)
 
     async def rate(self, here: Running, code: str = "USD") -> tuple[str, str]:
         quote = (await here.quotes())[code]
@@ -972,7 +981,7 @@ class TestOperator:
         receipt = await here.receipt(here.world.latest)
         assert (receipt["rates"]["USD"]["value"], receipt["rates"].keys()) == (Decimal("600.00"), true.keys())
         await asyncio.to_thread(maintenance.retract, here.settings, "nbk", here.world.latest, ["USD"], lambda _: True)
-        await until(taken_back)
+        await self.after(here, taken_back)
         for _ in range(3):
             await here.poll()
             assert await here.false_quotes() == []
@@ -1023,11 +1032,12 @@ class TestOperator:
             quote = (await here.quotes())["CNY"]
             return bool(quote["source"] == "nbk" and quote["rate"] > 60_000 and abs(quote["percent"] or 99) < 3)
 
-        await until(shown)
+        await self.after(here, shown)
         history = (await here.get("/v1/history/cny"))["history"]
         assert max(abs(one["percent"] or 0) for one in history) < 15
 
 
+@SECOND_HALF
 class TestStore:
     """What others write into the store."""
 
@@ -1164,6 +1174,7 @@ async def test_only_one_source(run: Run) -> None:
     assert await here.is_true() == []
 
 
+@pytest.mark.slow
 async def test_polled_each_second(start: Started, settings: Settings, banks: Banks, clock: Clock) -> None:
     """By the schedule as it is, all banks at once, while the past is revised: nothing false is shown at any moment."""
     world = World(banks, clock)
@@ -1189,10 +1200,13 @@ async def test_polled_each_second(start: Started, settings: Settings, banks: Ban
             world.lie(back, {"USD": 1.14 ** (number - back + 1)})
         world.lie(0, {"EUR": 1.149**number})
         world.publish()
-        before = await polls()
-        while await polls() < before + 2:
+        enough = await polls() + 2
+
+        async def polled(enough: float = enough) -> bool:
             assert await here.false_quotes() == []
-            await asyncio.sleep(0.05)
+            return await polls() >= enough
+
+        await until(polled)
     assert await here.false_history() == []
     world.false.clear()
     world.publish()

@@ -19,6 +19,7 @@ from service.validation.rules import ValidationContext, judge_all
 from tests.fuzz import independent
 from tests.sources.answers import CONFIGURED, documents
 from tests.support.fixings import FETCHED
+from tests.support.machine import fits
 
 RULES = ValidationContext(date(2026, 12, 31), jump=Fraction(15, 100))
 
@@ -41,7 +42,7 @@ class Cost:
 
     def fits(self, size: int) -> bool:
         """Whether a document of so many bytes may cost that: a second for a megabyte, and 64 times its size."""
-        return self.seconds <= 0.25 + size / 1e6 and self.grown <= 16 + 64 * size / 1e6
+        return fits(self.seconds, 0.25 + size / 1e6) and self.grown <= 16 + 64 * size / 1e6
 
 
 @cache

@@ -46,7 +46,7 @@ class Edge:
         """End it politely and return all that it has logged."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGQUIT)
-            self.process.wait(timeout=8)
+            self.process.wait(timeout=60)
         return self.log
 
     def restart(self) -> None:
@@ -60,7 +60,7 @@ class Edge:
 def edging(instances: Sequence[int], port: int | None = None, rate: str | None = None) -> Iterator[Edge]:
     """Run the edge, without root, in front of the instances at these ports; skip the test where there is no nginx.
 
-    With a `rate` each address may ask as often, `1000000r/s`, instead of what is deployed.
+    With a `rate` each address may ask as often, `1000000r/s` or `1r/m`, instead of what is deployed.
     """
     if NGINX is None:
         pytest.skip("NO TESTS OF THE EDGE: no nginx is installed and none could be; name one by NGINX=/path")
@@ -100,7 +100,7 @@ def _started(folder: Path, user: int | None) -> subprocess.Popen[str]:
 
 
 def _wait_for(edge: Edge) -> None:
-    give_up = time.monotonic() + 5
+    give_up = time.monotonic() + 60
     while time.monotonic() < give_up and edge.process.poll() is None:
         try:
             create_connection(("127.0.0.1", edge.port), timeout=1).close()

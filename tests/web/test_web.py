@@ -1,13 +1,15 @@
 """What readers get, over a real socket from the service in this process."""
 
-import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
+from typing import Any
 
 import pytest
+from aiohttp import ClientResponse
+from structlog.testing import capture_logs
 
 from service.settings import Settings
 from service.web.rendering import page_cache
@@ -16,6 +18,7 @@ from tests.conftest import Clock, Started
 from tests.support.fixings import APRIL, day
 from tests.support.http import Client, body, until_ready
 from tests.support.standin import Banks, nbk
+from tests.support.wait import until
 
 
 @pytest.fixture
@@ -237,11 +240,12 @@ async def test_a_receipt_leads_back_to_the_answer(client: Client, banks: Banks) 
     )  # fmt: skip
     assert receipt["fetched_at"] == "2026-04-02T04:00:00Z"
     assert receipt["revisions"] == []
-    for _ in range(1000):  # it is stored after the rates are shown
+
+    async def stored() -> ClientResponse | None:
         response = await client.get(receipt["raw"])
-        if response.status == 200:
-            break
-        await asyncio.sleep(0.01)
+        return response if response.status == 200 else None
+
+    response = await until(stored)  # after the rates are shown
     raw = await response.read()
     assert sha256(raw).hexdigest() == receipt["digest"]
     assert b"<description>475.09</description>" in raw
@@ -298,12 +302,13 @@ async def test_sources_report_their_state(client: Client) -> None:
 
 async def test_health_warns_of_each_failing_bank(client: Client, banks: Banks) -> None:
     """The ticker is current, so it is a warning, and every bank that does not answer is named."""
-    for _ in range(200):
+
+    async def told() -> tuple[ClientResponse, Any] | None:
         async with client.get("/health") as response:
             health = await response.json(content_type=None)
-        if len(health["notes"]) == 4:
-            break
-        await asyncio.sleep(0.005)
+        return (response, health) if len(health["notes"]) == 4 else None
+
+    response, health = await until(told)
     assert (response.status, response.content_type, health["status"]) == (200, "application/health+json", "warn")
     assert response.headers["Cache-Control"] == "no-store"
     assert [note.split(":")[0] for note in health["notes"]] == ["cbr", "ecb", "nbu", "cbu"]
@@ -360,10 +365,11 @@ async def test_polling_that_has_stopped_fails_health(client: Client, monkeypatch
 
 async def test_an_unforeseen_fault_is_a_problem_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """500 as a problem document, logged, and the next request is served."""
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, capture_logs() as logs:
         patch.setattr("service.web.rendering.page_cache.PageCache.reply", lambda *_: 1 / 0)
         async with client.get("/v1/ticker?never=before") as response:
             assert (response.status, response.content_type) == (500, "application/problem+json")
+    assert "request.crashed" in {log["event"] for log in logs}
     async with client.get("/v1/ticker") as response:
         assert response.status == 200
 

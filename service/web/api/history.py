@@ -42,12 +42,21 @@ _CHUNK: Final = 64
 """Days that are computed without yielding to other requests: some 2 ms with 39 currencies a day."""
 _CONCURRENT_CHUNKS: Final = 2
 """Chunks in progress at a time: one waits for the store while the other is computed."""
-_MAX_RESPONSES: Final = 64
-"""Maximum number of responses in progress, including those that wait for a chunk, or for a slow client."""
-_CHUNK_TIMEOUT: Final = 30.0
-"""Seconds for a client to receive a chunk."""
-_TIMEOUT: Final = 120.0
-"""Seconds for a complete response: a few clients that receive every chunk slowly could block all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits on the responses in progress."""
+
+    responses: int = 64
+    """Maximum number of them, including those that wait for a chunk, or for a slow client."""
+    chunk_timeout: float = 30.0
+    """Seconds for a client to receive a chunk."""
+    timeout: float = 120.0
+    """Seconds for a complete response: a few clients that receive every chunk slowly could block all others."""
+
+
+LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +82,14 @@ class Histories:
 
     pages: PageCache
     store: Store
+    limits: Limits = LIMITS
     _chunks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CONCURRENT_CHUNKS))
     _in_progress: int = 0
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Respond with a range of a history. Raises `Problem`."""
         wanted = self._parse(request)
-        if self._in_progress >= _MAX_RESPONSES:
+        if self._in_progress >= self.limits.responses:
             raise Problem(503, "Too many concurrent requests for histories.", {"Retry-After": "5"})
         self._in_progress += 1
         try:
@@ -139,7 +149,7 @@ class Histories:
             if request.version < HttpVersion11:  # it cannot distinguish an aborted response from a complete one
                 return web.Response(body=b"".join([chunk async for chunk in body]), headers=headers)
             first = await anext(body)  # before the head is written, so that an error can still be a problem document
-            return await _streamed(request, web.StreamResponse(headers=headers), first, body)
+            return await _streamed(request, web.StreamResponse(headers=headers), first, body, self.limits)
 
     def _headers(self, wanted: _HistoryRequest, tag: str) -> dict[str, str]:
         longest = int(self.pages.memory.settings.http.max_age.total_seconds())
@@ -171,16 +181,16 @@ class Histories:
 
 
 async def _streamed(
-    request: web.Request, response: web.StreamResponse, first: bytes, more: AsyncIterator[bytes]
+    request: web.Request, response: web.StreamResponse, first: bytes, more: AsyncIterator[bytes], limits: Limits
 ) -> web.StreamResponse:
     """Write the response; on any error, timeouts included, abort the connection."""
-    deadline = asyncio.get_running_loop().time() + _TIMEOUT
+    deadline = asyncio.get_running_loop().time() + limits.timeout
     try:
         await response.prepare(request)
-        await _write(response, first, deadline)
+        await _write(response, first, deadline, limits)
         async for chunk in more:
-            await _write(response, chunk, deadline)
-        async with asyncio.timeout(_CHUNK_TIMEOUT):
+            await _write(response, chunk, deadline, limits)
+        async with asyncio.timeout(limits.chunk_timeout):
             await response.write_eof()
     except (ConnectionError, TimeoutError):
         pass  # the client has disconnected, or is too slow
@@ -195,7 +205,7 @@ async def _streamed(
     return response
 
 
-async def _write(response: web.StreamResponse, chunk: bytes, deadline: float) -> None:
+async def _write(response: web.StreamResponse, chunk: bytes, deadline: float, limits: Limits) -> None:
     """Write a chunk. Raises `TimeoutError` after the deadline, or if the client does not receive the chunk in time.
 
     The deadline is checked here, because a timeout around the whole response has only one cancellation, which redis-py
@@ -204,7 +214,7 @@ async def _write(response: web.StreamResponse, chunk: bytes, deadline: float) ->
     now = asyncio.get_running_loop().time()
     if now > deadline:
         raise TimeoutError
-    async with asyncio.timeout_at(min(deadline, now + _CHUNK_TIMEOUT)):
+    async with asyncio.timeout_at(min(deadline, now + limits.chunk_timeout)):
         await response.write(chunk)
 
 
@@ -253,6 +263,6 @@ def _years_before(day: date, years: int) -> date:
         return day.replace(year=day.year - years, day=28)
 
 
-def routes(pages: PageCache, store: Store) -> list[web.RouteDef]:
-    histories = Histories(pages, store)
+def routes(pages: PageCache, store: Store, limits: Limits = LIMITS) -> list[web.RouteDef]:
+    histories = Histories(pages, store, limits)
     return [web.get("/v1/history/{currency}", handle_async_errors(histories.answer))]

@@ -33,8 +33,6 @@ _BATCH: Final = 25
 """Connections that are written to per turn of the event loop: a request takes several turns."""
 _MAX_UNSENT: Final = 64 * 1024
 """Bytes in the write buffer of a client above which it is disconnected."""
-_VARIANTS: Final = 64
-"""Maximum number of variants (ticker, language, currencies): an event is encoded for each when rates change."""
 _PREFIX: Final = 64
 """Bits of an IPv6 address that identify a client, which is free to choose the rest."""
 _LATER: Final = {"Retry-After": "60"}
@@ -96,6 +94,8 @@ class EventStreamHub:
 
     pages: PageCache
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    variants: int = 64
+    """Maximum number of variants (ticker, language, currencies): an event is encoded for each when rates change."""
     _open: dict[Variant, set[EventStreamResponse]] = field(default_factory=dict)
     _by_address: dict[str, set[EventStreamResponse]] = field(default_factory=dict)
     _changed_tickers: set[str] = field(default_factory=set)
@@ -115,7 +115,7 @@ class EventStreamHub:
         if self.count >= http.streams:
             raise Problem(503, "Too many open streams; poll /v1/ticker instead.", _LATER)
         options = self.pages.options(request, ticker, "json")
-        if (ticker, options) not in self._open and len(self._open) >= _VARIANTS:
+        if (ticker, options) not in self._open and len(self._open) >= self.variants:
             raise Problem(503, "Too many variants of open streams; poll /v1/ticker instead.", _LATER)
         page = self.pages.page(ticker, "json", options)
         is_current = request.headers.get("Last-Event-ID") == page.tag

@@ -8,12 +8,13 @@ import json
 import random
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
 from math import ceil, floor
 from typing import Any, cast
@@ -32,11 +33,13 @@ from service.state.memory import KEEP, MemoryState
 from service.storage.codecs import StoredRates
 from service.storage.repository import Store
 from service.web.api import history
+from service.web.api.history import LIMITS, Limits
 from service.web.rendering.page_cache import PageCache
 from tests.conftest import Clock, Started
 from tests.support.fixings import APRIL, day, fixing, later
 from tests.support.http import until_ready
 from tests.support.standin import Banks
+from tests.support.wait import until_true
 
 FIRST, LAST = date(2015, 11, 2), day(2)
 OLD = "from=2019-01-01&to=2019-12-31"
@@ -105,11 +108,17 @@ class Document(msgspec.Struct, forbid_unknown_fields=True, rename={"since": "fro
     history: list[Line]
 
 
-def expected(fixings: Sequence[Fixing], code: str, base: str, since: date, until: date) -> list[Line]:
-    """Return what a history must be, worked out from all fixings in another way than the service does."""
+def expected(source: str, code: str, base: str, since: date, until: date) -> list[Line]:
+    """Return what a history must be."""
+    return [line for line in every_line(source, code, base) if since <= line.date <= until]
+
+
+@cache
+def every_line(source: str, code: str, base: str) -> list[Line]:
+    """Return a whole history, worked out from all fixings in another way than the service does."""
     publications: list[tuple[date, Decimal, Fraction]] = []
     before: dict[str, Fraction] = {}
-    for one in fixings:
+    for one in SERIES[source]:
         worth = {key: Fraction(rate.value) / rate.nominal for key, rate in one.rates.items()}
         if one.direction is Quotation.INVERSE:
             worth = {key: 1 / value for key, value in worth.items()}
@@ -127,7 +136,7 @@ def expected(fixings: Sequence[Fixing], code: str, base: str, since: date, until
         percent = (now / then - 1) * 100
         rounded = Decimal(floor(abs(percent) * 100 + Fraction(1, 2))).scaleb(-2)
         lines.append(Line(on, new, old, new - old, -rounded if percent < 0 and rounded else rounded))
-    return [line for line in lines if since <= line.date <= until]
+    return lines
 
 
 @dataclass
@@ -177,7 +186,12 @@ def settings() -> Settings:
 
 @asynccontextmanager
 async def house(
-    url: str, prefix: str, clock: Clock, *known: Fixing, listening: socket.socket | None = None
+    url: str,
+    prefix: str,
+    clock: Clock,
+    *known: Fixing,
+    listening: socket.socket | None = None,
+    limits: Limits = LIMITS,
 ) -> AsyncIterator[House]:
     """Serve histories; `known` is in memory."""
     memory = MemoryState(settings())
@@ -186,7 +200,7 @@ async def house(
     memory.refresh(clock())
     async with Store(url, prefix) as store, ClientSession(auto_decompress=False) as session:
         app = web.Application()
-        app.add_routes(history.routes(PageCache(memory, clock), store))
+        app.add_routes(history.routes(PageCache(memory, clock), store, limits))
         runner = web.AppRunner(app)
         await runner.setup()
         listening = listening or socket.socket()
@@ -209,8 +223,8 @@ def filled(valkey: str) -> str:
 
     async def fill() -> None:
         async with Store(valkey, "decade:") as store:
-            for one in (one for series in SERIES.values() for one in series):
-                await store.save(one)
+            for series in SERIES.values():
+                await store.save(*series)
 
     asyncio.run(fill())
     return "decade:"
@@ -229,11 +243,11 @@ async def test_rates_are_exact(full: House, ticker: str, code: str, series: list
     """Publications only, oldest first, digit by digit; the first one changed from what came before it."""
     since, until = (date.fromisoformat(part.partition("=")[2]) for part in span.split("&"))
     document = await full.document(f"{code}?ticker={ticker}&{span}")
-    wanted = expected(series, code, base, since, until)
+    source = series[0].source
+    wanted = expected(source, code, base, since, until)
     assert [str(line) for line in document.history] == [str(line) for line in wanted]
     assert len(wanted) > 15
     assert wanted[0].previous is not None
-    source = series[0].source
     assert replace_history(document) == Document(
         ticker, base, code, source, full.memory.settings.sources[source].name, code == "PLN", since, until, []
     )
@@ -534,8 +548,14 @@ async def gate(valkey: str) -> AsyncIterator[Gate]:
 
 
 @pytest.fixture
-async def gated(gate: Gate, filled: str, clock: Clock) -> AsyncIterator[House]:
-    async with house(gate.url, filled, clock, *in_memory()) as made:
+def limits() -> Limits:
+    """Return the limits of a gated house; a test may have others."""
+    return LIMITS
+
+
+@pytest.fixture
+async def gated(gate: Gate, filled: str, clock: Clock, limits: Limits) -> AsyncIterator[House]:
+    async with house(gate.url, filled, clock, *in_memory(), limits=limits) as made:
         yield made
 
 
@@ -602,14 +622,6 @@ async def test_a_fault_of_ours_in_the_middle_breaks_the_reply_off(
     assert [(log["event"], log["log_level"]) for log in logs] == [("request.crashed", "error")]
 
 
-async def until_true(condition: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not come about")
-
-
 async def raw(made: House, request: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     host, port = made.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -617,11 +629,9 @@ async def raw(made: House, request: str) -> tuple[asyncio.StreamReader, asyncio.
     return reader, writer
 
 
-async def test_disconnected_client_is_forgotten(
-    gated: House, gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize("limits", [replace(LIMITS, responses=1)], ids=["one"])
+async def test_disconnected_client_is_forgotten(gated: House, gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
     """In the middle of a reply: no word in the log, and its place is free again."""
-    monkeypatch.setattr(history, "_MAX_RESPONSES", 1)
     gate.hold_at = 10
     with capture_logs() as logs:
         reader, writer = await raw(gated, f"GET /v1/history/usd?{DECADE} HTTP/1.1\nHost: h\n\n")
@@ -638,24 +648,24 @@ async def test_disconnected_client_is_forgotten(
     await gated.document(f"usd?{DECADE}")
 
 
-@pytest.mark.parametrize("limit", ["_CHUNK_TIMEOUT", "_TIMEOUT"])
-async def test_stalled_client_is_disconnected(
-    valkey: str, filled: str, clock: Clock, monkeypatch: pytest.MonkeyPatch, limit: str
-) -> None:
+@pytest.mark.parametrize(
+    "limits",
+    [replace(LIMITS, chunk_timeout=0.5), replace(LIMITS, timeout=0.5)],
+    ids=["of a chunk", "of all"],
+)
+async def test_stalled_client_is_disconnected(valkey: str, filled: str, clock: Clock, limits: Limits) -> None:
     """It may leave unread what the buffers hold, for half a minute; here for a moment. What it got is no whole."""
-    monkeypatch.setattr(history, limit, 0.5)  # a moment, yet longer than any turn of the loop
     with socket.socket() as small, socket.socket() as reader, capture_logs() as logs:
         small.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reader.setblocking(False)
-        async with house(valkey, filled, clock, *in_memory(), listening=small) as made:
+        async with house(valkey, filled, clock, *in_memory(), listening=small, limits=limits) as made:
             loop = asyncio.get_running_loop()
             await loop.sock_connect(reader, small.getsockname())
             ask = f"GET /v1/history/usd?{DECADE} HTTP/1.1\r\nHost: h\r\n\r\n"
             await loop.sock_sendall(reader, ask.encode())
-            await until_true(lambda: len(made.server.connections) == 1)
+            received = await loop.sock_recv(reader, 1)
             await until_true(lambda: not made.server.connections)
-            received = b""
             with suppress(ConnectionResetError):
                 while data := await loop.sock_recv(reader, 65536):
                     received += data
@@ -664,6 +674,7 @@ async def test_stalled_client_is_disconnected(
     assert logs == []
 
 
+@pytest.mark.parametrize("limits", [replace(LIMITS, timeout=0.2)], ids=["a moment"])  # there are more than fifty chunks
 async def test_deadline_holds_where_the_store_swallows_cancellations(
     gated: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -676,7 +687,6 @@ async def test_deadline_holds_where_the_store_swallows_cancellations(
         return await rates(*arguments)
 
     monkeypatch.setattr(Store, "rates", swallowing)
-    monkeypatch.setattr(history, "_TIMEOUT", 0.2)  # there are more than fifty chunks
     with pytest.raises(ClientPayloadError):
         await gated.document(f"usd?{DECADE}")
 
@@ -751,7 +761,7 @@ async def test_every_request_gets_a_response(full: House) -> None:
             assert headers["content-type"].split(";")[0] in ("application/problem+json", "text/plain")
         elif headers["content-type"] == "application/json":
             document = msgspec.json.decode(body, type=Document)
-            wanted = expected(SERIES[document.source], document.currency, document.base, document.since, document.until)
+            wanted = expected(document.source, document.currency, document.base, document.since, document.until)
             assert document.history == wanted
 
     await asyncio.to_thread(ask)

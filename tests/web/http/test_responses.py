@@ -35,7 +35,7 @@ async def talk(server: TestServer, request: bytes, answers: int = 1) -> list[byt
     writer.write(request)
     got = b""
     while got.count(b"HTTP/1.1 ") < answers or (BODY not in got and b"304" not in got):
-        chunk = await asyncio.wait_for(reader.read(65536), 5)
+        chunk = await asyncio.wait_for(reader.read(65536), 60)
         if not chunk:
             break
         got += chunk
@@ -58,7 +58,7 @@ async def test_a_client_that_wants_the_end_gets_it(server: TestServer, request_:
     """The head says close, and the server closes."""
     reader, writer = await asyncio.open_connection(server.host, server.port)
     writer.write(request_)
-    got = await asyncio.wait_for(reader.read(), 5)
+    got = await asyncio.wait_for(reader.read(), 60)
     assert b"\r\nConnection: close\r\n" in got
     assert got.endswith(BODY)
     writer.close()

@@ -1,6 +1,5 @@
 """What operators' Prometheus gets, over a real socket from the service in this process."""
 
-import asyncio
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -25,21 +24,20 @@ from service.web.server.instrumentation import counted
 from tests.conftest import Clock, Started
 from tests.support.fixings import APRIL, day
 from tests.support.http import Client
-from tests.support.metrics import BANKS, RESULTS, Samples, scraped, text, value
+from tests.support.metrics import BANKS, RESULTS, Samples, scraped, text, until_scraped, value
 from tests.support.standin import Banks, Figures
 
 
 async def until_polled(client: Client) -> Samples:
     """Return the metrics once every bank was asked, and what it said is shown."""
-    for _ in range(500):
-        samples = await scraped(client)
+
+    def polled(samples: Samples) -> bool:
         asked = sum(
             value(samples, "ticker_polls_total", source=key, result=how) or 0 for key in BANKS for how in RESULTS
         )
-        if asked == len(BANKS) and value(samples, "ticker_quotes", ticker="kzt", choice="1"):
-            return samples
-        await asyncio.sleep(0.005)
-    raise AssertionError("not every bank was asked")
+        return asked == len(BANKS) and bool(value(samples, "ticker_quotes", ticker="kzt", choice="1"))
+
+    return await until_scraped(client, polled)
 
 
 @pytest.fixture
@@ -108,14 +106,11 @@ async def test_diverging_rates_are_counted(start: Started, settings: Settings, b
     for key in ("ecb", "cbu"):
         banks.faults[key] = 404
     client = await start()
-    counted: list[float | None] = []
-    for _ in range(500):  # of two banks alone nobody knows which one is right
-        samples = await scraped(client)
-        counted = [value(samples, "ticker_source_diverging", source=key) for key in ("nbk", "cbr", "nbu")]
-        if counted == [2, 0, 0]:
-            break
-        await asyncio.sleep(0.01)
-    assert counted == [2, 0, 0]
+
+    def diverging(samples: Samples) -> bool:  # of two banks alone nobody knows which one is right
+        return [value(samples, "ticker_source_diverging", source=key) for key in ("nbk", "cbr", "nbu")] == [2, 0, 0]
+
+    await until_scraped(client, diverging)
 
 
 async def test_tickers_report_status_and_sources(client: Client) -> None:

@@ -1,6 +1,5 @@
 """The forms of a ticker that people see: they say the same, as they are asked to, and lead to each other."""
 
-import asyncio
 import json
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
@@ -25,6 +24,7 @@ from tests.support.fixings import APRIL
 from tests.support.http import Client, body, until_ready
 from tests.support.pages import SVG, found, json_of, one, page_of, picture_of, published, text_of
 from tests.support.standin import Banks, serving
+from tests.support.wait import until
 
 XML = "{http://www.w3.org/XML/1998/namespace}"
 NB, NARROW, LEFT = "\u00a0", "\u202f", "\u200e"
@@ -301,11 +301,12 @@ async def test_fallback_source_is_shown_in_every_format(start: Started, banks: B
     }
     client = await start()
     note = "Bank of Russia, cross rate, fallback source"
-    for _ in range(500):
+
+    async def shown() -> bool:
         async with client.get("/v1/ticker?lang=en") as response:
-            if note in await body(response):
-                break
-        await asyncio.sleep(0.005)
+            return note in await body(response)
+
+    await until(shown)
     page = await page_of(client, "/embed?layout=list")
     assert texts(page, "li .note") == [note] * 5
     assert all(said.partition(",")[0] and f"({note})" in said for said in texts(page, ".said"))

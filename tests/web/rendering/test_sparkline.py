@@ -1,6 +1,5 @@
 """Sparklines: the line is that of the rates, every form that has a place for it has it, and no other."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,6 +21,7 @@ from tests.support.fixings import APRIL, day, fixing
 from tests.support.http import Client
 from tests.support.pages import SVG, found, json_of, one, page_of, picture_of, published, text_of
 from tests.support.standin import Banks, serving
+from tests.support.wait import until
 
 CODES = ("USD", "EUR", "RUB", "GBP")
 """What was quoted long enough for a line; the yuan was not."""
@@ -92,11 +92,12 @@ async def client(valkey: str) -> AsyncIterator[Client]:
         environ = banks.environ() | {"TICKER_STORE__URL": valkey, "TICKER_STORE__PREFIX": "spark:"}
         app = create_app(load(environ=environ), None, Clock(datetime(2026, 4, 2, 4, 0, tzinfo=UTC)))
         async with TestClient(Served(app), auto_decompress=False) as client:
-            for _ in range(500):
+
+            async def ready() -> bool:
                 quotes = (await json_of(client, "/v1/ticker"))["quotes"]
-                if all((quote["source"], quote["date"]) == ("nbk", "2026-04-02") for quote in quotes):
-                    break
-                await asyncio.sleep(0.005)
+                return all((quote["source"], quote["date"]) == ("nbk", "2026-04-02") for quote in quotes)
+
+            await until(ready)
             yield client
 
 
