@@ -78,6 +78,8 @@ def _no_retries() -> Iterator[None]:
 def _quiet_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo what an earlier test configured. Loggers are not cached: `capture_logs` could not reach them any more."""
     structlog.reset_defaults()
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])  # rich tracebacks take seconds
     configure = structlog.configure
     monkeypatch.setattr(structlog, "configure", lambda **how: configure(**how | {"cache_logger_on_first_use": False}))
 
