@@ -102,7 +102,7 @@ def figures(site: Site, query: str = "") -> dict[str, Any]:
     return document
 
 
-def wait_until(holds: Callable[[], bool], within: float = 15) -> None:
+def wait_until(holds: Callable[[], bool], what: str = "", within: float = 30) -> None:
     give_up = time.monotonic() + within
     while True:
         try:
@@ -110,7 +110,7 @@ def wait_until(holds: Callable[[], bool], within: float = 15) -> None:
                 return
         except OSError:
             pass
-        assert time.monotonic() < give_up, "it did not come true"
+        assert time.monotonic() < give_up, f"{what}: it did not come true"
         time.sleep(0.05)
 
 
