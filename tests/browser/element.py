@@ -6,6 +6,12 @@ from tests.browser.site import Site
 
 SCRIPT = '<script type="module" src="{service}/embed.js"></script>'
 STRIP = "usd +1.35% ▲ eur +2.68% ▲ rub 0.00% ■ gbp -0.89% ▼ cny +0.25% ▲"
+COUNT_EVENTS = (
+    "const Real = EventSource; window.heard = 0;"
+    "window.EventSource = class extends Real {"
+    "  constructor(url) { super(url); this.addEventListener('ticker', () => heard++) } }"
+)
+"""A script that counts the events of all streams of a page."""
 
 
 def with_script(site: Site, markup: str) -> str:
@@ -24,3 +30,7 @@ def ready(page: Page, count: int = 1) -> Locator:
     for number in range(count):
         expect(elements.nth(number).locator("li:visible").first).to_be_visible()
     return elements
+
+
+def has_class(element: Locator, name: str) -> bool:
+    return bool(element.evaluate("(node, name) => node.classList.contains(name)", name))

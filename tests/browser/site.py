@@ -5,6 +5,7 @@ Playwright's synchronous interface has the thread of the tests; everything that 
 
 import asyncio
 import itertools
+import socket
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,6 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from aiohttp import web
-from aiohttp.test_utils import unused_port
 
 from service.app import create_app
 from service.clock import Clock
@@ -45,8 +45,8 @@ class Site:
     pages: dict[str, tuple[str, str]] = field(default_factory=dict)
     """What the foreign site serves: path to markup and Content-Security-Policy."""
     clock: Clock = field(default_factory=Clock)
-    port: int = field(default_factory=unused_port)
-    foreign_port: int = field(default_factory=unused_port)
+    port: int = 0
+    foreign_port: int = 0
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _service: web.AppRunner | None = None
 
@@ -115,6 +115,13 @@ class Site:
 
     @contextmanager
     def serving(self) -> Iterator["Site"]:
+        with _reserved() as ours, _reserved() as theirs:
+            self.port, self.foreign_port = ours.getsockname()[1], theirs.getsockname()[1]
+            with self._serving():
+                yield self
+
+    @contextmanager
+    def _serving(self) -> Iterator[None]:
         thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         thread.start()
         banks = serving(self.banks)
@@ -136,9 +143,20 @@ class Site:
         try:
             self.publish(self.published[1], self.published[0])
             self.start()
-            yield self
+            yield
         finally:
             self.run(end())
             self._loop.call_soon_threadsafe(self._loop.stop)
             thread.join()
             self._loop.close()
+
+
+def _reserved() -> socket.socket:
+    """Return a socket that reserves a port: it does not listen, and no other process gets the port.
+
+    So the service can be stopped and started again on its port.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved

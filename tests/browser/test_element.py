@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Callable
+from math import log2
 
-import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, complaints, figures
-from tests.browser.element import STRIP, ready, seen, with_script
+from tests.browser.conftest import Open, case, complaints, figures, publish, wait_until
+from tests.browser.element import STRIP, has_class, ready, seen, with_script
 from tests.browser.site import NEW, Site
 
 
@@ -17,7 +17,7 @@ def test_it_works_under_a_strict_policy_without_a_word(site: Site, open_page: Op
     element = ready(watched.page).first
     assert seen(element) == STRIP
     expect(element.get_by_text("the fallback")).not_to_be_visible()
-    watched.page.wait_for_timeout(300)
+    watched.settled(site)
     assert watched.console == []
     assert len(watched.of("/embed")) == len(watched.of("/v1/")) == 1
     ours = {site.service, site.foreign}
@@ -81,7 +81,7 @@ def test_many_elements_share_one_request(site: Site, open_page: Open) -> None:
     )
     watched = open_page(site.page(with_script(site, markup)))
     ready(watched.page, 10)
-    assert len(watched.of("/v1/")) == 1
+    assert len(watched.settled(site).of("/v1/")) == 1
 
 
 def test_coming_and_going_leaves_nothing_behind(site: Site, open_page: Open) -> None:
@@ -98,7 +98,7 @@ def test_coming_and_going_leaves_nothing_behind(site: Site, open_page: Open) -> 
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
 
-    def cycle(times: int) -> dict[str, float]:
+    def cycle(times: int) -> None:
         page.evaluate(
             """async (times) => {
               const host = document.getElementById("host"), element = host.firstElementChild;
@@ -107,21 +107,30 @@ def test_coming_and_going_leaves_nothing_behind(site: Site, open_page: Open) -> 
                 if (turn % 2) await new Promise(requestAnimationFrame);
                 host.append(element);
               }
-              await new Promise((done) => setTimeout(done, 300));
             }""",
             times,
         )
-        session.send("HeapProfiler.collectGarbage")
-        metrics = session.send("Performance.getMetrics")["metrics"]
-        return {metric["name"]: metric["value"] for metric in metrics}
 
-    before, after = cycle(20), cycle(100)
-    for name in ("JSEventListeners", "Nodes", "Documents"):
-        assert after[name] <= before[name] + 5, name
+    def counts() -> list[float]:
+        session.send("HeapProfiler.collectGarbage")
+        metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+        return [metrics[name] for name in ("JSEventListeners", "Nodes", "Documents")]
+
+    cycle(20)
+    before: list[float] = []
+
+    def unchanged() -> bool:
+        nonlocal before
+        last, before = before, counts()
+        return last == before
+
+    wait_until(unchanged)
+    cycle(100)
+    wait_until(lambda: all(now <= then + 5 for now, then in zip(counts(), before, strict=True)), f"not above {before}")
     assert page.evaluate("streams") == 1
     page.evaluate("document.querySelector('currency-ticker').remove()")
     assert page.evaluate("streams") == 0
-    assert watched.of("/v1/ticker") == []  # the stream brought all
+    assert watched.settled(site).of("/v1/ticker") == []  # the stream brought all
     assert watched.console == []
 
 
@@ -129,20 +138,21 @@ def test_a_dead_service_mutes_the_strip_and_its_return_wakes_it(
     make_site: Callable[..., Site], open_page: Open
 ) -> None:
     """Stopped: figures and date stay, muted, told in words. Back: fresh again, without a reload."""
-    site = make_site(http={"max_age": 1})
-    watched = open_page(site.page(with_script(site, "<currency-ticker><i>the fallback</i></currency-ticker>")))
+    site = make_site()
+    markup = with_script(site, "<currency-ticker><i>the fallback</i></currency-ticker>")
+    watched = open_page(site.page(markup), clock=True)
     element = ready(watched.page).first
     box = element.locator(".ticker")
     date = element.locator("time").inner_text()
     watched.page.evaluate("window.same = true")
     site.stop()
-    expect(box).to_have_class(re.compile(r"\baway\b"), timeout=15000)
+    watched.let_pass(lambda: has_class(box, "away"))
     assert seen(element) == STRIP
     expect(element.locator(".date")).to_have_text(f"{date}, no connection")
     expect(element.locator(".code").first).to_have_css("color", "rgb(91, 100, 116)")
     site.publish({**NEW, "USD": "420.00"})
     site.start()
-    expect(element.locator("li .percent").first).to_have_text("+5.00%", timeout=20000)
+    watched.let_pass(lambda: element.locator("li .percent").first.inner_text() == "+5.00%")
     expect(box).not_to_have_class(re.compile(r"\baway\b"))
     expect(element.locator(".date")).to_have_text(date)
     assert watched.page.evaluate("window.same")
@@ -153,7 +163,7 @@ def test_without_the_service_the_fallback_stays(make_site: Callable[..., Site], 
     site = make_site()
     markup = "<currency-ticker><a href='/rates'>Rates</a></currency-ticker>"
     page = site.page(with_script(site, markup))
-    watched = open_page(page)
+    watched = open_page(page, new=True)
     ready(watched.page)
     watched.page.route("**/v1/**", lambda route: route.abort())
     watched.page.evaluate(
@@ -165,53 +175,51 @@ def test_without_the_service_the_fallback_stays(make_site: Callable[..., Site], 
     )
     expect(watched.page.get_by_text("Rates")).to_be_visible()
     site.stop()
-    watched = open_page(page)
+    watched = open_page(page, new=True)
     expect(watched.page.get_by_text("Rates")).to_be_visible()
 
 
-def test_hidden_page_sends_no_requests(make_site: Callable[..., Site], open_page: Open) -> None:
-    """Out of sight: no request, also where it would be time; in sight again: at once."""
-    site = make_site(http={"max_age": 1})
-    watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")))
+def test_hidden_page_sends_no_requests(site: Site, open_page: Open) -> None:
+    """Out of sight: no request, also where it would be time; in sight again: one, at once."""
+    watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")), clock=True)
     page = watched.page
     ready(page)
-    for _ in range(100):
-        page.wait_for_timeout(50)
-        if len(watched.of("/v1/")) >= 2:
-            break
+    watched.let_pass(lambda: len(watched.of("/v1/")) >= 2)
     set_hidden(page, hidden=True)
-    page.wait_for_timeout(200)
-    asked = len(watched.of("/v1/"))
-    page.wait_for_timeout(3000)
-    assert len(watched.of("/v1/")) == asked
+    asked = len(watched.settled(site).of("/v1/"))
+    page.clock.fast_forward("02:00:00")
+    assert len(watched.settled(site).of("/v1/")) == asked
     set_hidden(page, hidden=False)
-    page.wait_for_timeout(500)
-    assert len(watched.of("/v1/")) == asked + 1
+    wait_until(lambda: bool(page.title()) and len(watched.of("/v1/")) > asked)
+    assert len(watched.settled(site).of("/v1/")) == asked + 1
 
 
 def test_live_updates_arrive_at_once(make_site: Callable[..., Site], open_page: Open) -> None:
     """With `live` one stream serves all elements, and no data is asked for."""
     site = make_site()
     markup = "<currency-ticker live></currency-ticker><currency-ticker live layout='list'></currency-ticker>"
-    watched = open_page(site.page(with_script(site, markup)))
+    watched = open_page(site.page(with_script(site, markup)), new=True)
     elements = ready(watched.page, 2)
-    site.publish({**NEW, "USD": "420.00"})
+    publish(site, USD="420.00")
     for number in range(2):
-        expect(elements.nth(number).locator("li .percent").first).to_have_text("+5.00%", timeout=5000)
-    assert len(watched.of("/v1/stream")) == 1
+        expect(elements.nth(number).locator("li .percent").first).to_have_text("+5.00%")
+    assert len(watched.settled(site).of("/v1/stream")) == 1
     assert watched.of("/v1/ticker") == []
     assert watched.console == []
 
 
 def test_live_falls_back_to_polling(make_site: Callable[..., Site], open_page: Open) -> None:
-    """Where there are no streams to be had, it polls, and does not try the stream at every turn."""
+    """Where there are no streams to be had, it polls, and tries the stream only after 5 s, 10 s, 20 s and so on."""
     site = make_site(http={"max_age": 1, "streams": 0})
-    watched = open_page(site.page(with_script(site, "<currency-ticker live></currency-ticker>")))
+    address = site.page(with_script(site, "<currency-ticker live></currency-ticker>"))
+    watched = open_page(address, "window.begin = Date.now() / 1000;", clock=True)
+    begin = float(watched.page.evaluate("begin"))
     element = ready(watched.page).first
-    site.publish({**NEW, "USD": "420.00"})
-    expect(element.locator("li .percent").first).to_have_text("+5.00%", timeout=8000)
-    assert len(watched.of("/v1/ticker")) >= 2
-    assert len(watched.of("/v1/stream")) <= 2
+    publish(site, USD="420.00")
+    watched.let_pass(lambda: element.locator("li .percent").first.inner_text() == "+5.00%", seconds=2)
+    watched.let_pass(lambda: len(watched.of("/v1/ticker")) >= 12, seconds=2)
+    retries = int(log2((watched.now() - begin) / 5 + 1))
+    assert 1 <= len(watched.of("/v1/stream")) <= 1 + retries < len(watched.of("/v1/ticker"))
 
 
 def test_second_script_has_no_effect(site: Site, open_page: Open) -> None:
@@ -221,6 +229,7 @@ def test_second_script_has_no_effect(site: Site, open_page: Open) -> None:
     markup = f'<script type="module" src="{site.service}/{pinned}"></script><currency-ticker></currency-ticker>'
     watched = open_page(site.page(with_script(site, markup)))
     assert seen(ready(watched.page).first) == STRIP
+    watched.settled(site)
     assert watched.console == []
     assert len(watched.of("/v1/")) == 1
 
@@ -251,18 +260,24 @@ def test_the_tape_moves_only_where_motion_is_wanted(site: Site, open_page: Open)
     assert element.get_by_role("list").count() == 1  # the copy is for the eye alone
     place = "node => node.getBoundingClientRect().x"
     first = lists.first.evaluate(place)
-    page.wait_for_timeout(200)
-    assert lists.first.evaluate(place) < first
+    wait_until(lambda: lists.first.evaluate(place) < first, "it moves")
     page.keyboard.press("Tab")
     expect(button).to_be_focused()
     page.keyboard.press("Space")
     expect(button).to_have_attribute("aria-pressed", "true")
-    page.evaluate(
-        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-    )  # it stops at a frame
-    first = lists.first.evaluate(place)
-    page.wait_for_timeout(200)
-    assert lists.first.evaluate(place) == first
+    places = lists.first.evaluate(
+        """async (node) => {
+          const places = [], frame = () => new Promise(requestAnimationFrame);
+          await frame();  // it stops at a frame
+          await frame();
+          for (let number = 0; number < 12; number++) {
+            places.push(node.getBoundingClientRect().x);
+            await frame();
+          }
+          return places;
+        }"""
+    )
+    assert len(set(places)) == 1
     element.evaluate("node => node.setAttribute('theme', 'dark')")
     expect(element.locator(".ticker")).to_have_class(re.compile(r"\bpaused\b"))  # it stays stopped
 
@@ -272,27 +287,39 @@ def test_the_tape_moves_only_where_motion_is_wanted(site: Site, open_page: Open)
     assert element.locator("ul").first.evaluate("node => getComputedStyle(node).animationName") == "none"
 
 
-@pytest.mark.parametrize("layout", ["strip", "list", "tape", "list with sparklines"])
-def test_nothing_on_the_page_moves_when_it_comes(site: Site, open_page: Open, layout: str) -> None:
+def test_nothing_on_the_page_moves_when_it_comes(site: Site, open_page: Open) -> None:
     """With the builder's snippet the layout shift of the page is 0."""
     builder = open_page(f"{site.service}/?lang=en").page
-    layout, _, sparklines = layout.partition(" with ")
-    builder.get_by_label("Layout").select_option(layout)
-    if sparklines:
-        builder.get_by_label("Sparkline").check()
-    snippet = builder.locator("[data-snippet=element]").inner_text()
-    assert f'layout="{layout}"' in snippet or layout == "strip"
-    assert (" spark " in snippet) is bool(sparklines)
+    snippets: dict[str, str] = {}
+    for name in ("strip", "list", "tape", "list with sparklines"):
+        layout, _, sparklines = name.partition(" with ")
+        builder.get_by_label("Layout").select_option(layout)
+        if sparklines:
+            builder.get_by_label("Sparkline").check()
+        snippets[name] = builder.locator("[data-snippet=element]").inner_text()
+        assert f'layout="{layout}"' in snippets[name] or layout == "strip"
+        assert (" spark " in snippets[name]) is bool(sparklines)
     observe = (
-        "window.shift = 0;"
-        "new PerformanceObserver((list) => list.getEntries().forEach((entry) => shift += entry.value))"
+        "window.shifts = [];"
+        "new PerformanceObserver((list) => list.getEntries().forEach((entry) => shifts.push(entry.startTime)))"
         ".observe({ type: 'layout-shift', buffered: true });"
     )
-    watched = open_page(site.page(f"<p>Above</p>{snippet}<p>Below</p><p>And more</p>", policy=""), observe)
-    ready(watched.page)
-    watched.page.wait_for_timeout(500)
-    assert watched.page.evaluate("PerformanceObserver.supportedEntryTypes.includes('layout-shift')")
-    assert watched.page.evaluate("shift") == 0
+    watched = open_page("about:blank", observe)
+    for name, snippet in snippets.items():
+        with case(name):
+            watched.page.goto(site.page(f"<p>Above</p>{snippet}<p>Below</p><p>And more</p>", policy=""))
+            ready(watched.page)
+            # Then move something on purpose: that is the only shift.
+            moved = watched.settled(site).page.evaluate(
+                """() => {
+                  const moved = performance.now(), above = document.createElement("p");
+                  above.textContent = "Higher";
+                  document.querySelector("main").prepend(above);
+                  return moved;
+                }"""
+            )
+            watched.page.wait_for_function("shifts.length")
+            assert watched.page.evaluate("(moved) => shifts.filter((time) => time < moved)", moved) == []
     assert watched.console == []
 
 
@@ -364,7 +391,7 @@ def test_a_live_list_draws_its_news(make_site: Callable[..., Site], open_page: O
     watched = open_page(site.page(with_script(site, markup)))
     line = ready(watched.page).first.get_by_role("img").first
     expect(line).to_have_accessible_name(re.compile("highest 405.40$"))
-    site.publish({**NEW, "USD": "420.00"})
+    publish(site, USD="420.00")
     expect(line).to_have_accessible_name(re.compile("highest 420.00$"))
     assert watched.of("/v1/ticker") == []
     assert watched.console == []
@@ -381,39 +408,41 @@ def set_hidden(page: Page, *, hidden: bool) -> None:
     )
 
 
-@pytest.mark.parametrize("layout", ["strip", "list", "tape"])
-@pytest.mark.parametrize(
-    "parent",
-    [
+def test_it_stays_inside_its_place(site: Site, open_page: Open) -> None:
+    """Whatever its parent is laid out by, the page does not become wider."""
+    layouts = ("strip", "list", "tape")
+    parents = (
         "display: flex",
         "display: grid; grid-template-columns: 1fr 200px",
         "float: left",
         "display: inline-block",
         "display: flex; flex-direction: column; align-items: center",
-    ],
-)
-def test_it_stays_inside_its_place(site: Site, open_page: Open, parent: str, layout: str) -> None:
-    """Whatever its parent is laid out by, the page does not become wider."""
-    element = f'<currency-ticker layout="{layout}" show="rate,change,percent"></currency-ticker>'
-    markup = f'<div style="{parent}">{element}<p>More</p></div>'
-    page = open_page(site.page(with_script(site, markup), policy=""), viewport={"width": 700, "height": 500}).page
-    ready(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+    )
+    page = open_page("about:blank", viewport={"width": 700, "height": 500}).page
+    for layout in layouts:
+        element = f'<currency-ticker layout="{layout}" show="rate,change,percent"></currency-ticker>'
+        markup = f'<div id="place">{element}<p>More</p></div>'
+        page.goto(site.page(with_script(site, markup), policy=""))
+        ready(page)
+        for parent in parents:
+            with case(layout, parent):
+                page.locator("#place").evaluate("(node, style) => (node.style = style)", parent)
+                expect(page.locator("currency-ticker li:visible").first).to_be_visible()
+                assert page.evaluate("document.documentElement.scrollWidth") <= 700
 
 
-def test_odd_response_changes_nothing(make_site: Callable[..., Site], open_page: Open) -> None:
+def test_odd_response_changes_nothing(site: Site, open_page: Open) -> None:
     """200 with something else than a ticker is a failure: the figures stay, muted; it recovers; no error escapes."""
-    site = make_site(http={"max_age": 1})
-    watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")))
+    watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")), clock=True)
     element = ready(watched.page).first
     odd = iter(('{"ok": true}', '{"quotes": []}', "<h1>Maintenance</h1>"))
     watched.page.route("**/v1/ticker*", lambda route: route.fulfill(body=next(odd, "null"), content_type="text/html"))
     box = element.locator(".ticker")
-    expect(box).to_have_class(re.compile(r"\baway\b"), timeout=15000)
+    watched.let_pass(lambda: has_class(box, "away"))
     element.evaluate("node => node.setAttribute('layout', 'list')")
     assert "usd US Dollar 405.40 +1.35%" in seen(element)
     watched.page.unroute("**/v1/ticker*")
-    expect(box).not_to_have_class(re.compile(r"\baway\b"), timeout=20000)
+    watched.let_pass(lambda: not has_class(box, "away"))
     assert watched.console == []
 
 
@@ -424,8 +453,8 @@ def test_news_leave_the_focus_where_it_is(make_site: Callable[..., Site], open_p
     element = ready(watched.page).first
     button = element.get_by_role("button")
     button.focus()
-    site.publish({**NEW, "USD": "420.00"})
-    expect(element.locator("li .percent").first).to_have_text("+5.00%", timeout=5000)
+    publish(site, USD="420.00")
+    expect(element.locator("li .percent").first).to_have_text("+5.00%")
     expect(button).to_be_focused()
 
 

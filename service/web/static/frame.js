@@ -6,9 +6,13 @@ const { stream, away, maxAge } = document.body.dataset;
 let shown = document.querySelector(".ticker").outerHTML;
 let paused = false;
 let alone = false;
+const main = document.querySelector("main");
+// A row that scrolls is reached by the Tab key; not every browser does that by itself.
+const reach = () => (main.scrollWidth > main.clientWidth ? (main.tabIndex = 0) : main.removeAttribute("tabindex"));
 const place = () => {
   const root = document.querySelector(".ticker");
   if (root.classList.contains("tape")) tape(root, paused, (now) => (paused = now));
+  reach();
 };
 const refresh = new Refresh(location.href, stream && new URL(stream, location), {
   async read(response) {
@@ -38,3 +42,4 @@ place();
 refresh.known = true;
 refresh.took(Number(maxAge));
 refresh.start();
+new ResizeObserver(reach).observe(main);

@@ -1,0 +1,129 @@
+"""`/embed` in a frame as high as one row: what an iframe of the README, the docs or the builder shows."""
+
+import itertools
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Open, case, wait_until
+from tests.browser.site import Site
+
+WIDTHS = (160, 200, 240, 320, 375, 480, 650, 768, 1024, 1280)
+HEIGHTS = (44, 46, 64)
+"""In pixels: a low one, that of our embed code, and the highest one that gets a single row."""
+SLACK = 2
+"""How far the line boxes of a font may differ, in pixels."""
+ROW = """(end) => {
+  const main = document.querySelector("main");
+  const all = (part) => [...document.querySelectorAll(part)];
+  const box = (node) => node.getBoundingClientRect().toJSON();
+  const letters = (node) => {
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    return range.getBoundingClientRect().toJSON();
+  };
+  if (end !== null) main.scrollTo(end ? (document.dir === "rtl" ? -1e6 : 1e6) : 0, 0);
+  return {
+    quotes: all("li").map(box),
+    parts: all("li").map((quote) => [...quote.querySelectorAll(".seen > span")].map(letters)),
+    date: box(document.querySelector(".date")),
+    date_text: letters(document.querySelector(".date")),
+    scrolled: Math.abs(main.scrollLeft),
+    width: main.scrollWidth,
+    page_width: document.documentElement.scrollWidth,
+    page_height: Math.max(document.documentElement.scrollHeight, main.scrollHeight),
+  };
+}"""
+"""Measure the row, scrolled to its begin or its end, or as it is. Boxes of texts are those of their letters."""
+
+
+@pytest.mark.parametrize("lang", ["en", "ru", "ar"])
+def test_low_frame_shows_rates_first_and_scrolls_to_the_date(site: Site, open_page: Open, lang: str) -> None:
+    """One row: the first rate is seen at once, nothing overlaps or is cut off, and scrolling leads to the date."""
+    page = open_page(f"{site.service}/embed?lang={lang}").page
+    for width, height in itertools.product(WIDTHS, HEIGHTS):
+        with case(lang, width, height):
+            _holds_one_row(page, width, height, lang)
+    page.goto(f"{site.service}/embed?lang={lang}&show=rate,change,percent")
+    for width in WIDTHS[3:]:
+        with case(lang, "all values", width):
+            _holds_one_row(page, width, 46, lang)
+
+
+def _holds_one_row(page: Page, width: int, height: int, lang: str) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    row = page.evaluate(ROW, False)
+    assert row["page_width"] <= width
+    assert row["page_height"] <= height
+    first = row["parts"][0]
+    assert len(first) >= 3  # code, percent, arrow
+    assert all(_inside(part, width) for part in first), f"the first rate is cut off: {first}"
+    texts = [*itertools.chain(*row["parts"]), row["date_text"]]
+    for text in texts:
+        assert -SLACK <= text["top"] < text["bottom"] <= height + SLACK, f"cut off: {text}"
+    for boxes in (texts, [*row["quotes"], row["date"]]):
+        for left, right in itertools.pairwise(boxes[::-1] if lang == "ar" else boxes):
+            assert left["right"] <= right["left"] + SLACK, f"not in one row, or overlapping: {left}, {right}"
+    end = page.evaluate(ROW, True)
+    assert _inside(end["date_text"], width), f"the date is cut off: {end['date_text']}"
+    assert abs(end["date"]["left"] if lang == "ar" else width - end["date"]["right"]) <= SLACK  # nothing comes after it
+    scrolls = row["width"] > width
+    assert (end["scrolled"] > 0) is scrolls
+    # The Tab key reaches it where it scrolls, and only there
+    expect(page.locator("main[tabindex]")).to_have_count(int(scrolls))
+
+
+def _inside(box: dict[str, Any], width: int) -> bool:
+    return bool(-0.5 <= box["left"] < box["right"] <= width + 0.5)
+
+
+@pytest.mark.parametrize(("lang", "arrow"), [("en", "ArrowRight"), ("ar", "ArrowLeft")])
+def test_row_scrolls_by_keyboard(site: Site, open_page: Open, lang: str, arrow: str) -> None:
+    """In an iframe of another site's page, also from right to left: Tab into it, then the arrow key."""
+    frame = f'<iframe src="{site.service}/embed?lang={lang}" title="Rates" width="160" height="46"></iframe>'
+    page = open_page(site.page(f'<a href="/">Before</a>{frame}', "")).page
+    inside = page.frames[1]
+    expect(inside.locator("main[tabindex]")).to_be_visible()
+    page.get_by_role("link").focus()
+    page.keyboard.press("Tab")
+    expect(inside.locator("main")).to_be_focused()
+
+    def date_is_seen() -> bool:
+        return _inside(inside.evaluate(ROW)["date_text"], 160)
+
+    def pressed() -> bool:
+        page.keyboard.press(arrow)
+        return date_is_seen()
+
+    assert not date_is_seen()
+    wait_until(pressed)
+
+
+def test_higher_frame_wraps_with_the_date_last(site: Site, open_page: Open) -> None:
+    """Nothing scrolls sideways, and the date is in the last line."""
+    page = open_page(f"{site.service}/embed?lang=en", viewport={"width": 1280, "height": 65}).page
+    for width in WIDTHS:
+        with case(width):
+            page.set_viewport_size({"width": width, "height": 65})
+            row = page.evaluate(ROW)
+            assert row["page_width"] <= width
+            assert row["width"] <= width
+            assert row["parts"][0][0]["top"] >= -SLACK
+            assert all(row["date"]["bottom"] >= quote["bottom"] - SLACK for quote in row["quotes"])
+            assert _inside(row["date_text"], width)
+            expect(page.locator("main[tabindex]")).to_have_count(0)
+
+
+@pytest.mark.parametrize("layout", ["list", "tape"])
+def test_other_layouts_stay_as_wide_as_a_low_frame(site: Site, open_page: Open, layout: str) -> None:
+    """A list and a tape do not scroll sideways, and begin with the first rate."""
+    page = open_page(f"{site.service}/embed?lang=en&layout={layout}", viewport={"width": 320, "height": 46}).page
+    expect(page.locator("li").first).to_be_visible()
+    for width in WIDTHS:
+        with case(width):
+            page.set_viewport_size({"width": width, "height": 46})
+            row = page.evaluate(ROW)
+            assert row["page_width"] <= width
+            assert 0 <= row["parts"][0][0]["top"] < 46
+            expect(page.locator("main[tabindex]")).to_have_count(0)
