@@ -1,6 +1,5 @@
 """Commands that print a ticker, the sources, or the result of one poll."""
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -78,7 +77,7 @@ def poll(settings: Settings, key: str) -> None:
     """Poll a source once, as with an empty store, and print its rates and their validation. Store nothing."""
     configure(QUIET)
     source_of(settings, key)
-    series = asyncio.run(_poll(validate(settings), key))
+    series = run_interruptibly(_poll(validate(settings), key))
     if series.latest is None:
         raise TickerError(f"{key}: no publishable rates")
     rates = Table(

@@ -29,6 +29,7 @@ class StoreFollower(BackgroundTask):
     publisher: SnapshotPublisher
     now: Clock
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    interval: float = INTERVAL
     error: str | None = None
     """Unexpected error in the last refresh, as reported by `/health`; None if it succeeded. Not the store's errors."""
 
@@ -57,7 +58,7 @@ class StoreFollower(BackgroundTask):
             async with self.store_sync.store.coordination.subscribe() as wait_for_notification:
                 while self.store_sync.error is None:
                     await self.refresh()
-                    await wait_for_notification(INTERVAL)
+                    await wait_for_notification(self.interval)
                     self._recovered()
         except StoreError as error:
             log.debug("following.deaf", error=str(error))  # the error itself is reported by the store sync

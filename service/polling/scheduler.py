@@ -43,8 +43,10 @@ class PollScheduler:
         """Stop the scheduler, cancel running polls, and wait until they have ended."""
         self._stopped = True
         self._scheduler.shutdown(wait=False)
-        await asyncio.sleep(0)  # the scheduler stops in a callback of the event loop
-        await cancel_and_wait(*self._running)
+        try:
+            await asyncio.sleep(0)  # the scheduler stops in a callback of the event loop
+        finally:
+            await cancel_and_wait(*self._running)
 
     def _next(self, key: str, polled: datetime | None) -> datetime:
         memory = self._poller.memory

@@ -34,13 +34,22 @@ async def cancel_and_wait(*tasks: "asyncio.Task[Any]") -> None:
     """Cancel tasks and wait until they have ended, however they do.
 
     Repeatedly: `asyncio.wait_for` of Python 3.11, which redis-py uses, swallows a cancellation that comes just when
-    what it waits for is done.
+    what it waits for is done. For the same reason the caller may be cancelled again while it waits: it is not
+    interrupted, and `CancelledError` is raised when the tasks have ended.
     """
+    cancelled: asyncio.CancelledError | None = None
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
-        await asyncio.wait(pending, timeout=0.1)
-    await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await asyncio.wait(pending, timeout=0.1)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # retrieved, so that it is not logged
+    if cancelled:
+        raise cancelled
 
 
 def run_interruptibly(main: Coroutine[Any, Any, _T]) -> _T:

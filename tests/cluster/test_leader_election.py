@@ -54,9 +54,11 @@ async def test_one_of_two_leads(stores: tuple[Store, Store], clock: Clock) -> No
 async def test_who_was_paused_leads_no_more(stores: tuple[Store, Store], clock: Clock) -> None:
     """By its own clock, before it asks anybody; the lock lives for a while only, and then another has it."""
     first, second = (instance(store, clock) for store in stores)
+    before = (await stores[0].coordination.ping()).time
     await first.looks()
-    left = await stores[0]._redis.pttl(f"{stores[0]._prefix}leader")
-    assert LIFE - 1 < left / 1000 <= LIFE
+    after = (await stores[0].coordination.ping()).time
+    ends = await stores[0]._redis.pexpiretime(f"{stores[0]._prefix}leader") / 1000
+    assert before.timestamp() - 0.001 <= ends - LIFE <= after.timestamp()
     first.passed += LIFE - 1
     roles = [first.election.role]
     first.passed += 1
@@ -140,19 +142,21 @@ async def test_waiting_ends_when_the_role_changes(stores: tuple[Store, Store], c
     assert not began.done()
     await first.election.__aexit__()
     await second.looks()
-    await asyncio.wait_for(began, 1)
+    await began
     ended = asyncio.create_task(second.election.until(polling=False))
     await stores[1]._redis.set(f"{stores[1]._prefix}leader", "of another")
     await second.looks()
-    await asyncio.wait_for(ended, 1)
+    await ended
 
 
 async def test_the_store_is_a_clock_that_all_share(stores: tuple[Store, Store], clock: Clock) -> None:
     """How far the clock here is from it is known, and how long it takes to answer."""
     one = instance(stores[0], clock)
-    clock.time = (await stores[0].coordination.ping()).time + timedelta(days=1)
+    before = (await stores[0].coordination.ping()).time
+    clock.time = before + timedelta(days=1)
     await one.looks()
+    after = (await stores[0].coordination.ping()).time
     assert one.election.offset is not None
-    assert abs(one.election.offset - timedelta(days=1)) < timedelta(seconds=5)
+    assert clock.time - after <= one.election.offset <= clock.time - before
     assert one.election.latency is not None
-    assert 0 < one.election.latency < 1
+    assert one.election.latency > 0

@@ -3,13 +3,14 @@
 import asyncio
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import AsyncIterator
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from aiohttp import web
@@ -31,6 +32,7 @@ from tests.conftest import Clock
 from tests.support.fixings import day
 from tests.support.instances import refresh
 from tests.support.standin import Banks, Figures
+from tests.support.wait import until_true
 
 SINCE, UNTIL = date(2025, 11, 10), date(2026, 2, 20)
 CODES = ("USD", "EUR", "RUB", "GBP", "CNY")
@@ -54,6 +56,15 @@ def past(since: date = SINCE, until: date = UNTIL) -> dict[date, Figures]:
 def banks(banks: Banks) -> Banks:
     banks.published["nbk"] = past()
     return banks
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Return the default configuration with two banks: what is stored of all others is read too, in each step."""
+    (ticker,) = settings.tickers
+    ticker = ticker.model_copy(update={"sources": ("nbk", "nbu")})
+    sources = {key: settings.sources[key] for key in ticker.sources}
+    return Settings(store=settings.store, client=settings.client, tickers=(ticker,), sources=sources)
 
 
 def told(days: int, count: Count) -> None:
@@ -113,48 +124,61 @@ async def test_recent_dates_are_requested_again(settings: Settings, store: Store
     assert banks.asked["nbk"] == asked + 7
 
 
-@pytest.mark.parametrize("at", ["10.11.2025", "31.12.2025", "01.01.2026", "17.01.2026", "20.02.2026"])
 async def test_a_bank_that_fails_in_the_middle_costs_nothing(
-    settings: Settings, store: Store, clock: Clock, banks: Banks, valkey: str, at: str
+    settings: Settings, store: Store, clock: Clock, banks: Banks, valkey: str
 ) -> None:
     """It is told up to where all is there; run again it ends as if nothing had happened."""
-    banks.faults[f"fdate={at}"] = 500
-    with pytest.raises(TickerError, match=r"status 500 .*; complete up to .*, run the command again to resume"):
-        await filled(settings, store, clock)
-    del banks.faults[f"fdate={at}"]
     await filled(settings, store, clock)
-    async with Store(valkey, f"{store._prefix}undisturbed:") as other:
-        await filled(settings, other, clock)
-        assert await content(store) == await content(other) != []
-        assert await store.backfilled("nbk") == await other.backfilled("nbk") == [(SINCE, UNTIL)]
+    undisturbed = await content(store)
+    assert len(undisturbed) == len(past())
+    for at in ("10.11.2025", "31.12.2025", "01.01.2026", "17.01.2026", "20.02.2026"):
+        async with Store(valkey, f"{store._prefix}{at}:") as other:
+            banks.faults[f"fdate={at}"] = 500
+            with pytest.raises(TickerError, match=r"status 500 .*; complete up to .*, run the command again to resume"):
+                await filled(settings, other, clock)
+            del banks.faults[f"fdate={at}"]
+            await filled(settings, other, clock)
+            assert await content(other) == undisturbed, at
+            assert await other.backfilled("nbk") == await store.backfilled("nbk") == [(SINCE, UNTIL)], at
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 async def test_a_process_that_is_cut_off_goes_on(
-    settings: Settings, store: Store, clock: Clock, banks: Banks, valkey: str, sign: signal.Signals
+    settings: Settings, store: Store, clock: Clock, banks: Banks, valkey: str
 ) -> None:
     """Ctrl-C and kill -9 in the middle of the command; run again it ends with what an undisturbed run has."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("TICKER_")} | banks.environ()
-    environ |= {"TICKER_STORE__URL": valkey, "TICKER_STORE__PREFIX": store._prefix, "COLUMNS": "150"}
-    command = [sys.executable, "-m", "service", "backfill", "nbk", "--from", str(SINCE), "--to", str(UNTIL)]
-    cut = await asyncio.create_subprocess_exec(
-        *command, "--pause", "0.02", cwd=ROOT, env=environ, stderr=asyncio.subprocess.DEVNULL
-    )
-    async with asyncio.timeout(20):
-        while not await store.backfilled("nbk"):  # noqa: ASYNC110 - the process tells by the store alone
-            await asyncio.sleep(0.01)
+    await filled(settings, store, clock)
+    undisturbed = await content(store)
+    for sign in (signal.SIGINT, signal.SIGKILL):
+        async with Store(valkey, f"{store._prefix}{sign}:") as other:
+            command = ["backfill", "nbk", "--from", str(SINCE), "--to", str(UNTIL), "--pause", "0"]
+            environ = {name: value for name, value in os.environ.items() if not name.startswith("TICKER_")}
+            environ |= banks.environ() | {"TICKER_STORE__URL": valkey, "TICKER_STORE__PREFIX": other._prefix}
+            process = partial(
+                asyncio.create_subprocess_exec, sys.executable, "-m", "service", *command, cwd=ROOT, env=environ
+            )
+            await cut_off(process, banks, sign)
+            assert 0 < len(await other.dates("nbk")) < len(past())
+            before = banks.asked["nbk"]
+            if sign is signal.SIGINT:
+                done = await process(stdout=asyncio.subprocess.PIPE)
+                output, _ = await done.communicate()
+                assert done.returncode == 0
+                assert b"quarantined" in output
+            else:
+                await filled(settings, other, clock)
+            assert banks.asked["nbk"] - before < (UNTIL - SINCE).days
+            assert await content(other) == undisturbed, sign
+
+
+async def cut_off(process: Callable[..., Awaitable[Process]], banks: Banks, sign: signal.Signals) -> None:
+    """Send a signal to the command while the bank does not answer in the third month."""
+    banks.faults["fdate=15.01.2026"] = "hang"
+    banks.targets.clear()
+    cut = await process(stderr=asyncio.subprocess.DEVNULL)
+    await until_true(lambda: any("15.01.2026" in target for target in banks.targets))
     cut.send_signal(sign)
     assert await cut.wait() != 0
-    before = banks.asked["nbk"]
-    assert 0 < len(await store.dates("nbk")) < len(past())
-    done = await asyncio.to_thread(
-        subprocess.run, [*command, "--pause", "0"], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
-    )
-    assert "quarantined" in done.stdout
-    assert banks.asked["nbk"] - before < (UNTIL - SINCE).days
-    async with Store(valkey, f"{store._prefix}undisturbed:") as other:
-        await filled(settings, other, clock)
-        assert await content(store) == await content(other) != []
+    banks.faults.clear()
 
 
 def scaled(figures: Figures, factor: str) -> Figures:
@@ -211,12 +235,13 @@ async def test_move_that_the_next_publications_keep_is_published(
     settings: Settings, store: Store, clock: Clock, banks: Banks
 ) -> None:
     """The future is known here: neither a devaluation nor a redenomination needs an operator."""
+    since = date(2025, 12, 15)
     for factor in ("1.355", "10"):
         began = date(2026, 1, 15)
         for on, figures in past().items():
             banks.published["nbk"][on] = scaled(figures, factor) if on >= began else figures
         async with Store(settings.store.url.get_secret_value(), f"{store._prefix}{factor}:") as other:
-            assert await filled(settings, other, clock) == Count(accepted=len(past()))
+            assert await filled(settings, other, clock, since) == Count(accepted=(UNTIL - since).days + 1)
             assert await other.waiting("nbk") == []
 
 
@@ -271,13 +296,18 @@ async def test_a_currency_that_was_dropped_stops_nothing(
     settings: Settings, store: Store, clock: Clock, banks: Banks
 ) -> None:
     """What the bank published later tells that it was given up: also where a month ends just then."""
-    for dropped in (date(2025, 11, 28), date(2025, 11, 30), date(2026, 1, 1), date(2026, 1, 20)):
+    for dropped, since, until in (
+        (date(2025, 11, 28), SINCE, date(2026, 1, 10)),
+        (date(2025, 11, 30), SINCE, date(2026, 1, 10)),
+        (date(2026, 1, 1), date(2025, 12, 10), UNTIL),
+        (date(2026, 1, 20), date(2025, 12, 10), UNTIL),
+    ):
         banks.published["nbk"] = {
             on: {code: value for code, value in figures.items() if on < dropped or code != "CNY"}
             for on, figures in past().items()
         }
         async with Store(settings.store.url.get_secret_value(), f"{store._prefix}{dropped}:") as other:
-            assert await filled(settings, other, clock) == Count(accepted=len(past()))
+            assert await filled(settings, other, clock, since, until) == Count(accepted=(until - since).days + 1)
 
 
 async def test_another_bank_confirms_a_jump_of_the_last_days(

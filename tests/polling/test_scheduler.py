@@ -1,15 +1,18 @@
 """The schedule of polls, by a real scheduler for a moment."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from service.polling.scheduler import JITTER, PollScheduler, jitter
+from service.runtime.background import BackgroundTask
 from service.settings import load
 from service.state.memory import MemoryState, SourceState
 from tests.support.fixings import day, fixing
+from tests.support.wait import until_true
 
 if TYPE_CHECKING:
     from service.polling.poller import Poller
@@ -38,10 +41,36 @@ async def test_every_source_is_polled_once_at_the_start_and_cut_off_quietly(capl
     """The first poll does not wait for a window, and a shutdown in the middle of it is no error."""
     recorder = Recorder()
     async with PollScheduler(cast("Poller", recorder), at_once=True):
-        await asyncio.sleep(0.05)
+        await until_true(lambda: len(recorder.polled) >= len(SETTINGS.polled))
         assert sorted(recorder.polled) == sorted(SETTINGS.polled)
     await asyncio.sleep(0)
     assert caplog.records == []
+
+
+async def test_shutdown_waits_for_polls_that_swallow_a_cancellation() -> None:
+    """Also where what polls is cancelled again meanwhile, as every background task is."""
+    ended, over = list[str](), asyncio.Event()
+
+    class Stubborn(Recorder):
+        async def poll(self, key: str) -> None:
+            self.polled.append(key)
+            for _ in range(4):
+                with suppress(asyncio.CancelledError):
+                    await over.wait()
+            ended.append(key)
+
+    recorder = Stubborn()
+
+    class Polling(BackgroundTask):
+        async def _run(self) -> None:
+            async with PollScheduler(cast("Poller", recorder), at_once=True):
+                await asyncio.Event().wait()
+
+    async with Polling():
+        await until_true(lambda: len(recorder.polled) == len(SETTINGS.polled))
+    before = sorted(ended)
+    over.set()
+    assert before == sorted(SETTINGS.polled)
 
 
 async def test_who_takes_over_polls_what_is_due() -> None:
@@ -51,9 +80,10 @@ async def test_who_takes_over_polls_what_is_due() -> None:
         recorder.memory.states[key] = SourceState(polled_at=recorder.time)
     recorder.memory.states["cbr"] = SourceState()
     recorder.memory.states["ecb"] = SourceState(polled_at=recorder.time - 2 * SETTINGS.sources["ecb"].sweep)
-    async with PollScheduler(cast("Poller", recorder), at_once=False):
-        await asyncio.sleep(0.05)
+    async with PollScheduler(cast("Poller", recorder), at_once=False) as schedule:
+        await until_true(lambda: len(recorder.polled) >= 2)
         assert sorted(recorder.polled) == ["cbr", "ecb"]
+        assert {job.id for job in schedule._scheduler.get_jobs()} == SETTINGS.polled.keys() - {"cbr", "ecb"}
 
 
 async def test_next_poll_is_armed_after_each_poll() -> None:
@@ -69,12 +99,13 @@ async def test_next_poll_is_armed_after_each_poll() -> None:
             if key in recorder.polled and key == "nbk":
                 armed.set()
 
+    before = datetime.now(UTC)
     async with Watched(cast("Poller", recorder), at_once=False) as schedule:
         await armed.wait()
         jobs = {job.id: job for job in schedule._scheduler.get_jobs()}
         assert jobs.keys() == SETTINGS.polled.keys()
-        delay = jobs["nbk"].next_run_time - datetime.now(UTC)
-        assert timedelta(minutes=9) < delay <= timedelta(minutes=10) + JITTER
+        at = jobs["nbk"].next_run_time - timedelta(minutes=10)
+        assert before <= at <= datetime.now(UTC) + JITTER
     assert recorder.polled.count("nbk") == 1
 
 

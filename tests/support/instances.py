@@ -1,7 +1,7 @@
 """An instance without a server: its memory, its sync with the store, its publisher and its follower."""
 
 from service.clock import Clock
-from service.cluster.follower import StoreFollower
+from service.cluster.follower import INTERVAL, StoreFollower
 from service.polling.poller import Poller
 from service.state.publisher import SnapshotPublisher
 from service.storage.sync import StoreSync
@@ -11,8 +11,8 @@ def publisher(store_sync: StoreSync) -> SnapshotPublisher:
     return SnapshotPublisher(store_sync.memory, store_sync.outbox.enqueue_snapshot)
 
 
-def follower(store_sync: StoreSync, now: Clock) -> StoreFollower:
-    return StoreFollower(store_sync, publisher(store_sync), now)
+def follower(store_sync: StoreSync, now: Clock, interval: float = INTERVAL) -> StoreFollower:
+    return StoreFollower(store_sync, publisher(store_sync), now, interval=interval)
 
 
 async def refresh(store_sync: StoreSync, now: Clock) -> None:

@@ -75,6 +75,8 @@ class Banks:
     faults: dict[str, Any] = field(default_factory=dict)
     """By bank, or by the query of one request: a status, bytes to answer instead, `hang` or `reset`."""
     asked: Counter[str] = field(default_factory=Counter)
+    targets: list[str] = field(default_factory=list)
+    """Path and query of each request."""
     headers: list[Mapping[str, str]] = field(default_factory=list)
     at_once: dict[str, int] = field(default_factory=dict)
     """By bank: the most requests that were under way together."""
@@ -89,6 +91,7 @@ class Banks:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         key = request.path.split("/")[1]
         self.asked[key] += 1
+        self.targets.append(request.path_qs)
         self.headers.append(dict(request.headers))
         self._under_way[key] += 1
         self.at_once[key] = max(self.at_once.get(key, 0), self._under_way[key])
