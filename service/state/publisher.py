@@ -27,8 +27,8 @@ class SnapshotPublisher:
     async def publish(self, now: datetime) -> None:
         """Publish changed snapshots. Concurrent calls share one pass.
 
-        Snapshots are built in a worker thread: on a day on which many rates are odd, that takes long. What becomes
-        known meanwhile is published by the next pass, which whoever changes the memory asks for.
+        Snapshots are built in a worker thread, because on a day on which many rates are suspicious that takes long.
+        Rates that arrive meanwhile are published by the next pass: every change of the memory is followed by a call.
         """
         self._due = True
         async with self._lock:
