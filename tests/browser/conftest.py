@@ -181,7 +181,7 @@ def case(*names: object) -> Iterator[None]:
 
 def figures(site: Site, query: str = "") -> dict[str, Any]:
     """Return the ticker as JSON, by a plain client."""
-    with urllib.request.urlopen(f"{site.service}/v1/ticker{query}", timeout=5) as response:
+    with urllib.request.urlopen(f"{site.service}/v1/ticker{query}", timeout=30) as response:
         document: dict[str, Any] = json.load(response)
     return document
 

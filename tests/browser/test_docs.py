@@ -21,7 +21,7 @@ def shown(site: Site, open_page: Open, scheme: Literal["light", "dark"] = "light
 def test_it_shows_every_path(site: Site, open_page: Open) -> None:
     """As many as are described, each with its words."""
     page = shown(site, open_page).page
-    with urllib.request.urlopen(f"{site.service}/openapi.json", timeout=5) as response:
+    with urllib.request.urlopen(f"{site.service}/openapi.json", timeout=30) as response:
         paths = json.load(response)["paths"]
     blocks = page.locator(".opblock-summary-path")
     assert {text.replace("\u200b", "") for text in blocks.all_inner_texts()} == set(paths)

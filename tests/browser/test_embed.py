@@ -242,7 +242,7 @@ def test_odd_response_changes_nothing(make_site: Callable[..., Site], open_page:
 def test_a_tape_without_its_script_stands_still(site: Site, open_page: Open) -> None:
     """Where nothing works the button there is none, and nothing moves: a blocked script, a fragment."""
     policy = "default-src 'none'; style-src {service}"
-    fragment = urllib.request.urlopen(f"{site.service}/v1/ticker.html?layout=tape", timeout=5).read().decode()
+    fragment = urllib.request.urlopen(f"{site.service}/v1/ticker.html?layout=tape", timeout=30).read().decode()
     sheet = f'<link rel="stylesheet" href="{site.service}/embed.css">'
     page = open_page(site.page(sheet + fragment, policy)).page
     expect(page.locator("li").first).to_be_visible()

@@ -88,6 +88,7 @@ def test_row_scrolls_by_keyboard(site: Site, open_page: Open, lang: str, arrow: 
     page.get_by_role("link").focus()
     page.keyboard.press("Tab")
     expect(inside.locator("main")).to_be_focused()
+    expect(inside.locator(".strip")).to_have_css("outline-style", "solid")
 
     def date_is_seen() -> bool:
         return _inside(inside.evaluate(ROW)["date_text"], 160)
