@@ -29,8 +29,9 @@ class Server:
         command = [str(get_binary_path()), *self.arguments, "--port", str(self.port), "--bind", "127.0.0.1"]
         # SIGXFSZ stays ignored, as it is in Python: a limit of a file's size is then like a full disk.
         self.process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, restore_signals=False)
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + 60
         while wait and not self.answers():
+            assert self.process.poll() is None, "the server has ended"
             assert time.monotonic() < give_up, "the server does not answer"
             time.sleep(0.02)
 
@@ -54,7 +55,7 @@ class Server:
             with suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGCONT)
                 self.process.send_signal(how)
-            self.process.wait(10)
+            self.process.wait(60)
             self.process = None
 
 
