@@ -14,13 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import unused_port
 
 from service.settings.loader import ROOT
 from service.web.server.connection_limits import BESIDE
 from tests.abuse.shapes import HOST, SHAPES, SMUGGLED, SMUGGLING, Shape, get
 from tests.abuse.talk import ADDRESS, Talk, connected, talk
 from tests.support.edge import Edge, edging
+from tests.support.ports import unused_port
 from tests.support.process import Service, offline, running
 from tests.support.wait import until, until_true
 

@@ -12,13 +12,13 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import unused_port
 from yarl import URL
 
 from service.web.http.responses import accepts_gzip
 from service.web.rendering.formats import FORMATS
 from tests.abuse.talk import talk
 from tests.support.edge import Edge, edging
+from tests.support.ports import unused_port
 from tests.support.process import Service, offline, running
 from tests.support.wait import until, until_true
 

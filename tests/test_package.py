@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from aiohttp.test_utils import unused_port
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from service.runtime.program import program
 from service.settings.loader import ROOT
 from tests.supply import lock
+from tests.support.ports import unused_port
 from tests.support.process import Service, offline
 
 PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

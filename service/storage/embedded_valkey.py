@@ -46,10 +46,10 @@ class EmbeddedValkey:
     started.
     """
 
-    def __init__(self, data_dir: Path, *, exclusive: bool) -> None:
+    def __init__(self, data_dir: Path, *, exclusive: bool, patience: float = _PATIENCE) -> None:
         self._data_dir = data_dir.resolve()
         self._socket = self._data_dir / "valkey.sock"
-        self._exclusive = exclusive
+        self._exclusive, self._patience = exclusive, patience
         self._startup: Future[None] | None = None
         self._lock: IO[str] | None = None
         self._server: ValkeyServer | None = None
@@ -98,8 +98,8 @@ class EmbeddedValkey:
             self._lock = (self._data_dir / "lock").open("a")
         except OSError as error:
             raise SettingsError(f"store.data_dir: {self._data_dir} cannot be used: {error.strerror}") from None
-        if _locked(self._lock, _PATIENCE if self._exclusive else 0):
-            _end_orphan(self._socket)
+        if _locked(self._lock, self._patience if self._exclusive else 0):
+            _end_orphan(self._socket, self._patience)
             self._server = _started(self._data_dir, self._socket)
         elif self._exclusive:
             raise SettingsError(
@@ -130,11 +130,11 @@ def _locked(file: IO[str], patience: float) -> bool:
             return True
 
 
-def _end_orphan(path: Path) -> None:
+def _end_orphan(path: Path, patience: float) -> None:
     """Stop a server whose service was killed: it still has the socket and the append-only file open."""
     try:
         with socket.socket(socket.AF_UNIX) as orphan:
-            orphan.settimeout(_PATIENCE)
+            orphan.settimeout(patience)
             orphan.connect(str(path))
             orphan.sendall(b"SHUTDOWN\r\n")
             orphan.recv(64)

@@ -29,26 +29,27 @@ SENTINEL = "redis+sentinel"
 _FORMS = "embedded, redis://, rediss://, unix://, redis+sentinel://host:26379,host2:26379/name/0"
 _MISPLACED: Final = re.compile(r"#|^(?!unix:///)[^:]*://[^/?]*[/?].*@")
 """Unescaped special characters: the rest of a password would be parsed as a path, and appear in messages."""
-_TIMEOUT = 1.0
-"""Timeout of connecting and of each command, in seconds."""
+TIMEOUT: Final = 1.0
+"""Default timeout of connecting and of each command, in seconds."""
+_TIMED_OUT = "no response within {timeout:g} s: the server is overloaded, unreachable or not Redis"
 _MESSAGES: dict[type[Exception], str] = {
     AuthenticationError: "the password is missing or wrong; see store.url",
     ReadOnlyError: "the server is read-only, probably a replica; set store.url to the master or the Sentinels",
     OutOfMemoryError: "the server is out of memory; increase maxmemory",
     BusyLoadingError: "the server is still loading its data",
     MasterNotFoundError: "no reachable Sentinel knows a master of this name",
-    TimeoutError: f"no response within {_TIMEOUT:.0f} s: the server is overloaded, unreachable or not Redis",
-    RedisTimeoutError: f"no response within {_TIMEOUT:.0f} s: the server is overloaded, unreachable or not Redis",
+    TimeoutError: _TIMED_OUT,
+    RedisTimeoutError: _TIMED_OUT,
 }
 
 
 class RedisConnection:
     """The client of a store and those of its Sentinels. Connects lazily."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
         """Create the clients for `redis://`, `rediss://`, `unix://` or `redis+sentinel://host,host2/name/0`.
 
-        Raises `SettingsError` for any other URL.
+        `timeout` is that of connecting and of each command, in seconds. Raises `SettingsError` for any other URL.
         """
         if _MISPLACED.search(url):
             raise SettingsError(
@@ -56,12 +57,13 @@ class RedisConnection:
                 "%40 for @, %2F for /, %3F for ?, %23 for #"
             )
         try:
-            self.redis, self._sentinels = _clients(url)
+            self.redis, self._sentinels = _clients(url, timeout)
         except ValueError:
             raise SettingsError(f"store.url: is none of {_FORMS}") from None
         parts = urlsplit(url)
         self.where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         """The URL without user and password, for messages."""
+        self._timeout = timeout
 
     async def close(self) -> None:
         for client in (self.redis, *self._sentinels):
@@ -73,7 +75,7 @@ class RedisConnection:
         try:
             yield
         except (RedisError, OSError, TimeoutError) as error:
-            store_error = StoreError(f"{self.where}: {_problem(error)}")
+            store_error = StoreError(f"{self.where}: {_problem(error, self._timeout)}")
             store_error.refused = isinstance(error, ResponseError)
             raise store_error from error
         except ValidationError as error:
@@ -82,12 +84,12 @@ class RedisConnection:
             raise StoreError(f"{self.where}: a record or reply cannot be decoded: {error}") from error
 
 
-def _problem(error: Exception) -> str:
+def _problem(error: Exception, timeout: float) -> str:
     """Return the problem and its remedy if known; otherwise the message of the client."""
     if isinstance(error.__cause__, SSLError) or isinstance(error.__context__, SSLError):
         return f"TLS: {error.__cause__ or error.__context__}"
     if known := next((message for kind, message in _MESSAGES.items() if isinstance(error, kind)), None):
-        return known
+        return known.format(timeout=timeout)
     # redis-py prints the whole client of each unreachable Sentinel, and the whole command of a pipeline.
     message = str(error).partition(" : <")[0].rpartition(" of pipeline caused error: ")[2] or type(error).__name__
     if "WRONGTYPE" in message:
@@ -97,12 +99,12 @@ def _problem(error: Exception) -> str:
     return message
 
 
-def _clients(url: str) -> tuple[Redis, list[Redis]]:
+def _clients(url: str, timeout: float) -> tuple[Redis, list[Redis]]:
     options: dict[str, Any] = {
         "decode_responses": True,
         "encoding_errors": "surrogateescape",  # invalid UTF-8 makes one record unreadable, not its whole key
-        "socket_timeout": _TIMEOUT,
-        "socket_connect_timeout": _TIMEOUT,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
         "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1),
     }
     parts = urlsplit(url)
@@ -117,6 +119,6 @@ def _clients(url: str) -> tuple[Redis, list[Redis]]:
     if password:
         options |= {"username": unquote(user) or None, "password": unquote(password)}
     # Without retries: the next Sentinel has the same information.
-    once = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT, "retry": Retry(NoBackoff(), 0)}
+    once = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
     sentinel = Sentinel(addresses, sentinel_kwargs=once, **options)  # type: ignore[no-untyped-call]
     return cast("Redis", sentinel.master_for(name, db=int(db or 0))), sentinel.sentinels

@@ -54,7 +54,7 @@ from service.storage.codecs import (
 )
 from service.storage.coordination import Coordination
 from service.storage.embedded_valkey import EmbeddedValkey
-from service.storage.redis_connection import RedisConnection
+from service.storage.redis_connection import TIMEOUT, RedisConnection
 from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
 
 _DECISIONS = 1000
@@ -122,14 +122,20 @@ class Store:
     """
 
     def __init__(
-        self, url: str, prefix: str, last_date: Callable[[str], date] = lambda _: LATEST, raw_bytes: int = 0
+        self,
+        url: str,
+        prefix: str,
+        last_date: Callable[[str], date] = lambda _: LATEST,
+        raw_bytes: int = 0,
+        timeout: float = TIMEOUT,
     ) -> None:
         """Create a store that connects lazily. Raises `SettingsError` for an invalid URL.
 
         `last_date` returns the last effective date that a source can have published by now. `raw_bytes` limits the
-        total size of the raw responses kept per source, compressed; 0 means no limit.
+        total size of the raw responses kept per source, compressed; 0 means no limit. `timeout` is that of connecting
+        and of each command, in seconds.
         """
-        self._connection = RedisConnection(url)
+        self._connection = RedisConnection(url, timeout)
         self._redis, self._errors = self._connection.redis, self._connection.errors
         self._prefix = prefix
         self._raw_bytes = raw_bytes

@@ -41,6 +41,7 @@ class StoreSync:
     error: str | None = None
     """Error of the last sync; None if it succeeded."""
     outbox: Outbox = field(default_factory=Outbox)
+    patience: float = _PATIENCE
     _loaded: bool = False
     _versions: dict[str, str] = field(default_factory=dict)
     """By source: the stored version that was loaded last."""
@@ -50,7 +51,7 @@ class StoreSync:
     _syncing: "asyncio.Task[None] | None" = None
 
     async def close(self) -> None:
-        """Flush pending writes, for `_PATIENCE` seconds at most."""
+        """Flush pending writes, for `patience` seconds at most."""
         try:
             await self.request_sync()
         finally:
@@ -58,11 +59,11 @@ class StoreSync:
                 await cancel_and_wait(self._syncing)
 
     async def request_sync(self) -> None:
-        """Start a sync, or repeat the running one, which may have read already; wait for `_PATIENCE` seconds."""
+        """Start a sync, or repeat the running one, which may have read already; wait for `patience` seconds."""
         self._requested = True
         if self._syncing is None or self._syncing.done():
             self._syncing = asyncio.create_task(self._sync_as_requested())
-        done, _ = await asyncio.wait([self._syncing], timeout=_PATIENCE)
+        done, _ = await asyncio.wait([self._syncing], timeout=self.patience)
         for task in done:  # self._syncing may be another task by now
             task.result()
 

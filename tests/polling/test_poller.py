@@ -17,6 +17,7 @@ from service.polling.poller import Poller
 from service.settings import Settings
 from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.sources.banks import SOURCES
+from service.sources.session import BankSession
 from service.state.memory import KEEP
 from service.storage.repository import Store
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
@@ -114,15 +115,19 @@ async def test_bad_response_keeps_known_rates_and_is_logged_once(
 ) -> None:
     """The snapshot stays, the error names bank and URL, a log line tells the begin and one the end."""
     banks.published["nbk"] = dict(APRIL)
-    client = settings.client.model_copy(update={"timeout": timedelta(seconds=0.2)})
-    async with polling(settings.model_copy(update={"client": client}), clock) as poller:
+    hasty = settings.client.model_copy(update={"timeout": timedelta(seconds=0.2)})
+    async with polling(settings, clock) as poller:
         await poller.poll("nbk")
         before, known = shown(poller), poller.memory.series("nbk").fixings
         banks.faults["nbk"] = fault
+        session = poller.sessions["nbk"]
+        assert isinstance(session, BankSession)
+        client = session.client
         with capture_logs() as logs:
+            client.settings = hasty if fault == "hang" else settings.client
             await poller.poll("nbk")
             await poller.poll("nbk")
-            state = poller.memory.states["nbk"]
+            client.settings, state = settings.client, poller.memory.states["nbk"]
             banks.faults.clear()
             await poller.poll("nbk")
         assert [log["event"] for log in logs] == ["source.failing", "source.recovered"]

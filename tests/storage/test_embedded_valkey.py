@@ -11,7 +11,6 @@ import pytest
 
 from service.errors import SettingsError, StoreError
 from service.settings import StoreSettings
-from service.storage import embedded_valkey as module
 from service.storage.embedded_valkey import EmbeddedValkey, embedded
 from service.storage.repository import Store
 from tests.support.fixings import day, fixing
@@ -64,12 +63,11 @@ def _keeping(data_dir: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-async def test_a_directory_in_use_is_refused_or_shared(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_directory_in_use_is_refused_or_shared(data_dir: Path) -> None:
     """A second service must not start on it; a command uses the server that runs and leaves it running."""
-    monkeypatch.setattr(module, "_PATIENCE", 0.1)
     async with EmbeddedValkey(data_dir, exclusive=True) as server, Store(server.url, "t:") as store:
         with pytest.raises(SettingsError, match="is in use by another service"):
-            await EmbeddedValkey(data_dir, exclusive=True).__aenter__()
+            await EmbeddedValkey(data_dir, exclusive=True, patience=0.1).__aenter__()
         async with EmbeddedValkey(data_dir, exclusive=False) as guest, Store(guest.url, "t:") as shared:
             await shared.save(fixing(day(1), USD="478.77"))
         assert await store.dates("nbk") == [day(1)]

@@ -1,6 +1,5 @@
 """What outlives the process, against a real Valkey."""
 
-import asyncio
 import json
 import os
 import zlib
@@ -25,6 +24,7 @@ from service.storage.repository import Store
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
 from tests.support.fixings import day, fixing, later, series
 from tests.support.servers import sentinel, valkey
+from tests.support.wait import until
 
 NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
 
@@ -407,7 +407,11 @@ async def test_raw_answers_that_have_expired_do_not_count(store: Store) -> None:
     await store.save_raw("nbk", "a", body, timedelta(days=90))
     for digest in "bc":
         await store.save_raw("nbk", digest, body, timedelta(milliseconds=20))
-    await asyncio.sleep(0.05)
+
+    async def have_expired() -> bool:
+        return await kept(store) == ["a"]
+
+    await until(have_expired)
     for digest in "de":
         await store.save_raw("nbk", digest, body, timedelta(days=90))
     assert await kept(store) == ["a", "d", "e"] == sorted(await store._redis.zrange(store._key("raws:nbk"), 0, -1))
@@ -482,11 +486,14 @@ async def test_the_master_is_found_by_a_sentinel(tmp_path: Path) -> None:
 
 async def finds_the_master(sentinel: int) -> None:
     async with Store(f"redis+sentinel://:s3cret@127.0.0.1:{sentinel}/main/0", "t:") as store:
-        for _ in range(100):
+
+        async def is_found() -> bool:
             with suppress(StoreError):
                 await store.save(fixing(day(1), USD="478.77"))
-                break
-            await asyncio.sleep(0.05)
+                return True
+            return False
+
+        await until(is_found)
         assert await store.dates("nbk") == [day(1)]
     for url, told in (
         (f":canary@127.0.0.1:{sentinel}/main/0", "the password is missing or wrong"),

@@ -15,9 +15,9 @@ from socket import create_connection
 from typing import Final
 
 import pytest
-from aiohttp.test_utils import unused_port
 
 from service.settings.loader import ROOT
+from tests.support.ports import unused_port
 
 NGINX: Final = os.environ.get("NGINX") or shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 CONFIG: Final = ROOT / "config" / "edge"

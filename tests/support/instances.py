@@ -4,7 +4,9 @@ from service.clock import Clock
 from service.cluster.follower import INTERVAL, StoreFollower
 from service.polling.poller import Poller
 from service.state.publisher import SnapshotPublisher
+from service.storage.repository import Store
 from service.storage.sync import StoreSync
+from tests.support.wait import until
 
 
 def publisher(store_sync: StoreSync) -> SnapshotPublisher:
@@ -13,6 +15,16 @@ def publisher(store_sync: StoreSync) -> SnapshotPublisher:
 
 def follower(store_sync: StoreSync, now: Clock, interval: float = INTERVAL) -> StoreFollower:
     return StoreFollower(store_sync, publisher(store_sync), now, interval=interval)
+
+
+async def until_heard(store: Store) -> None:
+    """Wait until an instance hears what is announced."""
+    channel = f"{store._prefix}news"
+
+    async def listens() -> bool:
+        return dict(await store._redis.pubsub_numsub(channel))[channel] > 0
+
+    await until(listens)
 
 
 async def refresh(store_sync: StoreSync, now: Clock) -> None:

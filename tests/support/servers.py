@@ -32,7 +32,8 @@ class Server:
         self.process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, restore_signals=False)
         give_up = time.monotonic() + 60
         while wait and not self.answers():
-            assert time.monotonic() < give_up, "the server does not answer within 60 s"
+            assert self.process.poll() is None, "the server has ended"
+            assert time.monotonic() < give_up, "the server does not answer"
             time.sleep(0.02)
 
     def answers(self) -> bool:
