@@ -142,6 +142,7 @@ async def test_a_bank_that_fails_in_the_middle_costs_nothing(
             assert await other.backfilled("nbk") == await store.backfilled("nbk") == [(SINCE, UNTIL)], at
 
 
+@pytest.mark.timeout(300)
 async def test_a_process_that_is_cut_off_goes_on(
     settings: Settings, store: Store, clock: Clock, banks: Banks, valkey: str
 ) -> None:
