@@ -154,12 +154,12 @@ class MemoryState:
         The latest rate of each currency counts: of the latest publication, or quarantined since.
         """
         news, check = self._series[source].latest_distinct, self.cross_check
-        held = [fixing for fixing in check.witnesses[source].held if news is None or fixing.date >= news.date]
+        held = [fixing for fixing in check.witnesses[source].quarantined if news is None or fixing.date >= news.date]
         documents = [*([news] if news else []), *sorted(held, key=lambda fixing: fixing.date)]
         latest = {code: fixing for fixing in documents for code in sorted(self.needed(source) & fixing.rates.keys())}
         assessed = {code: (fixing, check.assess(source, fixing, code)) for code, fixing in sorted(latest.items())}
         return {
-            code: f"{code} {rate_text(fixing, code)} on {fixing.date} ({describe(assessment.against)})"
+            code: f"{code} {rate_text(fixing, code)} on {fixing.date} ({describe(assessment.disagreeing)})"
             for code, (fixing, assessment) in assessed.items()
             if assessment.refuted
         }

@@ -118,7 +118,7 @@ def _choose(
 def _why_not(code: str, ticker: TickerSettings, key: str, known: Series, check: CrossCheck | None) -> str:
     if known.quoting(code, ticker.base).fixings:
         return f"{key} diverges from other banks"
-    if check and any(fixing.quotes(code, ticker.base) for fixing in check.witnesses[key].held):
+    if check and any(fixing.quotes(code, ticker.base) for fixing in check.witnesses[key].quarantined):
         return f"{key}'s rates are quarantined"
     return f"{key} does not quote it" if known.fixings else f"{key} has no rates"
 
@@ -166,7 +166,9 @@ def _held_diverges(code: str, base: str, key: str, new: Fixing, check: CrossChec
     """Return whether the source has a later, quarantined rate that other banks refute."""
     if check is None:
         return False
-    later = (fixing for fixing in check.witnesses[key].held if fixing.date > new.date and fixing.quotes(code, base))
+    later = (
+        fixing for fixing in check.witnesses[key].quarantined if fixing.date > new.date and fixing.quotes(code, base)
+    )
     return any(check.assess(key, fixing, code, base).confidence is Confidence.DIVERGING for fixing in later)
 
 
