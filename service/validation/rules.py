@@ -253,11 +253,12 @@ class _Document:
             return None
         if assessment.refuted:
             return self._judge_refuted(code, assessment, previous)
-        far = [awaited for awaited in assessment.awaited if abs(awaited.deviation) > _limit(self.context)]
+        differing = [awaited for awaited in assessment.awaited if abs(awaited.deviation) > _limit(self.context)]
         if not self._is_silent(previous):
-            far = [awaited for awaited in far if not awaited.mover_unknown]
-        if far and not assessment.agreeing and not self._diverged_before(code, assessment, previous):
-            return f"{code} {self._move_text(code)}; other banks have not published for that day yet ({describe(far)})"
+            differing = [awaited for awaited in differing if not awaited.mover_unknown]
+        if differing and not assessment.agreeing and not self._diverged_before(code, assessment, previous):
+            levels = describe(differing)
+            return f"{code} {self._move_text(code)}; other banks have not published for that day yet ({levels})"
         return self._judge_by_history(code)
 
     def _rules_out_swap(self, code: str) -> bool:
@@ -336,8 +337,11 @@ class _Document:
         previous, following = self.previous[code], self.following.get(code)
         if following is None:
             return None
-        onward, across = self._move(self.new, following, code), self._move(previous, following, code)
-        if onward and across and self._exceeds_limit(onward) and not self._exceeds_limit(across):
+        move_to_following = self._move(self.new, following, code)
+        move_between_neighbours = self._move(previous, following, code)
+        if not move_to_following or not move_between_neighbours:
+            return None
+        if self._exceeds_limit(move_to_following) and not self._exceeds_limit(move_between_neighbours):
             return f"{code} is {self._comparison_text(code, following)}; {_UNCONFIRMED}"
         return None
 
