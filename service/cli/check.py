@@ -22,10 +22,10 @@ def check(settings: Settings, *, repair: bool) -> None:
         return [(bad, repair and await store.set_aside(bad)) for bad in await store.bad_records()]
 
     records = with_store(settings, read)
-    for bad, moved in records:
+    for bad, is_moved in records:
         where = " ".join(printable(part) for part in (bad.place.key, bad.place.field) if part)
-        sys.stdout.write(f"{where}: {bad.problem}{': moved aside' if moved else ''}\n")
-    remaining = sum(not moved for _, moved in records)
+        sys.stdout.write(f"{where}: {bad.problem}{': moved aside' if is_moved else ''}\n")
+    remaining = sum(not is_moved for _, is_moved in records)
     if remaining and repair:
         raise TickerError(f"{remaining} of these records changed during the check; run: {program()} check")
     if remaining:

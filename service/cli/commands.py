@@ -42,14 +42,14 @@ def show(settings: Settings, ticker: str | None, *, as_json: bool) -> None:
     """Print a ticker as the service serves it now, from stored rates."""
     configure(QUIET)
     ids = [configured.id for configured in settings.tickers]
-    wanted = ticker or ids[0]
-    if wanted not in ids:
-        raise SettingsError(f"unknown ticker {wanted!r} (known: {', '.join(ids)})")
+    ticker_id = ticker or ids[0]
+    if ticker_id not in ids:
+        raise SettingsError(f"unknown ticker {ticker_id!r} (known: {', '.join(ids)})")
     memory = with_store(settings, lambda store: _memory(settings, store))
     memory.refresh(Clock()())
-    snapshot = memory.snapshots.get(wanted)
+    snapshot = memory.snapshots.get(ticker_id)
     if snapshot is None:
-        raise TickerError(f"ticker {wanted!r} has no rates yet; start the service: {program()} serve")
+        raise TickerError(f"ticker {ticker_id!r} has no rates yet; start the service: {program()} serve")
     if as_json:
         sys.stdout.write(ticker_json(View(snapshot, settings, Options(), sayer(snapshot, settings))).decode() + "\n")
         return
@@ -102,12 +102,13 @@ async def _poll(settings: Settings, key: str) -> Series:
     series = Series()
     table = Table("date", "currencies", "digest of the response", "verdict", title=source.name)
     async with Client(settings.client) as client:
-        feed = BankSession(key, source, client, clock, settings.wanted(key))
-        async for _, fixing in published(SOURCES[settings.adapter(key)], feed, today - LOOKBACK, last_day):
-            judged = judge(fixing, series, validation_context(settings, key, now, None, {}, configured_breaks(source)))
-            if judged.publish:
-                series = series.with_fixing(judged.publish, KEEP)
-            verdict = ": ".join([judged.verdict, *(["; ".join(judged.reasons)] if judged.reasons else [])])
+        session = BankSession(key, source, client, clock, settings.wanted(key))
+        async for _, fixing in published(SOURCES[settings.adapter(key)], session, today - LOOKBACK, last_day):
+            context = validation_context(settings, key, now, None, {}, configured_breaks(source))
+            judgement = judge(fixing, series, context)
+            if judgement.publish:
+                series = series.with_fixing(judgement.publish, KEEP)
+            verdict = f"{judgement.verdict}: {'; '.join(judgement.reasons)}" if judgement.reasons else judgement.verdict
             table.add_row(str(fixing.date), str(len(fixing.rates)), fixing.digest[:16], verdict)
     Console().print(table)
     return series

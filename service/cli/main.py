@@ -149,8 +149,8 @@ def backfill(
     from service.cli import maintenance
 
     with _reported_errors():
-        wait = None if pause is None else timedelta(seconds=pause)
-        maintenance.backfill(_settings(config), source, since.date(), until.date() if until else None, wait)
+        request_pause = None if pause is None else timedelta(seconds=pause)
+        maintenance.backfill(_settings(config), source, since.date(), until.date() if until else None, request_pause)
 
 
 @cli.command()
@@ -251,10 +251,10 @@ def accept(
     from service.cli import maintenance
     from service.validation.quarantine import Outcome
 
-    codes, seen = _codes(which, digest)
+    codes, shown_digest = _codes(which, digest)
     with _reported_errors():
         maintenance.decide(
-            _settings(config), source, day.date(), Outcome.ACCEPTED, _confirm, codes, seen, is_break=is_break
+            _settings(config), source, day.date(), Outcome.ACCEPTED, _confirm, codes, shown_digest, is_break=is_break
         )
 
 
@@ -264,9 +264,9 @@ def reject(source: Source, day: Day, which: Which = None, config: Config = None,
     from service.cli import maintenance
     from service.validation.quarantine import Outcome
 
-    codes, seen = _codes(which, digest)
+    codes, shown_digest = _codes(which, digest)
     with _reported_errors():
-        maintenance.decide(_settings(config), source, day.date(), Outcome.REJECTED, _confirm, codes, seen)
+        maintenance.decide(_settings(config), source, day.date(), Outcome.REJECTED, _confirm, codes, shown_digest)
 
 
 @cli.command()

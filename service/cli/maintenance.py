@@ -75,7 +75,7 @@ def quarantine(settings: Settings, *, as_json: bool = False) -> None:
     console = Console()
     console.print(table if quarantined else "Nothing is quarantined.")
     decided = Table("source", "date", "rates", "since", "decided", "outcome", title="decisions")
-    for decision in sorted(decisions, key=lambda each: each.at, reverse=True)[:_SHOWN_DECISIONS]:
+    for decision in sorted(decisions, key=lambda decision: decision.at, reverse=True)[:_SHOWN_DECISIONS]:
         fixing, since = decision.waiting.fixing, decision.waiting.since
         rates = escape(_listed(fixing))
         decided.add_row(fixing.source, str(fixing.date), rates, text(since), text(decision.at), decision.outcome)
@@ -121,37 +121,37 @@ def decide(
         if quarantined is None:
             dates = ", ".join(map(str, by_date)) or "none"
             raise TickerError(f"{key} {day} is not quarantined (quarantined: {dates})")
-        part, rest = _parted(quarantined, codes)
+        selected, rest = _split(quarantined, codes)
         if digest is not None and digest != rates_digest(quarantined.fixing):
             raise TickerError(
-                f"{key} {day}: the quarantined rates do not match digest {digest}: they are {_listed(part.fixing)}"
+                f"{key} {day}: the quarantined rates do not match digest {digest}: they are {_listed(selected.fixing)}"
                 f" (digest {rates_digest(quarantined.fixing)}); list them again: {program()} quarantine"
             )
-        if outcome is Outcome.ACCEPTED and (bad := structural_errors(part.fixing)):
-            raise TickerError(f"{key} {day} cannot be published: {'; '.join(bad)}")
-        what = f"{key} {day}: {_listed(part.fixing)}"
-        reasons = "".join(f"\n  {reason}" for reason in part.reasons)
-        if digest is None and not confirm(f"{what}{reasons}\n{_QUESTIONS[outcome]}"):
+        errors = structural_errors(selected.fixing) if outcome is Outcome.ACCEPTED else ()
+        if errors:
+            raise TickerError(f"{key} {day} cannot be published: {'; '.join(errors)}")
+        summary = f"{key} {day}: {_listed(selected.fixing)}"
+        reasons = "".join(f"\n  {reason}" for reason in selected.reasons)
+        if digest is None and not confirm(f"{summary}{reasons}\n{_QUESTIONS[outcome]}"):
             raise TickerError(
                 f"{key} {day}: not confirmed, nothing was changed; skip the confirmation with"
                 f" --digest {rates_digest(quarantined.fixing)}"
             )
-        breaks = await _breaks(store, part.fixing) if is_break else ()
-        decision = QuarantineDecision(part, outcome, Clock()(), breaks)
+        breaks = await _breaks(store, selected.fixing) if is_break else ()
+        decision = QuarantineDecision(selected, outcome, Clock()(), breaks)
         if outcome is Outcome.REJECTED:
             await store.record_decision(decision, rest)
         else:
-            await store.save(_completed(part.fixing, published), decision=decision, still_quarantined=rest)
+            await store.save(_completed(selected.fixing, published), decision=decision, still_quarantined=rest)
             stored = await store.fixing(key, day)
-            if stored is None or not part.fixing.is_part_of(stored):
+            if stored is None or not selected.fixing.is_part_of(stored):
                 later = _listed(stored) if stored else "nothing"
                 raise TickerError(f"{key} {day}: not published, a later version is stored: {later}")
-        units = "".join(
-            f"; {each.currency} has a new unit from that date on"
-            + (f" (1 new = {each.factor:f} old)" if each.factor else "")
-            for each in breaks
-        )
-        return f"{what}: {outcome}{units}"
+        units = ""
+        for declared in breaks:
+            units += f"; {declared.currency} has a new unit from that date on"
+            units += f" (1 new = {declared.factor:f} old)" if declared.factor else ""
+        return f"{summary}: {outcome}{units}"
 
     Console(soft_wrap=True, markup=False).print(with_store(settings, end))
 
@@ -174,18 +174,18 @@ def retract(settings: Settings, key: str, day: date, codes: Sequence[str], confi
         published = await store.fixing(key, day)
         missing = [code for code in codes if published and code not in published.rates]
         if published is None or missing:
-            named = f": {', '.join(missing)}" if missing else ""
-            raise TickerError(f"{key} {day}{named} is not published, nothing was retracted")
+            missing_codes = f": {', '.join(missing)}" if missing else ""
+            raise TickerError(f"{key} {day}{missing_codes} is not published, nothing was retracted")
         retracted = replace(
             published, rates={code: rate for code, rate in published.rates.items() if not codes or code in codes}
         )
-        what = f"{key} {day}: {_listed(retracted)}"
-        if not confirm(f"{what}\nRetract these rates?"):
+        summary = f"{key} {day}: {_listed(retracted)}"
+        if not confirm(f"{summary}\nRetract these rates?"):
             raise TickerError(f"{key} {day}: not confirmed, nothing was changed; skip the confirmation with --yes")
         now = Clock()()
         entry = QuarantinedFixing(replace(retracted, revisions=()), ("retracted by an operator",), now)
         await store.retract(published, QuarantineDecision(entry, Outcome.RETRACTED, now))
-        return f"{what}: retracted"
+        return f"{summary}: retracted"
 
     Console(soft_wrap=True, markup=False).print(with_store(settings, end))
 
@@ -206,32 +206,33 @@ def _listed(fixing: Fixing) -> str:
     return ", ".join(f"{code} {rate_text(fixing, code)}" for code in sorted(fixing.rates))
 
 
-def _parted(quarantined: QuarantinedFixing, codes: Sequence[str]) -> tuple[QuarantinedFixing, QuarantinedFixing | None]:
+def _split(quarantined: QuarantinedFixing, codes: Sequence[str]) -> tuple[QuarantinedFixing, QuarantinedFixing | None]:
     """Return the quarantined rates of `codes` (all if empty), and those that stay quarantined."""
     if not codes:
         return quarantined, None
     fixing = quarantined.fixing
-    if missing := [code for code in codes if code not in fixing.rates]:
+    missing = [code for code in codes if code not in fixing.rates]
+    if missing:
         raise TickerError(
             f"{fixing.source} {fixing.date}: {', '.join(missing)} is not quarantined (quarantined: {_listed(fixing)})"
         )
 
-    def part(wanted: Callable[[str], bool]) -> QuarantinedFixing:
-        rates = {code: rate for code, rate in fixing.rates.items() if wanted(code)}
-        reasons = tuple(reason for reason in quarantined.reasons if wanted(reason[:3]))
+    def entry_of(is_included: Callable[[str], bool]) -> QuarantinedFixing:
+        rates = {code: rate for code, rate in fixing.rates.items() if is_included(code)}
+        reasons = tuple(reason for reason in quarantined.reasons if is_included(reason[:3]))
         return replace(quarantined, fixing=replace(fixing, rates=rates), reasons=reasons)
 
-    rest = part(lambda code: code not in codes)
-    return part(lambda code: code in codes), rest if rest.fixing.rates else None
+    selected, rest = entry_of(lambda code: code in codes), entry_of(lambda code: code not in codes)
+    return selected, rest if rest.fixing.rates else None
 
 
 async def _breaks(store: Store, fixing: Fixing) -> tuple[Break, ...]:
     """Return a break for each rate; its factor is the power of ten nearest to the move, None if none is near."""
-    known = [day for day in await store.dates(fixing.source) if day < fixing.date]
-    earlier = await store.fixings(fixing.source, known[-_SEARCHED:])
+    earlier_days = [day for day in await store.dates(fixing.source) if day < fixing.date]
+    earlier_fixings = await store.fixings(fixing.source, earlier_days[-_SEARCHED:])
     breaks = []
     for code in sorted(fixing.rates):
-        old = next((other for other in reversed(earlier) if code in other.rates), None)
+        old = next((earlier for earlier in reversed(earlier_fixings) if code in earlier.rates), None)
         factor = None
         if old:
             move = fixing.value(code) / old.value(code)
@@ -254,38 +255,42 @@ def _rejected(
 
     None if there are none. Raises `TickerError` if they are already published, or have been replaced since.
     """
-    forms = Quarantine.of([], decisions).rejected.get(day, ())
-    if not forms:
+    rejections = Quarantine.of([], decisions).rejected.get(day, ())
+    if not rejections:
         return None
-    form = forms[0]
+    rejected = rejections[0]
     latest = next(
         decision
         for decision in decisions
         if decision.outcome in (Outcome.REJECTED, Outcome.RETRACTED)
         and decision.waiting.fixing.date == day
-        and form.is_part_of(decision.waiting.fixing)
+        and rejected.is_part_of(decision.waiting.fixing)
     )
-    since = decisions[: decisions.index(latest)]
     if published and latest.outcome is Outcome.REJECTED:
-        what = f"{key} {day}: the rejected rates"
-        if form.rates.keys() <= published.rates.keys() and form.repeats(published):
-            raise TickerError(f"{what} are already published")
-        accepted = {each.waiting.fixing.date for each in since if each.outcome in (Outcome.ACCEPTED, Outcome.CONFIRMED)}
-        overtaken = any(code in published.rates for code in form.rates) and published.fetched_at >= latest.at
-        if day in accepted or overtaken:
-            raise TickerError(f"{what} have been replaced since: {_differing(published, form)} is published")
-    return replace(latest.waiting, fixing=form)
+        if rejected.rates.keys() <= published.rates.keys() and rejected.repeats(published):
+            raise TickerError(f"{key} {day}: the rejected rates are already published")
+        later_decisions = decisions[: decisions.index(latest)]  # newest first
+        is_accepted_since = any(
+            decision.waiting.fixing.date == day and decision.outcome in (Outcome.ACCEPTED, Outcome.CONFIRMED)
+            for decision in later_decisions
+        )
+        is_replaced = any(code in published.rates for code in rejected.rates) and published.fetched_at >= latest.at
+        if is_accepted_since or is_replaced:
+            differing = _differing(published, rejected)
+            raise TickerError(f"{key} {day}: the rejected rates have been replaced since: {differing} is published")
+    return replace(latest.waiting, fixing=rejected)
 
 
 def _differing(fixing: Fixing, other: Fixing) -> str:
     """Return the rates in which a fixing differs from another, as text."""
     codes = sorted(fixing.rates.keys() | other.rates.keys())
-    texts = {code: rate_text(fixing, code) if code in fixing.rates else None for code in codes}
-    return ", ".join(
-        f"{code} {rate}" if rate else f"no {code}"
-        for code, rate in texts.items()
-        if rate != (rate_text(other, code) if code in other.rates else None)
-    )
+    differing = list[str]()
+    for code in codes:
+        own_text = rate_text(fixing, code) if code in fixing.rates else None
+        other_text = rate_text(other, code) if code in other.rates else None
+        if own_text != other_text:
+            differing.append(f"{code} {own_text}" if own_text else f"no {code}")
+    return ", ".join(differing)
 
 
 def backfill(settings: Settings, key: str, since: date, until: date | None, pause: timedelta | None) -> None:
@@ -300,17 +305,18 @@ def backfill(settings: Settings, key: str, since: date, until: date | None, paus
         raise SettingsError(f"--from {since} is after {until}")
 
     async def fill(store: Store) -> Count:
-        wait = settings.client.pause if pause is None else pause
+        request_pause = settings.client.pause if pause is None else pause
         async with Client(settings.client) as client:
-            feed = BankSession(key, source, client, clock, settings.wanted(key), pause=wait)
-            run = Backfill(settings, store, feed, clock, report)
-            progress.update(task, total=sum((last - first).days + 1 for first, last in await run.steps(since, until)))
+            session = BankSession(key, source, client, clock, settings.wanted(key), pause=request_pause)
+            run = Backfill(settings, store, session, clock, report)
+            steps = await run.steps(since, until)
+            progress.update(task, total=sum((last - first).days + 1 for first, last in steps))
             return await run.run(since, until)
 
     def report(days: int, count: Count) -> None:
-        done = count.accepted + count.known
-        rate = done / max(progress.tasks[task].elapsed or 1, 1)
-        progress.update(task, advance=days, done=f"{done} fixings, {rate:.0f}/s")
+        done_count = count.accepted + count.known
+        per_second = done_count / max(progress.tasks[task].elapsed or 1, 1)
+        progress.update(task, advance=days, done=f"{done_count} fixings, {per_second:.0f}/s")
 
     columns = (
         "{task.description}",
@@ -341,7 +347,7 @@ def export(settings: Settings, path: Path) -> None:
 def load(settings: Settings, path: Path) -> None:
     """Import fixings from a file. Stored fixings are not changed."""
     configure(QUIET)
-    new, known, different = with_store(settings, lambda store: transfer.load(store, path, Clock()()))
+    new, known, skipped = with_store(settings, lambda store: transfer.load(store, path, Clock()()))
     Console().print(
-        f"{path}: {new} new, {known} known, {different} skipped (a different fixing is stored, or rejected here)"
+        f"{path}: {new} new, {known} known, {skipped} skipped (a different fixing is stored, or rejected here)"
     )

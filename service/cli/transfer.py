@@ -40,8 +40,8 @@ async def export(store: Store, path: Path) -> tuple[int, int]:
             for source in await store.sources():
                 days = await store.dates(source)
                 stored += await store.count(source)
-                for at in range(0, len(days), _BATCH):
-                    for fixing in await store.fixings(source, days[at : at + _BATCH]):
+                for start in range(0, len(days), _BATCH):
+                    for fixing in await store.fixings(source, days[start : start + _BATCH]):
                         file.write(FIXING.adapter.dump_json(fixing) + b"\n")
                         count += 1
         unfinished.replace(path)
@@ -60,25 +60,23 @@ async def load(store: Store, path: Path, now: datetime) -> tuple[int, int, int]:
     """
     for _ in _read(path, store.last_date):
         pass
-    new = known = different = 0
+    new_count = known_count = skipped_count = 0
     for source, fixings in groupby(_read(path, store.last_date), key=lambda fixing: fixing.source):
         rejected = Quarantine.of([], await store.decisions(source))
         while batch := list(islice(fixings, _BATCH)):
             quarantined = await store.waiting(source)
-            stored = {fixing.date: fixing for fixing in await store.fixings(source, [each.date for each in batch])}
+            stored = {fixing.date: fixing for fixing in await store.fixings(source, [fixing.date for fixing in batch])}
             stored_dates = set(await store.dates(source))  # including fixings that this version cannot read
-            missing = [each for each in batch if each.date not in stored_dates and not rejected.is_rejected(each)]
-            if missing:
-                await store.save(*missing)
-            for decision in _decisions(quarantined, missing, now):
+            new = [fixing for fixing in batch if fixing.date not in stored_dates and not rejected.is_rejected(fixing)]
+            if new:
+                await store.save(*new)
+            for decision in _decisions(quarantined, new, now):
                 await store.record_decision(decision)
-            same = sum(each.date in stored and stored[each.date].same_figures(each) for each in batch)
-            new, known, different = (
-                new + len(missing),
-                known + same,
-                different + len(batch) - len(missing) - same,
-            )
-    return new, known, different
+            known = [fixing for fixing in batch if fixing.date in stored and stored[fixing.date].same_figures(fixing)]
+            new_count += len(new)
+            known_count += len(known)
+            skipped_count += len(batch) - len(new) - len(known)
+    return new_count, known_count, skipped_count
 
 
 def _decisions(
@@ -88,8 +86,8 @@ def _decisions(
     by_date = {fixing.date: fixing for fixing in imported}
     for entry in quarantined:
         if fixing := by_date.get(entry.fixing.date):
-            same = fixing.same_figures(entry.fixing)
-            yield QuarantineDecision(entry, Outcome.CONFIRMED if same else Outcome.WITHDRAWN, now)
+            is_same = fixing.same_figures(entry.fixing)
+            yield QuarantineDecision(entry, Outcome.CONFIRMED if is_same else Outcome.WITHDRAWN, now)
 
 
 def _read(path: Path, last_date: Callable[[str], date]) -> Iterator[Fixing]:
@@ -107,8 +105,9 @@ def _read(path: Path, last_date: Callable[[str], date]) -> Iterator[Fixing]:
                         raise TickerError(f"{path}: is not an export of fixings, version {HEADER['version']}")
                     continue
                 fixing = FIXING.adapter.validate_json(line)
-                if bad := structural_errors(fixing) or date_errors(fixing.date, last_date(fixing.source)):
-                    raise TickerError(f"{path}: line {number}: {summary(bad)}")
+                errors = structural_errors(fixing) or date_errors(fixing.date, last_date(fixing.source))
+                if errors:
+                    raise TickerError(f"{path}: line {number}: {summary(errors)}")
                 yield fixing
     except (OSError, EOFError, zlib.error) as error:
         raise TickerError(f"{path}: cannot be read: {error}") from None

@@ -41,7 +41,7 @@ _NAMED: Final = 3
 
 def structural_errors(fixing: Fixing) -> tuple[str, ...]:
     """Return the errors that make a fixing invalid, confirmed or not; empty for a valid one. Dates: `date_errors`."""
-    return tuple(_errors(fixing, worthless=True))
+    return tuple(_errors(fixing, check_values=True))
 
 
 def format_errors(fixing: Fixing) -> tuple[str, ...]:
@@ -50,12 +50,12 @@ def format_errors(fixing: Fixing) -> tuple[str, ...]:
     These are `structural_errors` except those with which a fixing may be quarantined: rates of zero or less, the base
     quoted in itself, an empty table.
     """
-    return tuple(_errors(fixing, worthless=False))
+    return tuple(_errors(fixing, check_values=False))
 
 
 def rate_errors(table: RateTable) -> dict[str, str]:
     """Return the errors of invalid rates, confirmed or not, by currency."""
-    return _rate_errors(table, worthless=True)
+    return _rate_errors(table, check_values=True)
 
 
 def table_errors(table: RateTable) -> tuple[str, ...]:
@@ -108,17 +108,19 @@ def last_dates(settings: Settings, now: Callable[[], datetime]) -> Callable[[str
     """Return a function that maps a source's key to the last effective date that it can have published by now."""
 
     def last_date(source: str) -> date:
-        known = settings.sources.get(source)
-        return publication_schedule.latest_possible_date(known, now()) if known else now().date() + UNKNOWN_AHEAD
+        configured = settings.sources.get(source)
+        if configured is None:
+            return now().date() + UNKNOWN_AHEAD
+        return publication_schedule.latest_possible_date(configured, now())
 
     return last_date
 
 
 def summary(errors: Iterable[str]) -> str:
     """Join errors into one line: the first `_NAMED`, and how many more."""
-    first = list(errors)
-    more = f"; and {len(first) - _NAMED} more" if len(first) > _NAMED else ""
-    return "; ".join(first[:_NAMED]) + more
+    listed = list(errors)
+    more = f"; and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return "; ".join(listed[:_NAMED]) + more
 
 
 def _header_errors(table: RateTable) -> tuple[str, ...]:
@@ -135,11 +137,11 @@ def _header_errors(table: RateTable) -> tuple[str, ...]:
     return tuple(errors)
 
 
-def _errors(fixing: Fixing, *, worthless: bool) -> Iterator[str]:
+def _errors(fixing: Fixing, *, check_values: bool) -> Iterator[str]:
     yield from _header_errors(fixing)
-    if worthless and not fixing.rates:
+    if check_values and not fixing.rates:
         yield "it quotes no currency"
-    yield from _rate_errors(fixing, worthless=worthless).values()
+    yield from _rate_errors(fixing, check_values=check_values).values()
     if len(fixing.revisions) > REVISIONS:
         yield f"it has {len(fixing.revisions)} revisions, at most {REVISIONS} are allowed"
         return
@@ -149,16 +151,18 @@ def _errors(fixing: Fixing, *, worthless: bool) -> Iterator[str]:
         if revision.revisions:
             yield f"revision {number} has revisions"
         else:
-            yield from (f"revision {number}: {error}" for error in _errors(revision, worthless=worthless))
+            yield from (f"revision {number}: {error}" for error in _errors(revision, check_values=check_values))
 
 
-def _rate_errors(table: RateTable, *, worthless: bool) -> dict[str, str]:
+def _rate_errors(table: RateTable, *, check_values: bool) -> dict[str, str]:
     rates = table.rates
     if not rates or len(rates) > MOST_CURRENCIES:  # reported by `_header_errors` or its caller
         return {}
     if _CODES.fullmatch(",".join(rates)) and table.base not in rates and _are_sound(rates.values()):
         return {}
-    errors = {code: list(_errors_of_rate(table.base, code, rates[code], worthless=worthless)) for code in sorted(rates)}
+    errors = {
+        code: list(_errors_of_rate(table.base, code, rates[code], check_values=check_values)) for code in sorted(rates)
+    }
     return {code: "; ".join(problems) for code, problems in errors.items() if problems}
 
 
@@ -179,18 +183,18 @@ def _are_sound(rates: Collection[RateLike]) -> bool:
     )
 
 
-def _errors_of_rate(base: str, code: str, rate: RateLike, *, worthless: bool) -> Iterator[str]:
+def _errors_of_rate(base: str, code: str, rate: RateLike, *, check_values: bool) -> Iterator[str]:
     if not _CODE.fullmatch(code):
         yield f"{code[:_LONGEST]!r} is not a currency code"
         return
     value, nominal = rate.value, rate.nominal
-    if not value.is_finite() or (worthless and (value <= 0 or nominal <= 0)):
+    if not value.is_finite() or (check_values and (value <= 0 or nominal <= 0)):
         yield f"{code} is {_short(value)} for {_short(nominal)}, not a positive finite rate"
     else:
         yield from (f"{code} {error}" for error in number_errors(value))
         if not -MOST_UNITS <= nominal <= MOST_UNITS:
             yield f"{code} is quoted for {_short(nominal)} units, at most {MOST_UNITS} are allowed"
-        if worthless and code == base and value != nominal:
+        if check_values and code == base and value != nominal:
             yield f"the base {code} is quoted in itself at {_short(value)} for {nominal}"
     change: Decimal | None = getattr(rate, "change", None)
     if change is not None:

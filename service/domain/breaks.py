@@ -29,11 +29,13 @@ def conversion(breaks: Iterable[Break], code: str, base: str, earlier: RateTable
     each other unconverted: the bank has converted its history itself. None if a factor is unknown.
     """
     factor = Fraction(1)
-    for each in breaks:
-        if earlier.date < each.date <= later.date and each.currency in (code, base):
-            if each.factor is None:
+    for redenomination in breaks:
+        currency = redenomination.currency
+        if earlier.date < redenomination.date <= later.date and currency in (code, base):
+            if redenomination.factor is None:
                 return None
-            factor = factor * Fraction(each.factor) if each.currency == code else factor / Fraction(each.factor)
+            own_factor = Fraction(redenomination.factor)
+            factor = factor * own_factor if currency == code else factor / own_factor
     if factor == 1:
         return factor
     move = later.cross(code, base) / earlier.cross(code, base)
@@ -86,9 +88,8 @@ def breaks_of(configured: Sequence[Break]) -> tuple[Break, ...]:
     A bank may switch to the new unit some days after the country: a configured break replaces the known one of that
     currency if they are at most `_OVERRIDDEN` apart.
     """
-    known = (
-        each
-        for each in REDENOMINATIONS
-        if not any(own.currency == each.currency and abs(own.date - each.date) <= _OVERRIDDEN for own in configured)
-    )
-    return (*configured, *known)
+    return (*configured, *(known for known in REDENOMINATIONS if not _is_overridden(known, configured)))
+
+
+def _is_overridden(known: Break, configured: Iterable[Break]) -> bool:
+    return any(own.currency == known.currency and abs(own.date - known.date) <= _OVERRIDDEN for own in configured)

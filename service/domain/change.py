@@ -65,8 +65,8 @@ def rate(code: str, base: str, fixing: RateTable, factor: Fraction = _ONE) -> De
 
 def half_up(number: Fraction, places: int) -> Decimal:
     """Round a number half away from zero to `places` decimals; zero has no sign."""
-    above, below = abs(number.numerator) * 10**places, number.denominator
-    units = (2 * above + below) // (2 * below)
+    numerator, denominator = abs(number.numerator) * 10**places, number.denominator
+    units = (2 * numerator + denominator) // (2 * denominator)
     return Decimal(-units if number < 0 else units).scaleb(-places)
 
 

@@ -60,18 +60,19 @@ class RateTable:
         """Return the exact cross rate: units of `base` for 1 unit of `code`, through the source's rate of `base`."""
         if base == self.base:
             return self.value(code)
-        (above, below), (over, under) = self._ratio(code), self._ratio(base)
-        return Fraction(above * under, below * over)
+        code_numerator, code_denominator = self._ratio(code)
+        base_numerator, base_denominator = self._ratio(base)
+        return Fraction(code_numerator * base_denominator, code_denominator * base_numerator)
 
     def _ratio(self, code: str) -> tuple[int, int]:
         """Return `value` as an unreduced numerator and denominator: reducing is most of the cost of a fraction."""
         if code == self.base:
             return 1, 1
         rate = self.rates[code]
-        above, below = rate.value.as_integer_ratio()
+        numerator, denominator = rate.value.as_integer_ratio()
         if self.direction is Quotation.INVERSE:
-            return rate.nominal * below, above
-        return above, rate.nominal * below
+            return rate.nominal * denominator, numerator
+        return numerator, rate.nominal * denominator
 
     def quotes(self, code: str, base: str) -> bool:
         """Return whether the table has the rate of `code` in `base`, directly or as a cross."""
@@ -97,12 +98,12 @@ class RateTable:
         otherwise unchanged document is not a publication.
         """
         shared = self.rates.keys() & other.rates.keys()
-        moved = sum(not _same(self.rates[code], other.rates[code]) for code in shared)
-        return bool(shared) and moved * 10 <= len(shared)
+        moved_count = sum(not _same(self.rates[code], other.rates[code]) for code in shared)
+        return bool(shared) and moved_count * 10 <= len(shared)
 
     def moves(self, other: "RateTable", code: str, base: str) -> bool:
         """Return whether the rate of `code` in `base` differs from that in `other`; both must quote it."""
-        return any(each != self.base and not _same(self.rates[each], other.rates[each]) for each in {code, base})
+        return any(not _same(self.rates[quoted], other.rates[quoted]) for quoted in {code, base} - {self.base})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +149,8 @@ class Fixing(RateTable):
             return revises
         if revises and len(self.revisions) != len(stored.revisions):
             return len(self.revisions) > len(stored.revisions)
-        ours = (self.fetched_at, self.digest, len(self.rates))
-        return ours > (stored.fetched_at, stored.digest, len(stored.rates))
+        own_order = (self.fetched_at, self.digest, len(self.rates))
+        return own_order > (stored.fetched_at, stored.digest, len(stored.rates))
 
     def _revises(self, other: "Fixing") -> bool:
         return any(revision.digest == other.digest for revision in self.revisions)
@@ -210,19 +211,19 @@ class Series:
 
         An unchanged rate in a new publication counts, and so does a rate that changes in a carry-over.
         """
-        publications, last = list[Fixing](), -1
-        for at, fixing in enumerate(self.fixings):
+        publications, last_index = list[Fixing](), -1
+        for index, fixing in enumerate(self.fixings):
             if not fixing.quotes(code, base):
                 continue
-            if last < 0:
+            if last_index < 0:
                 is_news = True
             else:
-                old = self.fixings[last]
-                is_news = self._news[at] if last == at - 1 else not fixing.carries_over(old)
-                is_news = is_news or fixing.moves(old, code, base)
+                previous = self.fixings[last_index]
+                is_news = self._news[index] if last_index == index - 1 else not fixing.carries_over(previous)
+                is_news = is_news or fixing.moves(previous, code, base)
             if is_news:
                 publications.append(fixing)
-            last = at
+            last_index = index
         return tuple(publications)
 
     def completed(self, document: Fixing) -> Fixing:
@@ -231,20 +232,18 @@ class Series:
         return replace(document, rates={**published.rates, **document.rates}) if published else document
 
     def on(self, day: date) -> Fixing | None:
-        at = self._index(day)
-        return self.fixings[at] if at < len(self.fixings) and self.fixings[at].date == day else None
+        index = self._index(day)
+        return self.fixings[index] if index < len(self.fixings) and self.fixings[index].date == day else None
 
     def before(self, day: date) -> Fixing | None:
-        at = self._index(day)
-        return self.fixings[at - 1] if at else None
+        index = self._index(day)
+        return self.fixings[index - 1] if index else None
 
     def until(self, day: date) -> "Series":
         """Return the fixings with an effective date up to `day`."""
-        return (
-            self
-            if not self.fixings or self.fixings[-1].date <= day
-            else Series(tuple(fixing for fixing in self.fixings if fixing.date <= day))
-        )
+        if not self.fixings or self.fixings[-1].date <= day:
+            return self
+        return Series(tuple(fixing for fixing in self.fixings if fixing.date <= day))
 
     def within(self, first: date, last: date) -> tuple[Fixing, ...]:
         """Return the fixings dated from `first` to `last`, both included."""

@@ -33,8 +33,8 @@ def days_off(calendar: str, year: int) -> frozenset[date]:
         if len(name) > 2:
             return frozenset(holidays.financial_holidays(name, years=year))
         kinds = holidays.country_holidays(name).supported_categories
-        wanted = tuple(kind for kind in _CATEGORIES if kind in kinds)
-        return frozenset(holidays.country_holidays(name, subdiv=part or None, years=year, categories=wanted))
+        categories = tuple(kind for kind in _CATEGORIES if kind in kinds)
+        return frozenset(holidays.country_holidays(name, subdiv=part or None, years=year, categories=categories))
     except NotImplementedError:
         raise SettingsError(
             f"calendar: unknown calendar {calendar!r}; use a country (KZ), a subdivision (GB-ENG) or a market (XECB) "

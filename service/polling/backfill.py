@@ -89,32 +89,41 @@ class Backfill:
 
     async def _fetch(self, first: date, last: date) -> list[ParsedFixing]:
         adapter = SOURCES[self.settings.adapter(self.feed.key)]
-        return [each async for each in published(adapter, self.feed, first, last) if first <= each[1].date <= last]
+        parsed = list[ParsedFixing]()
+        async for response, fixing in published(adapter, self.feed, first, last):
+            if first <= fixing.date <= last:
+                parsed.append((response, fixing))
+        return parsed
 
     async def _validate_and_write(self, parsed: list[ParsedFixing], step: Step, *, final: bool) -> None:
         """Validate and write fixings; keep those from a quarantined rate near the end for the next step."""
         judged = await self._judge([fixing for _, fixing in parsed], step)
-        held = [at for at, judgement in enumerate(judged) if judgement.held]
-        at = len(judged) if final else next((at for at in held if at >= len(judged) - _TAIL), len(judged))
-        self._held = parsed[at:]
-        await self._write(parsed[:at], judged[:at])
+        complete_count = len(judged)
+        if not final:
+            for index in range(max(0, len(judged) - _TAIL), len(judged)):
+                if judged[index].held:
+                    complete_count = index
+                    break
+        self._held = parsed[complete_count:]
+        await self._write(parsed[:complete_count], judged[:complete_count])
 
     async def _judge(self, fixings: list[Fixing], step: Step) -> list[Judgement]:
         key, (first, last) = self.feed.key, step
         span = (min([first, *(fixing.date for fixing in fixings)]) - _BEFORE, last + _AFTER)
         sources, quarantine = self.settings.sources, Quarantine.of([], await self.store.decisions(key))
-        known = {other: await self._known(other, span) for other in sources}
+        stored = {source: await self._stored_series(source, span) for source in sources}
         check = CrossCheck(
-            {other: witness_of(sources[other], other, series) for other, series in known.items()},
+            {source: witness_of(sources[source], source, series) for source, series in stored.items()},
             tolerance(self.settings.acceptance),
             {key: quarantine.accepted},
         )
         breaks = (*configured_breaks(sources[key]), *quarantine.breaks)
         context = validation_context(self.settings, key, self.now(), check, quarantine.rejected, breaks, backfill=True)
-        return await run_in_thread(judge_all, fixings, known[key], context, _KEEP)
+        return await run_in_thread(judge_all, fixings, stored[key], context, _KEEP)
 
-    async def _known(self, key: str, span: Step) -> Series:
-        days = [span[0] + number * _DAY for number in range((span[1] - span[0]).days + 1)]
+    async def _stored_series(self, key: str, span: Step) -> Series:
+        first, last = span
+        days = [first + offset * _DAY for offset in range((last - first).days + 1)]
         return Series(tuple(await self.store.fixings(key, days)))
 
     async def _write(self, parsed: list[ParsedFixing], judged: list[Judgement]) -> None:
@@ -134,7 +143,9 @@ class Backfill:
             await self.store.quarantine(entry)
         self.count.accepted += len(accepted)
         self.count.known += sum(judgement.verdict is Verdict.KNOWN for judgement in judged)
-        self.count.held |= {each.fixing.date: tuple(sorted(each.held.rates)) for each in judged if each.held}
+        for judgement in judged:
+            if judgement.held:
+                self.count.held[judgement.fixing.date] = tuple(sorted(judgement.held.rates))
         self.count.waiting = len(self.count.held)
 
     async def _record(self, step: Step) -> None:
@@ -149,8 +160,8 @@ class Backfill:
     @property
     def _record_key(self) -> str:
         """The key of the recorded spans; for a relay with the requested currencies, since others must be fetched."""
-        wanted = f":{','.join(sorted(self.feed.wanted))}" if self.feed.provider else ""
-        return f"{self.feed.key}{wanted}"
+        currencies = f":{','.join(sorted(self.feed.wanted))}" if self.feed.provider else ""
+        return f"{self.feed.key}{currencies}"
 
     def _today(self) -> date:
         return publication_schedule.today(self.settings.sources[self.feed.key], self.now())

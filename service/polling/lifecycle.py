@@ -68,10 +68,10 @@ class PollingLifecycle(BackgroundTask):
             }
             adapters = {key: SOURCES[settings.adapter(key)] for key in polled}
             poller = Poller(self.memory, self.store_sync, self.publisher, adapters, sessions, self.now, self.counters)
-            first = True
+            is_first_term = True
             while True:
-                at_once = first and self.election.role is Role.LEADER
+                at_once = is_first_term and self.election.role is Role.LEADER
                 async with PollScheduler(poller, at_once=at_once):
                     await self.election.until(polling=False)
-                first = False
+                is_first_term = False
                 await self.election.until(polling=True)

@@ -46,7 +46,7 @@ class Poller:
     counters: Counters = field(default_factory=Counters)
     _polling: set[str] = field(default_factory=set)
     _validating: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _news: set[str] = field(default_factory=set)
+    _newly_polled: set[str] = field(default_factory=set)
     """Sources polled since the quarantine of the others was validated."""
     _validating_quarantine: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -76,8 +76,8 @@ class Poller:
         # Limited to the latest ones: some sources always send a whole year.
         parsed = deque[ParsedFixing](maxlen=(until - since).days + 1 + _EXTRA_FIXINGS)
         try:
-            async for each in published(self.adapters[key], self.sessions[key], since, until):
-                parsed.append(each)
+            async for parsed_fixing in published(self.adapters[key], self.sessions[key], since, until):
+                parsed.append(parsed_fixing)
         except Exception as error:  # noqa: BLE001 - recorded after the other fixings are applied
             return list(parsed), error
         if not parsed:
@@ -114,9 +114,9 @@ class Poller:
         for response in {response.digest: response for response, _ in parsed}.values():
             if response.digest in digests:
                 self.store_sync.outbox.enqueue_response(response)
-        own = self.memory.own_check(key)
-        if own and own.differences and any(judgement.accepted for judgement in judgements):
-            log.warning("fixing.change_differs", source=key, against=str(own.against), differences=own.differences)
+        check = self.memory.own_check(key)
+        if check and check.differences and any(judgement.accepted for judgement in judgements):
+            log.warning("fixing.change_differs", source=key, against=str(check.against), differences=check.differences)
 
     def _withdraw_unpublished(self, key: str, parsed: Collection[ParsedFixing], since: date) -> None:
         """End the quarantine of dates that the source no longer publishes.
@@ -132,21 +132,23 @@ class Poller:
 
         Concurrent polls share one pass.
         """
-        self._news.add(polled)
+        self._newly_polled.add(polled)
         async with self._validating_quarantine:
-            news, self._news = self._news, set()  # empty if another poll's pass has included this one
+            # Empty if another poll's pass has included this one.
+            newly_polled, self._newly_polled = self._newly_polled, set()
             for key in self.memory.settings.polled:
-                if news - {key} and self.memory.quarantine[key].waiting:
+                if newly_polled - {key} and self.memory.quarantine[key].waiting:
                     await self._validate_and_apply(key, [])
 
     def _to_validate(self, key: str, fixings: list[Fixing]) -> list[Fixing]:
         """Return the older quarantined fixings, then those of `fixings` that can be validated."""
-        known = self.memory.series(key).fixings
+        published_fixings = self.memory.series(key).fixings
         recent = [fixing for fixing in fixings if fixing.date >= self.memory.oldest_complete_date(key)]
-        oldest = known[0].date if known else date.min  # earlier quarantined fixings have nothing to compare with
-        first = min((fixing.date for fixing in recent), default=date.max)
+        # Quarantined fixings before the oldest published one have nothing to compare with.
+        oldest = published_fixings[0].date if published_fixings else date.min
+        first_recent = min((fixing.date for fixing in recent), default=date.max)
         waiting = self.memory.quarantine[key].waiting
-        quarantined = [entry.fixing for day, entry in waiting.items() if oldest < day < first]
+        quarantined = [entry.fixing for day, entry in waiting.items() if oldest < day < first_recent]
         return [*sorted(quarantined, key=lambda fixing: fixing.date), *recent]
 
     def _requested_dates(self, key: str) -> tuple[date, date]:

@@ -54,9 +54,9 @@ class PollScheduler:
         latest = series.latest_distinct.date if series.latest_distinct else None
         return next_poll(memory.settings.polled[key], latest, polled, self._poller.now())
 
-    def _arm(self, key: str, at: datetime) -> None:
+    def _arm(self, key: str, due: datetime) -> None:
         """Schedule the poll of a source for a time of the poller's clock; a time in the past means now."""
-        delay = max(timedelta(), at - self._poller.now())
+        delay = max(timedelta(), due - self._poller.now())
         trigger = DateTrigger(datetime.now(UTC) + delay)
         self._scheduler.add_job(self._poll, trigger, [key], id=key, replace_existing=True)
 
@@ -72,8 +72,8 @@ class PollScheduler:
             self._running.discard(task)
         if not self._stopped:
             now = self._poller.now()
-            at = self._next(key, now)
-            self._arm(key, at + jitter(at - now))
+            due = self._next(key, now)
+            self._arm(key, due + jitter(due - now))
 
 
 def jitter(delay: timedelta) -> timedelta:

@@ -213,9 +213,9 @@ class TickerSettings(_Table):
 
     @model_validator(mode="after")
     def _is_sensible(self) -> Self:
-        for what, values in (("currencies", self.currencies), ("sources", self.sources)):
+        for name, values in (("currencies", self.currencies), ("sources", self.sources)):
             if len(set(values)) < len(values):
-                raise ValueError(f"{what} names something twice")
+                raise ValueError(f"{name} names something twice")
         if self.base in self.currencies:
             raise ValueError(f"currencies names the base {self.base}")
         return self
@@ -249,7 +249,10 @@ class Settings(_Table):
 
     def wanted(self, key: str) -> tuple[str, ...]:
         """Return the currencies that tickers want of a source, their bases too where it quotes in another one."""
-        codes = [code for one in self.tickers if key in one.sources for code in (*one.currencies, one.base)]
+        codes = list[str]()
+        for ticker in self.tickers:
+            if key in ticker.sources:
+                codes += [*ticker.currencies, ticker.base]
         return tuple(dict.fromkeys(code for code in codes if code != self.sources[key].base))
 
     @cached_property

@@ -133,7 +133,9 @@ def csv_rows(response: RawResponse, *columns: str) -> Iterator[dict[str, str]]:
         response.reject("is truncated: the last line has no line break")
     try:
         rows = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
-        if missing := set(columns) - set(header := rows.fieldnames or ()):
+        header = rows.fieldnames or ()
+        missing = set(columns) - set(header)
+        if missing:
             response.reject(f"lacks the columns {', '.join(sorted(missing))}")
         if len(set(header)) < len(header):
             response.reject("has a duplicate column")

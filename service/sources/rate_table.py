@@ -45,13 +45,13 @@ class RateTableBuilder:
             self._response.reject(f"has rates for more than {MOST_DAYS} days")
         if len(self._rates[on]) >= MOST_CURRENCIES:
             self._response.reject(f"quotes more than {MOST_CURRENCIES} currencies for {on}")
-        own = self._number(change) if change else None
-        self._rates[on][code] = Rate(self._number(value), int(nominal), own)
+        own_change = self._number(change) if change else None
+        self._rates[on][code] = Rate(self._number(value), int(nominal), own_change)
 
     def fixings(self, direction: Quotation = Quotation.DIRECT) -> list[Fixing]:
         """Return one fixing per requested date, oldest first."""
-        wanted = sorted(on for on in self._rates if on >= self._response.since)
-        return [self._response.fixing(on, self._rates[on], direction) for on in wanted]
+        requested_days = sorted(day for day in self._rates if day >= self._response.since)
+        return [self._response.fixing(day, self._rates[day], direction) for day in requested_days]
 
     def _number(self, published: str) -> Decimal:
         if not _NUMBER[self._mark].fullmatch(published):

@@ -31,9 +31,9 @@ def _within(requested: URL, location: str) -> URL | None:
     try:
         to = requested.join(URL(location, encoded=True))
         ports = requested.is_default_port() and to.is_default_port()
-        safer = (requested.scheme, to.scheme) == ("http", "https") and ports
-        same = (requested.scheme, requested.port) == (to.scheme, to.port)
-        if to.user is None and (to.host or "").lower() == requested.host and (same or safer):
+        is_upgrade = (requested.scheme, to.scheme) == ("http", "https") and ports
+        is_same_origin = (requested.scheme, requested.port) == (to.scheme, to.port)
+        if to.user is None and (to.host or "").lower() == requested.host and (is_same_origin or is_upgrade):
             return to
     except ValueError:
         pass
@@ -160,12 +160,13 @@ class BankSession:
                     return
                 location = response.headers["Location"]
                 # Other redirects of a POST request would be followed without its body.
-                to = _within(target, location) if body is None or response.status in (307, 308) else None
-                if to is None or hop == HOPS:
-                    why = f"after {HOPS} others" if to else "which is not followed"
-                    problem = f"responded with status {response.status}, a redirect to {location}, {why}"
+                is_allowed = body is None or response.status in (307, 308)
+                next_target = _within(target, location) if is_allowed else None
+                if next_target is None or hop == HOPS:
+                    reason = f"after {HOPS} others" if next_target else "which is not followed"
+                    problem = f"responded with status {response.status}, a redirect to {location}, {reason}"
                     raise BadAnswer(self.key, url, problem, response.status)
-                target = to
+                target = next_target
 
     async def _read(self, response: aiohttp.ClientResponse, url: str) -> bytes:
         limit, body = self.client.settings.max_bytes, bytearray()
@@ -201,10 +202,12 @@ class BankSession:
 
     def _store(self, url: str, response: aiohttp.ClientResponse, raw: RawResponse) -> None:
         """Cache a response that has a validator."""
-        pairs = (("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified"))
-        sent = {header: response.headers.get(name, "") for header, name in pairs}
-        # A validator that cannot be sent back unchanged would break every later request.
-        validators = {name: value for name, value in sent.items() if value and value.isascii() and value.isprintable()}
+        validators = dict[str, str]()
+        for request_header, response_header in (("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified")):
+            value = response.headers.get(response_header, "")
+            # A validator that cannot be sent back unchanged would break every later request.
+            if value and value.isascii() and value.isprintable():
+                validators[request_header] = value
         self._cache.pop(url, None)
         if validators:
             self._cache[url] = _CachedResponse(validators, raw)

@@ -95,27 +95,34 @@ class MemoryState:
             if judgement.publish:
                 self.add(judgement.publish)
         quarantine = self.quarantine[source]
-        before = dict(quarantine.waiting)
+        previous_entries = dict(quarantine.waiting)
         changed, ended = quarantine.receive(judgements, now)
-        news = [
-            entry
-            for entry in changed
-            if not (known := before.get(entry.fixing.date)) or not known.fixing.same_figures(entry.fixing)
-        ]
+        news = list[QuarantinedFixing]()
+        for entry in changed:
+            previous = previous_entries.get(entry.fixing.date)
+            if previous is None or not previous.fixing.same_figures(entry.fixing):
+                news.append(entry)
         return Applied(changed, news, ended)
 
     def drop_rejected(self, source: str) -> None:
         """Remove the rates that an operator has rejected or retracted."""
-        quarantine, known = self.quarantine[source], self._series[source].fixings
-        kept = [rest for fixing in known if (rest := quarantine.without_rejected(fixing)).rates]
-        if len(kept) < len(known) or any(rest is not fixing for rest, fixing in zip(kept, known, strict=True)):
+        quarantine, kept, is_changed = self.quarantine[source], list[Fixing](), False
+        for fixing in self._series[source].fixings:
+            remaining = quarantine.without_rejected(fixing)
+            if remaining.rates:
+                kept.append(remaining)
+            if remaining is not fixing or not remaining.rates:
+                is_changed = True
+        if is_changed:
             self.reset(source, kept)
 
     def merge_states(self, states: Mapping[str, SourceState]) -> None:
         """Replace the state of each source by a newer one of another instance."""
         for key, state in states.items():
-            known = self.states.get(key)
-            if known and state.polled_at and (known.polled_at is None or known.polled_at < state.polled_at):
+            own_state = self.states.get(key)
+            if own_state is None or state.polled_at is None:
+                continue
+            if own_state.polled_at is None or own_state.polled_at < state.polled_at:
                 self.states[key] = state
 
     def oldest_complete_date(self, source: str) -> date:
@@ -133,36 +140,41 @@ class MemoryState:
     def own_check(self, source: str) -> Check | None:
         """Compare the latest changes with the bank's own; None if the source has no rates yet."""
         series = self._series[source]
-        news = series.latest_distinct
-        return check(news, series.before(news.date), self.settings.polled[source]) if news else None
+        latest = series.latest_distinct
+        return check(latest, series.before(latest.date), self.settings.polled[source]) if latest else None
 
     def needed(self, source: str) -> frozenset[str]:
         """Return the currencies of a source that tickers need, as quote, base or cross; all if no ticker names it."""
-        wanted = self.settings.wanted(source)
-        return frozenset(wanted) if wanted else frozenset(self.settings.sources[source].quotes)
+        currencies = self.settings.wanted(source)
+        return frozenset(currencies) if currencies else frozenset(self.settings.sources[source].quotes)
 
-    def needed_reasons(self, source: str, held: QuarantinedFixing) -> tuple[str, ...]:
+    def needed_reasons(self, source: str, entry: QuarantinedFixing) -> tuple[str, ...]:
         """Return the reasons for the quarantine of rates that a ticker needs; empty if it needs none of them."""
-        needed = self.needed(source)
-        if held.fixing.rates and not needed & held.fixing.rates.keys():
+        needed, rates = self.needed(source), entry.fixing.rates
+        if rates and not needed & rates.keys():
             return ()
-        return tuple(reason for reason in held.reasons if reason[:3] in needed or reason[:3] not in held.fixing.rates)
+        # A reason starts with the code of its currency, unless it concerns the whole document.
+        return tuple(reason for reason in entry.reasons if reason[:3] in needed or reason[:3] not in rates)
 
     def diverging(self, source: str) -> dict[str, str]:
         """Return the needed rates that other banks refute, by currency, as text with the level of those banks.
 
         The latest rate of each currency counts: of the latest publication, or quarantined since.
         """
-        news, check = self._series[source].latest_distinct, self.cross_check
-        held = [fixing for fixing in check.witnesses[source].held if news is None or fixing.date >= news.date]
-        documents = [*([news] if news else []), *sorted(held, key=lambda fixing: fixing.date)]
-        latest = {code: fixing for fixing in documents for code in sorted(self.needed(source) & fixing.rates.keys())}
-        assessed = {code: (fixing, check.assess(source, fixing, code)) for code, fixing in sorted(latest.items())}
-        return {
-            code: f"{code} {rate_text(fixing, code)} on {fixing.date} ({describe(assessment.against)})"
-            for code, (fixing, assessment) in assessed.items()
-            if assessment.refuted
-        }
+        published, check, needed = self._series[source].latest_distinct, self.cross_check, self.needed(source)
+        documents = sorted(check.witnesses[source].quarantined, key=lambda fixing: fixing.date)
+        if published:
+            documents = [published, *(fixing for fixing in documents if fixing.date >= published.date)]
+        latest_by_code = dict[str, Fixing]()
+        for fixing in documents:
+            latest_by_code.update(dict.fromkeys(needed & fixing.rates.keys(), fixing))
+        diverging = dict[str, str]()
+        for code, fixing in sorted(latest_by_code.items()):
+            assessment = check.assess(source, fixing, code)
+            if assessment.refuted:
+                levels = describe(assessment.disagreeing)
+                diverging[code] = f"{code} {rate_text(fixing, code)} on {fixing.date} ({levels})"
+        return diverging
 
     def refuted(self, source: str, fixings: Iterable[Fixing], code: str, base: str) -> set[date]:
         """Return the dates of the fixings whose rate of `code` in `base` other banks refute."""
@@ -174,11 +186,12 @@ class MemoryState:
         published = self._series[source].distinct[-1 - MISSED :]
         if not published:
             return ()
-        *before, latest = published
-        held = self.quarantine[source].waiting.get(latest.date)
-        known = latest.rates.keys() | (held.fixing.rates.keys() if held else set())
-        quoted = {code for fixing in before for code in fixing.rates}
-        return tuple(sorted((self.needed(source) & quoted) - known))
+        *earlier, latest = published
+        current_codes, entry = set(latest.rates), self.quarantine[source].waiting.get(latest.date)
+        if entry:
+            current_codes.update(entry.fixing.rates)
+        earlier_codes = set[str]().union(*(fixing.rates for fixing in earlier))
+        return tuple(sorted((self.needed(source) & earlier_codes) - current_codes))
 
     def breaks(self, source: str) -> tuple[Break, ...]:
         """Return the known breaks of a source's currencies, including those declared by an operator."""
@@ -196,17 +209,18 @@ class MemoryState:
         """The comparison of all sources as currently known; cached until one of them changes."""
         changed = False
         for key, series in self._series.items():
-            held = tuple(self.quarantine[key].waiting.values())
-            state = (id(series), id(self.quarantine[key].accepted), *map(id, held))
-            known = self._witnesses.get(key)
-            if known is None or known[0] != state:
-                valid = [entry.fixing.without(rate_errors(entry.fixing)) for entry in held]
-                documents = [series.completed(fixing) for fixing in valid if fixing.rates]
-                witness = witness_of(self.settings.sources[key], key, series, documents)
-                if known and known[1].publications.series is series:
-                    witness = replace(witness, publications=known[1].publications)
-                self._witnesses[key] = (state, witness, held)
-                changed = True
+            entries = tuple(self.quarantine[key].waiting.values())
+            identities = (id(series), id(self.quarantine[key].accepted), *map(id, entries))
+            cached_identities, cached_witness, _ = self._witnesses.get(key, (None, None, None))
+            if cached_identities == identities:
+                continue
+            valid = [entry.fixing.without(rate_errors(entry.fixing)) for entry in entries]
+            quarantined = [series.completed(fixing) for fixing in valid if fixing.rates]
+            witness = witness_of(self.settings.sources[key], key, series, quarantined)
+            if cached_witness and cached_witness.publications.series is series:
+                witness = replace(witness, publications=cached_witness.publications)
+            self._witnesses[key] = (identities, witness, entries)
+            changed = True
         if changed or self._cross_check is None:
             self._cross_check = CrossCheck(
                 {key: witness for key, (_, witness, _) in self._witnesses.items()},
@@ -216,10 +230,10 @@ class MemoryState:
             )
         return self._cross_check
 
-    def cross_check_of(self, known: Mapping[str, Series]) -> CrossCheck:
+    def cross_check_of(self, series_by_source: Mapping[str, Series]) -> CrossCheck:
         """Return the comparison of sources by the given series instead of those in memory."""
         sources = self.settings.sources
-        witnesses = {key: witness_of(sources[key], key, series) for key, series in known.items()}
+        witnesses = {key: witness_of(sources[key], key, series) for key, series in series_by_source.items()}
         accepted = {key: quarantine.accepted for key, quarantine in self.quarantine.items()}
         return CrossCheck(witnesses, tolerance(self.settings.acceptance), accepted)
 
@@ -235,8 +249,9 @@ class MemoryState:
 
     def refresh(self, now: datetime, *tickers: TickerSettings) -> tuple[Snapshot, ...]:
         """Rebuild the snapshots of the given tickers (default: all) and show them; return those that changed."""
-        rebuild = self.selection(now)
-        return tuple(new for each in tickers or self.settings.tickers if (new := self.show(rebuild(each))))
+        build = self.selection(now)
+        shown = [self.show(build(ticker)) for ticker in tickers or self.settings.tickers]
+        return tuple(changed for changed in shown if changed)
 
     def selection(self, now: datetime) -> Callable[[TickerSettings], Snapshot | None]:
         """Return a function that builds the snapshot of a ticker from what is known now, in any thread.
@@ -244,8 +259,8 @@ class MemoryState:
         A snapshot changes with a new fixing, or with time (`late`).
         """
         polled, series, evidence = self.settings.polled, dict(self._series), self.evidence
-        known = dict(self._snapshots)
-        return lambda ticker: snapshot(ticker, polled, series, now, evidence, known.get(ticker.id))
+        snapshots = dict(self._snapshots)
+        return lambda ticker: snapshot(ticker, polled, series, now, evidence, snapshots.get(ticker.id))
 
     def show(self, new: Snapshot | None) -> Snapshot | None:
         """Take over a snapshot and notify watchers if it differs from the one shown; return it then.
@@ -260,15 +275,15 @@ class MemoryState:
         return new
 
 
-def witness_of(source: SourceSettings, key: str, series: Series, held: Sequence[Fixing] = ()) -> Witness:
-    """Return a source as input for the comparison with others; `held` are its quarantined fixings."""
+def witness_of(source: SourceSettings, key: str, series: Series, quarantined: Sequence[Fixing] = ()) -> Witness:
+    """Return a source as input for the comparison with others."""
     publications = Publications(series, partial(publication_schedule.market_day, source))
-    return Witness(key, publications, held, frozenset(source.not_compared))
+    return Witness(key, publications, quarantined, frozenset(source.not_compared))
 
 
 def configured_breaks(source: SourceSettings) -> tuple[Break, ...]:
     """Return the breaks of a source: known redenominations, and those of its settings."""
-    return breaks_of([Break(each.currency, each.date, each.factor) for each in source.breaks])
+    return breaks_of([Break(declared.currency, declared.date, declared.factor) for declared in source.breaks])
 
 
 def tolerance(settings: AcceptanceSettings) -> Tolerance:

@@ -37,10 +37,11 @@ class SnapshotPublisher:
             self._due = False
             build = self.memory.selection(now)
             for ticker in self.memory.settings.tickers:
-                new, before = await run_in_thread(build, ticker), self.memory.snapshots.get(ticker.id)
-                if snapshot := self.memory.show(new):
-                    log_change(snapshot, before)
-                    self.enqueue(snapshot)
+                built, before = await run_in_thread(build, ticker), self.memory.snapshots.get(ticker.id)
+                changed = self.memory.show(built)
+                if changed:
+                    log_change(changed, before)
+                    self.enqueue(changed)
 
 
 def log_change(snapshot: Snapshot, before: Snapshot | None) -> None:
@@ -52,5 +53,7 @@ def log_change(snapshot: Snapshot, before: Snapshot | None) -> None:
         if before and quote.source != old_sources.get(quote.code):
             switched[old_sources.get(quote.code), quote.source, quote.reason].append(quote.code)
     for (old, new, reason), codes in switched.items():
-        why = reason or "the preferred source is back"
-        log.warning("ticker.source_changed", ticker=snapshot.id, codes=codes, before=old, source=new, reason=why)
+        reason_text = reason or "the preferred source is back"
+        log.warning(
+            "ticker.source_changed", ticker=snapshot.id, codes=codes, before=old, source=new, reason=reason_text
+        )

@@ -96,10 +96,10 @@ def _choose(
     """
     diverging, stale, skipped = list[_Candidate](), list[_Candidate](), list[str]()
     for choice, key in enumerate(ticker.sources, 1):
-        known = series.get(key, Series())
-        candidate = _candidate(code, ticker, key, choice, sources[key], known, now, evidence)
+        source_series = series.get(key, Series())
+        candidate = _candidate(code, ticker, key, choice, sources[key], source_series, now, evidence)
         if candidate is None:
-            skipped.append(_why_not(code, ticker, key, known, evidence.cross_check))
+            skipped.append(_reason_without_candidate(code, ticker, key, source_series, evidence.cross_check))
         elif candidate.freshness is Freshness.STALE:
             stale.append(candidate)
             skipped.append(f"{key} is stale, its latest rates are of {candidate.new.date}")
@@ -115,12 +115,14 @@ def _choose(
     return None, "; ".join(skipped) or None
 
 
-def _why_not(code: str, ticker: TickerSettings, key: str, known: Series, check: CrossCheck | None) -> str:
-    if known.quoting(code, ticker.base).fixings:
+def _reason_without_candidate(
+    code: str, ticker: TickerSettings, key: str, series: Series, check: CrossCheck | None
+) -> str:
+    if series.quoting(code, ticker.base).fixings:
         return f"{key} diverges from other banks"
-    if check and any(fixing.quotes(code, ticker.base) for fixing in check.witnesses[key].held):
+    if check and any(fixing.quotes(code, ticker.base) for fixing in check.witnesses[key].quarantined):
         return f"{key}'s rates are quarantined"
-    return f"{key} does not quote it" if known.fixings else f"{key} has no rates"
+    return f"{key} does not quote it" if series.fixings else f"{key} has no rates"
 
 
 def _candidate(
@@ -142,45 +144,60 @@ def _candidate(
     in_force = latest = trusted(published)
     if ticker.effective == "today":
         day = today(source, now)
-        published = tuple(each for each in published if each.date <= day)
+        published = tuple(fixing for fixing in published if fixing.date <= day)
         in_force = trusted(published)
     if in_force is None or latest is None:
         return None
     new, old = in_force.new, in_force.old
     factors = {
-        each.date: conversion(breaks, code, ticker.base, each, new) for each in published if each.date <= new.date
+        fixing.date: conversion(breaks, code, ticker.base, fixing, new)
+        for fixing in published
+        if fixing.date <= new.date
     }
-    moved = change(code, ticker.base, new, old, (factors[old.date] or Fraction(1)) if old else Fraction(1))
-    fresh = freshness(source, latest.new.date, now)
-    history = tuple(
-        Point(each.date, rate(code, ticker.base, each, factor))
-        for each in published[-HISTORY:]
-        if (factor := factors.get(each.date)) is not None
+    old_factor = (factors[old.date] if old else None) or Fraction(1)
+    history = list[Point]()
+    for fixing in published[-HISTORY:]:
+        factor = factors.get(fixing.date)
+        if factor is not None:
+            history.append(Point(fixing.date, rate(code, ticker.base, fixing, factor)))
+    diverges = in_force.latest != new.date or _quarantined_diverges(code, ticker.base, key, new, evidence.cross_check)
+    return _Candidate(
+        source=key,
+        choice=choice,
+        change=change(code, ticker.base, new, old, old_factor),
+        new=new,
+        old=old,
+        latest=latest.new.date,
+        freshness=freshness(source, latest.new.date, now),
+        confidence=Confidence.DIVERGING if diverges else in_force.confidence,
+        diverges=diverges,
+        published=tuple(history),
     )
-    diverges = in_force.latest != new.date or _held_diverges(code, ticker.base, key, new, evidence.cross_check)
-    confidence = Confidence.DIVERGING if diverges else in_force.confidence
-    return _Candidate(key, choice, moved, new, old, latest.new.date, fresh, confidence, diverges, history)
 
 
-def _held_diverges(code: str, base: str, key: str, new: Fixing, check: CrossCheck | None) -> bool:
+def _quarantined_diverges(code: str, base: str, key: str, new: Fixing, check: CrossCheck | None) -> bool:
     """Return whether the source has a later, quarantined rate that other banks refute."""
     if check is None:
         return False
-    later = (fixing for fixing in check.witnesses[key].held if fixing.date > new.date and fixing.quotes(code, base))
-    return any(check.assess(key, fixing, code, base).confidence is Confidence.DIVERGING for fixing in later)
+    for fixing in check.witnesses[key].quarantined:
+        if fixing.date > new.date and fixing.quotes(code, base):
+            assessment = check.assess(key, fixing, code, base)
+            if assessment.confidence is Confidence.DIVERGING:
+                return True
+    return False
 
 
 def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None, reason: str | None) -> Quote:
     if candidate is None:
         return Quote(code, reason=reason)
-    moved = candidate.change
+    latest_change = candidate.change
     return Quote(
         code=code,
-        rate=moved.rate,
-        previous=moved.previous,
-        change=moved.change,
-        percent=moved.percent,
-        direction=moved.direction,
+        rate=latest_change.rate,
+        previous=latest_change.previous,
+        change=latest_change.change,
+        percent=latest_change.percent,
+        direction=latest_change.direction,
         date=candidate.new.date,
         previous_date=candidate.old.date if candidate.old else None,
         source=candidate.source,
@@ -199,8 +216,12 @@ def _next_update(
     now: dt.datetime,
 ) -> dt.datetime | None:
     """Return when the sources in use publish next; if none of them does, when the first source that does."""
-    due = [at for candidate in used if (at := next_due(sources[candidate.source], candidate.latest, now))]
-    if due:
-        return min(due)
-    by_priority = (at for key in ticker.sources if (at := next_due(sources[key], today(sources[key], now), now)))
-    return next(by_priority, None)
+    due_times = [next_due(sources[candidate.source], candidate.latest, now) for candidate in used]
+    known_times = [due for due in due_times if due]
+    if known_times:
+        return min(known_times)
+    for key in ticker.sources:
+        due = next_due(sources[key], today(sources[key], now), now)
+        if due:
+            return due
+    return None

@@ -106,8 +106,8 @@ def _decision(decision: QuarantineDecision, place: Place) -> Iterator[str]:
         yield f"it is of source {decision.waiting.fixing.source[:_SHOWN]!r}"
     yield from _quarantined(decision.waiting)
     yield from time_errors("at", decision.at)
-    for each in decision.breaks:
-        yield from break_errors(each)
+    for declared in decision.breaks:
+        yield from break_errors(declared)
 
 
 def _state(state: SourceState, place: Place) -> Iterator[str]:
@@ -127,7 +127,8 @@ def _snapshot(snapshot: Snapshot, _: Place) -> Iterator[str]:
     yield from time_errors("next_update", snapshot.next_update)
     for quote in snapshot.quotes:
         for name in ("rate", "previous", "change", "percent"):
-            if (number := getattr(quote, name)) is not None:
+            number = getattr(quote, name)
+            if number is not None:
                 yield from (f"the {name} of {quote.code[:_SHOWN]} {error}" for error in number_errors(number))
 
 

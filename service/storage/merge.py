@@ -14,7 +14,7 @@ from service.validation.rules import Judgement
 
 
 def fixings(
-    known: Iterable[Fixing], days: list[date], stored: Iterable[Fixing]
+    in_memory: Iterable[Fixing], days: list[date], stored: Iterable[Fixing]
 ) -> tuple[list[Fixing], list[Fixing], bool]:
     """Merge fixings in memory with stored ones.
 
@@ -23,18 +23,18 @@ def fixings(
     """
     loaded = {fixing.date: fixing for fixing in stored}
     written, any_lost = list[Fixing](), False
-    for fixing in known:
-        version = loaded.get(fixing.date)
-        lost = fixing.date not in days and (len(days) < KEEP or fixing.date > days[0])
-        if lost or (version and fixing.supersedes(version)):
+    for fixing in in_memory:
+        stored_version = loaded.get(fixing.date)
+        is_lost = fixing.date not in days and (len(days) < KEEP or fixing.date > days[0])
+        if is_lost or (stored_version and fixing.supersedes(stored_version)):
             written.append(fixing)
             loaded.pop(fixing.date, None)
-        any_lost = any_lost or lost
+        any_lost = any_lost or is_lost
     return list(loaded.values()), written, any_lost
 
 
 def quarantine(
-    known: Quarantine,
+    in_memory: Quarantine,
     waiting: Iterable[QuarantinedFixing],
     decisions: list[QuarantineDecision],
     *,
@@ -51,14 +51,14 @@ def quarantine(
     """
     lost_decisions = [
         decision
-        for decision in known.decisions
-        if decision.waiting.fixing.date not in days and not any(_of_the_same(decision, other) for other in decisions)
+        for decision in in_memory.decisions
+        if decision.waiting.fixing.date not in days and not any(_is_on_same(decision, other) for other in decisions)
     ]
     merged = Quarantine.of(waiting, [*decisions, *lost_decisions])
     for day in ended:
         merged.waiting.pop(day, None)
     lost = list[QuarantinedFixing]()
-    for day, quarantined in known.waiting.items():
+    for day, quarantined in in_memory.waiting.items():
         if merged.is_rejected(quarantined.fixing) or _is_decided(quarantined, decisions):
             continue
         if day in unwritten:
@@ -107,6 +107,7 @@ def _is_published(fixing: Fixing, days: Collection[date], published: Mapping[dat
     return fixing.date in days and (stored is None or fixing.rates.keys() <= stored.rates.keys())
 
 
-def _of_the_same(decision: QuarantineDecision, other: QuarantineDecision) -> bool:
+def _is_on_same(decision: QuarantineDecision, other: QuarantineDecision) -> bool:
+    """Return whether two decisions are on the same rates of the same date."""
     fixing, other_fixing = decision.waiting.fixing, other.waiting.fixing
     return fixing.date == other_fixing.date and fixing.same_figures(other_fixing)

@@ -88,8 +88,9 @@ def _problem(error: Exception, timeout: float) -> str:
     """Return the problem and its remedy if known; otherwise the message of the client."""
     if isinstance(error.__cause__, SSLError) or isinstance(error.__context__, SSLError):
         return f"TLS: {error.__cause__ or error.__context__}"
-    if known := next((message for kind, message in _MESSAGES.items() if isinstance(error, kind)), None):
-        return known.format(timeout=timeout)
+    for error_type, known_message in _MESSAGES.items():
+        if isinstance(error, error_type):
+            return known_message.format(timeout=timeout)
     # redis-py prints the whole client of each unreachable Sentinel, and the whole command of a pipeline.
     message = str(error).partition(" : <")[0].rpartition(" of pipeline caused error: ")[2] or type(error).__name__
     if "WRONGTYPE" in message:
@@ -113,12 +114,15 @@ def _clients(url: str, timeout: float) -> tuple[Redis, list[Redis]]:
     login, _, hosts = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     name, _, db = parts.path.strip("/").partition("/")
-    addresses = [(host, int(port or 26379)) for host, _, port in (each.partition(":") for each in hosts.split(","))]
+    addresses = list[tuple[str, int]]()
+    for address in hosts.split(","):
+        host, _, port = address.partition(":")
+        addresses.append((host, int(port or 26379)))
     if not name or not all(host for host, _ in addresses):
         raise ValueError("needs hosts and a service name")
     if password:
         options |= {"username": unquote(user) or None, "password": unquote(password)}
     # Without retries: the next Sentinel has the same information.
-    once = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
-    sentinel = Sentinel(addresses, sentinel_kwargs=once, **options)  # type: ignore[no-untyped-call]
+    sentinel_options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
+    sentinel = Sentinel(addresses, sentinel_kwargs=sentinel_options, **options)  # type: ignore[no-untyped-call]
     return cast("Redis", sentinel.master_for(name, db=int(db or 0))), sentinel.sentinels

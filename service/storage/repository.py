@@ -168,7 +168,9 @@ class Store:
         async def write(pipe: Pipeline) -> None:
             stored = await pipe.hmget(key, days)
             by_date = {old.date: old for old in readable(FIXING, zip(days, stored, strict=True), f"fixings:{source}")}
-            new = [each for each in fixings if each.date not in by_date or each.supersedes(by_date[each.date])]
+            new = [
+                fixing for fixing in fixings if fixing.date not in by_date or fixing.supersedes(by_date[fixing.date])
+            ]
             pipe.multi()  # type: ignore[no-untyped-call]
             for fixing in new:
                 pipe.hset(key, str(fixing.date), FIXING.adapter.dump_json(fixing).decode())
@@ -248,11 +250,10 @@ class Store:
 
     async def sources(self) -> list[str]:
         """Return all sources with stored fixings, in alphabetical order."""
-        beginning = self._key("fixings", "")
+        prefix = self._key("fixings", "")
         with self._errors():
-            return sorted(
-                [str(key)[len(beginning) :] async for key in self._redis.scan_iter(f"{_literal(beginning)}*")]
-            )
+            keys = [str(key) async for key in self._redis.scan_iter(f"{_literal(prefix)}*")]
+        return sorted(key.removeprefix(prefix) for key in keys)
 
     async def version(self, source: str) -> str | None:
         """Return the version of one source; None if nothing of it is stored."""
@@ -266,16 +267,25 @@ class Store:
         for field in await self._read(key, self._redis.hkeys(self._key(key)), []):
             if problem := _field_error(field, date.max):
                 report(FIXING.name, Place(key, field), problem, "")
+                continue
+            day = date.fromisoformat(field)
+            if day <= latest:
+                days.append(day)
             else:
-                day = date.fromisoformat(field)
-                (days if day <= latest else later).append(day)
+                later.append(day)
         self._withheld.pop(source, None)
         if later:
             self._withheld[source] = min(later)
         for day in sorted(later)[:_NAMED]:
             report(FIXING.name, Place(key, str(day)), date_errors(day, latest)[0], "")
-        if (more := len(later) - _NAMED) > 0:
-            report(FIXING.name, Place(key, ""), f"{more} more are dated after {latest}; check the system clock", "")
+        unnamed_count = len(later) - _NAMED
+        if unnamed_count > 0:
+            report(
+                FIXING.name,
+                Place(key, ""),
+                f"{unnamed_count} more are dated after {latest}; check the system clock",
+                "",
+            )
         return sorted(days)
 
     async def count(self, source: str) -> int:
@@ -341,16 +351,17 @@ class Store:
 
     async def _index_raw(self, source: str, milliseconds: int) -> None:
         """Index the responses that an earlier version stored without an index; the age is derived from the TTL."""
-        beginning, now = self._key("raw", source, ""), (await self._redis.time())[0] * 1_000_000
-        stored = sorted({str(key) async for key in self._redis.scan_iter(f"{_literal(beginning)}*", count=1000)})
-        for at in range(0, len(stored), _BATCH):
+        prefix, now = self._key("raw", source, ""), (await self._redis.time())[0] * 1_000_000
+        stored_keys = sorted({str(key) async for key in self._redis.scan_iter(f"{_literal(prefix)}*", count=1000)})
+        for start in range(0, len(stored_keys), _BATCH):
+            batch = stored_keys[start : start + _BATCH]
             async with self._redis.pipeline(transaction=False) as pipe:
-                for key in stored[at : at + _BATCH]:
+                for key in batch:
                     pipe.pttl(key)
                 remaining = await pipe.execute()
                 ages = (milliseconds - max(0, min(ttl, milliseconds)) for ttl in remaining)
                 times = [now - age * 1000 for age in ages]
-                digests = (key.removeprefix(beginning) for key in stored[at : at + _BATCH])
+                digests = (key.removeprefix(prefix) for key in batch)
                 await self._redis.zadd(self._key("raws", source), dict(zip(digests, times, strict=True)))
 
     async def raw(self, source: str, digest: str) -> bytes | None:
@@ -366,7 +377,7 @@ class Store:
 
     async def backfilled(self, source: str) -> list[tuple[date, date]]:
         """Return the completed spans of backfills, as pairs of first and last date, oldest first."""
-        return await self._one(SPANS, "backfilled", source) or []
+        return await self._field_record(SPANS, "backfilled", source) or []
 
     async def save_backfilled(self, source: str, spans: Sequence[tuple[date, date]]) -> None:
         with self._errors():
@@ -389,25 +400,25 @@ class Store:
             await self._redis.hset(self._key("snapshots"), snapshot.id, SNAPSHOT.adapter.dump_json(snapshot))
 
     async def snapshot(self, ticker: str) -> Snapshot | None:
-        return await self._one(SNAPSHOT, "snapshots", ticker)
+        return await self._field_record(SNAPSHOT, "snapshots", ticker)
 
     async def bad_records(self) -> list[BadRecord]:
         """Return all invalid records and keys of a wrong type, sorted by key and field."""
         bad = dict[tuple[str, str], BadRecord]()  # a scan may return a field twice
-        for kind, key, wanted in await self._keys():
+        for kind, key, expected_type in await self._keys():
             with self._errors():
-                actual = str(await self._redis.type(self._key(key)))
-                if actual not in (wanted, "none"):
-                    bad[key, ""] = BadRecord(Place(key, ""), f"it is of type {actual}, not {wanted}")
+                actual_type = str(await self._redis.type(self._key(key)))
+                if actual_type not in (expected_type, "none"):
+                    bad[key, ""] = BadRecord(Place(key, ""), f"it is of type {actual_type}, not {expected_type}")
                 elif kind:
-                    async for field, json in self._fields(key, wanted):
+                    async for field, json in self._fields(key, expected_type):
                         place = Place(key, field, self._latest(key, field))
                         try:
                             kind.read(json, place)
                         except ValueError as error:
                             bad[key, field] = BadRecord(place, str(error), json)
         # `stamps` comes first: while that key is of a wrong type, no other record can be moved.
-        return [bad[at] for at in sorted(bad, key=lambda at: (at[0] != "stamps", at))]
+        return [bad[place] for place in sorted(bad, key=lambda place: (place[0] != "stamps", place))]
 
     async def set_aside(self, bad: BadRecord) -> bool:
         """Move an invalid record, unchanged, to `aside:<source>`; return False if it has changed since it was read.
@@ -421,13 +432,16 @@ class Store:
             name = f"{bad.place.key} {bad.place.field}"
             while await pipe.hexists(aside, name):
                 name += "'"
-            in_list = bad.place.key.startswith("decisions:")
-            now = (await pipe.lrange(key, 0, -1)) if in_list else [await pipe.hget(key, bad.place.field)]
+            is_list = bad.place.key.startswith("decisions:")
+            stored_values = await pipe.lrange(key, 0, -1) if is_list else [await pipe.hget(key, bad.place.field)]
             pipe.multi()  # type: ignore[no-untyped-call]
-            if value not in now:
+            if value not in stored_values:
                 return False
             pipe.hset(aside, name, value)
-            pipe.lrem(key, 1, value) if in_list else pipe.hdel(key, bad.place.field)
+            if is_list:
+                pipe.lrem(key, 1, value)
+            else:
+                pipe.hdel(key, bad.place.field)
             if ":" in bad.place.key:
                 self._change_version(pipe, owner)
             return True
@@ -446,15 +460,15 @@ class Store:
     async def _keys(self) -> list[tuple[Kind[Any] | None, str, str]]:
         """Return all existing keys of sources, and the shared keys, as tuples of kind, key and Redis type."""
         keys: list[tuple[Kind[Any] | None, str, str]] = [(kind, key, "hash") for key, kind in _SHARED.items()]
-        for name, (kind, wanted) in _BY_SOURCE.items():
+        for name, (kind, redis_type) in _BY_SOURCE.items():
             pattern = f"{_literal(self._key(name, ''))}*"
             with self._errors():
                 stored = [str(key) async for key in self._redis.scan_iter(pattern)]
-            keys += [(kind, key.removeprefix(self._prefix), wanted) for key in sorted(set(stored))]
+            keys += [(kind, key.removeprefix(self._prefix), redis_type) for key in sorted(set(stored))]
         return keys
 
-    async def _fields(self, key: str, kind: str) -> AsyncIterator[tuple[str, str]]:
-        if kind == "list":
+    async def _fields(self, key: str, redis_type: str) -> AsyncIterator[tuple[str, str]]:
+        if redis_type == "list":
             for entry in _numbered(await self._redis.lrange(self._key(key), 0, -1)):
                 yield entry
         else:
@@ -467,7 +481,7 @@ class Store:
         name, _, source = key.partition(":")
         return self.last_date(source) if name == "fixings" else LATEST
 
-    async def _one(self, kind: Kind[T], key: str, field: str) -> T | None:
+    async def _field_record(self, kind: Kind[T], key: str, field: str) -> T | None:
         """Return the record of a field; None if it is missing or invalid."""
         json = await self._read(key, self._redis.hget(self._key(key), field), None)
         return next(readable(kind, [(field, json)], key), None)

@@ -146,7 +146,10 @@ class StoreSync:
                 stored = await self.store.fixings(key, days[-KEEP:])
                 self.memory.stored_from[key] = days[-KEEP] if len(days) > KEEP else date.min
                 await self._pull_quarantine(key, days, stored)
-                self._merge(key, days[-KEEP:], stored) if self._loaded else self._load(key, stored)
+                if self._loaded:
+                    self._merge(key, days[-KEEP:], stored)
+                else:
+                    self._load(key, stored)
                 self.memory.drop_rejected(key)
         self._versions, self._loaded = versions, True
         self.memory.merge_states(await self.store.states())
@@ -177,14 +180,15 @@ class StoreSync:
         Rates that an operator has retracted are removed first, so that they are not written again.
         """
         self.memory.drop_rejected(key)
-        loaded, newer, lost = merge.fixings(self.memory.series(key).fixings, days, stored)
+        loaded, newer, is_data_lost = merge.fixings(self.memory.series(key).fixings, days, stored)
         for fixing in loaded:
             self.memory.add(fixing)
             self.outbox.remove_fixing(key, fixing.date)
         for fixing in newer:
             self.outbox.enqueue_fixing(fixing)
-        for snapshot in self.memory.snapshots.values() if lost else ():
-            self.outbox.enqueue_snapshot(snapshot)
+        if is_data_lost:
+            for snapshot in self.memory.snapshots.values():
+                self.outbox.enqueue_snapshot(snapshot)
 
     def _load(self, key: str, stored: Iterable[Fixing]) -> None:
         """Load stored fixings; validate again the fixings that were polled before the store could be read."""
@@ -193,10 +197,12 @@ class StoreSync:
         for fixing in polled:
             self.outbox.remove_fixing(key, fixing.date)
         if polled:
-            now, known = max(fixing.fetched_at for fixing in polled), self.memory.series(key)
-            fetched_at = {fixing.date: fixing.fetched_at for fixing in known.fixings}
-            newer = [fixing for fixing in polled if fixing.fetched_at >= fetched_at.get(fixing.date, fixing.fetched_at)]
-            judgements = judge_all(newer, known, self.memory.context(key, now), KEEP)
+            now, series = max(fixing.fetched_at for fixing in polled), self.memory.series(key)
+            stored_times = {fixing.date: fixing.fetched_at for fixing in series.fixings}
+            newer = [
+                fixing for fixing in polled if fixing.fetched_at >= stored_times.get(fixing.date, fixing.fetched_at)
+            ]
+            judgements = judge_all(newer, series, self.memory.context(key, now), KEEP)
             waiting = self.memory.quarantine[key].waiting
             extended = [merge.still_held(judgement, waiting.get(judgement.fixing.date)) for judgement in judgements]
             self.apply_judgements(key, extended, now)

@@ -8,6 +8,8 @@ Banks differ in what they measure and when. Publications are aligned by market d
 bank lags behind the other. What remains is a lasting offset and a spread, both estimated from the dates that the two
 banks share. The tolerance follows them, within bounds.
 
+The bank whose rate is judged is the *subject*; the bank that it is compared with is the *witness*.
+
 Rates are compared as logarithms in floating point: a decision between "within 1 %" and "beyond" needs no exact
 fraction, and a document of a hundred currencies is judged against sixteen banks within milliseconds. Nothing computed
 here is ever shown as money.
@@ -19,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from enum import Enum
 from functools import cached_property
-from itertools import islice
+from itertools import combinations, islice
 from math import expm1, inf, log
 from statistics import median
 from typing import Final, NamedTuple
@@ -29,49 +31,52 @@ from service.domain.fixing import Fixing, Quotation, Series
 from service.domain.snapshot import Confidence
 
 LEVELS_DIFFER: Final = frozenset({"XAU", "XAG", "XPT", "XPD", "CUP", "IRR", "LBP", "MMK", "SDG", "SYP", "VES"})
-"""Only moves are compared of these: metals are quoted by the ounce or by the gram, and some countries have (or had)
-several official rates at once, of which each bank takes its own."""
-_WINDOW: Final = timedelta(days=5)
-"""Publications of two banks that are further apart are not compared; those around a long weekend are."""
-_AWAITED: Final = timedelta(days=14)
-"""How long the last publication of a silent bank is still compared with."""
-_HELD: Final = timedelta(days=3)
-"""How far the days of two rates in quarantine may lie apart."""
-_HISTORY: Final = 40
-"""Dates that offset and spread are estimated from."""
-_ENOUGH: Final = 8
-"""Dates needed for that estimate."""
-_KEPT_FITS: Final = 1000
-"""Offsets and spreads that are kept for two sources: bounds the memory on a day on which all rates are odd."""
-_SPREADS: Final = 6
-"""Spreads (standard deviations, estimated robustly) that a rate may lie away."""
-_TO_DEVIATION: Final = 1.4826
-"""Median absolute deviation of a normal distribution to its standard deviation."""
-_SAMPLED: Final = 12, 8
-"""Dates and currencies that a lag is estimated from."""
-_CLEARLY: Final = 0.6
-"""A lag is believed where it leaves less than this part of the differences."""
-_LOOKED_BACK: Final = 10
-"""Publications among which one is looked for at which two banks agreed."""
-_AGREED: Final = 5
-"""Publications at which two banks agreed that are looked at to see who moved away since."""
-_LOOKED_AT: Final = 12
-"""Rates of a document that are looked at to decide whether it can be relied on."""
-_VOUCHED: Final = timedelta(days=30)
-"""How long an operator's decision holds against other banks."""
-_CLOSE: Final = 1.5
+"""Currencies of which only moves are compared: metals are quoted by the ounce or by the gram, and some countries have
+(or had) several official rates at once, of which each bank takes its own."""
+_COMPARISON_WINDOW: Final = timedelta(days=5)
+"""Maximum distance of two publications that are compared: long enough for a long weekend."""
+_MAX_AWAITED_AGE: Final = timedelta(days=14)
+"""Maximum age of a bank's last publication, if it has not published for a day yet, to be compared with."""
+_QUARANTINE_WINDOW: Final = timedelta(days=3)
+"""Maximum distance of the days of a rate and a quarantined one that are compared."""
+_FIT_SAMPLES: Final = 40
+"""Maximum number of dates that offset and spread are estimated from."""
+_MIN_SAMPLES: Final = 8
+"""Minimum number of dates for that estimate."""
+_MAX_CACHED_FITS: Final = 1000
+"""Maximum number of cached estimates per pair of sources: bounds the memory on a day on which all rates are odd."""
+_TOLERATED_SPREADS: Final = 6
+"""Spreads (standard deviations, estimated robustly) that a rate may deviate."""
+_MAD_TO_STANDARD_DEVIATION: Final = 1.4826
+"""Ratio of a normal distribution's standard deviation to its median absolute deviation."""
+_LAG_DATES: Final = 12
+"""Dates that a lag is estimated from."""
+_LAG_CURRENCIES: Final = 8
+"""Currencies that a lag is estimated from."""
+_LAG_THRESHOLD: Final = 0.6
+"""A lag is assumed if it reduces the differences to less than this part."""
+_MAX_PREVIOUS: Final = 10
+"""Maximum number of earlier publications among which one is searched for at which two banks agreed."""
+_MAX_AGREEMENTS: Final = 5
+"""Maximum number of publications at which two banks agreed that are used to find out which of them moved since."""
+_DOCUMENT_SAMPLE: Final = 12
+"""Rates of a document that decide whether it is reliable."""
+_ACCEPTANCE_VALIDITY: Final = timedelta(days=30)
+"""How long an operator's decision has priority over other banks."""
+_SIMILAR_WEIGHTS: Final = 1.5
 """Weights that differ by less than this factor are about the same."""
-_FAR: Final = 0.05
-"""A bank that is no farther away than this may just be a day behind."""
-_SHARED: Final = 4
-"""Currencies that two documents must share for relative levels: with fewer nobody knows which one is off."""
+_LARGE_DEVIATION: Final = 0.05
+"""A bank that deviates by no more than this may just be a day behind."""
+_MIN_SHARED: Final = 4
+"""Minimum number of currencies that two documents share for relative levels: with fewer, a wrong rate cannot be
+distinguished from the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far a rate may lie from another bank's, as fractions.
+    """How far a rate may deviate from another bank's, as fractions.
 
-    `limit` is the most at all; between `floor` and `widest` it follows the spread of the two banks.
+    `limit` is the absolute maximum; between `floor` and `widest` the tolerance follows the spread of the two banks.
     """
 
     limit: float = 0.05
@@ -91,12 +96,12 @@ class Tolerance:
 
 
 class Comparison(NamedTuple):
-    """A rate beside one other bank's.
+    """A rate compared with that of one other bank.
 
-    `deviation` is the difference of the logarithms, the lasting offset of the two banks removed; `relative`: the bank
-    does not quote the base; `awaited`: it has not published for that day yet; `apart`: the two banks already differed
-    at the publication before, or have none in common, so that nobody knows which of them moved away; `left`: it is the
-    other bank that moved away.
+    `deviation` is the difference of the logarithms, without the lasting offset of the two banks; `relative`: the bank
+    does not quote the base; `awaited`: it has not published for that day yet; `other_moved`: the other bank's rate
+    moved, this one did not; `mover_unknown`: it is unknown which of the two moved, because they already differed at the
+    publication before, or never agreed.
     """
 
     source: str
@@ -104,8 +109,8 @@ class Comparison(NamedTuple):
     tolerance: float
     relative: bool = False
     awaited: bool = False
-    apart: bool = False
-    left: bool = False
+    mover_unknown: bool = False
+    other_moved: bool = False
     other: "Observation | None" = None
     """The publication that was compared with."""
 
@@ -116,10 +121,10 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """All comparisons of one rate, one a bank.
+    """All comparisons of one rate, one per bank.
 
-    `contradicting` are banks from which this rate moved away; `disputing` those that it was apart from before;
-    `awaited` those that have not published for that day, and whose last rate is elsewhere.
+    `contradicting` are banks from which this rate moved away; `disputing` those from which it differs without a known
+    mover; `awaited` those that have not published for that day, and whose last rate differs.
     """
 
     agreeing: tuple[Comparison, ...] = ()
@@ -127,26 +132,28 @@ class Assessment:
     disputing: tuple[Comparison, ...] = ()
     awaited: tuple[Comparison, ...] = ()
     discredited: bool = False
-    """No other bank has it at this level for that day, and its document, or the rate before it, is refuted."""
+    """No other bank confirms the level for that day, and the rate's document, or the rate before it, is refuted."""
 
     @property
     def absolute(self) -> bool:
         """Whether a bank agrees that quotes the base too."""
-        return any(not one.relative for one in self.agreeing)
+        return any(not comparison.relative for comparison in self.agreeing)
 
     @property
     def refuted(self) -> bool:
-        """Whether the other banks speak against the rate.
+        """Whether the other banks refute the rate.
 
-        A bank weighs by how closely it used to follow this one. Where about as much speaks for a move as against it,
-        two banks may copy each other's fault: it is believed only where those against it are near. Where nobody knows
-        who moved away, the majority counts, this bank included.
+        The weight of a bank depends on how closely it used to follow this one. Where about as much weight agrees as
+        contradicts, two banks may share a copied fault: the rate is refuted unless a contradicting bank is near. Where
+        it is unknown which bank moved, the majority decides, this bank included.
         """
-        against, pro = _weight(self.contradicting), _weight(self.agreeing)
-        if self.discredited or against > pro * _CLOSE:
+        contradicting_weight, agreeing_weight = _weight(self.contradicting), _weight(self.agreeing)
+        if self.discredited or contradicting_weight > agreeing_weight * _SIMILAR_WEIGHTS:
             return True
-        if against * _CLOSE >= pro > 0 and against and min(abs(one.deviation) for one in self.contradicting) > _FAR:
-            return True
+        if contradicting_weight * _SIMILAR_WEIGHTS >= agreeing_weight > 0 and contradicting_weight:
+            nearest = min(abs(comparison.deviation) for comparison in self.contradicting)
+            if nearest > _LARGE_DEVIATION:
+                return True
         return len(self.disputing) > len(self.agreeing)
 
     @property
@@ -157,28 +164,28 @@ class Assessment:
     def confidence(self) -> Confidence:
         if self.refuted:
             return Confidence.DIVERGING
-        confirmed = any(not one.relative and not one.awaited for one in self.agreeing)
+        confirmed = any(not comparison.relative and not comparison.awaited for comparison in self.agreeing)
         return Confidence.CONFIRMED if confirmed else Confidence.UNCONFIRMED
 
     @property
-    def against(self) -> tuple[Comparison, ...]:
+    def disagreeing(self) -> tuple[Comparison, ...]:
+        """The comparisons with banks that have published another level for that day."""
         return (*self.contradicting, *self.disputing)
 
     @property
     def distance(self) -> float:
-        """How far the nearest bank that does not agree is; 0 where there is none."""
-        return min((abs(one.deviation) for one in (*self.against, *self.awaited)), default=0.0)
+        """The smallest deviation from a bank that does not agree; 0 without such a bank."""
+        return min((abs(comparison.deviation) for comparison in (*self.disagreeing, *self.awaited)), default=0.0)
 
 
 def describe(comparisons: Iterable[Comparison]) -> str:
-    """Return `cbr -2.10%, nbu -2.04%`: where those banks have a rate, seen from the one that was compared."""
-    return ", ".join(
-        f"{one.source} {100 * expm1(-one.deviation):+.2f}%" for one in sorted(comparisons, key=lambda one: one.source)
-    )
+    """Return `cbr -2.10%, nbu -2.04%`: the other banks' levels relative to the rate that was compared."""
+    by_source = sorted(comparisons, key=lambda comparison: comparison.source)
+    return ", ".join(f"{comparison.source} {100 * expm1(-comparison.deviation):+.2f}%" for comparison in by_source)
 
 
 def _weight(comparisons: Iterable[Comparison]) -> float:
-    return sum(1 / one.tolerance**2 for one in comparisons)
+    return sum(1 / comparison.tolerance**2 for comparison in comparisons)
 
 
 MarketDay = Callable[[date], date]
@@ -204,14 +211,14 @@ class _Logarithms(dict[str, float | None]):
 class Observation:
     """One publication of a source: its market day, and its rates as logarithms."""
 
-    __slots__ = ("__weakref__", "centres", "day", "fixing", "logs")
+    __slots__ = ("__weakref__", "day", "fixing", "logs", "median_differences")
 
     def __init__(self, fixing: Fixing, day: date) -> None:
         self.fixing = fixing
         self.day = day
         self.logs = _Logarithms(fixing)
-        self.centres: WeakKeyDictionary[Observation, float | None] = WeakKeyDictionary()
-        """How far the rates of another observation lie apart in the middle; see `_relative`."""
+        self.median_differences: WeakKeyDictionary[Observation, float | None] = WeakKeyDictionary()
+        """Cache of `_median_difference` by the other observation."""
 
     def log(self, code: str) -> float:
         """Return units of the bank's own currency for one unit of a currency that it quotes, as a logarithm."""
@@ -238,9 +245,9 @@ class Lag(Enum):
 
 @dataclass(frozen=True)
 class Publications:
-    """The publications of one source, without carry-overs: a bank that repeats itself says nothing new.
+    """The publications of one source, without carry-overs: a repeated document contains no new information.
 
-    `market_day` is the day of the market that an effective date of the source is of.
+    `market_day` returns the market day of an effective date of the source.
     """
 
     series: Series
@@ -254,12 +261,14 @@ class Publications:
     @cached_property
     def days(self) -> list[date]:
         """The market days of `observations`."""
-        return [one.day for one in self.observations]
+        return [observation.day for observation in self.observations]
 
     @cached_property
     def lagged_days(self) -> list[date]:
-        """The market days of `observations` where each of them is of the market day before."""
-        return [day - timedelta(days=1) for day in self.days[:1]] + self.days[:-1]
+        """The market days of `observations` if each of them belongs to the market day before."""
+        if not self.days:
+            return []
+        return [self.days[0] - timedelta(days=1), *self.days[:-1]]
 
     def observe(self, fixing: Fixing) -> Observation:
         return Observation(fixing, self.market_day(fixing.date))
@@ -267,114 +276,126 @@ class Publications:
     def aligned_days(self, lag: "Lag") -> list[date]:
         return self.lagged_days if lag is Lag.WITNESS else self.days
 
-    def before(self, own: Observation) -> int:
-        """Return how many publications there are for the same market day before one."""
-        at = bisect_left(self.days, own.day)
-        return sum(one.day == own.day and one.fixing.date < own.fixing.date for one in self.observations[at:])
+    def count_earlier_on_same_day(self, observation: Observation) -> int:
+        """Return the number of publications before one that have the same market day."""
+        day, effective_date = observation.day, observation.fixing.date
+        first = bisect_left(self.days, day)
+        return sum(other.day == day and other.fixing.date < effective_date for other in self.observations[first:])
 
     def day_before(self, day: date) -> date:
         """Return the market day of the publication before a market day."""
-        at = bisect_left(self.days, day)
-        return self.days[at - 1] if at else day - timedelta(days=1)
+        index = bisect_left(self.days, day)
+        return self.days[index - 1] if index else day - timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Witness:
-    """What one source says, for comparison.
+    """The publications of one source, for comparison.
 
-    `held` are its rates in quarantine: they can confirm a rate, since at a true jump two banks wait for each other.
+    `quarantined` are its rates in quarantine: they can confirm a rate, since at a true jump the rates of two banks are
+    quarantined until one confirms the other.
     """
 
     key: str
     publications: Publications
-    held: Sequence[Fixing] = ()
+    quarantined: Sequence[Fixing] = ()
     not_compared: frozenset[str] = frozenset()
     """Currencies whose rate at this bank lastingly differs from that of others."""
 
     @cached_property
     def base(self) -> str | None:
-        latest = self.publications.series.latest or (self.held[-1] if self.held else None)
+        latest = self.publications.series.latest or (self.quarantined[-1] if self.quarantined else None)
         return latest.base if latest else None
 
     @cached_property
-    def held_observations(self) -> list[Observation]:
-        return [self.publications.observe(fixing) for fixing in self.held]
+    def quarantined_observations(self) -> list[Observation]:
+        return [self.publications.observe(fixing) for fixing in self.quarantined]
 
 
-class _Pair(NamedTuple):
+class _ObservedRate(NamedTuple):
     """The rate of `code` in `base` in one publication of one source."""
 
     subject: Witness
-    own: Observation
+    observation: Observation
     code: str
     base: str
 
     @property
     def only_moves(self) -> bool:
+        """Whether only moves of the rate are compared, not its level."""
         return self.code in LEVELS_DIFFER or self.base in LEVELS_DIFFER
 
     def level(self) -> float:
-        return self.own.log(self.code) - self.own.log(self.base)
+        return self.observation.log(self.code) - self.observation.log(self.base)
 
-    def common_move(self, before: "_Pair") -> float:
-        """Return what all rates of the bank moved by since another publication; 0 where that is no matter here."""
-        if self.base != self.own.fixing.base:
+    def common_move(self, previous: "_ObservedRate") -> float:
+        """Return the median move of the bank's rates since another publication; 0 if it does not affect this rate."""
+        if self.base != self.observation.fixing.base:
             return 0.0
-        return _centre(self.own, before.own) or 0.0
+        return _median_difference(self.observation, previous.observation) or 0.0
 
-    def before(self, *, held: bool = False) -> "Iterator[_Pair]":
-        """Yield the same rate at the publications before, the latest first; then, if wanted, those `held`."""
-        on, found = self.own.fixing.date, 0
-        for one in reversed(self.subject.publications.observations):
-            if one.fixing.date < on and one.fixing.quotes(self.code, self.base):
-                yield self._replace(own=one)
-                found += 1
-                if found == _LOOKED_BACK:
+    def previous(self, *, include_quarantined: bool = False) -> "Iterator[_ObservedRate]":
+        """Yield the same rate in earlier publications, the latest first; then, on request, in quarantined ones."""
+        effective_date, count = self.observation.fixing.date, 0
+        for observation in reversed(self.subject.publications.observations):
+            if observation.fixing.date < effective_date and observation.fixing.quotes(self.code, self.base):
+                yield self._replace(observation=observation)
+                count += 1
+                if count == _MAX_PREVIOUS:
                     break
-        for one in self.subject.held_observations if held else ():
-            if one.fixing.date < on and self.own.day - one.day <= _AWAITED and one.fixing.quotes(self.code, self.base):
-                yield self._replace(own=one)
+        if not include_quarantined:
+            return
+        for observation in self.subject.quarantined_observations:
+            fixing = observation.fixing
+            is_recent = self.observation.day - observation.day <= _MAX_AWAITED_AGE
+            if fixing.date < effective_date and is_recent and fixing.quotes(self.code, self.base):
+                yield self._replace(observation=observation)
 
 
 Difference = Callable[[str, str, Observation, Observation], float | None]
 
 
-def _absolute(code: str, base: str, own: Observation, other: Observation) -> float | None:
-    """Return how far the levels of two documents lie apart; None where one of them has not both currencies."""
-    rate, unit, their_rate, their_unit = own.logs[code], own.logs[base], other.logs[code], other.logs[base]
-    if rate is None or unit is None or their_rate is None or their_unit is None:
+def _absolute_difference(code: str, base: str, own: Observation, other: Observation) -> float | None:
+    """Return the difference of the levels of `code` in `base`; None unless both documents quote both currencies."""
+    own_code, own_base, other_code, other_base = own.logs[code], own.logs[base], other.logs[code], other.logs[base]
+    if own_code is None or own_base is None or other_code is None or other_base is None:
         return None
-    return rate - unit - their_rate + their_unit
+    return own_code - own_base - other_code + other_base
 
 
-def _relative(code: str, base: str, own: Observation, other: Observation) -> float | None:
-    """Return how far `code` lies apart beside what both documents share; None where that is too little."""
-    rate, their_rate = own.logs[code], other.logs[code]
-    if base != own.fixing.base or rate is None or their_rate is None:
+def _relative_difference(code: str, base: str, own: Observation, other: Observation) -> float | None:
+    """Return the difference of `code` without the median of all shared currencies; None if too few are shared."""
+    own_code, other_code = own.logs[code], other.logs[code]
+    if base != own.fixing.base or own_code is None or other_code is None:
         return None
-    centre = _centre(own, other)
-    return None if centre is None else rate - their_rate - centre
+    median_difference = _median_difference(own, other)
+    return None if median_difference is None else own_code - other_code - median_difference
 
 
-def _centre(own: Observation, other: Observation) -> float | None:
-    """Return how far the rates of two documents lie apart in the middle; None where they share too few."""
-    if other not in own.centres:
-        apart = [
-            rate - their_rate
-            for code in own.fixing.rates
-            if code not in LEVELS_DIFFER
-            and (their_rate := other.logs[code]) is not None
-            and (rate := own.logs[code]) is not None
-        ]
-        own.centres[other] = median(apart) if len(apart) >= _SHARED else None
-    return own.centres[other]
+def _median_difference(own: Observation, other: Observation) -> float | None:
+    """Return the median difference of the rates of two documents; None if they share too few."""
+    if other in own.median_differences:
+        return own.median_differences[other]
+    differences = list[float]()
+    for code in own.fixing.rates:
+        if code in LEVELS_DIFFER:
+            continue
+        other_log = other.logs[code]
+        if other_log is None:
+            continue
+        own_log = own.logs[code]
+        if own_log is not None:
+            differences.append(own_log - other_log)
+    result = median(differences) if len(differences) >= _MIN_SHARED else None
+    own.median_differences[other] = result
+    return result
 
 
 @dataclass
 class Pairing:
-    """Two sources beside each other: who lags, and their lasting offset and spread by currency.
+    """Two sources compared: which of them lags, and their lasting offset and spread by currency.
 
-    It depends on nothing but what they have published, so that it is kept until one of them publishes.
+    It depends only on what they have published, so it is kept until one of them publishes.
     """
 
     subject: Publications
@@ -384,10 +405,10 @@ class Pairing:
 
     @cached_property
     def lag(self) -> Lag:
-        """Which of the two is a publication behind the other: who follows it more closely when shifted."""
-        rough = {lag: self._roughness(lag) for lag in Lag}
-        best = min(Lag, key=rough.__getitem__)
-        return best if rough[best] < _CLEARLY * rough[Lag.NONE] else Lag.NONE
+        """Which of the two is a publication behind the other: the shift with clearly the smallest differences."""
+        roughness = {lag: self._roughness(lag) for lag in Lag}
+        smoothest = min(Lag, key=roughness.__getitem__)
+        return smoothest if roughness[smoothest] < _LAG_THRESHOLD * roughness[Lag.NONE] else Lag.NONE
 
     def aligned_day(self, own: Observation, lag: Lag) -> date:
         """Return the market day whose publication of the witness is to be compared with one of the subject."""
@@ -395,395 +416,465 @@ class Pairing:
             return own.day
         return max(self.subject.day_before(own.day), self.witness.day_before(own.day))
 
-    def fit(self, code: str, base: str, difference: Difference, lag: Lag, on: date) -> tuple[float, float] | None:
-        """Return the lasting offset and the spread of a rate, from the dates before one that both sources have."""
-        known = (code, base, on, lag)
-        if known not in self._fits:
-            if len(self._fits) >= _KEPT_FITS:
-                self._fits.clear()
-            found = list[float]()
-            for own, other in reversed(self._in_force(lag)):
-                if own.fixing.date < on and (level := difference(code, base, own, other)) is not None:
-                    found.append(level)
-                    if len(found) == _HISTORY:
-                        break
-            fit = None
-            if len(found) >= _ENOUGH:
-                centre = median(found)
-                fit = (centre, _TO_DEVIATION * median(abs(level - centre) for level in found))
-            self._fits[known] = fit
-            return fit
-        return self._fits[known]
+    def fit(self, code: str, base: str, difference: Difference, lag: Lag, before: date) -> tuple[float, float] | None:
+        """Return the lasting offset and the spread of a rate, from the shared dates before one; None if too few."""
+        cache_key = (code, base, before, lag)
+        if cache_key in self._fits:
+            return self._fits[cache_key]
+        if len(self._fits) >= _MAX_CACHED_FITS:
+            self._fits.clear()
+        differences = list[float]()
+        for own, other in reversed(self._aligned_observations(lag)):
+            if own.fixing.date >= before:
+                continue
+            value = difference(code, base, own, other)
+            if value is not None:
+                differences.append(value)
+                if len(differences) == _FIT_SAMPLES:
+                    break
+        fit = None
+        if len(differences) >= _MIN_SAMPLES:
+            offset = median(differences)
+            fit = (offset, _MAD_TO_STANDARD_DEVIATION * median(abs(value - offset) for value in differences))
+        self._fits[cache_key] = fit
+        return fit
 
-    def _in_force(self, lag: Lag) -> list[tuple[Observation, Observation]]:
+    def _aligned_observations(self, lag: Lag) -> list[tuple[Observation, Observation]]:
         """Return each publication of the subject with that of the witness in force on its market day, oldest first."""
         if lag not in self._aligned:
             self._aligned[lag] = self._align(self.subject.observations, lag)
         return self._aligned[lag]
 
     def _align(self, publications: Sequence[Observation], lag: Lag) -> list[tuple[Observation, Observation]]:
-        days, found = self.witness.aligned_days(lag), []
+        days, aligned = self.witness.aligned_days(lag), []
         for own in publications:
             day = self.aligned_day(own, lag)
-            at = bisect_right(days, day)
-            if at and day - days[at - 1] <= _WINDOW:
-                found.append((own, self.witness.observations[at - 1]))
-        return found
+            in_force = bisect_right(days, day) - 1
+            if in_force >= 0 and day - days[in_force] <= _COMPARISON_WINDOW:
+                aligned.append((own, self.witness.observations[in_force]))
+        return aligned
 
     def _roughness(self, lag: Lag) -> float:
-        """Return how much the difference of the two changes from date to date, where they are aligned so.
+        """Return how much the difference of the two banks changes from date to date with this alignment.
 
-        What all currencies changed by is left out, and of the rest a quartile is taken: neither a drift of the base
-        nor of one currency must hide a lag.
+        The common change of all currencies is removed, and the upper quartile of the rest is returned: neither a drift
+        of the base nor of one currency must hide a lag.
         """
-        dates, currencies = _SAMPLED
-        changes, last = list[float](), dict[str, float]()
-        for own, other in self._align(self.subject.observations[-dates:], lag):
-            shared = [one for one in own.fixing.rates if one not in LEVELS_DIFFER and other.fixing.quotes(one, one)]
+        changes, previous = list[float](), dict[str, float]()
+        for own, other in self._align(self.subject.observations[-_LAG_DATES:], lag):
+            shared = [
+                code for code in own.fixing.rates if code not in LEVELS_DIFFER and other.fixing.quotes(code, code)
+            ]
             if not shared:
                 continue
             base = own.fixing.base
             reference = base if other.fixing.quotes(base, base) else shared[0]
-            apart = own.log(reference) - other.log(reference)
-            levels = {code: own.log(code) - other.log(code) - apart for code in shared[:currencies]}
-            moved = [level - last[code] for code, level in levels.items() if code in last]
-            common = median(moved) if len(moved) >= _SHARED else 0.0
-            changes += [abs(one - common) for one in moved]
-            last = levels
-        return sorted(changes)[3 * len(changes) // 4] if len(changes) >= _ENOUGH else inf
+            reference_difference = own.log(reference) - other.log(reference)
+            current = {
+                code: own.log(code) - other.log(code) - reference_difference for code in shared[:_LAG_CURRENCIES]
+            }
+            moves = [difference - previous[code] for code, difference in current.items() if code in previous]
+            common = median(moves) if len(moves) >= _MIN_SHARED else 0.0
+            changes += [abs(move - common) for move in moves]
+            previous = current
+        if len(changes) < _MIN_SAMPLES:
+            return inf
+        upper_quartile = 3 * len(changes) // 4
+        return sorted(changes)[upper_quartile]
+
+
+_RateKey = tuple[int, str, str]
+"""The identity of a fixing, a currency and a base."""
 
 
 @dataclass
 class CrossCheck:
     """The sources compared with each other. Rebuilt when one of them has changed; results are cached.
 
-    `accepted` are rates that an operator has accepted, by source: for `_VOUCHED` they are not held against what other
-    banks say.
+    `accepted` are rates that an operator has accepted, by source: for `_ACCEPTANCE_VALIDITY` other banks do not refute
+    them.
     """
 
     witnesses: Mapping[str, Witness]
     tolerance: Tolerance = field(default_factory=Tolerance)
     accepted: Mapping[str, Sequence[Fixing]] = field(default_factory=dict)
     near: float = 0.15
-    """How far (as a logarithm) a rate may lie from an accepted one that vouches for it."""
+    """Maximum difference (as a logarithm) of a rate to an accepted one that still covers it."""
     pairings: dict[tuple[str, str], Pairing] = field(default_factory=dict)
-    """By the keys of subject and witness. Handed from one comparison to the next: most sources have not published."""
-    _own: dict[int, Observation] = field(default_factory=dict)
-    _assessed: dict[tuple[int, str, str], Assessment] = field(default_factory=dict)
-    _believed: dict[tuple[int, str, str], tuple[Fixing, Assessment]] = field(default_factory=dict)
+    """By the keys of subject and witness. Reused by the next cross-check: most sources have not published since."""
+    _observations: dict[int, Observation] = field(default_factory=dict)
+    _comparisons: dict[_RateKey, Assessment] = field(default_factory=dict)
+    _assessments: dict[_RateKey, tuple[Fixing, Assessment]] = field(default_factory=dict)
 
     def assess(self, source: str, fixing: Fixing, code: str, base: str | None = None) -> Assessment:
         """Compare the rate of `code` in `base` (the fixing's own where None) with every other bank.
 
-        A bank with the same base is the same bank, or a relay of it, and is no comparison; of several with one base
-        the one that agrees best counts. Of one bank against one, where nobody knows which moved away, the other is left
-        out if most of its other rates of that day are refuted by several banks.
+        A bank with the same base is the same bank, or a relay of it, and is not compared; of several with one base the
+        one that agrees best counts. If only one other bank disputes the rate, it is left out if several banks refute
+        most of its other rates of that day.
         """
-        known = (id(fixing), code, base or fixing.base)
-        if known not in self._believed:  # it holds the fixing, whose identity is the key
-            self._believed[known] = (fixing, self._assessed_with_past(source, fixing, code, base))
-        return self._believed[known][1]
+        cache_key = (id(fixing), code, base or fixing.base)
+        if cache_key not in self._assessments:  # the value holds the fixing, whose identity is the key
+            self._assessments[cache_key] = (fixing, self._assess(source, fixing, code, base))
+        return self._assessments[cache_key][1]
 
-    def _pairing(self, subject: Witness, witness: Witness) -> Pairing:
-        known = self.pairings.get((subject.key, witness.key))
-        if known and known.subject is subject.publications and known.witness is witness.publications:
-            return known
-        made = self.pairings[subject.key, witness.key] = Pairing(subject.publications, witness.publications)
-        return made
-
-    def _assessed_with_past(self, source: str, fixing: Fixing, code: str, base: str | None) -> Assessment:
-        assessment = self._compared(source, fixing, code, base)
-        decided = assessment.absolute or assessment.against or self.vouched(source, fixing, code)
-        if not decided and fixing.quotes(code, base or fixing.base):
-            refuted = not assessment.agreeing and self._was_refuted(source, fixing, code, base, assessment)
-            document = (assessment.agreeing or not assessment.awaited) and self._is_discredited(source, fixing, by=1)
-            return replace(assessment, discredited=bool(refuted or document))
-        if len(assessment.disputing) != 1 or assessment.agreeing or assessment.contradicting:
-            return assessment
-        disputing = assessment.disputing[0]
-        false = disputing.other and self._is_discredited(disputing.source, disputing.other.fixing, by=2)
-        return Assessment() if false else assessment
-
-    def _was_refuted(self, source: str, fixing: Fixing, code: str, base: str | None, assessment: Assessment) -> bool:
-        """Return whether the rate before was refuted, and this one has not come back since.
-
-        It has come back where it is nearer to other banks, or, where none of them is there to compare with, to the
-        last rate that was not refuted.
-        """
-        subject = self.witnesses[source]
-        pair = _Pair(subject, subject.publications.observe(fixing), code, base or fixing.base)
-        before = sorted(pair.before(held=True), key=lambda one: one.own.fixing.date, reverse=True)
-        for number, latest in enumerate(before):
-            earlier = self._compared(source, latest.own.fixing, code, base)
-            if not (earlier.agreeing or earlier.against):
-                continue
-            certain = earlier.contradicting or len(earlier.against) > 1  # of one against one nobody knows
-            if not earlier.refuted or not certain:
-                return False
-            if assessment.awaited:
-                return assessment.distance > earlier.distance / 2
-            rest = (one for one in before[number:] if not self._compared(source, one.own.fixing, code, base).refuted)
-            good = next(rest, None)
-            return good is None or abs(pair.level() - latest.level()) <= abs(pair.level() - good.level())
-        return False
-
-    def _is_discredited(self, source: str, fixing: Fixing, by: int) -> bool:
-        """Return whether most rates of a document are refuted, each `by` so many banks at least."""
-        assessed = [self._compared(source, fixing, code) for code in islice(fixing.rates, _LOOKED_AT)]
-        compared = [one for one in assessed if one.agreeing or one.against or one.awaited]
-        refuted = sum(
-            one.refuted and len(one.against) >= by
-            if one.agreeing or one.against
-            else len(one.awaited) >= by and one.distance > self.tolerance.limit
-            for one in compared
-        )
-        return len(compared) >= _SHARED - 1 and 2 * refuted > len(compared)
-
-    def _compared(self, source: str, fixing: Fixing, code: str, base: str | None = None) -> Assessment:
-        subject, base = self.witnesses[source], base or fixing.base
-        if code == base or {code, base} & subject.not_compared or not fixing.quotes(code, base):
-            return Assessment()
-        own = self._own.get(id(fixing))
-        if own is None:  # it holds the fixing, whose identity is the key
-            own = self._own[id(fixing)] = subject.publications.observe(fixing)
-        known = (id(fixing), code, base)
-        if known not in self._assessed:
-            self._assessed[known] = self._assess(_Pair(subject, own, code, base))
-        return self._assessed[known]
-
-    def _assess(self, pair: _Pair) -> Assessment:
-        fixing, found = pair.own.fixing, dict[str, Comparison]()
-        for witness in self.witnesses.values():
-            base = witness.base
-            if witness is pair.subject or base is None or base == fixing.base:
-                continue
-            if witness.not_compared and {pair.code, pair.base} & witness.not_compared:
-                continue
-            if compared := self._compare(pair, witness):
-                known = found.get(base)
-                if known is None or _rank(compared) < _rank(known):
-                    found[base] = compared
-        agreeing = tuple(one for one in found.values() if one.agrees)
-        if len(agreeing) < len(found):
-            apart = [one for one in found.values() if not one.agrees and not one.awaited]
-            found = {base: self._on_its_own_day(pair, one, apart) for base, one in found.items()}
-            agreeing = tuple(one for one in found.values() if one.agrees)
-            agreeing = tuple(one for one in agreeing if not self._is_refuted_elsewhere(pair, one))
-        others = _without_single_leavers([one for one in found.values() if not one.agrees])
-        if agreeing:
-            others = [one for one in others if not self._says_nothing_new(pair, one)]
-        if not others or self.vouched(pair.subject.key, fixing, pair.code):
-            return Assessment(agreeing)
-        return Assessment(
-            agreeing,
-            tuple(one for one in others if not one.awaited and not one.apart),
-            tuple(one for one in others if not one.awaited and one.apart),
-            tuple(one for one in others if one.awaited),
-        )
-
-    def _on_its_own_day(self, pair: _Pair, compared: Comparison, apart: Sequence[Comparison]) -> Comparison:
-        """Return the comparison with what a bank that agrees has published for that very day, if that is elsewhere.
-
-        Of a bank that is a publication behind, the rate of the day before may be as near as that by chance. Its lag is
-        an estimate, so that its own day only counts where it stands with a bank that does not agree.
-        """
-        witness = self.witnesses[compared.source]
-        if not compared.agrees or compared.relative or not apart:
-            return compared
-        if self._pairing(pair.subject, witness).lag is not Lag.WITNESS:
-            return compared
-        own = self._published(pair, witness, Lag.WITNESS)
-        if own is None or own.agrees or own.relative or own.awaited:
-            return compared
-        together = any(_is_together(own, one) for one in apart)
-        return self._who_moved(pair, witness, own, Lag.WITNESS) if together else compared
-
-    def _is_refuted_elsewhere(self, pair: _Pair, agreeing: Comparison) -> bool:
-        """Return whether a rate that agrees is itself refuted by most of the remaining banks: a copied fault."""
-        subject = self.witnesses[agreeing.source]
-        if agreeing.other is None or not agreeing.other.fixing.quotes(pair.code, pair.base):
-            return False
-        theirs, votes = pair._replace(subject=subject, own=agreeing.other), dict[str, bool]()
-        for witness in self.witnesses.values():
-            base = witness.base
-            if (
-                witness is subject
-                or witness is pair.subject
-                or base in (None, pair.own.fixing.base, theirs.own.fixing.base)
-            ):
-                continue
-            compared = self._compare(theirs, witness)
-            if base and compared and not compared.awaited and not compared.left:
-                votes[base] = votes.get(base, False) or compared.agrees
-        return len(votes) > 1 and 2 * sum(votes.values()) < len(votes)
-
-    def _says_nothing_new(self, pair: _Pair, compared: Comparison) -> bool:
-        """Return whether a bank only repeats its rate, or has published less often for that market day."""
-        other, witness = compared.other, self.witnesses[compared.source]
-        if compared.relative or compared.awaited or other is None:
-            return False
-        codes = {pair.code, pair.base} - {other.fixing.base}
-        before = next(_Pair(witness, other, pair.code, pair.base).before(), None)
-        if before is not None and all(before.own.log(code) == other.log(code) for code in codes):
-            return True
-        pairing = self._pairing(pair.subject, witness)
-        days = witness.publications.aligned_days(pairing.lag)
-        day = pairing.aligned_day(pair.own, pairing.lag)
-        published = bisect_right(days, day) - bisect_left(days, day)
-        return bisect_right(days, day) == len(days) and 0 < published <= pair.subject.publications.before(pair.own)
-
-    def vouched(self, source: str, fixing: Fixing, code: str, after: date = date.min) -> bool:
+    def is_accepted(self, source: str, fixing: Fixing, code: str, after: date = date.min) -> bool:
         """Return whether an operator has accepted this rate, or one near it shortly before (but `after` a date)."""
         for accepted in self.accepted.get(source, ()):
             if code in accepted.rates and code in fixing.rates and after < accepted.date <= fixing.date:
-                near = abs(log_value(fixing, code) - log_value(accepted, code)) <= self.near
-                same = fixing.date > accepted.date or log_value(fixing, code) == log_value(accepted, code)
-                if near and same and fixing.date - accepted.date <= _VOUCHED:
+                value, accepted_value = log_value(fixing, code), log_value(accepted, code)
+                is_near = abs(value - accepted_value) <= self.near
+                is_later_or_equal = fixing.date > accepted.date or value == accepted_value
+                if is_near and is_later_or_equal and fixing.date - accepted.date <= _ACCEPTANCE_VALIDITY:
                     return True
         return False
 
-    def _compare(self, pair: _Pair, witness: Witness) -> Comparison | None:
-        lag = Lag.NONE
-        compared = self._published(pair, witness, lag)
-        if compared is None or abs(compared.deviation) > self.tolerance.floor / 2:
-            lag = self._pairing(pair.subject, witness).lag
-            compared = self._published(pair, witness, lag) if lag is not Lag.NONE else compared
-        enough = compared and compared.agrees and not compared.relative and not compared.awaited
-        held = None if enough else self._held(pair, witness, lag)
-        if held and held.agrees:
-            return held
-        if compared and compared.agrees:
-            return self._who_moved(pair, witness, held, lag) if held else compared
-        if pair.only_moves:
-            return None
-        if held and (compared is None or compared.awaited):  # what it has published for that day is in quarantine
-            return self._who_moved(pair, witness, held, lag)
-        return self._who_moved(pair, witness, compared, lag) if compared else None
+    def _pairing(self, subject: Witness, witness: Witness) -> Pairing:
+        cached = self.pairings.get((subject.key, witness.key))
+        if cached and cached.subject is subject.publications and cached.witness is witness.publications:
+            return cached
+        pairing = self.pairings[subject.key, witness.key] = Pairing(subject.publications, witness.publications)
+        return pairing
 
-    def _who_moved(self, pair: _Pair, witness: Witness, compared: Comparison, lag: Lag) -> Comparison:
-        """Return the comparison with what is known of who moved away since the two banks agreed.
+    def _assess(self, source: str, fixing: Fixing, code: str, base: str | None) -> Assessment:
+        """Compare a rate with every other bank; without a decision, consider the rate before and the document."""
+        assessment = self._compare_with_all(source, fixing, code, base)
+        is_decided = assessment.absolute or assessment.disagreeing or self.is_accepted(source, fixing, code)
+        if not is_decided and fixing.quotes(code, base or fixing.base):
+            is_refuted = not assessment.agreeing and self._remains_refuted(source, fixing, code, base, assessment)
+            is_document_checked = assessment.agreeing or not assessment.awaited
+            is_document_refuted = is_document_checked and self._is_discredited(source, fixing, min_banks=1)
+            return replace(assessment, discredited=bool(is_refuted or is_document_refuted))
+        if len(assessment.disputing) != 1 or assessment.agreeing or assessment.contradicting:
+            return assessment
+        disputing = assessment.disputing[0]
+        if disputing.other and self._is_discredited(disputing.source, disputing.other.fixing, min_banks=2):
+            return Assessment()
+        return assessment
 
-        Where only this rate is apart, what all rates of this bank moved by is no matter; where most of them are apart,
-        it is that which matters.
+    def _remains_refuted(self, source: str, fixing: Fixing, code: str, base: str | None, latest: Assessment) -> bool:
+        """Return whether the rate before was refuted, and this one has not returned since.
+
+        It has returned if it is nearer to other banks or, if none of them can be compared with, nearer to the last rate
+        that was not refuted. `latest` is the assessment of this rate.
         """
-        on = pair.own.fixing.date
-        both = ((before, self._published(before, witness, lag, on)) for before in pair.before())
-        agreed = list(
-            islice(
-                ((before, one) for before, one in both if one and one.agrees and one.relative == compared.relative),
-                _AGREED,
-            )
+        subject = self.witnesses[source]
+        rate = _ObservedRate(subject, subject.publications.observe(fixing), code, base or fixing.base)
+        earlier_rates = sorted(
+            rate.previous(include_quarantined=True),
+            key=lambda earlier: earlier.observation.fixing.date,
+            reverse=True,
         )
-        if not agreed:
-            return compared._replace(apart=True)
-        most = self._most_are_apart(pair, witness, compared, lag)
+        for index, previous in enumerate(earlier_rates):
+            assessment = self._compare_with_all(source, previous.observation.fixing, code, base)
+            if not (assessment.agreeing or assessment.disagreeing):
+                continue
+            # If a single bank disputes the rate, it is unknown which of the two is wrong.
+            is_certain = assessment.contradicting or len(assessment.disagreeing) > 1
+            if not assessment.refuted or not is_certain:
+                return False
+            if latest.awaited:
+                return latest.distance > assessment.distance / 2
+            for older in earlier_rates[index + 1 :]:
+                if not self._compare_with_all(source, older.observation.fixing, code, base).refuted:
+                    level = rate.level()
+                    return abs(level - previous.level()) <= abs(level - older.level())
+            return True
+        return False
 
-        before, earlier = min(agreed, key=lambda one: abs(one[1].deviation))
-        ours = pair.level() - before.level() - (0.0 if most else pair.common_move(before))
-        theirs = ours - (compared.deviation - earlier.deviation)
-        if abs(theirs) > 2 * abs(ours):
-            return compared._replace(left=True)
-        return compared._replace(apart=abs(ours) <= 2 * abs(theirs))
+    def _is_discredited(self, source: str, fixing: Fixing, min_banks: int) -> bool:
+        """Return whether most rates of a document are refuted, each by at least `min_banks` banks."""
+        compared_count = refuted_count = 0
+        for code in islice(fixing.rates, _DOCUMENT_SAMPLE):
+            assessment = self._compare_with_all(source, fixing, code)
+            if assessment.agreeing or assessment.disagreeing:
+                compared_count += 1
+                refuted_count += assessment.refuted and len(assessment.disagreeing) >= min_banks
+            elif assessment.awaited:
+                compared_count += 1
+                is_far = assessment.distance > self.tolerance.limit
+                refuted_count += is_far and len(assessment.awaited) >= min_banks
+        return compared_count >= _MIN_SHARED - 1 and 2 * refuted_count > compared_count
 
-    def _most_are_apart(self, pair: _Pair, witness: Witness, compared: Comparison, lag: Lag) -> bool:
-        """Return whether most rates of a document are as far from the other bank as this one."""
-        other = self._observation(pair, witness, lag)
-        if compared.relative or other is None or not other.fixing.quotes(pair.base, pair.base):
-            return False
-        centre = _centre(pair.own, other)  # None: too few rates to distinguish one from most
-        return centre is None or abs(centre + other.log(pair.base)) > abs(compared.deviation) / 2
+    def _compare_with_all(self, source: str, fixing: Fixing, code: str, base: str | None = None) -> Assessment:
+        subject, base = self.witnesses[source], base or fixing.base
+        if code == base or {code, base} & subject.not_compared or not fixing.quotes(code, base):
+            return Assessment()
+        observation = self._observations.get(id(fixing))
+        if observation is None:  # it holds the fixing, whose identity is the key
+            observation = self._observations[id(fixing)] = subject.publications.observe(fixing)
+        cache_key = (id(fixing), code, base)
+        if cache_key not in self._comparisons:
+            rate = _ObservedRate(subject, observation, code, base)
+            self._comparisons[cache_key] = self._compare_with_witnesses(rate)
+        return self._comparisons[cache_key]
 
-    def _observation(self, pair: _Pair, witness: Witness, lag: Lag) -> Observation | None:
-        """Return the other bank's publication in force on the market day of a rate."""
-        day = self._pairing(pair.subject, witness).aligned_day(pair.own, lag)
-        at = bisect_right(witness.publications.aligned_days(lag), day)
-        return witness.publications.observations[at - 1] if at else None
+    def _compare_with_witnesses(self, rate: _ObservedRate) -> Assessment:
+        fixing, best_by_base = rate.observation.fixing, dict[str, Comparison]()
+        for witness in self.witnesses.values():
+            base = witness.base
+            if witness is rate.subject or base is None or base == fixing.base:
+                continue
+            if witness.not_compared and {rate.code, rate.base} & witness.not_compared:
+                continue
+            comparison = self._compare(rate, witness)
+            if comparison:
+                best = best_by_base.get(base)
+                if best is None or _rank(comparison) < _rank(best):
+                    best_by_base[base] = comparison
+        comparisons = list(best_by_base.values())
+        agreeing = tuple(comparison for comparison in comparisons if comparison.agrees)
+        if len(agreeing) < len(comparisons):
+            differing = [comparison for comparison in comparisons if not comparison.agrees and not comparison.awaited]
+            comparisons = [self._compare_on_own_day(rate, comparison, differing) for comparison in comparisons]
+            agreeing = tuple(
+                comparison
+                for comparison in comparisons
+                if comparison.agrees and not self._is_refuted_elsewhere(rate, comparison)
+            )
+        differing = _without_single_movers([comparison for comparison in comparisons if not comparison.agrees])
+        if agreeing:
+            differing = [comparison for comparison in differing if not self._is_repetition(rate, comparison)]
+        if not differing or self.is_accepted(rate.subject.key, fixing, rate.code):
+            return Assessment(agreeing)
+        published = [comparison for comparison in differing if not comparison.awaited]
+        return Assessment(
+            agreeing,
+            contradicting=tuple(comparison for comparison in published if not comparison.mover_unknown),
+            disputing=tuple(comparison for comparison in published if comparison.mover_unknown),
+            awaited=tuple(comparison for comparison in differing if comparison.awaited),
+        )
 
-    def _published(self, pair: _Pair, witness: Witness, lag: Lag, on: date | None = None) -> Comparison | None:
-        """Compare with the publication of that market day; where there is none, with those around it.
+    def _compare_on_own_day(
+        self, rate: _ObservedRate, comparison: Comparison, differing: Sequence[Comparison]
+    ) -> Comparison:
+        """Return the comparison with what an agreeing bank has published for that very day, if that differs.
 
-        Offset and spread are those of the dates before `on`, the rate's own where None.
+        The rate of a bank that is a publication behind may agree by chance on the day before. Its lag is an estimate,
+        so its own day only counts if it has about the same level as one of the `differing` banks.
         """
-        day = self._pairing(pair.subject, witness).aligned_day(pair.own, lag)
+        witness = self.witnesses[comparison.source]
+        if not comparison.agrees or comparison.relative or not differing:
+            return comparison
+        if self._pairing(rate.subject, witness).lag is not Lag.WITNESS:
+            return comparison
+        own_day = self._compare_published(rate, witness, Lag.WITNESS)
+        if own_day is None or own_day.agrees or own_day.relative or own_day.awaited:
+            return comparison
+        if any(_have_same_level(own_day, other) for other in differing):
+            return self._with_mover(rate, witness, own_day, Lag.WITNESS)
+        return comparison
+
+    def _is_refuted_elsewhere(self, rate: _ObservedRate, agreeing: Comparison) -> bool:
+        """Return whether an agreeing rate is itself refuted by most of the remaining banks: a copied fault."""
+        subject, observation = self.witnesses[agreeing.source], agreeing.other
+        if observation is None or not observation.fixing.quotes(rate.code, rate.base):
+            return False
+        agreeing_rate = rate._replace(subject=subject, observation=observation)
+        agreement_by_base = dict[str, bool]()
+        for witness in self.witnesses.values():
+            base = witness.base
+            if witness is subject or witness is rate.subject:
+                continue
+            if base is None or base in (rate.observation.fixing.base, observation.fixing.base):
+                continue
+            comparison = self._compare(agreeing_rate, witness)
+            if comparison and not comparison.awaited and not comparison.other_moved:
+                agreement_by_base[base] = agreement_by_base.get(base, False) or comparison.agrees
+        return len(agreement_by_base) > 1 and 2 * sum(agreement_by_base.values()) < len(agreement_by_base)
+
+    def _is_repetition(self, rate: _ObservedRate, comparison: Comparison) -> bool:
+        """Return whether a bank only repeats its rate, or has published less often for that market day."""
+        observation, witness = comparison.other, self.witnesses[comparison.source]
+        if comparison.relative or comparison.awaited or observation is None:
+            return False
+        codes = {rate.code, rate.base} - {observation.fixing.base}
+        previous = next(_ObservedRate(witness, observation, rate.code, rate.base).previous(), None)
+        if previous is not None and all(previous.observation.log(code) == observation.log(code) for code in codes):
+            return True
+        pairing = self._pairing(rate.subject, witness)
+        days = witness.publications.aligned_days(pairing.lag)
+        day = pairing.aligned_day(rate.observation, pairing.lag)
+        first, end = bisect_left(days, day), bisect_right(days, day)
+        is_latest_day, count = end == len(days), end - first
+        return is_latest_day and 0 < count <= rate.subject.publications.count_earlier_on_same_day(rate.observation)
+
+    def _compare(self, rate: _ObservedRate, witness: Witness) -> Comparison | None:
+        """Compare with what one bank has published or has in quarantine; None where nothing can be compared."""
+        lag = Lag.NONE
+        published = self._compare_published(rate, witness, lag)
+        if published is None or abs(published.deviation) > self.tolerance.floor / 2:
+            lag = self._pairing(rate.subject, witness).lag
+            if lag is not Lag.NONE:
+                published = self._compare_published(rate, witness, lag)
+        if published and published.agrees and not published.relative and not published.awaited:
+            return published
+        quarantined = self._compare_quarantined(rate, witness, lag) if witness.quarantined else None
+        if quarantined and quarantined.agrees:
+            return quarantined
+        if published and published.agrees:
+            return self._with_mover(rate, witness, quarantined, lag) if quarantined else published
+        if rate.only_moves:
+            return None
+        if quarantined and (published is None or published.awaited):  # its rate of that day is in quarantine
+            return self._with_mover(rate, witness, quarantined, lag)
+        return self._with_mover(rate, witness, published, lag) if published else None
+
+    def _with_mover(self, rate: _ObservedRate, witness: Witness, comparison: Comparison, lag: Lag) -> Comparison:
+        """Return the comparison with the bank that moved since the two agreed, if that can be determined.
+
+        The moves are measured from the publication at which they agreed best. The common move of the subject's rates is
+        removed if only this rate differs; if most of them differ, the common move itself is the fault.
+        """
+        effective_date = rate.observation.fixing.date
+        agreements = list[tuple[_ObservedRate, Comparison]]()
+        for previous_rate in rate.previous():
+            earlier = self._compare_published(previous_rate, witness, lag, fit_before=effective_date)
+            if earlier and earlier.agrees and earlier.relative == comparison.relative:
+                agreements.append((previous_rate, earlier))
+                if len(agreements) == _MAX_AGREEMENTS:
+                    break
+        if not agreements:
+            return comparison._replace(mover_unknown=True)
+
+        agreed_rate, agreed_comparison = min(agreements, key=lambda agreement: abs(agreement[1].deviation))
+        own_move = rate.level() - agreed_rate.level()
+        if not self._most_rates_differ(rate, witness, comparison, lag):
+            own_move -= rate.common_move(agreed_rate)
+        other_move = own_move - (comparison.deviation - agreed_comparison.deviation)
+        if abs(other_move) > 2 * abs(own_move):
+            return comparison._replace(other_moved=True)
+        return comparison._replace(mover_unknown=abs(own_move) <= 2 * abs(other_move))
+
+    def _most_rates_differ(self, rate: _ObservedRate, witness: Witness, comparison: Comparison, lag: Lag) -> bool:
+        """Return whether most rates of the document differ from the other bank as much as this one."""
+        other = self._observation_in_force(rate, witness, lag)
+        if comparison.relative or other is None or not other.fixing.quotes(rate.base, rate.base):
+            return False
+        median_difference = _median_difference(rate.observation, other)
+        if median_difference is None:  # too few rates to distinguish one from most
+            return True
+        return abs(median_difference + other.log(rate.base)) > abs(comparison.deviation) / 2
+
+    def _observation_in_force(self, rate: _ObservedRate, witness: Witness, lag: Lag) -> Observation | None:
+        """Return the other bank's publication in force on the market day of a rate."""
+        day = self._pairing(rate.subject, witness).aligned_day(rate.observation, lag)
+        in_force = bisect_right(witness.publications.aligned_days(lag), day) - 1
+        return witness.publications.observations[in_force] if in_force >= 0 else None
+
+    def _compare_published(
+        self, rate: _ObservedRate, witness: Witness, lag: Lag, fit_before: date | None = None
+    ) -> Comparison | None:
+        """Compare with the publication of that market day or, without one, with those around it.
+
+        Offset and spread are estimated from the dates before `fit_before` (the rate's own date where None).
+        """
+        day = self._pairing(rate.subject, witness).aligned_day(rate.observation, lag)
         days, observations = witness.publications.aligned_days(lag), witness.publications.observations
-        at = bisect_right(days, day)
-        if at == len(days):
-            around = [at - 1] if at and day - days[at - 1] <= _AWAITED else []
-        elif at and days[at - 1] == day:
-            around = [at - 1]
+        following = bisect_right(days, day)
+        in_force = following - 1
+        if following == len(days):
+            is_compared = in_force >= 0 and day - days[in_force] <= _MAX_AWAITED_AGE
+            nearby = [in_force] if is_compared else []
+        elif in_force >= 0 and days[in_force] == day:
+            nearby = [in_force]
         else:
-            around = [index for index in (at - 1, at) if index >= 0 and abs(days[index] - day) <= _WINDOW]
-        for relative, difference in ((False, _absolute), (True, _relative)):
-            levels = [
-                (level, other)
-                for other in (observations[index] for index in around)
-                if (level := difference(pair.code, pair.base, pair.own, other)) is not None
+            nearby = [
+                index for index in (in_force, following) if index >= 0 and abs(days[index] - day) <= _COMPARISON_WINDOW
             ]
-            if levels:
-                fit = self._nearest(pair, witness, [level for level, _ in levels], difference, lag, on)
-                awaited, other = days[around[-1]] < day, min(levels, key=lambda one: abs(one[0]))[1]
-                only = relative or pair.only_moves
-                return Comparison(witness.key, *fit, only, awaited, other=other) if fit else None
+        for is_relative, difference in ((False, _absolute_difference), (True, _relative_difference)):
+            differences, compared = list[float](), list[Observation]()
+            for index in nearby:
+                value = difference(rate.code, rate.base, rate.observation, observations[index])
+                if value is not None:
+                    differences.append(value)
+                    compared.append(observations[index])
+            if not differences:
+                continue
+            fit = self._deviation_and_tolerance(rate, witness, differences, difference, lag, fit_before)
+            if fit is None:
+                return None
+            deviation, tolerance = fit
+            nearest = differences.index(min(differences, key=abs))
+            return Comparison(
+                witness.key,
+                deviation,
+                tolerance,
+                relative=is_relative or rate.only_moves,
+                awaited=days[nearby[-1]] < day,
+                other=compared[nearest],
+            )
         return None
 
-    def _held(self, pair: _Pair, witness: Witness, lag: Lag) -> Comparison | None:
-        """Compare with what the bank has in quarantine for about that day; None where that is nothing.
+    def _compare_quarantined(self, rate: _ObservedRate, witness: Witness, lag: Lag) -> Comparison | None:
+        """Compare with what the bank has in quarantine for about that day; None where nothing can be compared.
 
-        It confirms a rate, since at a true jump two banks wait for each other. Where it does not, nobody knows which of
-        the two is right.
+        It confirms a rate, since at a true jump the rates of two banks are quarantined until one confirms the other.
+        If it does not agree, it is unknown which of the two is right.
         """
-        found = list[tuple[timedelta, Comparison]]()
-        day = self._pairing(pair.subject, witness).aligned_day(pair.own, lag) if witness.held else date.min
-        for other in witness.held_observations:
-            theirs = witness.publications.day_before(other.day) if lag is Lag.WITNESS else other.day
-            level = _absolute(pair.code, pair.base, pair.own, other) if abs(theirs - day) <= _HELD else None
-            fit = None if level is None else self._nearest(pair, witness, [level], _absolute, lag)
-            if fit:
-                held = Comparison(witness.key, *fit, pair.only_moves, other=other)
-                if held.agrees or theirs >= day:
-                    found.append((abs(theirs - day), held))
-        return min(found, key=lambda one: one[0])[1] if found else None
+        day = self._pairing(rate.subject, witness).aligned_day(rate.observation, lag)
+        nearest, nearest_distance = None, timedelta.max
+        for other in witness.quarantined_observations:
+            other_day = witness.publications.day_before(other.day) if lag is Lag.WITNESS else other.day
+            distance = abs(other_day - day)
+            if distance > _QUARANTINE_WINDOW or distance >= nearest_distance:
+                continue
+            difference = _absolute_difference(rate.code, rate.base, rate.observation, other)
+            if difference is None:
+                continue
+            fit = self._deviation_and_tolerance(rate, witness, [difference], _absolute_difference, lag)
+            if fit is None:
+                continue
+            deviation, tolerance = fit
+            comparison = Comparison(witness.key, deviation, tolerance, relative=rate.only_moves, other=other)
+            if comparison.agrees or other_day >= day:
+                nearest, nearest_distance = comparison, distance
+        return nearest
 
-    def _nearest(
+    def _deviation_and_tolerance(
         self,
-        pair: _Pair,
+        rate: _ObservedRate,
         witness: Witness,
-        levels: Sequence[float],
+        differences: Sequence[float],
         difference: Difference,
         lag: Lag,
-        on: date | None = None,
+        fit_before: date | None = None,
     ) -> tuple[float, float] | None:
-        """Return the deviation from the nearest level, and the tolerance that holds for these two banks.
+        """Return the smallest deviation, without the lasting offset, and the tolerance for these two banks.
 
         None where only moves can be compared and the banks have too few dates in common for that.
         """
-        raw = min(levels, key=abs)
-        if abs(raw) <= self.tolerance.floor / 2:  # within the narrowest tolerance, whatever the offset may be
-            return raw, self.tolerance.floor
-        pairing = self._pairing(pair.subject, witness)
-        fit = pairing.fit(pair.code, pair.base, difference, lag, on or pair.own.fixing.date)
+        smallest = min(differences, key=abs)
+        if abs(smallest) <= self.tolerance.floor / 2:  # within the narrowest tolerance, whatever the offset may be
+            return smallest, self.tolerance.floor
+        pairing = self._pairing(rate.subject, witness)
+        fit = pairing.fit(rate.code, rate.base, difference, lag, fit_before or rate.observation.fixing.date)
         if fit is None:
-            return None if pair.only_moves else (raw, self.tolerance.widest)
-        centre, spread = fit
-        offset = centre if pair.only_moves else max(-self.tolerance.offset, min(self.tolerance.offset, centre))
-        tolerance = min(max(_SPREADS * spread, self.tolerance.floor), self.tolerance.widest)
-        return min((level - offset for level in levels), key=abs), tolerance
+            return None if rate.only_moves else (smallest, self.tolerance.widest)
+        offset, spread = fit
+        if not rate.only_moves:
+            offset = max(-self.tolerance.offset, min(self.tolerance.offset, offset))
+        tolerance = min(max(_TOLERATED_SPREADS * spread, self.tolerance.floor), self.tolerance.widest)
+        return min((value - offset for value in differences), key=abs), tolerance
 
 
-def _without_single_leavers(others: Sequence[Comparison]) -> list[Comparison]:
-    """Return the comparisons without those of banks that moved away alone.
+def _without_single_movers(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Return the comparisons without those of a bank that moved alone.
 
-    Such a bank is judged by itself, and says nothing of another one. Several that moved to the same level are right.
+    The fault is that bank's own, and is found when its rates are judged. If several banks moved to the same level, they
+    are right, and all comparisons are returned.
     """
-    left = [one for one in others if one.left]
-    together = any(_is_together(one, other) for at, one in enumerate(left) for other in left[at + 1 :])
-    return [one for one in others if together or not one.left]
+    movers = [comparison for comparison in comparisons if comparison.other_moved]
+    if any(_have_same_level(first, second) for first, second in combinations(movers, 2)):
+        return list(comparisons)
+    return [comparison for comparison in comparisons if not comparison.other_moved]
 
 
-def _is_together(one: Comparison, other: Comparison) -> bool:
+def _have_same_level(first: Comparison, second: Comparison) -> bool:
     """Return whether two banks have about the same level."""
-    return abs(one.deviation - other.deviation) <= max(one.tolerance, other.tolerance)
+    return abs(first.deviation - second.deviation) <= max(first.tolerance, second.tolerance)
 
 
-def _rank(compared: Comparison) -> tuple[bool, bool, float]:
-    return (not compared.agrees, compared.relative, compared.tolerance)
+def _rank(comparison: Comparison) -> tuple[bool, bool, float]:
+    """Return a sort key: comparisons that agree first, then absolute ones, then those with a narrow tolerance."""
+    return (not comparison.agrees, comparison.relative, comparison.tolerance)

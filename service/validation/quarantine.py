@@ -64,22 +64,21 @@ class Quarantine:
     def of(cls, waiting: Iterable[QuarantinedFixing], decisions: Iterable[QuarantineDecision]) -> "Quarantine":
         """Build a quarantine from stored records; `decisions` newest first. The newest decision on a rate applies."""
         quarantine = cls()
-        decided = set[tuple[date, str, Rate]]()
+        decided_rates = set[tuple[date, str, Rate]]()
         for decision in decisions:
-            fixing = decision.waiting.fixing
-            rates = {
-                code: rate
-                for code, rate in fixing.rates.items()
-                if (fixing.date, code, _normalized(rate)) not in decided
-            }
-            decided |= {(fixing.date, code, _normalized(rate)) for code, rate in rates.items()}
-            if not rates:
+            fixing, undecided_rates = decision.waiting.fixing, dict[str, Rate]()
+            for code, rate in fixing.rates.items():
+                decided_rate = (fixing.date, code, _normalized(rate))
+                if decided_rate not in decided_rates:
+                    decided_rates.add(decided_rate)
+                    undecided_rates[code] = rate
+            if not undecided_rates:
                 continue
-            part = replace(fixing, rates=rates)
+            decided_part = replace(fixing, rates=undecided_rates)
             if decision.outcome in (Outcome.REJECTED, Outcome.RETRACTED):
-                quarantine.rejected[fixing.date] = (*quarantine.rejected.get(fixing.date, ()), part)
+                quarantine.rejected[fixing.date] = (*quarantine.rejected.get(fixing.date, ()), decided_part)
             elif decision.outcome is Outcome.ACCEPTED:
-                quarantine.accepted = (*quarantine.accepted, part)
+                quarantine.accepted = (*quarantine.accepted, decided_part)
                 quarantine.breaks = (*quarantine.breaks, *decision.breaks)
             else:
                 continue
@@ -97,9 +96,11 @@ class Quarantine:
         Rates that were rejected together count only together: if the bank corrects one of them, the others are
         validated again.
         """
-        rejections = self.rejected.get(fixing.date, ())
-        codes = {code for rejected in rejections if rejected.is_part_of(fixing) for code in rejected.rates}
-        return fixing.without(codes) if codes else fixing
+        rejected_codes = set[str]()
+        for rejected in self.rejected.get(fixing.date, ()):
+            if rejected.is_part_of(fixing):
+                rejected_codes.update(rejected.rates)
+        return fixing.without(rejected_codes) if rejected_codes else fixing
 
     def receive(
         self, judgements: Sequence[Judgement], now: datetime
@@ -108,25 +109,26 @@ class Quarantine:
         changed, ended = dict[date, QuarantinedFixing](), list[QuarantineDecision]()
         for judgement in judgements:
             day, reasons = judgement.fixing.date, judgement.reasons
-            known, published = self.waiting.get(day), judgement.publish or judgement.fixing
+            entry, published = self.waiting.get(day), judgement.publish or judgement.fixing
             held = self.without_rejected(judgement.held) if judgement.held else None
             if held is None or not held.rates:
-                if known:
-                    ended.append(self._end(known, _outcome(known.fixing, published), now))
+                if entry:
+                    ended.append(self._end(entry, _outcome(entry.fixing, published), now))
                 continue
-            if known and held.is_part_of(known.fixing):
-                released = known.fixing.without(held.rates)
+            if entry and held.is_part_of(entry.fixing):
+                released = entry.fixing.without(held.rates)
                 if released.rates:
-                    part = replace(known, fixing=released)
-                    ended.append(QuarantineDecision(part, _outcome(released, published), now))
-                if released.rates or known.reasons != reasons:
-                    changed[day] = QuarantinedFixing(replace(known.fixing, rates=held.rates), reasons, known.since)
+                    released_entry = replace(entry, fixing=released)
+                    ended.append(QuarantineDecision(released_entry, _outcome(released, published), now))
+                if released.rates or entry.reasons != reasons:
+                    changed[day] = QuarantinedFixing(replace(entry.fixing, rates=held.rates), reasons, entry.since)
                     self.waiting[day] = changed[day]
             else:
                 changed[day] = self.waiting[day] = QuarantinedFixing(held, reasons, now)
         while len(self.waiting) > KEEP:
             ended.append(self._end(self.waiting[min(self.waiting)], Outcome.WITHDRAWN, now))
-        return [entry for day, entry in changed.items() if day in self.waiting], ended
+        still_quarantined = [entry for day, entry in changed.items() if day in self.waiting]
+        return still_quarantined, ended
 
     def withdraw(self, since: date, published: Iterable[date], now: datetime) -> list[QuarantineDecision]:
         """End the quarantine of dates from `since` on that the bank no longer publishes."""

@@ -111,7 +111,7 @@ class _Moves:
 
     @cached_property
     def _order(self) -> dict[str, int]:
-        return {code: at for at, code in enumerate(self.before)}
+        return {code: index for index, code in enumerate(self.before)}
 
 
 def _as_decimal(value: Fraction) -> Decimal:

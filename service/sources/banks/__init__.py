@@ -59,8 +59,8 @@ def validate(settings: Settings) -> Settings:
             raise SettingsError(f"sources.{key}.{error}") from None
         adapter = SOURCES.get(settings.adapter(key))
         if adapter is None:
-            where, what = (f"{key}.adapter", "adapter") if source.adapter else (key, "source")
-            raise SettingsError(f"sources.{where}: unknown {what} (known: {', '.join(SOURCES)})")
+            setting, kind = (f"{key}.adapter", "adapter") if source.adapter else (key, "source")
+            raise SettingsError(f"sources.{setting}: unknown {kind} (known: {', '.join(SOURCES)})")
         if adapter.relay and not source.provider:
             raise SettingsError(f"sources.{key}.provider: is required: the bank whose rates the relay returns")
     return settings

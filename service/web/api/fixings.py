@@ -43,7 +43,7 @@ def routes(memory: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
             detail = f"Older fixings of {key} are temporarily unavailable."
             raise Problem(503, detail, {"Retry-After": "30"}) from None
         if pair is None:
-            dates = [str(known.date) for known in reversed(memory.series(key).fixings[-_LISTED_DATES:])]
+            dates = [str(fixing.date) for fixing in reversed(memory.series(key).fixings[-_LISTED_DATES:])]
             raise Problem(404, f"{key} has no fixing for {day[:20]!r}.", available=dates)
         return pair
 
@@ -74,10 +74,10 @@ def routes(memory: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
     ]
 
 
-def receipt(new: Fixing, before: Fixing | None, source: SourceSettings, others: CrossCheck) -> models.Receipt:
+def receipt(new: Fixing, before: Fixing | None, source: SourceSettings, cross_check: CrossCheck) -> models.Receipt:
     """Return the receipt of a fixing: the rates as published, with everything needed to verify them."""
     raw = f"{receipt_path(new.source, new.date)}.raw"
-    confidence = {code: others.assess(new.source, new, code).confidence for code in new.rates}
+    confidence = {code: cross_check.assess(new.source, new, code).confidence for code in new.rates}
     return models.Receipt(
         name=source.name, confidence=confidence, check=check(new, before, source), raw=raw, **asdict(new)
     )
@@ -88,10 +88,10 @@ async def _cross_check(memory: MemoryState, store: Store, new: Fixing) -> CrossC
 
     If the store cannot be read, an old fixing is compared with nothing.
     """
-    known = memory.series(new.source).fixings
-    if known and known[0].date <= new.date:
+    in_memory = memory.series(new.source).fixings
+    if in_memory and in_memory[0].date <= new.date:
         return memory.cross_check
-    days = [new.date + timedelta(days=number) for number in range(-_AROUND, _AROUND + 1)]
+    days = [new.date + timedelta(days=offset) for offset in range(-_AROUND, _AROUND + 1)]
     try:
         stored = {key: Series(tuple(await store.fixings(key, days))) for key in memory.settings.polled}
     except StoreError:
@@ -105,18 +105,18 @@ async def _find(memory: MemoryState, store: Store, key: str, day: str) -> tuple[
     Raises `StoreError`.
     """
     try:
-        wanted = date.fromisoformat(day)
+        effective_date = date.fromisoformat(day)
     except ValueError:
         return None
-    if str(wanted) != day:  # one URL for each receipt: not 20260402 and not 2026-W14-4
+    if str(effective_date) != day:  # one URL for each receipt: not 20260402 and not 2026-W14-4
         return None
     series = memory.series(key)
-    new, before = series.on(wanted), series.before(wanted)
-    if (new and before) or (series.fixings and series.fixings[0].date < wanted):
+    new, before = series.on(effective_date), series.before(effective_date)
+    if (new and before) or (series.fixings and series.fixings[0].date < effective_date):
         return (new, before) if new else None
     if not new:
-        new = await store.fixing(key, wanted)
+        new = await store.fixing(key, effective_date)
     if new:
-        earlier = [known for known in await store.dates(key) if known < wanted]
-        before = next(iter(await store.fixings(key, earlier[-1:])), None)
+        earlier_dates = [stored for stored in await store.dates(key) if stored < effective_date]
+        before = await store.fixing(key, earlier_dates[-1]) if earlier_dates else None
     return (new, before) if new else None

@@ -66,8 +66,8 @@ class Body:
         rows = self._form.between.join(self._form.row(self._part, point) for point in self._points(fixings))
         if not rows:
             return b""
-        begun, self._begun = self._begun, True
-        return self._form.between + rows if begun else rows
+        has_rows_before, self._begun = self._begun, True
+        return self._form.between + rows if has_rows_before else rows
 
     def _points(self, fixings: Iterable[RateTable]) -> Iterator[PointDocument]:
         code, base = self._part.currency, self._part.base
@@ -76,8 +76,8 @@ class Body:
                 continue
             if self._last is None or not new.carries_over(self._last) or new.moves(self._last, code, base):
                 if new.date >= self._part.since:
-                    moved = self._change(new)
-                    yield PointDocument(new.date, moved.rate, moved.previous, moved.change, moved.percent)
+                    row = self._change(new)
+                    yield PointDocument(new.date, row.rate, row.previous, row.change, row.percent)
                 self._published = new
             self._last = new
 

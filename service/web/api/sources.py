@@ -30,7 +30,8 @@ def routes(memory: MemoryState, next_poll: NextPoll, now: Clock) -> list[web.Rou
     @lru_cache(maxsize=1)
     def described(_second: int) -> Representation:
         document = models.Sources(sources=[describe(memory, key, next_poll(key), now()) for key in polled])
-        soonest = min((at for key in polled if (at := due(memory, key, now()))), default=None)
+        due_times = [due(memory, key, now()) for key in polled]
+        soonest = min((due_time for due_time in due_times if due_time), default=None)
         return Representation(to_json(document), "application/json", cache_for(_FRESH, soonest))
 
     def sources(request: web.Request) -> web.StreamResponse:

@@ -16,7 +16,7 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
     def ticker(request: web.Request) -> web.StreamResponse:
         name, dot, suffix = request.match_info["ticker"].partition(".")
         if dot and suffix not in SUFFIXES:
-            raise Problem(404, f"Unknown format .{suffix}.", available=[f".{known}" for known in SUFFIXES])
+            raise Problem(404, f"Unknown format .{suffix}.", available=[f".{supported}" for supported in SUFFIXES])
         return pages.reply(request, name, suffix or "json")
 
     return [

@@ -78,21 +78,26 @@ class Representation:
         self.body = body
         self.tag = tag = sha256(body).hexdigest()[:20]
         self._encoded = {"": (body, f'"{tag}"')}
-        if compressed and len(smaller := compress(body, 9, mtime=0)) < len(body):
-            self._encoded["gzip"] = (smaller, f'"{tag}-gzip"')
+        gzipped = compress(body, 9, mtime=0) if compressed else body
+        if len(gzipped) < len(body):
+            self._encoded["gzip"] = (gzipped, f'"{tag}-gzip"')
         self._tags = {coding: tag for coding, (_, tag) in self._encoded.items()}
         self._headers = {"Content-Type": content_type, **OPEN, **(headers or {})}
-        if varying := [*(["Accept-Encoding"] if len(self._encoded) > 1 else []), *([vary] if vary else [])]:
-            self._headers["Vary"] = ", ".join(varying)
+        vary_on = ["Accept-Encoding"] if len(self._encoded) > 1 else []
+        if vary:
+            vary_on.append(vary)
+        if vary_on:
+            self._headers["Vary"] = ", ".join(vary_on)
         self._cache_control = cache_control
 
     def reply(self, request: web.Request, now: float) -> PreparedResponse:
         """Return the response to `request` at `now` (Unix time): 200 or 304, compressed if the client accepts gzip."""
         headers = request.headers
         coding = "gzip" if "gzip" in self._encoded and accepts_gzip(headers.get(ACCEPT_ENCODING, "")) else ""
-        unchanged = False
-        if IF_NONE_MATCH in headers and (match := matching(request, self._tags, coding)) is not None:
-            coding, unchanged = match, True
+        cached_coding = matching(request, self._tags, coding) if IF_NONE_MATCH in headers else None
+        unchanged = cached_coding is not None
+        if cached_coding is not None:
+            coding = cached_coding
         # HTTP/1.0 clients would need Connection: keep-alive; they are rare enough to close the connection.
         close = request.version < HttpVersion11 or not request.keep_alive
         status = HTTPStatus.NOT_MODIFIED if unchanged else HTTPStatus.OK
@@ -149,7 +154,7 @@ def accepts_gzip(header: str) -> bool:
     weights = {}
     for item in header.lower().split(","):
         coding, *parameters = (part.strip() for part in item.split(";"))
-        weights[coding] = next((_weight(item) for item in parameters if item.startswith("q=")), 1.0)
+        weights[coding] = next((_weight(parameter) for parameter in parameters if parameter.startswith("q=")), 1.0)
     return weights.get("gzip", weights.get("*", 0.0)) > 0
 
 

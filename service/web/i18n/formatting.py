@@ -156,13 +156,14 @@ def _name(source: SourceSettings, language: Language) -> str:
 def _compared(snapshot: Snapshot, language: Language) -> str:
     """Return the date, and the date it is compared with, if it is the same for all quotes."""
     date = language.long_date(snapshot.as_of)
-    before = {quote.previous_date for quote in snapshot.quotes if quote.date == snapshot.as_of}
-    others = {quote.date for quote in snapshot.quotes if quote.date} - {snapshot.as_of}
-    if len(before) != 1 or others or None in before:
+    dates = {quote.date for quote in snapshot.quotes if quote.date}
+    previous_dates = {quote.previous_date for quote in snapshot.quotes if quote.date == snapshot.as_of}
+    if dates != {snapshot.as_of} or len(previous_dates) != 1:
         return date
-    previous = language.long_date(next(day for day in before if day))
-    return (
-        language.gettext(messages.COMPARED).format(date=date, previous=previous)
-        if language.spoken
-        else f"{date} / {previous}"
-    )
+    previous_date = previous_dates.pop()
+    if previous_date is None:
+        return date
+    previous = language.long_date(previous_date)
+    if language.spoken:
+        return language.gettext(messages.COMPARED).format(date=date, previous=previous)
+    return f"{date} / {previous}"

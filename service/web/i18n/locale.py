@@ -146,7 +146,11 @@ def resolve(tag: str) -> str:
 def negotiate(header: str) -> str:
     """Return the tag of the CLDR locale that matches an Accept-Language header best (RFC 9110, 12.5.4)."""
     accepted = sorted(_weighed(header.split(",")[:_MAX_ACCEPTED]), key=lambda pair: -pair[1])
-    return next((known for tag, weight in accepted if weight > 0 and (known := _known(tag[:_MAX_TAG]))), ENGLISH)
+    for tag, weight in accepted:
+        locale = _known(tag[:_MAX_TAG]) if weight > 0 else None
+        if locale:
+            return locale
+    return ENGLISH
 
 
 def _weighed(items: Iterable[str]) -> Iterable[tuple[str, Decimal]]:

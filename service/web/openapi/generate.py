@@ -109,12 +109,12 @@ def document() -> Json:
 
 
 def _paths() -> Iterator[tuple[str, Json]]:
-    taken = {form: ["currencies", *_taken(form)] for form in FORMATS}
+    query_names = {form: ["currencies", *_query_names(form)] for form in FORMATS}
     for suffix, form in (("", "json"), *((f".{name}", name) for name in SUFFIXES)):
         summary, content = FORMATS[form].summary, _content(FORMATS[form].content_type, models.Ticker)
         responses = _cacheable(content, *(["policy"] if FORMATS[form].headers else []))
-        yield f"/v1/ticker{suffix}", _get("rates", f"Default ticker {summary}", taken[form], responses, 400, 503)
-        operation = _get("rates", f"Ticker {summary}", ["id", *taken[form]], responses, 400, 404, 503)
+        yield f"/v1/ticker{suffix}", _get("rates", f"Default ticker {summary}", query_names[form], responses, 400, 503)
+        operation = _get("rates", f"Ticker {summary}", ["id", *query_names[form]], responses, 400, 404, 503)
         yield f"/v1/ticker/{{ticker}}{suffix}", operation
     parameters = ["currency", "ticker", "from", "to"]
     for suffix, form in (("", "json"), (".json", "json"), (".csv", "csv")):
@@ -135,14 +135,14 @@ def _paths() -> Iterator[tuple[str, Json]]:
     yield "/v1/sources", _get("rates", summary, [], _cacheable(_content(_JSON, models.Sources)))
     summary = "Server-Sent Events: the ticker as JSON, on connection and on each change"
     stream = {"200": _reply({"text/event-stream": {"schema": _EVENT}}, "no-store", "open")}
-    yield "/v1/stream", _get("rates", summary, ["ticker", *taken["json"], "last"], stream, 400, 404, 429, 503)
+    yield "/v1/stream", _get("rates", summary, ["ticker", *query_names["json"], "last"], stream, 400, 404, 429, 503)
 
     for path, form, summary in (
         ("/", "index", "Builder: customize the strip and get the embed code"),
         ("/embed", "embed", "Strip as a page, for an iframe"),
     ):
         page = _cacheable(_content(_HTML), "policy")
-        yield path, _get("strip", summary, ["ticker", *taken[form]], page, 400, 404, 503)
+        yield path, _get("strip", summary, ["ticker", *query_names[form]], page, 400, 404, 503)
     summary = "oEmbed (https://oembed.com), JSON only: any other `format` returns 501"
     embed = _cacheable(_content(_JSON, models.Embed))
     yield "/oembed", _get("strip", summary, ["url", "maxwidth", "maxheight"], embed, 400, 404, 501, 503)
@@ -156,20 +156,20 @@ def _paths() -> Iterator[tuple[str, Json]]:
     yield "/static/viewer/{name}", _get("service", "Assets of `/docs`, by content hash", ["file"], viewer, 404)
 
     health, alive = _content(_HEALTH, models.HealthDocument), _content(_HEALTH, models.Alive)
-    both = _reply(health | _content("text/plain"), "no-store", "open")
+    health_response = _reply(health | _content("text/plain"), "no-store", "open")
     yield "/livez", _get("service", "Liveness: the process is running", [], {"200": _reply(alive, "no-store", "open")})
     ready = {"200": _reply(alive, "no-store", "open")}
     yield "/readyz", _get("service", "Readiness: at least one ticker has rates", [], ready, 503)
     summary = "Health of all components (draft-inadarei-api-health-check): 200 for `pass` and `warn`, 503 for `fail`"
-    yield "/health", _get("service", summary, ["verbose"], {"200": both, "503": both})
+    yield "/health", _get("service", summary, ["verbose"], {"200": health_response, "503": health_response})
     metrics = _content("text/plain") | _content("application/openmetrics-text")
     yield "/metrics", _get("service", "Prometheus metrics", [], {"200": _reply(metrics, "no-store")})
-    itself = {_JSON: {"schema": {"type": "object", "required": ["openapi", "info", "paths"]}}}
-    yield "/openapi.json", _get("service", "OpenAPI document", [], _cacheable(itself))
+    openapi_document = {_JSON: {"schema": {"type": "object", "required": ["openapi", "info", "paths"]}}}
+    yield "/openapi.json", _get("service", "OpenAPI document", [], _cacheable(openapi_document))
     yield "/docs", _get("service", "API documentation (Swagger UI)", [], _cacheable(_content(_HTML), "policy"))
 
 
-def _taken(form: str) -> list[str]:
+def _query_names(form: str) -> list[str]:
     """Return the names of the parameters that a format supports in addition to `currencies`."""
     takes = FORMATS[form].takes
     return [name for name in PARAMETERS if name in takes] + (["languages"] if "lang" in takes else [])

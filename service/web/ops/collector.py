@@ -115,8 +115,8 @@ class _Gauges(Collector):
             labels=["source"],
         )
         for key, source in self._memory.settings.polled.items():
-            if at := self._memory.states[key].succeeded_at:
-                success.add_metric([key], at.timestamp())
+            if succeeded_at := self._memory.states[key].succeeded_at:
+                success.add_metric([key], succeeded_at.timestamp())
             if latest := self._memory.series(key).latest:
                 fixing.add_metric([key], datetime.combine(latest.date, time(), source.timezone).timestamp())
             pending = self._memory.pending_quarantine(key)

@@ -122,12 +122,12 @@ def _clock(offset: timedelta | None) -> Component:
     if offset is None:
         return Component(status="pass")
     problem = f"the local clock is {abs(offset)} {'ahead of' if offset > timedelta() else 'behind'} the store's clock"
-    wrong = abs(offset) > _MAX_OFFSET
+    is_wrong = abs(offset) > _MAX_OFFSET
     return Component(
-        status="warn" if wrong else "pass",
+        status="warn" if is_wrong else "pass",
         observed_value=_tenths(offset.total_seconds()),
         observed_unit="s",
-        output=f"{problem}; synchronise the clocks, statuses depend on them" if wrong else UNSET,
+        output=f"{problem}; synchronise the clocks, statuses depend on them" if is_wrong else UNSET,
     )
 
 
@@ -202,10 +202,14 @@ def _problems(key: str, memory: MemoryState, described: models.SourceDocument) -
         yield f"{key}: diverges from other banks: {'; '.join(diverging.values())}"
     if missing := memory.missing(key):
         yield f"{key}: {', '.join(missing)} missing from the latest publication"
-    own = memory.own_check(key)
-    if own and own.differences:
-        changes = ", ".join(f"{each.code} {each.published}, computed {each.computed}" for each in own.differences)
-        yield f"{key}: the changes that the bank published for {news} differ from those since {own.against}: {changes}"
+    check = memory.own_check(key)
+    if check and check.differences:
+        changes = ", ".join(
+            f"{difference.code} {difference.published}, computed {difference.computed}"
+            for difference in check.differences
+        )
+        since = check.against
+        yield f"{key}: the changes that the bank published for {news} differ from those since {since}: {changes}"
     if state in ("late", "stale"):
         repeated = f"rates up to {latest} repeat those of {news}" if latest != news else f"no new rates since {news}"
         yield f"{key}: {state}, {repeated}"
@@ -242,5 +246,7 @@ def _dated(check: Component) -> str:
         "next poll": check.next_poll,
     }
     return ", ".join(
-        f"{label} {at:%F %T}" if isinstance(at, datetime) else f"{label} {at}" for label, at in times.items() if at
+        f"{label} {moment:%F %T}" if isinstance(moment, datetime) else f"{label} {moment}"
+        for label, moment in times.items()
+        if moment
     )

@@ -31,8 +31,8 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _MAX_LANGUAGES: Final = 32
 """Languages in which the texts of a snapshot are cached."""
 _LOCKED = "default-src 'none'; base-uri 'none'; form-action 'none'; "
-_OURS = "style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
-STRICT: Final = f"{_LOCKED}{_OURS}frame-ancestors 'none'"
+_SAME_ORIGIN = "style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+STRICT: Final = f"{_LOCKED}{_SAME_ORIGIN}frame-ancestors 'none'"
 """The Content-Security-Policy of the service's own pages."""
 
 
@@ -47,13 +47,13 @@ class View:
     snapshot: Snapshot
     settings: Settings
     options: Options
-    said: QuoteTexts
+    quote_texts: QuoteTexts
 
     @cached_property
     def texts(self) -> tuple[TickerText, list[tuple[Quote, QuoteText]]]:
         """The texts of the ticker and of each quote, in the language of the options; else in English."""
         lang = self.options.lang or ENGLISH
-        texts = self.said(lang)
+        texts = self.quote_texts(lang)
         pairs = [(quote, texts[quote.code]) for quote in self.snapshot.quotes]
         return ticker_text(self.snapshot, self.settings, language(lang)), pairs
 
@@ -202,7 +202,7 @@ SUFFIXES: Final = tuple(name for name, output in FORMATS.items() if output.summa
 
 def embed_headers(frame_ancestors: tuple[str, ...]) -> Mapping[str, str]:
     """Return the headers of `/embed`, which the sites in `frame_ancestors` may frame."""
-    return {**SECURE, "Content-Security-Policy": f"{_LOCKED}{_OURS}frame-ancestors {' '.join(frame_ancestors)}"}
+    return {**SECURE, "Content-Security-Policy": f"{_LOCKED}{_SAME_ORIGIN}frame-ancestors {' '.join(frame_ancestors)}"}
 
 
 def docs(viewer: Mapping[str, str]) -> bytes:

@@ -79,12 +79,12 @@ def parse_options(
             lang, negotiated = negotiate(accept_language[:HEADER_LONGEST]), True
         elif lang is not None:
             lang = resolve(lang)
-    layout = _one_of(query, "layout", LAYOUTS, LAYOUTS[0]) if "layout" in takes else LAYOUTS[0]
+    layout = _choice_of(query, "layout", LAYOUTS, LAYOUTS[0]) if "layout" in takes else LAYOUTS[0]
     return Options(
         currencies=parse_currencies(snapshot, ",".join(query.getall("currencies", []))),
         lang=lang,
         negotiated=negotiated,
-        theme=_one_of(query, "theme", THEMES, theme) if "theme" in takes else theme,
+        theme=_choice_of(query, "theme", THEMES, theme) if "theme" in takes else theme,
         layout=layout,
         show=_shown_values(query, layout) if "show" in takes else _DEFAULT_VALUES[layout],
         spark=_flag(query, "spark", takes) and _supports_spark(takes, layout, lang),
@@ -99,11 +99,11 @@ def parse_currencies(snapshot: Snapshot, currencies: str) -> tuple[str, ...]:
     """
     if not currencies:
         return ()
-    known = [quote.code for quote in snapshot.quotes]
+    available = [quote.code for quote in snapshot.quotes]
     codes = tuple(dict.fromkeys(code.strip().upper() for code in currencies.split(",")))
-    if unknown := [code for code in codes if code not in known]:
+    if unknown := [code for code in codes if code not in available]:
         names = ", ".join(repr(code[:8]) for code in unknown[:5])
-        raise Problem(400, f"Unknown currency {names} in the ticker {snapshot.id}.", available=known)
+        raise Problem(400, f"Unknown currency {names} in the ticker {snapshot.id}.", available=available)
     return codes
 
 
@@ -124,7 +124,7 @@ def _supports_spark(takes: frozenset[str], layout: str, lang: str | None) -> boo
     return layout == "list" if "layout" in takes else lang is not None
 
 
-def _one_of(query: MultiMapping[str], name: str, values: tuple[str, ...], default: str) -> str:
+def _choice_of(query: MultiMapping[str], name: str, values: tuple[str, ...], default: str) -> str:
     value = query.get(name, "") or default
     if value not in values:
         raise Problem(400, f"Unknown {name} {value[:20]!r}.", available=list(values))

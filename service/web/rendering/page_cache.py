@@ -110,7 +110,7 @@ class PageCache:
         """Return the current snapshot of a ticker. Raises `Problem`: 404 if unknown, 503 if it has no rates yet."""
         snapshot = self.memory.snapshots.get(ticker)
         if snapshot is None:
-            ids = [known.id for known in self.memory.settings.tickers]
+            ids = [configured.id for configured in self.memory.settings.tickers]
             if ticker in ids:
                 raise Problem(503, f"No source of the ticker {ticker} has responded yet.", {"Retry-After": "5"})
             raise Problem(404, f"Unknown ticker {ticker[:40]!r}.", available=ids)

@@ -32,7 +32,7 @@ def path(rates: Sequence[Decimal]) -> str | None:
     if len(rates) < FEWEST:
         return None
     low, high = min(rates), max(rates)
-    across, down = WIDTH - 2 * _EDGE, HEIGHT - 2 * _EDGE
-    xs = (_EDGE + round(Decimal(across * number) / (len(rates) - 1)) for number in range(len(rates)))
-    ys = (_EDGE + round(down * (high - rate) / (high - low)) if high > low else HEIGHT // 2 for rate in rates)
+    inner_width, inner_height = WIDTH - 2 * _EDGE, HEIGHT - 2 * _EDGE
+    xs = (_EDGE + round(Decimal(inner_width * index) / (len(rates) - 1)) for index in range(len(rates)))
+    ys = (_EDGE + round(inner_height * (high - rate) / (high - low)) if high > low else HEIGHT // 2 for rate in rates)
     return "M" + " ".join(f"{x} {y}" for x, y in zip(xs, ys, strict=True))

@@ -102,13 +102,13 @@ def drawn(
         rows = _list(snapshot, text, pairs, options, inks, sparks)
     else:
         rows = _strip(snapshot, text, pairs, options, inks)
-    with_spark = [row for row in rows if row.spark]
-    end = max((_length(row.end) for row in with_spark), default=0)
+    rows_with_spark = [row for row in rows if row.spark]
+    widest_end = max((_length(row.end) for row in rows_with_spark), default=0)
     lengths = [_length(row.start) + _length(row.end) for row in rows]
-    lengths += [_length(row.start) + _SPARK_GAP + _SPARK + end for row in with_spark]
+    lengths += [_length(row.start) + _SPARK_GAP + _SPARK + widest_end for row in rows_with_spark]
     width = round(max(lengths)) + 2 * _PAD
     rtl = text.dir == "rtl"
-    spark_at = _PAD + round(end) if rtl else width - _PAD - round(end) - _SPARK
+    spark_at = _PAD + round(widest_end) if rtl else width - _PAD - round(widest_end) - _SPARK
     return SvgLayout(rows, inks, width, _ROW * len(rows), _TURN if rtl else "", spark_at)
 
 
@@ -140,12 +140,12 @@ def _list(
     sparks: Mapping[str, Sparkline],
 ) -> list[SvgRow]:
     rows = []
-    for number, (quote, quote_text) in enumerate(pairs):
+    for index, (quote, quote_text) in enumerate(pairs):
         code = TextRun(quote.code, inks["ink"], "", bold=True, size=13)
         name = TextRun(quote_text.name, inks["soft"], size=_SMALL)
         values = [TextRun("", inks["ink"], _WIDE_GAP), *_values(quote, quote_text, options, inks)]
         spark = sparks[quote.code].path if quote.code in sparks else ""
-        rows.append(SvgRow(_ROW * number + 24, [code, name], values, spark))
+        rows.append(SvgRow(_ROW * index + 24, [code, name], values, spark))
     status = [] if snapshot.status is Status.CURRENT else [TextRun(f"{text.status}:", inks["warn"], "", size=_SMALL)]
     footer = TextRun(text.footer, inks["soft"], _GAP if status else "", size=_SMALL)
     return [*rows, SvgRow(_ROW * len(pairs) + 24, [*status, footer], [])]

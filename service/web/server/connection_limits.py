@@ -167,7 +167,7 @@ def _progress(transport: asyncio.Transport) -> int:
     return -transport.get_write_buffer_size()
 
 
-async def before_it_goes(_: web.Request, response: web.StreamResponse) -> None:
+async def remove_server_header(_: web.Request, response: web.StreamResponse) -> None:
     """Remove the Server header, which names aiohttp's version, and the traceback of a raised response.
 
     Prepared responses have neither.

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from service.runtime.background import cancel_and_wait
 from service.settings import HttpSettings
-from service.web.server.connection_limits import LimitedServer, before_it_goes
+from service.web.server.connection_limits import LimitedServer, remove_server_header
 from service.web.server.response_cache import ResponseCache
 
 RESPONSE_CACHE: Final = web.AppKey("microcache", ResponseCache)
@@ -24,7 +24,7 @@ class Runner(web.AppRunner):
     def __init__(self, app: web.Application, http: HttpSettings, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
         super().__init__(app, **{"shutdown_timeout": 1, **options})
         self._http = http
-        app.on_response_prepare.append(before_it_goes)
+        app.on_response_prepare.append(remove_server_header)
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
