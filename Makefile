@@ -14,30 +14,30 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-run: $(VENV)/.runtime ## Serve the ticker on http://127.0.0.1:8080 (ARGS="--port 9000" to add options)
+run: $(VENV)/.runtime ## Serve the ticker on http://127.0.0.1:8080 (ARGS="--port 9000" adds options)
 	exec $(RUN) service serve $(ARGS)
 
 WORKERS ?= 2
-workers: $(VENV)/.runtime ## Serve with several processes, which share the Redis of TICKER_STORE__URL (WORKERS=4)
+workers: $(VENV)/.runtime ## Serve with several processes (WORKERS=4); requires TICKER_STORE__URL, a Redis or Valkey URL
 	exec $(BIN)/gunicorn --config config/gunicorn.conf.py --workers $(WORKERS) $(ARGS)
 
-setup: $(VENV)/.dev ## Create .venv with all dependencies
+setup: $(VENV)/.dev ## Create .venv with all dependencies, those for development included
 
 # One worker a core, at most four. The tests of a module stay together: they share its fixtures.
 PARALLEL := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-test: $(VENV)/.dev browser beside ## Run the tests, without slow ones (ARGS="-k name" to select)
+test: $(VENV)/.dev browser beside ## Run all tests except the slow ones (ARGS="-k name" selects)
 	$(RUN) pytest $(PARALLEL) -m "not slow" $(ARGS)
 
-test-slow: $(VENV)/.dev browser beside ## Run the slow tests (packaging, chaos, soak), and searches with many more examples
+test-slow: $(VENV)/.dev browser beside ## Run the slow tests (packaging, chaos, soak), and property tests with many more examples
 	HYPOTHESIS_PROFILE=thorough $(RUN) pytest $(PARALLEL) -m "slow or fuzz" $(ARGS)
 
 test-all: test test-slow ## Run all tests
 
-coverage: $(VENV)/.dev browser beside ## Run the tests of make test, and measure the coverage of branches
+coverage: $(VENV)/.dev browser beside ## Run the tests of `make test` and measure branch coverage
 	$(RUN) pytest $(PARALLEL) -m "not slow" --cov --cov-report=term:skip-covered $(ARGS)
 
-matrix: ## Run the tests of make test, without a browser, on every Python from 3.11 on that is found
+matrix: ## Run the tests of `make test`, without browser tests, on every installed Python from 3.11 to 3.14
 	@set -e; for python in python3.11 python3.12 python3.13 python3.14; do \
 	  $$python -c '' 2>/dev/null || { echo "$$python: not found"; continue; }; \
 	  $(MAKE) --no-print-directory test PYTHON=$$python ARGS="--ignore=tests/browser $(ARGS)"; \
@@ -105,7 +105,7 @@ $(ESBUILD):
 VIEWER := 5.35.0
 VIEWER_SHA256 := 1b8e891893404ea4c3558b6a87e2a3e494e7eedba41168c2ece5800a391a6ea6
 
-viewer: ## Install the viewer of /docs (Swagger UI), unmodified, in service/web/viewer/ (needs npm)
+viewer: ## Update the viewer of /docs (Swagger UI) in service/web/viewer/ (needs npm)
 	set -e; new=$$(mktemp -d); trap 'rm -r "$$new"' EXIT; \
 	npm pack --silent --pack-destination "$$new" swagger-ui-dist@$(VIEWER) >/dev/null; \
 	echo "$(VIEWER_SHA256)  $$new/swagger-ui-dist-$(VIEWER).tgz" | sha256sum -c --quiet; \
@@ -113,17 +113,17 @@ viewer: ## Install the viewer of /docs (Swagger UI), unmodified, in service/web/
 	cd "$$new/package"; gzip -9n swagger-ui-bundle.js swagger-ui.css; \
 	cp swagger-ui-bundle.js.gz swagger-ui.css.gz swagger-ui-bundle.js.LICENSE.txt LICENSE NOTICE $(CURDIR)/service/web/viewer/
 
-pin: $(VENV)/.runtime ## Copy the script of the web component to service/web/released (at a release)
+pin: $(VENV)/.runtime ## Copy the script of the web component to service/web/released, at a release
 	$(RUN) service.web.http.assets
 
-passwords: .env ## Generate random passwords for `docker compose up`, once
+passwords: .env ## Write random passwords for Docker Compose to .env, unless it exists
 
 .env:
 	@umask 077 && for name in STORE_PASSWORD GRAFANA_PASSWORD; do \
 	  echo "$$name=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"; \
 	done > $@
 
-check: $(VENV)/.dev ## Check format, lint, types, imports, spelling and words
+check: $(VENV)/.dev ## Check format, lint, types, import layers, spelling and words
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -131,32 +131,32 @@ check: $(VENV)/.dev ## Check format, lint, types, imports, spelling and words
 	$(BIN)/codespell service docs config tests *.md Makefile
 	$(RUN) tests.language
 
-fix: $(VENV)/.dev ## Format, and apply safe fixes of the linter
+fix: $(VENV)/.dev ## Format the code and apply safe fixes of the linter
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-interface: $(VENV)/.dev ## Test the API with schemathesis, for some minutes (ARGS="-s" shows progress)
+interface: $(VENV)/.dev ## Test the API with schemathesis, a few minutes (ARGS="-s" shows progress)
 	INTERFACE_LONG=1 $(RUN) pytest tests/web/openapi/test_openapi.py -k schemathesis $(ARGS)
 
-chaos: $(VENV)/.dev beside ## Run chaos tests against the full stack (a few minutes)
+chaos: $(VENV)/.dev beside ## Run chaos tests against the full stack, a few minutes
 	CHAOS_LONG=1 $(RUN) pytest -s tests/chaos $(ARGS)
 
-abuse: $(VENV)/.dev beside ## Attack the service and the edge, and measure the effect on other clients (some minutes)
+abuse: $(VENV)/.dev beside ## Attack the service and the edge, and measure the effect on other clients, a few minutes
 	$(RUN) tests.abuse $(ARGS)
 
-fuzz: $(VENV)/.dev ## Fuzz every parser, guided by coverage, for up to ten minutes (ARGS="--only nbk --inputs 100000")
+fuzz: $(VENV)/.dev ## Fuzz every parser, guided by coverage, up to ten minutes (ARGS="--only nbk --inputs 100000")
 	$(RUN) tests.fuzz $(ARGS)
 
-bench: $(VENV)/.dev ## Measure speed, start, memory and streams; needs wrk (ARGS="--quick", ARGS="--only streams")
+bench: $(VENV)/.dev ## Measure speed, start-up time, memory and streams; needs wrk (ARGS="--quick", ARGS="--only streams")
 	$(RUN) tests.benchmarks $(ARGS)
 
-truth: $(VENV)/.dev ## Measure validation on real history with injected faults (~20 min; ARGS="--quick", ARGS="--only drift")
+truth: $(VENV)/.dev ## Measure validation on real history with injected faults, about 15 minutes (ARGS="--quick", ARGS="--only drift")
 	$(RUN) tests.truth $(ARGS)
 
-audit: $(VENV)/.dev ## Check deployed packages for known vulnerabilities at osv.dev (exit status 2: check failed)
+audit: $(VENV)/.dev ## Look up known vulnerabilities of deployed packages at osv.dev (exit status 2: the look-up failed)
 	$(RUN) tests.supply.audit
 
-licences: $(VENV)/.dev ## List the licences of deployed packages; fail on one that is not allowed
+licences: $(VENV)/.dev ## List the licences of deployed packages, and fail if one is not allowed
 	@$(RUN) tests.supply.licences
 
 sbom: $(VENV)/.dev ## Write the SBOM of deployed packages to sbom.cdx.json (CycloneDX)
@@ -172,7 +172,7 @@ lock: $(VENV)/.dev ## Regenerate the lock files from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra workers \
 	  --group dev -c requirements.lock --custom-compile-command "make lock" pyproject.toml -o requirements-dev.lock
 
-clean: ## Remove the environment and the caches; keep .data
+clean: ## Remove the virtual environments and caches, but not .data
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:

@@ -1,7 +1,7 @@
 """gunicorn's configuration: `gunicorn --config config/gunicorn.conf.py --workers 4` runs several processes on one port.
 
-Each worker is an instance like any other: one is the leader and polls, the others follow. `TICKER_CONFIG` names the
-service's own configuration file; gunicorn's command line overrides what stands here.
+Each worker is an instance: one is the leader and polls the banks, the others follow. `TICKER_CONFIG` names the
+service's own configuration file. Options on gunicorn's command line override this file.
 """
 
 import sys

@@ -35,36 +35,49 @@ class _Table(BaseModel):
 
 
 class HttpSettings(_Table):
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; `0.0.0.0` exposes `/metrics` to other machines."
+    )
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
     max_age: Duration = Field(
         default=timedelta(minutes=1),
-        description="Longest `max-age` of a response; shorter before a publication is due.",
+        description="Maximum `max-age` of responses with rates; it never reaches past the next due publication.",
     )
     variants: int = Field(
-        default=256, ge=1, description="Rendered variants cached for each ticker (currencies, languages, layouts)."
+        default=256,
+        ge=1,
+        description="Maximum number of rendered variants cached per ticker (currencies, languages, layouts).",
     )
     response_cache: bool = Field(
-        default=True, description="Serve identical requests within a second from a cache before the router."
+        default=True, description="Serve identical requests within the same second from a cache."
     )
     public_url: OptionalAddress = Field(
         default=None,
-        description='Public URL of the service ("https://ticker.example"), for oEmbed; by default the request\'s host.',
+        description="Public URL of the service, e.g. `https://ticker.example`; oEmbed needs it behind a reverse proxy.",
     )
     frame_ancestors: FrameAncestors = Field(
-        default=("*",), description="Sites that may embed the strip in a frame (CSP `frame-ancestors`)."
+        default=("*",), description="Sites that may embed the ticker in an iframe (CSP `frame-ancestors`)."
     )
-    connections: int = Field(default=12_000, ge=1, description="Open connections, streams included; more are closed.")
+    connections: int = Field(
+        default=12_000, ge=1, description="Maximum number of open connections, event streams included; more are closed."
+    )
     idle_timeout: Duration = Field(
         default=timedelta(seconds=30),
-        description="Keep-alive timeout, also for the headers of a request; longer than the edge's (20 s).",
+        description=(
+            "Keep-alive timeout, and timeout for the headers of a request. A reverse proxy must close its idle "
+            "connections earlier; the bundled nginx does so after 20 s."
+        ),
     )
     send_timeout: Duration = Field(default=timedelta(seconds=30), description="Write timeout for a stalled client.")
-    streams: int = Field(default=10_000, ge=0, description="Open event streams (`/v1/stream`).")
-    streams_per_address: int = Field(default=100, ge=0, description="Open event streams from one address.")
+    streams: int = Field(default=10_000, ge=0, description="Maximum number of open event streams (`/v1/stream`).")
+    streams_per_address: int = Field(
+        default=100,
+        ge=0,
+        description="Maximum number of open event streams per client: an IPv4 address or an IPv6 /64 network.",
+    )
     proxies: Networks = Field(
         default=LOOPBACK,
-        description="Networks of reverse proxies whose `X-Forwarded-For` is trusted (its last address).",
+        description="Networks of trusted reverse proxies: the last address in their `X-Forwarded-For` is the client.",
     )
 
 
@@ -72,126 +85,172 @@ class StoreSettings(_Table):
     url: SecretStr = Field(
         default=SecretStr("embedded"),
         description=(
-            "Redis URL: `redis://`, `rediss://`, `unix://` or `redis+sentinel://host:26379,host2:26379/name/0`; "
-            "`embedded` starts a Valkey server in `data_dir`. Write `@ / ? #` in a password as `%40 %2F %3F %23`."
+            "`embedded` starts a Valkey server in `data_dir`; otherwise the URL of a Redis or Valkey server: "
+            "`redis://`, `rediss://`, `unix://` or `redis+sentinel://host:26379,host2:26379/name/0`. In a "
+            "password, write `@ / ? #` as `%40 %2F %3F %23`."
         ),
     )
-    data_dir: Path = Field(default=Path(".data"), description="Directory of the embedded server's files.")
-    prefix: str = Field(default="ticker:", description="Prefix of all keys.")
+    data_dir: Path = Field(default=Path(".data"), description="Data directory of the embedded server.")
+    prefix: str = Field(default="ticker:", description="Prefix of all keys in the store.")
     keep_raw: Retention = Field(
-        default=timedelta(days=90), description="How long the banks' raw responses are kept; 0: not at all."
+        default=timedelta(days=90), description="Retention time of the banks' raw responses; 0 stores none."
     )
     raw_bytes: int = Field(
         default=20_000_000,
         ge=0,
-        description="Bytes of compressed raw responses kept for each source, oldest removed first; 0: unlimited.",
+        description="Maximum bytes of compressed raw responses per source; the oldest are removed; 0 is unlimited.",
     )
 
 
 class ClientSettings(_Table):
-    """HTTP client for the banks."""
+    """HTTP client that polls the banks."""
 
     user_agent: str = Field(
         default=f"currency-ticker/{__version__}", description="`User-Agent` of requests to the banks."
     )
-    connect_timeout: Duration = Field(default=timedelta(seconds=5), description="Timeout for a connection.")
-    timeout: Duration = Field(default=timedelta(seconds=15), description="Timeout for a whole response.")
+    connect_timeout: Duration = Field(
+        default=timedelta(seconds=5), description="Timeout for establishing a connection."
+    )
+    timeout: Duration = Field(default=timedelta(seconds=15), description="Timeout for a complete response.")
     attempts: int = Field(
-        default=3, ge=1, le=10, description="Attempts, with backoff and jitter, on connection errors and 5xx."
+        default=3,
+        ge=1,
+        le=10,
+        description="Maximum attempts per request; connection errors and 5xx are retried with backoff and jitter.",
     )
     pause: Duration = Field(default=timedelta(seconds=1), description="Pause after each request of a backfill.")
-    max_bytes: int = Field(default=2_000_000, ge=1, description="Largest response that is accepted, in bytes.")
+    max_bytes: int = Field(default=2_000_000, ge=1, description="Maximum size of a response in bytes.")
 
 
 class AcceptanceSettings(_Table):
-    """Validation: a rate beyond these limits is quarantined."""
+    """Limits of validation; docs/validation.md describes the rules."""
 
     jump: Decimal = Field(
         default=Decimal(15),
         gt=0,
         le=1000,
-        description="Largest change, in percent, accepted without confirmation by another source.",
+        description="Largest change, in percent, that is published without confirmation by another source.",
     )
     tolerance: Decimal = Field(
         default=Decimal(5),
         gt=0,
         le=100,
-        description="Largest difference, in percent, at which two sources confirm each other.",
+        description=(
+            "Scale of the tolerance between two sources, in percent. Rates confirm each other within a fifth to four "
+            "fifths of it (1 to 4 % by default), depending on how closely the sources agreed in the past."
+        ),
     )
 
 
 class LogSettings(_Table):
-    format: Literal["console", "json"] = Field(default="console", description='"console" or "json".')
+    format: Literal["console", "json"] = Field(
+        default="console", description='Log format: `"console"` or `"json"` (one object per line).'
+    )
     level: Literal["debug", "info", "warning", "error", "critical"] = Field(
-        default="info", description="Lowest level that is logged."
+        default="info",
+        description='Lowest level that is logged: `"debug"`, `"info"`, `"warning"`, `"error"` or `"critical"`.',
     )
 
 
 class RuntimeSettings(_Table):
-    """Adjustments of the Python interpreter; see `service/runtime`."""
+    """Optimizations of the Python runtime. Disable one only to rule it out as the cause of a problem."""
 
-    gc_tuning: bool = Field(default=True, description="Tune garbage collection and thread switching for short pauses.")
+    gc_tuning: bool = Field(
+        default=True, description="Tune garbage collection and thread switching for shorter pauses."
+    )
     lazy_imports: bool = Field(
-        default=True, description="Import only the needed parts of two large packages: saves 10 MB and 0.1 s."
+        default=True,
+        description="Import only the used parts of two large packages; saves 10 MB of memory and 0.1 s at the start.",
     )
 
 
 class BreakSettings(_Table):
-    """A redenomination: from `date` on, one unit of `currency` is `factor` units of before."""
+    """A redenomination: from `date` on, one new unit of `currency` is `factor` old units."""
 
-    currency: Currency = Field(description="Currency whose unit changed.")
-    date: dt.date = Field(description="First date in the new unit.")
+    currency: Currency = Field(description="Currency code under which the unit changed.")
+    date: dt.date = Field(description="First effective date in the new unit.")
     factor: Decimal | None = Field(
-        default=None, gt=0, le=Decimal("1e15"), description="Old units in a new one; without it, it is unknown."
+        default=None,
+        gt=0,
+        le=Decimal("1e15"),
+        description="Number of old units in a new one; if it is missing, changes across `date` are a dash.",
     )
-    ground: str = Field(default="", description="Where that is documented.")
+    ground: str = Field(default="", description="Evidence for the redenomination.")
 
 
 class SourceSettings(_Table):
-    """A source: who it is, where its rates are, and when it publishes. Without `window` it publishes nothing new."""
+    """A source: a bank, or a relay of one, with its URL and its publication schedule."""
 
-    name: str = Field(description="Name, as shown to visitors.")
-    names: dict[str, str] = Field(default={}, description="Name in other languages: `{ kk = …, ru = … }`.")
-    base: Currency = Field(description="Base currency of its rates.")
-    url: Address = Field(description="Base URL; the adapter appends the rest.")
-    timezone: Zone = Field(description="Its time zone, for `window` and dates.")
-    terms: str = Field(default="", description="Terms of use.")
+    name: str = Field(description="Name that visitors see.")
+    names: dict[str, str] = Field(default={}, description="Names in other languages: `{ kk = …, ru = … }`.")
+    base: Currency = Field(description="Currency in which it expresses its rates.")
+    url: Address = Field(description="Base URL, to which the adapter appends the rest.")
+    timezone: Zone = Field(description="IANA time zone of `window` and of its dates, e.g. `Asia/Almaty`.")
+    terms: str = Field(default="", description="Its terms of use, for `/v1/sources`.")
     quotes: Currencies = Field(
-        default=(), description="Currencies it was recorded to publish; informative, since banks change them."
+        default=(), description="Currencies that it published when it was recorded; for information only."
     )
-    since: dt.date | None = Field(default=None, description="First date of its history.")
+    since: dt.date | None = Field(default=None, description="First date of its history; for information only.")
     adapter: Key | None = Field(
-        default=None, description="Adapter that fetches and parses; by default the source's key."
+        default=None,
+        description=(
+            "Adapter that fetches and parses its responses: the key of a source in docs/sources.md, or "
+            '`"frankfurter"`; by default the source\'s own key.'
+        ),
     )
     provider: str = Field(
         default="",
         max_length=40,
         pattern=r"^[A-Za-z0-9_-]*$",
-        description="Bank whose rates a relay is requested for, in the relay's own code.",
+        description="Required for a relay: its code of the bank whose rates are requested, e.g. `NBK`.",
     )
-    enabled: bool | None = Field(default=None, description="Whether it is polled; by default, if a ticker names it.")
-    recorded: bool = Field(default=False, description="Ships with the project; shown as sample data.")
+    enabled: bool | None = Field(
+        default=None,
+        description=(
+            "`true` polls it even if no ticker names it, so that its rates validate those of other sources; `false` "
+            "disables it; by default it is polled if a ticker names it."
+        ),
+    )
+    recorded: bool = Field(
+        default=False, description="Whether its rates ship with the project and are shown as sample data."
+    )
     days: frozenset[Day] = Field(
         default=frozenset(DAYS[:5]), min_length=1, description="Weekdays on which it publishes."
     )
     not_compared: Currencies = Field(
         default=(),
-        description="Currencies that lastingly differ from other sources; validated by their own past alone.",
+        description="Currencies that are not compared with other sources, only with their own past.",
     )
     calendar: Calendar = Field(
         default="",
-        description="Its holidays: a country (`KZ`), a part of one (`GB-ENG`) or a market (`XECB`).",
+        description=(
+            "Calendar of its holidays in the `holidays` library: a country (`KZ`), a subdivision (`GB-ENG`) or a "
+            "market (`XECB`); by default it has no holidays."
+        ),
     )
-    window: OptionalWindow = Field(default=None, description='Time of day in which it publishes: `"15:30-19:00"`.')
+    window: OptionalWindow = Field(
+        default=None,
+        description='Time of day in which it publishes, e.g. `"15:30-19:00"`; without it, it publishes nothing new.',
+    )
     effective: Literal["same-day", "next-day", "next-working-day"] = Field(
-        default="next-day", description="Date of a publication, counted from the day on which it appears."
+        default="next-day",
+        description=(
+            "Effective date of a publication, relative to the day on which it appears: "
+            '`"same-day"`, `"next-day"` or `"next-working-day"`.'
+        ),
     )
-    ahead: int = Field(default=1, ge=0, description="Days that a date may lie ahead of its own today.")
+    ahead: int = Field(
+        default=1, ge=0, description="Maximum number of days by which an effective date may lie in the future."
+    )
     every: Interval = Field(
-        default=timedelta(minutes=10), description="Polling interval in the window until the publication arrives."
+        default=timedelta(minutes=10), description="Polling interval within the window until the publication arrives."
     )
-    sweep: Interval = Field(default=timedelta(hours=1), description="Polling interval at all other times.")
-    breaks: tuple[BreakSettings, ...] = Field(default=(), description="Its redenominations, see below.")
+    sweep: Interval = Field(
+        default=timedelta(hours=1), description="Maximum time between two polls at any time of day."
+    )
+    breaks: tuple[BreakSettings, ...] = Field(
+        default=(), description="Its redenominations, see `[[sources.KEY.breaks]]`."
+    )
 
     @cached_property
     def weekdays(self) -> frozenset[int]:
@@ -199,16 +258,20 @@ class SourceSettings(_Table):
 
 
 class TickerSettings(_Table):
-    """A ticker: a strip with a base currency of its own. The first one is the default."""
+    """A ticker: currencies quoted in one base currency. The first ticker is the default one."""
 
-    id: Key = Field(description="Its name in URLs (`?ticker=`).")
-    base: Currency = Field(description="Base currency.")
-    currencies: tuple[Currency, ...] = Field(min_length=1, description="Quoted currencies, in their order.")
+    id: Key = Field(description="Identifier in URLs: `/v1/ticker/ID`, `/embed?ticker=ID`.")
+    base: Currency = Field(description="Currency in which the rates are expressed.")
+    currencies: tuple[Currency, ...] = Field(
+        min_length=1, description="Quoted currencies, in the order in which they are shown."
+    )
     sources: tuple[Key, ...] = Field(
-        min_length=1, description="Sources by priority: a quote comes from the first one that is not stale."
+        min_length=1,
+        description="Sources by priority; the first that is neither stale nor refuted by other banks provides a quote.",
     )
     effective: Literal["latest", "today"] = Field(
-        default="latest", description="Show the latest publication, or the one in force today."
+        default="latest",
+        description='`"latest"`: the latest publication, even if dated tomorrow; `"today"`: the one in force today.',
     )
 
     @model_validator(mode="after")

@@ -26,23 +26,25 @@ _INTRO: Final = """\
 
 <!-- Written by `make docs` from service/settings/models.py and this text's source, service/settings/reference.py. -->
 
-Settings are read from four layers; each overrides the one before it. Tables are merged key by key, lists and values
-are replaced.
+Settings come from four layers. Each layer overrides those above it: tables are merged key by key, lists and values are
+replaced. A file with `[[tickers]]` therefore replaces all default tickers.
 
 | Layer | Example |
 | --- | --- |
-| `config/default.toml`; the package has a copy | always read; it also defines the shipped tickers and sources |
-| a file of your own, named by `--config` or `TICKER_CONFIG` | `[http]` and `port = 9000` |
+| `config/default.toml`, or its copy in an installed package: always read | the default ticker, all banks |
+| your configuration file, named by `--config` or `TICKER_CONFIG` | `port = 9000` under `[http]` |
 | environment variables: `TICKER_`, with two underscores between levels | `TICKER_HTTP__PORT=9000` |
 | options of the command line | `--port 9000` |
 
 - Durations are seconds or ISO 8601: `900`, `"PT15M"`, `"P90D"`.
-- In environment variables, lists and tables are JSON: `TICKER_TICKERS='[{"id": "kzt", …}]'`. Lists of currencies and
-  networks may be separated by spaces or commas.
-- An unknown setting or an invalid value stops the start (exit status 2). The error names the layer and the setting.
-- A Kubernetes service must not be named `ticker`: Kubernetes would set `TICKER_PORT`, which is no setting. Use another
-  name, or `enableServiceLinks: false`.
-- `config/production.toml` is a starting point for production, `config/example.toml` shows tickers for other currencies.
+- In environment variables, lists and tables are JSON: `TICKER_TICKERS='[{"id": "kzt", …}]'`. Lists of currencies,
+  networks and `frame_ancestors` may also be separated by spaces or commas: `TICKER_HTTP__PROXIES=10.0.0.0/8`.
+- An unknown setting or an invalid value ends the program with exit status 2. The error names the layer and the setting.
+- Settings are read once, at the start. Restart the service to apply a change.
+- Two more files are in `config/`: `production.toml` is the configuration of the Docker Compose deployment, and
+  `example.toml` has tickers for other base currencies, and a relay.
+- A Kubernetes service must not be named `ticker`: Kubernetes would set the variable `TICKER_PORT`, which is an unknown
+  setting. Use another name, or set `enableServiceLinks: false`.
 """
 
 
