@@ -150,7 +150,7 @@ fuzz: $(VENV)/.dev ## Fuzz every parser, guided by coverage, for up to ten minut
 bench: $(VENV)/.dev ## Measure speed, start, memory and streams; needs wrk (ARGS="--quick", ARGS="--only streams")
 	$(RUN) tests.benchmarks $(ARGS)
 
-truth: $(VENV)/.dev ## Measure validation on real history with injected faults (~20 min; ARGS="--quick", ARGS="--only drift")
+truth: $(VENV)/.dev ## Measure validation on real history with injected faults (~15 min; ARGS="--quick", ARGS="--only drift")
 	$(RUN) tests.truth $(ARGS)
 
 audit: $(VENV)/.dev ## Check deployed packages for known vulnerabilities at osv.dev (exit status 2: check failed)
