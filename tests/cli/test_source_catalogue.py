@@ -83,7 +83,7 @@ DAILY = {"window": "00:00-12:00"}
         ({"since": "2001-02-03"}, "**History**: by date, since 2001-02-03"),
         (
             {"adapter": "nbkr"},
-            ": none: it only publishes its latest rates, so a missed day stays missing",
+            ": none; only the latest rates are published, so a missed day stays missing",
         ),
         ({"adapter": "nbg"}, "**Own changes**: published with the rates; computed changes are compared with them"),
         ({"adapter": "frankfurter", "provider": "NBK"}, "**URL**: `https://bank.example`, for `NBK`"),

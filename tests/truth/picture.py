@@ -1,7 +1,8 @@
-"""Draw how a devaluation, a slip and a drift are judged: docs/images/validation.svg, by `python -m tests.truth.picture`.
+"""Draw `docs/images/validation.svg`: how a devaluation, a single wrong rate and a drift are validated.
 
-All rates are the National Bank of Ukraine's of winter 2015, and the other bank's are crosses of them; the slip and the
-drift are made up on top of a quiet month before.
+`HISTORY_DIR=... python -m tests.truth.picture > docs/images/validation.svg`. All rates are those of the National Bank of
+Ukraine in the winter of 2014 and 2015; those of the other bank are crosses of them. The wrong rate and the drift are
+simulated in a quiet month.
 """
 
 # ruff: noqa: E501 - lines of SVG
@@ -42,11 +43,9 @@ class Scene(NamedTuple):
 
 SCENES = (
     Scene("A devaluation: confirmed, published", date(2015, 1, 22), lambda _, value: value),
+    Scene("A single wrong rate: quarantined", date(2014, 12, 1), lambda n, value: value * 13 / 10 if n == 8 else value),
     Scene(
-        "A slip: held, the next day is right", date(2014, 12, 1), lambda n, value: value * 13 / 10 if n == 8 else value
-    ),
-    Scene(
-        "A drift of 3 % a day: held at once",
+        "A drift of 3 % a day: quarantined at once",
         date(2014, 12, 1),
         lambda n, value: value * Decimal("1.03") ** max(0, n - 7),
     ),
@@ -137,13 +136,13 @@ def main() -> None:
     width, height, below = LEFT + len(SCENES) * step, TOP + HEIGHT + 44, TOP + HEIGHT + 26
     key = (
         f'<circle class="good" cx="{LEFT + 4}" cy="{below}" r="3"/><text class="key" x="{LEFT + 14}" y="{below + 4}">published</text>'
-        f'<path class="held" d="M{LEFT + 86} {below - 3.5}l7 7m0-7l-7 7"/><text class="key" x="{LEFT + 100}" y="{below + 4}">held</text>'
-        f'<rect class="band" x="{LEFT + 142}" y="{below - 5}" width="18" height="10"/>'
-        f'<text class="key" x="{LEFT + 166}" y="{below + 4}">where another bank has the rate, within 1 % (hryvnias for a dollar, a mark a day)</text>'
+        f'<path class="held" d="M{LEFT + 86} {below - 3.5}l7 7m0-7l-7 7"/><text class="key" x="{LEFT + 100}" y="{below + 4}">quarantined</text>'
+        f'<rect class="band" x="{LEFT + 178}" y="{below - 5}" width="18" height="10"/>'
+        f'<text class="key" x="{LEFT + 202}" y="{below + 4}">rate of another bank ± 1 % (hryvnias per dollar, one mark a day)</text>'
     )
     sys.stdout.write(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="A devaluation is published, a slip and a drift are held"><style>{STYLE}</style>{panels}{key}</svg>\n'
+        f'aria-label="A devaluation is published, a single wrong rate and a drift are quarantined"><style>{STYLE}</style>{panels}{key}</svg>\n'
     )
 
 
