@@ -26,7 +26,16 @@ from tests.support.standin import Banks, serving
 ROOT = Path(__file__).parent.parent
 RECORDINGS = Path(os.environ.get("RECORDINGS_DIR", ROOT.parent / "shared" / "recordings"))
 _PREFIXES = (f"test{number}:" for number in itertools.count())
-SLOWEST = ("tests/browser/test_element.py",)
+SLOWEST = (
+    "tests/test_service.py",
+    "tests/attacks/test_false_rates.py",
+    "tests/browser/test_accessibility.py",
+    "tests/browser/test_embed.py",
+    "tests/browser/test_element.py",
+    "tests/browser/test_docs.py",
+    "tests/test_edge.py",
+    "tests/test_alerts.py",
+)
 """Modules that take longest: they run first, so that no worker is left with one at the end."""
 
 hypothesis_settings.register_profile("quick", deadline=None, max_examples=25, derandomize=True)
