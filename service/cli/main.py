@@ -198,7 +198,10 @@ Source = Annotated[str, typer.Argument(help="Source key.")]
 Day = Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="Effective date.")]
 Which = Annotated[
     list[str] | None,
-    typer.Argument(help="Currencies (default: all of that date), or the digest.", metavar="[CURRENCY]..."),
+    typer.Argument(help="Currencies (default: all of that date), or the digest.", metavar="CURRENCY"),
+]
+Currencies = Annotated[
+    list[str] | None, typer.Argument(help="Currencies (default: all of that date).", metavar="CURRENCY")
 ]
 Digest = Annotated[str | None, typer.Option(help="Digest printed by `quarantine`; skips the confirmation.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")]
@@ -260,7 +263,7 @@ def accept(
 
 @quarantine_commands.command()
 def reject(source: Source, day: Day, which: Which = None, config: Config = None, digest: Digest = None) -> None:
-    """Reject quarantined rates. They are never published and not reported again."""
+    """Keep quarantined rates unpublished, and stop reporting them. `accept` reverses it."""
     from service.cli import maintenance
     from service.validation.quarantine import Outcome
 
@@ -270,7 +273,9 @@ def reject(source: Source, day: Day, which: Which = None, config: Config = None,
 
 
 @cli.command()
-def retract(source: Source, day: Day, which: Which = None, config: Config = None, *, yes: Yes = False) -> None:
+def retract(
+    source: Source, day: Day, currencies: Currencies = None, config: Config = None, *, yes: Yes = False
+) -> None:
     """Retract published rates of a date. They are not published again."""
     from service.cli import maintenance
 
@@ -279,7 +284,7 @@ def retract(source: Source, day: Day, which: Which = None, config: Config = None
             _settings(config),
             source,
             day.date(),
-            [code.upper() for code in which or []],
+            [code.upper() for code in currencies or []],
             (lambda _: True) if yes else _confirm,
         )
 

@@ -127,7 +127,7 @@ def decide(
                 f"{key} {day}: the quarantined rates do not match digest {digest}: they are {_listed(selected.fixing)}"
                 f" (digest {rates_digest(quarantined.fixing)}); list them again: {program()} quarantine"
             )
-        errors = structural_errors(selected.fixing) if outcome is Outcome.ACCEPTED else ()
+        errors = _publication_errors(store, selected.fixing) if outcome is Outcome.ACCEPTED else ()
         if errors:
             raise TickerError(f"{key} {day} cannot be published: {'; '.join(errors)}")
         summary = f"{key} {day}: {_listed(selected.fixing)}"
@@ -156,9 +156,16 @@ def decide(
     Console(soft_wrap=True, markup=False).print(with_store(settings, end))
 
 
+def _publication_errors(store: Store, fixing: Fixing) -> tuple[str, ...]:
+    """Return why rates cannot be published, whoever accepts them."""
+    latest = store.last_date(fixing.source)
+    too_late = (f"the bank publishes up to {latest} by now",) if fixing.date > latest else ()
+    return (*structural_errors(fixing), *too_late)
+
+
 _QUESTIONS: Final = {
     Outcome.ACCEPTED: "Publish these rates?",
-    Outcome.REJECTED: "Never publish these rates for that date?",
+    Outcome.REJECTED: "Keep these rates unpublished, and stop reporting them?",
 }
 
 

@@ -117,13 +117,13 @@ def _measured(folder: Path, cores: Cores, effort: Effort, only: Collection[str])
     return measured, notes
 
 
-_COLUMNS = ("what", "measured", "baseline", "", "x baseline", "target", "met")
+_COLUMNS = ("What", "Measured", "Baseline", "", "x baseline", "Target", "Met")
 
 
 def _table(measured: list[Row]) -> Table:
     table = Table(title="median (min..max)", title_justify="left")
     for name in _COLUMNS:
-        table.add_column(name, justify="left" if name in ("what", "", "target", "met") else "right")
+        table.add_column(name, justify="left" if name in ("What", "", "Target", "Met") else "right")
     for row in measured:
         table.add_row(*_cells(row))
     return table
@@ -143,7 +143,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.baseline,
         _spread(row.ratios, ".2f") if row.ratios else "-",
         _target(row),
-        {True: "yes", False: "NO", None: ""}[row.met],
+        {True: "yes", False: "no", None: ""}[row.met],
     )
 
 
@@ -153,10 +153,10 @@ def _spread(values: list[float], digits: str) -> str:
 
 def _target(row: Row) -> str:
     if row.least_ratio is not None:
-        return f">= {row.least_ratio} x"
+        return f"≥ {row.least_ratio} x"
     if row.most_ratio is not None:
-        return f"<= {row.most_ratio:g} x"
-    return "" if row.most is None else f"<= {row.most:g} {row.unit}"
+        return f"≤ {row.most_ratio:g} x"
+    return "" if row.most is None else f"≤ {row.most:g} {row.unit}"
 
 
 def _machine(cores: Cores, effort: Effort) -> str:

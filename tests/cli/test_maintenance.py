@@ -177,6 +177,16 @@ async def test_unusable_rate_cannot_be_accepted(kept: Store, decide: Decide) -> 
     assert await published(kept) == []
 
 
+async def test_date_that_the_bank_cannot_have_published_is_not_accepted(settings: Settings, kept: Store) -> None:
+    """Its rates would be stored, but not served until that date; they stay in quarantine."""
+    on = datetime.now(UTC).date() + timedelta(days=400)
+    await wait(kept, fixing(on, USD="475.09"))
+    with pytest.raises(TickerError, match=rf"^nbk {on} cannot be published: the bank publishes up to \d{{4}}-"):
+        await asyncio.to_thread(maintenance.decide, settings, "nbk", on, Outcome.ACCEPTED, Operator())
+    assert [entry.fixing.date for entry in await kept.waiting("nbk")] == [on]
+    assert await kept.decisions("nbk") == []
+
+
 async def test_only_a_rejection_of_the_date_can_be_taken_back(kept: Store, decide: Decide) -> None:
     """A withdrawn rate was not rejected, and a rejection of another date does not count."""
     for one, outcome in ((FALSE, Outcome.WITHDRAWN), (replace(TRUE, date=day(4)), Outcome.REJECTED)):
@@ -217,7 +227,7 @@ async def test_rates_are_shown_before_a_decision(kept: Store, decide: Decide, op
     assert len(await kept.waiting("nbk")) == 1
     operator.agrees = True
     await decide(Outcome.REJECTED)
-    assert operator.questions[-1].endswith("Never publish these rates for that date?")
+    assert operator.questions[-1].endswith("Keep these rates unpublished, and stop reporting them?")
 
 
 @pytest.mark.parametrize("outcome", [Outcome.ACCEPTED, Outcome.REJECTED])

@@ -22,7 +22,7 @@ VALUES: Final[Mapping[str, str]] = {
 SNIPPETS: Final[Mapping[str, str]] = {
     "element": N_("Web component (recommended)"),
     "iframe": N_("iframe, without a script"),
-    "svg": N_("Image, for README and e-mail"),
+    "svg": N_("Image, for README files"),
     "html": N_("Server-side include"),
     "oembed": N_("oEmbed"),
     "json": N_("JSON"),
