@@ -118,7 +118,7 @@ async def banks() -> AsyncIterator[Banks]:
 def settings(banks: Banks, valkey: str) -> Settings:
     """Return the default configuration, with stand-in banks and a store of its own."""
     environ = banks.environ() | {"TICKER_STORE__URL": valkey, "TICKER_STORE__PREFIX": next(_PREFIXES)}
-    return load(environ=environ, overrides={"client": {"timeout": 2, "connect_timeout": 1}})
+    return load(environ=environ, overrides={"client": {"timeout": 60, "connect_timeout": 60}})
 
 
 class Served(TestServer):

@@ -24,6 +24,9 @@ FLOATS = {
     "service.state.memory",  # the tolerance that JUDGING compares by
     "service.storage.coordination",
     "service.storage.embedded_valkey",
+    "service.storage.redis_connection",  # timeouts
+    "service.storage.repository",
+    "service.storage.sync",
     "service.web.api.history",  # the deadline of a download
     "service.web.api.stream",
     "service.web.http.responses",

@@ -582,6 +582,7 @@ class Load:
         assert {type(one) for one in ended} == {asyncio.CancelledError}
 
 
+@pytest.mark.slow
 async def test_deaths_and_restarts_are_not_noticed(tmp_path: Path, valkey: str) -> None:
     """One instance killed, one after the other restarted, both killed: under load, no reader's request is lost."""
     with two_services(tmp_path, valkey) as (edge, services, variables), ExitStack() as stack:

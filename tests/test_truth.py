@@ -10,6 +10,8 @@ from tests.truth import faults, measure
 from tests.truth.histories import SUBJECT, History, MissingHistoryError, in_base
 from tests.truth.replay import ALL, FIVE, remember_carry_overs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def known() -> History:

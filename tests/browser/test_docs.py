@@ -5,6 +5,7 @@ import re
 import urllib.request
 from typing import Literal
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open, Watched, complaints
@@ -28,6 +29,7 @@ def test_it_shows_every_path(site: Site, open_page: Open) -> None:
     assert page.locator(".opblock-summary-description").count() == len(paths)
 
 
+@pytest.mark.slow
 def test_all_of_it_works_under_our_policy(site: Site, open_page: Open) -> None:
     """Paths and schemas opened, a request tried: it is answered, the console is empty, nobody else is asked."""
     watched = shown(site, open_page)
@@ -44,6 +46,7 @@ def test_all_of_it_works_under_our_policy(site: Site, open_page: Open) -> None:
     assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
 
 
+@pytest.mark.slow
 def test_docs_are_accessible_in_the_visitors_theme(site: Site, open_page: Open) -> None:
     """Dark or light as the system is, also when that changes: axe-core finds no violation, a path opened and tried."""
     page = shown(site, open_page, "dark").page

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 
 from service.polling.poller import Poller
 from service.settings import Settings
@@ -14,13 +13,6 @@ from service.storage.repository import Store
 from service.storage.sync import StoreSync
 from tests.conftest import Clock
 from tests.support.instances import publisher
-
-
-def patient(settings: Settings) -> Settings:
-    """Return settings with which a stand-in bank may take a minute to answer, as it may on a busy machine."""
-    minute = timedelta(minutes=1)
-    client = settings.client.model_copy(update={"timeout": minute, "connect_timeout": minute})
-    return settings.model_copy(update={"client": client})
 
 
 @asynccontextmanager
