@@ -9,7 +9,7 @@ from tests.browser.conftest import Open, case, complaints
 from tests.browser.element import with_script
 from tests.browser.site import Site
 
-LANGUAGES = ("kk", "ru", "en")
+LANGUAGES = ("en", pytest.param("kk", marks=pytest.mark.slow), pytest.param("ru", marks=pytest.mark.slow))
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 LAYOUTS = ("strip", "list", "tape")
 ADD_STRIPS = """async (queries) => {

@@ -38,7 +38,7 @@ ROW = """(end) => {
 """Measure the row, scrolled to its begin or its end, or as it is. Boxes of texts are those of their letters."""
 
 
-@pytest.mark.parametrize("lang", ["en", "ru", "ar"])
+@pytest.mark.parametrize("lang", ["en", "ar", pytest.param("ru", marks=pytest.mark.slow)])
 def test_low_frame_shows_rates_first_and_scrolls_to_the_date(site: Site, open_page: Open, lang: str) -> None:
     """One row: the first rate is seen at once, nothing overlaps or is cut off, and scrolling leads to the date."""
     page = open_page(f"{site.service}/embed?lang={lang}").page
