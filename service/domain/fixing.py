@@ -166,6 +166,8 @@ class Fixing(RateTable):
 
     def without(self, codes: Collection[str]) -> "Fixing":
         """Return this fixing without the rates of some currencies."""
+        if not codes:
+            return self
         return replace(self, rates={code: rate for code, rate in self.rates.items() if code not in codes})
 
 

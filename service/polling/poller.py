@@ -6,6 +6,7 @@ A failed poll never removes rates; fixings that were received before the failure
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from time import perf_counter
@@ -51,7 +52,10 @@ class Poller:
     _validating_quarantine: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def poll(self, key: str) -> None:
-        """Poll a source once; return at once if it is being polled. Never raises."""
+        """Poll a source once; return at once if it is being polled.
+
+        An error of the source is recorded in its state, not raised.
+        """
         if key in self._polling:
             return
         self._polling.add(key)
@@ -84,8 +88,10 @@ class Poller:
             return [], NotUnderstood(key, self.sessions[key].url, f"no rates for any day from {since} to {until}")
         return list(parsed), None
 
-    async def _validate_and_apply(self, key: str, parsed: Collection[ParsedFixing]) -> None:
-        """Validate new and quarantined fixings: later publications or other sources may confirm a quarantined rate.
+    async def _validate_and_apply(self, key: str, parsed: Collection[ParsedFixing]) -> bool:
+        """Validate new and quarantined fixings; return whether rates were accepted.
+
+        Later publications or other sources may confirm a quarantined rate.
 
         Sources are validated one after the other, because the rates of one confirm those of another.
         """
@@ -93,6 +99,7 @@ class Poller:
             now = self.now()
             judgements = await self._validate(key, [fixing for _, fixing in parsed], now)
             self._apply(key, parsed, judgements, now)
+            return any(judgement.publish for judgement in judgements)
 
     async def _validate(self, key: str, fixings: list[Fixing], now: datetime) -> list[Judgement]:
         """Validate in a worker thread; repeat if a sync has changed the series in the meantime."""
@@ -130,15 +137,26 @@ class Poller:
     async def _validate_quarantine_again(self, polled: str) -> None:
         """Validate the quarantined rates of other sources again: those of the polled one may confirm them.
 
-        Concurrent polls share one pass.
+        Concurrent polls share one pass. It is repeated while it releases rates, which may confirm others.
         """
         self._newly_polled.add(polled)
         async with self._validating_quarantine:
             # Empty if another poll's pass has included this one.
-            newly_polled, self._newly_polled = self._newly_polled, set()
-            for key in self.memory.settings.polled:
-                if newly_polled - {key} and self.memory.quarantine[key].waiting:
-                    await self._validate_and_apply(key, [])
+            news, self._newly_polled = self._newly_polled, set()
+            try:
+                while news:
+                    news = await self._validate_quarantine_beside(news)
+            except BaseException:  # polls that wait for this pass make another one
+                self._newly_polled |= news
+                raise
+
+    async def _validate_quarantine_beside(self, news: AbstractSet[str]) -> set[str]:
+        """Validate the quarantine of each source of which not only itself has news; return those with releases."""
+        released = set[str]()
+        for key in self.memory.settings.polled:
+            if news - {key} and self.memory.quarantine[key].waiting and await self._validate_and_apply(key, []):
+                released.add(key)
+        return released
 
     def _to_validate(self, key: str, fixings: list[Fixing]) -> list[Fixing]:
         """Return the older quarantined fixings, then those of `fixings` that can be validated."""

@@ -70,10 +70,10 @@ class PollScheduler:
                 await self._poller.poll(key)
         finally:
             self._running.discard(task)
-        if not self._stopped:
-            now = self._poller.now()
-            due = self._next(key, now)
-            self._arm(key, due + jitter(due - now))
+            if not self._stopped:  # after an error too: otherwise the source would never be polled again
+                now = self._poller.now()
+                due = self._next(key, now)
+                self._arm(key, due + jitter(due - now))
 
 
 def jitter(delay: timedelta) -> timedelta:

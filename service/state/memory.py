@@ -201,7 +201,7 @@ class MemoryState:
         """Return the context for the validation of a source's fixings: its calendar, other sources, decisions."""
         quarantine = self.quarantine[source]
         return validation_context(
-            self.settings, source, now, self.cross_check, quarantine.rejected, self.breaks(source)
+            self.settings, source, now, self.cross_check.copied(), quarantine.rejected, self.breaks(source)
         )
 
     @property

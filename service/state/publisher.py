@@ -10,6 +10,7 @@ import structlog
 
 from service.domain.snapshot import Snapshot
 from service.runtime.background import run_in_thread
+from service.settings import TickerSettings
 from service.state.memory import MemoryState
 
 log = structlog.get_logger()
@@ -35,13 +36,20 @@ class SnapshotPublisher:
             if not self._due:  # another call has published since
                 return
             self._due = False
-            build = self.memory.selection(now)
-            for ticker in self.memory.settings.tickers:
-                built, before = await run_in_thread(build, ticker), self.memory.snapshots.get(ticker.id)
-                changed = self.memory.show(built)
-                if changed:
-                    log_change(changed, before)
-                    self.enqueue(changed)
+            try:
+                await self._publish(self.memory.selection(now))
+            except BaseException:  # calls that wait for this pass make another one
+                self._due = True
+                raise
+
+    async def _publish(self, build: Callable[[TickerSettings], Snapshot | None]) -> None:
+        for ticker in self.memory.settings.tickers:
+            new = await run_in_thread(build, ticker)
+            before = self.memory.snapshots.get(ticker.id)
+            snapshot = self.memory.show(new)
+            if snapshot:
+                log_change(snapshot, before)
+                self.enqueue(snapshot)
 
 
 def log_change(snapshot: Snapshot, before: Snapshot | None) -> None:

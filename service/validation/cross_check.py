@@ -17,6 +17,7 @@ here is ever shown as money.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from enum import Enum
@@ -400,7 +401,7 @@ class Pairing:
 
     subject: Publications
     witness: Publications
-    _fits: dict[tuple[str, str, date, Lag], tuple[float, float] | None] = field(default_factory=dict)
+    _fits: dict[tuple[Difference, str, str, date, Lag], tuple[float, float] | None] = field(default_factory=dict)
     _aligned: dict[Lag, list[tuple[Observation, Observation]]] = field(default_factory=dict)
 
     @cached_property
@@ -418,8 +419,8 @@ class Pairing:
 
     def fit(self, code: str, base: str, difference: Difference, lag: Lag, before: date) -> tuple[float, float] | None:
         """Return the lasting offset and the spread of a rate, from the shared dates before one; None if too few."""
-        cache_key = (code, base, before, lag)
-        if cache_key in self._fits:
+        cache_key = (difference, code, base, before, lag)
+        with suppress(KeyError):  # in one step: another thread may clear it
             return self._fits[cache_key]
         if len(self._fits) >= _MAX_CACHED_FITS:
             self._fits.clear()
@@ -517,6 +518,15 @@ class CrossCheck:
         if cache_key not in self._assessments:  # the value holds the fixing, whose identity is the key
             self._assessments[cache_key] = (fixing, self._assess(source, fixing, code, base))
         return self._assessments[cache_key][1]
+
+    def copied(self) -> "CrossCheck":
+        """Return the same with caches of its own, for a validation: what it compares is not looked at again."""
+        return replace(
+            self,
+            _observations=dict(self._observations),
+            _comparisons=dict(self._comparisons),
+            _assessments=dict(self._assessments),
+        )
 
     def is_accepted(self, source: str, fixing: Fixing, code: str, after: date = date.min) -> bool:
         """Return whether an operator has accepted this rate, or one near it shortly before (but `after` a date)."""

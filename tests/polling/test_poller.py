@@ -546,3 +546,62 @@ async def test_fixings_read_from_the_store_meanwhile_are_taken_into_account(
     assert [one.rates.get("USD") for one in poller.memory.series("nbk").fixings] == [known.rates["USD"], None, None]
     quarantined = poller.memory.quarantine["nbk"].waiting
     assert {on: list(one.fixing.rates) for on, one in quarantined.items()} == {day(1): ["USD"], day(2): ["USD"]}
+
+
+async def test_pass_over_the_quarantine_that_is_cancelled_is_made_by_another_poll(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two polls share a pass; one is cancelled in the middle of it, and the other makes it again."""
+    passes, first = list[set[str]](), asyncio.Event()
+
+    async def beside(news: set[str]) -> set[str]:
+        passes.append(news)
+        if len(passes) == 2:
+            first.set()
+            await asyncio.Event().wait()
+        await asyncio.sleep(0)
+        return set()
+
+    monkeypatch.setattr(poller, "_validate_quarantine_beside", beside)
+    await poller._validating_quarantine.acquire()
+    polls = [asyncio.create_task(poller._validate_quarantine_again(key)) for key in ("nbk", "cbr", "ecb")]
+    await asyncio.sleep(0)
+    poller._validating_quarantine.release()
+    await asyncio.wait(polls)
+    assert passes == [{"nbk", "cbr", "ecb"}]  # the other two found it done
+
+    again = [asyncio.create_task(poller._validate_quarantine_again(key)) for key in ("nbk", "cbr")]
+    await first.wait()
+    again[0].cancel()
+    await asyncio.wait(again)
+    assert passes[1:] == [{"nbk"}, {"nbk", "cbr"}]
+
+
+async def test_pass_over_the_quarantine_is_repeated_while_it_releases_rates(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A released rate may confirm one of a source that came earlier in the pass."""
+    passes, released = list[set[str]](), iter([{"ecb"}, {"cbr"}, set[str]()])
+
+    async def beside(news: set[str]) -> set[str]:
+        passes.append(news)
+        return next(released)
+
+    monkeypatch.setattr(poller, "_validate_quarantine_beside", beside)
+    await poller._validate_quarantine_again("nbk")
+    assert passes == [{"nbk"}, {"ecb"}, {"cbr"}]
+
+
+async def test_validation_leaves_nothing_in_the_shared_comparison(poller: Poller, banks: Banks) -> None:
+    """Its documents are made for it alone: kept there, each poll of a day with a quarantine would add to them."""
+    banks.published["nbk"][day(3)] = {**APRIL[day(2)], "USD": "600.00"}
+    for key in ("cbr", "ecb", "nbu", "cbu"):
+        banks.faults[key] = 404
+    sizes = set[tuple[int, int, int]]()
+    await poller.poll("nbk")
+    await poller.poll("nbk")
+    for _ in range(5):
+        await poller.poll("nbk")
+        check = poller.memory.cross_check
+        sizes.add((len(check._observations), len(check._comparisons), len(check._assessments)))
+    assert len(sizes) == 1

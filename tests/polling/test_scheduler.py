@@ -112,3 +112,17 @@ async def test_next_poll_is_armed_after_each_poll() -> None:
 def test_jitter_is_bounded_by_half_the_delay() -> None:
     assert all(timedelta(0) <= jitter(timedelta(seconds=2)) <= timedelta(seconds=1) for _ in range(200))
     assert all(timedelta(0) <= jitter(timedelta(hours=2)) <= JITTER for _ in range(200))
+
+
+async def test_source_is_polled_again_after_an_error() -> None:
+    """An error in publishing, for example, must not be the end of a source's polling."""
+
+    class Failing(Recorder):
+        async def poll(self, key: str) -> None:
+            self.polled.append(key)
+            raise RuntimeError("publishing failed")
+
+    recorder = Failing()
+    async with PollScheduler(cast("Poller", recorder), at_once=True) as schedule:
+        await until_true(lambda: len(recorder.polled) >= len(SETTINGS.polled))
+        await until_true(lambda: {job.id for job in schedule._scheduler.get_jobs()} == SETTINGS.polled.keys())

@@ -95,3 +95,22 @@ async def test_rates_that_come_during_a_build_are_published(settings: Settings, 
         await publisher.publish(clock())
     assert first.done()
     assert {snapshot.as_of for snapshot in memory.snapshots.values()} == {day(2)}
+
+
+async def test_call_that_joined_a_cancelled_pass_publishes_itself(settings: Settings, clock: Clock) -> None:
+    """A pass is cancelled where an instance stops polling; whoever waits for it must not go away with nothing."""
+    memory = MemoryState(settings)
+    memory.reset("nbk", KNOWN)
+    builds = HeldBuilds(memory)
+    publisher = SnapshotPublisher(memory, lambda _: None)
+    await publisher._lock.acquire()  # a pass is being made
+    with patch.object(memory, "selection", builds):
+        first, joined = (asyncio.create_task(publisher.publish(clock())) for _ in range(2))
+        await asyncio.sleep(0)
+        publisher._lock.release()
+        await asyncio.to_thread(builds.begun.wait, 60)
+        first.cancel()
+        builds.may_go_on.set()
+        await asyncio.wait([first, joined])
+    assert first.cancelled()
+    assert memory.snapshots["kzt"].as_of == day(2)

@@ -33,6 +33,7 @@ const refresh = new Refresh(location.href, stream && new URL(stream, location), 
     alone = true;
     document.querySelector(".ticker").classList.add("away");
     document.querySelector(".date").prepend(`${away}: `);
+    reach();
   },
   received() {
     refresh.due = Date.now() + Math.random() * 2000;
