@@ -188,7 +188,7 @@ class SourceSettings(_Table):
     timezone: Zone = Field(description="IANA time zone of `window` and of its dates, e.g. `Asia/Almaty`.")
     terms: str = Field(default="", description="Its terms of use, for `/v1/sources`.")
     quotes: Currencies = Field(
-        default=(), description="Currencies that it published when it was recorded; for information only."
+        default=(), description="Currencies in its responses that were recorded for the tests; for information only."
     )
     since: dt.date | None = Field(default=None, description="First date of its history; for information only.")
     adapter: Key | None = Field(
@@ -202,7 +202,7 @@ class SourceSettings(_Table):
         default="",
         max_length=40,
         pattern=r"^[A-Za-z0-9_-]*$",
-        description="Required for a relay: its code of the bank whose rates are requested, e.g. `NBK`.",
+        description="Required for a relay: the relay's code for the bank whose rates are requested, e.g. `NBK`.",
     )
     enabled: bool | None = Field(
         default=None,
@@ -230,7 +230,10 @@ class SourceSettings(_Table):
     )
     window: OptionalWindow = Field(
         default=None,
-        description='Time of day in which it publishes, e.g. `"15:30-19:00"`; without it, it publishes nothing new.',
+        description=(
+            'Time of day in which it publishes, e.g. `"15:30-19:00"`; if it is missing, no new publication is '
+            "expected, and the rates of the source are always stale."
+        ),
     )
     effective: Literal["same-day", "next-day", "next-working-day"] = Field(
         default="next-day",
