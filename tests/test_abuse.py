@@ -24,6 +24,8 @@ from tests.support.ports import unused_port
 from tests.support.process import Service, offline, running
 from tests.support.wait import until, until_true
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 1.0
 """Seconds of silence after which an answer counts as whole."""
 

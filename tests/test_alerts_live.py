@@ -22,6 +22,8 @@ from tests.support.metrics import BANKS, RESULTS, Samples, scraped, until_scrape
 from tests.support.promtool import DASHBOARD, FOLDER, PROMTOOL, dashboard, judged, with_data
 from tests.support.standin import Banks, Figures
 
+pytestmark = pytest.mark.slow
+
 needs_promtool = pytest.mark.skipif(
     PROMTOOL is None, reason="NO TESTS OF ALERTS: there is no promtool (Debian's package prometheus)"
 )

@@ -23,6 +23,8 @@ from tests.support.process import NEW, OLD, PATIENCE, Service, local, until
 from tests.support.servers import valkey
 from tests.support.standin import Banks, serving
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.conf.py"]
 LATER = {**NEW, "USD": "406.00"}
 
