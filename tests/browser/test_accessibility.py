@@ -3,7 +3,7 @@
 from typing import Literal
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open, case, complaints
 from tests.browser.element import with_script
@@ -27,14 +27,19 @@ ADD_STRIPS = """async (queries) => {
 """Add further strips to `/embed`, as its script does at a refresh, and a copy of each that is outdated and offline."""
 
 
-@pytest.mark.parametrize("lang", LANGUAGES)
-def test_builder_is_accessible(site: Site, open_page: Open, lang: str) -> None:
-    page = open_page(f"{site.service}/?lang={lang}").page
-    expect(page.locator("currency-ticker li:visible").first).to_be_visible()
+def assert_accessible(page: Page) -> None:
+    """Run axe in light and in dark."""
     for scheme in SCHEMES:
         with case(scheme):
             page.emulate_media(color_scheme=scheme)
             assert complaints(page) == ""
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_builder_is_accessible(site: Site, open_page: Open, lang: str) -> None:
+    page = open_page(f"{site.service}/?lang={lang}").page
+    expect(page.locator("currency-ticker li:visible").first).to_be_visible()
+    assert_accessible(page)
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -46,10 +51,7 @@ def test_embed_is_accessible(site: Site, open_page: Open, lang: str) -> None:
     page.evaluate(ADD_STRIPS, [f"{query}strip", f"{query}list", f"lang={lang}&layout=list&spark=1"])
     assert page.locator(".ticker").count() == 8
     assert page.get_by_role("img").count() == 10
-    for scheme in SCHEMES:
-        with case(scheme):
-            page.emulate_media(color_scheme=scheme)
-            assert complaints(page) == ""
+    assert_accessible(page)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -72,10 +74,7 @@ def test_element_is_accessible(site: Site, open_page: Open, lang: str) -> None:
     )
     page = open_page(site.page(with_script(site, elements), lang=lang)).page
     expect(page.locator("currency-ticker").last.locator("li").first).to_be_visible()
-    for scheme in SCHEMES:
-        with case(scheme):
-            page.emulate_media(color_scheme=scheme)
-            assert complaints(page) == ""
+    assert_accessible(page)
 
 
 def test_sparkline_has_contrast(site: Site, open_page: Open) -> None:
