@@ -479,6 +479,7 @@ class TestCommands:
         """Every source, what it had last, and what is wrong."""
         variables = offline(tmp_path)
         with running(variables) as service:
+            service.wait_for("/v1/ticker", "recorded")
             for key in ("nbk", "cbr", "ecb", "nbu", "cbu"):
                 service.wait_for("/health", f"{key}: request failed")
         printed = command(variables, "sources")
