@@ -23,8 +23,8 @@ workers: $(VENV)/.runtime ## Serve with several processes (WORKERS=4); requires 
 
 setup: $(VENV)/.dev ## Create .venv with all dependencies, those for development included
 
-# One worker a core, at most four. The tests of a module stay together: they share its fixtures.
-PARALLEL := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+# The tests of a module stay in one worker: they share its fixtures. tests/conftest.py decides on the number of workers.
+PARALLEL := -n auto --dist loadgroup --no-loadscope-reorder
 
 test: $(VENV)/.dev browser beside ## Run all tests except the slow ones (ARGS="-k name" selects)
 	$(RUN) pytest $(PARALLEL) -m "not slow" $(ARGS)

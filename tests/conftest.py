@@ -43,6 +43,11 @@ hypothesis_settings.register_profile("thorough", deadline=None, max_examples=400
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number of workers: one more than cores, since many tests wait for other processes; at most four."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of a module in one worker, and begin with the slowest modules."""
