@@ -19,6 +19,7 @@ from service.settings import Settings, load
 from service.sources.banks import validate
 from service.state.memory import MemoryState
 from service.state.publisher import SnapshotPublisher
+from service.storage.coordination import LIFE
 from service.storage.embedded_valkey import EmbeddedValkey
 from service.storage.repository import open_store
 from service.storage.sync import StoreSync
@@ -77,15 +78,26 @@ async def create_worker() -> Runner:
     return Runner(app, settings.http)
 
 
-def create_app(settings: Settings, server: EmbeddedValkey | None, now: Clock) -> web.Application:
-    """Return the application. It connects to banks and the store only when it is started."""
+def create_app(
+    settings: Settings,
+    server: EmbeddedValkey | None,
+    now: Clock,
+    *,
+    machine: Clock | None = None,
+    lock_life: float = LIFE,
+) -> web.Application:
+    """Return the application. It connects to banks and the store only when it is started.
+
+    `machine` is the system clock, which is compared with the store's; `lock_life` the time to live of the leader's lock
+    in seconds.
+    """
     memory = MemoryState(validate(settings))
-    store = open_store(settings, server, now)
+    store = open_store(settings, server, now, lock_life=lock_life)
     store_sync = StoreSync(memory, store, server)
     counters = Counters()
     publisher = SnapshotPublisher(memory, store_sync.outbox.enqueue_snapshot)
     follower = StoreFollower(store_sync, publisher, now)
-    election = LeaderElection(store.coordination, own=server is not None)
+    election = LeaderElection(store.coordination, own=server is not None, machine=machine or Clock())
     polling = PollingLifecycle(memory, store_sync, publisher, election, now, counters)
     pages = PageCache(memory, now, counters)
     streams = EventStreamHub(pages)

@@ -141,8 +141,10 @@ async def start(settings: Settings, clock: Clock) -> AsyncIterator[Started]:
     """Yield a function that starts the service in this process and returns a client of it."""
     async with AsyncExitStack() as stack:
 
-        async def started(settings: Settings = settings, now: clocks.Clock = clock) -> TestClient[Any, Any]:
-            server = Served(create_app(settings, None, now))
+        async def started(
+            settings: Settings = settings, now: clocks.Clock = clock, machine: clocks.Clock | None = None
+        ) -> TestClient[Any, Any]:
+            server = Served(create_app(settings, None, now, machine=machine))
             return await stack.enter_async_context(TestClient(server, auto_decompress=False))
 
         yield started

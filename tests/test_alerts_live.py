@@ -6,14 +6,13 @@ The rules are judged on what was scraped from a service that is late, stale, cut
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from service import clock as clocks
 from service.settings import Settings, load
 from tests.conftest import Clock, Started
 from tests.support.fixings import APRIL, day
@@ -213,15 +212,11 @@ class TestAlerts:
         client = await start(settings.model_copy(update={"store": nowhere}))
         await expected(tmp_path, client, clock, status("current"), StoreDown=1)
 
-    async def test_a_clock_is_wrong(
-        self, start: Started, banks: Banks, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_clock_is_wrong(self, start: Started, banks: Banks, clock: Clock, tmp_path: Path) -> None:
         """The machine's is a day ahead of the store's."""
         all_well(banks)
-        right = clocks.Clock.__call__
-        monkeypatch.setattr(clocks.Clock, "__call__", lambda machine: right(machine) + timedelta(days=1))
         so = status("current")
-        client = await start()
+        client = await start(machine=Clock(datetime.now(UTC) + timedelta(days=1)))
         await expected(tmp_path, client, clock, lambda told: so(told) and value(told, OFFSET) is not None, ClockWrong=1)
 
     async def test_leaders(self, start: Started, settings: Settings, banks: Banks, tmp_path: Path) -> None:

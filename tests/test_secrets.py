@@ -30,9 +30,10 @@ from service.sources.banks import validate
 from service.storage.repository import Store, open_store
 from tests.support.cli import command, process
 from tests.support.ports import unused_port
-from tests.support.process import NEW, OLD, Service, local, running, until
+from tests.support.process import NEW, OLD, Service, local, running
 from tests.support.servers import Server, sentinel, valkey
 from tests.support.standin import Banks, serving
+from tests.support.wait import wait_until
 
 CANARY = "canary0secret"
 SHOWN = {
@@ -227,7 +228,7 @@ async def test_failing_service_shows_no_secret(tmp_path: Path, banks: Banks, for
                     service.wait_for("/health", f'"{key}: ')
                 service.wait_for("/v1/ticker", '"source":"nbk"')
                 ask()
-                until(lambda: len(stored(server)) > 3, "rates in the store")
+                wait_until(lambda: len(stored(server)) > 3, "rates in the store")
                 replies.append(str(stored(server)))
                 replies.append(command_lines(service.process.pid))
                 server.kill()

@@ -27,9 +27,10 @@ from service.storage import embedded_valkey, sync
 from service.web.server.runner import Runner
 from tests.support.cli import command, process
 from tests.support.ports import unused_port
-from tests.support.process import NEW, OLD, PATIENCE, Service, local, offline, running, until
+from tests.support.process import NEW, OLD, Service, local, offline, running
 from tests.support.servers import valkey
 from tests.support.standin import Banks, serving
+from tests.support.wait import PATIENCE, wait_until
 
 STRIP = "usd +1.35%\neur +2.68%\nrub 0.00%\ngbp +4.11%\ncny +0.25%\n"
 RECORDED = "usd -0.77%\neur +0.44%\nrub 0.00%\ngbp -0.02%\ncny -0.27%\n"
@@ -129,7 +130,7 @@ async def test_a_kill_of_service_and_store_loses_nothing(env: tuple[dict[str, st
             before = first.get("/v1/ticker")[1]
             banks.faults.update(dict.fromkeys(("nbk", "cbr", "ecb", "nbu", "cbu"), "hang"))
             asked = banks.asked["nbk"]
-            until(lambda: banks.asked["nbk"] > asked, "another poll")
+            wait_until(lambda: banks.asked["nbk"] > asked, "another poll")
         finally:
             first.kill_all()
         with running(variables) as second:
@@ -245,8 +246,8 @@ MOMENTS: dict[str, Callable[[Service], object]] = {
 def test_sigterm_is_obeyed_at_any_moment_of_the_start(tmp_path: Path, moment: Callable[[Service], object]) -> None:
     """Status 0, and no server is left behind."""
     with running(offline(tmp_path)) as service:
-        until(lambda: catches(service, signal.SIGTERM), "a handler of SIGTERM")
-        until(lambda: moment(service), "the moment")
+        wait_until(lambda: catches(service, signal.SIGTERM), "a handler of SIGTERM")
+        wait_until(lambda: moment(service), "the moment")
         started = children(service)
         service.process.send_signal(signal.SIGTERM)
         status, log = service.ended()
@@ -289,7 +290,7 @@ async def test_sigterm_waits_for_nobody_that_hangs(env: tuple[dict[str, str], Ba
     def check() -> None:
         with running(variables) as service:
             service.wait_for("/v1/ticker", "recorded")
-            until(lambda: len(banks.asked) == 5, "polls")
+            wait_until(lambda: len(banks.asked) == 5, "polls")
             (store,) = children(service)
             with socket.create_connection(("127.0.0.1", service.port or 0)) as reader:
                 reader.setblocking(False)
@@ -399,7 +400,7 @@ class TestCommands:
                 shown = command(variables, "show", "--json")
                 return not shown.exit_code and json.loads(shown.stdout) == json.loads(service.get("/v1/ticker")[1])
 
-            until(same, "what is served is in the store")
+            wait_until(same, "what is served is in the store")
         table = command(variables, "show", "kzt")
         assert table.exit_code == 0
         for held in ("recorded, as of 2026-04-02", "475.09", "-0.77%", "2026-04-02"):
@@ -440,7 +441,7 @@ class TestCommands:
         def work() -> None:
             with running(variables) as service:
                 service.wait_for("/health", "USD moved by +913.50%")
-                until(lambda: json.loads(run("quarantine", "--json")[1]), "it is in the store")
+                wait_until(lambda: json.loads(run("quarantine", "--json")[1]), "it is in the store")
                 listed = run("quarantine")[1]
                 for held in ("nbk", str(today), "USD moved by +913.50%, from 400.00", "no other bank confirms it"):
                     assert held in listed
@@ -463,7 +464,7 @@ class TestCommands:
                 assert "rejected" in run("quarantine")[1]
                 banks.published["nbk"][today] = {**NEW, "USD": "4054.00"}
                 service.wait_for("/v1/ticker.txt", "eur +2.68%")
-                until(lambda: "513.40" in run("show")[1], "it is in the store")
+                wait_until(lambda: "513.40" in run("show")[1], "it is in the store")
                 assert json.loads(run("quarantine", "--json")[1]) == []
                 assert run("quarantine", "accept", *decided) == (0, f"nbk {today}: USD 4054.00: accepted\n")
                 assert "usd +913.50%\neur +2.68%\n" in service.wait_for("/v1/ticker.txt", "+913.50%")

@@ -19,9 +19,10 @@ import pytest
 
 from service.settings.loader import ROOT
 from tests.support.ports import unused_port
-from tests.support.process import NEW, OLD, PATIENCE, Service, local, until
+from tests.support.process import NEW, OLD, Service, local
 from tests.support.servers import valkey
 from tests.support.standin import Banks, serving
+from tests.support.wait import PATIENCE, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -128,7 +129,7 @@ async def test_two_workers_serve_as_one(workers: tuple[Workers, Banks]) -> None:
     def replaced() -> None:
         killed = leaders(service)["follower"]
         os.kill(killed, signal.SIGKILL)
-        until(lambda: killed not in service.pids and len(service.pids) == 2, "another worker")
+        wait_until(lambda: killed not in service.pids and len(service.pids) == 2, "another worker")
         assert len(set(service.until("/v1/ticker", b'"rate":406.00').values())) == 1
         assert leaders(service).keys() == {"leader", "follower"}
 

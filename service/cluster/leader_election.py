@@ -1,6 +1,6 @@
 """Leader election: the instance that holds the lock in the store polls; all others are followers.
 
-The lock is renewed every few seconds and expires after `coordination.LIFE`. An instance that was paused or disconnected
+The lock is renewed every few seconds and expires after `Coordination.life`. An instance that was paused or disconnected
 stops leading by its own clock before another one can acquire the lock. While the store is down, no leader can be
 elected: every instance polls for its own clients until the store recovers. Two leaders are safe: they write the same
 data.
@@ -19,14 +19,14 @@ import structlog
 from service.clock import Clock
 from service.errors import StoreError
 from service.runtime.background import BackgroundTask, cancel_and_wait
-from service.storage.coordination import LIFE, Coordination
+from service.storage.coordination import Coordination
 
 log = structlog.get_logger()
 
-RENEWED: Final = 3.0
-"""Seconds between attempts to acquire or renew the lock."""
-_AGAIN: Final = 1.0
-"""Seconds to the next attempt after a failed one."""
+_RENEWALS: Final = 5
+"""Attempts to acquire or renew the lock within its life: every 3 s by default."""
+_RETRIES: Final = 15
+"""Attempts within the life of the lock after a failed one: every second by default."""
 _RESIGN: Final = 1.0
 """Timeout in seconds for releasing the lock at shutdown; if it fails, the lock expires."""
 _FAILURES: Final = 2
@@ -105,7 +105,7 @@ class LeaderElection(BackgroundTask):
             if self.role is not before:
                 log.info("leader.role", role=self.role, before=before, store=self.error or "ok")
                 before = self.role
-            await self.sleep(_AGAIN if self._failures else RENEWED)
+            await self.sleep(self.coordination.life / (_RETRIES if self._failures else _RENEWALS))
 
     async def refresh(self) -> None:
         """Ping the store, and acquire or renew the lock."""
@@ -114,7 +114,7 @@ class LeaderElection(BackgroundTask):
             ping = await self.coordination.ping()
             self.latency, self.offset = ping.latency, self.machine() - ping.time
             if not self.own and await self.coordination.acquire_or_renew():
-                self._leads_until = started + LIFE
+                self._leads_until = started + self.coordination.life
             elif not self.own:
                 self._leads_until = _NEVER
             if self._crashed:

@@ -15,7 +15,7 @@ from redis.exceptions import LockError
 from service.storage.redis_connection import RedisConnection
 
 LIFE: Final = 15.0
-"""Time to live of the leader's lock, in seconds."""
+"""Default time to live of the leader's lock, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,12 @@ class Coordination:
     All methods raise `StoreError` if Redis is down or replies with an error.
     """
 
-    def __init__(self, connection: RedisConnection, prefix: str) -> None:
+    def __init__(self, connection: RedisConnection, prefix: str, life: float = LIFE) -> None:
+        self.life = life
+        """Time to live of the leader's lock, in seconds."""
         self._redis, self._errors = connection.redis, connection.errors
         self._news = f"{prefix}news"
-        self._lock = self._redis.lock(f"{prefix}leader", timeout=LIFE, thread_local=False)
+        self._lock = self._redis.lock(f"{prefix}leader", timeout=life, thread_local=False)
 
     async def ping(self) -> PingResult:
         """Measure the round-trip time to the store and read its clock."""
@@ -45,7 +47,7 @@ class Coordination:
         return PingResult(perf_counter() - sent, datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros))
 
     async def acquire_or_renew(self) -> bool:
-        """Acquire or renew the leader's lock; return whether it is held, for `LIFE` seconds from the call on."""
+        """Acquire or renew the leader's lock; return whether it is held, for `life` seconds from the call on."""
         with self._errors():
             with suppress(LockError):  # not held
                 return bool(await self._lock.reacquire())

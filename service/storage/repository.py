@@ -52,7 +52,7 @@ from service.storage.codecs import (
     readable_rates,
     report,
 )
-from service.storage.coordination import Coordination
+from service.storage.coordination import LIFE, Coordination
 from service.storage.embedded_valkey import EmbeddedValkey
 from service.storage.redis_connection import TIMEOUT, RedisConnection
 from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
@@ -128,12 +128,13 @@ class Store:
         last_date: Callable[[str], date] = lambda _: LATEST,
         raw_bytes: int = 0,
         timeout: float = TIMEOUT,
+        lock_life: float = LIFE,
     ) -> None:
         """Create a store that connects lazily. Raises `SettingsError` for an invalid URL.
 
         `last_date` returns the last effective date that a source can have published by now. `raw_bytes` limits the
         total size of the raw responses kept per source, compressed; 0 means no limit. `timeout` is that of connecting
-        and of each command, in seconds.
+        and of each command, `lock_life` the time to live of the leader's lock, in seconds.
         """
         self._connection = RedisConnection(url, timeout)
         self._redis, self._errors = self._connection.redis, self._connection.errors
@@ -141,7 +142,7 @@ class Store:
         self._raw_bytes = raw_bytes
         self._save_raw = self._redis.register_script(_SAVE_RAW)
         self.last_date = last_date
-        self.coordination = Coordination(self._connection, prefix)
+        self.coordination = Coordination(self._connection, prefix, lock_life)
         self._withheld = dict[str, date]()
         """By source: the first stored date that is not possible yet."""
 
@@ -501,10 +502,11 @@ class Store:
         return self._prefix + ":".join(parts)
 
 
-def open_store(settings: Settings, server: EmbeddedValkey | None, now: Clock) -> Store:
+def open_store(settings: Settings, server: EmbeddedValkey | None, now: Clock, *, lock_life: float = LIFE) -> Store:
     """Return the configured store, or the one of the embedded server; it connects lazily."""
     url = server.url if server else settings.store.url.get_secret_value()
-    return Store(url, settings.store.prefix, last_dates(settings, now), settings.store.raw_bytes)
+    store = settings.store
+    return Store(url, store.prefix, last_dates(settings, now), store.raw_bytes, lock_life=lock_life)
 
 
 def _written(replies: Sequence[str | None]) -> WriteResult:

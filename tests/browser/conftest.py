@@ -15,6 +15,7 @@ from axe_playwright_python.base import AXE_SCRIPT, AxeResults
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from tests.browser.site import NEW, Site
+from tests.support.wait import wait_until
 
 CHROMIUM = os.environ.get("CHROMIUM") or which("chromium") or which("chromium-browser") or which("google-chrome")
 FLAGS = [
@@ -191,18 +192,6 @@ def publish(site: Site, **rates: str) -> None:
     before = figures(site)["quotes"]
     site.publish({**NEW, **rates})
     wait_until(lambda: figures(site)["quotes"] != before)
-
-
-def wait_until(holds: Callable[[], bool], what: str = "", within: float = 30) -> None:
-    give_up = time.monotonic() + within
-    while True:
-        try:
-            if holds():
-                return
-        except OSError:
-            pass
-        assert time.monotonic() < give_up, f"{what}: it did not come true"
-        time.sleep(0.05)
 
 
 def complaints(page: Page) -> str:

@@ -6,9 +6,10 @@ from math import log2
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, case, complaints, figures, publish, wait_until
+from tests.browser.conftest import Open, case, complaints, figures, publish
 from tests.browser.element import STRIP, has_class, ready, seen, with_script
 from tests.browser.site import NEW, Site
+from tests.support.wait import wait_until
 
 
 def test_it_works_under_a_strict_policy_without_a_word(site: Site, open_page: Open) -> None:

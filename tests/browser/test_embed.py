@@ -9,10 +9,11 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.browser.conftest import Open, case, publish, wait_until
+from tests.browser.conftest import Open, case, publish
 from tests.browser.conftest import figures as figures_of
 from tests.browser.element import COUNT_EVENTS, STRIP, has_class, seen
 from tests.browser.site import Site
+from tests.support.wait import wait_until
 
 LAYOUTS = ("strip", "list", "tape")
 LANGUAGES = ("kk", "ru", "en", "ar")

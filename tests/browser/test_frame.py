@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, case, wait_until
+from tests.browser.conftest import Open, case
 from tests.browser.site import Site
+from tests.support.wait import wait_until
 
 WIDTHS = (160, 200, 240, 320, 375, 480, 650, 768, 1024, 1280)
 HEIGHTS = (44, 46, 64)

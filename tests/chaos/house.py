@@ -24,9 +24,9 @@ from service.settings.loader import ROOT
 from service.storage.repository import Store
 from tests.support.edge import Edge, edging
 from tests.support.ports import unused_port
-from tests.support.process import PATIENCE
 from tests.support.servers import Server, sentinel, valkey
 from tests.support.standin import Banks, serving
+from tests.support.wait import PATIENCE
 
 CONFIG = """
 [http]
@@ -71,16 +71,17 @@ class Instance:
     url: str
     folder: Path
     banks: Banks
-    faster: float
+    lock_life: float
     port: int = field(default_factory=unused_port)
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self, ahead: timedelta = timedelta()) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TICKER_")}
-        command = [sys.executable, "-m", "tests.chaos.instance", str(ahead.total_seconds()), str(self.faster)]
+        config = str(self.folder / "chaos.toml")
+        arguments = [config, str(self.port), str(ahead.total_seconds()), str(self.lock_life)]
         with (self.folder / f"{self.port}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "serve", "--config", str(self.folder / "chaos.toml"), "--port", str(self.port)],
+                [sys.executable, "-m", "tests.chaos.instance", *arguments],
                 cwd=ROOT, env=clean | self.banks.environ() | {"TICKER_STORE__URL": self.url},
                 stdout=subprocess.DEVNULL, stderr=log,
             )  # fmt: skip
@@ -255,8 +256,8 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path, *, faster: float, readers: int) -> AsyncIterator[House]:
-    """Build it, wait until all show the same, and let readers read; `faster` shortens the life of the lock."""
+async def house(folder: Path, *, lock_life: float, readers: int) -> AsyncIterator[House]:
+    """Build it, wait until all show the same, and let readers read; `lock_life` is that of the leader's lock."""
     (folder / "chaos.toml").write_text(CONFIG)
     durable = ("--appendonly", "yes", "--appendfsync", "everysec")
     wary = "sentinel down-after-milliseconds main 3000\nsentinel failover-timeout main 5000\n"
@@ -274,7 +275,7 @@ async def house(folder: Path, *, faster: float, readers: int) -> AsyncIterator[H
                 today() - timedelta(days=number): REST | {"USD": f"{475 - number}.00"} for number in range(5)
             }
             banks.published["cbr"] = {today(): {"USD": "81.00", "KZT": ("17.05", 100)}}
-            instances = [Instance(url, folder, banks, faster) for _ in range(3)]
+            instances = [Instance(url, folder, banks, lock_life) for _ in range(3)]
             for one in instances:
                 stack.callback(one.end, signal.SIGKILL)
                 one.start()

@@ -1,32 +1,39 @@
-"""An instance whose clock is wrong, and whose lock runs faster: the service itself, started with other constants.
+"""An instance of the service with another clock and another life of the leader's lock.
 
-`python -m tests.chaos.instance <seconds that its clock is ahead> <how many times faster> serve ...`
+`python -m tests.chaos.instance CONFIG PORT AHEAD LIFE`: AHEAD is by how many seconds the clock is ahead, LIFE the time
+to live of the lock in seconds.
 """
 
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from time import time
 
-from service.cli.main import cli
+from service.app import create_app
 from service.clock import Clock
-from service.cluster import leader_election
-from service.storage import coordination
+from service.observability.logging import configure
+from service.settings import load
+from service.web.server.runner import run
 
 
-def disturb(ahead: float, faster: float) -> None:
-    """Change the clock, and how long a lock lives."""
-    by = timedelta(seconds=ahead)
-    setattr(Clock, "__call__", lambda _: datetime.now(UTC) + by)  # noqa: B010 - or mypy takes it for a mistake
-    setattr(Clock, "seconds", lambda _: time() + ahead)  # noqa: B010
-    for module, name in (
-        (coordination, "LIFE"),
-        (leader_election, "LIFE"),
-        (leader_election, "RENEWED"),
-        (leader_election, "_AGAIN"),
-    ):
-        setattr(module, name, getattr(module, name) / faster)
+class WrongClock(Clock):
+    """The system clock, plus a constant number of seconds."""
+
+    def __init__(self, ahead: float) -> None:
+        self._ahead = timedelta(seconds=ahead)
+        self.seconds = lambda: time() + ahead
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self._ahead
+
+
+def main(config: Path, port: int, ahead: float, life: float) -> None:
+    """Serve until SIGTERM."""
+    settings = load(config, overrides={"http": {"port": port}})
+    configure(settings.log)
+    clock = WrongClock(ahead)
+    run(create_app(settings, None, clock, machine=clock, lock_life=life), settings.http, lambda: None)
 
 
 if __name__ == "__main__":
-    disturb(float(sys.argv.pop(1)), float(sys.argv.pop(1)))
-    cli()
+    main(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))

@@ -15,19 +15,20 @@ from statistics import median
 import psutil
 import pytest
 
+from service.storage.coordination import LIFE
 from tests.chaos.house import REST, House, dollar, house, today
-from tests.support.process import until
+from tests.support.wait import wait_until
 
 LONG = bool(os.environ.get("CHAOS_LONG"))
-FASTER = 1.0 if LONG else 5.0
-LIFE = 15 / FASTER
+SHORTENED = 1.0 if LONG else 5.0
+LOCK_LIFE = LIFE / SHORTENED
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 async def test_clients_notice_nothing(tmp_path: Path) -> None:
     """Every answer is 200 and none goes back in time; one leads; nothing accepted is lost; memory is flat."""
-    async with house(tmp_path, faster=FASTER, readers=20 if LONG else 8) as built:
+    async with house(tmp_path, lock_life=LOCK_LIFE, readers=20 if LONG else 8) as built:
         for harm in (
             kill_the_leader,
             kill_a_follower,
@@ -87,7 +88,7 @@ async def stop_the_leader(built: House) -> None:
     other = await built.leader()
     built.publish()
     await built.all_show(built.edition)
-    await asyncio.sleep(max(0.0, 2 * LIFE - (time.monotonic() - begun)))
+    await asyncio.sleep(max(0.0, 2 * LOCK_LIFE - (time.monotonic() - begun)))
     leader.process = stopped
     leader.send(signal.SIGCONT)
     await built.all_show(built.edition)
@@ -118,7 +119,7 @@ async def fail_over(built: House) -> None:
         with master.client() as client:
             return bool(client.info("replication")["role"] == "slave")
 
-    await asyncio.to_thread(until, follows, "the old master is a replica")
+    await asyncio.to_thread(wait_until, follows, "the old master is a replica")
 
 
 async def cut_valkey_off(built: House) -> None:
@@ -133,7 +134,7 @@ async def cut_valkey_off(built: House) -> None:
     await built.all_show(built.edition)
     for one in built.instances:
         await built.told(one, "redis+sentinel://")
-    await asyncio.sleep(max(0.0, 60 / FASTER**2 - (time.monotonic() - begun)))
+    await asyncio.sleep(max(0.0, 60 / SHORTENED**2 - (time.monotonic() - begun)))
     for server in cut_off:
         assert server.process
         server.process.send_signal(signal.SIGCONT)
@@ -200,7 +201,7 @@ async def restart_the_edge(built: House) -> None:
     begun = time.monotonic()
     await asyncio.to_thread(built.edge.restart)
     back, answers = time.monotonic(), built.readers.answers.total()
-    await asyncio.to_thread(until, lambda: built.readers.answers.total() > answers + 50, "answers of the edge")
+    await asyncio.to_thread(wait_until, lambda: built.readers.answers.total() > answers + 50, "answers of the edge")
     unanswered = built.readers.unanswered
     print(f"the edge was away for {back - begun:.2f} s: {len(unanswered)} requests were not answered")
     assert all(sent < back for sent, _ in unanswered)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -17,19 +17,10 @@ import psutil
 from service.settings.loader import ROOT
 from tests.support.ports import unused_port
 from tests.support.standin import Figures
+from tests.support.wait import PATIENCE
 
 OLD: Figures = {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"}
 NEW: Figures = {"USD": "405.40", "EUR": "513.40", "RUB": "5.00", "GBP": "624.66", "CNY": "80.20"}
-PATIENCE = 60.0
-"""Seconds to wait for what happens at once on a machine that has nothing else to do."""
-
-
-def until(holds: Callable[[], object], what: str) -> None:
-    """Wait until a condition holds, in a thread beside the event loop."""
-    give_up = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < give_up, f"{what}: not within {PATIENCE} s"
-        time.sleep(0.02)
 
 
 class Service:
