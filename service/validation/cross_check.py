@@ -539,6 +539,11 @@ class CrossCheck:
                     return True
         return False
 
+    @cached_property
+    def _bases(self) -> frozenset[str]:
+        """The base currencies of the sources that have rates."""
+        return frozenset(witness.base for witness in self.witnesses.values() if witness.base)
+
     def _pairing(self, subject: Witness, witness: Witness) -> Pairing:
         cached = self.pairings.get((subject.key, witness.key))
         if cached and cached.subject is subject.publications and cached.witness is witness.publications:
@@ -548,6 +553,8 @@ class CrossCheck:
 
     def _assess(self, source: str, fixing: Fixing, code: str, base: str | None) -> Assessment:
         """Compare a rate with every other bank; without a decision, consider the rate before and the document."""
+        if self._bases <= {fixing.base}:  # a backfill, or the first start: nothing to compare with
+            return Assessment()
         assessment = self._compare_with_all(source, fixing, code, base)
         is_decided = assessment.absolute or assessment.disagreeing or self.is_accepted(source, fixing, code)
         if not is_decided and fixing.quotes(code, base or fixing.base):
