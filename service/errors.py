@@ -8,8 +8,11 @@
     └── SourceError             a request to a bank failed; has the source, the URL and the problem
         ├── Unreachable         failed request: no connection, timeout, status 5xx
         ├── BadAnswer           unusable response: status, size, encoding
+        ├── RateLimited         the bank asks for a pause; has the time until which nothing is requested
         └── NotUnderstood       a response that is not the expected document
 """
+
+from datetime import datetime
 
 LONGEST = 400
 """Maximum length of a source's problem, in characters."""
@@ -55,6 +58,17 @@ class BadAnswer(SourceError):
     def __init__(self, source: str, url: str, problem: str, status: int | None = None) -> None:
         super().__init__(source, url, problem)
         self.status = status
+
+
+class RateLimited(SourceError):
+    """The bank asks for a pause: by status 429, or 503 with `Retry-After`, or by status 403 after it had responded.
+
+    Nothing is requested from it before `until` (UTC).
+    """
+
+    def __init__(self, source: str, url: str, problem: str, until: datetime) -> None:
+        super().__init__(source, url, f"{problem}; no request before {until:%F %T} UTC")
+        self.until = until
 
 
 class NotUnderstood(SourceError):

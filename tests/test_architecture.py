@@ -13,6 +13,7 @@ MODULES = {
     for path in sorted(SERVICE.rglob("*.py"))
 }
 FLOATS = {
+    "service.app",  # how long a lock lives
     "service.cli.main",
     "service.clock",
     "service.cluster.follower",

@@ -124,12 +124,19 @@ def next_due(source: SourceSettings, latest: date, now: datetime) -> datetime | 
     return coming.opens if coming.opens > now else coming.closes
 
 
-def next_poll(source: SourceSettings, latest: date | None, polled: datetime | None, now: datetime) -> datetime:
+def next_poll(
+    source: SourceSettings,
+    latest: date | None,
+    polled: datetime | None,
+    now: datetime,
+    not_before: datetime | None = None,
+) -> datetime:
     """Return when the leader polls next, after the last poll at `polled` (None: never).
 
     While a window is open and its publication has not arrived: `every` after the last poll; otherwise when the next
-    window opens. In any case no later than `sweep` after the last poll. A last poll in the future comes from a wrong
-    clock and counts as now.
+    window opens. In any case no later than `sweep` after the last poll, but not before the end of a pause that the bank
+    has asked for. A last poll in the future comes from a wrong clock and counts as now; so does a pause of more than a
+    day.
     """
     polled = min(polled, now) if polled else None
     times = [polled + source.sweep if polled else now]
@@ -137,7 +144,9 @@ def next_poll(source: SourceSettings, latest: date | None, polled: datetime | No
         times.append((polled or now) + source.every)
     elif due := next_due(source, latest or today(source, now), now):
         times.append(due)
-    return max(now, min(times))
+    if not_before is None or not_before > now + _DAY:
+        not_before = now
+    return max(not_before, min(times), now)
 
 
 def _after(source: SourceSettings, latest: date) -> Iterator[Publication]:

@@ -16,13 +16,13 @@ from datetime import date, timedelta
 from service.clock import Clock
 from service.domain import publication_schedule
 from service.domain.fixing import Fixing, Series
-from service.errors import SourceError, StoreError, TickerError
+from service.errors import RateLimited, SourceError, StoreError, TickerError
 from service.polling.poller import ParsedFixing, published
 from service.runtime.background import run_in_thread
 from service.settings import Settings
 from service.sources.adapter import SourceSession
 from service.sources.banks import SOURCES
-from service.state.memory import configured_breaks, tolerance, validation_context, witness_of
+from service.state.memory import SourceState, configured_breaks, tolerance, validation_context, witness_of
 from service.storage.repository import Store
 from service.validation.cross_check import CrossCheck
 from service.validation.quarantine import Quarantine
@@ -67,6 +67,7 @@ class Backfill:
         """Fetch the dates from `since` to `until`, both included. Raises `TickerError` on failure; can be resumed."""
         if self.feed.provider and not self.feed.wanted:
             raise TickerError(f"{self.feed.key}: no ticker uses this relay, so there are no currencies to request")
+        await self._check_pause()
         steps = await self.steps(since, until)
         for number, step in enumerate(steps, 1):
             first, last = step
@@ -76,9 +77,29 @@ class Backfill:
                 await self._validate_and_write([*self._held, *fetched], step, final=number == len(steps))
                 await self._record((start, last))
             except (SourceError, StoreError) as error:
+                if isinstance(error, RateLimited):
+                    await self._record_pause(error)
                 raise TickerError(f"{error}; complete up to {first - _DAY}, run the command again to resume") from None
             self.report((last - first).days + 1, self.count)
         return self.count
+
+    async def _check_pause(self) -> None:
+        """Raise `TickerError` during a pause that the bank has asked for, here or at a poll of the service."""
+        state = await self._state()
+        if state.not_before and state.not_before > self.now():
+            raise TickerError(
+                f"{self.feed.key}: the bank has asked for a pause; run the command again after "
+                f"{state.not_before:%F %T} UTC"
+            )
+
+    async def _record_pause(self, error: RateLimited) -> None:
+        """Store the pause, so that the service observes it too."""
+        state = (await self._state()).after_failure(self.now(), error)
+        await self.store.save_state(self.feed.key, state)
+        await self.store.coordination.publish_change()
+
+    async def _state(self) -> SourceState:
+        return (await self.store.states()).get(self.feed.key, SourceState())
 
     async def steps(self, since: date, until: date) -> list[Step]:
         """Return the remaining steps, oldest first."""

@@ -8,7 +8,6 @@ import structlog
 
 from service.clock import Clock
 from service.cluster.leader_election import LeaderElection, Role
-from service.domain import publication_schedule
 from service.observability.counters import Counters
 from service.runtime.background import BackgroundTask
 from service.sources.banks import SOURCES
@@ -36,9 +35,7 @@ class PollingLifecycle(BackgroundTask):
 
     def next_poll(self, key: str) -> datetime:
         """Return when a source is polled next, without jitter."""
-        source, series, now = self.memory.settings.polled[key], self.memory.series(key), self.now()
-        latest = series.latest_distinct.date if series.latest_distinct else None
-        return publication_schedule.next_poll(source, latest, self.memory.states[key].polled_at, now)
+        return self.memory.next_poll(key, self.now())
 
     @property
     def stopped(self) -> bool:

@@ -52,11 +52,12 @@ class Poller:
     _validating_quarantine: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def poll(self, key: str) -> None:
-        """Poll a source once; return at once if it is being polled.
+        """Poll a source once; return at once if it is being polled, or has asked for a pause.
 
         An error of the source is recorded in its state, not raised.
         """
-        if key in self._polling:
+        pause_end = self.memory.states[key].not_before  # another instance, or a backfill, may have been asked
+        if key in self._polling or (pause_end and self.now() < pause_end):
             return
         self._polling.add(key)
         started = perf_counter()
@@ -190,12 +191,12 @@ class Poller:
                 log.info("source.recovered", source=key, failing_since=before.failing_since.isoformat())
         else:
             is_internal = not isinstance(failure, SourceError)
-            error = f"{key}: internal error: {failure!r}" if is_internal else str(failure)
+            error = f"{key}: internal error: {failure!r}" if is_internal else failure
             state = before.after_failure(self.now(), error)
             if not before.failing_since:
                 if is_internal:
                     log.error("poll.crashed", source=key, exc_info=failure)
-                log.warning("source.failing", source=key, error=error)
+                log.warning("source.failing", source=key, error=str(error))
         self.memory.states[key] = state
         self.store_sync.outbox.enqueue_state(key, state)
         self.counters.polled(key, "failed" if failure else "ok", perf_counter() - started)

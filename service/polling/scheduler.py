@@ -1,4 +1,4 @@
-"""Schedule the polls of each source by `publication_schedule.next_poll`: the only import of apscheduler."""
+"""Schedule the polls of each source by `MemoryState.next_poll`: the only import of apscheduler."""
 
 import asyncio
 from contextlib import suppress
@@ -9,7 +9,6 @@ from typing import Self
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.date import DateTrigger
 
-from service.domain.publication_schedule import next_poll
 from service.polling.poller import Poller
 from service.runtime.background import cancel_and_wait
 
@@ -35,7 +34,8 @@ class PollScheduler:
     async def __aenter__(self) -> Self:
         memory, now = self._poller.memory, self._poller.now()
         for key in memory.settings.polled:
-            self._arm(key, now if self._at_once else self._next(key, memory.states[key].polled_at))
+            pause_end = memory.states[key].not_before
+            self._arm(key, pause_end or now if self._at_once else memory.next_poll(key, now))
         self._scheduler.start()
         return self
 
@@ -47,12 +47,6 @@ class PollScheduler:
             await asyncio.sleep(0)  # the scheduler stops in a callback of the event loop
         finally:
             await cancel_and_wait(*self._running)
-
-    def _next(self, key: str, polled: datetime | None) -> datetime:
-        memory = self._poller.memory
-        series = memory.series(key)
-        latest = series.latest_distinct.date if series.latest_distinct else None
-        return next_poll(memory.settings.polled[key], latest, polled, self._poller.now())
 
     def _arm(self, key: str, due: datetime) -> None:
         """Schedule the poll of a source for a time of the poller's clock; a time in the past means now."""
@@ -72,7 +66,7 @@ class PollScheduler:
             self._running.discard(task)
             if not self._stopped:  # after an error too: otherwise the source would never be polled again
                 now = self._poller.now()
-                due = self._next(key, now)
+                due = self._poller.memory.next_poll(key, now, polled=now)
                 self._arm(key, due + jitter(due - now))
 
 

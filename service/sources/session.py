@@ -1,4 +1,7 @@
-"""Session with one bank: conditional requests, retries, redirects within its host, limited response size."""
+"""Session with one bank: conditional requests, retries, redirects within its host, limited response size.
+
+A bank that asks for a pause gets it: the rest of the poll is not requested, nor anything else before the pause ends.
+"""
 
 import asyncio
 import zlib
@@ -6,15 +9,16 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import NamedTuple
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Final, NamedTuple
 
 import aiohttp
 import stamina
 from yarl import URL
 
 from service.clock import Clock
-from service.errors import BadAnswer, SourceError, Unreachable
+from service.errors import BadAnswer, RateLimited, SourceError, Unreachable
 from service.settings import SourceSettings
 from service.sources.adapter import RawResponse
 from service.sources.http_client import Client
@@ -24,6 +28,12 @@ REMEMBERED = 16
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HOPS = 3
 """Maximum number of redirects that are followed for one request."""
+_SHORTEST_PAUSE: Final = timedelta(minutes=1)
+"""Pause after the first refusal if the bank names none, or a shorter one; doubled with each further refusal."""
+LONGEST_PAUSE: Final = timedelta(days=1)
+"""Maximum pause, whatever a bank asks for."""
+_MOST_DOUBLINGS: Final = 11
+"""Doublings after which `_SHORTEST_PAUSE` exceeds `LONGEST_PAUSE`."""
 
 
 def _within(requested: URL, location: str) -> URL | None:
@@ -38,6 +48,18 @@ def _within(requested: URL, location: str) -> URL | None:
     except ValueError:
         pass
     return None
+
+
+def retry_after(header: str, now: datetime) -> timedelta:
+    """Return the pause that `Retry-After` asks for, in either form (RFC 9110); zero if it is missing or invalid."""
+    header = header.strip()
+    if header.isascii() and header.isdigit():
+        return timedelta(seconds=int(header)) if len(header) < 10 else LONGEST_PAUSE
+    try:
+        until = parsedate_to_datetime(header)
+    except ValueError:
+        return timedelta()
+    return max(timedelta(), (until if until.tzinfo else until.replace(tzinfo=UTC)) - now)
 
 
 class _Payload(NamedTuple):
@@ -65,6 +87,11 @@ class BankSession:
     wanted: tuple[str, ...] = ()
     pause: timedelta = timedelta(0)
     """Delay after each request."""
+    not_before: datetime | None = None
+    """End of the pause that the bank has asked for last."""
+    _refusals: int = 0
+    """Consecutive requests for a pause."""
+    _has_responded: bool = False
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _cache: OrderedDict[str, _CachedResponse] = field(default_factory=OrderedDict)
 
@@ -84,7 +111,7 @@ class BankSession:
         """Send a GET request and return the response; on status 304 the cached one.
 
         Connection errors, timeouts and 5xx are retried with backoff and jitter. Raises `SourceError` after the last
-        attempt, or at once for any other bad response.
+        attempt, or at once for any other bad response, and `RateLimited` without a request during a pause.
         """
         return await self._with_retries(f"{self.url}{step}")
 
@@ -103,6 +130,8 @@ class BankSession:
 
     async def _with_retries(self, url: str, payload: _Payload | None = None) -> RawResponse:
         async with self._turn:
+            if self.not_before and self.now() < self.not_before:
+                raise RateLimited(self.key, url, "the bank has asked for a pause", self.not_before)
             async for attempt in stamina.retry_context(
                 on=Unreachable, attempts=self.client.settings.attempts, timeout=None, wait_initial=0.5, wait_max=8.0
             ):
@@ -119,7 +148,10 @@ class BankSession:
             # One timeout for all redirects together; the client session's own applies to each.
             limit = asyncio.timeout(self.client.settings.timeout.total_seconds())
             async with limit, self._follow_redirects(method, url, body, headers) as response:
+                if self._asks_for_a_pause(response):
+                    raise self._refused(response, url)
                 if cached and response.status == 304:
+                    self._refusals = 0
                     return cached.raw
                 if response.status >= 500:
                     raise Unreachable(self.key, url, f"responded with status {response.status}")
@@ -137,10 +169,30 @@ class BankSession:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise Unreachable(self.key, url, f"request failed: {reason}") from error
+        self._refusals, self._has_responded = 0, True
         raw = RawResponse(self.key, self.base, url, content, self.now().replace(microsecond=0))
         if not payload:
             self._store(url, response, raw)
         return raw
+
+    def _asks_for_a_pause(self, response: aiohttp.ClientResponse) -> bool:
+        """Return whether a status means "too many requests"; some banks block a client by status 403 instead."""
+        match response.status:
+            case 429:
+                return True
+            case 503:
+                return "Retry-After" in response.headers
+            case status:
+                return status == 403 and self._has_responded
+
+    def _refused(self, response: aiohttp.ClientResponse, url: str) -> RateLimited:
+        """Begin a pause; return the error that says so."""
+        header, now = response.headers.get("Retry-After", ""), self.now()
+        own_pause = _SHORTEST_PAUSE * 2 ** min(self._refusals, _MOST_DOUBLINGS)
+        self._refusals += 1
+        self.not_before = now + min(max(own_pause, retry_after(header, now)), LONGEST_PAUSE)
+        named = f" and Retry-After: {header}" if header else ""
+        return RateLimited(self.key, url, f"responded with status {response.status}{named}", self.not_before)
 
     @asynccontextmanager
     async def _follow_redirects(

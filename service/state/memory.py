@@ -15,6 +15,7 @@ from service.domain.bounds import rate_errors
 from service.domain.breaks import Break, breaks_of
 from service.domain.fixing import Fixing, Series
 from service.domain.snapshot import Snapshot
+from service.errors import RateLimited
 from service.settings import AcceptanceSettings, Settings, SourceSettings, TickerSettings
 from service.state.selection import Evidence, snapshot
 from service.validation.cross_check import CrossCheck, Publications, Tolerance, Witness, describe
@@ -38,10 +39,17 @@ class SourceState:
     failing_since: datetime | None = None
     failures: int = 0
     error: str | None = None
+    not_before: datetime | None = None
+    """End of the pause that the bank has asked for."""
 
-    def after_failure(self, now: datetime, error: str) -> "SourceState":
+    def after_failure(self, now: datetime, error: Exception | str) -> "SourceState":
         return replace(
-            self, polled_at=now, failing_since=self.failing_since or now, failures=self.failures + 1, error=error
+            self,
+            polled_at=now,
+            failing_since=self.failing_since or now,
+            failures=self.failures + 1,
+            error=str(error),
+            not_before=error.until if isinstance(error, RateLimited) else None,
         )
 
 
@@ -124,6 +132,17 @@ class MemoryState:
                 continue
             if own_state.polled_at is None or own_state.polled_at < state.polled_at:
                 self.states[key] = state
+
+    def next_poll(self, source: str, now: datetime, polled: datetime | None = None) -> datetime:
+        """Return when a source is polled next, without jitter; `polled` is the last poll if it is not recorded yet."""
+        latest, state = self._series[source].latest_distinct, self.states[source]
+        return publication_schedule.next_poll(
+            self.settings.polled[source],
+            latest.date if latest else None,
+            polled or state.polled_at,
+            now,
+            state.not_before,
+        )
 
     def oldest_complete_date(self, source: str) -> date:
         """Return the date from which on memory has all stored fixings; earlier fixings cannot be validated."""

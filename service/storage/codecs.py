@@ -111,11 +111,12 @@ def _decision(decision: QuarantineDecision, place: Place) -> Iterator[str]:
 
 
 def _state(state: SourceState, place: Place) -> Iterator[str]:
-    for name in ("polled_at", "succeeded_at", "failing_since"):
+    # The day after the last possible date, in any time zone. A pause ends a day later at most. The source would not be
+    # polled until then.
+    for name, days in (("polled_at", 1), ("succeeded_at", 1), ("failing_since", 1), ("not_before", 2)):
         moment: dt.datetime | None = getattr(state, name)
         yield from time_errors(name, moment)
-        # The day after the last possible date, in any time zone. The source would not be polled until then.
-        if moment and moment.date() > place.latest + dt.timedelta(days=1):
+        if moment and moment.date() > place.latest + dt.timedelta(days=days):
             yield f"{name} {moment} is in the future"
     if not 0 <= state.failures <= _MOST_FAILURES:
         yield f"failures is outside 0 to {_MOST_FAILURES}"

@@ -191,7 +191,7 @@ async def test_remembered_answers_are_bounded(clock: Clock) -> None:
     ]
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 304, 307, 308, 400, 403, 404, 410, 429])
+@pytest.mark.parametrize("status", [301, 302, 303, 304, 307, 308, 400, 403, 404, 410])
 async def test_a_status_that_is_no_answer_is_said_at_once(clock: Clock, status: int) -> None:
     """Not 2xx and not the server's fault: `BadAnswer` after one request; no redirect to another host is followed."""
     elsewhere = "http://bank.example/"
