@@ -8,7 +8,7 @@
     └── SourceError             a request to a bank failed; has the source, the URL and the problem
         ├── Unreachable         failed request: no connection, timeout, status 5xx
         ├── BadAnswer           unusable response: status, size, encoding
-        ├── RateLimited         the bank asks for a pause; has the time until which nothing is requested
+        ├── RateLimited         the bank demands a pause; has the time until which nothing is requested
         └── NotUnderstood       a response that is not the expected document
 """
 
@@ -61,7 +61,7 @@ class BadAnswer(SourceError):
 
 
 class RateLimited(SourceError):
-    """The bank asks for a pause: by status 429, or 503 with `Retry-After`, or by status 403 after it had responded.
+    """The bank demands a pause: by status 429, or 503 with `Retry-After`, or by status 403 after it had responded.
 
     Nothing is requested from it before `until` (UTC).
     """

@@ -135,7 +135,7 @@ def next_poll(
 
     While a window is open and its publication has not arrived: `every` after the last poll; otherwise when the next
     window opens. In any case no later than `sweep` after the last poll, but not before the end of a pause that the bank
-    has asked for. A last poll in the future comes from a wrong clock and counts as now; so does a pause of more than a
+    has demanded. A last poll in the future comes from a wrong clock and counts as now; so does a pause of more than a
     day.
     """
     polled = min(polled, now) if polled else None

@@ -84,11 +84,11 @@ class Backfill:
         return self.count
 
     async def _check_pause(self) -> None:
-        """Raise `TickerError` during a pause that the bank has asked for, here or at a poll of the service."""
+        """Raise `TickerError` during a pause that the bank has demanded, here or at a poll of the service."""
         state = await self._state()
         if state.not_before and state.not_before > self.now():
             raise TickerError(
-                f"{self.feed.key}: the bank has asked for a pause; run the command again after "
+                f"{self.feed.key}: the bank demands a pause; run the command again after "
                 f"{state.not_before:%F %T} UTC"
             )
 

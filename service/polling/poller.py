@@ -52,11 +52,11 @@ class Poller:
     _validating_quarantine: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def poll(self, key: str) -> None:
-        """Poll a source once; return at once if it is being polled, or has asked for a pause.
+        """Poll a source once; return at once if it is being polled, or has demanded a pause.
 
         An error of the source is recorded in its state, not raised.
         """
-        pause_end = self.memory.states[key].not_before  # another instance, or a backfill, may have been asked
+        pause_end = self.memory.states[key].not_before  # another instance, or a backfill, may have received it
         if key in self._polling or (pause_end and self.now() < pause_end):
             return
         self._polling.add(key)

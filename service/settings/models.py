@@ -14,16 +14,19 @@ from service.settings.types import (
     DAYS,
     LOOPBACK,
     Address,
+    CaFile,
     Calendar,
     Currencies,
     Currency,
     Day,
     Duration,
     FrameAncestors,
+    Headers,
     Interval,
     Key,
     Networks,
     OptionalAddress,
+    OptionalProxy,
     OptionalWindow,
     Retention,
     Zone,
@@ -120,6 +123,17 @@ class ClientSettings(_Table):
     )
     pause: Duration = Field(default=timedelta(seconds=1), description="Pause after each request of a backfill.")
     max_bytes: int = Field(default=2_000_000, ge=1, description="Maximum size of a response in bytes.")
+    proxy: OptionalProxy = Field(
+        default=None,
+        description=(
+            "HTTP proxy for requests to the banks: `http://proxy.example:3128`, with a login if it needs one. The "
+            "variables `HTTP_PROXY` and `HTTPS_PROXY` are ignored."
+        ),
+    )
+    ca_file: CaFile = Field(
+        default=None,
+        description="PEM file of certificate authorities that are trusted in addition to those of the system.",
+    )
 
 
 class AcceptanceSettings(_Table):
@@ -186,6 +200,11 @@ class SourceSettings(_Table):
     base: Currency = Field(description="Currency in which it expresses its rates.")
     url: Address = Field(description="Base URL, to which the adapter appends the rest.")
     timezone: Zone = Field(description="IANA time zone of `window` and of its dates, e.g. `Asia/Almaty`.")
+    user_agent: str = Field(default="", description="`User-Agent` of requests to it; by default `client.user_agent`.")
+    headers: Headers = Field(default={}, description='More headers of requests to it: `{ Authorization = "…" }`.')
+    proxy: OptionalProxy = Field(
+        default=None, description='HTTP proxy for requests to it, or `"direct"`; by default `client.proxy`.'
+    )
     terms: str = Field(default="", description="Its terms of use, for `/v1/sources`.")
     quotes: Currencies = Field(
         default=(), description="Currencies in its responses that were recorded for the tests; for information only."

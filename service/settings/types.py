@@ -1,18 +1,22 @@
-"""Types of settings: durations, windows, time zones, currency codes, URLs."""
+"""Types of settings: durations, windows, time zones, currency codes, URLs, headers."""
 
+import ssl
 from datetime import time, timedelta
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, StringConstraints
 
 from service.settings.currencies import CODES
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS = get_args(Day)
 
+DIRECT = "direct"
+"""No proxy, where a setting expects one."""
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
@@ -56,6 +60,39 @@ def _address(value: str) -> str:
     return value
 
 
+def _proxy(value: SecretStr) -> SecretStr:
+    address = value.get_secret_value()
+    try:
+        parts = urlsplit(address)
+        is_valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
+    except ValueError:  # the port is not a number
+        is_valid = False
+    if address != DIRECT and (not is_valid or parts.path.strip("/") or parts.query or parts.fragment):
+        raise ValueError("must be a URL like http://proxy.example:3128")
+    return value
+
+
+def _header_name(value: str) -> str:
+    if value.title() in ("Host", "Connection", "Content-Length", "Transfer-Encoding", "Accept-Encoding"):
+        raise ValueError("is set by the client")
+    return value
+
+
+def _header_value(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("must be printable ASCII")
+    return value
+
+
+def _ca_file(value: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=value)
+    except (OSError, ValueError):  # an error of ssl is one of the system
+        raise ValueError("cannot be read as a file of certificates (PEM)") from None
+    return value
+
+
 def _currency(value: str) -> str:
     if value not in CODES:
         raise ValueError("is not a currency code of ISO 4217")
@@ -81,6 +118,13 @@ Retention = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(
 Interval = Annotated[Duration, Field(ge=timedelta(seconds=1))]
 Address = Annotated[str, AfterValidator(_address)]
 OptionalAddress = Annotated[Address | None, BeforeValidator(lambda value: value or None)]
+OptionalProxy = Annotated[
+    Annotated[SecretStr, AfterValidator(_proxy)] | None, BeforeValidator(lambda value: value or None)
+]
+"""May contain a login."""
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,60}$"), AfterValidator(_header_name)]
+Headers = dict[HeaderName, Annotated[SecretStr, AfterValidator(_header_value)]]
+CaFile = Annotated[Annotated[Path, AfterValidator(_ca_file)] | None, BeforeValidator(lambda value: value or None)]
 FrameAncestor = Annotated[
     str, StringConstraints(pattern=r"^(\*|'self'|'none'|https?:|(https?://)?[A-Za-z0-9*][A-Za-z0-9.*-]*(:[0-9*]+)?)$")
 ]

@@ -1,11 +1,14 @@
 """HTTP client for all banks: no cookies, no proxy from the environment, timeouts, a small receive buffer."""
 
 import socket
+import ssl
+from collections.abc import Mapping
 from typing import Self
 
 import aiohttp
 
-from service.settings import ClientSettings
+from service.settings import ClientSettings, SourceSettings
+from service.settings.types import DIRECT
 
 ACCEPT = "application/xml, application/json, text/xml, text/csv;q=0.9, */*;q=0.1"
 RECEIVED = 65_536
@@ -27,7 +30,7 @@ class Client:
                 total=self.settings.timeout.total_seconds(),
                 sock_connect=self.settings.connect_timeout.total_seconds(),
             ),
-            connector=aiohttp.TCPConnector(socket_factory=_socket),
+            connector=aiohttp.TCPConnector(socket_factory=_socket, ssl=_tls(self.settings)),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
@@ -42,6 +45,26 @@ class Client:
         if self._session is None:
             raise RuntimeError("the client is not open; use it as an async context manager")
         return self._session
+
+    def headers(self, source: SourceSettings) -> Mapping[str, str]:
+        """Return the headers that a source has in addition to those of all requests, or instead of them."""
+        own_agent = {"User-Agent": source.user_agent} if source.user_agent else {}
+        return own_agent | {name: value.get_secret_value() for name, value in source.headers.items()}
+
+    def proxy(self, source: SourceSettings) -> str | None:
+        """Return the URL of the proxy for requests to a source, with its login; None for a direct connection."""
+        proxy = source.proxy or self.settings.proxy
+        address = proxy.get_secret_value() if proxy else DIRECT
+        return None if address == DIRECT else address
+
+
+def _tls(settings: ClientSettings) -> ssl.SSLContext | bool:
+    """Return the TLS context that also trusts `ca_file`; True for that of aiohttp."""
+    if settings.ca_file is None:
+        return True
+    context = ssl.create_default_context()
+    context.load_verify_locations(settings.ca_file)
+    return context
 
 
 def _socket(address: aiohttp.AddrInfoType) -> socket.socket:

@@ -1,6 +1,6 @@
 """Session with one bank: conditional requests, retries, redirects within its host, limited response size.
 
-A bank that asks for a pause gets it: the rest of the poll is not requested, nor anything else before the pause ends.
+A bank that demands a pause gets it: the rest of the poll is not requested, nor anything else before the pause ends.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ HOPS = 3
 _SHORTEST_PAUSE: Final = timedelta(minutes=1)
 """Pause after the first refusal if the bank names none, or a shorter one; doubled with each further refusal."""
 LONGEST_PAUSE: Final = timedelta(days=1)
-"""Maximum pause, whatever a bank asks for."""
+"""Maximum pause, whatever a bank demands."""
 _MOST_DOUBLINGS: Final = 11
 """Doublings after which `_SHORTEST_PAUSE` exceeds `LONGEST_PAUSE`."""
 
@@ -51,7 +51,7 @@ def _within(requested: URL, location: str) -> URL | None:
 
 
 def retry_after(header: str, now: datetime) -> timedelta:
-    """Return the pause that `Retry-After` asks for, in either form (RFC 9110); zero if it is missing or invalid."""
+    """Return the pause of `Retry-After`, in either form (RFC 9110); zero if it is missing or invalid."""
     header = header.strip()
     if header.isascii() and header.isdigit():
         return timedelta(seconds=int(header)) if len(header) < 10 else LONGEST_PAUSE
@@ -88,7 +88,7 @@ class BankSession:
     pause: timedelta = timedelta(0)
     """Delay after each request."""
     not_before: datetime | None = None
-    """End of the pause that the bank has asked for last."""
+    """End of the pause that the bank has demanded last."""
     _refusals: int = 0
     """Consecutive requests for a pause."""
     _has_responded: bool = False
@@ -131,7 +131,7 @@ class BankSession:
     async def _with_retries(self, url: str, payload: _Payload | None = None) -> RawResponse:
         async with self._turn:
             if self.not_before and self.now() < self.not_before:
-                raise RateLimited(self.key, url, "the bank has asked for a pause", self.not_before)
+                raise RateLimited(self.key, url, "the bank has demanded a pause", self.not_before)
             async for attempt in stamina.retry_context(
                 on=Unreachable, attempts=self.client.settings.attempts, timeout=None, wait_initial=0.5, wait_max=8.0
             ):
@@ -148,7 +148,7 @@ class BankSession:
             # One timeout for all redirects together; the client session's own applies to each.
             limit = asyncio.timeout(self.client.settings.timeout.total_seconds())
             async with limit, self._follow_redirects(method, url, body, headers) as response:
-                if self._asks_for_a_pause(response):
+                if self._demands_a_pause(response):
                     raise self._refused(response, url)
                 if cached and response.status == 304:
                     self._refusals = 0
@@ -175,7 +175,7 @@ class BankSession:
             self._store(url, response, raw)
         return raw
 
-    def _asks_for_a_pause(self, response: aiohttp.ClientResponse) -> bool:
+    def _demands_a_pause(self, response: aiohttp.ClientResponse) -> bool:
         """Return whether a status means "too many requests"; some banks block a client by status 403 instead."""
         match response.status:
             case 429:
@@ -205,7 +205,12 @@ class BankSession:
         target = URL(url, encoded=True)
         for hop in range(HOPS + 1):
             async with self.client.session.request(
-                method, target, data=body, headers=headers, allow_redirects=False
+                method,
+                target,
+                data=body,
+                headers={**self.client.headers(self.source), **headers},
+                allow_redirects=False,
+                proxy=self.client.proxy(self.source),
             ) as response:
                 if response.status not in REDIRECTS or "Location" not in response.headers:
                     yield response

@@ -40,7 +40,7 @@ class SourceState:
     failures: int = 0
     error: str | None = None
     not_before: datetime | None = None
-    """End of the pause that the bank has asked for."""
+    """End of the pause that the bank has demanded."""
 
     def after_failure(self, now: datetime, error: Exception | str) -> "SourceState":
         return replace(

@@ -1,4 +1,4 @@
-"""Pauses that a bank asks for are observed by polls, by other instances and by backfills, and are reported."""
+"""Pauses that a bank demands are observed by polls, by other instances and by backfills, and are reported."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, cast

@@ -1,4 +1,4 @@
-"""Pauses that a bank asks for: 429, 503 with `Retry-After`, and 403 after it had responded."""
+"""Pauses that a bank demands: 429, 503 with `Retry-After`, and 403 after it had responded."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -75,7 +75,7 @@ async def test_retry_after_is_honoured(bank: Bank, clock: Clock, status: int, he
 
     bank.status, bank.headers = 200, {}
     clock.forward(minutes=59)
-    with pytest.raises(RateLimited, match="asked for a pause"):
+    with pytest.raises(RateLimited, match="demanded a pause"):
         await bank.session.get("/two")
     assert bank.requests == 1
     clock.forward(minutes=1)

@@ -1,0 +1,147 @@
+"""How requests leave for the banks: user agent, headers, proxy, trusted certificate authorities."""
+
+import ssl
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+
+from service.errors import SettingsError, Unreachable
+from service.settings import ClientSettings, SourceSettings, load
+from service.sources.http_client import Client
+from service.sources.session import BankSession
+from tests.conftest import Clock
+from tests.sources.answers import CONFIGURED
+from tests.support.ports import unused_port
+
+Requests = list[web.Request]
+
+
+@asynccontextmanager
+async def serving(requests: Requests) -> AsyncIterator[str]:
+    """Run a server that records its requests; yield its URL."""
+
+    async def respond(request: web.Request) -> web.Response:
+        requests.append(request)
+        return web.Response(text="a body")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", respond)
+    async with TestServer(app, shutdown_timeout=0) as server:
+        yield f"http://127.0.0.1:{server.port}"
+
+
+def source(url: str, **settings: Any) -> SourceSettings:
+    configured = CONFIGURED["nbk"].model_dump(exclude={"weekdays"})
+    return SourceSettings.model_validate(configured | {"url": url} | settings)
+
+
+async def get(url: str, clock: Clock, client: dict[str, Any] | None = None, **settings: Any) -> bytes:
+    """Request a path of a bank with these settings."""
+    async with Client(ClientSettings.model_validate({"attempts": 1} | (client or {}))) as opened:
+        return (await BankSession("nbk", source(url, **settings), opened, clock).get("/rates")).body
+
+
+async def test_user_agent_and_headers_of_a_source(clock: Clock) -> None:
+    """They replace those of all requests; others stay."""
+    requests = Requests()
+    async with serving(requests) as url:
+        await get(url, clock, {"user_agent": "ours/1"})
+        await get(
+            url, clock, {"user_agent": "ours/1"}, user_agent="Mozilla/5.0", headers={"X-Key": "k", "Accept": "a/b"}
+        )
+    default, own = (request.headers for request in requests)
+    assert default["User-Agent"] == "ours/1"
+    assert (own["User-Agent"], own["X-Key"], own["Accept"]) == ("Mozilla/5.0", "k", "a/b")
+    assert own["Accept-Encoding"] == default["Accept-Encoding"]
+
+
+async def test_requests_leave_by_the_proxy(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the source, else that of the client; none with `direct`; never that of the environment."""
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_port()}")
+    at_bank, at_proxy, at_other = Requests(), Requests(), Requests()
+    async with serving(at_bank) as bank, serving(at_proxy) as proxy, serving(at_other) as other:
+        everyone = {"proxy": proxy.replace("//", "//user:secret@")}
+        await get(bank, clock)
+        assert (len(at_bank), len(at_proxy)) == (1, 0)
+        await get(bank, clock, everyone)
+        assert (len(at_bank), len(at_proxy)) == (1, 1)
+        assert at_proxy[0].raw_path == f"{bank}/rates"
+        assert at_proxy[0].headers["Proxy-Authorization"] == f"Basic {b64encode(b'user:secret').decode()}"
+        await get(bank, clock, everyone, proxy=other)
+        assert (len(at_proxy), len(at_other)) == (1, 1)
+        await get(bank, clock, everyone, proxy="direct")
+        assert (len(at_bank), len(at_proxy)) == (2, 1)
+
+
+async def test_dead_proxy_is_reported_without_its_login(clock: Clock) -> None:
+    with pytest.raises(Unreachable) as raised:
+        await get("http://bank.example", clock, {"proxy": f"http://user:secret@127.0.0.1:{unused_port()}"})
+    assert "secret" not in str(raised.value)
+
+
+@pytest.fixture
+async def private_bank(tmp_path: Path) -> AsyncIterator[tuple[str, Path]]:
+    """Yield the URL of a bank with a certificate of a private authority, and that authority's file."""
+    authority, tls = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    ca_file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(ca_file)
+
+    async def respond(_: web.Request) -> web.Response:
+        return web.Response(text="a body")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", respond)
+    runner = web.AppRunner(app, shutdown_timeout=0)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+    await site.start()
+    port = runner.addresses[0][1]
+    yield f"https://127.0.0.1:{port}", ca_file
+    await runner.cleanup()
+
+
+async def test_private_authority_is_trusted_if_configured(private_bank: tuple[str, Path], clock: Clock) -> None:
+    url, ca_file = private_bank
+    with pytest.raises(Unreachable, match="certificate verify failed"):
+        await get(url, clock)
+    assert await get(url, clock, {"ca_file": str(ca_file)}) == b"a body"
+
+
+async def test_authorities_of_the_system_stay_trusted(private_bank: tuple[str, Path]) -> None:
+    _, ca_file = private_bank
+    system = ssl.create_default_context()
+    async with Client(ClientSettings(ca_file=ca_file)) as client:
+        assert isinstance(client.session, ClientSession)
+        assert client.session.connector
+        context = client.session.connector._ssl  # type: ignore[attr-defined]
+    assert context.cert_store_stats()["x509_ca"] == system.cert_store_stats()["x509_ca"] + 1
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "error"),
+    [
+        ("client", "proxy", "proxy:3128", "client.proxy: must be a URL like http://proxy.example:3128"),
+        ("client", "proxy", "socks5://proxy:1080", "client.proxy: must be a URL"),
+        ("client", "proxy", "http://proxy:port", "client.proxy: must be a URL"),
+        ("client", "proxy", "http://proxy:3128/?a=b", "client.proxy: must be a URL"),
+        ("client", "ca_file", "/nowhere.pem", "client.ca_file: cannot be read as a file of certificates"),
+        ("client", "ca_file", __file__, "client.ca_file: cannot be read as a file of certificates"),
+        ("sources", "headers", {"Host": "bank.example"}, r"sources.nbk.headers.*: is set by the client"),
+        ("sources", "headers", {"X Key": "k"}, r"sources.nbk.headers"),
+        ("sources", "headers", {"X-Key": "k\r\nHost: other"}, r"sources.nbk.headers.*: must be printable ASCII"),
+    ],
+)
+def test_invalid_settings_are_refused(table: str, key: str, value: object, error: str) -> None:
+    layer = {key: value} if table == "client" else {"nbk": {key: value}}
+    with pytest.raises(SettingsError, match=error):
+        load(environ={}, overrides={table: layer})
