@@ -38,6 +38,11 @@ QUIET = LogSettings(level="critical")
 """Log settings of commands: errors are printed once, by `service.cli.main`."""
 
 
+def console(*, soft_wrap: bool = False, stderr: bool = False) -> Console:
+    """Return a console without markup: the text of a bank may contain square brackets."""
+    return Console(markup=False, soft_wrap=soft_wrap, stderr=stderr)
+
+
 def show(settings: Settings, ticker: str | None, *, as_json: bool) -> None:
     """Print a ticker as the service serves it now, from stored rates."""
     configure(QUIET)
@@ -58,7 +63,7 @@ def show(settings: Settings, ticker: str | None, *, as_json: bool) -> None:
     for quote in snapshot.quotes:
         cells = (quote.rate, quote.previous, percent_text(quote.percent), quote.date, quote.source)
         table.add_row(quote.code, *map(text, cells))
-    Console().print(table)
+    console().print(table)
 
 
 def sources(settings: Settings) -> None:
@@ -70,7 +75,7 @@ def sources(settings: Settings) -> None:
     for key in settings.polled:
         described = describe(memory, key, None, Clock()())
         table.add_row(key, *(text(getattr(described, column)) for column in columns))
-    Console().print(table)
+    console().print(table)
 
 
 def poll(settings: Settings, key: str) -> None:
@@ -85,7 +90,7 @@ def poll(settings: Settings, key: str) -> None:
     )
     for code, rate in sorted(series.latest.rates.items()):
         rates.add_row(code, str(rate.nominal), f"{rate.value:f}")
-    Console().print(rates)
+    console().print(rates)
 
 
 def source_of(settings: Settings, key: str) -> SourceSettings:
@@ -110,7 +115,7 @@ async def _poll(settings: Settings, key: str) -> Series:
                 series = series.with_fixing(judgement.publish, KEEP)
             verdict = f"{judgement.verdict}: {'; '.join(judgement.reasons)}" if judgement.reasons else judgement.verdict
             table.add_row(str(fixing.date), str(len(fixing.rates)), fixing.digest[:16], verdict)
-    Console().print(table)
+    console().print(table)
     return series
 
 

@@ -12,13 +12,11 @@ from math import log10
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from service.cli import transfer
-from service.cli.commands import QUIET, source_of, text, with_store
+from service.cli.commands import QUIET, console, source_of, text, with_store
 from service.clock import Clock
 from service.domain import publication_schedule
 from service.domain.bounds import structural_errors
@@ -70,17 +68,17 @@ def quarantine(settings: Settings, *, as_json: bool = False) -> None:
     table = Table("source", "date", Column("digest", no_wrap=True), "since", "reasons", title="quarantined")
     for entry in quarantined:
         fixing = entry.fixing
-        reasons = escape("\n".join(entry.reasons))
+        reasons = "\n".join(entry.reasons)
         table.add_row(fixing.source, str(fixing.date), rates_digest(fixing), text(entry.since), reasons)
-    console = Console()
-    console.print(table if quarantined else "Nothing is quarantined.")
+    output = console()
+    output.print(table if quarantined else "Nothing is quarantined.")
     decided = Table("source", "date", "rates", "since", "decided", "outcome", title="decisions")
     for decision in sorted(decisions, key=lambda decision: decision.at, reverse=True)[:_SHOWN_DECISIONS]:
         fixing, since = decision.waiting.fixing, decision.waiting.since
-        rates = escape(_listed(fixing))
+        rates = _listed(fixing)
         decided.add_row(fixing.source, str(fixing.date), rates, text(since), text(decision.at), decision.outcome)
     if decisions:
-        console.print(decided)
+        output.print(decided)
 
 
 def rates_digest(fixing: Fixing) -> str:
@@ -153,7 +151,7 @@ def decide(
             units += f" (1 new = {declared.factor:f} old)" if declared.factor else ""
         return f"{summary}: {outcome}{units}"
 
-    Console(soft_wrap=True, markup=False).print(with_store(settings, end))
+    console(soft_wrap=True).print(with_store(settings, end))
 
 
 def _publication_errors(store: Store, fixing: Fixing) -> tuple[str, ...]:
@@ -194,7 +192,7 @@ def retract(settings: Settings, key: str, day: date, codes: Sequence[str], confi
         await store.retract(published, QuarantineDecision(entry, Outcome.RETRACTED, now))
         return f"{summary}: retracted"
 
-    Console(soft_wrap=True, markup=False).print(with_store(settings, end))
+    console(soft_wrap=True).print(with_store(settings, end))
 
 
 def _completed(accepted: Fixing, published: Fixing | None) -> Fixing:
@@ -332,21 +330,21 @@ def backfill(settings: Settings, key: str, since: date, until: date | None, paus
         "{task.fields[done]}",
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=console(stderr=True)) as progress:
         task = progress.add_task(f"{key} from {since} to {until}", total=None, done="")
         count = with_store(settings, fill)
-    Console().print(f"{key}: {count.accepted} new, {count.known} known, {count.waiting} quarantined")
+    console().print(f"{key}: {count.accepted} new, {count.known} known, {count.waiting} quarantined")
     for day, codes in sorted(count.held.items())[:_LISTED]:
-        Console(soft_wrap=True).print(f"  {day} {', '.join(codes)}")
+        console(soft_wrap=True).print(f"  {day} {', '.join(codes)}")
     if len(count.held) > _LISTED:
-        Console().print(f"  and {len(count.held) - _LISTED} more dates; list all: {program()} quarantine")
+        console().print(f"  and {len(count.held) - _LISTED} more dates; list all: {program()} quarantine")
 
 
 def export(settings: Settings, path: Path) -> None:
     """Export all fixings to a file. Raises `TickerError` if some could not be read; the others are exported."""
     configure(QUIET)
     count, unreadable = with_store(settings, lambda store: transfer.export(store, path))
-    Console().print(f"{path}: {count} fixings")
+    console().print(f"{path}: {count} fixings")
     if unreadable:
         raise TickerError(f"{unreadable} fixings are unreadable and not in the file; see: {program()} check")
 
@@ -355,6 +353,6 @@ def load(settings: Settings, path: Path) -> None:
     """Import fixings from a file. Stored fixings are not changed."""
     configure(QUIET)
     new, known, skipped = with_store(settings, lambda store: transfer.load(store, path, Clock()()))
-    Console().print(
+    console().print(
         f"{path}: {new} new, {known} known, {skipped} skipped (a different fixing is stored, or rejected here)"
     )

@@ -61,7 +61,8 @@ def log_change(snapshot: Snapshot, before: Snapshot | None) -> None:
         if before and quote.source != old_sources.get(quote.code):
             switched[old_sources.get(quote.code), quote.source, quote.reason].append(quote.code)
     for (old, new, reason), codes in switched.items():
-        reason_text = reason or "the preferred source is back"
-        log.warning(
-            "ticker.source_changed", ticker=snapshot.id, codes=codes, before=old, source=new, reason=reason_text
-        )
+        details = {"ticker": snapshot.id, "codes": codes, "before": old, "source": new}
+        if reason:
+            log.warning("ticker.source_changed", **details, reason=reason)
+        else:
+            log.info("ticker.source_changed", **details, reason="the preferred source has rates")

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 from typing import Any, Final
 
+import structlog
 import uvloop
 from aiohttp import web
 
@@ -12,6 +13,8 @@ from service.runtime.background import cancel_and_wait
 from service.settings import HttpSettings
 from service.web.server.connection_limits import LimitedServer, remove_server_header
 from service.web.server.response_cache import ResponseCache
+
+log = structlog.get_logger()
 
 RESPONSE_CACHE: Final = web.AppKey("microcache", ResponseCache)
 """The application's response cache; absent where `http.response_cache` is off."""
@@ -53,9 +56,11 @@ async def _serve(runner: Runner, http: HttpSettings, ready: Callable[[], None]) 
             starting.result()
             ready()
             await stopping
+            log.info("service.stopping")
     finally:
         await cancel_and_wait(starting, stopping)
         await runner.cleanup()
+    log.info("service.stopped")
 
 
 async def _start(runner: Runner, http: HttpSettings) -> None:
