@@ -1,4 +1,4 @@
-"""The sources as a document: what ships is what the registry says, and settings of an operator's read as well."""
+"""docs/sources.md: generated from the source registry, also for an operator's own settings."""
 
 import re
 from pathlib import Path
@@ -15,23 +15,29 @@ REGISTRY = load(environ={})
 
 
 def section(text: str, key: str) -> str:
-    """Return what stands under a heading, up to the next one."""
+    """Return the text under a heading, up to the next heading."""
     return text.split(f"\n## {key}\n", 1)[1].split("\n## ", 1)[0]
 
 
-def told(**said: object) -> str:
-    """Return what the document tells of one source with these settings besides the least that there must be."""
-    least = {"name": "Bank", "base": "KZT", "url": "https://bank.example", "timezone": "Asia/Almaty", "adapter": "ecb"}
-    return section(markdown(load(environ={}, overrides={"sources": {"mine": least | said}})), "mine")
+def described_source(**overrides: object) -> str:
+    """Return the section of a source with the required settings and these overrides."""
+    required = {
+        "name": "Bank",
+        "base": "KZT",
+        "url": "https://bank.example",
+        "timezone": "Asia/Almaty",
+        "adapter": "ecb",
+    }
+    return section(markdown(load(environ={}, overrides={"sources": {"mine": required | overrides}})), "mine")
 
 
-def test_the_shipped_document_is_what_the_registry_says() -> None:
-    """Whoever changes the registry writes the document anew."""
-    assert DOCUMENT.read_text(encoding="utf-8") == markdown(REGISTRY), "docs/sources.md is old: run `make docs`"
+def test_shipped_document_matches_the_registry() -> None:
+    """Run `make docs` after a change of the registry."""
+    assert DOCUMENT.read_text(encoding="utf-8") == markdown(REGISTRY), "docs/sources.md is outdated: run `make docs`"
 
 
-def test_every_source_has_its_row_and_its_section_in_the_order_of_the_registry() -> None:
-    """No bank is left out, polled or not, and no relay; rows lead to sections."""
+def test_every_source_has_a_row_and_a_section_in_registry_order() -> None:
+    """Polled or not, and relays; rows link to sections."""
     text = DOCUMENT.read_text(encoding="utf-8")
     keys = list(REGISTRY.sources)
     assert re.findall(r"^\| \[`(\w+)`\]\(#(\w+)\) \|", text, re.MULTILINE) == [(key, key) for key in keys]
@@ -41,14 +47,14 @@ def test_every_source_has_its_row_and_its_section_in_the_order_of_the_registry()
         assert f"| {source.name} | {source.base} | {len(source.quotes)} | " in row
         assert row.endswith(f"| {source.since or '—'} | {'yes' if key in REGISTRY.polled else 'when named'} |")
         body = section(text, key)
-        for held in (source.name, *source.names.values(), source.base, str(source.url), " ".join(source.quotes)):
-            assert held in body
+        for expected in (source.name, *source.names.values(), source.base, str(source.url), " ".join(source.quotes)):
+            assert expected in body
         assert f"- **Terms**: {source.terms}\n" in body
     assert all(f"`{relay}`" in section(text, "Relays") for relay, adapter in SOURCES.items() if adapter.relay)
 
 
-def test_the_document_is_tidy() -> None:
-    """No trailing space, no two empty lines, one newline at the end, as many cells in a row as there are columns."""
+def test_document_is_well_formatted() -> None:
+    """No trailing space, no two empty lines, one newline at the end, and the same number of cells in all rows."""
     text = DOCUMENT.read_text(encoding="utf-8")
     assert not re.search(r"[ \t]$", text, re.MULTILINE)
     assert "\n\n\n" not in text
@@ -60,7 +66,7 @@ DAILY = {"window": "00:00-12:00"}
 
 
 @pytest.mark.parametrize(
-    ("said", "line"),
+    ("overrides", "line"),
     [
         (DAILY | {"effective": "same-day"}, "Monday to Friday, 00:00 to 12:00 Asia/Almaty; dated the same day"),
         (
@@ -93,18 +99,18 @@ DAILY = {"window": "00:00-12:00"}
         ({"quotes": ["usd"]}, "**Currencies**: 1: USD"),
     ],
 )
-def test_settings_are_described_in_words(said: dict[str, object], line: str) -> None:
-    """Days, times, durations and what is not known read as a person would say them."""
-    assert f"{line}\n" in told(**said)
+def test_settings_are_described_in_words(overrides: dict[str, object], line: str) -> None:
+    """Cover days, times, durations and unknown values."""
+    assert f"{line}\n" in described_source(**overrides)
 
 
 def test_missing_properties_are_omitted() -> None:
-    """Without a window nothing is said of when it publishes and is asked; without changes nothing of them."""
-    body = told()
+    """Without a window, publication and polling times are omitted; without own changes, their comparison."""
+    body = described_source()
     assert not any(name in body for name in ("Publishes", "Polled", "Own changes"))
 
 
-def test_a_name_cannot_break_the_table() -> None:
-    """A bar in a name is one in its cell."""
+def test_pipe_in_a_name_is_escaped() -> None:
+    """A pipe would end the cell of the table."""
     sources = {"sources": {"nbk": {"name": "A | B"}}}
     assert r"| A \| B | KZT |" in markdown(load(environ={}, overrides=sources))

@@ -1,4 +1,4 @@
-"""What is logged, by a process of its own: logging is set up once in each."""
+"""Log output, tested in a separate process because logging is configured once per process."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ import pytest
 from service.settings.loader import ROOT
 from tests.support.process import offline, running
 
-SAYS = """
+LOGGING_SCRIPT = """
 import logging, structlog
 from service.observability.logging import configure
 from service.settings import LogSettings
@@ -30,19 +30,20 @@ logging.getLogger("aiohttp.server").error("Error handling request from 203.0.113
 
 
 @cache
-def logged(form: str) -> list[str]:
-    ran = subprocess.run(
-        [sys.executable, "-c", SAYS.format(format=form)], cwd=ROOT, capture_output=True, text=True, check=True
+def log_lines(form: str) -> list[str]:
+    """Run the script with a log format and return the lines of its stderr."""
+    result = subprocess.run(
+        [sys.executable, "-c", LOGGING_SCRIPT.format(format=form)], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert ran.stdout == ""
-    assert "203.0.113.9" not in ran.stderr
-    assert "missed" not in ran.stderr
-    return ran.stderr.splitlines()
+    assert result.stdout == ""
+    assert "203.0.113.9" not in result.stderr
+    assert "missed" not in result.stderr
+    return result.stderr.splitlines()
 
 
-def test_each_line_is_a_document() -> None:
-    """Ours and those of libraries alike, with their exceptions, for whoever reads logs by machine."""
-    lines: list[dict[str, Any]] = [json.loads(line) for line in logged("json")]
+def test_json_log_has_one_document_per_line() -> None:
+    """Cover our events, those of libraries, and exceptions."""
+    lines: list[dict[str, Any]] = [json.loads(line) for line in log_lines("json")]
     assert [(line["event"], line["level"]) for line in lines] == [
         ("store.lost", "warning"),
         ("Executing it took 0.200 seconds", "warning"),
@@ -54,14 +55,14 @@ def test_each_line_is_a_document() -> None:
     assert all(line["timestamp"].endswith("Z") for line in lines)
 
 
-@pytest.mark.parametrize("word", ["store.lost", "error='it is full'", "Executing it took", "[asyncio]"])
-def test_a_console_has_lines_for_people(word: str) -> None:
-    """One event a line."""
-    assert sum(word in line for line in logged("console")) == 1
+@pytest.mark.parametrize("text", ["store.lost", "error='it is full'", "Executing it took", "[asyncio]"])
+def test_console_log_has_one_line_per_event(text: str) -> None:
+    """Each text is in exactly one line."""
+    assert sum(text in line for line in log_lines("console")) == 1
 
 
 def test_no_client_address_is_logged(tmp_path: Path) -> None:
-    """Whatever a stranger sends: what is no HTTP, what is not there, a stream that breaks off."""
+    """Cover requests that are not HTTP, an unknown path and a stream that is aborted."""
     with running(offline(tmp_path)) as service:
         service.wait_for("/v1/ticker.txt", "usd")
         for line in (b"\x16\x03\x01", b"GET /nowhere HTTP/1.1", b"GET /v1/stream HTTP/1.1"):

@@ -1,4 +1,4 @@
-"""Background tasks end, whatever they do with a cancellation."""
+"""Interruptible runs end even if a task suppresses its cancellation."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ import pytest
 from service.runtime.background import run_interruptibly
 
 
-def test_result_and_error_of_a_run_are_returned() -> None:
+def test_result_and_error_of_a_run_are_propagated() -> None:
     async def work() -> int:
         await asyncio.sleep(0)
         return 7
@@ -23,11 +23,11 @@ def test_result_and_error_of_a_run_are_returned() -> None:
         run_interruptibly(fail())
 
 
-def test_sigint_ends_a_run_that_swallows_a_cancellation() -> None:
-    """As `asyncio.wait_for` does on Python 3.11."""
+def test_sigint_ends_a_run_that_suppresses_cancellation() -> None:
+    """`asyncio.wait_for` suppresses it too on Python 3.11."""
     cancelled = 0
 
-    async def stubborn() -> None:
+    async def suppress_cancellation() -> None:
         nonlocal cancelled
         os.kill(os.getpid(), signal.SIGINT)
         with suppress(asyncio.CancelledError):
@@ -36,5 +36,5 @@ def test_sigint_ends_a_run_that_swallows_a_cancellation() -> None:
         await asyncio.sleep(60)
 
     with pytest.raises(KeyboardInterrupt):
-        run_interruptibly(stubborn())
+        run_interruptibly(suppress_cancellation())
     assert cancelled == 1

