@@ -1,1 +1,1 @@
-"""What readers see and hear, in a real Chromium."""
+"""What visitors see and assistive technology gets, in a real Chromium."""

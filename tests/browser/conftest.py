@@ -1,4 +1,4 @@
-"""A real Chromium, and a service with a foreign site beside it."""
+"""A real Chromium, and a service beside a site of another origin that embeds it."""
 
 import json
 import os
@@ -23,14 +23,14 @@ FLAGS = [
     *("--disable-background-networking", "--disable-sync", "--font-render-hinting=none"),
 ]
 MEDIA = ("color_scheme", "reduced_motion", "forced_colors")
-"""What a page can change without a browser context of its own."""
+"""Options that a page can change without a separate browser context."""
 expect.set_options(timeout=30_000)
 
 
-@pytest.fixture(scope="package")  # not longer: while it is open, no other test can have an event loop
+@pytest.fixture(scope="package")  # while it is open, no other test can run an event loop
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("NO BROWSER TESTS: no Chromium is installed and none could be; name one by CHROMIUM=/path")
+        pytest.skip("NO BROWSER TESTS: Chromium was not found; set CHROMIUM=/path")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -39,41 +39,42 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def make_site(valkey: str) -> Iterator[Callable[..., Site]]:
-    """Yield a function that starts a service with a foreign site, once its figures can be read."""
+    """Yield a function that starts a service with an embedding site and waits until its rates are served."""
     with ExitStack() as stack:
 
-        def made(**options: Any) -> Site:
+        def start_site(**options: Any) -> Site:
             site = stack.enter_context(Site(valkey, **options).serving())
-            wait_until(lambda: figures(site)["quotes"][0]["source"] == "nbk")
+            wait_until(lambda: ticker_json(site)["quotes"][0]["source"] == "nbk")
             return site
 
-        yield made
+        yield start_site
 
 
 @pytest.fixture(scope="package")
 def site(valkey: str) -> Iterator[Site]:
-    """Return the site of all tests that change nothing of it."""
+    """Yield the site that all tests share which do not change it."""
     with Site(valkey).serving() as site:
-        wait_until(lambda: figures(site)["quotes"][0]["source"] == "nbk")
+        wait_until(lambda: ticker_json(site)["quotes"][0]["source"] == "nbk")
         yield site
 
 
 @dataclass
-class Watched:
-    """What a page asked for and what the browser complained of."""
+class WatchedPage:
+    """A page, its requests and its console messages."""
 
     page: Page
     requests: list[Request] = field(default_factory=list)
     console: list[str] = field(default_factory=list)
 
-    def of(self, part: str) -> list[str]:
-        """Return the addresses asked for that hold `part`."""
-        return [request.url for request in self.requests if part in request.url]
+    def urls_with(self, substring: str) -> list[str]:
+        """Return the requested URLs that contain a substring."""
+        return [request.url for request in self.requests if substring in request.url]
 
-    def settled(self, site: Site) -> "Watched":
-        """Return it once all is reported that the page has requested, drawn and complained of until now.
+    def settled(self, site: Site) -> "WatchedPage":
+        """Wait until all earlier requests, paints and console messages of the page are recorded, and return the page.
 
-        The page draws two frames and then sends a request of its own, after which any other would have been seen.
+        The page draws two frames and then sends a marker request; any earlier request is recorded before it.
+
         """
         marker = f"{site.service}/livez?marker={len(self.requests)}"
         self.page.evaluate(
@@ -85,34 +86,35 @@ class Watched:
             }""",
             marker,
         )
-        wait_until(lambda: bool(self.page.title() and self.of(marker)), marker)
+        wait_until(lambda: bool(self.page.title() and self.urls_with(marker)), marker)
         self.requests = [request for request in self.requests if request.url != marker]
         return self
 
-    def let_pass(self, until: Callable[[], bool], what: str = "", seconds: int = 60) -> None:
-        """Move the page's clock until it is so, by so many seconds at a time; the page is opened with `clock=True`.
+    def advance_until(self, condition: Callable[[], bool], description: str = "", seconds: int = 60) -> None:
+        """Advance the page's clock in steps of `seconds` until the condition holds; open the page with `clock=True`.
 
-        It is moved at most 120 times within the deadline: what was requested gets time to arrive.
+        At most 120 steps fit into the deadline, so that requested data gets time to arrive.
+
         """
-        moved = 0.0
+        last_moved = 0.0
 
         def done() -> bool:
-            nonlocal moved
-            if until():
+            nonlocal last_moved
+            if condition():
                 return True
-            if time.monotonic() - moved >= 0.25:
+            if time.monotonic() - last_moved >= 0.25:
                 self.page.clock.fast_forward(seconds * 1000)
-                moved = time.monotonic()
+                last_moved = time.monotonic()
             return False
 
-        wait_until(done, what)
+        wait_until(done, description)
 
     def now(self) -> float:
-        """Return the time by the page's clock, in seconds."""
+        """Return the time of the page's clock, in seconds."""
         return float(self.page.evaluate("Date.now() / 1000"))
 
 
-Open = Callable[..., Watched]
+Open = Callable[..., WatchedPage]
 Profile = Callable[..., BrowserContext]
 
 
@@ -121,29 +123,30 @@ def profile(browser: Browser) -> Iterator[Profile]:
     """Yield a function that returns the module's browser context with these options."""
     contexts: dict[str, BrowserContext] = {}
 
-    def made(**options: Any) -> BrowserContext:
+    def context_with(**options: Any) -> BrowserContext:
         key = repr(sorted(options.items()))
         if key not in contexts:
             contexts[key] = browser.new_context(**options)
         return contexts[key]
 
-    yield made
+    yield context_with
     for context in contexts.values():
         context.close()
 
 
 @pytest.fixture
 def open_page(browser: Browser, profile: Profile) -> Iterator[Open]:
-    """Yield a function that opens an address in a new page, and watches it.
+    """Yield a function that opens a URL in a new page and records its requests and console.
 
-    Pages of a module with the same options share a browser context. With `new=True` a page has its own, without
-    anything cached; with `clock=True` too, and its clock can be moved.
+    Pages of a module with the same options share a browser context. With `new=True` a page has its own context with an
+    empty cache; so it has with `clock=True`, and its clock can be advanced.
+
     """
     opened_pages: list[Page | BrowserContext] = []
 
-    def opened(
+    def open_in_new_page(
         url: str, script: str = "", *, new: bool = False, clock: bool = False, viewport: Any = None, **options: Any
-    ) -> Watched:
+    ) -> WatchedPage:
         media = {name: options.pop(name) for name in MEDIA if name in options}
         context = browser.new_context(**options) if new or clock else profile(**options)
         page = context.new_page()
@@ -154,7 +157,7 @@ def open_page(browser: Browser, profile: Profile) -> Iterator[Open]:
             page.set_viewport_size(viewport)
         if clock:
             page.clock.install()
-        watched = Watched(page)
+        watched = WatchedPage(page)
         page.on("request", lambda request: watched.requests.append(request))  # noqa: PLW0108 - it is replaced
         page.on("console", lambda message: watched.console.append(message.text))
         page.on("pageerror", lambda error: watched.console.append(str(error)))
@@ -165,14 +168,14 @@ def open_page(browser: Browser, profile: Profile) -> Iterator[Open]:
         page.goto(url)
         return watched
 
-    yield opened
-    for one in opened_pages:
-        one.close()
+    yield open_in_new_page
+    for page_or_context in opened_pages:
+        page_or_context.close()
 
 
 @contextmanager
 def case(*names: object) -> Iterator[None]:
-    """Name the case of a loop in the failure of what it holds."""
+    """Add the case of a loop to a failure inside the block."""
     try:
         yield
     except BaseException as error:
@@ -180,22 +183,22 @@ def case(*names: object) -> Iterator[None]:
         raise
 
 
-def figures(site: Site, query: str = "") -> dict[str, Any]:
-    """Return the ticker as JSON, by a plain client."""
+def ticker_json(site: Site, query: str = "") -> dict[str, Any]:
+    """Return the ticker as JSON, requested by a plain client."""
     with urllib.request.urlopen(f"{site.service}/v1/ticker{query}", timeout=30) as response:
         document: dict[str, Any] = json.load(response)
     return document
 
 
 def publish(site: Site, **rates: str) -> None:
-    """Publish other rates, and wait until the service has them."""
-    before = figures(site)["quotes"]
+    """Publish other rates, and wait until the service serves them."""
+    before = ticker_json(site)["quotes"]
     site.publish({**NEW, **rates})
-    wait_until(lambda: figures(site)["quotes"] != before)
+    wait_until(lambda: ticker_json(site)["quotes"] != before)
 
 
-def complaints(page: Page) -> str:
-    """Return what axe-core finds wrong with a page, once no colour changes any more; nothing where it is content."""
+def axe_report(page: Page) -> str:
+    """Return the violations that axe-core finds once colour transitions have ended; empty if there are none."""
     page.evaluate(
         """() => Promise.allSettled(
           document.getAnimations().filter((one) => one instanceof CSSTransition).map((one) => one.finished)
@@ -204,5 +207,5 @@ def complaints(page: Page) -> str:
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
     results = AxeResults(page.evaluate("axe.run({ resultTypes: ['violations'] })"))
-    assert results.response["passes"], "axe has looked at nothing"
+    assert results.response["passes"], "axe has checked nothing"
     return results.generate_report() if results.violations_count else ""

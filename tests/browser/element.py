@@ -1,4 +1,4 @@
-"""Pages with <currency-ticker>, and what is visible of it."""
+"""Pages with <currency-ticker>, and the text that is visible in it."""
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -7,9 +7,9 @@ from tests.browser.site import Site
 SCRIPT = '<script type="module" src="{service}/embed.js"></script>'
 STRIP = "usd +1.35% ▲ eur +2.68% ▲ rub 0.00% ■ gbp -0.89% ▼ cny +0.25% ▲"
 COUNT_EVENTS = (
-    "const Real = EventSource; window.heard = 0;"
+    "const Real = EventSource; window.received = 0;"
     "window.EventSource = class extends Real {"
-    "  constructor(url) { super(url); this.addEventListener('ticker', () => heard++) } }"
+    "  constructor(url) { super(url); this.addEventListener('ticker', () => received++) } }"
 )
 """A script that counts the events of all streams of a page."""
 
@@ -18,14 +18,14 @@ def with_script(site: Site, markup: str) -> str:
     return SCRIPT.format(service=site.service) + markup
 
 
-def seen(element: Locator) -> str:
-    """Return what is seen of an element's quotes: not what only screen readers get."""
+def visible_text(element: Locator) -> str:
+    """Return the visible text of an element's quotes, without the text for assistive technology."""
     parts = element.locator("ul:visible").first.locator(".seen > span").all_inner_texts()
     return " ".join(part.strip() for part in parts)
 
 
-def ready(page: Page, count: int = 1) -> Locator:
-    """Wait for the figures; return the elements."""
+def wait_for_elements(page: Page, count: int = 1) -> Locator:
+    """Wait until the elements show rates, and return them."""
     elements = page.locator("currency-ticker")
     for number in range(count):
         expect(elements.nth(number).locator("li:visible").first).to_be_visible()

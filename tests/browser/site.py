@@ -1,6 +1,7 @@
-"""The service and a site of somebody else's, each with an origin of its own, beside the browser.
+"""The service and an embedding site of another origin, beside the browser.
 
-Playwright's synchronous interface has the thread of the tests; everything that serves has another one.
+Playwright's synchronous interface uses the thread of the tests; all servers run in another thread.
+
 """
 
 import asyncio
@@ -22,19 +23,19 @@ from tests.support.standin import Banks, Figures, serving
 
 T = TypeVar("T")
 STRICT = "default-src 'none'; script-src {service}; connect-src {service}; require-trusted-types-for 'script'"
-"""The policy of a site that allows our host the least that the element needs."""
+"""The strictest policy of a site under which the element works."""
 OLD: Figures = {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"}
 NEW: Figures = {"USD": "405.40", "EUR": "513.40", "RUB": "5.00", "GBP": "594.66", "CNY": "80.20"}
 EARLIER: tuple[Figures, ...] = tuple(
     {**OLD, "USD": f"{395 + number * 3 % 7}.50", "EUR": f"{505 - number}.00", "RUB": "5.00"} for number in range(11)
 )
-"""What was published on the days before, oldest first."""
+"""Rates of the days before, oldest first."""
 _PREFIXES = (f"browser{number}:" for number in itertools.count())
 
 
 @dataclass
 class Site:
-    """A service that polls the stand-in of one bank every second, and the foreign pages that embed it."""
+    """A service that polls a fake bank every second, and the site of another origin that embeds it."""
 
     store: str
     banks: Banks = field(default_factory=Banks)
@@ -43,7 +44,7 @@ class Site:
     http: dict[str, Any] = field(default_factory=dict)
     tickers: list[dict[str, Any]] = field(default_factory=list)
     pages: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """What the foreign site serves: path to markup and Content-Security-Policy."""
+    """Pages of the embedding site: path to markup and Content-Security-Policy."""
     clock: Clock = field(default_factory=Clock)
     port: int = 0
     foreign_port: int = 0
@@ -59,7 +60,7 @@ class Site:
         return f"http://localhost:{self.foreign_port}"
 
     def page(self, markup: str, policy: str = STRICT, path: str = "/", lang: str = "en") -> str:
-        """Put a page on the foreign site; return its address."""
+        """Add a page to the embedding site and return its URL."""
         document = f'<!doctype html><html lang="{lang}"><head><meta charset="utf-8"><title>A site</title></head>'
         self.pages[path] = (
             f"{document}<body><main><h1>News</h1>{markup}</main></body></html>",
@@ -67,18 +68,18 @@ class Site:
         )
         return self.foreign + path
 
-    def publish(self, figures: Figures, before: Figures = OLD) -> None:
+    def publish(self, rates: Figures, before: Figures = OLD) -> None:
         day = self.clock().astimezone(self.settings.sources["nbk"].timezone).date()
-        all_of_them = (*self.earlier, before, figures)
+        all_rates = (*self.earlier, before, rates)
         self.banks.published["nbk"] = {
-            day - timedelta(days=number): one for number, one in enumerate(reversed(all_of_them))
+            day - timedelta(days=number): rates_of_day for number, rates_of_day in enumerate(reversed(all_rates))
         }
 
     def start(self) -> None:
         self.run(self._start())
 
     def stop(self) -> None:
-        """Take the service away, as a crash or a cut cable would for its readers."""
+        """Stop the service; to clients it looks like a crash or a network failure."""
         self.run(self._stop())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -98,7 +99,7 @@ class Site:
     @property
     def settings(self) -> Settings:
         environ = self.banks.environ() | {"TICKER_STORE__URL": self.store, "TICKER_STORE__PREFIX": next(_PREFIXES)}
-        # Today's publication is there and tomorrow's is not due, at whatever hour the tests run.
+        # Today's publication is available and tomorrow's is not due, whatever the time of day.
         week = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
         nbk = {"window": "00:00-23:59", "days": week, "effective": "same-day", "sweep": 1}
         others = {key: {"enabled": False} for key in ("cbr", "ecb", "nbu", "cbu", "recorded")}
@@ -106,7 +107,7 @@ class Site:
         overrides = {"sources": {"nbk": nbk, **others}, "http": self.http, "tickers": self.tickers or [default]}
         return load(environ=environ, overrides=overrides)
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _serve_page(self, request: web.Request) -> web.Response:
         if request.path == "/favicon.ico":
             return web.Response(status=204)
         markup, policy = self.pages[request.path]
@@ -115,8 +116,8 @@ class Site:
 
     @contextmanager
     def serving(self) -> Iterator["Site"]:
-        with _reserved() as ours, _reserved() as theirs:
-            self.port, self.foreign_port = ours.getsockname()[1], theirs.getsockname()[1]
+        with _reserve_port() as service_socket, _reserve_port() as foreign_socket:
+            self.port, self.foreign_port = service_socket.getsockname()[1], foreign_socket.getsockname()[1]
             with self._serving():
                 yield self
 
@@ -126,7 +127,7 @@ class Site:
         thread.start()
         banks = serving(self.banks)
         foreign = web.Application()
-        foreign.router.add_get("/{path:.*}", self._answer)
+        foreign.router.add_get("/{path:.*}", self._serve_page)
         runner = web.AppRunner(foreign, shutdown_timeout=0.1)
 
         async def begin() -> None:
@@ -151,10 +152,11 @@ class Site:
             self._loop.close()
 
 
-def _reserved() -> socket.socket:
-    """Return a socket that reserves a port: it does not listen, and no other process gets the port.
+def _reserve_port() -> socket.socket:
+    """Return a socket that is bound but does not listen, so that no other process gets its port.
 
-    So the service can be stopped and started again on its port.
+    The service can then be stopped and started again on the same port.
+
     """
     reserved = socket.socket()
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,11 +1,11 @@
-"""axe-core finds no violation: every page, both themes, all our languages."""
+"""axe-core finds no violations: every page, both themes, all languages of the builder."""
 
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, case, complaints
+from tests.browser.conftest import Open, axe_report, case
 from tests.browser.element import with_script
 from tests.browser.site import Site
 
@@ -32,7 +32,7 @@ def assert_accessible(page: Page) -> None:
     for scheme in SCHEMES:
         with case(scheme):
             page.emulate_media(color_scheme=scheme)
-            assert complaints(page) == ""
+            assert axe_report(page) == ""
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -56,17 +56,17 @@ def test_embed_is_accessible(site: Site, open_page: Open, lang: str) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_embed_is_accessible_in_a_low_frame(site: Site, open_page: Open, layout: str) -> None:
-    """As high as one row, also where the row is wider than the frame and scrolls."""
+    """As high as one row; also where the row is wider than the frame and scrolls."""
     address = f"{site.service}/embed?lang=en&layout={layout}"
     page = open_page(address, viewport={"width": 160, "height": 46}).page
     if layout == "strip":
         expect(page.locator("main[tabindex]")).to_be_visible()
-    assert complaints(page) == ""
+    assert axe_report(page) == ""
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_element_is_accessible(site: Site, open_page: Open, lang: str) -> None:
-    """On a foreign page, in all layouts and themes."""
+    """On a page of another site, in all layouts and themes."""
     elements = "".join(
         f'<currency-ticker layout="{layout}" theme="{theme}" show="rate change percent" spark></currency-ticker>'
         for layout in LAYOUTS
@@ -77,17 +77,17 @@ def test_element_is_accessible(site: Site, open_page: Open, lang: str) -> None:
     assert_accessible(page)
 
 
-def test_sparkline_has_contrast(site: Site, open_page: Open) -> None:
-    """Its contrast with its background is at least that of WCAG 2.2, 1.4.11: 3 to 1. axe looks at texts only."""
+def test_sparkline_has_sufficient_contrast(site: Site, open_page: Open) -> None:
+    """Require 3 to 1 (WCAG 2.2, 1.4.11); axe checks only texts."""
     page = open_page(f"{site.service}/embed?layout=list&spark=1").page
-    line, ground = page.locator(".spark").first, page.locator(".ticker")
+    line, background = page.locator(".spark").first, page.locator(".ticker")
     for scheme in SCHEMES:
         for stale in (False, True):
             page.emulate_media(color_scheme=scheme)
-            ground.evaluate("(node, stale) => node.classList.toggle('stale', stale)", stale)
+            background.evaluate("(node, stale) => node.classList.toggle('stale', stale)", stale)
             colours = [
                 line.evaluate("node => getComputedStyle(node).stroke"),
-                ground.evaluate("node => getComputedStyle(node).backgroundColor"),
+                background.evaluate("node => getComputedStyle(node).backgroundColor"),
             ]
             dark, light = sorted(map(luminance, colours))
             assert (light + 0.05) / (dark + 0.05) >= 3, (scheme, stale)

@@ -1,19 +1,19 @@
-"""The builder at `/`."""
+"""The embed builder at `/`."""
 
 import re
 
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open, case
-from tests.browser.element import ready, seen
+from tests.browser.element import visible_text, wait_for_elements
 from tests.browser.site import Site
 
 
-def test_what_is_chosen_shows_in_the_preview_and_in_each_snippet(site: Site, open_page: Open) -> None:
-    """Currencies, language, theme, layout, figures and stream, in the real element and in what is copied."""
+def test_choices_apply_to_preview_and_every_snippet(site: Site, open_page: Open) -> None:
+    """Cover currencies, language, theme, layout, values and live updates, in the real element and in the snippets."""
     watched = open_page(f"{site.service}/?lang=en")
     page = watched.page
-    preview = ready(page).first
+    preview = wait_for_elements(page).first
     page.get_by_label("EUR").uncheck()
     page.get_by_label("RUB").uncheck()
     page.get_by_label("Language same as the page").select_option("kk")
@@ -24,53 +24,55 @@ def test_what_is_chosen_shows_in_the_preview_and_in_each_snippet(site: Site, ope
     page.get_by_role("checkbox", name="change").check()
     page.get_by_label("Live updates").check()
     expect(preview.locator(".ticker:visible")).to_have_class(re.compile("list dark"))
-    assert "usd АҚШ доллары 405,40 +5,40 +1,35% ▲ gbp" in seen(preview)
-    taken = {
+    assert "usd АҚШ доллары 405,40 +5,40 +1,35% ▲ gbp" in visible_text(preview)
+    snippets = {
         name: page.locator(f"[data-snippet={name}]").inner_text()
         for name in ("element", "iframe", "svg", "html", "oembed", "json")
     }
     query = "currencies=usd,gbp,cny&lang=kk&theme=dark&layout=list&show=rate,change,percent"
-    assert taken["element"].count("\n") == 0
+    assert snippets["element"].count("\n") == 0
     reserved = re.search(
         '<currency-ticker currencies="usd,gbp,cny" theme="dark" layout="list" lang="kk" show="rate,change,percent" '
         r'live style="display:block;min-height:(\d+)px"><a href="[^"]+">'
         "Валюта бағамдарының теңгеге қатысты өзгерісі</a>",
-        taken["element"],
+        snippets["element"],
     )
     assert reserved
     assert 0 <= int(reserved[1]) - preview.bounding_box()["height"] <= 1  # type: ignore[index]
     assert re.search(
         rf'<script type="module" src="{site.service}/embed\.[0-9a-f]{{12}}\.js" integrity="sha384-[\w+/=]+" '
         'crossorigin="anonymous"></script>',
-        taken["element"],
+        snippets["element"],
     )
     for name, path in (
         ("iframe", "embed"),
         ("svg", "v1/ticker.svg"),
         ("json", "v1/ticker.json"),
     ):
-        assert f"{site.service}/{path}?" in taken[name]
-    assert taken["html"].startswith('<!--#include virtual="/v1/ticker.html?')
-    assert sorted(taken["oembed"].split("?")[1].split("&")) == sorted([*query.split("&"), "live=1"])
+        assert f"{site.service}/{path}?" in snippets[name]
+    assert snippets["html"].startswith('<!--#include virtual="/v1/ticker.html?')
+    assert sorted(snippets["oembed"].split("?")[1].split("&")) == sorted([*query.split("&"), "live=1"])
     for name in ("iframe", "svg"):
-        address = re.search('src="([^"]+)"', taken[name])[1].replace("&amp;", "&")  # type: ignore[index]
+        address = re.search('src="([^"]+)"', snippets[name])[1].replace("&amp;", "&")  # type: ignore[index]
         assert page.request.get(address).ok
     assert watched.console == []
 
 
-def test_a_list_may_have_sparklines(site: Site, open_page: Open) -> None:
-    """Offered for a list, chosen they are in the preview and in what is copied; not for what has no place for them."""
+def test_sparklines_are_offered_only_for_lists(site: Site, open_page: Open) -> None:
+    """A list has them in preview and snippets; other layouts cannot show them."""
     page = open_page(f"{site.service}/?lang=en").page
-    preview, box = ready(page).first, page.get_by_label("Sparkline")
+    preview, box = wait_for_elements(page).first, page.get_by_label("Sparkline")
     expect(box).not_to_be_visible()
     page.get_by_label("Layout").select_option("list")
     expect(box).not_to_be_checked()
     box.check()
     expect(preview.get_by_role("img")).to_have_count(5)
-    taken = {code: page.locator(f"[data-snippet={code}]").inner_text() for code in ("element", "iframe", "svg", "html")}
-    assert '<currency-ticker layout="list" spark style=' in taken["element"]
+    snippets = {
+        code: page.locator(f"[data-snippet={code}]").inner_text() for code in ("element", "iframe", "svg", "html")
+    }
+    assert '<currency-ticker layout="list" spark style=' in snippets["element"]
     for name in ("iframe", "svg", "html"):
-        assert re.search(r"[?](amp;)?layout=list&(amp;)?spark=1\b", taken[name]), name
+        assert re.search(r"[?](amp;)?layout=list&(amp;)?spark=1\b", snippets[name]), name
     assert page.locator("[data-snippet=oembed]").inner_text() == f"{site.service}/embed?layout=list&spark=1"
     page.get_by_label("Layout").select_option("tape")
     expect(box).not_to_be_visible()
@@ -78,8 +80,8 @@ def test_a_list_may_have_sparklines(site: Site, open_page: Open) -> None:
     assert "spark" not in page.locator("[data-snippet=element]").inner_text()
 
 
-def test_sparklines_are_offered_in_our_languages(site: Site, open_page: Open) -> None:
-    """A checkbox with a name."""
+def test_sparkline_option_is_translated(site: Site, open_page: Open) -> None:
+    """The checkbox has an accessible name."""
     page = open_page("about:blank").page
     for lang, label in (
         ("en", "Sparkline of the last 30 publications"),
@@ -88,15 +90,15 @@ def test_sparklines_are_offered_in_our_languages(site: Site, open_page: Open) ->
     ):
         with case(lang):
             page.goto(f"{site.service}/?lang={lang}")
-            ready(page)
+            wait_for_elements(page)
             page.locator("[name=layout]").select_option("list")
             expect(page.get_by_role("checkbox", name=label)).to_be_visible()
 
 
-def test_a_button_copies(site: Site, open_page: Open) -> None:
-    """What stands in the snippet is what the clipboard has, and it is said."""
+def test_copy_button_copies_the_snippet(site: Site, open_page: Open) -> None:
+    """The clipboard has the snippet, and a status confirms it."""
     page = open_page(f"{site.service}/?lang=en", permissions=["clipboard-read", "clipboard-write"]).page
-    ready(page)
+    wait_for_elements(page)
     page.get_by_role("button", name="Copy").first.click()
     expect(page.get_by_role("status")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == page.locator("[data-snippet=element]").inner_text()
@@ -109,20 +111,20 @@ def test_builder_is_in_the_visitors_language(site: Site, open_page: Open) -> Non
     page.get_by_role("link", name="Русский").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Виджет курсов валют")
     expect(page.locator("html")).to_have_attribute("lang", "ru")
-    expect(ready(page).first.locator(".percent:visible").first).to_have_text("+1,35\u00a0%")
+    expect(wait_for_elements(page).first.locator(".percent:visible").first).to_have_text("+1,35\u00a0%")
 
 
-def test_it_is_of_use_without_javascript(site: Site, open_page: Open) -> None:
-    """Figures, dates, sources and a snippet."""
+def test_builder_is_useful_without_javascript(site: Site, open_page: Open) -> None:
+    """Show rates, dates, sources and a snippet."""
     page = open_page(f"{site.service}/?lang=en", java_script_enabled=False).page
-    assert "usd +1.35% ▲" in seen(page.locator("currency-ticker"))
+    assert "usd +1.35% ▲" in visible_text(page.locator("currency-ticker"))
     assert page.locator("noscript code").inner_text().startswith(f'<iframe src="{site.service}/embed"')
     expect(page.get_by_role("row", name="US Dollar USD").get_by_role("link").first).to_be_visible()
     assert page.get_by_role("combobox").count() == 0
 
 
-def test_it_fits_a_narrow_screen(site: Site, open_page: Open) -> None:
-    """At 320 px nothing scrolls sideways but the snippets and the table in their own boxes."""
+def test_builder_fits_a_narrow_screen(site: Site, open_page: Open) -> None:
+    """At 320 px only the snippets and the table scroll sideways, in their own boxes."""
     page = open_page(f"{site.service}/?lang=kk", viewport={"width": 320, "height": 800}).page
-    ready(page)
+    wait_for_elements(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -1,4 +1,4 @@
-"""The description of the interface at `/docs`, in the viewer that ships with us."""
+"""The API documentation at `/docs`, in the bundled viewer."""
 
 import json
 import re
@@ -8,20 +8,20 @@ from typing import Literal
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Open, Watched, complaints
+from tests.browser.conftest import Open, WatchedPage, axe_report
 from tests.browser.site import Site
 
 
-def shown(site: Site, open_page: Open, scheme: Literal["light", "dark"] = "light") -> Watched:
-    """Open the page and wait until the viewer has read the description."""
+def open_docs(site: Site, open_page: Open, scheme: Literal["light", "dark"] = "light") -> WatchedPage:
+    """Open the page and wait until the viewer has loaded the API description."""
     watched = open_page(f"{site.service}/docs", color_scheme=scheme)
     expect(watched.page.locator(".opblock").first).to_be_visible()
     return watched
 
 
-def test_it_shows_every_path(site: Site, open_page: Open) -> None:
-    """As many as are described, each with its words."""
-    page = shown(site, open_page).page
+def test_docs_show_every_path(site: Site, open_page: Open) -> None:
+    """Every described path is listed with its summary."""
+    page = open_docs(site, open_page).page
     with urllib.request.urlopen(f"{site.service}/openapi.json", timeout=30) as response:
         paths = json.load(response)["paths"]
     blocks = page.locator(".opblock-summary-path")
@@ -30,9 +30,9 @@ def test_it_shows_every_path(site: Site, open_page: Open) -> None:
 
 
 @pytest.mark.slow
-def test_all_of_it_works_under_our_policy(site: Site, open_page: Open) -> None:
-    """Paths and schemas opened, a request tried: it is answered, the console is empty, nobody else is asked."""
-    watched = shown(site, open_page)
+def test_docs_work_under_the_security_policy(site: Site, open_page: Open) -> None:
+    """Open paths and schemas and try a request: it succeeds, the console is empty, and no other host is requested."""
+    watched = open_docs(site, open_page)
     page = watched.page
     for summary in page.locator(".opblock-summary-control").all()[::5]:
         summary.click()
@@ -48,24 +48,24 @@ def test_all_of_it_works_under_our_policy(site: Site, open_page: Open) -> None:
 
 @pytest.mark.slow
 def test_docs_are_accessible_in_the_visitors_theme(site: Site, open_page: Open) -> None:
-    """Dark or light as the system is, also when that changes: axe-core finds no violation, a path opened and tried."""
-    page = shown(site, open_page, "dark").page
+    """Follow the system's theme, also when it changes; axe-core finds no violations with a path opened and tried."""
+    page = open_docs(site, open_page, "dark").page
     page.locator(".opblock-summary-control").first.click()
     page.get_by_role("button", name="Try it out").click()
     page.locator(".execute").click()
     expect(page.locator(".live-responses-table").first).to_be_visible()
     expect(page.locator("html")).to_have_class(re.compile("dark-mode"))
-    ground = "getComputedStyle(document.documentElement).backgroundColor"
-    dark = page.evaluate(ground)
-    assert complaints(page) == ""
+    background = "getComputedStyle(document.documentElement).backgroundColor"
+    dark = page.evaluate(background)
+    assert axe_report(page) == ""
     page.emulate_media(color_scheme="light")
     expect(page.locator("html")).not_to_have_class(re.compile("dark-mode"))
-    assert page.evaluate(ground) != dark
-    assert complaints(page) == ""
+    assert page.evaluate(background) != dark
+    assert axe_report(page) == ""
 
 
-def test_it_works_behind_a_prefix(site: Site, open_page: Open) -> None:
-    """Wherever it is mounted, all that is loaded and what is tried is below that."""
+def test_docs_work_behind_a_prefix(site: Site, open_page: Open) -> None:
+    """Everything that is loaded or tried is below the path where the service is mounted."""
     watched = open_page(f"{site.service}/livez")
     page, mounted = watched.page, "http://mounted.test/money/"
     page.route(
@@ -81,8 +81,8 @@ def test_it_works_behind_a_prefix(site: Site, open_page: Open) -> None:
     assert [request.url for request in watched.requests if not request.url.startswith(mounted)] == []
 
 
-def test_it_leads_to_the_description_without_javascript(site: Site, open_page: Open) -> None:
-    """A link, and no empty page."""
+def test_docs_link_to_the_description_without_javascript(site: Site, open_page: Open) -> None:
+    """The page is not empty."""
     page = open_page(f"{site.service}/docs", java_script_enabled=False).page
     page.get_by_role("link", name="openapi.json").click()
     expect(page.locator("body")).to_contain_text('"openapi":"3.1.1"')

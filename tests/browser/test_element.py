@@ -1,4 +1,4 @@
-"""<currency-ticker> on pages of others."""
+"""<currency-ticker> on pages of other sites."""
 
 import re
 from collections.abc import Callable
@@ -6,87 +6,89 @@ from math import log2
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, case, complaints, figures, publish
-from tests.browser.element import STRIP, has_class, ready, seen, with_script
+from tests.browser.conftest import Open, axe_report, case, publish, ticker_json
+from tests.browser.element import STRIP, has_class, visible_text, wait_for_elements, with_script
 from tests.browser.site import NEW, Site
 from tests.support.wait import wait_until
 
 
-def test_it_works_under_a_strict_policy_without_a_word(site: Site, open_page: Open) -> None:
-    """On a foreign page that allows script and connection to our host only: shown, and nothing to complain of."""
+def test_element_works_under_a_strict_policy(site: Site, open_page: Open) -> None:
+    """On a page that allows scripts and connections only to our host: shown, no console messages, no cookies."""
     watched = open_page(site.page(with_script(site, "<currency-ticker><i>the fallback</i></currency-ticker>")))
-    element = ready(watched.page).first
-    assert seen(element) == STRIP
+    element = wait_for_elements(watched.page).first
+    assert visible_text(element) == STRIP
     expect(element.get_by_text("the fallback")).not_to_be_visible()
     watched.settled(site)
     assert watched.console == []
-    assert len(watched.of("/embed")) == len(watched.of("/v1/")) == 1
-    ours = {site.service, site.foreign}
-    assert {re.match(r"\w+://[^/]+", request.url)[0] for request in watched.requests} <= ours  # type: ignore[index]
+    assert len(watched.urls_with("/embed")) == len(watched.urls_with("/v1/")) == 1
+    allowed = {site.service, site.foreign}
+    assert {re.match(r"\w+://[^/]+", request.url)[0] for request in watched.requests} <= allowed  # type: ignore[index]
     assert watched.page.context.cookies() == []
     assert watched.page.evaluate("localStorage.length + sessionStorage.length") == 0
 
 
-def test_attributes_change_it_in_place(site: Site, open_page: Open) -> None:
-    """Currencies, theme, layout and figures: the same data shown otherwise, no request, no reload."""
+def test_attributes_change_the_element_in_place(site: Site, open_page: Open) -> None:
+    """Currencies, theme, layout and values: the same data is shown differently without a request or reload."""
     watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")))
-    element = ready(watched.page).first
+    element = wait_for_elements(watched.page).first
     box = element.locator(".ticker")
 
-    def put(name: str, value: str) -> None:
+    def set_attribute(name: str, value: str) -> None:
         element.evaluate("(node, [name, value]) => node.setAttribute(name, value)", [name, value])
 
-    put("currencies", "CNY, usd,xyz")
-    assert seen(element) == "cny +0.25% ▲ usd +1.35% ▲"
-    put("show", "rate change")
-    assert seen(element) == "cny 80.20 +0.20 ▲ usd 405.40 +5.40 ▲"
-    put("layout", "list")
+    set_attribute("currencies", "CNY, usd,xyz")
+    assert visible_text(element) == "cny +0.25% ▲ usd +1.35% ▲"
+    set_attribute("show", "rate change")
+    assert visible_text(element) == "cny 80.20 +0.20 ▲ usd 405.40 +5.40 ▲"
+    set_attribute("layout", "list")
     expect(box).to_have_class(re.compile(r"\blist\b"))
-    assert "US Dollar" in seen(element)
-    put("layout", "tape")
+    assert "US Dollar" in visible_text(element)
+    set_attribute("layout", "tape")
     expect(element.get_by_role("button", name="Pause")).to_be_visible()
-    put("layout", "nonsense")
+    set_attribute("layout", "nonsense")
     expect(box).to_have_class(re.compile(r"\bstrip\b"))
     for theme, surface in (
         ("dark", "rgb(23, 29, 41)"),
         ("light", "rgb(255, 255, 255)"),
         ("transparent", "rgba(0, 0, 0, 0)"),
     ):
-        put("theme", theme)
+        set_attribute("theme", theme)
         expect(box).to_have_css("background-color", surface)
-    assert len(watched.of("/v1/")) == 1
+    assert len(watched.urls_with("/v1/")) == 1
     assert watched.console == []
 
 
 def test_language_is_requested_once(site: Site, open_page: Open) -> None:
-    """Another language needs its texts: one request; back again needs none. auto follows the page, also later."""
+    """Another language needs one request; a known one needs none. `auto` follows the page, also later."""
     watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>"), lang="ru"))
-    element = ready(watched.page).first
+    element = wait_for_elements(watched.page).first
     expect(element.locator("li .percent").first).to_have_text("+1,35\u00a0%")
     for lang, text in (("kk", "+1,35%"), ("ru", "+1,35\u00a0%"), ("kk", "+1,35%"), ("xx-unknown", "+1.35%")):
         element.evaluate("(node, lang) => node.lang = lang", lang)
         expect(element.locator("li .percent").first).to_have_text(text)
-    assert [url.split("lang=")[1] for url in watched.of("/v1/")] == ["ru", "kk", "xx-unknown"]
+    assert [url.split("lang=")[1] for url in watched.urls_with("/v1/")] == ["ru", "kk", "xx-unknown"]
     element.evaluate("node => node.removeAttribute('lang')")
     watched.page.evaluate("document.documentElement.lang = 'ar'")
     expect(element.locator(".ticker")).to_have_attribute("dir", "rtl")
-    assert len(watched.of("/v1/")) == 4
+    assert len(watched.urls_with("/v1/")) == 4
     assert watched.console == []
 
 
 def test_many_elements_share_one_request(site: Site, open_page: Open) -> None:
-    """Ten elements, all different: one request for the data."""
+    """Ten different elements request the data once."""
     layouts = ("", 'layout="list"', 'layout="tape"', 'theme="dark"', 'show="rate"')
     markup = "".join(
-        f'<currency-ticker {one} currencies="{code}"></currency-ticker>' for one in layouts for code in ("usd", "eur")
+        f'<currency-ticker {attributes} currencies="{code}"></currency-ticker>'
+        for attributes in layouts
+        for code in ("usd", "eur")
     )
     watched = open_page(site.page(with_script(site, markup)))
-    ready(watched.page, 10)
-    assert len(watched.settled(site).of("/v1/")) == 1
+    wait_for_elements(watched.page, 10)
+    assert len(watched.settled(site).urls_with("/v1/")) == 1
 
 
-def test_coming_and_going_leaves_nothing_behind(site: Site, open_page: Open) -> None:
-    """A hundred times in and out of the page: no listener, node or stream more, and no further request."""
+def test_removed_elements_do_not_leak(site: Site, open_page: Open) -> None:
+    """A hundred insertions and removals add no listeners, nodes, streams or requests."""
     count_streams = (
         "const Real = EventSource; window.streams = 0;"
         "window.EventSource = class extends Real {"
@@ -95,7 +97,7 @@ def test_coming_and_going_leaves_nothing_behind(site: Site, open_page: Open) -> 
     markup = "<div id='host'><currency-ticker live layout='tape'></currency-ticker></div>"
     watched = open_page(site.page(with_script(site, markup)), count_streams)
     page = watched.page
-    ready(page)
+    wait_for_elements(page)
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
 
@@ -131,41 +133,39 @@ def test_coming_and_going_leaves_nothing_behind(site: Site, open_page: Open) -> 
     assert page.evaluate("streams") == 1
     page.evaluate("document.querySelector('currency-ticker').remove()")
     assert page.evaluate("streams") == 0
-    assert watched.settled(site).of("/v1/ticker") == []  # the stream brought all
+    assert watched.settled(site).urls_with("/v1/ticker") == []  # the stream delivered all data
     assert watched.console == []
 
 
-def test_a_dead_service_mutes_the_strip_and_its_return_wakes_it(
-    make_site: Callable[..., Site], open_page: Open
-) -> None:
-    """Stopped: figures and date stay, muted, told in words. Back: fresh again, without a reload."""
+def test_outage_is_shown_and_recovery_needs_no_reload(make_site: Callable[..., Site], open_page: Open) -> None:
+    """While the service is down, rates and date stay, muted and labelled. Afterwards they are updated."""
     site = make_site()
     markup = with_script(site, "<currency-ticker><i>the fallback</i></currency-ticker>")
     watched = open_page(site.page(markup), clock=True)
-    element = ready(watched.page).first
+    element = wait_for_elements(watched.page).first
     box = element.locator(".ticker")
     date = element.locator("time").inner_text()
     watched.page.evaluate("window.same = true")
     site.stop()
-    watched.let_pass(lambda: has_class(box, "away"))
-    assert seen(element) == STRIP
+    watched.advance_until(lambda: has_class(box, "away"))
+    assert visible_text(element) == STRIP
     expect(element.locator(".date")).to_have_text(f"{date}, no connection")
     expect(element.locator(".code").first).to_have_css("color", "rgb(91, 100, 116)")
     site.publish({**NEW, "USD": "420.00"})
     site.start()
-    watched.let_pass(lambda: element.locator("li .percent").first.inner_text() == "+5.00%")
+    watched.advance_until(lambda: element.locator("li .percent").first.inner_text() == "+5.00%")
     expect(box).not_to_have_class(re.compile(r"\baway\b"))
     expect(element.locator(".date")).to_have_text(date)
     assert watched.page.evaluate("window.same")
 
 
-def test_without_the_service_the_fallback_stays(make_site: Callable[..., Site], open_page: Open) -> None:
-    """Whether the script never comes or the figures do not: what stands inside the tag is seen."""
+def test_fallback_content_is_shown_without_the_service(make_site: Callable[..., Site], open_page: Open) -> None:
+    """Whether the script or the data cannot be loaded."""
     site = make_site()
     markup = "<currency-ticker><a href='/rates'>Rates</a></currency-ticker>"
     page = site.page(with_script(site, markup))
     watched = open_page(page, new=True)
-    ready(watched.page)
+    wait_for_elements(watched.page)
     watched.page.route("**/v1/**", lambda route: route.abort())
     watched.page.evaluate(
         """() => {
@@ -181,64 +181,64 @@ def test_without_the_service_the_fallback_stays(make_site: Callable[..., Site], 
 
 
 def test_hidden_page_sends_no_requests(site: Site, open_page: Open) -> None:
-    """Out of sight: no request, also where it would be time; in sight again: one, at once."""
+    """While the page is hidden no request is sent, even if one is due; when it is visible again, exactly one."""
     watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")), clock=True)
     page = watched.page
-    ready(page)
-    watched.let_pass(lambda: len(watched.of("/v1/")) >= 2)
+    wait_for_elements(page)
+    watched.advance_until(lambda: len(watched.urls_with("/v1/")) >= 2)
     set_hidden(page, hidden=True)
-    asked = len(watched.settled(site).of("/v1/"))
+    requests = len(watched.settled(site).urls_with("/v1/"))
     page.clock.fast_forward("02:00:00")
-    assert len(watched.settled(site).of("/v1/")) == asked
+    assert len(watched.settled(site).urls_with("/v1/")) == requests
     set_hidden(page, hidden=False)
-    wait_until(lambda: bool(page.title()) and len(watched.of("/v1/")) > asked)
-    assert len(watched.settled(site).of("/v1/")) == asked + 1
+    wait_until(lambda: bool(page.title()) and len(watched.urls_with("/v1/")) > requests)
+    assert len(watched.settled(site).urls_with("/v1/")) == requests + 1
 
 
 def test_live_updates_arrive_at_once(make_site: Callable[..., Site], open_page: Open) -> None:
-    """With `live` one stream serves all elements, and no data is asked for."""
+    """With `live` one stream serves all elements, and the ticker is not requested."""
     site = make_site()
     markup = "<currency-ticker live></currency-ticker><currency-ticker live layout='list'></currency-ticker>"
     watched = open_page(site.page(with_script(site, markup)), new=True)
-    elements = ready(watched.page, 2)
+    elements = wait_for_elements(watched.page, 2)
     publish(site, USD="420.00")
     for number in range(2):
         expect(elements.nth(number).locator("li .percent").first).to_have_text("+5.00%")
-    assert len(watched.settled(site).of("/v1/stream")) == 1
-    assert watched.of("/v1/ticker") == []
+    assert len(watched.settled(site).urls_with("/v1/stream")) == 1
+    assert watched.urls_with("/v1/ticker") == []
     assert watched.console == []
 
 
 def test_live_falls_back_to_polling(make_site: Callable[..., Site], open_page: Open) -> None:
-    """Where there are no streams to be had, it polls, and tries the stream only after 5 s, 10 s, 20 s and so on."""
+    """Where streams are disabled it polls, and retries the stream after 5 s, 10 s, 20 s and so on."""
     site = make_site(http={"max_age": 1, "streams": 0})
     address = site.page(with_script(site, "<currency-ticker live></currency-ticker>"))
     watched = open_page(address, "window.begin = Date.now() / 1000;", clock=True)
     begin = float(watched.page.evaluate("begin"))
-    element = ready(watched.page).first
+    element = wait_for_elements(watched.page).first
     publish(site, USD="420.00")
-    watched.let_pass(lambda: element.locator("li .percent").first.inner_text() == "+5.00%", seconds=2)
-    watched.let_pass(lambda: len(watched.of("/v1/ticker")) >= 12, seconds=2)
+    watched.advance_until(lambda: element.locator("li .percent").first.inner_text() == "+5.00%", seconds=2)
+    watched.advance_until(lambda: len(watched.urls_with("/v1/ticker")) >= 12, seconds=2)
     retries = int(log2((watched.now() - begin) / 5 + 1))
-    assert 1 <= len(watched.of("/v1/stream")) <= 1 + retries < len(watched.of("/v1/ticker"))
+    assert 1 <= len(watched.urls_with("/v1/stream")) <= 1 + retries < len(watched.urls_with("/v1/ticker"))
 
 
 def test_second_script_has_no_effect(site: Site, open_page: Open) -> None:
-    """Two copies of the script, pinned and not: the first one counts, nobody complains."""
+    """Of a pinned and an unpinned copy the first one counts, and the console stays empty."""
     watched = open_page(f"{site.service}/?lang=en")
     pinned = watched.page.locator(".snippets").get_attribute("data-script")
     markup = f'<script type="module" src="{site.service}/{pinned}"></script><currency-ticker></currency-ticker>'
     watched = open_page(site.page(with_script(site, markup)))
-    assert seen(ready(watched.page).first) == STRIP
+    assert visible_text(wait_for_elements(watched.page).first) == STRIP
     watched.settled(site)
     assert watched.console == []
-    assert len(watched.of("/v1/")) == 1
+    assert len(watched.urls_with("/v1/")) == 1
 
 
-def test_screen_readers_hear_sentences(site: Site, open_page: Open) -> None:
-    """A named list of sentences; the signs for the eye are not read; nothing is announced at updates."""
+def test_screen_readers_get_sentences(site: Site, open_page: Open) -> None:
+    """A named list of sentences without the visual signs; updates are not announced."""
     watched = open_page(site.page(with_script(site, "<currency-ticker currencies='usd,gbp'></currency-ticker>")))
-    element = ready(watched.page).first
+    element = wait_for_elements(watched.page).first
     expect(element).to_match_aria_snapshot(
         """
         - list "Exchange rate changes against the tenge":
@@ -250,18 +250,18 @@ def test_screen_readers_hear_sentences(site: Site, open_page: Open) -> None:
     assert element.locator("[aria-live], [role=status], [role=alert]").count() == 0
 
 
-def test_the_tape_moves_only_where_motion_is_wanted(site: Site, open_page: Open) -> None:
-    """It moves and is stopped by a button, also from the keyboard; with reduced motion it is a strip."""
+def test_tape_can_be_paused_and_respects_reduced_motion(site: Site, open_page: Open) -> None:
+    """The button works by keyboard too; with reduced motion a tape is a strip."""
     address = site.page(with_script(site, "<currency-ticker layout='tape'></currency-ticker>"))
     page = open_page(address, reduced_motion="no-preference").page
-    element = ready(page).first
+    element = wait_for_elements(page).first
     button = element.get_by_role("button", name="Pause")
     lists = element.locator("ul")
     assert lists.count() == 2
-    assert element.get_by_role("list").count() == 1  # the copy is for the eye alone
+    assert element.get_by_role("list").count() == 1  # the visual copy is hidden from assistive technology
     place = "node => node.getBoundingClientRect().x"
     first = lists.first.evaluate(place)
-    wait_until(lambda: lists.first.evaluate(place) < first, "it moves")
+    wait_until(lambda: lists.first.evaluate(place) < first, "the tape moves")
     page.keyboard.press("Tab")
     expect(button).to_be_focused()
     page.keyboard.press("Space")
@@ -280,15 +280,15 @@ def test_the_tape_moves_only_where_motion_is_wanted(site: Site, open_page: Open)
     )
     assert len(set(places)) == 1
     element.evaluate("node => node.setAttribute('theme', 'dark')")
-    expect(element.locator(".ticker")).to_have_class(re.compile(r"\bpaused\b"))  # it stays stopped
+    expect(element.locator(".ticker")).to_have_class(re.compile(r"\bpaused\b"))  # it stays paused
 
-    element = ready(open_page(address, reduced_motion="reduce").page).first
+    element = wait_for_elements(open_page(address, reduced_motion="reduce").page).first
     expect(element.locator("ul").nth(1)).not_to_be_visible()
     expect(element.locator("button")).not_to_be_visible()
     assert element.locator("ul").first.evaluate("node => getComputedStyle(node).animationName") == "none"
 
 
-def test_nothing_on_the_page_moves_when_it_comes(site: Site, open_page: Open) -> None:
+def test_element_causes_no_layout_shift(site: Site, open_page: Open) -> None:
     """With the builder's snippet the layout shift of the page is 0."""
     builder = open_page(f"{site.service}/?lang=en").page
     snippets: dict[str, str] = {}
@@ -309,8 +309,8 @@ def test_nothing_on_the_page_moves_when_it_comes(site: Site, open_page: Open) ->
     for name, snippet in snippets.items():
         with case(name):
             watched.page.goto(site.page(f"<p>Above</p>{snippet}<p>Below</p><p>And more</p>", policy=""))
-            ready(watched.page)
-            # Then move something on purpose: that is the only shift.
+            wait_for_elements(watched.page)
+            # Then move something on purpose: that must be the only shift.
             moved = watched.settled(site).page.evaluate(
                 """() => {
                   const moved = performance.now(), above = document.createElement("p");
@@ -324,27 +324,27 @@ def test_nothing_on_the_page_moves_when_it_comes(site: Site, open_page: Open) ->
     assert watched.console == []
 
 
-def test_a_site_gives_it_its_own_look(site: Site, open_page: Open) -> None:
-    """Custom properties and parts reach inside."""
+def test_site_can_style_the_element(site: Site, open_page: Open) -> None:
+    """Custom properties and parts apply inside the shadow root."""
     rules = "currency-ticker { --ticker-surface: rgb(1, 2, 3) } currency-ticker::part(percent) { color: rgb(4, 5, 6) }"
     style = f"<style>{rules}</style>"
     watched = open_page(site.page(with_script(site, f"{style}<currency-ticker></currency-ticker>"), policy=""))
-    element = ready(watched.page).first
+    element = wait_for_elements(watched.page).first
     expect(element.locator(".ticker")).to_have_css("background-color", "rgb(1, 2, 3)")
     expect(element.locator(".percent").first).to_have_css("color", "rgb(4, 5, 6)")
 
 
-def test_the_texts_are_the_servers(site: Site, open_page: Open) -> None:
-    """In eight languages the browser shows, letter for letter, what the JSON says."""
+def test_texts_equal_those_of_the_json(site: Site, open_page: Open) -> None:
+    """In eight languages, character by character."""
     languages = ("kk", "ru", "en", "de", "fr", "uz", "zh", "ar")
     markup = "".join(
         f'<currency-ticker lang="{lang}" layout="list" show="rate,change,percent"></currency-ticker>'
         for lang in languages
     )
     watched = open_page(site.page(with_script(site, markup)))
-    elements = ready(watched.page, len(languages))
+    elements = wait_for_elements(watched.page, len(languages))
     for number, lang in enumerate(languages):
-        element, document = elements.nth(number), figures(site, f"?lang={lang}")
+        element, document = elements.nth(number), ticker_json(site, f"?lang={lang}")
         texts = [quote["text"] for quote in document["quotes"]]
         for part in ("name", "rate", "change", "percent"):
             shown = (
@@ -357,11 +357,11 @@ def test_the_texts_are_the_servers(site: Site, open_page: Open) -> None:
         assert element.locator(".said").first.text_content().startswith(texts[0]["sentence"])  # type: ignore[union-attr]
 
 
-def test_a_list_has_sparklines_where_they_are_wanted(site: Site, open_page: Open) -> None:
-    """Drawn under the strictest policy as the JSON has them; taken away, and passed over in the other layouts."""
+def test_list_shows_requested_sparklines(site: Site, open_page: Open) -> None:
+    """Drawn from the JSON under the strictest policy; other layouts ignore the attribute, and it can be removed."""
     watched = open_page(site.page(with_script(site, "<currency-ticker layout='list' spark></currency-ticker>")))
-    page, element = watched.page, ready(watched.page).first
-    texts = [quote["text"] for quote in figures(site, "?lang=en&spark=1")["quotes"]]
+    page, element = watched.page, wait_for_elements(watched.page).first
+    texts = [quote["text"] for quote in ticker_json(site, "?lang=en&spark=1")["quotes"]]
     lines = element.get_by_role("img")
     assert [lines.nth(number).locator("path").get_attribute("d") for number in range(5)] == [
         text["spark"] for text in texts
@@ -373,33 +373,33 @@ def test_a_list_has_sparklines_where_they_are_wanted(site: Site, open_page: Open
         assert row
         assert (box["width"], box["height"]) == (60, 16)
         assert row["y"] < box["y"] < box["y"] + box["height"] < row["y"] + row["height"]
-    assert [url.partition("?")[2] for url in watched.of("/v1/")] == ["lang=en&spark=1"]
+    assert [url.partition("?")[2] for url in watched.urls_with("/v1/")] == ["lang=en&spark=1"]
     element.evaluate("node => node.setAttribute('layout', 'tape')")
     expect(lines).to_have_count(0)
     element.evaluate("node => node.setAttribute('layout', 'list')")
     expect(lines).to_have_count(5)
     element.evaluate("node => node.removeAttribute('spark')")
     expect(lines).to_have_count(0)
-    assert [url.partition("?")[2] for url in watched.of("/v1/")] == ["lang=en&spark=1", "lang=en"]
+    assert [url.partition("?")[2] for url in watched.urls_with("/v1/")] == ["lang=en&spark=1", "lang=en"]
     assert page.evaluate("document.querySelector('currency-ticker').shadowRoot.querySelector('[style]')") is None
     assert watched.console == []
 
 
-def test_a_live_list_draws_its_news(make_site: Callable[..., Site], open_page: Open) -> None:
-    """What the stream brings has the lines too."""
+def test_live_updates_redraw_sparklines(make_site: Callable[..., Site], open_page: Open) -> None:
+    """Events of the stream contain the lines too."""
     site = make_site()
     markup = "<currency-ticker live layout='list' spark='true'></currency-ticker>"
     watched = open_page(site.page(with_script(site, markup)))
-    line = ready(watched.page).first.get_by_role("img").first
+    line = wait_for_elements(watched.page).first.get_by_role("img").first
     expect(line).to_have_accessible_name(re.compile("highest 405.40$"))
     publish(site, USD="420.00")
     expect(line).to_have_accessible_name(re.compile("highest 420.00$"))
-    assert watched.of("/v1/ticker") == []
+    assert watched.urls_with("/v1/ticker") == []
     assert watched.console == []
 
 
 def set_hidden(page: Page, *, hidden: bool) -> None:
-    """Say that the page is out of sight; a headless browser never hides one by itself."""
+    """Make the page report that it is hidden or visible; a headless browser never hides one itself."""
     page.evaluate(
         """(hidden) => {
           Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
@@ -409,8 +409,8 @@ def set_hidden(page: Page, *, hidden: bool) -> None:
     )
 
 
-def test_it_stays_inside_its_place(site: Site, open_page: Open) -> None:
-    """Whatever its parent is laid out by, the page does not become wider."""
+def test_element_does_not_widen_the_page(site: Site, open_page: Open) -> None:
+    """Whatever the layout of its parent."""
     layouts = ("strip", "list", "tape")
     parents = (
         "display: flex",
@@ -424,7 +424,7 @@ def test_it_stays_inside_its_place(site: Site, open_page: Open) -> None:
         element = f'<currency-ticker layout="{layout}" show="rate,change,percent"></currency-ticker>'
         markup = f'<div id="place">{element}<p>More</p></div>'
         page.goto(site.page(with_script(site, markup), policy=""))
-        ready(page)
+        wait_for_elements(page)
         for parent in parents:
             with case(layout, parent):
                 page.locator("#place").evaluate("(node, style) => (node.style = style)", parent)
@@ -432,26 +432,28 @@ def test_it_stays_inside_its_place(site: Site, open_page: Open) -> None:
                 assert page.evaluate("document.documentElement.scrollWidth") <= 700
 
 
-def test_odd_response_changes_nothing(site: Site, open_page: Open) -> None:
-    """200 with something else than a ticker is a failure: the figures stay, muted; it recovers; no error escapes."""
+def test_invalid_response_keeps_the_rates(site: Site, open_page: Open) -> None:
+    """A 200 without a ticker is a failure: rates stay, muted, the element recovers, and no error is logged."""
     watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")), clock=True)
-    element = ready(watched.page).first
-    odd = iter(('{"ok": true}', '{"quotes": []}', "<h1>Maintenance</h1>"))
-    watched.page.route("**/v1/ticker*", lambda route: route.fulfill(body=next(odd, "null"), content_type="text/html"))
+    element = wait_for_elements(watched.page).first
+    invalid_bodies = iter(('{"ok": true}', '{"quotes": []}', "<h1>Maintenance</h1>"))
+    watched.page.route(
+        "**/v1/ticker*", lambda route: route.fulfill(body=next(invalid_bodies, "null"), content_type="text/html")
+    )
     box = element.locator(".ticker")
-    watched.let_pass(lambda: has_class(box, "away"))
+    watched.advance_until(lambda: has_class(box, "away"))
     element.evaluate("node => node.setAttribute('layout', 'list')")
-    assert "usd US Dollar 405.40 +1.35%" in seen(element)
+    assert "usd US Dollar 405.40 +1.35%" in visible_text(element)
     watched.page.unroute("**/v1/ticker*")
-    watched.let_pass(lambda: not has_class(box, "away"))
+    watched.advance_until(lambda: not has_class(box, "away"))
     assert watched.console == []
 
 
-def test_news_leave_the_focus_where_it_is(make_site: Callable[..., Site], open_page: Open) -> None:
-    """Whoever stands on the button stands there still when figures change."""
+def test_updates_keep_the_focus(make_site: Callable[..., Site], open_page: Open) -> None:
+    """A focused button stays focused when rates change."""
     site = make_site()
     watched = open_page(site.page(with_script(site, "<currency-ticker live layout='tape'></currency-ticker>")))
-    element = ready(watched.page).first
+    element = wait_for_elements(watched.page).first
     button = element.get_by_role("button")
     button.focus()
     publish(site, USD="420.00")
@@ -459,11 +461,11 @@ def test_news_leave_the_focus_where_it_is(make_site: Callable[..., Site], open_p
     expect(button).to_be_focused()
 
 
-def test_transparent_takes_the_colour_of_the_page(site: Site, open_page: Open) -> None:
-    """Light text on a dark ground, of which the page says nothing: readable all the same."""
+def test_transparent_theme_inherits_the_text_colour(site: Site, open_page: Open) -> None:
+    """Light text on the page's dark background is readable."""
     style = "<style>main { color: #e8ecf3; background: #10151f }</style>"
     markup = f"{style}<currency-ticker theme='transparent'></currency-ticker>"
     page = open_page(site.page(with_script(site, markup), policy="")).page
-    element = ready(page).first
+    element = wait_for_elements(page).first
     expect(element.locator(".code").first).to_have_css("color", "rgb(232, 236, 243)")
-    assert complaints(page) == ""
+    assert axe_report(page) == ""

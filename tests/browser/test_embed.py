@@ -1,4 +1,4 @@
-"""`/embed` in frames and by itself."""
+"""`/embed` in frames and as a page of its own."""
 
 import json
 import re
@@ -9,9 +9,8 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.browser.conftest import Open, case, publish
-from tests.browser.conftest import figures as figures_of
-from tests.browser.element import COUNT_EVENTS, STRIP, has_class, seen
+from tests.browser.conftest import Open, case, publish, ticker_json
+from tests.browser.element import COUNT_EVENTS, STRIP, has_class, visible_text
 from tests.browser.site import Site
 from tests.support.wait import wait_until
 
@@ -21,21 +20,21 @@ each_language = pytest.mark.parametrize(
     "lang", ["en", "ar", pytest.param("kk", marks=pytest.mark.slow), pytest.param("ru", marks=pytest.mark.slow)]
 )
 SLACK = 2
-"""How far the line boxes of a font may reach, in pixels."""
+"""How far line boxes of a font may exceed the layout, in pixels."""
 BOXES = "nodes => nodes.map((node) => node.getBoundingClientRect().toJSON())"
 
 
-def strip(page: Locator) -> str:
-    return seen(page.locator("body"))
+def visible_strip(page: Locator) -> str:
+    return visible_text(page.locator("body"))
 
 
-def test_it_is_complete_without_javascript(site: Site, open_page: Open) -> None:
-    """Every quote, the date and what screen readers hear; a tape stands still and has no button without a job."""
+def test_embed_is_complete_without_javascript(site: Site, open_page: Open) -> None:
+    """Every quote, the date and the sentences; a tape does not move and has no button."""
     page = open_page("about:blank", java_script_enabled=False, viewport={"width": 320, "height": 400}).page
     for layout in LAYOUTS:
         with case(layout):
             page.goto(f"{site.service}/embed?lang=en&layout={layout}&show=percent")
-            assert strip(page.locator("html")).replace("US Dollar ", "").startswith("usd +1.35% ▲")
+            assert visible_strip(page.locator("html")).replace("US Dollar ", "").startswith("usd +1.35% ▲")
             quotes = page.locator("li")
             assert quotes.count() == 5
             for number in range(5):
@@ -44,13 +43,13 @@ def test_it_is_complete_without_javascript(site: Site, open_page: Open) -> None:
                 assert box["x"] >= 0
                 assert box["x"] + box["width"] <= 320
             expect(page.locator(".date")).to_be_visible()
-            heard = re.compile("US dollar, up 1.35 percent against the tenge")
-            expect(page.get_by_role("listitem").first).to_have_text(heard)
+            sentence = re.compile("US dollar, up 1.35 percent against the tenge")
+            expect(page.get_by_role("listitem").first).to_have_text(sentence)
             assert page.get_by_role("button").count() == 0
 
 
-def test_it_keeps_itself_fresh(make_site: Callable[..., Site], open_page: Open) -> None:
-    """New figures come without a reload; without the service it is muted; with it fresh again."""
+def test_embed_updates_itself(make_site: Callable[..., Site], open_page: Open) -> None:
+    """New rates appear without a reload; during an outage the strip is muted, and it recovers."""
     site = make_site()
     watched = open_page(f"{site.service}/embed?lang=en&layout=tape&show=percent", clock=True)
     page, first = watched.page, watched.page.locator("li .percent").first
@@ -58,56 +57,56 @@ def test_it_keeps_itself_fresh(make_site: Callable[..., Site], open_page: Open) 
     expect(first).to_have_text("+1.35%")
     page.get_by_role("button", name="Pause").click()
     publish(site, USD="420.00")
-    watched.let_pass(lambda: first.inner_text() == "+5.00%")
+    watched.advance_until(lambda: first.inner_text() == "+5.00%")
     expect(page.get_by_role("button", name="Pause")).to_have_attribute("aria-pressed", "true")
     assert page.locator("ul").count() == 2
     assert watched.console == []
     site.stop()
     box = page.locator(".ticker")
-    watched.let_pass(lambda: has_class(box, "away"))
+    watched.advance_until(lambda: has_class(box, "away"))
     expect(page.locator(".date")).to_have_text(re.compile("^no connection: "))
     site.start()
-    watched.let_pass(lambda: not has_class(box, "away"))
+    watched.advance_until(lambda: not has_class(box, "away"))
     assert page.evaluate("window.same")
 
 
 def test_live_updates_arrive_at_once(make_site: Callable[..., Site], open_page: Open) -> None:
-    """With ?live the page follows the stream: an event refreshes it, before it would poll (after 300 s)."""
+    """With ?live an event of the stream refreshes the page before its next poll (after 300 s)."""
     site = make_site()
     watched = open_page(f"{site.service}/embed?lang=en&live=1", COUNT_EVENTS, clock=True)
     page, percent = watched.page, watched.page.locator("li .percent").first
     expect(percent).to_have_text("+1.35%")
-    wait_until(lambda: page.evaluate("heard") == 1)  # the snapshot that every stream begins with
+    wait_until(lambda: page.evaluate("received") == 1)  # every stream begins with a snapshot
     begin = watched.now()
     publish(site, USD="420.00")
-    watched.let_pass(lambda: percent.inner_text() == "+5.00%", seconds=2)
+    watched.advance_until(lambda: percent.inner_text() == "+5.00%", seconds=2)
     assert watched.now() - begin < 300
-    assert page.evaluate("heard") == 2
+    assert page.evaluate("received") == 2
     assert watched.console == []
 
 
-def test_a_foreign_page_frames_it(site: Site, open_page: Open) -> None:
-    """In an iframe under a policy that allows our host as a frame and nothing else: nothing to complain of."""
+def test_other_sites_can_frame_embed(site: Site, open_page: Open) -> None:
+    """In an iframe under a policy that allows only our frame: no console messages, no cookies."""
     policy = "default-src 'none'; frame-src {service}"
     frame = f'<iframe src="{site.service}/embed" title="Rates" width="800" height="44"></iframe>'
     watched = open_page(site.page(frame, policy), locale="ru-RU")
     body = watched.page.frame_locator("iframe").locator("body")
     expect(body.locator("li .percent").first).to_have_text("+1,35\u00a0%")
-    assert seen(body) == STRIP.replace(".", ",").replace("%", "\u00a0%")
+    assert visible_text(body) == STRIP.replace(".", ",").replace("%", "\u00a0%")
     assert watched.console == []
     assert watched.page.context.cookies() == []
 
 
-def test_others_may_be_kept_from_framing_it(make_site: Callable[..., Site], open_page: Open) -> None:
-    """`frame_ancestors` is kept by the browser."""
+def test_framing_can_be_restricted(make_site: Callable[..., Site], open_page: Open) -> None:
+    """The browser enforces `frame_ancestors`."""
     site = make_site(http={"frame_ancestors": ["https://allowed.example"]})
     frame = f'<iframe src="{site.service}/embed" title="Rates"></iframe>'
     watched = open_page(site.page(frame, ""))
     wait_until(lambda: bool(watched.page.title()) and any("frame-ancestors" in line for line in watched.console))
 
 
-def test_it_is_small(site: Site, open_page: Open) -> None:
-    """Over the wire, compressed: the script at most 5 KB; /embed with all that it loads at most 6 KB."""
+def test_transferred_size_is_limited(site: Site, open_page: Open) -> None:
+    """Compressed: the script at most 5 KB; /embed with all that it loads at most 6 KB."""
 
     def bodies(watched: object) -> dict[str, int]:
         return {
@@ -133,7 +132,7 @@ def test_it_is_small(site: Site, open_page: Open) -> None:
 
 
 @each_language
-def test_it_fits_a_narrow_screen(site: Site, open_page: Open, lang: str) -> None:
+def test_embed_fits_a_narrow_screen(site: Site, open_page: Open, lang: str) -> None:
     """At 320 px, which is also 640 px at 200 % zoom, nothing is cut off and nothing scrolls sideways."""
     page = open_page("about:blank", viewport={"width": 320, "height": 700}, device_scale_factor=2).page
     for layout in LAYOUTS:
@@ -148,7 +147,7 @@ def test_it_fits_a_narrow_screen(site: Site, open_page: Open, lang: str) -> None
 
 
 @each_language
-def test_sparklines_take_no_room(site: Site, open_page: Open, lang: str) -> None:
+def test_sparklines_do_not_change_the_layout(site: Site, open_page: Open, lang: str) -> None:
     """Rows and texts keep their boxes; lines are aligned, between the top of the row and the name, clear of all texts.
 
     Boxes are compared within one browser and one font. The limit below a line is the line box of the name, which the
@@ -168,19 +167,19 @@ def test_sparklines_take_no_room(site: Site, open_page: Open, lang: str) -> None
             with case(show, width):
                 page.set_viewport_size({"width": width, "height": 700})
                 assert page.locator(".seen > span, li, .date").evaluate_all(BOXES) == before[width]
-                _lines_are_clear(page)
+                _assert_lines_are_clear(page)
     assert watched.console == []
 
 
-def _lines_are_clear(page: Page) -> None:
+def _assert_lines_are_clear(page: Page) -> None:
     lines, rows, codes, names = (
         page.locator(part).evaluate_all(BOXES) for part in (".spark", "li", ".seen > .code", ".seen > .name")
     )
     assert len(lines) == len(rows) == 5
     assert {(line["x"], line["width"]) for line in lines} == {(lines[0]["x"], lines[0]["width"])}
     em = page.locator("li").first.evaluate("node => parseFloat(getComputedStyle(node).fontSize)")
-    room = codes[0]["width"] - 3 * em  # the box of a code is the whole column, 3em of which are for its letters
-    assert lines[0]["width"] == pytest.approx(max(0, min(4 * em, room)), abs=0.1)
+    available = codes[0]["width"] - 3 * em  # the box of a code is the whole column, 3em of it for its letters
+    assert lines[0]["width"] == pytest.approx(max(0, min(4 * em, available)), abs=0.1)
     texts = page.locator("li").evaluate_all(
         """quotes => quotes.map((quote) => [...quote.querySelectorAll(".seen > span:not(.name)")].map((node) => {
           const range = document.createRange();
@@ -188,15 +187,15 @@ def _lines_are_clear(page: Page) -> None:
           return range.getBoundingClientRect().toJSON();
         }))"""
     )
-    for line, row, name, beside in zip(lines, rows, names, texts, strict=True):
+    for line, row, name, other_texts in zip(lines, rows, names, texts, strict=True):
         assert row["top"] <= line["top"] + SLACK
         assert line["bottom"] <= name["top"] + SLACK
-        for text in beside:
+        for text in other_texts:
             assert line["width"] == 0 or line["right"] <= text["left"] + 1 or line["left"] >= text["right"] - 1
 
 
-def test_a_sparkline_is_heard(site: Site, open_page: Open) -> None:
-    """After the sentence, as a picture with a name."""
+def test_sparkline_has_an_accessible_name(site: Site, open_page: Open) -> None:
+    """It is exposed as a named image after the sentence."""
     page = open_page("about:blank").page
     for lang, label in (
         ("en", r"13 publications from .+ to .+: lowest 395\.50, highest 405\.40"),
@@ -205,30 +204,30 @@ def test_a_sparkline_is_heard(site: Site, open_page: Open) -> None:
     ):
         with case(lang):
             page.goto(f"{site.service}/embed?lang={lang}&layout=list&spark=1&currencies=usd")
-            sentence = figures_of(site, f"?lang={lang}")["quotes"][0]["text"]["sentence"]
+            sentence = ticker_json(site, f"?lang={lang}")["quotes"][0]["text"]["sentence"]
             item = page.get_by_role("listitem")
             expect(item.get_by_role("img")).to_have_accessible_name(re.compile(f"^{label}$"))
-            heard = item.aria_snapshot().splitlines()
-            assert [line.strip(" -'").partition(" ")[0] for line in heard] == ["listitem:", "text:", "img"]
-            assert heard[1].strip().startswith(f"- text: {sentence}")
+            snapshot = item.aria_snapshot().splitlines()
+            assert [line.strip(" -'").partition(" ")[0] for line in snapshot] == ["listitem:", "text:", "img"]
+            assert snapshot[1].strip().startswith(f"- text: {sentence}")
 
 
 def test_forced_colours_keep_the_signs(site: Site, open_page: Open) -> None:
-    """Where the reader's own colours rule, sign, arrow and borders still tell."""
+    """Signs, arrows and borders remain visible in the visitor's own colours."""
     page = open_page(f"{site.service}/embed?lang=en", forced_colors="active").page
-    assert strip(page.locator("html")) == STRIP
+    assert visible_strip(page.locator("html")) == STRIP
     border = page.locator("li").nth(1).evaluate("node => getComputedStyle(node).borderInlineStartWidth")
     assert border == "1px"
 
 
-def test_odd_response_changes_nothing(make_site: Callable[..., Site], open_page: Open) -> None:
+def test_invalid_response_keeps_the_rates(make_site: Callable[..., Site], open_page: Open) -> None:
     """A maintenance page with status 200 is a failure: the strip stays, muted, and recovers; also without ETags."""
     site = make_site()
     watched = open_page(f"{site.service}/embed?lang=en", clock=True)
     page, box = watched.page, watched.page.locator(".ticker")
     page.route("**/embed*", lambda route: route.fulfill(body="<h1>Maintenance</h1>", content_type="text/html"))
-    watched.let_pass(lambda: has_class(box, "away"))
-    assert strip(page.locator("html")) == STRIP
+    watched.advance_until(lambda: has_class(box, "away"))
+    assert visible_strip(page.locator("html")) == STRIP
     page.unroute("**/embed*")
 
     def without_etag(route: Route) -> None:
@@ -237,15 +236,15 @@ def test_odd_response_changes_nothing(make_site: Callable[..., Site], open_page:
         route.fulfill(response=response, headers=headers)
 
     page.route("**/embed*", without_etag)
-    watched.let_pass(lambda: not has_class(box, "away"))
+    watched.advance_until(lambda: not has_class(box, "away"))
     publish(site, USD="420.00")
-    watched.let_pass(lambda: page.locator("li .percent").first.inner_text() == "+5.00%")
+    watched.advance_until(lambda: page.locator("li .percent").first.inner_text() == "+5.00%")
     page.unroute_all(behavior="wait")
     assert watched.console == []
 
 
-def test_a_tape_without_its_script_stands_still(site: Site, open_page: Open) -> None:
-    """Where nothing works the button there is none, and nothing moves: a blocked script, a fragment."""
+def test_tape_without_its_script_is_static(site: Site, open_page: Open) -> None:
+    """Without the script a page or fragment has no pause button, so nothing moves."""
     policy = "default-src 'none'; style-src {service}"
     fragment = urllib.request.urlopen(f"{site.service}/v1/ticker.html?layout=tape", timeout=30).read().decode()
     sheet = f'<link rel="stylesheet" href="{site.service}/embed.css">'
@@ -257,8 +256,8 @@ def test_a_tape_without_its_script_stands_still(site: Site, open_page: Open) -> 
 
 @each_language
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_an_oembed_frame_shows_all(site: Site, open_page: Open, layout: str, lang: str) -> None:
-    """The frame that editors are given is as high as what stands in it, also where it may not be wide."""
+def test_oembed_frame_shows_the_whole_content(site: Site, open_page: Open, layout: str, lang: str) -> None:
+    """The frame is as high as its content, also where its width is limited."""
     page = open_page("about:blank").page
     for values in ("percent", "rate,change,percent", "rate,percent&spark=1"):
         address = f"{site.service}/embed?layout={layout}&lang={lang}&show={values}"

@@ -1,4 +1,4 @@
-"""`/embed` in a frame as high as one row: what an iframe of the README, the docs or the builder shows."""
+"""`/embed` in a frame as high as one row, as the README, the docs and the builder embed it."""
 
 import itertools
 from typing import Any
@@ -12,9 +12,9 @@ from tests.support.wait import wait_until
 
 WIDTHS = (160, 200, 240, 320, 375, 480, 650, 768, 1024, 1280)
 HEIGHTS = (44, 46, 64)
-"""In pixels: a low one, that of our embed code, and the highest one that gets a single row."""
+"""In pixels: a low frame, that of our embed code, and the highest one that gets a single row."""
 SLACK = 2
-"""How far the line boxes of a font may differ, in pixels."""
+"""How far line boxes of a font may differ, in pixels."""
 ROW = """(end) => {
   const main = document.querySelector("main");
   const all = (part) => [...document.querySelectorAll(part)];
@@ -36,30 +36,30 @@ ROW = """(end) => {
     page_height: Math.max(document.documentElement.scrollHeight, main.scrollHeight),
   };
 }"""
-"""Measure the row, scrolled to its begin or its end, or as it is. Boxes of texts are those of their letters."""
+"""Measure the row, scrolled to its begin or end, or as it is. Boxes of texts are those of their letters."""
 
 
 @pytest.mark.parametrize("lang", ["en", "ar", pytest.param("ru", marks=pytest.mark.slow)])
 def test_low_frame_shows_rates_first_and_scrolls_to_the_date(site: Site, open_page: Open, lang: str) -> None:
-    """One row: the first rate is seen at once, nothing overlaps or is cut off, and scrolling leads to the date."""
+    """One row: the first rate is visible at once, nothing overlaps or is cut off, and scrolling reveals the date."""
     page = open_page(f"{site.service}/embed?lang={lang}").page
     for width, height in itertools.product(WIDTHS, HEIGHTS):
         with case(lang, width, height):
-            _holds_one_row(page, width, height, lang)
+            _assert_one_row(page, width, height, lang)
     page.goto(f"{site.service}/embed?lang={lang}&show=rate,change,percent")
     for width in WIDTHS[3:]:
         with case(lang, "all values", width):
-            _holds_one_row(page, width, 46, lang)
+            _assert_one_row(page, width, 46, lang)
 
 
-def _holds_one_row(page: Page, width: int, height: int, lang: str) -> None:
+def _assert_one_row(page: Page, width: int, height: int, lang: str) -> None:
     page.set_viewport_size({"width": width, "height": height})
     row = page.evaluate(ROW, False)
     assert row["page_width"] <= width
     assert row["page_height"] <= height
     first = row["parts"][0]
     assert len(first) >= 3  # code, percent, arrow
-    assert all(_inside(part, width) for part in first), f"the first rate is cut off: {first}"
+    assert all(_fits_width(part, width) for part in first), f"the first rate is cut off: {first}"
     texts = [*itertools.chain(*row["parts"]), row["date_text"]]
     for text in texts:
         assert -SLACK <= text["top"] < text["bottom"] <= height + SLACK, f"cut off: {text}"
@@ -67,39 +67,39 @@ def _holds_one_row(page: Page, width: int, height: int, lang: str) -> None:
         for left, right in itertools.pairwise(boxes[::-1] if lang == "ar" else boxes):
             assert left["right"] <= right["left"] + SLACK, f"not in one row, or overlapping: {left}, {right}"
     end = page.evaluate(ROW, True)
-    assert _inside(end["date_text"], width), f"the date is cut off: {end['date_text']}"
+    assert _fits_width(end["date_text"], width), f"the date is cut off: {end['date_text']}"
     assert abs(end["date"]["left"] if lang == "ar" else width - end["date"]["right"]) <= SLACK  # nothing comes after it
     scrolls = row["width"] > width
     assert (end["scrolled"] > 0) is scrolls
-    # The Tab key reaches it where it scrolls, and only there
+    # It can be focused by the Tab key only where it scrolls
     expect(page.locator("main[tabindex]")).to_have_count(int(scrolls))
 
 
-def _inside(box: dict[str, Any], width: int) -> bool:
+def _fits_width(box: dict[str, Any], width: int) -> bool:
     return bool(-0.5 <= box["left"] < box["right"] <= width + 0.5)
 
 
 @pytest.mark.parametrize(("lang", "arrow"), [("en", "ArrowRight"), ("ar", "ArrowLeft")])
 def test_row_scrolls_by_keyboard(site: Site, open_page: Open, lang: str, arrow: str) -> None:
-    """In an iframe of another site's page, also from right to left: Tab into it, then the arrow key."""
+    """In an iframe of another site, also right to left: focus it by Tab, then use the arrow key."""
     frame = f'<iframe src="{site.service}/embed?lang={lang}" title="Rates" width="160" height="46"></iframe>'
     page = open_page(site.page(f'<a href="/">Before</a>{frame}', "")).page
-    inside = page.frames[1]
-    expect(inside.locator("main[tabindex]")).to_be_visible()
+    content = page.frames[1]
+    expect(content.locator("main[tabindex]")).to_be_visible()
     page.get_by_role("link").focus()
     page.keyboard.press("Tab")
-    expect(inside.locator("main")).to_be_focused()
-    expect(inside.locator(".strip")).to_have_css("outline-style", "solid")
+    expect(content.locator("main")).to_be_focused()
+    expect(content.locator(".strip")).to_have_css("outline-style", "solid")
 
-    def date_is_seen() -> bool:
-        return _inside(inside.evaluate(ROW)["date_text"], 160)
+    def date_is_visible() -> bool:
+        return _fits_width(content.evaluate(ROW)["date_text"], 160)
 
-    def pressed() -> bool:
+    def press_and_check() -> bool:
         page.keyboard.press(arrow)
-        return date_is_seen()
+        return date_is_visible()
 
-    assert not date_is_seen()
-    wait_until(pressed)
+    assert not date_is_visible()
+    wait_until(press_and_check)
 
 
 def test_higher_frame_wraps_with_the_date_last(site: Site, open_page: Open) -> None:
@@ -113,13 +113,13 @@ def test_higher_frame_wraps_with_the_date_last(site: Site, open_page: Open) -> N
             assert row["width"] <= width
             assert row["parts"][0][0]["top"] >= -SLACK
             assert all(row["date"]["bottom"] >= quote["bottom"] - SLACK for quote in row["quotes"])
-            assert _inside(row["date_text"], width)
+            assert _fits_width(row["date_text"], width)
             expect(page.locator("main[tabindex]")).to_have_count(0)
 
 
 @pytest.mark.parametrize("layout", ["list", "tape"])
-def test_other_layouts_stay_as_wide_as_a_low_frame(site: Site, open_page: Open, layout: str) -> None:
-    """A list and a tape do not scroll sideways, and begin with the first rate."""
+def test_other_layouts_do_not_scroll_sideways_in_a_low_frame(site: Site, open_page: Open, layout: str) -> None:
+    """A list and a tape begin with the first rate."""
     page = open_page(f"{site.service}/embed?lang=en&layout={layout}", viewport={"width": 320, "height": 46}).page
     expect(page.locator("li").first).to_be_visible()
     for width in WIDTHS:
