@@ -1,4 +1,4 @@
-"""What readers get, over a real socket from the service in this process."""
+"""Responses of the public endpoints, over a real socket from the service in this process."""
 
 import json
 from dataclasses import replace
@@ -23,7 +23,7 @@ from tests.support.wait import until
 
 @pytest.fixture
 async def client(start: Started, banks: Banks) -> Client:
-    """Return a client of the service, which has polled the figures of 1 and 2 April 2026."""
+    """Return a client of the service, which has polled the rates of 1 and 2 April 2026."""
     banks.published["nbk"] = dict(APRIL)
     for key in ("cbr", "ecb", "nbu", "cbu"):
         banks.faults[key] = 404
@@ -32,8 +32,8 @@ async def client(start: Started, banks: Banks) -> Client:
     return client
 
 
-async def test_the_json_is_the_contracts(client: Client) -> None:
-    """Fields, order, types and digits are those of the promise."""
+async def test_json_matches_the_contract(client: Client) -> None:
+    """Check fields, order, types and digits."""
     async with client.get("/v1/ticker") as response:
         assert response.status == 200
         text = await body(response)
@@ -41,12 +41,12 @@ async def test_the_json_is_the_contracts(client: Client) -> None:
     assert list(document) == [
         "id", "base", "status", "recorded", "as_of", "updated_at", "next_update", "quotes"
     ]  # fmt: skip
-    dollar, rouble = document["quotes"][0], document["quotes"][2]
+    usd, rouble = document["quotes"][0], document["quotes"][2]
     assert document | {"quotes": None} == {
         "id": "kzt", "base": "KZT", "status": "current", "recorded": False, "as_of": "2026-04-02",
         "updated_at": "2026-04-02T04:00:00Z", "next_update": "2026-04-02T10:30:00Z", "quotes": None,
     }  # fmt: skip
-    assert dollar == {
+    assert usd == {
         "code": "USD", "name": "US Dollar", "rate": Decimal("475.09"), "previous": Decimal("478.77"),
         "change": Decimal("-3.68"), "percent": Decimal("-0.77"), "direction": "down", "date": "2026-04-02",
         "previous_date": "2026-04-01", "source": "nbk", "choice": 1, "reason": None, "cross": False,
@@ -58,15 +58,15 @@ async def test_the_json_is_the_contracts(client: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/ticker.txt", "/v1/ticker/kzt.txt"])
-async def test_the_text_is_a_line_a_currency(client: Client, path: str) -> None:
-    """The figures of 2 April 2026."""
+async def test_text_has_one_line_per_currency(client: Client, path: str) -> None:
+    """The rates of 2 April 2026."""
     async with client.get(path) as response:
         assert response.content_type == "text/plain"
         assert await body(response) == "usd -0.77%\neur +0.44%\nrub 0.00%\ngbp -0.02%\ncny -0.27%\n"
 
 
 @pytest.mark.parametrize(
-    ("path", "kind", "held"),
+    ("path", "content_type", "expected"),
     [
         ("/v1/ticker", "application/json", '"code":"USD"'),
         ("/v1/ticker.json", "application/json", '"code":"USD"'),
@@ -86,31 +86,33 @@ async def test_the_text_is_a_line_a_currency(client: Client, path: str) -> None:
         ("/v1/fixings/nbk/2026-04-02", "application/json", '"value":475.09'),
     ],
 )
-async def test_every_cacheable_reply_keeps_the_promises(client: Client, path: str, kind: str, held: str) -> None:
-    """GET, HEAD, gzip, 304 and the headers, on every route alike."""
+async def test_cacheable_responses_support_head_gzip_and_etags(
+    client: Client, path: str, content_type: str, expected: str
+) -> None:
+    """Check GET, HEAD, gzip, 304 and the headers on every cacheable route."""
     path = path.replace("{own}", str(client.make_url("")).rstrip("/"))
-    async with client.get(path, headers={"Accept-Encoding": "identity"}) as plain:
-        assert (plain.status, plain.content_type) == (200, kind)
-        text = await body(plain)
-    assert held in text
-    assert plain.headers["Access-Control-Allow-Origin"] == "*"
-    assert "Access-Control-Allow-Credentials" not in plain.headers
-    assert "Set-Cookie" not in plain.headers
-    assert plain.headers["X-Content-Type-Options"] == "nosniff"
-    varies = "Accept-Encoding, Accept-Language" if path in ("/embed", "/") else "Accept-Encoding"
-    assert plain.headers["Vary"] == varies
-    assert plain.headers["Cache-Control"].startswith("public, max-age=")
-    assert plain.headers["Content-Length"] == str(len(text.encode()))
-    assert "Date" in plain.headers
-    tag = plain.headers["ETag"]
+    async with client.get(path, headers={"Accept-Encoding": "identity"}) as uncompressed:
+        assert (uncompressed.status, uncompressed.content_type) == (200, content_type)
+        text = await body(uncompressed)
+    assert expected in text
+    assert uncompressed.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in uncompressed.headers
+    assert "Set-Cookie" not in uncompressed.headers
+    assert uncompressed.headers["X-Content-Type-Options"] == "nosniff"
+    vary = "Accept-Encoding, Accept-Language" if path in ("/embed", "/") else "Accept-Encoding"
+    assert uncompressed.headers["Vary"] == vary
+    assert uncompressed.headers["Cache-Control"].startswith("public, max-age=")
+    assert uncompressed.headers["Content-Length"] == str(len(text.encode()))
+    assert "Date" in uncompressed.headers
+    tag = uncompressed.headers["ETag"]
     assert tag[0] == tag[-1] == '"'
 
-    async with client.get(path, headers={"Accept-Encoding": "gzip"}) as packed:
-        assert packed.headers["Content-Encoding"] == "gzip"
-        assert packed.headers["ETag"] != tag
-        assert await body(packed) == text
+    async with client.get(path, headers={"Accept-Encoding": "gzip"}) as compressed:
+        assert compressed.headers["Content-Encoding"] == "gzip"
+        assert compressed.headers["ETag"] != tag
+        assert await body(compressed) == text
 
-    for known in (tag, packed.headers["ETag"], f'W/{tag}, "other"', "*"):
+    for known in (tag, compressed.headers["ETag"], f'W/{tag}, "other"', "*"):
         async with client.get(path, headers={"If-None-Match": known}) as unchanged:
             assert (unchanged.status, await unchanged.read()) == (304, b"")
             for name in ("ETag", "Cache-Control", "Vary", "Access-Control-Allow-Origin"):
@@ -121,12 +123,12 @@ async def test_every_cacheable_reply_keeps_the_promises(client: Client, path: st
 
     async with client.head(path, headers={"Accept-Encoding": "identity"}) as head:
         assert (head.status, await head.read()) == (200, b"")
-        assert head.headers["Content-Length"] == plain.headers["Content-Length"]
+        assert head.headers["Content-Length"] == uncompressed.headers["Content-Length"]
         assert head.headers["ETag"] == tag
 
 
-async def test_pages_are_locked_down(client: Client) -> None:
-    """No script and no style but our own, framing only of the strip; the stylesheet is there and immutable."""
+async def test_pages_have_strict_security_headers(client: Client) -> None:
+    """Only our scripts and styles, only /embed can be framed; the stylesheet is immutable."""
     for path, ancestors in (("/embed", "*"), ("/", "'none'"), ("/v1/ticker.html", "'none'")):
         async with client.get(path) as response:
             policy = response.headers["Content-Security-Policy"]
@@ -143,21 +145,21 @@ async def test_pages_are_locked_down(client: Client) -> None:
     async with client.get(f"/{href}") as style:
         assert (style.status, style.content_type) == (200, "text/css")
         assert style.headers["Cache-Control"] == "public, max-age=31536000, immutable"
-    async with client.get("/static/strip.css") as unnamed:
-        assert unnamed.status == 404
+    async with client.get("/static/strip.css") as unversioned:
+        assert unversioned.status == 404
 
 
-async def test_an_empty_parameter_is_as_none(client: Client) -> None:
-    """As a form sends it where nothing was chosen: the same page."""
+async def test_empty_parameters_are_ignored(client: Client) -> None:
+    """Forms send them where nothing was chosen."""
     for path, query in (("/embed", "ticker=&theme=&layout=&show="), ("/v1/history/usd", "ticker=&from=&to=")):
-        async with client.get(path) as usual, client.get(f"{path}?{query}&currencies=") as empty:
-            assert (empty.status, await body(empty)) == (200, await body(usual))
+        async with client.get(path) as without, client.get(f"{path}?{query}&currencies=") as with_empty:
+            assert (with_empty.status, await body(with_empty)) == (200, await body(without))
     async with client.head("/v1/stream?ticker=") as stream:
         assert stream.status == 200
 
 
-async def test_currencies_are_picked_and_ordered(client: Client) -> None:
-    """`?currencies=` works on every form; case does not matter, a name twice is once."""
+async def test_currencies_are_selected_and_ordered(client: Client) -> None:
+    """`?currencies=` works in every format, ignores case and removes duplicates."""
     async with client.get("/v1/ticker.txt?currencies=rub,USD,rub") as response:
         assert await body(response) == "rub 0.00%\nusd -0.77%\n"
     async with client.get("/v1/ticker.txt?currencies=rub&currencies=usd") as response:
@@ -171,7 +173,7 @@ async def test_currencies_are_picked_and_ordered(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "told", "available"),
+    ("path", "status", "detail", "available"),
     [
         ("/v1/ticker/eur", 404, "Unknown ticker 'eur'", ["kzt"]),
         ("/embed?ticker=eur", 404, "Unknown ticker 'eur'", ["kzt"]),
@@ -186,9 +188,9 @@ async def test_currencies_are_picked_and_ordered(client: Client) -> None:
     ],
 )
 async def test_errors_are_problems_that_list_available_values(
-    client: Client, path: str, status: int, told: str, available: list[str] | None
+    client: Client, path: str, status: int, detail: str, available: list[str] | None
 ) -> None:
-    """A problem document, never cached, readable from anywhere."""
+    """A problem document that is never cached and has CORS headers."""
     async with client.get(path) as response:
         assert response.status == status
         assert response.content_type == "application/problem+json"
@@ -196,12 +198,12 @@ async def test_errors_are_problems_that_list_available_values(
         assert response.headers["Access-Control-Allow-Origin"] == "*"
         problem = await response.json(content_type=None)
     assert problem["status"] == status
-    assert told in problem["detail"]
+    assert detail in problem["detail"]
     assert problem.get("available") == available
 
 
-async def test_only_reading_is_possible(client: Client) -> None:
-    """Other methods get 405 and what is allowed; a preflight is answered; unknown paths stay 404."""
+async def test_only_get_head_and_options_are_allowed(client: Client) -> None:
+    """Other methods get 405 and `Allow`; a preflight succeeds; unknown paths stay 404."""
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         async with client.request(method, "/v1/ticker") as response:
             assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
@@ -217,20 +219,20 @@ async def test_only_reading_is_possible(client: Client) -> None:
     ("now", "max_age"),
     [("2026-04-02T04:00:00", 60), ("2026-04-02T10:29:30", 30), ("2026-04-02T10:29:59", 1), ("2026-04-02T10:30:00", 0)],
 )
-async def test_no_cache_reaches_past_the_next_publication(client: Client, clock: Clock, now: str, max_age: int) -> None:
-    """max-age shrinks as the next due publication comes near."""
+async def test_max_age_ends_at_the_next_publication(client: Client, clock: Clock, now: str, max_age: int) -> None:
+    """max-age shrinks as the next publication comes closer."""
     clock.time = datetime.fromisoformat(now).replace(tzinfo=UTC)
     paths = {"/v1/ticker": 60, "/embed": 60, "/v1/fixings/nbk/2026-04-02": 15 if max_age else 0}
-    for path, longest in paths.items():
-        if not longest:  # a receipt is made for each request, so it knows that the window has opened
+    for path, maximum in paths.items():
+        if not maximum:  # receipts are not cached, so the publication window has opened already
             continue
         async with client.get(path) as response:
-            assert response.headers["Cache-Control"].split(", ")[1] == f"max-age={min(max_age, longest)}"
+            assert response.headers["Cache-Control"].split(", ")[1] == f"max-age={min(max_age, maximum)}"
             assert response.headers["Date"] == f"{clock.time:%a, %d %b %Y %H:%M:%S GMT}"
 
 
-async def test_a_receipt_leads_back_to_the_answer(client: Client, banks: Banks) -> None:
-    """Figures as published, URL, time, digest."""
+async def test_receipt_links_to_the_raw_response(client: Client, banks: Banks) -> None:
+    """Check rates as published, URL, time and digest."""
     async with client.get("/v1/fixings/nbk/2026-04-02") as response:
         receipt = json.loads(await body(response), parse_float=Decimal)
     assert receipt["rates"]["USD"] == {"value": Decimal("475.09"), "nominal": 1, "change": Decimal("0.00")}
@@ -245,7 +247,7 @@ async def test_a_receipt_leads_back_to_the_answer(client: Client, banks: Banks) 
         response = await client.get(receipt["raw"])
         return response if response.status == 200 else None
 
-    response = await until(stored)  # after the rates are shown
+    response = await until(stored)  # the raw response is stored after the rates are served
     raw = await response.read()
     assert sha256(raw).hexdigest() == receipt["digest"]
     assert b"<description>475.09</description>" in raw
@@ -255,21 +257,21 @@ async def test_a_receipt_leads_back_to_the_answer(client: Client, banks: Banks) 
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_each_quote_leads_to_its_two_receipts(client: Client) -> None:
-    """The figures of the ticker are those of the fixings it names."""
+async def test_each_quote_links_to_its_two_receipts(client: Client) -> None:
+    """Rates of the ticker equal those of the linked fixings."""
     async with client.get("/v1/ticker") as response:
         quotes = json.loads(await body(response), parse_float=Decimal)["quotes"]
     for quote in quotes:
-        for path, figure in zip(quote["receipts"], ("rate", "previous"), strict=True):
+        for path, field in zip(quote["receipts"], ("rate", "previous"), strict=True):
             async with client.get(path) as response:
                 receipt = json.loads(await body(response), parse_float=Decimal)
-            assert receipt["rates"][quote["code"]]["value"] == quote[figure]
+            assert receipt["rates"][quote["code"]]["value"] == quote[field]
 
 
-@pytest.mark.parametrize(("dollar", "result"), [("-3.68", "equal"), ("-3.86", "different")])
-async def test_receipt_has_the_banks_own_change(start: Started, banks: Banks, dollar: str, result: str) -> None:
-    """Different, it is a warning with both numbers, and the figures are shown all the same."""
-    changes = {"USD": dollar, "EUR": "2.44", "RUB": "0.00", "GBP": "-0.11", "CNY": "-0.19"}
+@pytest.mark.parametrize(("own_change", "result"), [("-3.68", "equal"), ("-3.86", "different")])
+async def test_receipt_has_the_banks_own_change(start: Started, banks: Banks, own_change: str, result: str) -> None:
+    """A difference is a warning with both values, and the rates are shown nevertheless."""
+    changes = {"USD": own_change, "EUR": "2.44", "RUB": "0.00", "GBP": "-0.11", "CNY": "-0.19"}
     banks.published["nbk"] = dict(APRIL)
     banks.faults["fdate=02.04.2026"] = nbk(day(2), APRIL[day(2)], changes)
     client = await start()
@@ -279,19 +281,19 @@ async def test_receipt_has_the_banks_own_change(start: Started, banks: Banks, do
     assert (check["result"], check["against"], check["compared"]) == (result, "2026-04-01", 5)
     async with client.get("/health") as response:
         health = await response.json(content_type=None)
-    told = (
+    note = (
         "nbk: the changes that the bank published for 2026-04-02 differ from those since 2026-04-01: "
         "USD -3.86, computed -3.68"
     )
-    assert (told in health["notes"]) is (result == "different")
+    assert (note in health["notes"]) is (result == "different")
     async with client.get("/v1/ticker.txt") as response:
         assert (await body(response)).startswith("usd -0.77%")
 
 
 async def test_sources_report_their_state(client: Client) -> None:
-    """Who, how current, last and next poll, and what is wrong."""
+    """Check name, state, last and next poll."""
     async with client.get("/v1/sources") as response:
-        sources = {one["key"]: one for one in json.loads(await body(response))["sources"]}
+        sources = {source["key"]: source for source in json.loads(await body(response))["sources"]}
     assert list(sources) == ["nbk", "cbr", "ecb", "nbu", "cbu", "recorded"]
     assert sources["nbk"]["name"] == "National Bank of Kazakhstan"
     assert (sources["nbk"]["state"], sources["nbk"]["last_fixing"]) == ("current", "2026-04-02")
@@ -301,14 +303,14 @@ async def test_sources_report_their_state(client: Client) -> None:
 
 
 async def test_health_warns_of_each_failing_bank(client: Client, banks: Banks) -> None:
-    """The ticker is current, so it is a warning, and every bank that does not answer is named."""
+    """The ticker is current, so the status is `warn`, and every failing bank is named."""
 
-    async def told() -> tuple[ClientResponse, Any] | None:
+    async def with_all_notes() -> tuple[ClientResponse, Any] | None:
         async with client.get("/health") as response:
             health = await response.json(content_type=None)
         return (response, health) if len(health["notes"]) == 4 else None
 
-    response, health = await until(told)
+    response, health = await until(with_all_notes)
     assert (response.status, response.content_type, health["status"]) == (200, "application/health+json", "warn")
     assert response.headers["Cache-Control"] == "no-store"
     assert [note.split(":")[0] for note in health["notes"]] == ["cbr", "ecb", "nbu", "cbu"]
@@ -317,10 +319,10 @@ async def test_health_warns_of_each_failing_bank(client: Client, banks: Banks) -
     assert health["checks"]["source:nbk"][0]["lastFixing"] == "2026-04-02"
 
 
-async def test_a_stale_ticker_fails_health_and_is_served_all_the_same(
+async def test_stale_ticker_is_served_but_fails_health(
     settings: Settings, start: Started, banks: Banks, clock: Clock
 ) -> None:
-    """Figures stay, dated and told as stale; whoever looks after it is told by 503."""
+    """Clients get dated rates marked as stale; monitoring gets 503."""
     ticker = settings.tickers[0].model_copy(update={"sources": ("nbk",)})
     banks.published["nbk"] = dict(APRIL)
     clock.time = datetime(2026, 4, 10, 4, 0, tzinfo=UTC)
@@ -336,10 +338,8 @@ async def test_a_stale_ticker_fails_health_and_is_served_all_the_same(
         assert response.status == 200
 
 
-async def test_before_the_first_snapshot_it_is_alive_and_not_ready(
-    settings: Settings, start: Started, banks: Banks
-) -> None:
-    """503 with Retry-After, as a problem, on everything that needs figures."""
+async def test_service_is_alive_but_not_ready_without_rates(settings: Settings, start: Started, banks: Banks) -> None:
+    """503 as a problem with Retry-After wherever rates are needed."""
     ticker = settings.tickers[0].model_copy(update={"sources": ("nbk",)})
     banks.faults.update(dict.fromkeys(("nbk", "cbr", "ecb", "nbu", "cbu"), 404))
     client = await start(settings.model_copy(update={"tickers": (ticker,)}))
@@ -353,8 +353,8 @@ async def test_before_the_first_snapshot_it_is_alive_and_not_ready(
         assert response.status == 200
 
 
-async def test_polling_that_has_stopped_fails_health(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures would grow old in silence: whoever looks after it is told, readers are served on."""
+async def test_stopped_polling_fails_health(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rates would become outdated unnoticed; clients are still served."""
     monkeypatch.setattr("service.polling.lifecycle.PollingLifecycle.stopped", True)
     async with client.get("/health") as response:
         assert response.status == 503
@@ -363,8 +363,8 @@ async def test_polling_that_has_stopped_fails_health(client: Client, monkeypatch
         assert response.status == 200
 
 
-async def test_an_unforeseen_fault_is_a_problem_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """500 as a problem document, logged, and the next request is served."""
+async def test_unexpected_error_is_a_problem_document(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a 500 and logged, and the next request is served."""
     with monkeypatch.context() as patch, capture_logs() as logs:
         patch.setattr("service.web.rendering.page_cache.PageCache.reply", lambda *_: 1 / 0)
         async with client.get("/v1/ticker?never=before") as response:
@@ -374,18 +374,18 @@ async def test_an_unforeseen_fault_is_a_problem_too(client: Client, monkeypatch:
         assert response.status == 200
 
 
-async def test_variants_are_rendered_once_and_bounded(
+async def test_variants_are_cached_and_bounded(
     settings: Settings, start: Started, banks: Banks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same currencies are the same bytes; however many orders are asked for, so many are kept."""
+    """Equivalent selections share one rendering; the number of cached variants is limited."""
     rendered: list[tuple[str, ...]] = []
-    form = FORMATS["txt"]
+    text_format = FORMATS["txt"]
 
-    def counting(view: View) -> bytes:
+    def record_rendering(view: View) -> bytes:
         rendered.append(tuple(quote.code for quote in view.snapshot.quotes))
-        return form.render(view)
+        return text_format.render(view)
 
-    monkeypatch.setattr(page_cache, "FORMATS", {**FORMATS, "txt": replace(form, render=counting)})
+    monkeypatch.setattr(page_cache, "FORMATS", {**FORMATS, "txt": replace(text_format, render=record_rendering)})
     banks.published["nbk"] = dict(APRIL)
     http = settings.http.model_copy(update={"variants": 4})
     client = await start(settings.model_copy(update={"http": http}))
@@ -402,8 +402,8 @@ async def test_variants_are_rendered_once_and_bounded(
     assert rendered[-1] == ("USD", "EUR")
 
 
-async def test_the_inspiring_strip(start: Started, banks: Banks) -> None:
-    """True changes of +1.35, +2.68, 0.00, +4.11 and +0.25 % read just so, in text and on the page."""
+async def test_percentages_of_the_example_strip(start: Started, banks: Banks) -> None:
+    """Changes of +1.35, +2.68, 0.00, +4.11 and +0.25 % appear so in the text and on the page."""
     banks.published["nbk"] = {
         day(1): {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"},
         day(2): {"USD": "405.40", "EUR": "513.40", "RUB": "5.00", "GBP": "624.66", "CNY": "80.20"},

@@ -1,4 +1,4 @@
-"""The committed files are what `make assets` builds, and their names change with their content."""
+"""Committed assets equal the output of `make assets`, and their names depend on their content."""
 
 import shutil
 import subprocess
@@ -12,8 +12,8 @@ from service.web.http.assets import ASSETS, Assets
 FOLDER = ROOT / "service" / "web" / "assets"
 
 
-def test_committed_assets_are_what_esbuild_makes(tmp_path: Path) -> None:
-    """Built from a copy of the sources, by the release that the Makefile pins."""
+def test_committed_assets_equal_the_esbuild_output(tmp_path: Path) -> None:
+    """Built from a copy of the sources by the release that the Makefile pins."""
     web = tmp_path / "service" / "web"
     shutil.copytree(ROOT / "service" / "web" / "static", web / "static")
     (tmp_path / ".venv").mkdir()
@@ -21,9 +21,9 @@ def test_committed_assets_are_what_esbuild_makes(tmp_path: Path) -> None:
         shutil.copy2(release, tmp_path / ".venv")
     shutil.copy(ROOT / "Makefile", tmp_path)
     if not shutil.which("npm") and not list((tmp_path / ".venv").iterdir()):
-        pytest.skip("esbuild is not here, and there is no npm to fetch it: run `make assets` where there is")
-    built = subprocess.run(["make", "assets"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
+        pytest.skip("neither esbuild nor npm is installed: run `make assets` where npm is available")
+    result = subprocess.run(["make", "assets"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
     assert {path.name: path.read_bytes() for path in (web / "assets").iterdir()} == {
         path.name: path.read_bytes() for path in FOLDER.iterdir()
     }, "service/web/assets is outdated: run `make assets`"
@@ -40,6 +40,6 @@ def test_name_and_integrity_change_with_the_content(tmp_path: Path) -> None:
     assert changed.integrity["embed.js"] != ASSETS.integrity["embed.js"]
 
 
-def test_style_sheet_is_part_of_the_elements_script() -> None:
-    """The element asks for one file."""
+def test_element_script_contains_its_style_sheet() -> None:
+    """The element loads one file."""
     assert b":host{display:block" in ASSETS.files[ASSETS.names["embed.js"]][0]

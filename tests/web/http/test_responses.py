@@ -1,4 +1,4 @@
-"""Replies made of ready bytes: what aiohttp does with them, on a raw socket."""
+"""Pre-encoded responses, served by aiohttp over a raw socket."""
 
 import asyncio
 import resource
@@ -29,45 +29,47 @@ async def server() -> AsyncIterator[TestServer]:
         yield server
 
 
-async def talk(server: TestServer, request: bytes, answers: int = 1) -> list[bytes]:
-    """Send bytes and return what comes until so many bodies have come, or the server closes."""
+async def exchange(server: TestServer, request: bytes, expected: int = 1) -> list[bytes]:
+    """Send bytes and return the responses, once as many as expected have arrived or the server closes."""
     reader, writer = await asyncio.open_connection(server.host, server.port)
     writer.write(request)
-    got = b""
-    while got.count(b"HTTP/1.1 ") < answers or (BODY not in got and b"304" not in got):
+    received = b""
+    while received.count(b"HTTP/1.1 ") < expected or (BODY not in received and b"304" not in received):
         chunk = await asyncio.wait_for(reader.read(65536), 60)
         if not chunk:
             break
-        got += chunk
+        received += chunk
     writer.close()
     await writer.wait_closed()
-    return [b"HTTP/1.1 " + one for one in got.split(b"HTTP/1.1 ")[1:]]
+    return [b"HTTP/1.1 " + response for response in received.split(b"HTTP/1.1 ")[1:]]
 
 
-async def test_a_connection_is_used_again(server: TestServer) -> None:
-    """Three requests at once on one connection get three whole answers in order."""
-    answers = await talk(server, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 3, answers=3)
-    assert len(answers) == 3
-    assert all(one.endswith(BODY) and b"Connection:" not in one for one in answers)
+async def test_pipelined_requests_are_served_in_order(server: TestServer) -> None:
+    """Three requests at once on one connection get three whole responses."""
+    responses = await exchange(server, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 3, expected=3)
+    assert len(responses) == 3
+    assert all(response.endswith(BODY) and b"Connection:" not in response for response in responses)
 
 
 @pytest.mark.parametrize(
     "request_", [b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"]
 )
-async def test_a_client_that_wants_the_end_gets_it(server: TestServer, request_: bytes) -> None:
-    """The head says close, and the server closes."""
+async def test_connection_is_closed_on_request(server: TestServer, request_: bytes) -> None:
+    """The response has `Connection: close`, and the server closes."""
     reader, writer = await asyncio.open_connection(server.host, server.port)
     writer.write(request_)
-    got = await asyncio.wait_for(reader.read(), 60)
-    assert b"\r\nConnection: close\r\n" in got
-    assert got.endswith(BODY)
+    received = await asyncio.wait_for(reader.read(), 60)
+    assert b"\r\nConnection: close\r\n" in received
+    assert received.endswith(BODY)
     writer.close()
     await writer.wait_closed()
 
 
 async def test_head_has_no_body(server: TestServer) -> None:
-    """A GET on the same connection after a HEAD is answered by itself: no byte too many."""
-    head, get = await talk(server, b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", answers=2)
+    """The response to a GET that follows on the same connection starts at the right byte."""
+    head, get = await exchange(
+        server, b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", expected=2
+    )
     assert head.endswith(b"\r\n\r\n")
     assert get.endswith(BODY)
 
@@ -89,21 +91,21 @@ async def test_head_has_no_body(server: TestServer) -> None:
     ],
 )
 async def test_compression_is_used_where_it_is_accepted(server: TestServer, header: str, compressed: bool) -> None:
-    """Accept-Encoding is read as RFC 9110 says."""
+    """Accept-Encoding is parsed as in RFC 9110."""
     request = f"HEAD / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAccept-Encoding: {header}\r\n\r\n"
-    (answer,) = await talk(server, request.encode())
-    assert (b"Content-Encoding: gzip" in answer) is compressed
+    (response,) = await exchange(server, request.encode())
+    assert (b"Content-Encoding: gzip" in response) is compressed
 
 
-async def test_a_client_that_never_reads_does_not_make_us_grow(server: TestServer) -> None:
-    """Pipelining without reading stops being served when its buffers are full."""
+async def test_client_that_does_not_read_cannot_exhaust_memory(server: TestServer) -> None:
+    """Pipelined requests are not served once the buffers are full."""
     _, writer = await asyncio.open_connection(server.host, server.port)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    burst = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 1000
+    requests = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 1000
     sent = 0
     try:
         for _ in range(400):
-            writer.write(burst)
+            writer.write(requests)
             await asyncio.wait_for(writer.drain(), 0.2)
             sent += 1000
     except TimeoutError:
@@ -113,8 +115,8 @@ async def test_a_client_that_never_reads_does_not_make_us_grow(server: TestServe
     writer.transport.abort()
 
 
-def test_what_does_not_shrink_is_not_compressed() -> None:
-    """A short text has one form, so nothing varies."""
+def test_incompressible_body_is_not_compressed() -> None:
+    """It has one representation and no Vary header."""
     page = Representation(b"usd -0.77%\n", "text/plain", cache_for(60))
     assert list(page._encoded) == [""]
     assert "Vary" not in page._headers

@@ -1,4 +1,4 @@
-"""What operators' Prometheus gets, over a real socket from the service in this process."""
+"""`/metrics`, over a real socket from the service in this process."""
 
 import subprocess
 import sys
@@ -29,22 +29,23 @@ from tests.support.standin import Banks, Figures
 
 
 async def until_polled(client: Client) -> Samples:
-    """Return the metrics once every bank was asked, and what it said is shown."""
+    """Return the metrics once every bank was polled and its rates are served."""
 
-    def polled(samples: Samples) -> bool:
-        asked = sum(
-            value(samples, "ticker_polls_total", source=key, result=how) or 0 for key in BANKS for how in RESULTS
+    def all_polled(samples: Samples) -> bool:
+        polls = sum(
+            value(samples, "ticker_polls_total", source=key, result=result) or 0 for key in BANKS for result in RESULTS
         )
-        return asked == len(BANKS) and bool(value(samples, "ticker_quotes", ticker="kzt", choice="1"))
+        return polls == len(BANKS) and bool(value(samples, "ticker_quotes", ticker="kzt", choice="1"))
 
-    return await until_scraped(client, polled)
+    return await until_scraped(client, all_polled)
 
 
 @pytest.fixture
 async def client(start: Started, banks: Banks) -> Client:
-    """Return a client of the service: nbk publishes two good days and one with a wrong dollar and no rouble.
+    """Return a client of the service: nbk publishes two valid days and one with a wrong dollar and no rouble.
 
     All other sources fail.
+
     """
     wrong = {**APRIL[day(1)], "USD": "4760.00"}
     banks.published["nbk"] = APRIL | {day(3): {code: value for code, value in wrong.items() if code != "RUB"}}
@@ -55,20 +56,22 @@ async def client(start: Started, banks: Banks) -> Client:
     return client
 
 
-async def test_polls_count_by_source_and_result(client: Client) -> None:
-    """What answered, what failed, and how long each took."""
+async def test_polls_are_counted_by_source_and_result(client: Client) -> None:
+    """Successes, failures and durations."""
     samples = await scraped(client)
     polls = {
-        (key, how): value(samples, "ticker_polls_total", source=key, result=how) for key in BANKS for how in RESULTS
+        (key, result): value(samples, "ticker_polls_total", source=key, result=result)
+        for key in BANKS
+        for result in RESULTS
     }
-    assert polls == {(key, how): (how == "ok") == (key == "nbk") for key in BANKS for how in RESULTS}
+    assert polls == {(key, result): (result == "ok") == (key == "nbk") for key in BANKS for result in RESULTS}
     assert value(samples, "ticker_poll_duration_seconds_count", source="cbr") == 1
     assert value(samples, "ticker_poll_duration_seconds_bucket", source="cbr", le="+Inf") == 1
     assert (value(samples, "ticker_poll_duration_seconds_sum", source="nbk") or 0) > 0
 
 
-async def test_sources_report_their_times(client: Client, clock: Clock) -> None:
-    """The last success, and the beginning of the last effective date where the bank is; nothing where there is none."""
+async def test_sources_report_timestamps(client: Client, clock: Clock) -> None:
+    """The last success, and midnight of the last effective date in the bank's time zone; absent if unknown."""
     samples = await scraped(client)
     name = "ticker_source_last_success_timestamp_seconds"
     assert (value(samples, name, source="nbk"), value(samples, name, source="cbr")) == (clock.seconds(), None)
@@ -78,7 +81,7 @@ async def test_sources_report_their_times(client: Client, clock: Clock) -> None:
 
 
 async def test_quarantined_rates_are_counted(client: Client) -> None:
-    """Three days were published; of the third one rate is in quarantine and one is missing."""
+    """Of three published days the third has one quarantined and one missing rate."""
     samples = await scraped(client)
     assert value(samples, "ticker_fixings_total", source="nbk", verdict="accepted") == 3
     assert value(samples, "ticker_fixings_total", source="nbk", verdict="refused") == 1
@@ -90,24 +93,24 @@ async def test_quarantined_rates_are_counted(client: Client) -> None:
         assert value(samples, "ticker_source_diverging", source=key) == 0
 
 
-def moved(rate: str | tuple[str, int]) -> str | tuple[str, int]:
+def increased(rate: str | tuple[str, int]) -> str | tuple[str, int]:
     """Return a rate 0.1 % higher."""
     value, nominal = rate if isinstance(rate, tuple) else (rate, 1)
     return f"{Decimal(value) * Decimal('1.001'):.4f}", nominal
 
 
 async def test_diverging_rates_are_counted(start: Started, settings: Settings, banks: Banks) -> None:
-    """A bank with two rates at another level than those of two other banks, which agree."""
+    """Two rates of a bank are at another level than those of two other banks, which agree."""
     level: Figures = {"USD": "80.0000", "EUR": "92.8000", "GBP": "106.4000", "CNY": "11.6400", "KZT": ("16.8400", 100)}
     hryvnia: Figures = {"USD": "41.5000", "EUR": "48.1400", "GBP": "55.2000", "CNY": "6.0380", "KZT": ("8.7350", 100)}
-    banks.published["nbk"] = {on: {**figures, "USD": "430.00", "EUR": "500.00"} for on, figures in APRIL.items()}
-    banks.published["cbr"] = {day(1): level, day(2): {code: moved(rate) for code, rate in level.items()}}
-    banks.published["nbu"] = {day(1): hryvnia, day(2): {code: moved(rate) for code, rate in hryvnia.items()}}
+    banks.published["nbk"] = {on: {**rates, "USD": "430.00", "EUR": "500.00"} for on, rates in APRIL.items()}
+    banks.published["cbr"] = {day(1): level, day(2): {code: increased(rate) for code, rate in level.items()}}
+    banks.published["nbu"] = {day(1): hryvnia, day(2): {code: increased(rate) for code, rate in hryvnia.items()}}
     for key in ("ecb", "cbu"):
         banks.faults[key] = 404
     client = await start()
 
-    def diverging(samples: Samples) -> bool:  # of two banks alone nobody knows which one is right
+    def diverging(samples: Samples) -> bool:  # with two banks alone the wrong one would be unknown
         return [value(samples, "ticker_source_diverging", source=key) for key in ("nbk", "cbr", "nbu")] == [2, 0, 0]
 
     await until_scraped(client, diverging)
@@ -123,8 +126,8 @@ async def test_tickers_report_status_and_sources(client: Client) -> None:
     assert value(samples, "ticker_quotes", ticker="kzt", choice="none") == 0
 
 
-async def test_a_stale_ticker_says_so(start: Started, settings: Settings, banks: Banks, clock: Clock) -> None:
-    """A week without news."""
+async def test_stale_ticker_is_reported(start: Started, settings: Settings, banks: Banks, clock: Clock) -> None:
+    """Nothing was published for a week."""
     banks.published["nbk"] = dict(APRIL)
     kzt = settings.tickers[0].model_copy(update={"sources": ("nbk", "cbr", "ecb", "nbu", "cbu")})
     for key in BANKS[1:]:
@@ -136,7 +139,7 @@ async def test_a_stale_ticker_says_so(start: Started, settings: Settings, banks:
 
 
 async def test_ticker_without_rates_has_no_status(start: Started, settings: Settings, banks: Banks) -> None:
-    """All its quotes are nobody's."""
+    """None of its quotes has a source."""
     kzt = settings.tickers[0].model_copy(update={"sources": ("nbk",)})
     for key in BANKS:
         banks.faults[key] = 404
@@ -145,12 +148,12 @@ async def test_ticker_without_rates_has_no_status(start: Started, settings: Sett
     assert value(samples, "ticker_quotes", ticker="kzt", choice="none") == 5
 
 
-async def test_requests_count_by_route_and_status(client: Client) -> None:
-    """200, 304, 400, 404 and 405, GET and HEAD alike; timed where each takes work, and not where it lies ready."""
+async def test_requests_are_counted_by_route_and_status(client: Client) -> None:
+    """GET and HEAD alike; routes that do work are timed, cached ones are not."""
     before = await scraped(client)
     async with client.get("/v1/ticker/kzt.txt") as response:
         tag = response.headers["ETag"]
-    asked = [
+    requests = [
         ("GET", "/v1/ticker/kzt", {"If-None-Match": "*"}),
         ("HEAD", "/v1/ticker/kzt.txt", {"If-None-Match": tag}),
         ("GET", "/v1/ticker/xyz", {}),
@@ -159,17 +162,17 @@ async def test_requests_count_by_route_and_status(client: Client) -> None:
         ("GET", "/nowhere", {}),
         ("POST", "/v1/ticker", {}),
     ]
-    for method, path, headers in asked:
+    for method, path, headers in requests:
         async with client.request(method, path, headers=headers) as response:
             await response.read()
     after = await scraped(client)
     name = "ticker_requests_total"
-    moved = {
-        (labels["route"], labels["status"]): count - before.get((found, key), 0)
-        for (found, key), count in after.items()
-        if found == name and count != before.get((found, key)) and (labels := dict(key))
+    increments = {
+        (labels["route"], labels["status"]): count - before.get((metric, key), 0)
+        for (metric, key), count in after.items()
+        if metric == name and count != before.get((metric, key)) and (labels := dict(key))
     }
-    assert moved == {
+    assert increments == {
         ("/v1/ticker/{ticker}", "200"): 1, ("/v1/ticker/{ticker}", "304"): 2, ("/v1/ticker/{ticker}", "404"): 1,
         ("/v1/history/{currency}", "400"): 1, ("/v1/history/{currency}", "200"): 1,
         ("other", "404"): 1, ("other", "405"): 1, ("/metrics", "200"): 1,
@@ -179,8 +182,8 @@ async def test_requests_count_by_route_and_status(client: Client) -> None:
     assert value(after, name, route="/v1/ticker/{ticker}") is None
 
 
-async def test_a_fault_of_ours_counts_as_500() -> None:
-    """Though nobody foresaw it."""
+async def test_unexpected_error_is_counted_as_500() -> None:
+    """The handler raises."""
 
     def crash(_: web.Request) -> web.StreamResponse:
         raise ZeroDivisionError
@@ -193,15 +196,15 @@ async def test_a_fault_of_ours_counts_as_500() -> None:
     assert counters.replies["/crash"].statuses == {500: 1}
 
 
-async def test_strangers_add_no_labels_and_leave_no_address(client: Client) -> None:
-    """Junk paths, names, methods and queries are counted under what the code knows; nothing of them is told."""
+async def test_client_input_adds_no_labels(client: Client) -> None:
+    """Arbitrary paths, names, methods and queries are counted under known labels; no input is exposed."""
 
-    async def junk(word: str) -> None:
-        told = {
+    async def junk(content: str) -> None:
+        request_headers = {
             "X-Forwarded-For": "203.0.113.7",
-            "User-Agent": word,
-            "Accept-Language": word,
-            "Host": f"{word}.example",
+            "User-Agent": content,
+            "Accept-Language": content,
+            "Host": f"{content}.example",
         }
         for path in (
             "/{}",
@@ -212,25 +215,25 @@ async def test_strangers_add_no_labels_and_leave_no_address(client: Client) -> N
             "/static/{}",
             "/embed?ticker={}",
         ):
-            async with client.get(path.replace("{}", word), headers=told):
+            async with client.get(path.replace("{}", content), headers=request_headers):
                 pass
-        async with client.request(word.upper(), "/v1/ticker", headers=told):
+        async with client.request(content.upper(), "/v1/ticker", headers=request_headers):
             pass
 
     await junk("junk")
     before = await scraped(client)
     for number in range(20):
         await junk(f"junk{number}")
-    told = await text(client)
+    exposition = await text(client)
     after = await scraped(client)
     assert after.keys() == before.keys()
     assert value(after, "ticker_requests_total", route="other", status="404") == 42
     for found in ("junk", "203.0.113.7", "127.0.0.1", "::1"):
-        assert found not in told
+        assert found not in exposition
 
 
-async def test_what_has_to_be_rendered_is_counted(client: Client) -> None:
-    """A variant once for as long as it lies ready, whoever asks and however often."""
+async def test_rendered_pages_are_counted(client: Client) -> None:
+    """Once per variant while it is cached, however often it is requested."""
     before = value(await scraped(client), "ticker_pages_rendered_total") or 0
     for path in ("/v1/ticker?currencies=eur,usd", "/v1/ticker?currencies=eur,usd&x=1", "/v1/ticker?currencies=usd,eur"):
         for _ in range(3):
@@ -240,7 +243,7 @@ async def test_what_has_to_be_rendered_is_counted(client: Client) -> None:
 
 
 async def test_open_streams_are_counted(client: Client) -> None:
-    """While they are open."""
+    """The gauge follows the open connections."""
     assert value(await scraped(client), "ticker_streams_open") == 0
     async with client.get("/v1/stream") as response:
         assert response.status == 200
@@ -249,34 +252,34 @@ async def test_open_streams_are_counted(client: Client) -> None:
     assert value(samples, "ticker_requests_total", route="/v1/stream", status="200") == 1
 
 
-async def test_the_store_is_up_or_not(start: Started, settings: Settings) -> None:
-    """As far as the last word to it went."""
+async def test_store_availability_is_reported(start: Started, settings: Settings) -> None:
+    """The gauge reflects the last command."""
     assert value(await scraped(await start()), "ticker_store_up") == 1
     nowhere = settings.store.model_copy(update={"url": SecretStr("redis://127.0.0.1:1")})
     assert value(await scraped(await start(settings.model_copy(update={"store": nowhere}))), "ticker_store_up") == 0
 
 
-async def test_each_instance_has_its_own_numbers(start: Started) -> None:
-    """Nothing is registered with the process."""
-    one, other = await start(), await start()
-    async with one.get("/livez"):
+async def test_each_instance_has_its_own_metrics(start: Started) -> None:
+    """Nothing is registered in the process-wide registry."""
+    first, second = await start(), await start()
+    async with first.get("/livez"):
         pass
-    asked = {"route": "/livez", "status": "200"}
-    assert value(await scraped(one), "ticker_requests_total", **asked) == 1
-    assert value(await scraped(other), "ticker_requests_total", **asked) is None
+    labels = {"route": "/livez", "status": "200"}
+    assert value(await scraped(first), "ticker_requests_total", **labels) == 1
+    assert value(await scraped(second), "ticker_requests_total", **labels) is None
     assert not [family for family in prometheus_client.REGISTRY.collect() if family.name.startswith("ticker")]
 
 
 async def test_requested_format_is_returned(client: Client) -> None:
-    """Text or OpenMetrics, both valid, named and explained; HEAD too; not cached, and not for other sites' pages."""
-    read = list(families(await text(client)))
-    assert all(family.name.startswith("ticker_") and family.documentation.endswith(".") for family in read)
-    asked = "application/openmetrics-text; version=1.0.0"
-    opened = list(open_families(await text(client, asked)))  # type: ignore[no-untyped-call]
-    (build,) = (family.samples[0].labels for family in opened if family.name == "ticker_build")
+    """Text or OpenMetrics, both valid and documented; HEAD too; not cached and without CORS."""
+    text_families = list(families(await text(client)))
+    assert all(family.name.startswith("ticker_") and family.documentation.endswith(".") for family in text_families)
+    accepted = "application/openmetrics-text; version=1.0.0"
+    openmetrics_families = list(open_families(await text(client, accepted)))  # type: ignore[no-untyped-call]
+    (build,) = (family.samples[0].labels for family in openmetrics_families if family.name == "ticker_build")
     assert build["version"] == __version__
     for method in ("GET", "HEAD"):
-        async with client.request(method, "/metrics", headers={"Accept": asked}) as response:
+        async with client.request(method, "/metrics", headers={"Accept": accepted}) as response:
             assert response.content_type == "application/openmetrics-text"
             assert response.headers["Cache-Control"] == "no-store"
             assert "Access-Control-Allow-Origin" not in response.headers
@@ -286,15 +289,15 @@ async def test_requested_format_is_returned(client: Client) -> None:
         assert response.status == 405
 
 
-def test_durations_fall_into_their_buckets() -> None:
-    """A bound belongs to its own bucket; what is longer than any to the last."""
+def test_durations_are_sorted_into_buckets() -> None:
+    """A bound belongs to its own bucket; longer durations belong to the last one."""
     durations = Histogram((0.1, 1.0))
     for seconds in (0.0, 0.1, 0.5, 7.0):
         durations.add(seconds)
     assert (durations.counts, durations.total) == ([2, 1, 1], 7.6)
 
 
-def test_who_does_not_scrape_does_not_load_the_library() -> None:
-    """It is loaded at the first scrape."""
+def test_prometheus_client_is_imported_on_first_scrape() -> None:
+    """Saves memory and start-up time where metrics are not scraped."""
     code = "import service.app, sys; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run((sys.executable, "-c", code), cwd=ROOT, check=False).returncode == 0

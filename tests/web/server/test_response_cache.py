@@ -1,4 +1,4 @@
-"""The micro-cache: what it answers is what the routes would, at any time and to everybody."""
+"""The response cache: cached responses equal those of the routes, for every client and at any time."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -28,133 +28,133 @@ PAGE = Representation(b"usd -0.77%\n" * 50, "text/plain; charset=utf-8", cache_f
 
 
 @dataclass
-class Asked:
-    """A handler whose replies lie ready, and how often it was asked."""
+class CacheableHandler:
+    """A handler of cacheable responses that counts its calls."""
 
     clock: Clock = field(default_factory=lambda: Clock(NOW))
-    times: int = 0
+    calls: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
 
-    async def ready(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.times += 1
+    async def cached(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.calls += 1
         assert isinstance(request, web.Request)
         request[STATUSES] = self.statuses
         return PAGE.reply(request, self.clock.seconds())
 
 
-async def test_within_a_second_a_question_is_answered_once() -> None:
-    """The same reply to all who ask it, each counted; the next second has its own, with its own time."""
-    asked = Asked()
-    handle = ResponseCache(asked.clock).before(asked.ready)
+async def test_response_is_cached_for_one_second() -> None:
+    """Repeated requests get the same response and are counted; the next second gets a new one with its own Date."""
+    handler = CacheableHandler()
+    handle = ResponseCache(handler.clock).before(handler.cached)
     request = make_mocked_request("GET", "/v1/ticker.txt", headers={"Host": "h"})
     first = await handle(request)
-    asked.clock.forward(seconds=0.9)
+    handler.clock.forward(seconds=0.9)
     assert [await handle(request) for _ in range(3)] == [first] * 3
-    assert (asked.times, asked.statuses) == (1, {200: 3})  # the first is counted by its route
-    asked.clock.forward(seconds=0.1)
+    assert (handler.calls, handler.statuses) == (1, {200: 3})  # the first one is counted by its route
+    handler.clock.forward(seconds=0.1)
     assert await handle(request) is not first
-    assert asked.times == 2
+    assert handler.calls == 2
 
 
-async def test_a_clock_that_is_set_back_is_followed() -> None:
-    """A reply never tells another second than that of its request."""
-    asked = Asked()
-    handle = ResponseCache(asked.clock).before(asked.ready)
+async def test_clock_set_back_invalidates_the_cache() -> None:
+    """The Date of a response is that of its request."""
+    handler = CacheableHandler()
+    handle = ResponseCache(handler.clock).before(handler.cached)
     request = make_mocked_request("GET", "/v1/ticker.txt", headers={"Host": "h"})
     first = await handle(request)
-    asked.clock.forward(seconds=-5)
+    handler.clock.forward(seconds=-5)
     assert await handle(request) is not first
 
 
-async def test_what_is_kept_is_bounded() -> None:
-    """Many different questions and long ones are answered, and do not stay."""
-    asked = Asked()
-    cache = ResponseCache(asked.clock)
-    handle = cache.before(asked.ready)
+async def test_cache_size_is_bounded() -> None:
+    """Many different and very long requests are served without being cached."""
+    handler = CacheableHandler()
+    cache = ResponseCache(handler.clock)
+    handle = cache.before(handler.cached)
     for number in range(150):
-        long = "x" * 1000 + str(number)
+        long_text = "x" * 1000 + str(number)
         for path, headers in (
             (f"/v1/ticker?{number}", {}),
-            (f"/v1/ticker?{long}", {}),
+            (f"/v1/ticker?{long_text}", {}),
             ("/", {"If-None-Match": f'"{number}"'}),
-            ("/", {"Accept-Encoding": long}),
-            ("/", {"Accept-Language": long}),
-            ("/", {"Host": long}),
+            ("/", {"Accept-Encoding": long_text}),
+            ("/", {"Accept-Language": long_text}),
+            ("/", {"Host": long_text}),
         ):
-            asking = make_mocked_request("GET", path, headers={"Host": "h", **headers})
-            assert (await handle(asking)).status == 200
+            request = make_mocked_request("GET", path, headers={"Host": "h", **headers})
+            assert (await handle(request)).status == 200
             assert len(cache._cached) <= 128
     assert cache._cached
-    assert all(len(part or "") <= 200 for question in cache._cached for part in question[:6])
+    assert all(len(part or "") <= 200 for key in cache._cached for part in key[:6])
 
 
-async def test_who_names_no_host_is_answered_anew() -> None:
-    """Who names none is told the address that was connected to, which is another one for another reader."""
-    asked = Asked()
-    cache = ResponseCache(asked.clock)
-    handle = cache.before(asked.ready)
-    for times in (1, 2):
+async def test_request_without_host_is_not_cached() -> None:
+    """Its response contains the address it connected to, which differs between clients."""
+    handler = CacheableHandler()
+    cache = ResponseCache(handler.clock)
+    handle = cache.before(handler.cached)
+    for calls in (1, 2):
         await handle(make_mocked_request("GET", "/", headers={}, version=HttpVersion10))
-        assert (asked.times, len(cache._cached)) == (times, 0)
+        assert (handler.calls, len(cache._cached)) == (calls, 0)
 
 
-async def test_uncacheable_response_is_requested_each_time() -> None:
-    """Neither a reply that a route made for one request nor another kind of reply is kept."""
-    asked = Asked()
+async def test_uncacheable_responses_are_not_cached() -> None:
+    """Neither responses made for one request nor responses of another kind."""
+    handler = CacheableHandler()
 
-    async def work(request: web.BaseRequest) -> web.StreamResponse:
-        asked.times += 1
+    async def uncached(request: web.BaseRequest) -> web.StreamResponse:
+        handler.calls += 1
         assert isinstance(request, web.Request)
-        return PAGE.reply(request, asked.clock.seconds())
+        return PAGE.reply(request, handler.clock.seconds())
 
-    async def other(request: web.BaseRequest) -> web.StreamResponse:
-        await asked.ready(request)
+    async def of_another_kind(request: web.BaseRequest) -> web.StreamResponse:
+        await handler.cached(request)
         return web.Response(text="of another kind")
 
-    for whole in (work, other):
-        cache = ResponseCache(asked.clock)
-        handle = cache.before(whole)
-        asked.times = 0
+    for route in (uncached, of_another_kind):
+        cache = ResponseCache(handler.clock)
+        handle = cache.before(route)
+        handler.calls = 0
         for _ in range(3):
             await handle(make_mocked_request("GET", "/v1/history/usd", headers={"Host": "h"}))
-        assert (asked.times, len(cache._cached)) == (3, 0)
+        assert (handler.calls, len(cache._cached)) == (3, 0)
 
 
 @pytest.fixture
-async def both() -> AsyncIterator[tuple[TestClient, TestClient]]:  # type: ignore[type-arg]
-    """Yield a client of the page as the routes serve it, and one with the micro-cache before them."""
-    asked = Asked()
+async def clients() -> AsyncIterator[tuple[TestClient, TestClient]]:  # type: ignore[type-arg]
+    """Yield a client of the routes alone, and one of the routes behind the response cache."""
+    handler = CacheableHandler()
     clients = []
     for server in (TestServer, Served):
         app = web.Application()
-        app[RESPONSE_CACHE] = ResponseCache(asked.clock)
-        app.router.add_get("/", asked.ready)
+        app[RESPONSE_CACHE] = ResponseCache(handler.clock)
+        app.router.add_get("/", handler.cached)
         clients.append(TestClient(server(app), auto_decompress=False))
     async with clients[0] as routes, clients[1] as cached:
         yield routes, cached
 
 
-async def test_nobody_gets_what_was_meant_for_another(both: tuple[TestClient, TestClient]) -> None:  # type: ignore[type-arg]
-    """Whatever two requests differ in: each gets of the micro-cache what it would get without."""
-    routes, cached = both
+async def test_cached_responses_equal_uncached_ones(clients: tuple[TestClient, TestClient]) -> None:  # type: ignore[type-arg]
+    """For all combinations of method, ETag, encoding and connection."""
+    routes, cached = clients
     tags = (None, f'"{PAGE.tag}"', f'"{PAGE.tag}-gzip"', "*", '"other"')
-    codings = ("identity", "gzip", "gzip;q=0", "*")
-    answers = set()
-    for _ in range(2):  # the second time from the micro-cache
-        for method, tag, coding, connection in product(("GET", "HEAD"), tags, codings, (None, "close")):
-            headers = {"If-None-Match": tag, "Accept-Encoding": coding, "Connection": connection}
-            told = {name: value for name, value in headers.items() if value}
-            seen = []
+    encodings = ("identity", "gzip", "gzip;q=0", "*")
+    distinct = set()
+    for _ in range(2):  # the second time from the response cache
+        for method, tag, encoding, connection in product(("GET", "HEAD"), tags, encodings, (None, "close")):
+            headers = {"If-None-Match": tag, "Accept-Encoding": encoding, "Connection": connection}
+            sent = {name: value for name, value in headers.items() if value}
+            responses = []
             for client in (routes, cached):
-                async with client.request(method, "/", headers=told) as response:
-                    seen.append((response.status, dict(response.headers), await response.read()))
-            assert seen[0] == seen[1]
-            answers.add(str(seen[0]))
-    assert len(answers) == 12  # 200 plain and gzip, each with and without a body; 304 of both; each kept or closed
+                async with client.request(method, "/", headers=sent) as response:
+                    responses.append((response.status, dict(response.headers), await response.read()))
+            assert responses[0] == responses[1]
+            distinct.add(str(responses[0]))
+    assert len(distinct) == 12  # 200 plain and gzip, with and without body; 304 of both; each keep-alive or close
 
 
-async def test_a_new_snapshot_is_shown_at_once(start: Started, banks: Banks, settings: Settings) -> None:
-    """Within the very second in which another was served (the clock stands): its news bring readers here."""
+async def test_new_snapshot_invalidates_the_cache(start: Started, banks: Banks, settings: Settings) -> None:
+    """The clock is stopped, so the cached response would not expire: events make clients request at once."""
     banks.published["nbk"] = dict(APRIL)
     banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
     client = await start()
@@ -162,7 +162,7 @@ async def test_a_new_snapshot_is_shown_at_once(start: Started, banks: Banks, set
     async with client.get("/v1/ticker") as response:
         assert '"rate":475.09' in await body(response)
     async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
-        latest = await until(lambda: store.fixing("nbk", date(2026, 4, 2)))  # shown first, stored then
+        latest = await until(lambda: store.fixing("nbk", date(2026, 4, 2)))  # it is served before it is stored
         corrected = replace(latest, rates={**latest.rates, "USD": Rate(Decimal("475.10"))}, digest="f" * 64)
         await store.save(corrected.with_revision_of(latest))
         await store.coordination.publish_change()
@@ -175,7 +175,7 @@ async def test_a_new_snapshot_is_shown_at_once(start: Started, banks: Banks, set
 
 
 async def test_response_depends_only_on_its_request(start: Started, banks: Banks) -> None:
-    """A host and a language, asked for within one second, are seen by those who named them."""
+    """Requests with different hosts and languages within one second get different responses."""
     banks.published["nbk"] = dict(APRIL)
     banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
     client = await start()
@@ -183,12 +183,14 @@ async def test_response_depends_only_on_its_request(start: Started, banks: Banks
     for host, lang in (*product(("localhost:1", "localhost:2"), ("kk", "ru")),) * 2:
         async with client.get("/", headers={"Host": host, "Accept-Language": lang}) as response:
             page = await body(response)
-        told = {name for name in ("localhost:1", "localhost:2", '<html lang="kk"', '<html lang="ru"') if name in page}
-        assert told == {host, f'<html lang="{lang}"'}
+        mentioned = {
+            name for name in ("localhost:1", "localhost:2", '<html lang="kk"', '<html lang="ru"') if name in page
+        }
+        assert mentioned == {host, f'<html lang="{lang}"'}
 
 
-async def test_nothing_else_of_a_request_changes_a_ready_reply(start: Started, banks: Banks) -> None:
-    """What the micro-cache does not look at no ready route looks at: each answers the same to an odd reader."""
+async def test_headers_outside_the_cache_key_change_no_response(start: Started, banks: Banks) -> None:
+    """Otherwise one client could get the response of another."""
     banks.published["nbk"] = dict(APRIL)
     banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
     client = await start()
@@ -196,9 +198,9 @@ async def test_nothing_else_of_a_request_changes_a_ready_reply(start: Started, b
     app = client.app
     assert app is not None
     paths = [route.resource.canonical for route in app.router.routes() if route.resource and route.method == "GET"]
-    ready = [path for path in paths if path.startswith(("/v1/ticker", "/embed")) and "{" not in path] + ["/"]
-    assert len(ready) > 7
-    odd = {
+    cached_paths = [path for path in paths if path.startswith(("/v1/ticker", "/embed")) and "{" not in path] + ["/"]
+    assert len(cached_paths) > 7
+    unrelated_headers = {
         **dict.fromkeys(("Cookie", "Authorization", "Range", "User-Agent", "Cache-Control", "X-Ticker"), "odd"),
         **dict.fromkeys(("Origin", "Referer", "X-Forwarded-Host", "X-Original-URL"), "http://odd.example/"),
         "X-Forwarded-For": "203.0.113.7",
@@ -208,17 +210,17 @@ async def test_nothing_else_of_a_request_changes_a_ready_reply(start: Started, b
         "Save-Data": "on",
         "If-Modified-Since": "Thu, 02 Apr 2026 00:00:00 GMT",
     }
-    for path in ready:
-        seen = []
-        for headers in ({}, odd):
+    for path in cached_paths:
+        responses = []
+        for headers in ({}, unrelated_headers):
             client.app[RESPONSE_CACHE].forget()
             async with client.get(path, headers=headers) as response:
-                seen.append((response.status, dict(response.headers), await response.read()))
-        assert seen[0] == seen[1], path
+                responses.append((response.status, dict(response.headers), await response.read()))
+        assert responses[0] == responses[1], path
 
 
-async def test_hits_are_counted(start: Started, banks: Banks) -> None:
-    """`/metrics` tells as many replies of a route as there were, by their status."""
+async def test_cache_hits_are_counted(start: Started, banks: Banks) -> None:
+    """`/metrics` counts all responses of a route by status."""
     banks.published["nbk"] = dict(APRIL)
     banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
     client = await start()
