@@ -1,4 +1,4 @@
-"""The described interface: what it says is what there is, and schemathesis finds nothing."""
+"""The OpenAPI description matches the service, and schemathesis finds no problems."""
 
 import asyncio
 import gzip
@@ -56,14 +56,14 @@ JSON = {
     "/health": [""],
     "/openapi.json": [""],
 }
-"""Every path that answers as JSON, and queries for its different replies."""
+"""Every path with JSON responses, and queries for its different responses."""
 LONG = bool(os.environ.get("INTERFACE_LONG"))
-HOW = ["--max-examples", "300"] if LONG else ["--max-examples", "15", "--generation-deterministic"]
+EXAMPLE_OPTIONS = ["--max-examples", "300"] if LONG else ["--max-examples", "15", "--generation-deterministic"]
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Return settings of two tickers, and where readers see the service: by that /oembed knows what is its own."""
+    """Return settings of two tickers with a public URL, by which /oembed recognises its own pages."""
     http = settings.http.model_copy(update={"public_url": PUBLIC})
     tickers = (settings.tickers[0], settings.tickers[0].model_copy(update={"id": "two", "currencies": ("CNY", "USD")}))
     return settings.model_copy(update={"http": http, "tickers": tickers})
@@ -71,9 +71,11 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 async def client(start: Started, banks: Banks) -> Client:
-    """Return a client of a service in which much is wrong.
+    """Return a client of a service with many problems.
 
-    A bank's own changes are not those that we compute, a rate of its next fixing is quarantined, all other banks fail.
+    Changes published by a bank differ from the computed ones, a rate of its next fixing is quarantined, and all other
+    banks fail.
+
     """
     banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
     changes = {"USD": "-3.86", "EUR": "2.44", "RUB": "0.00", "GBP": "-0.11", "CNY": "-0.19"}
@@ -91,45 +93,46 @@ async def client(start: Started, banks: Banks) -> Client:
 
 
 def resolved(part: Json) -> Json:
-    """Return a part of the document, or what it refers to."""
+    """Resolve the references of a part of the document."""
     while "$ref" in part:
         kind, name = part["$ref"].split("/")[2:]
         part = DOCUMENT["components"][kind][name]
     return part
 
 
-def mistakes(schema: Json, value: object) -> list[str]:
+def violations(schema: Json, value: object) -> list[str]:
+    """Return the violations of a schema."""
     validator = jsonschema_rs.Draft202012Validator(
         {**schema, "components": DOCUMENT["components"]}, validate_formats=True
     )
     return [f"{error.instance_path}: {error.message}" for error in validator.iter_errors(value)]
 
 
-def optional(schema: Json, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield the fields that a value has and might have left out, each with the name of its schema."""
+def optional_fields(schema: Json, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the optional fields that a value has, each with the name of its schema."""
     name, part = schema.get("$ref", "").rpartition("/")[2], resolved(schema)
     for branch in part.get("anyOf", ()):
-        yield from optional(branch, value)
+        yield from optional_fields(branch, value)
     if isinstance(value, list):
-        for one in value:
-            yield from optional(part.get("items", {}), one)
+        for item in value:
+            yield from optional_fields(part.get("items", {}), item)
     if isinstance(value, dict):
-        for key, one in value.items():
+        for key, item in value.items():
             if key in part.get("properties", {}):
                 if key not in part["required"]:
                     yield name, key
-                yield from optional(part["properties"][key], one)
+                yield from optional_fields(part["properties"][key], item)
             elif isinstance(part.get("additionalProperties"), dict):
-                yield from optional(part["additionalProperties"], one)
+                yield from optional_fields(part["additionalProperties"], item)
 
 
-def test_it_is_written_from_the_models() -> None:
-    """The file that is served is what `make docs` writes of the code as it is."""
+def test_description_is_generated_from_the_models() -> None:
+    """The served file equals the output of `make docs`."""
     assert generate.document() == DOCUMENT
 
 
-def test_it_is_openapi() -> None:
-    """Valid by the schema of OpenAPI 3.1, its schemas by that of JSON Schema; each reference leads somewhere."""
+def test_description_is_valid_openapi() -> None:
+    """Valid by the schemas of OpenAPI 3.1 and JSON Schema; all references resolve."""
     assert DOCUMENT["openapi"].startswith("3.1.")
     assert [str(error) for error in OPENAPI_31_VALIDATOR.iter_errors(DOCUMENT)] == []
     for schema in SCHEMAS.values():
@@ -140,18 +143,18 @@ def test_it_is_openapi() -> None:
         assert DOCUMENT["components"][kind][name]
 
 
-async def test_it_has_every_route(client: Client) -> None:
-    """What is described is routed, and what is routed is described."""
+async def test_description_has_every_route(client: Client) -> None:
+    """Every described path is routed, and every route is described."""
     router, reached = client.app.router, set()
     for path in DOCUMENT["paths"]:
-        found = await router.resolve(make_mocked_request("GET", path.format_map(EXAMPLES)))
-        assert found.route.resource is not None
-        reached.add(found.route.resource)
-    assert [one.canonical for one in router.resources() if one not in reached] == ["/{path}"]
+        match = await router.resolve(make_mocked_request("GET", path.format_map(EXAMPLES)))
+        assert match.route.resource is not None
+        reached.add(match.route.resource)
+    assert [resource.canonical for resource in router.resources() if resource not in reached] == ["/{path}"]
 
 
-async def test_replies_are_as_described(client: Client) -> None:
-    """Each JSON reply has the fields of its schema, no others, and what may be left out is sent somewhere."""
+async def test_responses_match_their_schemas(client: Client) -> None:
+    """No undescribed fields, and every optional field occurs in at least one response."""
     assert JSON.keys() == {
         path
         for path, item in DOCUMENT["paths"].items()
@@ -162,32 +165,32 @@ async def test_replies_are_as_described(client: Client) -> None:
         for query in queries:
             async with client.get(path.format_map(EXAMPLES) + query) as response:
                 value, status = json.loads(await body(response)), str(response.status)
-            reply = resolved(DOCUMENT["paths"][path]["get"]["responses"][status])
-            schema = reply["content"][response.content_type]["schema"]
-            assert mistakes(schema, value) == [], path + query
-            for name, header in reply["headers"].items():
-                told = resolved(header)
-                if name in response.headers or told["required"]:
-                    assert mistakes(told["schema"], response.headers[name]) == [], (path, name)
-            sent |= set(optional(schema, value))
+            expected = resolved(DOCUMENT["paths"][path]["get"]["responses"][status])
+            schema = expected["content"][response.content_type]["schema"]
+            assert violations(schema, value) == [], path + query
+            for name, header in expected["headers"].items():
+                specification = resolved(header)
+                if name in response.headers or specification["required"]:
+                    assert violations(specification["schema"], response.headers[name]) == [], (path, name)
+            sent |= set(optional_fields(schema, value))
     described = {(name, field) for name, schema in SCHEMAS.items() for field in schema.get("properties", {})} - {
         (name, field) for name, schema in SCHEMAS.items() for field in schema.get("required", [])
     }
     assert sent == described
 
 
-def test_a_receipt_with_revisions_is_as_described(settings: Settings) -> None:
-    """What a bank said before has the fields of a fixing, without those of a receipt."""
+def test_receipt_with_revisions_matches_its_schema(settings: Settings) -> None:
+    """Revisions have the fields of a fixing, without those of a receipt."""
     before, new = fixing(day(1), USD="478.77"), fixing(day(2), USD=("475.10", 100))
-    others = MemoryState(settings).cross_check
-    document = receipt(later(new).with_revision_of(new), before, settings.sources["nbk"], others)
+    cross_check = MemoryState(settings).cross_check
+    document = receipt(later(new).with_revision_of(new), before, settings.sources["nbk"], cross_check)
     value = json.loads(to_json(document))
     assert len(value["revisions"]) == 1
-    assert mistakes({"$ref": "#/components/schemas/Receipt"}, value) == []
+    assert violations({"$ref": "#/components/schemas/Receipt"}, value) == []
 
 
-async def test_other_errors_are_as_described(client: Client) -> None:
-    """404 and 405, though of no path: a problem document; and nobody is told to wait for what he expects."""
+async def test_errors_outside_the_paths_match_the_schema(client: Client) -> None:
+    """404 and 405 are problem documents, and `Expect` is ignored instead of causing 417."""
     for method, path, headers, status in (
         ("GET", "/nowhere", {}, 404),
         ("GET", "/no%0Awhere", {}, 404),
@@ -196,30 +199,30 @@ async def test_other_errors_are_as_described(client: Client) -> None:
     ):
         async with client.request(method, path, headers=headers) as response:
             assert (response.status, response.content_type) == (status, "application/problem+json")
-            assert mistakes({"$ref": "#/components/schemas/Problem"}, await response.json(content_type=None)) == []
+            assert violations({"$ref": "#/components/schemas/Problem"}, await response.json(content_type=None)) == []
     async with client.get("/v1/ticker.txt", headers={"Expect": "the impossible"}) as response:
         assert response.status == 200
 
 
-def test_it_names_what_there_is_to_choose_from(settings: Settings) -> None:
-    """The tickers, currencies and sources of these settings, an address of ours; and it is still OpenAPI."""
+def test_description_lists_the_configured_values(settings: Settings) -> None:
+    """Tickers, currencies and sources of the settings, and our URL; it is still valid OpenAPI."""
     euro = settings.tickers[0].model_copy(update={"id": "eur", "base": "EUR", "currencies": ("USD", "KZT")})
     document = described(settings.model_copy(update={"tickers": (settings.tickers[0], euro)}))
     parameters = document["components"]["parameters"]
     assert parameters["ticker"]["schema"]["enum"] == ["", "kzt", "eur"]
     assert parameters["id"]["schema"]["enum"] == ["kzt", "eur"]
     codes = ("USD", "EUR", "RUB", "GBP", "CNY", "KZT")
-    assert parameters["currency"]["schema"]["enum"] == [code for one in codes for code in (one.lower(), one)]
-    # Only what every ticker has is accepted by each.
-    for asked, taken in {"usd": True, "USD,usd": True, "": True, "kzt": False, "usd,eur": False}.items():
-        assert bool(re.fullmatch(parameters["currencies"]["schema"]["pattern"], asked)) is taken
+    assert parameters["currency"]["schema"]["enum"] == [spelling for code in codes for spelling in (code.lower(), code)]
+    # Only currencies of every ticker are accepted by each of them.
+    for value, accepted in {"usd": True, "USD,usd": True, "": True, "kzt": False, "usd,eur": False}.items():
+        assert bool(re.fullmatch(parameters["currencies"]["schema"]["pattern"], value)) is accepted
     assert parameters["source"]["schema"]["enum"] == list(settings.polled)
     assert parameters["url"]["example"] == f"{PUBLIC}/embed"
     assert [str(error) for error in OPENAPI_31_VALIDATOR.iter_errors(document)] == []
 
 
-async def test_the_page_is_locked_down(client: Client) -> None:
-    """Its policy is that of the other pages of ours, and nothing of it stands in the page itself."""
+async def test_docs_page_has_strict_security_headers(client: Client) -> None:
+    """The policy is that of our other pages; there are no inline scripts or styles."""
     async with client.get("/docs") as response:
         page, headers = await body(response), response.headers
     async with client.get("/") as response:
@@ -227,36 +230,36 @@ async def test_the_page_is_locked_down(client: Client) -> None:
     assert "unsafe" not in headers["Content-Security-Policy"]
     assert page.count("<script") == page.count("></script>") == 2
     assert "<style" not in page
-    assert not re.search(r'(?:src|href)="(?:/|\w+:)', page)  # all of it works behind a prefix too
+    assert not re.search(r'(?:src|href)="(?:/|\w+:)', page)  # URLs are relative, for a deployment behind a prefix
 
 
 @pytest.mark.parametrize("kind", ["js", "css"])
-async def test_the_viewer_is_as_it_was_released(client: Client, kind: str) -> None:
-    """Kept by browsers for good, packed or not, under a name of its own."""
+async def test_viewer_is_served_unchanged_and_immutable(client: Client, kind: str) -> None:
+    """Compressed or not, with HEAD and ETags, under a versioned name."""
     async with client.get("/docs") as response:
         (path,) = re.findall(rf'"(static/viewer/[^"]+\.{kind})"', await body(response))
     async with client.get(f"/{path}", headers={"Accept-Encoding": "identity"}) as response:
-        plain, headers = await response.read(), response.headers
+        uncompressed, headers = await response.read(), response.headers
     assert headers["Cache-Control"] == "public, max-age=31536000, immutable"
-    assert headers["Content-Length"] == str(len(plain))
+    assert headers["Content-Length"] == str(len(uncompressed))
     assert (headers["Vary"], "Content-Encoding" in headers) == ("Accept-Encoding", False)
     async with client.get(f"/{path}", headers={"Accept-Encoding": "gzip"}) as response:
-        packed = await response.read()
+        compressed = await response.read()
         assert (response.headers["Content-Encoding"], response.headers["Vary"]) == ("gzip", "Accept-Encoding")
         assert response.headers["ETag"] != headers["ETag"]
-    assert gzip.decompress(packed) == plain
+    assert gzip.decompress(compressed) == uncompressed
     async with client.get(
         f"/{path}", headers={"Accept-Encoding": "gzip", "If-None-Match": response.headers["ETag"]}
     ) as response:
         assert (response.status, await response.read()) == (304, b"")
     async with client.head(f"/{path}", headers={"Accept-Encoding": "gzip"}) as response:
-        assert (response.headers["Content-Length"], await response.read()) == (str(len(packed)), b"")
+        assert (response.headers["Content-Length"], await response.read()) == (str(len(compressed)), b"")
     async with client.get("/static/viewer/other.js") as response:
         assert response.status == 404
 
 
-def test_the_viewer_is_the_one_of_the_makefile() -> None:
-    """The release that `make viewer` names, with its licences beside it."""
+def test_viewer_is_the_pinned_release() -> None:
+    """The release that `make viewer` names, with its licences."""
     folder = ROOT / "service" / "web" / "viewer"
     release = re.search(r"^VIEWER := (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert release
@@ -270,14 +273,14 @@ def test_the_viewer_is_the_one_of_the_makefile() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800 if LONG else 300)
 async def test_schemathesis_finds_nothing(client: Client, tmp_path: Path) -> None:
-    """All checks, all routes: what is allowed is accepted, what is not is refused, every answer is as described."""
+    """All checks on all routes: valid requests are accepted, invalid ones refused, responses match the description."""
     address = str(client.make_url("/openapi.json"))
-    asking = await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         *(Path(sys.executable).parent / "st", "--no-color", "--config-file", ROOT / "schemathesis.toml"),
-        *("run", address, *HOW),
+        *("run", address, *EXAMPLE_OPTIONS),
         cwd=tmp_path, stdout=PIPE, stderr=STDOUT,
     )  # fmt: skip
-    told = (await asking.communicate())[0].decode()
-    print(told)  # noqa: T201 - for `make interface ARGS=-s`
-    assert asking.returncode == 0, told
-    assert f"Tested: {len(DOCUMENT['paths'])}" in told
+    output = (await process.communicate())[0].decode()
+    print(output)  # noqa: T201 - for `make interface ARGS=-s`
+    assert process.returncode == 0, output
+    assert f"Tested: {len(DOCUMENT['paths'])}" in output

@@ -1,4 +1,4 @@
-"""The forms of a ticker that people see: they say the same, as they are asked to, and lead to each other."""
+"""Visible formats of a ticker: they agree with each other, apply all options and link to each other."""
 
 import json
 from base64 import b64encode
@@ -28,8 +28,8 @@ from tests.support.wait import until
 
 XML = "{http://www.w3.org/XML/1998/namespace}"
 NB, NARROW, LEFT = "\u00a0", "\u202f", "\u200e"
-NOT_READ = "\u200f\u00a0\u2003"
-"""What stands before the parts of a picture: the turn of a language from the right, and gaps."""
+SEPARATORS = "\u200f\u00a0\u2003"
+"""Characters before the parts of an SVG text: the mark of right-to-left text, and gaps."""
 CODES = ["USD", "EUR", "RUB", "GBP", "CNY"]
 DOLLAR = {
     "kk": ("-0,77%", f"2026{NARROW}ж. 2 сәу."),
@@ -43,8 +43,8 @@ DOLLAR = {
 }
 
 
-together = pytest.mark.asyncio(loop_scope="module")
-"""For tests that only read: they share one service, and so its event loop."""
+shared_loop = pytest.mark.asyncio(loop_scope="module")
+"""For read-only tests, which share one service and therefore its event loop."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["true", "false"], ids=["cached", "uncached"])
@@ -66,89 +66,89 @@ def texts(page: Node, selector: str) -> list[str]:
     return [element.to_text(separator="", strip=False) for element in found(page, selector)]
 
 
-def parts(picture: etree._Element) -> list[list[str]]:
-    """Return the texts of a picture: of each line what its parts say, less the gaps."""
-    lines = picture.findall(f"{SVG}text")
-    return [["".join(map(str, part.itertext())).lstrip(NOT_READ) for part in line] for line in lines]
+def svg_lines(svg: etree._Element) -> list[list[str]]:
+    """Return the lines of an SVG, each as a list of texts without separators."""
+    lines = svg.findall(f"{SVG}text")
+    return [["".join(map(str, part.itertext())).lstrip(SEPARATORS) for part in line] for line in lines]
 
 
-@together
+@shared_loop
 @pytest.mark.parametrize("lang", DOLLAR)
-async def test_all_forms_say_the_same(client: Client, lang: str) -> None:
-    """Percentages, dates, sentences and details are the same texts in JSON, fragment, picture and frame."""
+async def test_all_formats_have_the_same_texts(client: Client, lang: str) -> None:
+    """Percentages, dates, sentences and details of JSON, fragment, SVG and frame."""
     document = await json_of(client, f"/v1/ticker?lang={lang}")
-    said = [quote["text"] for quote in document["quotes"]]
-    percents = [text["percent"] for text in said]
+    texts_of_json = [quote["text"] for quote in document["quotes"]]
+    percents = [text["percent"] for text in texts_of_json]
     assert (percents[0], document["text"]["date"]) == DOLLAR[lang]
-    assert [text["date"] for text in said] == [document["text"]["date"]] * 5
+    assert [text["date"] for text in texts_of_json] == [document["text"]["date"]] * 5
 
     for path in (f"/v1/ticker.html?lang={lang}", f"/embed?lang={lang}"):
         page = await page_of(client, path)
         assert texts(page, "li .percent") == percents
         assert texts(page, ".date time") == [document["text"]["date"]]
-        assert texts(page, ".said") == [text["sentence"] for text in said]
-        assert [item.attrs["title"] for item in found(page, "li .seen")] == [text["details"] for text in said]
+        assert texts(page, ".said") == [text["sentence"] for text in texts_of_json]
+        assert [item.attrs["title"] for item in found(page, "li .seen")] == [text["details"] for text in texts_of_json]
         assert one(page, ".date").attrs["title"] == document["text"]["footer"]
         assert one(page, "ul").attrs["aria-label"] == document["text"]["label"]
         strip = one(page, ".ticker")
         assert (strip.attrs["lang"], strip.attrs["dir"]) == (lang, "rtl" if lang == "ar" else "ltr")
 
-    picture = await picture_of(client, f"/v1/ticker.svg?lang={lang}")
-    figures, date = parts(picture)
-    assert (figures[::3], figures[1::3], date) == (CODES, percents, [document["text"]["date"]])
-    assert (picture.get(f"{XML}lang"), picture.get("direction")) == (lang, document["text"]["dir"])
-    spoken = "".join(f"{text['sentence']}. " for text in said)
-    assert picture.findtext(f"{SVG}desc") == f"{spoken}{document['text']['footer']}."
-    assert picture.findtext(f"{SVG}title") == f"{document['text']['label']}, {document['text']['date']}"
+    svg = await picture_of(client, f"/v1/ticker.svg?lang={lang}")
+    strip_texts, date = svg_lines(svg)
+    assert (strip_texts[::3], strip_texts[1::3], date) == (CODES, percents, [document["text"]["date"]])
+    assert (svg.get(f"{XML}lang"), svg.get("direction")) == (lang, document["text"]["dir"])
+    sentences = "".join(f"{text['sentence']}. " for text in texts_of_json)
+    assert svg.findtext(f"{SVG}desc") == f"{sentences}{document['text']['footer']}."
+    assert svg.findtext(f"{SVG}title") == f"{document['text']['label']}, {document['text']['date']}"
 
 
-@together
+@shared_loop
 @pytest.mark.parametrize("lang", ["kk", "ar"])
 async def test_all_formats_have_the_same_values(client: Client, lang: str) -> None:
-    """Rate, change and percentage, in this order whatever the order that they are asked for in."""
+    """Rate, change and percentage, in this order whatever the order of the request."""
     query = f"lang={lang}&show=percent,change,rate&currencies=cny,usd"
     document = await json_of(client, f"/v1/ticker?{query}")
-    wanted = [[quote["text"][figure] for figure in SHOWN_VALUES] for quote in document["quotes"]]
+    expected = [[quote["text"][field] for field in SHOWN_VALUES] for quote in document["quotes"]]
     for path in (f"/v1/ticker.html?{query}", f"/embed?{query}"):
         page = await page_of(client, path)
-        columns = [texts(page, f"li .{figure}") for figure in SHOWN_VALUES]
-        assert [list(row) for row in zip(*columns, strict=True)] == wanted
-    figures, _ = parts(await picture_of(client, f"/v1/ticker.svg?{query}"))
-    assert [figures[1:4], figures[6:9]] == wanted
+        columns = [texts(page, f"li .{field}") for field in SHOWN_VALUES]
+        assert [list(row) for row in zip(*columns, strict=True)] == expected
+    strip_texts, _ = svg_lines(await picture_of(client, f"/v1/ticker.svg?{query}"))
+    assert [strip_texts[1:4], strip_texts[6:9]] == expected
 
 
-@together
-@pytest.mark.parametrize("form", ["/embed", "/", "/embed?lang=auto", "/v1/ticker.html?lang=auto"])
-async def test_page_is_in_the_visitors_language(client: Client, form: str) -> None:
-    """Accept-Language chooses, and caches are told so; without it there is English."""
+@shared_loop
+@pytest.mark.parametrize("path", ["/embed", "/", "/embed?lang=auto", "/v1/ticker.html?lang=auto"])
+async def test_page_is_in_the_visitors_language(client: Client, path: str) -> None:
+    """By Accept-Language, with `Vary`; English without it."""
     for header, lang in (("ru-RU,ru;q=0.9", "ru-RU"), ("zz, kk;q=0.5", "kk"), ("", "en")):
-        async with client.get(form, headers={"Accept-Language": header}) as response:
+        async with client.get(path, headers={"Accept-Language": header}) as response:
             assert response.headers["Vary"] == "Accept-Encoding, Accept-Language"
-        page = await page_of(client, form, header)
-        assert one(page, ".ticker").attrs["lang"] == (lang[:2] if form == "/" else lang)
+        page = await page_of(client, path, header)
+        assert one(page, ".ticker").attrs["lang"] == (lang[:2] if path == "/" else lang)
 
 
-@together
-async def test_builder_is_in_one_language(client: Client) -> None:
-    """Where it has no words it is English throughout, dates and directions too."""
+@shared_loop
+async def test_untranslated_builder_is_english_throughout(client: Client) -> None:
+    """Dates and text direction too."""
     page = await page_of(client, "/?lang=ar")
     assert {element.attrs.get("lang") for element in (one(page, "html"), one(page, ".ticker"))} == {"en"}
     assert "2 Apr 2026" in texts(page, "td time")
     assert one(page, "currency-ticker").attrs["lang"] == "en"
 
 
-@together
-async def test_what_one_request_says_of_our_host_is_shown_to_nobody_else(client: Client) -> None:
-    """Without public_url a page names itself on loopback only: a shared cache may keep it for everybody."""
+@shared_loop
+async def test_untrusted_host_is_not_in_cacheable_pages(client: Client) -> None:
+    """Without public_url a page contains its own URL on loopback only: a shared cache may serve it to others."""
     for path in ("/", "/embed"):
         async with client.get(path, headers={"Host": "evil.example"}) as response:
             assert "evil.example" not in await body(response)
         assert "json+oembed" in await text_of(client, path)
 
 
-@together
+@shared_loop
 async def test_svg_and_json_use_the_requested_language(client: Client) -> None:
-    """`lang=auto` follows Accept-Language there too, and says so."""
+    """`lang=auto` follows Accept-Language there too, with `Vary`."""
     for path in ("/v1/ticker.svg?lang=auto", "/v1/ticker?lang=auto"):
         async with client.get(path, headers={"Accept-Language": "kk"}) as response:
             assert response.headers["Vary"] == "Accept-Encoding, Accept-Language"
@@ -156,10 +156,10 @@ async def test_svg_and_json_use_the_requested_language(client: Client) -> None:
     assert (await picture_of(client, "/v1/ticker.svg?lang=auto", "kk")).get(f"{XML}lang") == "kk"
 
 
-@together
+@shared_loop
 @pytest.mark.parametrize("path", ["/embed", "/", "/v1/ticker.html", "/v1/ticker.svg", "/v1/ticker"])
-async def test_a_named_language_varies_by_nothing(client: Client, path: str) -> None:
-    """The same bytes for every reader, so that caches keep one."""
+async def test_explicit_language_does_not_vary(client: Client, path: str) -> None:
+    """The same bytes for every client, so that caches store one response."""
     tags = set()
     for header in ("ru", "de"):
         async with client.get(f"{path}?lang=kk", headers={"Accept-Language": header}) as response:
@@ -168,9 +168,9 @@ async def test_a_named_language_varies_by_nothing(client: Client, path: str) -> 
     assert len(tags) == 1
 
 
-@together
+@shared_loop
 async def test_plain_formats_ignore_accept_language(client: Client) -> None:
-    """Where nobody asked for a language, a picture and a fragment are English, and JSON has no texts."""
+    """Without `lang`, SVG and fragment are English, and JSON has no texts."""
     for path in ("/v1/ticker.svg", "/v1/ticker.html", "/v1/ticker", "/v1/ticker.txt"):
         async with client.get(path, headers={"Accept-Language": "kk"}) as response:
             assert "Accept-Language" not in response.headers.get("Vary", "")
@@ -178,26 +178,26 @@ async def test_plain_formats_ignore_accept_language(client: Client) -> None:
     assert "text" not in await json_of(client, "/v1/ticker")
 
 
-@together
+@shared_loop
 @pytest.mark.parametrize("lang", ["zzz", "tlh-Latn", "", "../../x", "%00", "%3Cscript%3E", "x" * 500])
 @pytest.mark.parametrize("path", ["/embed", "/v1/ticker.html", "/v1/ticker.svg", "/v1/ticker", "/"])
-async def test_an_unknown_language_is_english(client: Client, path: str, lang: str) -> None:
-    """It is no error, and exactly what English is."""
+async def test_unknown_language_falls_back_to_english(client: Client, path: str, lang: str) -> None:
+    """It is no error, and the response equals the English one."""
     assert await text_of(client, f"{path}?lang={lang}") == await text_of(client, f"{path}?lang=en")
 
 
-@together
+@shared_loop
 @pytest.mark.parametrize("lang", ["en%40x", "kk%40%01", "ru%40%22%3E%3Cscript%3E"])
-async def test_nobody_writes_into_a_picture_by_the_language(client: Client, lang: str) -> None:
-    """A picture is well-formed XML whatever the language is said to be, and names one that there is."""
-    picture = await picture_of(client, f"/v1/ticker.svg?lang={lang}")
-    assert picture.get(f"{XML}lang") in ("en", "kk", "ru")
+async def test_language_cannot_inject_markup_into_svg(client: Client, lang: str) -> None:
+    """The SVG is well-formed for any value and names a known language."""
+    svg = await picture_of(client, f"/v1/ticker.svg?lang={lang}")
+    assert svg.get(f"{XML}lang") in ("en", "kk", "ru")
 
 
-@together
+@shared_loop
 @pytest.mark.parametrize("path", ["/embed", "/v1/ticker.html", "/v1/ticker.svg"])
 @pytest.mark.parametrize(
-    ("query", "told", "available"),
+    ("query", "detail", "available"),
     [
         ("theme=pink", "Unknown theme 'pink'", THEMES),
         ("theme=Dark", "Unknown theme 'Dark'", THEMES),
@@ -208,92 +208,92 @@ async def test_nobody_writes_into_a_picture_by_the_language(client: Client, lang
     ],
 )
 async def test_unknown_theme_or_layout_is_reported(
-    client: Client, path: str, query: str, told: str, available: list[str]
+    client: Client, path: str, query: str, detail: str, available: list[str]
 ) -> None:
-    """400 as a problem document, which names what there is."""
+    """400 as a problem document with the available values."""
     async with client.get(f"{path}?{query}") as response:
         assert (response.status, response.content_type) == (400, "application/problem+json")
         problem = json.loads(await body(response))
-    assert told in problem["detail"]
+    assert detail in problem["detail"]
     assert problem["available"] == list(available)
 
 
-@together
-async def test_what_a_form_does_not_take_is_passed_over(client: Client) -> None:
-    """JSON and text have no look, and parameters of others are nobody's business."""
+@shared_loop
+async def test_inapplicable_parameters_are_ignored(client: Client) -> None:
+    """JSON and text have no theme or layout; unknown parameters are ignored too."""
     for path in ("/v1/ticker", "/v1/ticker.txt"):
         assert await text_of(client, f"{path}?theme=pink&layout=grid&utm_source=x") == await text_of(client, path)
 
 
-@together
-async def test_a_picture_has_no_style_and_says_what_it_shows(client: Client) -> None:
-    """Mail programs and strict policies leave it whole; a screen reader gets its title and description."""
+@shared_loop
+async def test_svg_is_accessible_and_has_no_styles(client: Client) -> None:
+    """Mail clients and strict policies keep it intact; screen readers get its title and description."""
     for query in ("", "?layout=list", "?theme=dark&show=rate,change,percent&lang=ar"):
-        picture = await picture_of(client, f"/v1/ticker.svg{query}")
-        assert picture.tag == f"{SVG}svg"
-        assert picture.get("role") == "img"
+        svg = await picture_of(client, f"/v1/ticker.svg{query}")
+        assert svg.tag == f"{SVG}svg"
+        assert svg.get("role") == "img"
         for attribute, name in (("aria-labelledby", "title"), ("aria-describedby", "desc")):
-            (named,) = picture.findall(f"*[@id='{picture.get(attribute)}']")
+            (named,) = svg.findall(f"*[@id='{svg.get(attribute)}']")
             assert named.tag == f"{SVG}{name}"
             assert named.text
-        for element in picture.iter(etree.Element):
+        for element in svg.iter(etree.Element):
             assert element.tag in {f"{SVG}{name}" for name in ("svg", "title", "desc", "rect", "path", "text", "tspan")}
             assert not {"style", "class", "href", "onload"} & set(map(str, element.attrib))
-        width, height = (int(str(picture.get(name))) for name in ("width", "height"))
-        assert picture.get("viewBox") == f"0 0 {width} {height}"
+        width, height = (int(str(svg.get(name))) for name in ("width", "height"))
+        assert svg.get("viewBox") == f"0 0 {width} {height}"
 
 
-@together
-async def test_a_picture_has_themes(client: Client) -> None:
-    """Dark has other colours throughout, transparent has no surface, and where nothing is said it is light."""
+@shared_loop
+async def test_svg_has_themes(client: Client) -> None:
+    """Dark has other colours throughout, transparent has no surface, and the default is light."""
 
-    def colours(picture: etree._Element) -> dict[str, set[str]]:
-        surface = picture.find(f"{SVG}rect")
+    def colours(svg: etree._Element) -> dict[str, set[str]]:
+        surface = svg.find(f"{SVG}rect")
         assert surface is not None
         return {
             "surface": {str(surface.get("fill")), str(surface.get("stroke"))},
-            "ink": {str(part.get("fill")) for part in picture.iter(f"{SVG}tspan")},
+            "ink": {str(part.get("fill")) for part in svg.iter(f"{SVG}tspan")},
         }
 
-    seen = {theme: colours(await picture_of(client, f"/v1/ticker.svg?theme={theme}")) for theme in THEMES}
-    assert colours(await picture_of(client, "/v1/ticker.svg")) == seen["light"] == seen["auto"]
-    assert seen["transparent"] == {"surface": {"none"}, "ink": seen["light"]["ink"]}
-    assert not seen["dark"]["surface"] & seen["light"]["surface"]
-    assert not seen["dark"]["ink"] & seen["light"]["ink"]
+    by_theme = {theme: colours(await picture_of(client, f"/v1/ticker.svg?theme={theme}")) for theme in THEMES}
+    assert colours(await picture_of(client, "/v1/ticker.svg")) == by_theme["light"] == by_theme["auto"]
+    assert by_theme["transparent"] == {"surface": {"none"}, "ink": by_theme["light"]["ink"]}
+    assert not by_theme["dark"]["surface"] & by_theme["light"]["surface"]
+    assert not by_theme["dark"]["ink"] & by_theme["light"]["ink"]
 
 
-@together
+@shared_loop
 @pytest.mark.parametrize("path", ["/embed", "/v1/ticker.html"])
-async def test_a_list_has_names_rates_and_a_footer(client: Client, path: str) -> None:
-    """A line a currency; below, the dates and whose figures they are."""
+async def test_list_has_names_rates_and_a_footer(client: Client, path: str) -> None:
+    """One line per currency; below, dates and sources."""
     document = await json_of(client, "/v1/ticker?lang=kk")
     page = await page_of(client, f"{path}?lang=kk&layout=list&theme=dark")
-    said = [quote["text"] for quote in document["quotes"]]
-    assert texts(page, "li .name") == [text["name"] for text in said]
-    assert texts(page, "li .rate") == [text["rate"] for text in said]
-    assert texts(page, "li .percent") == [text["percent"] for text in said]
+    texts_of_json = [quote["text"] for quote in document["quotes"]]
+    assert texts(page, "li .name") == [text["name"] for text in texts_of_json]
+    assert texts(page, "li .rate") == [text["rate"] for text in texts_of_json]
+    assert texts(page, "li .percent") == [text["percent"] for text in texts_of_json]
     assert texts(page, ".date") == [document["text"]["footer"]]
     assert {"ticker", "list", "dark"} <= set(str(one(page, ".ticker").attrs["class"]).split())
 
 
-@together
-async def test_a_picture_of_a_list_is_a_list(client: Client) -> None:
-    """A line a currency with its name, then the footer; each line below the one before and inside the picture."""
+@shared_loop
+async def test_svg_list_has_one_line_per_currency(client: Client) -> None:
+    """With names, then the footer; the lines are in order and inside the image."""
     document = await json_of(client, "/v1/ticker?lang=kk")
-    picture = await picture_of(client, "/v1/ticker.svg?lang=kk&layout=list")
-    *lines, footer = parts(picture)
-    for quote, name, figures in zip(document["quotes"], lines[::2], lines[1::2], strict=True):
+    svg = await picture_of(client, "/v1/ticker.svg?lang=kk&layout=list")
+    *lines, footer = svg_lines(svg)
+    for quote, name, values in zip(document["quotes"], lines[::2], lines[1::2], strict=True):
         text = quote["text"]
         assert name == [quote["code"], text["name"]]
-        assert figures[1:3] == [text["rate"], text["percent"]]
+        assert values[1:3] == [text["rate"], text["percent"]]
     assert footer == [document["text"]["footer"]]
-    heights = [int(str(line.get("y"))) for line in picture.findall(f"{SVG}text")]
-    assert heights == sorted(heights)
-    assert heights[-1] < int(str(picture.get("height")))
+    positions = [int(str(line.get("y"))) for line in svg.findall(f"{SVG}text")]
+    assert positions == sorted(positions)
+    assert positions[-1] < int(str(svg.get("height")))
 
 
 async def test_fallback_source_is_shown_in_every_format(start: Started, banks: Banks) -> None:
-    """The note is read in a list and heard in each form."""
+    """The note is visible in a list and in the accessible text of each format."""
     banks.faults.update(dict.fromkeys(("nbk", "ecb", "nbu", "cbu"), 404))
     banks.published["cbr"] = {
         on: {"USD": usd, "EUR": "92.60", "GBP": "106.30", "CNY": "11.62", "KZT": ("16.80", 100)}
@@ -309,13 +309,13 @@ async def test_fallback_source_is_shown_in_every_format(start: Started, banks: B
     await until(shown)
     page = await page_of(client, "/embed?layout=list")
     assert texts(page, "li .note") == [note] * 5
-    assert all(said.partition(",")[0] and f"({note})" in said for said in texts(page, ".said"))
+    assert all(sentence.partition(",")[0] and f"({note})" in sentence for sentence in texts(page, ".said"))
     description = (await picture_of(client, "/v1/ticker.svg")).findtext(f"{SVG}desc")
     assert str(description).count(f"({note})") == 5
 
 
-async def test_a_name_is_a_text_in_every_form(settings: Settings, start: Started, banks: Banks) -> None:
-    """What an operator calls a bank is read as it is written, whatever characters it has."""
+async def test_source_name_is_escaped_in_every_format(settings: Settings, start: Started, banks: Banks) -> None:
+    """An operator can set any name; it is shown literally."""
     name = '"><script>x</script> & Söhne <b>'
     nbk = settings.sources["nbk"].model_copy(update={"name": name})
     published(banks)
@@ -328,27 +328,27 @@ async def test_a_name_is_a_text_in_every_form(settings: Settings, start: Started
         assert str(found(page, "li .seen")[0].attrs["title"]).endswith(f". {name}")
     assert name in texts(await page_of(client, "/"), "td")
     assert str((await picture_of(client, "/v1/ticker.svg")).findtext(f"{SVG}desc")).endswith(f"{footer}.")
-    assert parts(await picture_of(client, "/v1/ticker.svg?layout=list"))[-1] == [footer]
+    assert svg_lines(await picture_of(client, "/v1/ticker.svg?layout=list"))[-1] == [footer]
 
 
 def origin(client: Client) -> str:
     return str(client.make_url("")).rstrip("/")
 
 
-async def embedded(client: Client, address: str, **more: str) -> Any:
-    """Return what oEmbed says of an address."""
-    query = URL.build(path="/oembed", query={"url": address, **more})
+async def oembed_of(client: Client, address: str, **options: str) -> Any:
+    """Return the oEmbed response for a URL."""
+    query = URL.build(path="/oembed", query={"url": address, **options})
     return json.loads(await text_of(client, str(query)))
 
 
 def frame_of(document: Mapping[str, Any]) -> Element:
-    """Return the frame, which is all that there is in the HTML."""
+    """Return the frame, which is the only element of the HTML."""
     page = JustHTML(document["html"], sanitize=False, strict=True, fragment=True).root
     assert [node.name for node in page.children or ()] == ["iframe"]
     return one(page, "iframe")
 
 
-@together
+@shared_loop
 @pytest.mark.parametrize(
     "pasted",
     [
@@ -361,9 +361,9 @@ def frame_of(document: Mapping[str, Any]) -> Element:
         "?lang=ar",
     ],
 )
-async def test_an_editor_gets_a_frame_that_works(client: Client, pasted: str) -> None:
-    """All fields of a rich answer, and HTML whose frame shows what was pasted."""
-    document = await embedded(client, f"{origin(client)}{pasted}")
+async def test_oembed_returns_a_working_frame(client: Client, pasted: str) -> None:
+    """All fields of a rich response, and HTML whose frame shows the pasted page."""
+    document = await oembed_of(client, f"{origin(client)}{pasted}")
     assert list(document) == [
         "version", "type", "provider_name", "provider_url", "title", "cache_age", "width", "height", "html"
     ]  # fmt: skip
@@ -381,50 +381,50 @@ async def test_an_editor_gets_a_frame_that_works(client: Client, pasted: str) ->
     assert one(page, "ul").attrs["aria-label"] == document["title"]
 
 
-@together
+@shared_loop
 async def test_frame_does_not_exceed_the_available_width(client: Client) -> None:
-    """A small maxwidth breaks the strip into lines, maxheight cuts; more room than it needs changes nothing."""
+    """A small maxwidth wraps the strip, maxheight limits it; more space than needed changes nothing."""
     address = f"{origin(client)}/embed"
-    natural = await embedded(client, address)
-    narrow = await embedded(client, address, maxwidth="300")
-    flat = await embedded(client, address, maxwidth="300", maxheight="60")
+    unlimited = await oembed_of(client, address)
+    narrow = await oembed_of(client, address, maxwidth="300")
+    flat = await oembed_of(client, address, maxwidth="300", maxheight="60")
     assert (narrow["width"], flat["width"], flat["height"]) == (300, 300, 60)
-    assert narrow["height"] > natural["height"]
-    wide = await embedded(client, address, maxwidth="5000", maxheight="5000")
-    assert (wide["width"], wide["height"]) == (natural["width"], natural["height"])
+    assert narrow["height"] > unlimited["height"]
+    wide = await oembed_of(client, address, maxwidth="5000", maxheight="5000")
+    assert (wide["width"], wide["height"]) == (unlimited["width"], unlimited["height"])
     for layout in LAYOUTS:
-        small = await embedded(client, f"{address}?layout={layout}", maxwidth="1", maxheight="1")
+        small = await oembed_of(client, f"{address}?layout={layout}", maxwidth="1", maxheight="1")
         assert (small["width"], small["height"]) == (1, 1)
 
 
-@together
+@shared_loop
 @pytest.mark.parametrize("name", ["maxwidth", "maxheight"])
-@pytest.mark.parametrize("value", ["0", "-1", "x", "1.5", "", "999999", "%D9%A3", "1e3"])
-async def test_room_is_a_number(client: Client, name: str, value: str) -> None:
-    """Anything else is a problem that names the parameter."""
-    problem = json.loads(await text_of(client, f"/oembed?url={origin(client)}/embed&{name}={value}", 400))
+@pytest.mark.parametrize("size", ["0", "-1", "x", "1.5", "", "999999", "%D9%A3", "1e3"])
+async def test_maxwidth_and_maxheight_must_be_numbers(client: Client, name: str, size: str) -> None:
+    """The problem names the parameter."""
+    problem = json.loads(await text_of(client, f"/oembed?url={origin(client)}/embed&{name}={size}", 400))
     assert name in problem["detail"]
 
 
-@together
-async def test_other_formats_are_not_implemented(client: Client) -> None:
-    """501, as oEmbed wants it; JSON may be named."""
+@shared_loop
+async def test_other_oembed_formats_are_not_implemented(client: Client) -> None:
+    """501 as in the oEmbed specification; `format=json` is accepted."""
     address = f"{origin(client)}/embed"
-    for form in ("xml", "XML", "yaml", ""):
-        problem = json.loads(await text_of(client, f"/oembed?url={address}&format={form}", 501))
+    for name in ("xml", "XML", "yaml", ""):
+        problem = json.loads(await text_of(client, f"/oembed?url={address}&format={name}", 501))
         assert "format=json" in problem["detail"]
     assert await text_of(client, f"/oembed?url={address}&format=json") == await text_of(
         client, f"/oembed?url={address}"
     )
 
 
-@together
-async def test_an_address_has_to_be_named(client: Client) -> None:
-    """400 without one."""
+@shared_loop
+async def test_oembed_requires_a_url(client: Client) -> None:
+    """400 without it."""
     assert "url is missing" in json.loads(await text_of(client, "/oembed", 400))["detail"]
 
 
-@together
+@shared_loop
 @pytest.mark.parametrize(
     "address",
     [
@@ -460,17 +460,17 @@ async def test_an_address_has_to_be_named(client: Client) -> None:
         "{own}[/embed",
     ],
 )
-async def test_an_address_of_others_is_none_of_ours(client: Client, address: str) -> None:
-    """404, however much it looks like one of ours."""
+async def test_foreign_url_is_not_embedded(client: Client, address: str) -> None:
+    """404, however similar it is to one of ours."""
     own = URL(origin(client))
     address = address.format(own=origin(client), scheme=own.scheme, host=own.authority)
     problem = json.loads(await text_of(client, str(URL.build(path="/oembed", query={"url": address})), 404))
     assert "url must be that of an /embed page" in problem["detail"]
 
 
-@together
+@shared_loop
 @pytest.mark.parametrize(
-    ("pasted", "status", "told"),
+    ("pasted", "status", "detail"),
     [
         ("/embed?ticker=zzz", 404, "Unknown ticker 'zzz'"),
         ("/embed?currencies=zzz", 400, "Unknown currency 'ZZZ'"),
@@ -478,33 +478,31 @@ async def test_an_address_of_others_is_none_of_ours(client: Client, address: str
         ("/embed?" + "&".join(f"a{number}=1" for number in range(60)), 404, "Unknown URL"),
     ],
 )
-async def test_url_of_no_strip_is_reported(client: Client, pasted: str, status: int, told: str) -> None:
-    """What `/embed` would answer with an error is no frame."""
+async def test_url_of_an_invalid_strip_is_reported(client: Client, pasted: str, status: int, detail: str) -> None:
+    """`/embed` would respond with an error."""
     query = URL.build(path="/oembed", query={"url": f"{origin(client)}{pasted}"})
-    assert told in json.loads(await text_of(client, str(query), status))["detail"]
+    assert detail in json.loads(await text_of(client, str(query), status))["detail"]
 
 
-@together
-async def test_a_frame_that_is_to_be_live_stays_so(client: Client) -> None:
-    """`/embed?live` asks for the stream, pasted as well as opened."""
+@shared_loop
+async def test_oembed_frame_keeps_live_updates(client: Client) -> None:
+    """Both the frame and the page that is opened directly use the stream."""
     for pasted in ("/embed?live=1", "/embed?live=", "/embed?live"):
         opened = await page_of(client, pasted)
         assert "data-stream" in one(opened, "body").attrs
-        frame = frame_of(await embedded(client, f"{origin(client)}{pasted}"))
+        frame = frame_of(await oembed_of(client, f"{origin(client)}{pasted}"))
         assert URL(str(frame.attrs["src"])).query.get("live") == "1", pasted
 
 
 @pytest.mark.parametrize("public", ["https://ticker.example", "https://ticker.example/", "https://bank.example/ticker"])
-async def test_the_public_address_is_the_one_that_is_set(
-    settings: Settings, start: Started, banks: Banks, public: str
-) -> None:
-    """Behind a proxy requests name another host: the answer, the frame and the discovery link are the public ones."""
+async def test_configured_public_url_is_used(settings: Settings, start: Started, banks: Banks, public: str) -> None:
+    """Behind a proxy the Host header differs: provider URL, frame and discovery link use public_url."""
     http = settings.http.model_copy(update={"public_url": public})
     published(banks)
     client = await start(settings.model_copy(update={"http": http}))
     await until_ready(client)
     root = public.rstrip("/")
-    document = await embedded(client, f"{root}/embed?lang=kk")
+    document = await oembed_of(client, f"{root}/embed?lang=kk")
     assert document["provider_url"] == f"{root}/"
     assert frame_of(document).attrs["src"] == f"{root}/embed?lang=kk"
     await text_of(client, f"/oembed?url={origin(client)}/embed", 404)
@@ -514,13 +512,13 @@ async def test_the_public_address_is_the_one_that_is_set(
     assert address.query["url"] == f"{root}/embed?lang=kk"
 
 
-@together
+@shared_loop
 @pytest.mark.parametrize(
     "path",
     ["/embed", "/", "/embed?lang=kk&layout=list&spark=1", "/embed?currencies=usd&show=rate,change&live=1&theme=dark"],
 )
-async def test_a_page_leads_to_its_oembed(client: Client, path: str) -> None:
-    """Its link is answered with a frame that shows that very page, or from the builder the strip."""
+async def test_page_links_to_its_oembed(client: Client, path: str) -> None:
+    """The linked response has a frame of that page, or of the strip if linked from the builder."""
     link = one(await page_of(client, path), 'link[type="application/json+oembed"]')
     address = URL(str(link.attrs["href"]))
     assert str(address.origin()) == origin(client)
@@ -530,23 +528,23 @@ async def test_a_page_leads_to_its_oembed(client: Client, path: str) -> None:
     assert (source.path, dict(source.query)) == ("/embed", dict(URL(path).query))
 
 
-@together
+@shared_loop
 @pytest.mark.parametrize("host", ['"><script>x</script>', "a b", "h/../x", "h?x", "user@h", "[::1", "h:1:2", "x" * 300])
-async def test_an_odd_host_names_no_link(client: Client, host: str) -> None:
-    """A page is there all the same, without an address that it would not stand at."""
+async def test_malformed_host_is_not_linked(client: Client, host: str) -> None:
+    """The page is served without a discovery link."""
     for path in ("/embed", "/"):
         async with client.get(path, headers={"Host": host}) as response:
             text = await body(response)
-            if response.status == 400:  # refused before it came to us
+            if response.status == 400:  # refused by the HTTP server
                 continue
         page = JustHTML(text, sanitize=False, strict=True).root
         assert found(page, 'link[rel="alternate"]') == []
         assert host not in text
 
 
-@together
-async def test_the_script_is_pinned(client: Client) -> None:
-    """Its name and its digest are those of its bytes, it stays for good, and the builder names both."""
+@shared_loop
+async def test_script_is_pinned(client: Client) -> None:
+    """Its name and SRI digest match its bytes, it is immutable, and the builder names both."""
     snippets = one(await page_of(client, "/"), ".snippets")
     name = str(snippets.attrs["data-script"])
     async with client.get(f"/{name}", headers={"Accept-Encoding": "identity"}) as response:
@@ -560,9 +558,9 @@ async def test_the_script_is_pinned(client: Client) -> None:
     assert name in sources
 
 
-@together
-async def test_the_unpinned_script_is_the_newest(client: Client) -> None:
-    """`/embed.js` has the same bytes, and browsers ask for it again soon."""
+@shared_loop
+async def test_unpinned_script_is_the_latest(client: Client) -> None:
+    """`/embed.js` has the same bytes and is revalidated soon."""
     async with client.get("/embed.js", headers={"Accept-Encoding": "identity"}) as response:
         assert response.status == 200
         assert response.headers["Cache-Control"].startswith("public, max-age=300, ")
@@ -570,16 +568,16 @@ async def test_the_unpinned_script_is_the_newest(client: Client) -> None:
     assert script.decode() == await text_of(client, f"/{ASSETS.names['embed.js']}")
 
 
-@together
-async def test_a_hash_that_is_no_longer_there_gets_the_newest(client: Client) -> None:
-    """What a cached page names after an upgrade is the file as it is now, for a short time; a pin by SRI protects."""
+@shared_loop
+async def test_outdated_hash_gets_the_latest_file(client: Client) -> None:
+    """A page cached before an upgrade gets the current file for a short time; SRI protects pinned scripts."""
     for name in ("embed.000000000000.js", "static/strip.000000000000.css", "static/frame.000000000000.js"):
         async with client.get(f"/{name}") as response:
             assert response.status == 200
             assert response.headers["Cache-Control"].startswith("public, max-age=300")
 
 
-@together
+@shared_loop
 @pytest.mark.parametrize(
     "name",
     [
@@ -588,28 +586,28 @@ async def test_a_hash_that_is_no_longer_there_gets_the_newest(client: Client) ->
         "embed.X00000000000.js",
     ],
 )
-async def test_a_script_that_never_was_is_not_there(client: Client, name: str) -> None:
-    """404 as a problem, which no cache keeps."""
+async def test_invalid_hash_is_not_found(client: Client, name: str) -> None:
+    """404 as a problem that is not cached."""
     async with client.get(f"/{name}") as response:
         assert (response.status, response.headers["Cache-Control"]) == (404, "no-store")
 
 
-@together
-async def test_every_file_that_a_page_names_is_there(client: Client) -> None:
-    """Scripts, styles and the icon, each immutable."""
+@shared_loop
+async def test_every_linked_file_exists(client: Client) -> None:
+    """Scripts, style sheets and the icon are immutable."""
     for path in ("/embed", "/"):
         page = await page_of(client, path)
-        named = [element.attrs["src"] for element in found(page, "script")]
-        named += [link.attrs["href"] for link in found(page, "link") if link.attrs["rel"] in ("stylesheet", "icon")]
-        assert len(named) >= 3
-        for name in named:
+        urls = [element.attrs["src"] for element in found(page, "script")]
+        urls += [link.attrs["href"] for link in found(page, "link") if link.attrs["rel"] in ("stylesheet", "icon")]
+        assert len(urls) >= 3
+        for name in urls:
             async with client.get(f"/{name}") as response:
                 assert response.status == 200
                 assert response.headers["Cache-Control"].endswith("immutable")
 
 
-def test_a_released_script_is_served_for_good(tmp_path: Path) -> None:
-    """What sites have pinned stays under its name with its bytes; the newest has a name of its own."""
+def test_released_script_stays_available(tmp_path: Path) -> None:
+    """Its name and bytes stay for sites that pinned it; the latest has another name."""
     folder = Path(__file__).parents[3] / "service" / "web" / "assets"
     pinned = b"// the first release\n"
     (tmp_path / "embed.0123456789ab.js").write_bytes(pinned)
