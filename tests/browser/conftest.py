@@ -74,7 +74,6 @@ class WatchedPage:
         """Wait until all earlier requests, paints and console messages of the page are recorded, and return the page.
 
         The page draws two frames and then sends a marker request; any earlier request is recorded before it.
-
         """
         marker = f"{site.service}/livez?marker={len(self.requests)}"
         self.page.evaluate(
@@ -94,7 +93,6 @@ class WatchedPage:
         """Advance the page's clock in steps of `seconds` until the condition holds; open the page with `clock=True`.
 
         At most 120 steps fit into the deadline, so that requested data gets time to arrive.
-
         """
         last_moved = 0.0
 
@@ -140,7 +138,6 @@ def open_page(browser: Browser, profile: Profile) -> Iterator[Open]:
 
     Pages of a module with the same options share a browser context. With `new=True` a page has its own context with an
     empty cache; so it has with `clock=True`, and its clock can be advanced.
-
     """
     opened_pages: list[Page | BrowserContext] = []
 

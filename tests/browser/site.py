@@ -1,7 +1,6 @@
 """The service and an embedding site of another origin, beside the browser.
 
 Playwright's synchronous interface uses the thread of the tests; all servers run in another thread.
-
 """
 
 import asyncio
@@ -156,7 +155,6 @@ def _reserve_port() -> socket.socket:
     """Return a socket that is bound but does not listen, so that no other process gets its port.
 
     The service can then be stopped and started again on the same port.
-
     """
     reserved = socket.socket()
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""`/v1/stream` over a real socket: what comes, when, and what becomes of readers that do not read."""
+"""`/v1/stream` over a real socket: events, their timing, limits and slow clients."""
 
 import asyncio
 import json
@@ -41,45 +41,45 @@ VARIANTS = ("", "?lang=kk", "?lang=kk&currencies=usd", "?ticker=kzt&currencies=c
 
 
 @dataclass
-class Pulse:
-    """A sleep that ends when it is told to; `asked` is how long it should have been, each time."""
+class ManualSleep:
+    """A sleep that ends when it is woken; `requested_delays` are the arguments of its calls."""
 
-    asked: list[float] = field(default_factory=list)
-    _beats: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
+    requested_delays: list[float] = field(default_factory=list)
+    _wakes: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
 
     async def __call__(self, seconds: float) -> None:
-        self.asked.append(seconds)
-        await self._beats.get()
+        self.requested_delays.append(seconds)
+        await self._wakes.get()
 
-    def beat(self) -> None:
-        self._beats.put_nowait(None)
+    def wake(self) -> None:
+        self._wakes.put_nowait(None)
 
 
 @dataclass
-class Reader:
-    """An open stream, as its reader has it."""
+class StreamClient:
+    """A client of an open stream."""
 
     head: str
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     async def block(self) -> str:
-        """Return what comes up to the next blank line."""
+        """Return the text up to the next blank line."""
         return (await asyncio.wait_for(self.reader.readuntil(b"\n\n"), 60)).decode().removesuffix("\n\n")
 
     async def event(self) -> dict[str, str]:
-        """Return the fields of the next event; comments before it are passed over."""
+        """Return the fields of the next event, skipping comments."""
         while (block := await self.block()) == ":" or RETRY.fullmatch(block):
             pass
         return dict(line.split(": ", 1) for line in block.split("\n"))
 
     async def rest(self) -> str:
-        """Return all that comes until the end."""
+        """Return the text up to the end of the stream."""
         return (await asyncio.wait_for(self.reader.read(), 60)).decode()
 
 
-class Answer(NamedTuple):
-    """A whole reply."""
+class Response(NamedTuple):
+    """A whole response."""
 
     status: int
     headers: Mapping[str, str]
@@ -87,56 +87,56 @@ class Answer(NamedTuple):
 
 
 @dataclass
-class House:
-    """The streams of a board on a real socket, and the ticker beside them."""
+class StreamApp:
+    """The stream routes on a real socket, beside the ticker."""
 
     memory: MemoryState
     streams: EventStreamHub
     server: TestServer
-    pulse: Pulse
+    heartbeat_sleep: ManualSleep
 
     @asynccontextmanager
-    async def reading(
-        self, query: str = "", method: str = "GET", last: str | None = None, address: str | None = None
-    ) -> AsyncIterator[Reader]:
-        async with reading(self.server, query, method, last, address=address) as reader:
+    async def connect(
+        self, query: str = "", method: str = "GET", last: str | None = None, forwarded_for: str | None = None
+    ) -> AsyncIterator[StreamClient]:
+        async with open_stream(self.server, query, method, last, forwarded_for=forwarded_for) as reader:
             yield reader
 
     def publish(self, dollar: str) -> None:
-        """Let the bank have published another dollar."""
+        """Add a fixing with another dollar rate."""
         self.memory.add(fixing(day(2), USD=dollar, EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12"))
         assert self.memory.refresh(NOW)
 
-    async def answer(self, path: str) -> Answer:
-        """Ask for something by the way."""
+    async def get(self, path: str) -> Response:
+        """Request another path."""
         async with ClientSession() as client, client.get(self.server.make_url(path)) as response:
-            return Answer(response.status, response.headers, await response.text())
+            return Response(response.status, response.headers, await response.text())
 
     async def ticker(self, query: str = "") -> tuple[str, str]:
-        """Return the ticker and its tag."""
-        answer = await self.answer(f"/v1/ticker{query}")
-        return answer.text, answer.headers["ETag"].strip('"').removesuffix("-gzip")
+        """Return the ticker and its ETag."""
+        response = await self.get(f"/v1/ticker{query}")
+        return response.text, response.headers["ETag"].strip('"').removesuffix("-gzip")
 
-    async def until_open(self, number: int) -> None:
-        """Let hearts beat until so many streams are open: the ends of connections take their time to be seen."""
+    async def until_open(self, expected: int) -> None:
+        """Send heartbeats until so many streams are open: closed connections are detected with a delay."""
 
-        def open_now() -> bool:
-            self.pulse.beat()
-            return self.streams.count == number
+        def count_matches() -> bool:
+            self.heartbeat_sleep.wake()
+            return self.streams.count == expected
 
-        await until_true(open_now)
+        await until_true(count_matches)
 
 
 @asynccontextmanager
-async def reading(
+async def open_stream(
     server: TestServer,
     query: str = "",
     method: str = "GET",
     last: str | None = None,
     buffer: int | None = None,
-    address: str | None = None,
-) -> AsyncIterator[Reader]:
-    """Open a stream; `buffer` makes what its socket takes in unread small."""
+    forwarded_for: str | None = None,
+) -> AsyncIterator[StreamClient]:
+    """Open a stream; `buffer` limits the receive buffer of its socket."""
     connection = socket.socket()
     connection.setblocking(False)
     if buffer:
@@ -144,19 +144,19 @@ async def reading(
     await asyncio.get_running_loop().sock_connect(connection, (server.host, server.port))
     reader, writer = await asyncio.open_connection(sock=connection, limit=buffer or 2**20)
     try:
-        resumed = f"Last-Event-ID: {last}\r\n" if last else ""
-        forwarded = f"X-Forwarded-For: {address}\r\n" if address else ""
-        writer.write(f"{method} /v1/stream{query} HTTP/1.1\r\nHost: h\r\n{resumed}{forwarded}\r\n".encode())
+        last_event_id = f"Last-Event-ID: {last}\r\n" if last else ""
+        forwarded = f"X-Forwarded-For: {forwarded_for}\r\n" if forwarded_for else ""
+        writer.write(f"{method} /v1/stream{query} HTTP/1.1\r\nHost: h\r\n{last_event_id}{forwarded}\r\n".encode())
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
-        yield Reader(head.decode(), reader, writer)
+        yield StreamClient(head.decode(), reader, writer)
     finally:
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
 
 
-def small_buffers(host: str, port: int, family: socket.AddressFamily) -> socket.socket:
-    """Return a listening socket whose connections hold little of what their readers do not read."""
+def listener_with_small_buffers(host: str, port: int, family: socket.AddressFamily) -> socket.socket:
+    """Return a listening socket whose connections buffer little unread data."""
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     listening.bind((host, port))
@@ -164,12 +164,12 @@ def small_buffers(host: str, port: int, family: socket.AddressFamily) -> socket.
 
 
 @asynccontextmanager
-async def house(memory: MemoryState, variants: int = 64, **options: Any) -> AsyncIterator[House]:
-    """Serve the streams of a board as `create_app` does."""
-    pulse, pages = Pulse(), PageCache(memory, Clock(NOW))
-    streams = EventStreamHub(pages, pulse, variants)
+async def serve(memory: MemoryState, variants: int = 64, **options: Any) -> AsyncIterator[StreamApp]:
+    """Serve the streams as `create_app` does."""
+    heartbeat_sleep, pages = ManualSleep(), PageCache(memory, Clock(NOW))
+    streams = EventStreamHub(pages, heartbeat_sleep, variants)
 
-    async def opened(_: web.Application) -> AsyncIterator[None]:
+    async def lifespan(_: web.Application) -> AsyncIterator[None]:
         async with streams:
             yield
 
@@ -177,37 +177,37 @@ async def house(memory: MemoryState, variants: int = 64, **options: Any) -> Asyn
     app.add_routes(stream.routes(streams))
     app.add_routes(ticker.routes(pages))
     app.on_shutdown.append(streams.close)
-    app.cleanup_ctx.append(opened)
+    app.cleanup_ctx.append(lifespan)
     server = TestServer(app, **options)
     async with server:
-        yield House(memory, streams, server, pulse)
+        yield StreamApp(memory, streams, server, heartbeat_sleep)
 
 
-def filled(**http: int | str) -> MemoryState:
-    """Return a board that has the figures of 1 and 2 April 2026."""
+def memory_with_rates(**http: int | str) -> MemoryState:
+    """Return in-memory state with the rates of 1 and 2 April 2026."""
     memory = MemoryState(load(environ={}, overrides={"http": http}))
-    for one in NBK.fixings:
-        memory.add(one)
+    for item in NBK.fixings:
+        memory.add(item)
     memory.refresh(NOW)
     return memory
 
 
 @pytest.mark.parametrize("query", VARIANTS)
-async def test_the_first_event_comes_at_once(query: str) -> None:
-    """When to come back, then the snapshot: the bytes of `/v1/ticker` with the same query, its tag as the id."""
-    async with house(filled()) as served, served.reading(query) as reader:
-        told = RETRY.fullmatch(await reader.block())
-        event = await reader.event()
-        data, tag = await served.ticker(query)
-    assert told is not None
-    assert 2000 <= int(told[1]) <= 6000
+async def test_first_event_is_sent_at_once(query: str) -> None:
+    """The retry time, then the snapshot: the bytes of `/v1/ticker` with the same query, its ETag as the id."""
+    async with serve(memory_with_rates()) as app, app.connect(query) as client:
+        retry = RETRY.fullmatch(await client.block())
+        event = await client.event()
+        data, tag = await app.ticker(query)
+    assert retry is not None
+    assert 2000 <= int(retry[1]) <= 6000
     assert event == {"id": tag, "event": "ticker", "data": data}
 
 
-async def test_stream_is_described_as_event_stream() -> None:
-    """No cache keeps it, no proxy holds it back, anybody may read it."""
-    async with house(filled()) as served, served.reading() as reader:
-        status, *lines = reader.head.removesuffix("\r\n\r\n").split("\r\n")
+async def test_stream_has_event_stream_headers() -> None:
+    """No cache stores it, no proxy buffers it, and any site may read it."""
+    async with serve(memory_with_rates()) as app, app.connect() as client:
+        status, *lines = client.head.removesuffix("\r\n\r\n").split("\r\n")
     assert status == "HTTP/1.1 200 OK"
     headers = dict(line.split(": ", 1) for line in lines)
     assert headers["Content-Type"] == "text/event-stream"
@@ -219,327 +219,329 @@ async def test_stream_is_described_as_event_stream() -> None:
 
 
 async def test_clients_do_not_reconnect_all_at_once() -> None:
-    """Each is told a time of its own."""
+    """Each gets a different retry time."""
     times = set()
-    async with house(filled()) as served:
+    async with serve(memory_with_rates()) as app:
         for _ in range(10):
-            async with served.reading() as reader:
-                times.add(await reader.block())
+            async with app.connect() as client:
+                times.add(await client.block())
     assert len(times) > 5
 
 
 async def test_publication_reaches_every_client(settings: Settings, clock: Clock, banks: Banks) -> None:
-    """A poll that brings new figures is one event in each open stream, in the form that it asked for."""
+    """A poll with new rates is one event in each open stream, in the requested language and selection."""
     banks.published["nbk"] = dict(APRIL)
     async with polling(settings, clock) as poller:
         await poller.poll("nbk")
         async with (
-            house(poller.memory) as served,
-            served.reading() as first,
-            served.reading() as second,
-            served.reading("?lang=kk") as kazakh,
-            served.reading("?lang=kk&currencies=usd") as one,
+            serve(poller.memory) as app,
+            app.connect() as first,
+            app.connect() as second,
+            app.connect("?lang=kk") as kazakh,
+            app.connect("?lang=kk&currencies=usd") as kazakh_dollar,
         ):
-            queries = {"": (first, second), "?lang=kk": (kazakh,), "?lang=kk&currencies=usd": (one,)}
-            before = [(await reader.event())["id"] for readers in queries.values() for reader in readers]
+            queries = {"": (first, second), "?lang=kk": (kazakh,), "?lang=kk&currencies=usd": (kazakh_dollar,)}
+            before = [(await client.event())["id"] for clients in queries.values() for client in clients]
             await poller.poll("nbk")  # the same figures again are no news
             banks.published["nbk"][day(3)] = {**APRIL[day(2)], "USD": "470.00"}
             await poller.poll("nbk")
-            for query, readers in queries.items():
-                data, tag = await served.ticker(query)
-                for reader in readers:
-                    assert await reader.event() == {"id": tag, "event": "ticker", "data": data}
+            for query, clients in queries.items():
+                data, tag = await app.ticker(query)
+                for client in clients:
+                    assert await client.event() == {"id": tag, "event": "ticker", "data": data}
                 assert json.loads(data)["as_of"] == "2026-04-03"
                 assert tag not in before
     assert len(set(before)) == 3
 
 
-async def test_time_alone_is_news_too() -> None:
-    """A ticker that becomes late is told, though no figure has changed."""
-    async with house(filled()) as served, served.reading() as reader:
-        assert json.loads((await reader.event())["data"])["status"] == "current"
-        served.memory.refresh(NOW + timedelta(hours=11))
-        assert json.loads((await reader.event())["data"])["status"] == "late"
+async def test_status_change_is_sent() -> None:
+    """A ticker becomes late although no rate has changed."""
+    async with serve(memory_with_rates()) as app, app.connect() as client:
+        assert json.loads((await client.event())["data"])["status"] == "current"
+        app.memory.refresh(NOW + timedelta(hours=11))
+        assert json.loads((await client.event())["data"])["status"] == "late"
 
 
 @pytest.mark.parametrize("query", VARIANTS)
-async def test_who_knows_the_latest_is_sent_only_news(query: str) -> None:
-    """With its id as Last-Event-ID nothing comes but the time to come back, until something changes."""
-    async with house(filled()) as served:
-        _, tag = await served.ticker(query)
-        async with served.reading(query, last=tag) as reader:
-            assert RETRY.fullmatch(await reader.block())
-            assert await reader.block() == ":"
-            served.memory.refresh(NOW + timedelta(hours=11))
-            data, newer = await served.ticker(query)
+async def test_resumed_stream_sends_only_newer_events(query: str) -> None:
+    """With the latest id as Last-Event-ID only the retry time is sent until something changes."""
+    async with serve(memory_with_rates()) as app:
+        _, tag = await app.ticker(query)
+        async with app.connect(query, last=tag) as client:
+            assert RETRY.fullmatch(await client.block())
+            assert await client.block() == ":"
+            app.memory.refresh(NOW + timedelta(hours=11))
+            data, newer = await app.ticker(query)
             assert newer != tag
-            assert await reader.event() == {"id": newer, "event": "ticker", "data": data}
+            assert await client.event() == {"id": newer, "event": "ticker", "data": data}
 
 
 @pytest.mark.parametrize("last", ["0123456789abcdef0123", "x", "latin: \xe9", "-1", "{other}"])
-async def test_who_knows_something_else_is_sent_the_latest(last: str) -> None:
-    """An id of an earlier snapshot, of another form, or of nobody."""
-    async with house(filled()) as served:
-        _, other = await served.ticker("?lang=kk")
-        async with served.reading(last=last.replace("{other}", other)) as reader:
-            assert (await reader.event())["id"] == (await served.ticker())[1]
+async def test_unknown_last_event_id_gets_the_latest(last: str) -> None:
+    """An id of an earlier snapshot, of another variant, or an invalid one."""
+    async with serve(memory_with_rates()) as app:
+        _, other = await app.ticker("?lang=kk")
+        async with app.connect(last=last.replace("{other}", other)) as client:
+            assert (await client.event())["id"] == (await app.ticker())[1]
 
 
-async def test_a_comment_shows_that_somebody_is_there() -> None:
-    """At every heartbeat, to every reader, and nothing but that."""
-    async with house(filled()) as served, served.reading() as reader, served.reading("?lang=kk") as other:
-        for one in (reader, other):
-            await one.event()
+async def test_heartbeat_is_a_comment() -> None:
+    """Every client gets it, and nothing else."""
+    async with serve(memory_with_rates()) as app, app.connect() as first, app.connect("?lang=kk") as second:
+        for client in (first, second):
+            await client.event()
         for number in (1, 2):
-            served.pulse.beat()
-            assert [await one.block() for one in (reader, other)] == [":", ":"]
-            assert served.pulse.asked == [HEARTBEAT] * (number + 1)
+            app.heartbeat_sleep.wake()
+            assert [await client.block() for client in (first, second)] == [":", ":"]
+            assert app.heartbeat_sleep.requested_delays == [HEARTBEAT] * (number + 1)
     assert HEARTBEAT == 15
 
 
 async def test_closed_connection_is_dropped() -> None:
-    """At the latest with the next heartbeat; those that stay are written to."""
-    async with house(filled()) as served, served.reading() as staying:
+    """At the latest at the next heartbeat; other clients still get data."""
+    async with serve(memory_with_rates()) as app, app.connect() as staying:
         await staying.event()
-        async with served.reading() as going, served.reading("?lang=kk") as too:
-            await going.event()
-            await too.event()
-            assert served.streams.count == 3
-        await served.until_open(1)
+        async with app.connect() as leaving, app.connect("?lang=kk") as also_leaving:
+            await leaving.event()
+            await also_leaving.event()
+            assert app.streams.count == 3
+        await app.until_open(1)
         assert await staying.block() == ":"
 
 
-async def test_one_address_cannot_take_all() -> None:
-    """Beyond its number it is told so, another is served; who has gone leaves room at once; a proxy is not limited."""
-    async with house(filled(streams_per_address=2)) as served, AsyncExitStack() as stack:
-        first, *others = [await stack.enter_async_context(served.reading(address=f"203.0.113.{n}")) for n in (1, 1, 2)]
-        for reader in (first, *others):
-            await reader.event()
-        async with served.reading(address="198.51.100.9, 203.0.113.1") as refused:
+async def test_streams_per_address_are_limited() -> None:
+    """Further ones get 429, other addresses are served; a closed stream frees its slot; proxies are not limited."""
+    async with serve(memory_with_rates(streams_per_address=2)) as app, AsyncExitStack() as stack:
+        first, *others = [
+            await stack.enter_async_context(app.connect(forwarded_for=f"203.0.113.{n}")) for n in (1, 1, 2)
+        ]
+        for client in (first, *others):
+            await client.event()
+        async with app.connect(forwarded_for="198.51.100.9, 203.0.113.1") as refused:
             assert "429 Too Many Requests" in refused.head
             assert "Retry-After: 60" in refused.head
         for _ in range(3):
-            await (await stack.enter_async_context(served.reading())).event()
+            await (await stack.enter_async_context(app.connect())).event()
         first.writer.close()
         await first.writer.wait_closed()
 
-        async def opens() -> bool:
-            async with served.reading(address="203.0.113.1") as another:
+        async def can_connect() -> bool:
+            async with app.connect(forwarded_for="203.0.113.1") as another:
                 return "200 OK" in another.head
 
-        await until(opens)
-        await served.until_open(5)
-        assert set(served.streams._by_address) == {"203.0.113.1", "203.0.113.2"}
+        await until(can_connect)
+        await app.until_open(5)
+        assert set(app.streams._by_address) == {"203.0.113.1", "203.0.113.2"}
 
 
-async def test_only_a_proxy_is_believed() -> None:
-    """Anybody else may write what he likes into X-Forwarded-For: his own address counts."""
+async def test_forwarded_address_of_untrusted_client_is_ignored() -> None:
+    """X-Forwarded-For of other clients can be forged: their own address counts."""
     async with (
-        house(filled(streams_per_address=1, proxies="192.0.2.0/24")) as served,
-        served.reading(address="203.0.113.1") as reader,
-        served.reading(address="203.0.113.2") as refused,
+        serve(memory_with_rates(streams_per_address=1, proxies="192.0.2.0/24")) as app,
+        app.connect(forwarded_for="203.0.113.1") as accepted,
+        app.connect(forwarded_for="203.0.113.2") as refused,
     ):
-        await reader.event()
+        await accepted.event()
         assert "429" in refused.head
 
 
-async def test_client_that_disconnects_early_leaves_nothing_behind() -> None:
-    """Connections that are reset at once, in any moment of their request, are not counted for ever."""
-    async with house(filled()) as served:
+async def test_early_disconnects_are_not_counted() -> None:
+    """Connections are reset at different moments of their request."""
+    async with serve(memory_with_rates()) as app:
         loop = asyncio.get_running_loop()
         for number in range(100):
             with socket.socket() as connection:
                 connection.setblocking(False)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                await loop.sock_connect(connection, (served.server.host, served.server.port))
+                await loop.sock_connect(connection, (app.server.host, app.server.port))
                 await loop.sock_sendall(connection, b"GET /v1/stream HTTP/1.1\r\nHost: h\r\n\r\n")
                 for _ in range(number % 5):
                     await asyncio.sleep(0)
-        async with served.reading() as reader:
-            await reader.event()
-            await served.until_open(1)
-            assert await reader.block() == ":"
+        async with app.connect() as client:
+            await client.event()
+            await app.until_open(1)
+            assert await client.block() == ":"
 
 
-async def test_stalled_client_is_disconnected_without_affecting_another() -> None:
-    """Beyond what may wait for it its connection is cut; who reads gets every event meanwhile."""
+async def test_stalled_client_is_disconnected_without_affecting_others() -> None:
+    """Its connection is closed once its buffer is full; the active client gets every event."""
     async with (
-        house(filled(), socket_factory=small_buffers) as served,
-        reading(served.server, buffer=4096) as lazy,
-        served.reading() as eager,
+        serve(memory_with_rates(), socket_factory=listener_with_small_buffers) as app,
+        open_stream(app.server, buffer=4096) as stalled,
+        app.connect() as active,
     ):
-        await eager.event()
+        await active.event()
         ids = []
         for number in range(300):
-            served.publish(f"{425 + Decimal(number) / 4:.2f}")
-            ids.append((await eager.event())["id"])
-            if served.streams.count == 1:
+            app.publish(f"{425 + Decimal(number) / 4:.2f}")
+            ids.append((await active.event())["id"])
+            if app.streams.count == 1:
                 break
         assert 10 < len(set(ids)) == len(ids) < 300
-        assert served.streams.count == 1
-        cut = b""
+        assert app.streams.count == 1
+        received = b""
         with suppress(ConnectionResetError):
-            while chunk := await asyncio.wait_for(lazy.reader.read(65536), 60):
-                cut += chunk
-        assert len(cut) < 64 * 1024
-        served.publish("500.00")
-        assert '"rate":500.00' in (await eager.event())["data"]
+            while chunk := await asyncio.wait_for(stalled.reader.read(65536), 60):
+                received += chunk
+        assert len(received) < 64 * 1024
+        app.publish("500.00")
+        assert '"rate":500.00' in (await active.event())["data"]
 
 
 async def test_streams_beyond_the_limit_are_refused() -> None:
-    """503 as a problem with Retry-After; when one has gone there is room again."""
-    async with house(filled(streams=2)) as served:
-        async with served.reading() as first, served.reading("?lang=kk") as second:
-            for reader in (first, second):
-                await reader.event()
-            refused = await served.answer("/v1/stream")
+    """503 as a problem with Retry-After; a closed stream frees its slot."""
+    async with serve(memory_with_rates(streams=2)) as app:
+        async with app.connect() as first, app.connect("?lang=kk") as second:
+            for client in (first, second):
+                await client.event()
+            refused = await app.get("/v1/stream")
             assert (refused.status, refused.headers["Retry-After"]) == (503, "60")
             assert refused.headers["Content-Type"].startswith("application/problem+json")
             assert refused.headers["Cache-Control"] == "no-store"
             assert "/v1/ticker" in json.loads(refused.text)["detail"]
-            assert (await served.answer("/v1/ticker")).status == 200
-        await served.until_open(0)
-        async with served.reading() as reader:
-            assert (await reader.event())["event"] == "ticker"
+            assert (await app.get("/v1/ticker")).status == 200
+        await app.until_open(0)
+        async with app.connect() as client:
+            assert (await client.event())["event"] == "ticker"
 
 
-async def test_different_streams_are_bounded() -> None:
-    """Each variant is a frame to make at news: beyond the bound a new one is refused, a known one is not."""
-    async with house(filled(), variants=2) as served, served.reading() as first, served.reading("?lang=kk") as second:
-        for reader in (first, second):
-            await reader.event()
-        refused = await served.answer("/v1/stream?lang=ru")
+async def test_stream_variants_are_limited() -> None:
+    """Each variant costs a rendering per event: a new one is refused beyond the limit, a known one is not."""
+    async with serve(memory_with_rates(), variants=2) as app, app.connect() as first, app.connect("?lang=kk") as second:
+        for client in (first, second):
+            await client.event()
+        refused = await app.get("/v1/stream?lang=ru")
         assert (refused.status, refused.headers["Retry-After"]) == (503, "60")
         assert "variants" in json.loads(refused.text)["detail"]
-        async with served.reading("?lang=kk") as known:
+        async with app.connect("?lang=kk") as known:
             assert (await known.event())["event"] == "ticker"
 
 
-async def test_news_of_many_variants_let_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the frames of two variants the event loop goes round: a publication blocks nobody for their sum."""
-    turns, made = 0, []
+async def test_event_loop_runs_between_variants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rendering all variants at once would block other requests."""
+    iterations, iterations_of_frames = 0, []
     frame = stream._frame
 
-    def counted(page: Representation) -> bytes:
-        made.append(turns)
+    def record_frame(page: Representation) -> bytes:
+        iterations_of_frames.append(iterations)
         return frame(page)
 
-    async def turning() -> None:
-        nonlocal turns
+    async def count_iterations() -> None:
+        nonlocal iterations
         while True:
-            turns += 1
+            iterations += 1
             await asyncio.sleep(0)
 
     async with AsyncExitStack() as stack:
-        served = await stack.enter_async_context(house(filled()))
+        app = await stack.enter_async_context(serve(memory_with_rates()))
         queries = ("", "?lang=kk", "?lang=ru", "?lang=en", "?currencies=usd")
-        readers = [await stack.enter_async_context(served.reading(query)) for query in queries]
-        for reader in readers:
-            await reader.event()
-        monkeypatch.setattr(stream, "_frame", counted)
-        other = asyncio.create_task(turning())
-        served.publish("500.00")
-        for reader in readers:
-            assert '"rate":500.00' in (await reader.event())["data"]
-        other.cancel()
-    assert len(set(made)) == len(made) == len(queries)
+        clients = [await stack.enter_async_context(app.connect(query)) for query in queries]
+        for client in clients:
+            await client.event()
+        monkeypatch.setattr(stream, "_frame", record_frame)
+        counter = asyncio.create_task(count_iterations())
+        app.publish("500.00")
+        for client in clients:
+            assert '"rate":500.00' in (await client.event())["data"]
+        counter.cancel()
+    assert len(set(iterations_of_frames)) == len(iterations_of_frames) == len(queries)
 
 
 async def test_events_to_many_clients_do_not_block_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request takes some turns of the event loop: each is as short as the writing to a few readers."""
-    turns = 0
+    """Each iteration of the event loop writes to a few clients only."""
+    iterations = 0
     written = Counter[int]()
     send = EventStreamResponse.send
 
-    def counted(self: EventStreamResponse, frame: bytes) -> None:
-        written[turns] += 1
+    def count_send(self: EventStreamResponse, frame: bytes) -> None:
+        written[iterations] += 1
         send(self, frame)
 
-    async def turning() -> None:
-        nonlocal turns
+    async def count_iterations() -> None:
+        nonlocal iterations
         while True:
-            turns += 1
+            iterations += 1
             await asyncio.sleep(0)
 
     async with AsyncExitStack() as stack:
-        served = await stack.enter_async_context(house(filled()))
-        readers = [await stack.enter_async_context(served.reading()) for _ in range(80)]
-        for reader in readers:
-            await reader.event()
-        monkeypatch.setattr(EventStreamResponse, "send", counted)
-        other = asyncio.create_task(turning())
-        served.publish("500.00")
-        for reader in readers:
-            assert '"rate":500.00' in (await reader.event())["data"]
-        other.cancel()
-        assert written.total() == len(readers)
+        app = await stack.enter_async_context(serve(memory_with_rates()))
+        clients = [await stack.enter_async_context(app.connect()) for _ in range(80)]
+        for client in clients:
+            await client.event()
+        monkeypatch.setattr(EventStreamResponse, "send", count_send)
+        counter = asyncio.create_task(count_iterations())
+        app.publish("500.00")
+        for client in clients:
+            assert '"rate":500.00' in (await client.event())["data"]
+        counter.cancel()
+        assert written.total() == len(clients)
         assert max(written.values()) <= 25
 
 
-async def test_streams_can_be_switched_off() -> None:
-    """A limit of none refuses all."""
-    async with house(filled(streams=0)) as served:
-        assert (await served.answer("/v1/stream")).status == 503
+async def test_streams_can_be_disabled() -> None:
+    """A limit of 0 refuses all."""
+    async with serve(memory_with_rates(streams=0)) as app:
+        assert (await app.get("/v1/stream")).status == 503
 
 
 @pytest.mark.parametrize(
-    ("query", "status", "told"),
+    ("query", "status", "detail"),
     [("?ticker=zzz", 404, "Unknown ticker 'zzz'"), ("?currencies=zzz", 400, "Unknown currency 'ZZZ'")],
 )
-async def test_a_stream_of_nothing_is_a_problem(query: str, status: int, told: str) -> None:
-    """What `/v1/ticker` answers with an error is no stream, and counts as none."""
-    async with house(filled()) as served:
-        answer = await served.answer(f"/v1/stream{query}")
-        assert answer.status == status
-        assert told in json.loads(answer.text)["detail"]
-        assert served.streams.count == 0
+async def test_invalid_stream_is_a_problem(query: str, status: int, detail: str) -> None:
+    """Errors are those of `/v1/ticker`, and the stream is not counted."""
+    async with serve(memory_with_rates()) as app:
+        response = await app.get(f"/v1/stream{query}")
+        assert response.status == status
+        assert detail in json.loads(response.text)["detail"]
+        assert app.streams.count == 0
 
 
 async def test_head_returns_the_headers_of_get() -> None:
-    """The head of a stream, no body, and the end; nothing stays open."""
-    async with house(filled()) as served:
-        async with served.reading(method="HEAD") as head:
+    """HEAD has no body, and no stream stays open."""
+    async with serve(memory_with_rates()) as app:
+        async with app.connect(method="HEAD") as head:
             assert await head.rest() == ""
-        async with served.reading() as get:
+        async with app.connect() as get:
             assert head.head == get.head
-            assert served.streams.count == 1
+            assert app.streams.count == 1
 
 
-async def test_a_fault_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A snapshot that cannot be written is logged, and the next one is sent."""
-    async with house(filled()) as served, served.reading() as reader:
-        await reader.event()
-        tried = asyncio.Event()
+async def test_rendering_error_does_not_stop_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is logged, and the next snapshot is sent."""
+    async with serve(memory_with_rates()) as app, app.connect() as client:
+        await client.event()
+        attempted = asyncio.Event()
 
-        def broken(*_: object) -> Representation:
-            tried.set()
+        def fail(*_: object) -> Representation:
+            attempted.set()
             raise ZeroDivisionError
 
         with monkeypatch.context() as patch, capture_logs() as logs:
-            patch.setattr("service.web.rendering.page_cache.PageCache.page", broken)
-            served.publish("480.00")
-            await asyncio.wait_for(tried.wait(), 60)
+            patch.setattr("service.web.rendering.page_cache.PageCache.page", fail)
+            app.publish("480.00")
+            await asyncio.wait_for(attempted.wait(), 60)
         assert [log["event"] for log in logs] == ["stream.crashed"]
-        served.publish("490.00")
-        assert '"rate":490.00' in (await reader.event())["data"]
+        app.publish("490.00")
+        assert '"rate":490.00' in (await client.event())["data"]
 
 
-async def test_shutdown_is_logged() -> None:
-    """At shutdown each reader is told another time to come back, and its stream ends."""
-    async with house(filled()) as served, served.reading() as first, served.reading("?lang=kk") as second:
-        before = [await reader.block() for reader in (first, second)]
-        for reader in (first, second):
-            await reader.event()
-        await served.server.close()
-        last = [await reader.rest() for reader in (first, second)]
-        assert served.streams.count == 0
+async def test_shutdown_sends_a_retry_time() -> None:
+    """Each client gets a new retry time, and its stream ends."""
+    async with serve(memory_with_rates()) as app, app.connect() as first, app.connect("?lang=kk") as second:
+        before = [await client.block() for client in (first, second)]
+        for client in (first, second):
+            await client.event()
+        await app.server.close()
+        last = [await client.rest() for client in (first, second)]
+        assert app.streams.count == 0
     for text in (*before, *last):
         assert RETRY.fullmatch(text.removesuffix("\n\n"))
     assert all(text.endswith("\n\n") for text in last)
 
 
-async def test_the_service_streams(start: Started, banks: Banks) -> None:
-    """As it is wired: the ticker's bytes, HEAD, and an end."""
+async def test_service_streams_the_ticker(start: Started, banks: Banks) -> None:
+    """The event has the bytes of the ticker; HEAD and shutdown work."""
     banks.published["nbk"] = dict(APRIL)
     banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
     client = await start()
@@ -548,58 +550,62 @@ async def test_the_service_streams(start: Started, banks: Banks) -> None:
         assert (head.status, head.content_type, await head.read()) == (200, "text/event-stream", b"")
     server = client.server
     assert isinstance(server, TestServer)
-    async with reading(server) as reader, client.get("/v1/ticker") as response:
-        assert (await reader.event())["data"] == await body(response)
+    async with open_stream(server) as stream_client, client.get("/v1/ticker") as response:
+        assert (await stream_client.event())["data"] == await body(response)
         await client.close()
-        assert RETRY.fullmatch((await reader.rest()).removesuffix("\n\n"))
+        assert RETRY.fullmatch((await stream_client.rest()).removesuffix("\n\n"))
 
 
-def connected(port: int | None) -> socket.socket:
-    """Open a stream of a service in another process and return it once its first event has begun to come."""
+def connect_to_stream(port: int | None) -> socket.socket:
+    """Open a stream of a service in another process, and return it once its first event arrives."""
     connection = socket.create_connection(("127.0.0.1", port or 0), timeout=60)
     connection.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: h\r\n\r\n")
-    received(connection, "event: ticker")
+    receive_until(connection, "event: ticker")
     return connection
 
 
-def received(connection: socket.socket, text: str = "") -> str:
-    """Return what comes up to a text, or to the end."""
-    got = b""
-    while not text or text.encode() not in got:
+def receive_until(connection: socket.socket, text: str = "") -> str:
+    """Return the data up to a text, or to the end."""
+    data = b""
+    while not text or text.encode() not in data:
         chunk = connection.recv(65536)
         if not chunk:
             break
-        got += chunk
-    return got.decode()
+        data += chunk
+    return data.decode()
 
 
 def test_sigterm_ends_open_streams(tmp_path: Path) -> None:
-    """Of readers that read, and of one that does not: status 0 while they are connected, and a time to come back."""
+    """With reading clients and a stalled one: exit status 0, and a retry time."""
     with running(offline(tmp_path)) as service:
         service.wait_for("/v1/ticker.txt", "cny")
-        with connected(service.port) as first, connected(service.port) as second, connected(service.port):
+        with (
+            connect_to_stream(service.port) as first,
+            connect_to_stream(service.port) as second,
+            connect_to_stream(service.port),
+        ):
             service.process.send_signal(signal.SIGTERM)
             for connection in (first, second):
-                assert RETRY.search(received(connection).rpartition("}")[2])
+                assert RETRY.search(receive_until(connection).rpartition("}")[2])
             status, log = service.ended(within=60)
         assert (status, "Traceback" in log) == (0, False), log
 
 
-async def test_a_publication_comes_by_the_stream_of_a_process(tmp_path: Path) -> None:
-    """From the bank to the reader, without anybody asking the ticker."""
+async def test_service_process_streams_a_publication(tmp_path: Path) -> None:
+    """From the bank to the client, without any request of the ticker."""
     today = local("Asia/Almaty")
     async with serving(Banks()) as banks:
         banks.published["nbk"] = {today - timedelta(days=1): OLD, today: {**OLD, "USD": "401.00"}}
-        variables = banks.environ() | {
+        environ = banks.environ() | {
             "TICKER_STORE__DATA_DIR": str(tmp_path / "d"),
             "TICKER_SOURCES__NBK__SWEEP": "1",
         }
 
         def check() -> None:
-            with running(variables) as service:
+            with running(environ) as service:
                 service.wait_for("/v1/ticker.txt", "usd +0.25%")
-                with connected(service.port) as connection:
+                with connect_to_stream(service.port) as connection:
                     banks.published["nbk"][today] = NEW
-                    assert '"rate":405.40' in received(connection, '"rate":405.40')
+                    assert '"rate":405.40' in receive_until(connection, '"rate":405.40')
 
         await asyncio.to_thread(check)

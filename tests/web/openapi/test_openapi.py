@@ -75,7 +75,6 @@ async def client(start: Started, banks: Banks) -> Client:
 
     Changes published by a bank differ from the computed ones, a rate of its next fixing is quarantined, and all other
     banks fail.
-
     """
     banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
     changes = {"USD": "-3.86", "EUR": "2.44", "RUB": "0.00", "GBP": "-0.11", "CNY": "-0.19"}

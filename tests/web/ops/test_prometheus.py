@@ -45,7 +45,6 @@ async def client(start: Started, banks: Banks) -> Client:
     """Return a client of the service: nbk publishes two valid days and one with a wrong dollar and no rouble.
 
     All other sources fail.
-
     """
     wrong = {**APRIL[day(1)], "USD": "4760.00"}
     banks.published["nbk"] = APRIL | {day(3): {code: value for code, value in wrong.items() if code != "RUB"}}
