@@ -198,7 +198,7 @@ def axe_report(page: Page) -> str:
     """Return the violations that axe-core finds once colour transitions have ended; empty if there are none."""
     page.evaluate(
         """() => Promise.allSettled(
-          document.getAnimations().filter((one) => one instanceof CSSTransition).map((one) => one.finished)
+          document.getAnimations().filter((effect) => effect instanceof CSSTransition).map((effect) => effect.finished)
         )"""
     )
     if not page.evaluate("'axe' in window"):

@@ -57,8 +57,8 @@ def test_embed_is_accessible(site: Site, open_page: Open, lang: str) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_embed_is_accessible_in_a_low_frame(site: Site, open_page: Open, layout: str) -> None:
     """As high as one row; also where the row is wider than the frame and scrolls."""
-    address = f"{site.service}/embed?lang=en&layout={layout}"
-    page = open_page(address, viewport={"width": 160, "height": 46}).page
+    url = f"{site.service}/embed?lang=en&layout={layout}"
+    page = open_page(url, viewport={"width": 160, "height": 46}).page
     if layout == "strip":
         expect(page.locator("main[tabindex]")).to_be_visible()
     assert axe_report(page) == ""

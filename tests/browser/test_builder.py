@@ -53,8 +53,8 @@ def test_choices_apply_to_preview_and_every_snippet(site: Site, open_page: Open)
     assert snippets["html"].startswith('<!--#include virtual="/v1/ticker.html?')
     assert sorted(snippets["oembed"].split("?")[1].split("&")) == sorted([*query.split("&"), "live=1"])
     for name in ("iframe", "svg"):
-        address = re.search('src="([^"]+)"', snippets[name])[1].replace("&amp;", "&")  # type: ignore[index]
-        assert page.request.get(address).ok
+        url = re.search('src="([^"]+)"', snippets[name])[1].replace("&amp;", "&")  # type: ignore[index]
+        assert page.request.get(url).ok
     assert watched.console == []
 
 

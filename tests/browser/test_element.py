@@ -212,8 +212,8 @@ def test_live_updates_arrive_at_once(make_site: Callable[..., Site], open_page: 
 def test_live_falls_back_to_polling(make_site: Callable[..., Site], open_page: Open) -> None:
     """Where streams are disabled it polls, and retries the stream after 5 s, 10 s, 20 s and so on."""
     site = make_site(http={"max_age": 1, "streams": 0})
-    address = site.page(with_script(site, "<currency-ticker live></currency-ticker>"))
-    watched = open_page(address, "window.begin = Date.now() / 1000;", clock=True)
+    url = site.page(with_script(site, "<currency-ticker live></currency-ticker>"))
+    watched = open_page(url, "window.begin = Date.now() / 1000;", clock=True)
     begin = float(watched.page.evaluate("begin"))
     element = wait_for_elements(watched.page).first
     publish(site, USD="420.00")
@@ -252,21 +252,21 @@ def test_screen_readers_get_sentences(site: Site, open_page: Open) -> None:
 
 def test_tape_can_be_paused_and_respects_reduced_motion(site: Site, open_page: Open) -> None:
     """The button works by keyboard too; with reduced motion a tape is a strip."""
-    address = site.page(with_script(site, "<currency-ticker layout='tape'></currency-ticker>"))
-    page = open_page(address, reduced_motion="no-preference").page
+    url = site.page(with_script(site, "<currency-ticker layout='tape'></currency-ticker>"))
+    page = open_page(url, reduced_motion="no-preference").page
     element = wait_for_elements(page).first
     button = element.get_by_role("button", name="Pause")
     lists = element.locator("ul")
     assert lists.count() == 2
     assert element.get_by_role("list").count() == 1  # the visual copy is hidden from assistive technology
-    place = "node => node.getBoundingClientRect().x"
-    first = lists.first.evaluate(place)
-    wait_until(lambda: lists.first.evaluate(place) < first, "the tape moves")
+    x_position = "node => node.getBoundingClientRect().x"
+    first = lists.first.evaluate(x_position)
+    wait_until(lambda: lists.first.evaluate(x_position) < first, "the tape moves")
     page.keyboard.press("Tab")
     expect(button).to_be_focused()
     page.keyboard.press("Space")
     expect(button).to_have_attribute("aria-pressed", "true")
-    places = lists.first.evaluate(
+    x_positions = lists.first.evaluate(
         """async (node) => {
           const places = [], frame = () => new Promise(requestAnimationFrame);
           await frame();  // it stops at a frame
@@ -278,11 +278,11 @@ def test_tape_can_be_paused_and_respects_reduced_motion(site: Site, open_page: O
           return places;
         }"""
     )
-    assert len(set(places)) == 1
+    assert len(set(x_positions)) == 1
     element.evaluate("node => node.setAttribute('theme', 'dark')")
     expect(element.locator(".ticker")).to_have_class(re.compile(r"\bpaused\b"))  # it stays paused
 
-    element = wait_for_elements(open_page(address, reduced_motion="reduce").page).first
+    element = wait_for_elements(open_page(url, reduced_motion="reduce").page).first
     expect(element.locator("ul").nth(1)).not_to_be_visible()
     expect(element.locator("button")).not_to_be_visible()
     assert element.locator("ul").first.evaluate("node => getComputedStyle(node).animationName") == "none"

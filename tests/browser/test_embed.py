@@ -156,13 +156,13 @@ def test_sparklines_do_not_change_the_layout(site: Site, open_page: Open, lang: 
     watched = open_page("about:blank")
     page = watched.page
     for show in ("rate,percent", "rate,change,percent"):
-        address = f"{site.service}/embed?lang={lang}&layout=list&show={show}"
+        url = f"{site.service}/embed?lang={lang}&layout=list&show={show}"
         before = {}
-        page.goto(address)
+        page.goto(url)
         for width in (320, 480):
             page.set_viewport_size({"width": width, "height": 700})
             before[width] = page.locator(".seen > span, li, .date").evaluate_all(BOXES)
-        page.goto(f"{address}&spark=1")
+        page.goto(f"{url}&spark=1")
         for width in (320, 480):
             with case(show, width):
                 page.set_viewport_size({"width": width, "height": 700})
@@ -260,10 +260,10 @@ def test_oembed_frame_shows_the_whole_content(site: Site, open_page: Open, layou
     """The frame is as high as its content, also where its width is limited."""
     page = open_page("about:blank").page
     for values in ("percent", "rate,change,percent", "rate,percent&spark=1"):
-        address = f"{site.service}/embed?layout={layout}&lang={lang}&show={values}"
+        url = f"{site.service}/embed?layout={layout}&lang={lang}&show={values}"
         frames = []
         for widest in ("", "&maxwidth=600", "&maxwidth=360"):
-            query = f"{site.service}/oembed?url={quote(address, safe='')}{widest}"
+            query = f"{site.service}/oembed?url={quote(url, safe='')}{widest}"
             with urllib.request.urlopen(query, timeout=30) as response:
                 frames.append(json.load(response))
         sources = {re.search('src="([^"]+)"', frame["html"])[1].replace("&amp;", "&") for frame in frames}  # type: ignore[index]

@@ -30,10 +30,14 @@ logging.getLogger("aiohttp.server").error("Error handling request from 203.0.113
 
 
 @cache
-def log_lines(form: str) -> list[str]:
+def log_lines(log_format: str) -> list[str]:
     """Run the script with a log format and return the lines of its stderr."""
     result = subprocess.run(
-        [sys.executable, "-c", LOGGING_SCRIPT.format(format=form)], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", LOGGING_SCRIPT.format(format=log_format)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert result.stdout == ""
     assert "203.0.113.9" not in result.stderr

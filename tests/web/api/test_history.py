@@ -645,7 +645,7 @@ async def open_request(app: HistoryApp, request: str) -> tuple[asyncio.StreamRea
     return reader, writer
 
 
-@pytest.mark.parametrize("limits", [replace(LIMITS, responses=1)], ids=["one"])
+@pytest.mark.parametrize("limits", [replace(LIMITS, responses=1)], ids=["one response"])
 async def test_disconnected_client_frees_its_slot(
     app_behind_proxy: HistoryApp, store_proxy: StoreProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -669,7 +669,7 @@ async def test_disconnected_client_frees_its_slot(
 @pytest.mark.parametrize(
     "limits",
     [replace(LIMITS, chunk_timeout=0.5), replace(LIMITS, timeout=0.5)],
-    ids=["of a chunk", "of all"],
+    ids=["chunk timeout", "total timeout"],
 )
 async def test_stalled_client_is_disconnected(valkey: str, filled: str, clock: Clock, limits: Limits) -> None:
     """It may leave the buffered data unread until the timeout; what it received is recognisably incomplete."""
@@ -692,7 +692,7 @@ async def test_stalled_client_is_disconnected(valkey: str, filled: str, clock: C
     assert logs == []
 
 
-@pytest.mark.parametrize("limits", [replace(LIMITS, timeout=0.2)], ids=["a moment"])  # for more than fifty chunks
+@pytest.mark.parametrize("limits", [replace(LIMITS, timeout=0.2)], ids=["200 ms"])  # for more than fifty chunks
 async def test_deadline_holds_if_the_store_suppresses_cancellation(
     app_behind_proxy: HistoryApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -242,7 +242,7 @@ async def test_publication_reaches_every_client(settings: Settings, clock: Clock
         ):
             queries = {"": (first, second), "?lang=kk": (kazakh,), "?lang=kk&currencies=usd": (kazakh_dollar,)}
             before = [(await client.event())["id"] for clients in queries.values() for client in clients]
-            await poller.poll("nbk")  # the same figures again are no news
+            await poller.poll("nbk")  # unchanged rates send no event
             banks.published["nbk"][day(3)] = {**APRIL[day(2)], "USD": "470.00"}
             await poller.poll("nbk")
             for query, clients in queries.items():

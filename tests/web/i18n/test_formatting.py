@@ -1,4 +1,4 @@
-"""A snapshot put into words: what is read and heard of it."""
+"""Visible and accessible texts of a snapshot."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,17 +31,17 @@ QUOTE = Quote(
 )
 UP = replace(QUOTE, percent=Decimal("1.35"), direction=Trend.UP)
 FLAT = replace(QUOTE, percent=Decimal("0.00"), direction=Trend.FLAT)
-NONE = replace(QUOTE, previous=None, change=None, percent=None, direction=None, previous_date=None)
+UNKNOWN = replace(QUOTE, previous=None, change=None, percent=None, direction=None, previous_date=None)
 
 
-def told(quote: Quote, lang: str = "en", base: str = "KZT") -> QuoteText:
+def texts_of(quote: Quote, lang: str = "en", base: str = "KZT") -> QuoteText:
     return quote_text(quote, base, SETTINGS, language(lang))
 
 
-def all_told(made: Snapshot, lang: str = "en") -> tuple[TickerText, dict[str, QuoteText]]:
-    """Return the texts of a ticker, and of its quotes by their codes."""
-    return ticker_text(made, SETTINGS, language(lang)), {
-        quote.code: told(quote, lang, made.base) for quote in made.quotes
+def all_texts(snapshot: Snapshot, lang: str = "en") -> tuple[TickerText, dict[str, QuoteText]]:
+    """Return the texts of a ticker, and those of its quotes by currency."""
+    return ticker_text(snapshot, SETTINGS, language(lang)), {
+        quote.code: texts_of(quote, lang, snapshot.base) for quote in snapshot.quotes
     }
 
 
@@ -71,9 +71,9 @@ def all_told(made: Snapshot, lang: str = "en") -> tuple[TickerText, dict[str, Qu
         ),
     ],
 )
-def test_a_change_is_spoken(lang: str, up: str, down: str, flat: str, none: str) -> None:
-    """A sentence has the direction as a word, and so no sign; without a change it says just that."""
-    assert [told(quote, lang).sentence for quote in (UP, QUOTE, FLAT, NONE)] == [up, down, flat, none]
+def test_sentence_describes_the_change(lang: str, up: str, down: str, flat: str, none: str) -> None:
+    """The direction is a word instead of a sign; an unknown change is named as such."""
+    assert [texts_of(quote, lang).sentence for quote in (UP, QUOTE, FLAT, UNKNOWN)] == [up, down, flat, none]
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_a_change_is_spoken(lang: str, up: str, down: str, flat: str, none: str)
         ("kk", "SEK", "АҚШ доллары, SEK валютасына қатысты 0,77 пайызға төмендеді"),
     ],
 )
-def test_a_base_is_named_in_the_case_that_the_sentence_wants(lang: str, base: str, sentence: str) -> None:
-    """A base that the table lacks is named all the same, without a wrong ending."""
-    assert told(QUOTE, lang, base).sentence == sentence
+def test_base_has_the_grammatical_case_of_the_sentence(lang: str, base: str, sentence: str) -> None:
+    """A base without translated forms is named by its code, without a wrong ending."""
+    assert texts_of(QUOTE, lang, base).sentence == sentence
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_a_base_is_named_in_the_case_that_the_sentence_wants(lang: str, base: st
         ),
     ],
 )
-def test_a_strip_says_what_it_is(base: str, en: str, ru: str, kk: str) -> None:
-    """Its label names the base in the reader's words."""
-    made = replace(taken(nbk=NBK), base=base)
-    assert [all_told(made, lang)[0].label for lang in ("en", "ru", "kk")] == [en, ru, kk]
+def test_label_names_the_base(base: str, en: str, ru: str, kk: str) -> None:
+    """In the visitor's language."""
+    snapshot = replace(taken(nbk=NBK), base=base)
+    assert [all_texts(snapshot, lang)[0].label for lang in ("en", "ru", "kk")] == [en, ru, kk]
 
 
 @pytest.mark.parametrize(
@@ -126,11 +126,13 @@ def test_a_strip_says_what_it_is(base: str, en: str, ru: str, kk: str) -> None:
         ("zh-Hant", "+1.35%", "-0.77%", "0.00%", "美元", "哈薩克堅戈"),
     ],
 )
-def test_a_language_without_words_needs_none(lang: str, up: str, down: str, flat: str, name: str, label: str) -> None:
-    """A name and a figure are spoken, and no English sentence is made of foreign names."""
-    sentences = [told(quote, lang).sentence for quote in (UP, QUOTE, FLAT, NONE)]
+def test_untranslated_language_uses_names_and_values(
+    lang: str, up: str, down: str, flat: str, name: str, label: str
+) -> None:
+    """No English sentence is built around foreign names."""
+    sentences = [texts_of(quote, lang).sentence for quote in (UP, QUOTE, FLAT, UNKNOWN)]
     assert sentences == [f"{name} {up}", f"{name} {down}", f"{name} {flat}", f"{name} —"]
-    text = all_told(taken(nbk=NBK), lang)[0]
+    text = all_texts(taken(nbk=NBK), lang)[0]
     assert (text.label, text.lang, text.words) == (label, lang, "en")
 
 
@@ -152,14 +154,14 @@ def test_a_language_without_words_needs_none(lang: str, up: str, down: str, flat
     ],
 )
 def test_details_have_both_rates_both_dates_and_the_source(lang: str, source: str, details: str) -> None:
-    """What the percentage was worked out from stands beside it; a first choice needs no note."""
-    text = told(QUOTE, lang)
+    """The values behind the percentage are shown; a preferred source needs no note."""
+    text = texts_of(QUOTE, lang)
     assert (text.details, text.source, text.note) == (details.format(source=source), source, "")
 
 
-def test_without_a_predecessor_nothing_is_said_of_one() -> None:
-    """Dashes for what is not known, and only one date."""
-    text = told(NONE)
+def test_details_without_previous_rate_have_one_date() -> None:
+    """Unknown values are dashes."""
+    text = texts_of(UNKNOWN)
     assert (text.rate, text.previous, text.change, text.percent) == ("475.09", "—", "—", "—")
     assert (text.date, text.previous_date) == ("2 Apr 2026", "")
     assert text.details == "US Dollar: 475.09 KZT (2 Apr 2026). National Bank of Kazakhstan"
@@ -190,9 +192,9 @@ def test_without_a_predecessor_nothing_is_said_of_one() -> None:
         ),
     ],
 )
-def test_cross_rate_of_a_fallback_source_says_both(lang: str, note: str, euro: str) -> None:
-    """Whose figures they are and how they were made is in the note, the details and the sentence."""
-    _, texts = all_told(taken(cbr=CBR), lang)
+def test_cross_rate_of_a_fallback_source_has_both_notes(lang: str, note: str, euro: str) -> None:
+    """The note, the details and the sentence name the source and the kind of rate."""
+    _, texts = all_texts(taken(cbr=CBR), lang)
     assert {text.note for text in texts.values()} == {note}
     assert texts["EUR"].details == euro.format(note=note)
     assert all(text.sentence.endswith(f" ({note})") for text in texts.values())
@@ -208,30 +210,30 @@ def test_cross_rate_of_a_fallback_source_says_both(lang: str, note: str, euro: s
     ],
 )
 def test_each_fallback_source_is_marked(choice: int, en: str, ru: str, kk: str) -> None:
-    """A rate that is published so, by another bank than the first, says only that."""
-    later = replace(QUOTE, source="cbr", choice=choice)
-    assert [told(later, lang).note for lang in ("en", "ru", "kk")] == [
+    """A direct rate of a fallback source has only that note."""
+    fallback = replace(QUOTE, source="cbr", choice=choice)
+    assert [texts_of(fallback, lang).note for lang in ("en", "ru", "kk")] == [
         f"Bank of Russia, {en}", f"Банк России, {ru}", f"Ресей Банкі, {kk}"
     ]  # fmt: skip
 
 
-def test_cross_rate_of_the_preferred_source_says_only_that() -> None:
-    """It is no fallback source."""
-    assert told(replace(QUOTE, source="cbr", cross=True)).note == "Bank of Russia, cross rate"
+def test_cross_rate_of_the_preferred_source_has_one_note() -> None:
+    """It is not a fallback source."""
+    assert texts_of(replace(QUOTE, source="cbr", cross=True)).note == "Bank of Russia, cross rate"
 
 
 @pytest.mark.parametrize(
-    ("lang", "sentence", "name", "why"),
+    ("lang", "sentence", "name", "reason"),
     [
         ("en", "US dollar, change unknown", "US Dollar", "not available"),
         ("kk", "АҚШ доллары, өзгерісі белгісіз", "АҚШ доллары", "дерек жоқ"),
         ("it", "dollaro statunitense —", "dollaro statunitense", "not available"),
     ],
 )
-def test_a_currency_that_nobody_quotes_says_so(lang: str, sentence: str, name: str, why: str) -> None:
-    """Nothing is made up: dashes, no dates, and the reason."""
-    text = told(Quote("USD"), lang)
-    assert (text.sentence, text.details, text.source) == (f"{sentence} ({why})", f"{name}: {why}", "")
+def test_unquoted_currency_is_not_available(lang: str, sentence: str, name: str, reason: str) -> None:
+    """Dashes, no dates, and the reason."""
+    text = texts_of(Quote("USD"), lang)
+    assert (text.sentence, text.details, text.source) == (f"{sentence} ({reason})", f"{name}: {reason}", "")
     assert (text.rate, text.previous, text.change, text.percent, text.date) == ("—", "—", "—", "—", "")
 
 
@@ -244,10 +246,10 @@ def test_a_currency_that_nobody_quotes_says_so(lang: str, sentence: str, name: s
     ],
 )
 def test_sample_data_is_marked_once(lang: str, status: str, name: str) -> None:
-    """By the status and the source's name; that they are a fifth choice would tell nothing more."""
+    """By the status and the name of the source; a note on the fallback source would add nothing."""
     known = series(fixing(day(1), "recorded", USD="478.77"), fixing(day(2), "recorded", USD="475.09"))
-    made = taken(now=datetime(2026, 7, 1, 4, 0, tzinfo=UTC), recorded=known)
-    text, quotes = all_told(made, lang)
+    snapshot = taken(now=datetime(2026, 7, 1, 4, 0, tzinfo=UTC), recorded=known)
+    text, quotes = all_texts(snapshot, lang)
     assert (text.status, text.footer.partition(f". {name}")[1:]) == (status, (f". {name}", ""))
     assert (quotes["USD"].note, quotes["USD"].source) == ("", name)
 
@@ -261,10 +263,10 @@ def test_sample_data_is_marked_once(lang: str, status: str, name: str) -> None:
         ("it", ["up to date", "delayed", "outdated", "sample data"]),
     ],
 )
-def test_a_status_has_its_words(lang: str, statuses: list[str]) -> None:
-    """Late and stale are said in the reader's words, or in English."""
-    made = taken(nbk=NBK)
-    assert [all_told(replace(made, status=status), lang)[0].status for status in Status] == statuses
+def test_status_is_translated(lang: str, statuses: list[str]) -> None:
+    """Or English, in languages without translation."""
+    snapshot = taken(nbk=NBK)
+    assert [all_texts(replace(snapshot, status=status), lang)[0].status for status in Status] == statuses
 
 
 @pytest.mark.parametrize(
@@ -280,9 +282,9 @@ def test_a_status_has_its_words(lang: str, statuses: list[str]) -> None:
         ("it", "2 aprile 2026 / 1 aprile 2026. National Bank of Kazakhstan"),
     ],
 )
-def test_one_day_is_compared_with_one_day(lang: str, footer: str) -> None:
-    """Where all figures are of the same two dates, both are said, with one full stop between."""
-    assert all_told(taken(nbk=NBK), lang)[0].footer == footer
+def test_footer_names_both_compared_dates(lang: str, footer: str) -> None:
+    """If all rates have the same two dates."""
+    assert all_texts(taken(nbk=NBK), lang)[0].footer == footer
 
 
 NEWER = fixing(day(3), USD="470.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12")
@@ -290,9 +292,9 @@ DOLLAR = series(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09"))
 
 
 @pytest.mark.parametrize(
-    ("known", "footer"),
+    ("series_by_source", "footer"),
     [
-        # The dollar is the National Bank's, the others are the Bank of Russia's of the same two dates.
+        # The dollar is the National Bank's, the others are the Bank of Russia's, of the same two dates.
         (
             {"nbk": DOLLAR, "cbr": CBR},
             "2 April 2026 compared with 1 April 2026. National Bank of Kazakhstan; Bank of Russia",
@@ -311,7 +313,7 @@ DOLLAR = series(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09"))
             )},
             "2 April 2026. National Bank of Kazakhstan",
         ),
-        # The pound has no predecessor.
+        # The pound has no previous rate.
         (
             {"nbk": series(fixing(day(1), USD="478.77", EUR="548.62", RUB="5.87", CNY="69.31"), NBK.fixings[1])},
             "2 April 2026. National Bank of Kazakhstan",
@@ -319,18 +321,18 @@ DOLLAR = series(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09"))
         ({"nbk": series(*NBK.fixings, NEWER)}, "3 April 2026 compared with 2 April 2026. National Bank of Kazakhstan"),
     ],
 )  # fmt: skip
-def test_several_days_are_not_said_to_be_one(known: dict[str, Series], footer: str) -> None:
-    """Where one comparison does not hold for all figures, only the latest date is said; each source once."""
-    assert all_told(taken(KZT, NOW, **known))[0].footer == footer
+def test_footer_of_different_dates_names_only_the_latest(series_by_source: dict[str, Series], footer: str) -> None:
+    """One comparison would not hold for all rates; each source is named once."""
+    assert all_texts(taken(KZT, NOW, **series_by_source))[0].footer == footer
 
 
 def test_date_line_shows_the_date_of_the_latest_rates() -> None:
-    """The short date, where there is little room."""
-    assert all_told(taken(nbk=series(*NBK.fixings, NEWER)))[0].date == "3 Apr 2026"
+    """The short date, for narrow layouts."""
+    assert all_texts(taken(nbk=series(*NBK.fixings, NEWER)))[0].date == "3 Apr 2026"
 
 
 @pytest.mark.parametrize(
-    ("rate", "previous", "shown"),
+    ("rate", "previous", "expected"),
     [
         ("475.09", "478.77", ("475.09", "478.77", "-3.68")),
         ("26.7960", "26.8000", ("26.7960", "26.8000", "-0.0040")),
@@ -340,15 +342,15 @@ def test_date_line_shows_the_date_of_the_latest_rates() -> None:
         ("12142.10", "12100.00", ("12,142.10", "12,100.00", "+42.10")),
     ],
 )
-def test_published_rates_are_parsed_as_published(rate: str, previous: str, shown: tuple[str, str, str]) -> None:
-    """All digits, trailing zeros too; both rates and the change have the same number of them."""
+def test_published_rates_keep_all_digits(rate: str, previous: str, expected: tuple[str, str, str]) -> None:
+    """Trailing zeros too; both rates and the change have the same number of decimals."""
     new, old = Decimal(rate), Decimal(previous)
-    text = told(replace(QUOTE, rate=new, previous=old, change=new - old))
-    assert (text.rate, text.previous, text.change) == shown
+    text = texts_of(replace(QUOTE, rate=new, previous=old, change=new - old))
+    assert (text.rate, text.previous, text.change) == expected
 
 
 @pytest.mark.parametrize(
-    ("rate", "previous", "shown"),
+    ("rate", "previous", "expected"),
     [
         ("6.476012848", "6.440000000", ("6.47601", "6.44000", "+0.03601")),
         ("555.5555556", "562.5", ("555.556", "562.500", "-6.944")),
@@ -358,26 +360,26 @@ def test_published_rates_are_parsed_as_published(rate: str, previous: str, shown
         ("500", "500", ("500.000", "500.000", "0.000")),
     ],
 )
-def test_a_cross_is_read_with_six_digits(rate: str, previous: str, shown: tuple[str, str, str]) -> None:
-    """Ten digits that nobody has published would say a precision that is not there; two decimals stay."""
+def test_cross_rate_has_six_significant_digits(rate: str, previous: str, expected: tuple[str, str, str]) -> None:
+    """More digits would suggest a precision that was not published; at least two decimals are shown."""
     new, old = Decimal(rate), Decimal(previous)
-    text = told(replace(QUOTE, rate=new, previous=old, change=new - old, cross=True))
-    assert (text.rate, text.previous, text.change) == shown
+    text = texts_of(replace(QUOTE, rate=new, previous=old, change=new - old, cross=True))
+    assert (text.rate, text.previous, text.change) == expected
 
 
-def test_an_inverse_rate_is_read_with_six_digits_too() -> None:
-    """The ECB publishes dollars for a euro; the digits of euros for a dollar are nobody's."""
+def test_inverse_rate_has_six_significant_digits() -> None:
+    """The ECB publishes dollars for a euro; euros for a dollar are computed."""
     ticker = TickerSettings(id="eur", base="EUR", currencies=("USD",), sources=("ecb",))
     ecb = series(
         fixing(day(1), "ecb", "EUR", Quotation.INVERSE, USD="1.1525"),
         fixing(day(2), "ecb", "EUR", Quotation.INVERSE, USD="1.1599"),
     )
-    _, texts = all_told(taken(ticker, ecb=ecb))
+    _, texts = all_texts(taken(ticker, ecb=ecb))
     assert (texts["USD"].rate, texts["USD"].previous) == ("0.862143", "0.867679")
 
 
 @pytest.mark.parametrize(
-    ("show", "heard"),
+    ("show", "spoken_values"),
     [
         (("percent",), ""),
         (("rate", "percent"), ", 475.09"),
@@ -385,13 +387,13 @@ def test_an_inverse_rate_is_read_with_six_digits_too() -> None:
         (("rate",), ", 475.09"),
     ],
 )
-def test_what_is_seen_is_heard(show: tuple[str, ...], heard: str) -> None:
-    """The sentence, then each figure that it does not have already."""
-    assert told(QUOTE).accessible_label(show) == f"US dollar, down 0.77 percent against the tenge{heard}"
+def test_accessible_label_has_all_visible_values(show: tuple[str, ...], spoken_values: str) -> None:
+    """The sentence, then each value that it does not contain."""
+    assert texts_of(QUOTE).accessible_label(show) == f"US dollar, down 0.77 percent against the tenge{spoken_values}"
 
 
 @pytest.mark.parametrize(
-    ("lang", "said"),
+    ("lang", "label"),
     [
         ("en", "3 publications from 31 March 2026 to 2 April 2026: lowest 470.10, highest 481.54"),
         (
@@ -406,14 +408,14 @@ def test_what_is_seen_is_heard(show: tuple[str, ...], heard: str) -> None:
         ("zh", "2026年3月31日至2026年4月2日共3次发布：最低470.10，最高481.54"),
     ],
 )
-def test_a_sparkline_is_said(lang: str, said: str) -> None:
-    """How many publications, from when to when, and between which rates; without words where we have none."""
+def test_sparkline_has_a_label(lang: str, label: str) -> None:
+    """The number of publications, the dates and the range of rates; only values in untranslated languages."""
     rates = (Point(day(31, 3), Decimal("470.1")), Point(day(1), Decimal("481.54")), Point(day(2), Decimal("475.09")))
-    assert spark_text(replace(QUOTE, history=rates), language(lang)) == said
+    assert spark_text(replace(QUOTE, history=rates), language(lang)) == label
 
 
-def test_a_sparkline_is_said_with_all_published_digits() -> None:
-    """Also those that only the lowest or the highest rate has; a cross has six, as its rate."""
+def test_sparkline_label_keeps_all_published_digits() -> None:
+    """Also those that only one of the two rates has; a cross rate has six significant digits."""
     rates = tuple(Point(day(number), Decimal(rate)) for number, rate in ((1, "470.1234"), (2, "475"), (3, "476")))
     assert spark_text(replace(QUOTE, history=rates), language("en")).endswith(": lowest 470.1234, highest 476.0000")
     derived = replace(QUOTE, rate=Decimal("6.476012848"), cross=True, history=(Point(day(1), Decimal("6.123456789")),))

@@ -1,4 +1,4 @@
-"""Numbers, dates and names by CLDR: expected texts are those of ICU, another implementation of the same data."""
+"""Numbers, dates and names by CLDR; expected texts are those of ICU, another implementation of the same data."""
 
 import gc
 import re
@@ -20,20 +20,20 @@ LOCALES = sorted(localedata.locale_identifiers())
 DAY = day(2)
 
 
-def forget() -> None:
+def clear_caches() -> None:
     language.cache_clear()
     localedata._cache.clear()
 
 
 @pytest.fixture
-def _fresh() -> Iterator[None]:
-    """No language was asked for before, and none stays for other tests."""
-    forget()
+def _empty_caches() -> Iterator[None]:
+    """Clear the caches of languages before and after the test."""
+    clear_caches()
     yield
-    forget()
+    clear_caches()
 
 
-def said(tag: str) -> Language:
+def language_of(tag: str) -> Language:
     return language(resolve(tag))
 
 
@@ -44,11 +44,11 @@ def said(tag: str) -> Language:
         ("kk", "+1,35%", "-0,77%", "0,00%"),
         ("ru", f"+1,35{NB}%", f"-0,77{NB}%", f"0,00{NB}%"),
         ("de", f"+1,35{NB}%", f"-0,77{NB}%", f"0,00{NB}%"),
-        # The standard wants U+202F before French punctuation; CLDR has that in numbers, and U+00A0 before the sign.
+        # The standard requires U+202F before French punctuation; CLDR has it in numbers, but U+00A0 before the sign.
         ("fr", f"+1,35{NB}%", f"-0,77{NB}%", f"0,00{NB}%"),
         ("uz", "+1,35%", "-0,77%", "0,00%"),
         ("zh", "+1.35%", "-0.77%", "0.00%"),
-        # ICU has such marks on both sides of the percent sign too; the eye sees no difference.
+        # ICU has such marks on both sides of the percent sign too; there is no visible difference.
         ("ar", f"{LEFT}+1.35%", f"{LEFT}-0.77%", "0.00%"),
         ("sv", f"+1,35{NB}%", f"\u22120,77{NB}%", f"0,00{NB}%"),
         ("fa", f"{LEFT}+1.35%", f"{LEFT}\u22120.77%", "0.00%"),
@@ -56,9 +56,9 @@ def said(tag: str) -> Language:
         ("de-CH", "+1.35%", "-0.77%", "0.00%"),
     ],
 )
-def test_a_percentage_is_written_as_the_language_does(tag: str, up: str, down: str, flat: str) -> None:
-    """A rise and a fall have the language's sign, zero has none, all have two decimals."""
-    spoken = said(tag)
+def test_percentage_has_the_format_of_the_language(tag: str, up: str, down: str, flat: str) -> None:
+    """Changes have the language's sign, zero has none, all have two decimals."""
+    spoken = language_of(tag)
     assert spoken.percent(Decimal("1.35")) == up
     assert spoken.percent(Decimal("-0.77")) == down
     assert spoken.percent(Decimal("0.00")) == spoken.percent(Decimal("-0.00")) == flat
@@ -66,10 +66,10 @@ def test_a_percentage_is_written_as_the_language_does(tag: str, up: str, down: s
 
 
 @pytest.mark.parametrize("value", ["0.01", "9.99", "35.50", "100.00", "12345.67", "-0.01"])
-def test_a_percentage_keeps_its_digits(value: str) -> None:
-    """What is rounded already is not rounded again, at any size."""
+def test_percentage_is_not_rounded_again(value: str) -> None:
+    """It is rounded already, at any size."""
     sign = "" if value.startswith("-") else "+"
-    assert said("en").percent(Decimal(value)) == f"{sign}{Decimal(value):,}%"
+    assert language_of("en").percent(Decimal(value)) == f"{sign}{Decimal(value):,}%"
 
 
 @pytest.mark.parametrize(
@@ -87,30 +87,30 @@ def test_a_percentage_keeps_its_digits(value: str) -> None:
         ("hi", "475.09", "12,345.60", "-3.68"),
     ],
 )
-def test_a_number_is_written_as_the_language_does(tag: str, small: str, large: str, changed: str) -> None:
-    """Separator and groups are the language's, the decimals those asked for, the sign only on request."""
-    spoken = said(tag)
-    assert spoken.number(Decimal("475.09"), 2) == small
-    assert spoken.number(Decimal("12345.6"), 2) == large
-    assert spoken.number(Decimal("-3.68"), 2, signed=True) == changed
-    assert spoken.number(Decimal("0.00"), 2, signed=True) in ("0.00", "0,00")
-    assert spoken.number(None, 2) == "—"
+def test_number_has_the_format_of_the_language(tag: str, small: str, large: str, changed: str) -> None:
+    """Separators and groups are the language's; decimals and sign are as requested."""
+    locale = language_of(tag)
+    assert locale.number(Decimal("475.09"), 2) == small
+    assert locale.number(Decimal("12345.6"), 2) == large
+    assert locale.number(Decimal("-3.68"), 2, signed=True) == changed
+    assert locale.number(Decimal("0.00"), 2, signed=True) in ("0.00", "0,00")
+    assert locale.number(None, 2) == "—"
 
 
 @pytest.mark.parametrize(
     ("decimals", "text"), [(0, "1,235"), (1, "1,234.6"), (4, "1,234.5670"), (10, "1,234.5670000000")]
 )
 def test_number_has_the_requested_decimals(decimals: int, text: str) -> None:
-    """Zeros are added and surplus digits rounded away."""
-    assert said("en").number(Decimal("1234.567"), decimals) == text
+    """Zeros are added and surplus digits rounded."""
+    assert language_of("en").number(Decimal("1234.567"), decimals) == text
 
 
 def test_hindi_groups_by_two_after_the_first_three() -> None:
-    """Lakhs stay lakhs, where decimals are added to the pattern."""
-    assert said("hi").number(Decimal("1234567.8"), 2) == "12,34,567.80"
+    """Lakhs are kept when decimals are added to the pattern."""
+    assert language_of("hi").number(Decimal("1234567.8"), 2) == "12,34,567.80"
 
 
-@pytest.mark.usefixtures("_fresh")
+@pytest.mark.usefixtures("_empty_caches")
 @pytest.mark.parametrize(
     ("tag", "short", "long"),
     [
@@ -129,11 +129,11 @@ def test_hindi_groups_by_two_after_the_first_three() -> None:
         ("fa", "2 آوریل 2026", "2 آوریل 2026"),
     ],
 )
-def test_a_date_is_written_as_the_language_does(tag: str, short: str, long: str) -> None:
-    """Day and month in the order of the language; English has the day first, that of the United States has not."""
-    assert said(tag).date(DAY) == short
-    assert said(tag).long_date(DAY) == long
-    assert said(tag).date(None) == ""
+def test_date_has_the_format_of_the_language(tag: str, short: str, long: str) -> None:
+    """Day and month are in the language's order; English has the day first, except in the United States."""
+    assert language_of(tag).date(DAY) == short
+    assert language_of(tag).long_date(DAY) == long
+    assert language_of(tag).date(None) == ""
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ def test_a_date_is_written_as_the_language_does(tag: str, short: str, long: str)
         ("ar", "دولار أمريكي", "تينغ كازاخستاني"),
     ],
 )
-def test_a_currency_has_its_name(tag: str, dollar: str, tenge: str) -> None:
-    """Names are CLDR's; a code that it does not know names itself."""
-    spoken = said(tag)
-    assert (spoken.name("USD"), spoken.name("KZT"), spoken.name("XYZ")) == (dollar, tenge, "XYZ")
+def test_currency_has_its_cldr_name(tag: str, dollar: str, tenge: str) -> None:
+    """An unknown code is its own name."""
+    locale = language_of(tag)
+    assert (locale.name("USD"), locale.name("KZT"), locale.name("XYZ")) == (dollar, tenge, "XYZ")
 
 
 @pytest.mark.parametrize(
@@ -172,14 +172,14 @@ def test_a_currency_has_its_name(tag: str, dollar: str, tenge: str) -> None:
         ("he", "rtl", "en", False),
     ],
 )
-def test_a_language_knows_its_words_and_its_direction(tag: str, direction: str, words: str, sentences: bool) -> None:
-    """Where we have no words in it they are English, and no sentences are made of them."""
-    spoken = said(tag)
-    assert (spoken.tag, spoken.dir, spoken.words_tag, spoken.spoken) == (tag, direction, words, sentences)
+def test_language_has_direction_and_translations(tag: str, direction: str, words: str, sentences: bool) -> None:
+    """Untranslated languages use English texts, without sentences."""
+    locale = language_of(tag)
+    assert (locale.tag, locale.dir, locale.words_tag, locale.spoken) == (tag, direction, words, sentences)
 
 
 @pytest.mark.parametrize(
-    ("tag", "found"),
+    ("tag", "expected"),
     [
         ("kk", "kk"),
         ("KK", "kk"),
@@ -194,9 +194,9 @@ def test_a_language_knows_its_words_and_its_direction(tag: str, direction: str, 
         ("uz-Cyrl", "uz-Cyrl"),
     ],
 )
-def test_a_tag_leads_to_the_nearest_that_cldr_has(tag: str, found: str) -> None:
-    """Case and separator do not matter; subtags that mean nothing here are dropped from the end."""
-    assert resolve(tag) == found
+def test_tag_resolves_to_the_nearest_cldr_locale(tag: str, expected: str) -> None:
+    """Case and separator are ignored; unknown subtags are dropped from the end."""
+    assert resolve(tag) == expected
 
 
 @pytest.mark.parametrize(
@@ -206,26 +206,26 @@ def test_a_tag_leads_to_the_nearest_that_cldr_has(tag: str, found: str) -> None:
         "kk;q=1", "қаз", "ＫＫ", "../../etc/passwd", "\x00", "kk\n", "k" * 10_000, "a-" * 10_000,
     ],
 )  # fmt: skip
-def test_what_is_no_language_is_english(tag: str) -> None:
-    """Unknown and malformed tags are no error: the figures matter more than their language."""
+def test_invalid_tag_falls_back_to_english(tag: str) -> None:
+    """Unknown and malformed tags are no error: the rates are shown anyway."""
     assert resolve(tag) == "en"
 
 
 @pytest.mark.parametrize("tag", ["en@x", "kk@\x01", 'ca-ES@"><script>'])
-def test_what_cldr_does_not_have_is_in_no_tag(tag: str) -> None:
-    """A tag stands in `lang` and in XML, and each is a variant of its own: nobody may write into it."""
+def test_resolved_tag_contains_no_client_input(tag: str) -> None:
+    """A tag is written into `lang` and XML and is part of cache keys."""
     assert re.fullmatch("[A-Za-z]{2,3}(-[A-Za-z0-9]+)*", resolve(tag))
 
 
-@pytest.mark.usefixtures("_fresh")
+@pytest.mark.usefixtures("_empty_caches")
 @given(st.text(max_size=50) | st.text("akKzruRUen-_@.", max_size=50))
-def test_any_text_leads_to_a_language(tag: str) -> None:
-    """Whatever somebody writes, there is a language for it, and it can write a figure."""
-    assert said(tag).percent(Decimal("1.35"))
+def test_any_text_resolves_to_a_language(tag: str) -> None:
+    """It can format a percentage."""
+    assert language_of(tag).percent(Decimal("1.35"))
 
 
 @pytest.mark.parametrize(
-    ("header", "found"),
+    ("header", "expected"),
     [
         ("kk", "kk"),
         ("kk-KZ,kk;q=0.9,ru;q=0.8,en;q=0.7", "kk-KZ"),
@@ -244,13 +244,13 @@ def test_any_text_leads_to_a_language(tag: str) -> None:
         ("zzz, i-klingon, x-y", "en"),
     ],
 )
-def test_client_gets_its_preferred_format(header: str, found: str) -> None:
-    """The heaviest known language, of equals the first, never one with q=0; English where none is known."""
-    assert negotiate(header) == found
+def test_client_gets_its_preferred_language(header: str, expected: str) -> None:
+    """The known language with the highest weight; the first of equal ones, never one with q=0; else English."""
+    assert negotiate(header) == expected
 
 
 @pytest.mark.parametrize(
-    ("header", "found"),
+    ("header", "expected"),
     [
         (";;,", "en"),
         (",,,kk,,", "kk"),
@@ -267,18 +267,18 @@ def test_client_gets_its_preferred_format(header: str, found: str) -> None:
         ("\x00\xff, kk;q=0.1", "kk"),
     ],
 )
-def test_junk_in_accept_language_is_passed_over(header: str, found: str) -> None:
-    """A weight that is none does not count; what else can be read still does."""
-    assert negotiate(header) == found
+def test_invalid_parts_of_accept_language_are_ignored(header: str, expected: str) -> None:
+    """Valid parts still count."""
+    assert negotiate(header) == expected
 
 
-def test_a_weight_is_known_by_any_case() -> None:
+def test_weight_is_case_insensitive() -> None:
     """`q` is case-insensitive (RFC 9110, 12.4.2 and RFC 5234, 2.3)."""
     assert negotiate("ru;Q=0.9, kk;q=0.8") == "ru"
 
 
 @pytest.mark.parametrize(
-    ("header", "found"),
+    ("header", "expected"),
     [
         ("x" * 100_000 + ",kk", "kk"),
         ("kk," + "x," * 100_000, "kk"),
@@ -287,49 +287,49 @@ def test_a_weight_is_known_by_any_case() -> None:
         ("," * 100_000, "en"),
     ],
 )
-def test_a_very_long_header_costs_nothing(header: str, found: str) -> None:
-    """Ten languages are looked at, and of each no more than a tag can have."""
-    assert negotiate(header) == found
+def test_long_header_is_truncated(header: str, expected: str) -> None:
+    """Only ten languages are parsed, each up to the maximum length of a tag."""
+    assert negotiate(header) == expected
 
 
 @given(st.text(max_size=80) | st.text("kruzen-;,=q.01* ", max_size=80))
-def test_any_header_leads_to_a_language_that_resolves(header: str) -> None:
-    """What is negotiated is a tag like any other."""
+def test_any_header_negotiates_a_resolved_language(header: str) -> None:
+    """Negotiation returns a tag that resolves to itself."""
     assert resolve(negotiate(header)) == negotiate(header)
 
 
-@pytest.mark.usefixtures("_fresh")
+@pytest.mark.usefixtures("_empty_caches")
 @pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"])
-def test_every_cldr_locale_formats_a_number_and_few_stay_in_memory(step: int) -> None:
-    """Two decimals, signs and the year in all of them; whoever asks for all does not make the service grow."""
+def test_every_cldr_locale_works_and_caches_stay_small(step: int) -> None:
+    """Two decimals, signs and the year in all of them; requests for all languages do not exhaust memory."""
     for name in LOCALES[::step]:
-        spoken = said(name)
-        up, down, flat = (spoken.percent(Decimal(value)) for value in ("1.35", "-1.35", "0.00"))
-        assert spoken.tag == name.replace("_", "-")
+        locale = language_of(name)
+        up, down, flat = (locale.percent(Decimal(value)) for value in ("1.35", "-1.35", "0.00"))
+        assert locale.tag == name.replace("_", "-")
         assert re.search(r"1\D35", up), (name, up)
         assert re.search(r"0\D00", flat), (name, flat)
         assert len({up, down, flat.replace("0", "1")}) == 3, name
-        assert re.search(r"5\D60$", spoken.number(Decimal("12345.6"), 2)), name
-        assert "2026" in spoken.date(DAY), name
-        assert "2026" in spoken.long_date(DAY), name
-        assert spoken.name("USD"), name
-        assert spoken.base("KZT"), name
+        assert re.search(r"5\D60$", locale.number(Decimal("12345.6"), 2)), name
+        assert "2026" in locale.date(DAY), name
+        assert "2026" in locale.long_date(DAY), name
+        assert locale.name("USD"), name
+        assert locale.base("KZT"), name
         assert len(localedata._cache) < 48, name
     gc.collect()
-    assert sum(isinstance(one, Language) for one in gc.get_objects()) <= 12
+    assert sum(isinstance(item, Language) for item in gc.get_objects()) <= 12
 
 
-@pytest.mark.usefixtures("_fresh")
+@pytest.mark.usefixtures("_empty_caches")
 @pytest.mark.parametrize("first", ["wa", "kk", "en-US", "sr-Latn"])
 @pytest.mark.parametrize("tag", ["ar", "ko", "ur", "ru", "uz"])
 def test_language_formats_do_not_depend_on_earlier_languages(first: str, tag: str) -> None:
-    """What one reader asks for changes nothing of what another one sees."""
+    """Requests of one client do not change the texts of another."""
 
     def texts(on: date = DAY) -> tuple[str, ...]:
-        spoken = said(tag)
-        return spoken.date(on), spoken.long_date(on), spoken.percent(Decimal("1.35")), spoken.name("USD")
+        locale = language_of(tag)
+        return locale.date(on), locale.long_date(on), locale.percent(Decimal("1.35")), locale.name("USD")
 
-    alone = texts()
-    forget()
-    said(first).date(DAY)
-    assert texts() == alone
+    before = texts()
+    clear_caches()
+    language_of(first).date(DAY)
+    assert texts() == before

@@ -1,4 +1,4 @@
-"""The gettext catalogues are complete, compiled, and fill in the same values as the English messages."""
+"""The gettext catalogues are complete, compiled, and use the same placeholders as the English messages."""
 
 import string
 from io import BytesIO
@@ -23,47 +23,49 @@ KEYWORDS = DEFAULT_KEYWORDS | {"N_": None}
 REQUIRED = {"en", "ru", "kk", "uz", "ky", "tr", "de", "fr", "es", "zh", "ar"}
 
 
-def read(path: Path) -> Catalog:
+def read_catalogue(path: Path) -> Catalog:
     with path.open("rb") as file:
         return read_po(file, locale=path.parents[1].name)
 
 
-def ids(domain: str) -> set[Id]:
-    """Return the messages that the code has, each with its context."""
-    found: set[Id] = set()
+def message_ids(domain: str) -> set[Id]:
+    """Return the messages in the code, each with its context."""
+    messages: set[Id] = set()
     folder = ROOT / "service" / "web" / ("i18n" if domain == STRIP else "embed")
     for _, _, message, _, context in extract_from_dir(folder, [("**.py", "python")], keywords=KEYWORDS):
-        found.add((context, message))
+        messages.add((context, message))
     if domain == BUILDER:
         page = ROOT / "service" / "web" / "templates" / "index.html"
-        found |= {(context, message) for _, message, _, context in extract_from_file("jinja2.ext:babel_extract", page)}
-    return found
+        messages |= {
+            (context, message) for _, message, _, context in extract_from_file("jinja2.ext:babel_extract", page)
+        }
+    return messages
 
 
-def values(text: str) -> set[str]:
+def placeholders(text: str) -> set[str]:
     """Return the names in braces."""
     return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_catalogue_has_the_messages_of_the_code(path: Path) -> None:
-    """None is missing, and none is unused: `make messages` was run."""
-    known = {(message.context, message.id) for message in read(path) if message.id}
-    assert known == ids(path.stem)
+    """None is missing or unused, so `make messages` was run."""
+    known = {(message.context, message.id) for message in read_catalogue(path) if message.id}
+    assert known == message_ids(path.stem)
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_compiled_catalogue_is_up_to_date(path: Path) -> None:
     compiled = BytesIO()
-    write_mo(compiled, read(path))
+    write_mo(compiled, read_catalogue(path))
     assert path.with_suffix(".mo").read_bytes() == compiled.getvalue(), "run `make messages`"
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_every_message_is_translated_with_the_same_values(path: Path) -> None:
-    """English is the message itself; a base may lack its own form, since there is one for all others."""
+def test_translations_have_the_same_placeholders(path: Path) -> None:
+    """English is the message itself; a base may lack its own form, because a generic one exists."""
     language = path.parents[1].name
-    for message in read(path):
+    for message in read_catalogue(path):
         translations = [message.string] if isinstance(message.string, str) else list(message.string or ())
         if not message.id or language == "en" or (message.context == BASE_CONTEXT and not any(translations)):
             continue
@@ -71,18 +73,18 @@ def test_every_message_is_translated_with_the_same_values(path: Path) -> None:
         for text in translations:
             assert text, message.id
             assert text == text.strip()
-            assert values(text) <= values(english) | {"code"}, text
+            assert placeholders(text) <= placeholders(english) | {"code"}, text
             if english != "the {name}":
-                assert values(text) == values(english), text
+                assert placeholders(text) == placeholders(english), text
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_catalogue_says_who_translated_it(path: Path) -> None:
-    """Its header says whether a native speaker has reviewed it."""
-    assert "Translation: " in read(path).header_comment
+def test_catalogue_names_its_translator(path: Path) -> None:
+    """Its header states whether a native speaker has reviewed it."""
+    assert "Translation: " in read_catalogue(path).header_comment
 
 
-def test_required_languages_have_the_words_of_the_strip() -> None:
+def test_required_languages_have_a_catalogue() -> None:
     assert languages(STRIP).keys() >= REQUIRED
     assert languages(BUILDER).keys() >= {"en", "ru", "kk"}
 
@@ -92,12 +94,12 @@ def test_default_bases_have_their_form_in_russian_and_kazakh() -> None:
     for language in ("ru", "kk"):
         translated = {
             message.id
-            for message in read(LOCALE / language / "LC_MESSAGES" / f"{STRIP}.po")
+            for message in read_catalogue(LOCALE / language / "LC_MESSAGES" / f"{STRIP}.po")
             if message.context == BASE_CONTEXT and message.string
         }
         assert {ticker.base, *ticker.currencies} <= translated
 
 
-def test_builder_names_every_choice() -> None:
+def test_builder_has_a_label_for_every_choice() -> None:
     assert set(VALUES) == {*THEMES, *LAYOUTS, *SHOWN_VALUES}
     assert len(SNIPPETS) == len(set(SNIPPETS.values()))

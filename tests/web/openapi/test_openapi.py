@@ -273,10 +273,10 @@ def test_viewer_is_the_pinned_release() -> None:
 @pytest.mark.timeout(1800 if LONG else 300)
 async def test_schemathesis_finds_nothing(client: Client, tmp_path: Path) -> None:
     """All checks on all routes: valid requests are accepted, invalid ones refused, responses match the description."""
-    address = str(client.make_url("/openapi.json"))
+    url = str(client.make_url("/openapi.json"))
     process = await asyncio.create_subprocess_exec(
         *(Path(sys.executable).parent / "st", "--no-color", "--config-file", ROOT / "schemathesis.toml"),
-        *("run", address, *EXAMPLE_OPTIONS),
+        *("run", url, *EXAMPLE_OPTIONS),
         cwd=tmp_path, stdout=PIPE, stderr=STDOUT,
     )  # fmt: skip
     output = (await process.communicate())[0].decode()

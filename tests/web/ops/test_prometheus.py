@@ -116,9 +116,11 @@ async def test_diverging_rates_are_counted(start: Started, settings: Settings, b
 
 
 async def test_tickers_report_status_and_sources(client: Client) -> None:
-    """Of each ticker one status is 1; its quotes are counted by the place of their source."""
+    """Of each ticker one status is 1; its quotes are counted by the priority of their source."""
     samples = await scraped(client)
-    statuses = {one: value(samples, "ticker_status", ticker="kzt", status=one) for one in ("current", "late", "stale")}
+    statuses = {
+        status: value(samples, "ticker_status", ticker="kzt", status=status) for status in ("current", "late", "stale")
+    }
     assert statuses == {"current": 1, "late": 0, "stale": 0}
     assert value(samples, "ticker_quotes", ticker="kzt", choice="1") == 5
     assert value(samples, "ticker_quotes", ticker="kzt", choice="2") == 0
@@ -227,8 +229,8 @@ async def test_client_input_adds_no_labels(client: Client) -> None:
     after = await scraped(client)
     assert after.keys() == before.keys()
     assert value(after, "ticker_requests_total", route="other", status="404") == 42
-    for found in ("junk", "203.0.113.7", "127.0.0.1", "::1"):
-        assert found not in exposition
+    for client_input in ("junk", "203.0.113.7", "127.0.0.1", "::1"):
+        assert client_input not in exposition
 
 
 async def test_rendered_pages_are_counted(client: Client) -> None:

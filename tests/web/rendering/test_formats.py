@@ -335,9 +335,9 @@ def origin(client: Client) -> str:
     return str(client.make_url("")).rstrip("/")
 
 
-async def oembed_of(client: Client, address: str, **options: str) -> Any:
+async def oembed_of(client: Client, url: str, **options: str) -> Any:
     """Return the oEmbed response for a URL."""
-    query = URL.build(path="/oembed", query={"url": address, **options})
+    query = URL.build(path="/oembed", query={"url": url, **options})
     return json.loads(await text_of(client, str(query)))
 
 
@@ -384,16 +384,16 @@ async def test_oembed_returns_a_working_frame(client: Client, pasted: str) -> No
 @shared_loop
 async def test_frame_does_not_exceed_the_available_width(client: Client) -> None:
     """A small maxwidth wraps the strip, maxheight limits it; more space than needed changes nothing."""
-    address = f"{origin(client)}/embed"
-    unlimited = await oembed_of(client, address)
-    narrow = await oembed_of(client, address, maxwidth="300")
-    flat = await oembed_of(client, address, maxwidth="300", maxheight="60")
+    url = f"{origin(client)}/embed"
+    unlimited = await oembed_of(client, url)
+    narrow = await oembed_of(client, url, maxwidth="300")
+    flat = await oembed_of(client, url, maxwidth="300", maxheight="60")
     assert (narrow["width"], flat["width"], flat["height"]) == (300, 300, 60)
     assert narrow["height"] > unlimited["height"]
-    wide = await oembed_of(client, address, maxwidth="5000", maxheight="5000")
+    wide = await oembed_of(client, url, maxwidth="5000", maxheight="5000")
     assert (wide["width"], wide["height"]) == (unlimited["width"], unlimited["height"])
     for layout in LAYOUTS:
-        small = await oembed_of(client, f"{address}?layout={layout}", maxwidth="1", maxheight="1")
+        small = await oembed_of(client, f"{url}?layout={layout}", maxwidth="1", maxheight="1")
         assert (small["width"], small["height"]) == (1, 1)
 
 
@@ -409,13 +409,11 @@ async def test_maxwidth_and_maxheight_must_be_numbers(client: Client, name: str,
 @shared_loop
 async def test_other_oembed_formats_are_not_implemented(client: Client) -> None:
     """501 as in the oEmbed specification; `format=json` is accepted."""
-    address = f"{origin(client)}/embed"
+    url = f"{origin(client)}/embed"
     for name in ("xml", "XML", "yaml", ""):
-        problem = json.loads(await text_of(client, f"/oembed?url={address}&format={name}", 501))
+        problem = json.loads(await text_of(client, f"/oembed?url={url}&format={name}", 501))
         assert "format=json" in problem["detail"]
-    assert await text_of(client, f"/oembed?url={address}&format=json") == await text_of(
-        client, f"/oembed?url={address}"
-    )
+    assert await text_of(client, f"/oembed?url={url}&format=json") == await text_of(client, f"/oembed?url={url}")
 
 
 @shared_loop
@@ -426,7 +424,7 @@ async def test_oembed_requires_a_url(client: Client) -> None:
 
 @shared_loop
 @pytest.mark.parametrize(
-    "address",
+    "url",
     [
         "",
         "https://foreign.example/embed",
@@ -460,11 +458,11 @@ async def test_oembed_requires_a_url(client: Client) -> None:
         "{own}[/embed",
     ],
 )
-async def test_foreign_url_is_not_embedded(client: Client, address: str) -> None:
+async def test_foreign_url_is_not_embedded(client: Client, url: str) -> None:
     """404, however similar it is to one of ours."""
     own = URL(origin(client))
-    address = address.format(own=origin(client), scheme=own.scheme, host=own.authority)
-    problem = json.loads(await text_of(client, str(URL.build(path="/oembed", query={"url": address})), 404))
+    url = url.format(own=origin(client), scheme=own.scheme, host=own.authority)
+    problem = json.loads(await text_of(client, str(URL.build(path="/oembed", query={"url": url})), 404))
     assert "url must be that of an /embed page" in problem["detail"]
 
 
@@ -507,9 +505,9 @@ async def test_configured_public_url_is_used(settings: Settings, start: Started,
     assert frame_of(document).attrs["src"] == f"{root}/embed?lang=kk"
     await text_of(client, f"/oembed?url={origin(client)}/embed", 404)
     link = one(await page_of(client, "/embed?lang=kk"), 'link[type="application/json+oembed"]')
-    address = URL(str(link.attrs["href"]))
-    assert str(address).startswith(f"{root}/oembed?")
-    assert address.query["url"] == f"{root}/embed?lang=kk"
+    url = URL(str(link.attrs["href"]))
+    assert str(url).startswith(f"{root}/oembed?")
+    assert url.query["url"] == f"{root}/embed?lang=kk"
 
 
 @shared_loop
@@ -520,9 +518,9 @@ async def test_configured_public_url_is_used(settings: Settings, start: Started,
 async def test_page_links_to_its_oembed(client: Client, path: str) -> None:
     """The linked response has a frame of that page, or of the strip if linked from the builder."""
     link = one(await page_of(client, path), 'link[type="application/json+oembed"]')
-    address = URL(str(link.attrs["href"]))
-    assert str(address.origin()) == origin(client)
-    document = await json_of(client, str(address.relative()))
+    url = URL(str(link.attrs["href"]))
+    assert str(url.origin()) == origin(client)
+    document = await json_of(client, str(url.relative()))
     assert document["title"] == link.attrs["title"]
     source = URL(str(frame_of(document).attrs["src"]))
     assert (source.path, dict(source.query)) == ("/embed", dict(URL(path).query))
