@@ -88,8 +88,7 @@ class Backfill:
         state = await self._state()
         if state.not_before and state.not_before > self.now():
             raise TickerError(
-                f"{self.feed.key}: the bank demands a pause; run the command again after "
-                f"{state.not_before:%F %T} UTC"
+                f"{self.feed.key}: the bank demands a pause; run the command again after {state.not_before:%F %T} UTC"
             )
 
     async def _record_pause(self, error: RateLimited) -> None:

@@ -1,18 +1,20 @@
 """`/v1/history/{currency}`: the history of a ticker's quote, as JSON or CSV.
 
-All of it is from one source, that of the quote: recent fixings from memory, older ones from the store. Computing ten
-years at once would block other requests, so responses are read, computed and written in chunks. If an error occurs
-midway, the connection is aborted, so that no client takes an incomplete response for a complete one.
+All of it is from one source, that of the quote: recent fixings from memory, older ones from the store. The rows of
+older ones are cached by calendar year, since years do not change; a range is a part of them. Computing ten years at
+once would block other requests, so responses are read, computed and written in chunks. If an error occurs midway, the
+connection is aborted, so that no client takes an incomplete response for a complete one.
 """
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections import Counter, OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import astuple, dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from aiohttp import HttpVersion11, web
@@ -20,12 +22,14 @@ from aiohttp.hdrs import ACCEPT_ENCODING
 from multidict import MultiMapping
 
 from service import __version__
+from service.domain.breaks import Break
 from service.domain.fixing import Fixing, Series
 from service.domain.publication_schedule import today
 from service.domain.snapshot import Quote, Snapshot
 from service.errors import StoreError
 from service.storage.repository import Store
-from service.web.api.history_rows import FORMS, Body, RowRange
+from service.web.api.history_rows import FORMS, NO_PREDECESSOR, RowBuilder, RowRange, Rows
+from service.web.http.client_address import client_address
 from service.web.http.problems import OPEN, Problem, handle_async_errors
 from service.web.http.responses import accepts_gzip, cache_for, matching
 from service.web.rendering.page_cache import PageCache
@@ -34,14 +38,19 @@ log = structlog.get_logger()
 
 _CHECKED: Final = 20
 """Latest fixings that are compared with other banks; those that these contradict are omitted."""
+_DAY: Final = timedelta(days=1)
 _YEARS: Final = 10
 """Maximum length of a response."""
 _BEFORE: Final = 64
-"""Days before the requested range that are searched for the predecessor of its first row: longer than any holiday."""
+"""Days before a year that are searched for the predecessor of its first row: longer than any holiday."""
 _CHUNK: Final = 64
 """Days that are computed without yielding to other requests: some 2 ms with 39 currencies a day."""
 _CONCURRENT_CHUNKS: Final = 2
 """Chunks in progress at a time: one waits for the store while the other is computed."""
+_CACHED_YEARS: Final = 200
+"""Years of one currency whose encoded rows are cached: 50 KB each, twenty currencies with ten years."""
+_GZIP_LEVEL: Final = 1
+"""Level 6 takes three times as long, and makes a response of ten years a fifth smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,8 @@ class Limits:
 
     responses: int = 64
     """Maximum number of them, including those that wait for a chunk, or for a slow client."""
+    per_address: int = 8
+    """Maximum number of them per client, so that a few cannot use all."""
     chunk_timeout: float = 30.0
     """Seconds for a client to receive a chunk."""
     timeout: float = 120.0
@@ -61,12 +72,16 @@ LIMITS: Final = Limits()
 
 @dataclass(frozen=True, slots=True)
 class _HistoryRequest:
-    """A range and a format; its fixings: `recent` in memory, those of the days (ordinals) `stored` in the store."""
+    """A range and a format.
+
+    Its rows are those of the fixings `recent` in memory and, if `stored_until` is set, of those in the store up to that
+    date.
+    """
 
     part: RowRange
     form: str
     recent: tuple[Fixing, ...]
-    stored: range
+    stored_until: date | None
 
     def tags(self, stamp: str | None) -> dict[str, str]:
         """Return the ETag of each content coding, from all inputs of the response; `stamp` is the store's version."""
@@ -76,22 +91,41 @@ class _HistoryRequest:
         return {"": f'"{tag}"', "gzip": f'"{tag}-gzip"'}
 
 
+class _YearKey(NamedTuple):
+    """What the encoded rows of a year depend on; `stamp` is the store's version of the source."""
+
+    source: str
+    currency: str
+    base: str
+    form: str
+    year: int
+    until: date
+    breaks: tuple[Break, ...]
+    stamp: str | None
+
+
 @dataclass
 class Histories:
-    """Handler of requests for histories; limits how many are in progress."""
+    """Handler of requests for histories; limits how many are in progress, and caches the rows of years."""
 
     pages: PageCache
     store: Store
     limits: Limits = LIMITS
+    _years: OrderedDict[_YearKey, Rows] = field(default_factory=OrderedDict)
+    _by_address: Counter[str] = field(default_factory=Counter)
     _chunks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CONCURRENT_CHUNKS))
     _in_progress: int = 0
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Respond with a range of a history. Raises `Problem`."""
         wanted = self._parse(request)
+        address = client_address(request, self.pages.memory.settings.http)
+        if address and self._by_address[address] >= self.limits.per_address:
+            raise Problem(429, "Too many concurrent requests for histories from your address.", {"Retry-After": "5"})
         if self._in_progress >= self.limits.responses:
             raise Problem(503, "Too many concurrent requests for histories.", {"Retry-After": "5"})
         self._in_progress += 1
+        self._by_address[address] += 1
         try:
             return await self._reply(request, wanted)
         except StoreError:
@@ -99,6 +133,9 @@ class Histories:
             raise Problem(503, detail, {"Retry-After": "30"}) from None
         finally:
             self._in_progress -= 1
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
 
     def _parse(self, request: web.Request) -> _HistoryRequest:
         """Parse a request: format, quote, range, and its fixings in memory and in the store. Raises `Problem`."""
@@ -117,10 +154,8 @@ class Histories:
         recent = [fixing for fixing in known.fixings if earliest <= fixing.date <= until]
         refuted = memory.refuted(key, recent[-_CHECKED:], quote.code, snapshot.base)
         shown = tuple(fixing for fixing in recent if fixing.date not in refuted)
-        stored = range(0)
-        if oldest >= since:  # memory has everything from its oldest date on
-            stored = range(earliest.toordinal(), min(until.toordinal() + 1, oldest.toordinal()))
-        return _HistoryRequest(part, suffix or "json", shown, stored)
+        stored_until = min(until, oldest - _DAY) if oldest >= since else None  # memory has the dates from `oldest` on
+        return _HistoryRequest(part, suffix or "json", shown, stored_until)
 
     def _known(self, ticker: str, key: str) -> Series:
         """Return a source's fixings in memory; for a ticker with `effective = "today"`, those up to today."""
@@ -130,7 +165,8 @@ class Histories:
         return series
 
     async def _reply(self, request: web.Request, wanted: _HistoryRequest) -> web.StreamResponse:
-        tags = wanted.tags(await self.store.version(wanted.part.source) if wanted.stored else None)
+        stamp = await self.store.version(wanted.part.source) if wanted.stored_until else None
+        tags = wanted.tags(stamp)
         coding = "gzip" if accepts_gzip(request.headers.get(ACCEPT_ENCODING, "")) else ""
         cached = matching(request, tags, coding)
         headers = self._headers(wanted, tags[coding if cached is None else cached])
@@ -145,7 +181,7 @@ class Histories:
             headers["Content-Encoding"] = coding
         if request.method == "HEAD":
             return web.StreamResponse(headers=headers)
-        async with aclosing(self._body(wanted, coding)) as body:
+        async with aclosing(self._body(wanted, coding, stamp)) as body:
             if request.version < HttpVersion11:  # it cannot distinguish an aborted response from a complete one
                 return web.Response(body=b"".join([chunk async for chunk in body]), headers=headers)
             first = await anext(body)  # before the head is written, so that an error can still be a problem document
@@ -157,27 +193,55 @@ class Histories:
         cache_control = caching(int(self.pages.now.seconds()))
         return {"ETag": tag, "Cache-Control": cache_control, "Vary": "Accept-Encoding", **OPEN}
 
-    async def _body(self, wanted: _HistoryRequest, coding: str) -> AsyncGenerator[bytes]:
+    async def _body(self, wanted: _HistoryRequest, coding: str, stamp: str | None) -> AsyncGenerator[bytes]:
         """Yield the body in chunks, compressed with gzip if there is a coding. Raises `StoreError`."""
-        gzip = zlib.compressobj(wbits=31) if coding else None
-        async with aclosing(self._uncompressed(wanted)) as chunks:
+        gzip = zlib.compressobj(_GZIP_LEVEL, wbits=31) if coding else None
+        async with aclosing(self._uncompressed(wanted, stamp)) as chunks:
             async for chunk in chunks:
                 yield gzip.compress(chunk) if gzip else chunk
         if gzip:
             yield gzip.flush()
 
-    async def _uncompressed(self, wanted: _HistoryRequest) -> AsyncGenerator[bytes]:
-        body = Body(wanted.part, FORMS[wanted.form], self.pages.memory.breaks(wanted.part.source))
-        chunk = body.head
-        for day in wanted.stored[::_CHUNK]:
-            since, until = date.fromordinal(day), date.fromordinal(min(day + _CHUNK, wanted.stored.stop) - 1)
-            async with self._chunks:
-                chunk += body.rows(await self.store.rates(wanted.part.source, since, until))
-            yield chunk
-            chunk = b""
+    async def _uncompressed(self, wanted: _HistoryRequest, stamp: str | None) -> AsyncGenerator[bytes]:
+        form = FORMS[wanted.form]
+        chunk, separator = form.head(wanted.part), b""
+        async with aclosing(self._rows(wanted, stamp)) as parts:
+            async for rows in parts:
+                if rows:
+                    chunk += separator + form.between.join(rows)
+                    separator = form.between
+                yield chunk
+                chunk = b""
+        yield form.tail
+
+    async def _rows(self, wanted: _HistoryRequest, stamp: str | None) -> AsyncGenerator[Sequence[bytes]]:
+        """Yield the encoded rows of the range: those of each stored year, then those of memory."""
+        part, breaks, start = wanted.part, self.pages.memory.breaks(wanted.part.source), NO_PREDECESSOR
+        if wanted.stored_until:
+            last = wanted.stored_until
+            for year in range(min(part.since, last).year, last.year + 1):
+                until = min(last, date(year, 12, 31))
+                key = _YearKey(part.source, part.currency, part.base, wanted.form, year, until, tuple(breaks), stamp)
+                year_rows = self._years.get(key) or await self._render_year(key, part)
+                self._years.move_to_end(key)
+                yield year_rows.between(part.since, part.until)
+                start = year_rows.end
         async with self._chunks:
-            chunk += body.rows(wanted.recent)
-        yield chunk + body.tail
+            builder = RowBuilder(part, FORMS[wanted.form], breaks, start)
+            builder.add(wanted.recent, part.since)
+        yield builder.rows.encoded
+
+    async def _render_year(self, key: _YearKey, part: RowRange) -> Rows:
+        """Encode the rows of a stored year, up to `key.until`, and cache them."""
+        builder, begin = RowBuilder(part, FORMS[key.form], key.breaks), date(key.year, 1, 1)
+        for day in range(max(1, begin.toordinal() - _BEFORE), key.until.toordinal() + 1, _CHUNK):
+            since, until = date.fromordinal(day), min(date.fromordinal(day + _CHUNK - 1), key.until)
+            async with self._chunks:
+                builder.add(await self.store.rates(key.source, since, until), begin)
+        self._years[key] = builder.rows
+        if len(self._years) > _CACHED_YEARS:
+            self._years.popitem(last=False)
+        return builder.rows
 
 
 async def _streamed(

@@ -4,10 +4,11 @@ A row is a publication. A fixing that repeats its predecessor in every currency 
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from service.domain.breaks import Break, conversion
 from service.domain.change import Change, change
@@ -44,40 +45,61 @@ class RowFormat:
     tail: bytes
 
 
-class Body:
-    """The body of a response, encoded incrementally from fixings, oldest first.
+class Predecessor(NamedTuple):
+    """What the next row is compared with: the last fixing, and the publication whose rates it has."""
 
-    It needs fixings before the range too: the change of the first row is computed from them.
+    last: RateTable | None = None
+    publication: RateTable | None = None
+
+
+NO_PREDECESSOR: Final = Predecessor()
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The encoded rows of consecutive publications, oldest first, with their dates, and the predecessor of the next."""
+
+    dates: Sequence[dt.date]
+    encoded: Sequence[bytes]
+    end: Predecessor
+
+    def between(self, since: dt.date, until: dt.date) -> Sequence[bytes]:
+        """Return the rows from `since` to `until`, both included."""
+        return self.encoded[bisect_left(self.dates, since) : bisect_right(self.dates, until)]
+
+
+class RowBuilder:
+    """Encodes the rows of a currency in a base, incrementally from fixings, oldest first.
+
+    A row depends on its own fixing and those before it only, not on the requested range.
     """
 
-    def __init__(self, part: RowRange, form: RowFormat, breaks: Sequence[Break] = ()) -> None:
+    def __init__(
+        self, part: RowRange, form: RowFormat, breaks: Sequence[Break] = (), start: Predecessor = NO_PREDECESSOR
+    ) -> None:
         self._part = part
         self._form = form
         self._breaks = breaks
-        self._last: RateTable | None = None
-        self._published: RateTable | None = None
-        """The publication that `_last` belongs to: the first fixing with its rates."""
-        self._begun = False
-        self.head = form.head(part)
-        self.tail = form.tail
+        self._last, self._published = start
+        self._dates = list[dt.date]()
+        self._encoded = list[bytes]()
 
-    def rows(self, fixings: Iterable[RateTable]) -> bytes:
-        """Return the encoded rows of the next fixings, with the separator before them if needed."""
-        rows = self._form.between.join(self._form.row(self._part, point) for point in self._points(fixings))
-        if not rows:
-            return b""
-        has_rows_before, self._begun = self._begun, True
-        return self._form.between + rows if has_rows_before else rows
+    @property
+    def rows(self) -> Rows:
+        return Rows(self._dates, self._encoded, Predecessor(self._last, self._published))
 
-    def _points(self, fixings: Iterable[RateTable]) -> Iterator[PointDocument]:
+    def add(self, fixings: Iterable[RateTable], since: dt.date = dt.date.min) -> None:
+        """Encode the rows of the next fixings; those before `since` are only used for comparison."""
         code, base = self._part.currency, self._part.base
         for new in fixings:
             if not new.quotes(code, base):
                 continue
             if self._last is None or not new.carries_over(self._last) or new.moves(self._last, code, base):
-                if new.date >= self._part.since:
+                if new.date >= since:
                     row = self._change(new)
-                    yield PointDocument(new.date, row.rate, row.previous, row.change, row.percent)
+                    point = PointDocument(new.date, row.rate, row.previous, row.change, row.percent)
+                    self._dates.append(new.date)
+                    self._encoded.append(self._form.row(self._part, point))
                 self._published = new
             self._last = new
 

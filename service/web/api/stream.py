@@ -7,10 +7,8 @@ the current snapshot, the snapshot is not sent again.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from ipaddress import IPv6Address, IPv6Network, ip_address
 from random import randint
 from typing import Final, Self
 
@@ -19,7 +17,7 @@ from aiohttp import web
 
 from service.domain.snapshot import Snapshot
 from service.runtime.background import cancel_and_wait
-from service.settings import HttpSettings
+from service.web.http.client_address import client_address
 from service.web.http.problems import OPEN, Problem, handle_errors
 from service.web.http.responses import PreparedResponse, Representation
 from service.web.rendering.options import Options
@@ -33,8 +31,6 @@ _BATCH: Final = 25
 """Connections that are written to per turn of the event loop: a request takes several turns."""
 _MAX_UNSENT: Final = 64 * 1024
 """Bytes in the write buffer of a client above which it is disconnected."""
-_PREFIX: Final = 64
-"""Bits of an IPv6 address that identify a client, which is free to choose the rest."""
 _LATER: Final = {"Retry-After": "60"}
 _HEARTBEAT: Final = b":\n\n"
 _HEADERS: Final = {
@@ -109,7 +105,7 @@ class EventStreamHub:
     def answer(self, request: web.Request, ticker: str) -> web.StreamResponse:
         """Open a stream. Raises `Problem`: 429 or 503 if too many are open."""
         http = self.pages.memory.settings.http
-        address = _address(request, http)
+        address = client_address(request, http)
         if address and self._alive(address) >= http.streams_per_address:
             raise Problem(429, "Too many open streams from your address; poll /v1/ticker instead.", _LATER)
         if self.count >= http.streams:
@@ -192,24 +188,6 @@ class EventStreamHub:
         others.discard(connection)
         if not others:
             self._by_address.pop(connection.address, None)
-
-
-def _address(request: web.Request, http: HttpSettings) -> str:
-    """Return the IP address (IPv6: the network) by which streams are counted.
-
-    Behind a trusted proxy it is that of X-Forwarded-For; empty if the proxy sends none.
-    """
-    address = request.remote or ""
-    peer = ip_address(address) if address else None  # a Unix socket has none
-    if isinstance(peer, IPv6Address) and peer.ipv4_mapped:
-        peer = peer.ipv4_mapped
-    if peer is None or any(peer in network for network in http.proxies):
-        address = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-        with suppress(ValueError):
-            peer = ip_address(address)
-    if isinstance(peer, IPv6Address) and address:
-        return str(IPv6Network((peer, _PREFIX), strict=False))
-    return address
 
 
 def routes(streams: EventStreamHub) -> list[web.RouteDef]:

@@ -489,20 +489,69 @@ async def test_unreadable_record_is_logged_and_skipped(store: Store, valkey: str
     assert [(log["event"], log["source"]) for log in logs] == [("store.unreadable", "nbk")]
 
 
-async def test_previous_rate_is_searched_two_months_forward_responses(store: Store, valkey: str, clock: Clock) -> None:
-    """Longer than any holiday; an older rate is not comparable."""
+async def test_row_is_the_same_in_every_range(store: Store, valkey: str, clock: Clock) -> None:
+    """Its predecessor is searched in its own year and two months before it: longer than any holiday."""
     for item in (
-        fixing(date(2025, 1, 1), USD="1"),
-        fixing(date(2025, 3, 6), USD="2"),
+        fixing(date(2024, 10, 1), USD="1"),
+        fixing(date(2025, 1, 6), USD="2"),
         fixing(date(2025, 6, 1), USD="3"),
     ):
         await store.save(item)
     async with serve(valkey, store._prefix, clock, fixing(day(2), USD="4")) as app:
-        near, far = [
-            (await app.document(f"usd?from={since}&to=2026-01-01")).history[0].previous
-            for since in ("2025-03-06", "2025-06-01")
-        ]
-    assert (near, far) == (Decimal(1), None)
+        for since in ("2024-10-01", "2025-01-06", "2025-06-01"):
+            rows = (await app.document(f"usd?from={since}&to=2026-01-01")).history
+            expected_previous = {date(2024, 10, 1): None, date(2025, 1, 6): None, date(2025, 6, 1): Decimal(2)}
+            assert {row.date: row.previous for row in rows} == {
+                on: previous for on, previous in expected_previous.items() if str(on) >= since
+            }
+
+
+async def test_years_are_read_once(shared_app: HistoryApp, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overlapping ranges use the same cached years, and have the same rows as without the cache."""
+    reads, rates = list[date](), Store.rates
+
+    async def counted(store: Store, source: str, since: date, until: date) -> list[StoredRates]:
+        reads.append(since)
+        return await rates(store, source, since, until)
+
+    monkeypatch.setattr(Store, "rates", counted)
+    spans = [(date(2017, 3, 3), date(2019, 3, 3)), (date(2018, 1, 1), date(2018, 12, 31)), (date(2017, 3, 4), LAST)]
+    for since, until in spans:
+        document = await shared_app.document(f"usd?from={since}&to={until}")
+        assert document.history == expected("nbk", "USD", "KZT", since, until)
+    before = len(reads)
+    for since, until in reversed(spans):
+        await shared_app.document(f"usd?from={since}&to={until}")
+    assert len(reads) == before
+
+
+@pytest.mark.parametrize(
+    ("limits", "status_of_others"),
+    [(replace(LIMITS, per_address=3), 200), (replace(LIMITS, responses=3), 503)],
+    ids=["per client", "in total"],
+)
+async def test_one_client_cannot_use_all_slots(
+    valkey: str, filled: str, clock: Clock, limits: Limits, status_of_others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond its share it gets 429 whereas others are served; beyond the total everybody gets 503."""
+    started, resumed, version = list[str](), asyncio.Event(), Store.version
+
+    async def held(store: Store, source: str) -> str | None:
+        started.append(source)
+        await resumed.wait()
+        return await version(store, source)
+
+    async with serve(valkey, filled, clock, *in_memory(), limits=limits) as app:
+        monkeypatch.setattr(Store, "version", held)
+        ours = [asyncio.create_task(app.request(f"usd?{OLD}", X_Forwarded_For="192.0.2.7")) for _ in range(3)]
+        await until_true(lambda: len(started) == 3)
+        status, headers, _ = await app.request(f"usd?{OLD}", X_Forwarded_For="192.0.2.7")
+        assert (status, headers["retry-after"]) == (429 if status_of_others == 200 else 503, "5")
+        monkeypatch.setattr(Store, "version", version)
+        assert (await app.request(f"usd?{OLD}", X_Forwarded_For="192.0.2.8"))[0] == status_of_others
+        resumed.set()
+        assert {status for status, _, _ in await asyncio.gather(*ours)} == {200}
+        assert (await app.request(f"usd?{OLD}", X_Forwarded_For="192.0.2.7"))[0] == 200
 
 
 @dataclass
@@ -572,11 +621,12 @@ async def app_behind_proxy(
 
 
 async def test_history_is_read_in_chunks(app_behind_proxy: HistoryApp, store_proxy: StoreProxy) -> None:
-    """At most 64 days at a time and nothing twice, so that other requests are served in between."""
+    """At most 64 days at a time, so that other requests are served in between: each year and the 64 days before it."""
     await app_behind_proxy.document(f"usd?{DECADE}")
     assert store_proxy.max_dates == 64
-    since = date(2016, 4, 2) - timedelta(days=64)
-    assert store_proxy.reads == ceil((NBK[-KEEP].date - since).days / 64)  # the rest is in memory
+    last = NBK[-KEEP].date - timedelta(days=1)  # the rest is in memory
+    ends = [min(last, date(year, 12, 31)) for year in range(2016, last.year + 1)]
+    assert store_proxy.reads == sum(ceil(((end - date(end.year, 1, 1)).days + 1 + 64) / 64) for end in ends)
 
 
 async def test_not_modified_response_reads_no_fixings(app_behind_proxy: HistoryApp, store_proxy: StoreProxy) -> None:
@@ -709,7 +759,9 @@ async def test_deadline_holds_if_the_store_suppresses_cancellation(
         await app_behind_proxy.document(f"usd?{DECADE}")
 
 
-async def test_concurrent_reads_are_limited(shared_app: HistoryApp, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_concurrent_reads_are_limited(
+    shared_app: HistoryApp, valkey: str, filled: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each response is as if requested alone; at most two chunks are read concurrently."""
     running, max_running, rates = 0, 0, Store.rates
 
@@ -725,7 +777,8 @@ async def test_concurrent_reads_are_limited(shared_app: HistoryApp, monkeypatch:
     paths = [f"{code}?{span}" for code in ("usd", "uzs", "pln") for span in (OLD, YEAR, RECENT)]
     sequential = [(await shared_app.request(path))[2] for path in paths]
     monkeypatch.setattr(Store, "rates", count_reads)
-    concurrent = await asyncio.gather(*(shared_app.request(path) for path in paths * 5))
+    async with serve(valkey, filled, clock, *in_memory()) as cold_app:
+        concurrent = await asyncio.gather(*(cold_app.request(path) for path in paths * 5))
     assert [body for _, _, body in concurrent] == sequential * 5
     assert max_running == 2
 
@@ -740,7 +793,7 @@ async def test_http_1_0_response_has_a_content_length(app_behind_proxy: HistoryA
     assert b"Transfer-Encoding" not in head
     assert body == (await app_behind_proxy.request(f"usd.csv?{DECADE}"))[2]
     store_proxy.reads, store_proxy.cut_at = 0, 10
-    reader, writer = await open_request(app_behind_proxy, request)
+    reader, writer = await open_request(app_behind_proxy, request.replace("usd", "uzs"))  # not cached
     assert b" 503 " in (await reader.read()).split(b"\r\n")[0]
     writer.close()
 
