@@ -48,8 +48,9 @@ Variant = tuple[str, Options]
 class EventStreamResponse(PreparedResponse):
     """An open event stream: a response that ends when `close` is called."""
 
-    def __init__(self, first: bytes, address: str = "") -> None:
+    def __init__(self, first: bytes, variant: Variant, address: str = "") -> None:
         super().__init__(HTTPStatus.OK, _HEAD.encode(), first, close=True)
+        self.variant = variant
         self.address = address
         self._transport: asyncio.Transport | None = None
         self._ended = asyncio.Event()
@@ -90,8 +91,10 @@ class EventStreamHub:
 
     pages: PageCache
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    variants: int = 64
+    variants: int = 1024
     """Maximum number of variants (ticker, language, currencies): an event is encoded for each when rates change."""
+    variants_per_address: int = 16
+    """Maximum number of variants that one client may use, so that a few cannot use all."""
     _open: dict[Variant, set[EventStreamResponse]] = field(default_factory=dict)
     _by_address: dict[str, set[EventStreamResponse]] = field(default_factory=dict)
     _changed_tickers: set[str] = field(default_factory=set)
@@ -111,14 +114,19 @@ class EventStreamHub:
         if self.count >= http.streams:
             raise Problem(503, "Too many open streams; poll /v1/ticker instead.", _LATER)
         options = self.pages.options(request, ticker, "json")
-        if (ticker, options) not in self._open and len(self._open) >= self.variants:
+        variant = (ticker, options)
+        if variant not in self._open and len(self._open) >= self.variants:
             raise Problem(503, "Too many variants of open streams; poll /v1/ticker instead.", _LATER)
+        own_variants = {stream.variant for stream in self._by_address.get(address, ()) if stream.alive}
+        if variant not in own_variants and len(own_variants) >= self.variants_per_address:
+            detail = "Too many different streams are open from your address; poll /v1/ticker instead."
+            raise Problem(429, detail, _LATER)
         page = self.pages.page(ticker, "json", options)
         is_current = request.headers.get("Last-Event-ID") == page.tag
         first = b"" if request.method == "HEAD" else _retry() + (_HEARTBEAT if is_current else _frame(page))
-        connection = EventStreamResponse(first, address)
+        connection = EventStreamResponse(first, variant, address)
         if request.method != "HEAD":
-            self._open.setdefault((ticker, options), set()).add(connection)
+            self._open.setdefault(variant, set()).add(connection)
             if address:
                 self._by_address.setdefault(address, set()).add(connection)
         return connection

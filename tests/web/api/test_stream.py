@@ -417,6 +417,23 @@ async def test_stream_variants_are_limited() -> None:
             assert (await known.event())["event"] == "ticker"
 
 
+async def test_one_client_cannot_use_all_variants() -> None:
+    """A client with too many different streams gets 429; it may open the same again, and others any."""
+    async with AsyncExitStack() as stack:
+        app = await stack.enter_async_context(serve(memory_with_rates()))
+        app.streams.variants_per_address = 2
+        for query in ("?currencies=usd,eur", "?currencies=eur,usd"):
+            client = await stack.enter_async_context(app.connect(query, forwarded_for="192.0.2.7"))
+            await client.event()
+        for address, query, status in (
+            ("192.0.2.7", "?currencies=eur", "429"),
+            ("192.0.2.7", "?currencies=eur,usd", "200"),
+            ("192.0.2.8", "?currencies=eur", "200"),
+        ):
+            client = await stack.enter_async_context(app.connect(query, forwarded_for=address))
+            assert client.head.split()[1] == status
+
+
 async def test_event_loop_runs_between_variants(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rendering all variants at once would block other requests."""
     iterations, iterations_of_frames = 0, []
