@@ -1,4 +1,4 @@
-"""What many tests need: a clock to set, a real Valkey, stand-in banks, the service in this process."""
+"""Shared fixtures: a settable clock, a real Valkey, stand-in banks, the service in this process."""
 
 import itertools
 import os
@@ -36,7 +36,7 @@ SLOWEST = (
     "tests/test_edge.py",
     "tests/test_alerts.py",
 )
-"""Modules that take longest: they run first, so that no worker is left with one at the end."""
+"""The slowest modules; they run first, so that no worker starts one at the end."""
 
 hypothesis_settings.register_profile("quick", deadline=None, max_examples=25, derandomize=True)
 hypothesis_settings.register_profile("thorough", deadline=None, max_examples=400)
@@ -50,7 +50,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of a module in one worker, and begin with the slowest modules."""
+    """Run the tests of a module in one worker, and the slowest modules first."""
     names = {item: item.path.relative_to(config.rootpath).as_posix() for item in items}
     items.sort(key=lambda item: SLOWEST.index(names[item]) if names[item] in SLOWEST else len(SLOWEST))
     for item in items:
@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @dataclass
 class Clock(clocks.Clock):
-    """A clock that stands until it is set."""
+    """A clock that stays at a time until it is set."""
 
     time: datetime
 
@@ -76,13 +76,13 @@ class Clock(clocks.Clock):
 
 @pytest.fixture
 def clock() -> Clock:
-    """Thursday 2 April 2026, 09:00 in Astana: the figures of the second of April are in force."""
+    """Return a clock at Thursday 2 April 2026, 09:00 in Astana, when the rates of 2 April are in force."""
     return Clock(datetime(2026, 4, 2, 4, 0, tzinfo=UTC))
 
 
 @pytest.fixture(autouse=True)
 def _no_retries() -> Iterator[None]:
-    """Ask once; tests of retries say so."""
+    """Disable retries; tests of retries enable them."""
     stamina.instrumentation.set_on_retry_hooks([])
     with stamina.set_testing(True, attempts=1):
         yield
@@ -90,17 +90,19 @@ def _no_retries() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _quiet_logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Undo what an earlier test configured. Loggers are not cached: `capture_logs` could not reach them any more."""
+    """Reset logging. Loggers are not cached, since `capture_logs` does not affect cached ones."""
     structlog.reset_defaults()
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])  # rich tracebacks take seconds
     configure = structlog.configure
-    monkeypatch.setattr(structlog, "configure", lambda **how: configure(**how | {"cache_logger_on_first_use": False}))
+    monkeypatch.setattr(
+        structlog, "configure", lambda **options: configure(**options | {"cache_logger_on_first_use": False})
+    )
 
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the URL of a real Valkey server."""
+    """Yield the URL of a real Valkey server."""
     folder = tmp_path_factory.mktemp("valkey")
     with ValkeyServer(port=0, data_dir=folder, persist=True, unix_socket_path=folder / "valkey.sock"):
         yield f"unix://{folder}/valkey.sock"
@@ -108,7 +110,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 async def store(valkey: str) -> AsyncIterator[Store]:
-    """Return an empty store: a prefix of its own on the real server."""
+    """Yield an empty store: a prefix of its own on the real server."""
     async with Store(valkey, next(_PREFIXES)) as store:
         yield store
 
@@ -126,8 +128,8 @@ def settings(banks: Banks, valkey: str) -> Settings:
     return load(environ=environ, overrides={"client": {"timeout": 60, "connect_timeout": 60}})
 
 
-class Served(TestServer):
-    """An application as it is run: with the response cache before its routes."""
+class ProductionServer(TestServer):
+    """Serve an application as in production, with the response cache in front of the routes."""
 
     async def _make_runner(self, **kwargs: Any) -> Runner:
         return Runner(self.app, HttpSettings(), **kwargs)
@@ -139,20 +141,20 @@ Started = Callable[..., Awaitable[TestClient[Any, Any]]]
 @pytest.fixture
 async def start(settings: Settings, clock: Clock) -> AsyncIterator[Started]:
     """Yield a function that starts the service in this process and returns a client of it."""
-    async with AsyncExitStack() as stack:
+    async with AsyncExitStack() as clients:
 
         async def started(
             settings: Settings = settings, now: clocks.Clock = clock, machine: clocks.Clock | None = None
         ) -> TestClient[Any, Any]:
-            server = Served(create_app(settings, None, now, machine=machine))
-            return await stack.enter_async_context(TestClient(server, auto_decompress=False))
+            server = ProductionServer(create_app(settings, None, now, machine=machine))
+            return await clients.enter_async_context(TestClient(server, auto_decompress=False))
 
         yield started
 
 
 @pytest.fixture(scope="session")
 def recordings() -> Path:
-    """Return the folder of recorded answers of the real banks."""
+    """Return the directory of recorded responses of the real banks."""
     if not RECORDINGS.is_dir():
-        pytest.skip(f"no recorded answers at {RECORDINGS}; name their folder by RECORDINGS_DIR")
+        pytest.skip(f"no recorded responses in {RECORDINGS}; set RECORDINGS_DIR to their directory")
     return RECORDINGS

@@ -19,7 +19,7 @@ from tests.support.fixings import APRIL, day
 from tests.support.http import Client
 from tests.support.metrics import BANKS, RESULTS, Samples, scraped, until_scraped, value
 from tests.support.promtool import DASHBOARD, FOLDER, PROMTOOL, dashboard, judged, with_data
-from tests.support.standin import Banks, Figures
+from tests.support.standin import Banks, RawRates
 
 pytestmark = pytest.mark.slow
 
@@ -35,13 +35,13 @@ SUCCESS = "ticker_source_last_success_timestamp_seconds"
 OFFSET = "ticker_clock_offset_seconds"
 
 
-def in_base(figures: Figures, tenge: str) -> Figures:
+def in_base(figures: RawRates, tenge: str) -> RawRates:
     """Return rates in tenge as they are in a base that is worth so many tenge."""
     others = {code: f"{Decimal(str(value)) / Decimal(tenge):.4f}" for code, value in figures.items() if code != "RUB"}
     return {**others, "KZT": (f"{100 / Decimal(tenge):.4f}", 100)}
 
 
-def in_euro(figures: Figures) -> Figures:
+def in_euro(figures: RawRates) -> RawRates:
     """Return rates in tenge as the ECB quotes them: units for one euro."""
     euro = Decimal(str(figures["EUR"]))
     return {code: f"{euro / Decimal(str(figures[code])):.4f}" for code in ("USD", "GBP", "CNY")}

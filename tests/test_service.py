@@ -129,8 +129,8 @@ async def test_a_kill_of_service_and_store_loses_nothing(env: tuple[dict[str, st
             first.wait_for("/v1/ticker", '"source":"nbk"')
             before = first.get("/v1/ticker")[1]
             banks.faults.update(dict.fromkeys(("nbk", "cbr", "ecb", "nbu", "cbu"), "hang"))
-            asked = banks.asked["nbk"]
-            wait_until(lambda: banks.asked["nbk"] > asked, "another poll")
+            asked = banks.requests["nbk"]
+            wait_until(lambda: banks.requests["nbk"] > asked, "another poll")
         finally:
             first.kill_all()
         with running(variables) as second:
@@ -290,7 +290,7 @@ async def test_sigterm_waits_for_nobody_that_hangs(env: tuple[dict[str, str], Ba
     def check() -> None:
         with running(variables) as service:
             service.wait_for("/v1/ticker", "recorded")
-            wait_until(lambda: len(banks.asked) == 5, "polls")
+            wait_until(lambda: len(banks.requests) == 5, "polls")
             (store,) = children(service)
             with socket.create_connection(("127.0.0.1", service.port or 0)) as reader:
                 reader.setblocking(False)

@@ -40,7 +40,7 @@ from tests.support.http import body
 from tests.support.instances import refresh_poller
 from tests.support.machine import fits
 from tests.support.pollers import polling
-from tests.support.standin import Banks, Figures, ecb, nbu
+from tests.support.standin import Banks, RawRates, ecb, nbu
 from tests.support.wait import until
 
 Asking = TestClient[Any, Any]
@@ -216,7 +216,7 @@ async def test_slow_validation_does_not_block_clients(settings: Settings, clock:
     """Days of as many currencies as there may be, each odd beside every other: the loop goes on meanwhile."""
     chance = Random(1)  # noqa: S311 - no secret
     codes = ["".join(one) for one in islice(product(ascii_uppercase, repeat=3), MOST_CURRENCIES)]
-    hostile: dict[date, Figures] = {
+    hostile: dict[date, RawRates] = {
         day(1) + timedelta(days=number - 13): {code: f"{chance.randint(10**14, 10**15)}.123456789" for code in codes}
         for number in range(15)
     }

@@ -31,7 +31,7 @@ from service.validation.quarantine import Outcome
 from tests.conftest import Clock, Started
 from tests.support.fixings import fixing, rates
 from tests.support.metrics import scraped, value
-from tests.support.standin import Banks, Figures, nbk
+from tests.support.standin import Banks, RawRates, nbk
 from tests.support.wait import until, until_true
 
 DAY: Final = timedelta(days=1)
@@ -92,11 +92,11 @@ def market_day_of(effective: date) -> date:
 
 
 @cache
-def walked(bank: str, market_day: date) -> Figures:
+def walked(bank: str, market_day: date) -> RawRates:
     return publication(bank, _PRICES[market_day])
 
 
-def publication(bank: str, prices: Mapping[str, float]) -> Figures:
+def publication(bank: str, prices: Mapping[str, float]) -> RawRates:
     """Return what a bank publishes at these prices, in its base and digits."""
     base, codes, digits = QUOTED[bank]
     return {code: rounded(prices[code] / prices[base], digits) for code in codes.split()}
@@ -121,7 +121,7 @@ def effective_dates(bank: str, market_day: date) -> list[date]:
     return weekend[-1:]  # Monday
 
 
-def scaled(figures: Figures, factors: Mapping[str, float]) -> Figures:
+def scaled(figures: RawRates, factors: Mapping[str, float]) -> RawRates:
     """Return a document with some rates multiplied."""
     return {code: times(one, factors[code]) if code in factors else one for code, one in figures.items()}
 
@@ -132,7 +132,7 @@ def times(figure: str | tuple[str, int], factor: float) -> tuple[str, int]:
     return str((Decimal(text) * Decimal(factor)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)), nominal
 
 
-def pairs(figures: Figures) -> Iterable[tuple[str, tuple[str, int]]]:
+def pairs(figures: RawRates) -> Iterable[tuple[str, tuple[str, int]]]:
     """Yield each currency with its digits and nominal."""
     return ((code, one if isinstance(one, tuple) else (one, 1)) for code, one in figures.items())
 
@@ -150,7 +150,7 @@ class World:
     keys: tuple[str, ...] = ("nbk", "cbr", "nbu")
     day: date = TODAY - DAY
     """The latest market day that is published."""
-    false: dict[str, dict[date, Figures]] = field(default_factory=dict)
+    false: dict[str, dict[date, RawRates]] = field(default_factory=dict)
     moved: dict[date, Mapping[str, float]] = field(default_factory=dict)
     """Market days with other prices than the walk's."""
     silent: set[str] = field(default_factory=set)
@@ -158,10 +158,10 @@ class World:
     def prices(self, market_day: date) -> Mapping[str, float]:
         return self.moved.get(market_day, _PRICES[market_day])
 
-    def truth(self, bank: str, effective: date) -> Figures:
+    def truth(self, bank: str, effective: date) -> RawRates:
         return self.published(bank, market_day_of(effective))
 
-    def published(self, bank: str, market_day: date) -> Figures:
+    def published(self, bank: str, market_day: date) -> RawRates:
         prices = self.moved.get(market_day)
         return publication(bank, prices) if prices else walked(bank, market_day)
 
@@ -194,7 +194,7 @@ class World:
     def publish(self) -> None:
         """Let the banks publish all there is until now."""
         for key in self.keys:
-            published: dict[date, Figures] = {}
+            published: dict[date, RawRates] = {}
             for market_day in _PRICES:
                 if self.day - 60 * DAY <= market_day <= self.day:
                     published |= dict.fromkeys(effective_dates(key, market_day), self.published(key, market_day))
@@ -643,7 +643,7 @@ class TestFirstStart:
         assert await here.false_history() == []
 
 
-DOCUMENTS: Final[Mapping[str, Callable[[Figures], Figures]]] = {
+DOCUMENTS: Final[Mapping[str, Callable[[RawRates], RawRates]]] = {
     "one x10": lambda true: scaled(true, {"USD": 10}),
     "one x100": lambda true: scaled(true, {"CNY": 100}),
     "one x1000": lambda true: scaled(true, {"RUB": 1000}),

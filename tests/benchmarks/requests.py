@@ -17,7 +17,7 @@ from typing import Final
 from tests.benchmarks.load import Load, MeasureError, ask, repeated, request, wrk
 from tests.benchmarks.processes import Cores, Service, beside, free_port, on_core
 from tests.benchmarks.rows import Effort, Row
-from tests.support.edge import NGINX, edging
+from tests.support.edge import NGINX, run_edge
 
 _STATIC: Final = """\
 user {user};
@@ -100,7 +100,7 @@ def speed(service: Service, folder: Path, cores: Cores, effort: Effort) -> tuple
         missing = []
         if NGINX:
             file = stack.enter_context(_static(folder / "static", body))
-            edge = stack.enter_context(edging([server.port], rate="1000000r/s"))
+            edge = stack.enter_context(run_edge([server.port], rate="1000000r/s"))
             loads[_STATIC_FILE] = (file, Subject("/ticker.json"))
             loads[_EDGE] = (edge.port, Subject(_TICKER))
             rows += [

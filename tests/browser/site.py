@@ -18,14 +18,14 @@ from aiohttp import web
 from service.app import create_app
 from service.clock import Clock
 from service.settings import Settings, load
-from tests.support.standin import Banks, Figures, serving
+from tests.support.standin import Banks, RawRates, serving
 
 T = TypeVar("T")
 STRICT = "default-src 'none'; script-src {service}; connect-src {service}; require-trusted-types-for 'script'"
 """The strictest policy of a site under which the element works."""
-OLD: Figures = {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"}
-NEW: Figures = {"USD": "405.40", "EUR": "513.40", "RUB": "5.00", "GBP": "594.66", "CNY": "80.20"}
-EARLIER: tuple[Figures, ...] = tuple(
+OLD: RawRates = {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"}
+NEW: RawRates = {"USD": "405.40", "EUR": "513.40", "RUB": "5.00", "GBP": "594.66", "CNY": "80.20"}
+EARLIER: tuple[RawRates, ...] = tuple(
     {**OLD, "USD": f"{395 + number * 3 % 7}.50", "EUR": f"{505 - number}.00", "RUB": "5.00"} for number in range(11)
 )
 """Rates of the days before, oldest first."""
@@ -38,8 +38,8 @@ class Site:
 
     store: str
     banks: Banks = field(default_factory=Banks)
-    published: tuple[Figures, Figures] = (OLD, NEW)
-    earlier: tuple[Figures, ...] = EARLIER
+    published: tuple[RawRates, RawRates] = (OLD, NEW)
+    earlier: tuple[RawRates, ...] = EARLIER
     http: dict[str, Any] = field(default_factory=dict)
     tickers: list[dict[str, Any]] = field(default_factory=list)
     pages: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Site:
         )
         return self.foreign + path
 
-    def publish(self, rates: Figures, before: Figures = OLD) -> None:
+    def publish(self, rates: RawRates, before: RawRates = OLD) -> None:
         day = self.clock().astimezone(self.settings.sources["nbk"].timezone).date()
         all_rates = (*self.earlier, before, rates)
         self.banks.published["nbk"] = {

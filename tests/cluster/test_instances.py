@@ -18,7 +18,7 @@ from service.storage.sync import StoreSync
 from service.validation.quarantine import QuarantinedFixing
 from tests.conftest import Clock, Started
 from tests.support.fixings import day, fixing
-from tests.support.instances import follower, until_heard
+from tests.support.instances import follower, until_subscribed
 from tests.support.standin import Banks
 from tests.support.wait import until, until_true
 
@@ -119,7 +119,7 @@ async def test_announcements_are_heard_at_once(settings: Settings, clock: Clock)
     async with store_of(settings) as store, store_of(settings) as other:
         instance = StoreSync(MemoryState(settings), store)
         async with follower(instance, clock, interval=3600):
-            await until_heard(other)
+            await until_subscribed(other)
             for number in range(2, 12):
                 await other.save(figures(number, NEW | {"USD": f"47{number}.00"}))
                 await other.coordination.publish_change()

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from service.domain.fixing import Series
 from service.state.publisher import log_change
 from tests.support.process import offline, running
-from tests.support.snapshots import CBR, NBK, taken
+from tests.support.snapshots import CBR, NBK, snapshot_of
 
 
 def test_shutdown_is_logged(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_shutdown_is_logged(tmp_path: Path) -> None:
 
 
 def test_change_to_a_fallback_source_is_a_warning_with_its_reason() -> None:
-    preferred, fallback = taken(nbk=NBK, cbr=CBR), taken(nbk=Series(), cbr=CBR)
+    preferred, fallback = snapshot_of(nbk=NBK, cbr=CBR), snapshot_of(nbk=Series(), cbr=CBR)
     with capture_logs() as logs:
         log_change(fallback, preferred)
         log_change(preferred, fallback)

@@ -31,16 +31,16 @@ from service.validation.quarantine import Outcome, QuarantineDecision
 from tests.conftest import Clock
 from tests.support.fixings import day
 from tests.support.instances import refresh
-from tests.support.standin import Banks, Figures
+from tests.support.standin import Banks, RawRates
 from tests.support.wait import until_true
 
 SINCE, UNTIL = date(2025, 11, 10), date(2026, 2, 20)
 CODES = ("USD", "EUR", "RUB", "GBP", "CNY")
 
 
-def past(since: date = SINCE, until: date = UNTIL) -> dict[date, Figures]:
+def past(since: date = SINCE, until: date = UNTIL) -> dict[date, RawRates]:
     """Return what Astana published: on each working day, valid from the next one, weekends carried over."""
-    found: dict[date, Figures] = {}
+    found: dict[date, RawRates] = {}
     for offset in range((until - since).days + 1):
         on = since + timedelta(days=offset)
         number = len(found) if on.weekday() in (6, 0) else offset  # Sunday and Monday repeat Saturday
@@ -97,12 +97,12 @@ async def test_every_publication_is_stored_and_none_requested_twice(
     assert count == Count(accepted=len(past()))
     stored = await store.fixings("nbk", await store.dates("nbk"))
     assert {one.date: {code: str(rate.value) for code, rate in one.rates.items()} for one in stored} == past()
-    asked = banks.asked["nbk"]
+    asked = banks.requests["nbk"]
     assert asked == (UNTIL - SINCE).days + 1
     assert await filled(settings, store, clock) == Count()
-    assert banks.asked["nbk"] == asked
+    assert banks.requests["nbk"] == asked
     await filled(settings, store, clock, SINCE - timedelta(days=3), UNTIL + timedelta(days=2))
-    assert banks.asked["nbk"] == asked + 5
+    assert banks.requests["nbk"] == asked + 5
     assert await store.backfilled("nbk") == [(SINCE - timedelta(days=3), UNTIL + timedelta(days=2))]
 
 
@@ -119,9 +119,9 @@ async def test_recent_dates_are_requested_again(settings: Settings, store: Store
     banks.published["nbk"] = past(date(2026, 3, 1), day(2))
     await filled(settings, store, clock, date(2026, 3, 1), date(2027, 1, 1))
     assert await store.backfilled("nbk") == [(date(2026, 3, 1), date(2026, 3, 26))]
-    asked = banks.asked["nbk"]
+    asked = banks.requests["nbk"]
     assert await filled(settings, store, clock, date(2026, 3, 1), day(2)) == Count(known=7)
-    assert banks.asked["nbk"] == asked + 7
+    assert banks.requests["nbk"] == asked + 7
 
 
 async def test_a_bank_that_fails_in_the_middle_costs_nothing(
@@ -159,7 +159,7 @@ async def test_a_process_that_is_cut_off_goes_on(
             )
             await cut_off(process, banks, sign)
             assert 0 < len(await other.dates("nbk")) < len(past())
-            before = banks.asked["nbk"]
+            before = banks.requests["nbk"]
             if sign is signal.SIGINT:
                 done = await process(stdout=asyncio.subprocess.PIPE)
                 output, _ = await done.communicate()
@@ -167,7 +167,7 @@ async def test_a_process_that_is_cut_off_goes_on(
                 assert b"quarantined" in output
             else:
                 await filled(settings, other, clock)
-            assert banks.asked["nbk"] - before < (UNTIL - SINCE).days
+            assert banks.requests["nbk"] - before < (UNTIL - SINCE).days
             assert await content(other) == undisturbed, sign
 
 
@@ -182,11 +182,11 @@ async def cut_off(process: Callable[..., Awaitable[Process]], banks: Banks, sign
     banks.faults.clear()
 
 
-def scaled(figures: Figures, factor: str) -> Figures:
+def scaled(figures: RawRates, factor: str) -> RawRates:
     return {code: str(Decimal(str(value)) * Decimal(factor)) for code, value in figures.items()}
 
 
-def in_hryvnia(figures: Figures) -> Figures:
+def in_hryvnia(figures: RawRates) -> RawRates:
     """Return the same rates as Kyiv would publish them, the dollar always at 43."""
     dollar, euro = (Decimal(str(figures[code])) for code in ("USD", "EUR"))
     return {"USD": "43.0000", "EUR": f"{43 * euro / dollar:.4f}", "KZT": (f"{4300 / dollar:.4f}", 100)}
@@ -277,7 +277,7 @@ async def test_months_with_held_rates_at_their_end_are_not_requested_again(
         banks.published["nbk"][on] = {**banks.published["nbk"][on], "USD": "4055.00"}
     held: dict[date, tuple[str, ...]] = dict.fromkeys(wrong, ("USD",))
     assert await filled(settings, store, clock) == Count(accepted=len(past()), waiting=2, held=held)
-    assert banks.asked["nbk"] == len(past())
+    assert banks.requests["nbk"] == len(past())
     assert await store.backfilled("nbk") == [(SINCE, UNTIL)]
 
 

@@ -22,7 +22,7 @@ from service.web.ops.health import HealthReport, report
 from tests.conftest import Clock
 from tests.support.instances import follower as follower_of
 from tests.support.pollers import polling
-from tests.support.standin import Banks, Figures, nbk
+from tests.support.standin import Banks, RawRates, nbk
 
 FIRST, LAST = date(2026, 2, 26), date(2026, 3, 31)
 HOLIDAYS = {"nbk": (9, 23, 24, 25), "cbr": (9,)}
@@ -37,9 +37,9 @@ def works(bank: str, day: date) -> bool:
     return day.weekday() < 5 and not (day.month == 3 and day.day in HOLIDAYS[bank])
 
 
-def truth(bank: str) -> dict[date, tuple[datetime, Figures]]:
+def truth(bank: str) -> dict[date, tuple[datetime, RawRates]]:
     """Return what a bank publishes in truth, by effective date, with when it does (UTC); carry-overs too."""
-    found: dict[date, tuple[datetime, Figures]] = {}
+    found: dict[date, tuple[datetime, RawRates]] = {}
     number = 0
     for offset in range((LAST - FIRST).days + 1):
         day = FIRST + offset * DAY
@@ -55,7 +55,7 @@ def truth(bank: str) -> dict[date, tuple[datetime, Figures]]:
     return found
 
 
-def figures_of(bank: str, number: int) -> Figures:
+def figures_of(bank: str, number: int) -> RawRates:
     step = Decimal(number % 7) - 3
     if bank == "nbk":
         return {
@@ -76,7 +76,7 @@ FIRST_FORM = {**TRUTH["nbk"][REVISED][1], "USD": "479.99"}
 FROZEN_FROM = date(2026, 3, 27)
 
 
-def said(bank: str, now: datetime) -> dict[date, Figures]:
+def said(bank: str, now: datetime) -> dict[date, RawRates]:
     """Return what a bank answers at `now`, faults included."""
     said = {day: figures for day, (at, figures) in TRUTH[bank].items() if at <= now}
     if bank == "nbk":
@@ -145,12 +145,12 @@ def only_two(settings: Settings) -> Settings:
     return Settings(store=settings.store, client=settings.client, tickers=(ticker,), sources=sources)
 
 
-def rate(figures: Figures, code: str) -> Fraction:
+def rate(figures: RawRates, code: str) -> Fraction:
     value = figures[code]
     return Fraction(value[0]) / value[1] if isinstance(value, tuple) else Fraction(value)
 
 
-def in_tenge(bank: str, figures: Figures, code: str) -> Fraction:
+def in_tenge(bank: str, figures: RawRates, code: str) -> Fraction:
     if bank == "nbk":
         return rate(figures, code)
     return (Fraction(1) if code == "RUB" else rate(figures, code)) / rate(figures, "KZT")

@@ -32,13 +32,13 @@ async def test_polls_observe_a_pause_and_go_on_after_it(settings: Settings, cloc
         with capture_logs() as logs:
             await poller.poll("nbk")
             await poller.poll("nbk")
-        assert banks.asked["nbk"] == 1
+        assert banks.requests["nbk"] == 1
         assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["source.failing"]
 
         clock.time += MINUTE
         del banks.faults["nbk"]
         await poller.poll("nbk")
-        assert banks.asked["nbk"] > 1
+        assert banks.requests["nbk"] > 1
         assert poller.memory.states["nbk"].not_before is None
 
 
@@ -52,7 +52,7 @@ async def test_next_leader_and_restarted_instance_observe_a_pause(
     async with polling(settings, clock) as restarted:
         await restarted.store_sync.request_sync()
         await restarted.poll("nbk")
-    assert banks.asked["nbk"] == 1
+    assert banks.requests["nbk"] == 1
 
 
 async def test_first_poll_after_a_start_waits_for_the_end_of_a_pause(settings: Settings) -> None:
@@ -112,7 +112,7 @@ async def test_backfill_observes_a_pause_and_stores_it(
             await backfill()
         with pytest.raises(TickerError, match=r"run the command again after 2026-04-02 04:01:00 UTC"):
             await backfill()
-        assert banks.asked["nbk"] == 1
+        assert banks.requests["nbk"] == 1
         assert (await store.states())["nbk"].not_before == clock.time + MINUTE
 
         clock.time += MINUTE

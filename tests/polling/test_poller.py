@@ -26,7 +26,7 @@ from tests.conftest import Clock
 from tests.support.fixings import APRIL, day, fixing
 from tests.support.instances import refresh_poller
 from tests.support.pollers import polling
-from tests.support.standin import Banks, Figures, nbk, nbu
+from tests.support.standin import Banks, RawRates, nbk, nbu
 
 
 @pytest.fixture
@@ -62,10 +62,10 @@ async def test_a_poll_ends_in_a_snapshot_and_in_the_store(poller: Poller) -> Non
 async def test_second_poll_begins_with_the_previous_publication(poller: Poller, banks: Banks) -> None:
     """An empty series is filled two weeks back; after that a poll asks for the last two publications and the next."""
     await poller.poll("nbk")
-    assert banks.asked["nbk"] == 16
+    assert banks.requests["nbk"] == 16
     await poller.poll("nbk")
-    assert banks.asked["nbk"] == 19
-    assert banks.at_once["nbk"] == 1
+    assert banks.requests["nbk"] == 19
+    assert banks.most_concurrent["nbk"] == 1
 
 
 async def test_a_new_fixing_makes_one_new_snapshot(poller: Poller, banks: Banks) -> None:
@@ -193,7 +193,7 @@ async def test_missing_currency_holds_nothing(poller: Poller, banks: Banks) -> N
 
 async def test_a_bogus_future_date_freezes_nothing(poller: Poller, banks: Banks) -> None:
     """A date further ahead than the bank publishes waits, by days or by decades; the true next one is taken."""
-    figures: Figures = {"USD": "43.10", "KZT": ("8.65", 100)}
+    figures: RawRates = {"USD": "43.10", "KZT": ("8.65", 100)}
     banks.faults["nbu"] = nbu(dict.fromkeys((day(1), day(2), day(3), day(7), date(2099, 1, 1)), figures))
     await poller.poll("nbu")
     latest = poller.memory.series("nbu").latest
@@ -292,7 +292,7 @@ async def test_raw_responses_are_stored_with_their_rates(poller: Poller, banks: 
 async def test_two_polls_of_one_source_are_one(poller: Poller, banks: Banks) -> None:
     """A poll that begins while another runs returns at once."""
     await asyncio.gather(poller.poll("nbk"), poller.poll("nbk"))
-    assert banks.asked["nbk"] == 16
+    assert banks.requests["nbk"] == 16
 
 
 async def test_a_fault_of_an_adapter_is_survived(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,12 +312,12 @@ async def test_a_restart_shows_what_was_stored_before_any_bank_answers(
     banks.published["nbk"] = dict(APRIL)
     async with polling(settings, clock) as first:
         await first.poll("nbk")
-    asked = banks.asked["nbk"]
+    asked = banks.requests["nbk"]
     async with polling(settings, clock) as second:
         await refresh_poller(second)
         assert shown(second) == shown(first)
         assert second.memory.states["nbk"] == first.memory.states["nbk"]
-    assert banks.asked["nbk"] == asked
+    assert banks.requests["nbk"] == asked
 
 
 async def test_store_outage_does_not_affect_clients(settings: Settings, clock: Clock, banks: Banks) -> None:

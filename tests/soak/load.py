@@ -13,15 +13,15 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
-from tests.support.standin import Banks, Figures
+from tests.support.standin import Banks, RawRates
 
 PUBLISHED: Final = 3.0
 """Seconds from one publication to the next: a bank's years in minutes."""
 _PAUSE: Final = 0.05
 """Seconds that a reader waits between two requests."""
 _DAYS: Final = 5
-_REST: Final[Figures] = {"EUR": "551.06", "RUB": "5.87", "GBP": "631.87", "CNY": "69.12"}
-_BANKS: Final[tuple[tuple[str, int, Figures], ...]] = (("nbk", 475, _REST), ("cbr", 81, {"KZT": ("17.05", 100)}))
+_REST: Final[RawRates] = {"EUR": "551.06", "RUB": "5.87", "GBP": "631.87", "CNY": "69.12"}
+_BANKS: Final[tuple[tuple[str, int, RawRates], ...]] = (("nbk", 475, _REST), ("cbr", 81, {"KZT": ("17.05", 100)}))
 _KNOWN: Final = {200, 304, 400, 404, 405, 406, 429, 501}
 """What may be answered; 503 too, while nothing has been polled. Everything else is a fault."""
 _LANGUAGES: Final = ("kk", "ru", "en", "de", "ar", "zh-Hant", "sr-Latn", "pt-BR", "fa", "ja")
@@ -54,7 +54,7 @@ class Load:
             self.answers["publications"] += 1
             await asyncio.sleep(PUBLISHED)
 
-    def _published(self, key: str, level: int, more: Figures) -> tuple[dict[date, Figures], date]:
+    def _published(self, key: str, level: int, more: RawRates) -> tuple[dict[date, RawRates], date]:
         """Return what a bank has published, today's and that of some days before, and its today."""
         today = datetime.now(ZoneInfo("Asia/Almaty" if key == "nbk" else "Europe/Moscow")).date()
         days = self.banks.published.setdefault(key, {})
@@ -65,7 +65,7 @@ class Load:
     def _day(self, today: date) -> date:
         return today - timedelta(days=self.chance.choice((0, 0, 0, 1, 2)))
 
-    def _figures(self, level: int, more: Figures) -> Figures:
+    def _figures(self, level: int, more: RawRates) -> RawRates:
         return {"USD": str(level + Decimal(self.chance.randint(-300, 300)) / 100), **more}
 
     async def read(self, *, kept: bool) -> None:

@@ -21,7 +21,7 @@ from service.sources.parsing import MOST_PARTS
 from service.sources.rate_table import MOST_CURRENCIES, MOST_DAYS
 from service.validation.rules import ValidationContext, judge
 from tests.sources.answers import FIXTURES, URL, answer, document, parse
-from tests.support.standin import Figures, nbu
+from tests.support.standin import RawRates, nbu
 
 HTML = b'<html lang="ru"><head><title>Access denied</title></head><body>Are you a robot?</body></html>\n'
 FAR = date(2100, 1, 1)
@@ -269,7 +269,7 @@ def test_an_answer_has_no_more_than_a_bank_publishes(days: int, codes: int) -> N
     """A year and more of days, and all the currencies there are: to judge more would cost us minutes."""
 
     def published(days: int, codes: int) -> bytes:
-        figures: Figures = {"".join(code): "1.5" for code in islice(product(ascii_uppercase, repeat=3), codes)}
+        figures: RawRates = {"".join(code): "1.5" for code in islice(product(ascii_uppercase, repeat=3), codes)}
         return nbu({date(2026, 1, 1) + timedelta(days=number): figures for number in range(days)})
 
     fixings = parse("nbu", published(days, codes))

@@ -16,7 +16,7 @@ from service.state.selection import Evidence, snapshot
 from service.validation.cross_check import CrossCheck
 from service.validation.quarantine import QuarantinedFixing
 from tests.support.fixings import day, fixing, series
-from tests.support.snapshots import CBR, KZT, NBK, NOW, SETTINGS, taken
+from tests.support.snapshots import CBR, KZT, NBK, NOW, SETTINGS, snapshot_of
 
 
 def percents(made: Snapshot) -> dict[str, str | None]:
@@ -25,7 +25,7 @@ def percents(made: Snapshot) -> dict[str, str | None]:
 
 def test_a_ticker_from_its_first_source() -> None:
     """The figures of 2 April 2026, direct, current, with both dates."""
-    made = taken(nbk=NBK, cbr=CBR)
+    made = snapshot_of(nbk=NBK, cbr=CBR)
     assert percents(made) == {"USD": "-0.77", "EUR": "0.44", "RUB": "0.00", "GBP": "-0.02", "CNY": "-0.27"}
     assert (made.status, made.recorded, made.as_of) == (Status.CURRENT, False, day(2))
     assert made.next_update == datetime(2026, 4, 2, 10, 30, tzinfo=UTC)
@@ -39,13 +39,13 @@ def test_the_inspiring_strip() -> None:
     """Fixings whose true changes are +1.35, +2.68, 0.00, +4.11 and +0.25 % give just these."""
     old = fixing(day(1), USD="400.00", EUR="500.00", RUB="5.00", GBP="600.00", CNY="80.00")
     new = fixing(day(2), USD="405.40", EUR="513.40", RUB="5.00", GBP="624.66", CNY="80.20")
-    made = taken(nbk=series(old, new))
+    made = snapshot_of(nbk=series(old, new))
     assert percents(made) == {"USD": "1.35", "EUR": "2.68", "RUB": "0.00", "GBP": "4.11", "CNY": "0.25"}
 
 
 def test_quote_of_a_fallback_source_is_whole_and_marked() -> None:
     """Without the first source every quote is a cross of the next, the rouble too."""
-    made = taken(cbr=CBR)
+    made = snapshot_of(cbr=CBR)
     assert {(quote.source, quote.choice, quote.cross) for quote in made.quotes} == {("cbr", 2, True)}
     # 80 / 0.16 = 500, 81 / 0.162 = 500; 90 / 0.162 = 555.56; 1 / 0.16 = 6.25, 1 / 0.162 = 6.17
     assert percents(made) == {"USD": "0.00", "EUR": "-1.23", "RUB": "-1.23", "GBP": "-1.23", "CNY": "-1.23"}
@@ -54,11 +54,11 @@ def test_quote_of_a_fallback_source_is_whole_and_marked() -> None:
 def test_a_stale_source_is_passed_over_and_taken_again() -> None:
     """Three missed publications: the next source; with a new fixing the first one is back."""
     old = series(*(fixing(day(number, 3), USD=f"47{number}.00") for number in (12, 13)))
-    cbr = taken(nbk=old, cbr=CBR)
+    cbr = snapshot_of(nbk=old, cbr=CBR)
     assert (cbr.quotes[0].source, cbr.quotes[0].choice) == ("cbr", 2)
     assert cbr.quotes[0].reason == "nbk is stale, its latest rates are of 2026-03-13"
     assert cbr.quotes[1].reason == "nbk does not quote it"
-    back = taken(nbk=NBK, cbr=CBR)
+    back = snapshot_of(nbk=NBK, cbr=CBR)
     assert {(quote.source, quote.reason) for quote in back.quotes} == {("nbk", None)}
 
 
@@ -66,9 +66,9 @@ def test_a_frozen_feed_is_as_stale_as_a_silent_one() -> None:
     """The same figures under the dates of four working days: the next source, though the dates are fresh."""
     same = [replace(NBK.fixings[1], date=day(number, 3)) for number in (27, 28, 29, 30, 31)]
     frozen = series(*same, replace(same[0], date=day(1)))
-    two_missed = taken(now=datetime(2026, 3, 30, 15, 0, tzinfo=UTC), nbk=frozen, cbr=CBR)
+    two_missed = snapshot_of(now=datetime(2026, 3, 30, 15, 0, tzinfo=UTC), nbk=frozen, cbr=CBR)
     assert ({quote.source for quote in two_missed.quotes}, two_missed.status) == ({"nbk"}, Status.LATE)
-    three_missed = taken(now=datetime(2026, 3, 31, 15, 0, tzinfo=UTC), nbk=frozen, cbr=CBR)
+    three_missed = snapshot_of(now=datetime(2026, 3, 31, 15, 0, tzinfo=UTC), nbk=frozen, cbr=CBR)
     assert {quote.source for quote in three_missed.quotes} == {"cbr"}
 
 
@@ -76,17 +76,17 @@ def test_a_quote_fails_over_alone() -> None:
     """A currency that the bank no longer quotes comes from the next, the others stay where they are."""
     without = fixing(day(1), USD="475.09", EUR="551.06", GBP="631.87", CNY="69.12")
     older = fixing(day(20, 3), USD="470.00", EUR="550.06", RUB="5.80", GBP="630.87", CNY="69.02")
-    made = taken(nbk=series(older, without, NBK.fixings[1]), cbr=CBR)
+    made = snapshot_of(nbk=series(older, without, NBK.fixings[1]), cbr=CBR)
     assert {quote.code: quote.source for quote in made.quotes if quote.source != "nbk"} == {}
     latest = fixing(day(2), USD="476.00", EUR="550.00", GBP="630.00", CNY="69.00")
-    made = taken(nbk=series(older, without, latest), cbr=CBR)
+    made = snapshot_of(nbk=series(older, without, latest), cbr=CBR)
     assert {quote.code: quote.source for quote in made.quotes if quote.source != "nbk"} == {"RUB": "cbr"}
 
 
 def test_late_source_is_still_preferred() -> None:
     """Late figures are shown, and said to be late."""
     evening = datetime(2026, 4, 2, 15, 0, tzinfo=UTC)
-    made = taken(now=evening, nbk=NBK, cbr=CBR)
+    made = snapshot_of(now=evening, nbk=NBK, cbr=CBR)
     assert (made.quotes[0].source, made.status) == ("nbk", Status.LATE)
 
 
@@ -94,14 +94,14 @@ def test_where_all_are_stale_the_latest_date_is_shown() -> None:
     """Figures stay visible, told as stale; the recorded ones of an earlier date are not preferred."""
     summer = datetime(2026, 7, 1, 4, 0, tzinfo=UTC)
     older = series(fixing(day(30, 3), "recorded", USD="470.00"), fixing(day(31, 3), "recorded", USD="471.00"))
-    made = taken(now=summer, nbk=NBK, recorded=older)
+    made = snapshot_of(now=summer, nbk=NBK, recorded=older)
     assert (made.quotes[0].source, made.status, made.recorded) == ("nbk", Status.STALE, False)
 
 
 def test_recorded_publications_are_marked() -> None:
     """With nothing else the last choice serves, dated, with the next publication of the first."""
     known = series(fixing(day(1), "recorded", USD="478.77"), fixing(day(2), "recorded", USD="475.09"))
-    made = taken(now=datetime(2026, 7, 1, 4, 0, tzinfo=UTC), recorded=known)
+    made = snapshot_of(now=datetime(2026, 7, 1, 4, 0, tzinfo=UTC), recorded=known)
     assert (made.status, made.recorded, made.as_of) == (Status.RECORDED, True, day(2))
     assert made.next_update == datetime(2026, 7, 1, 10, 30, tzinfo=UTC)
 
@@ -112,7 +112,7 @@ def test_a_weekend_leaves_the_last_real_change() -> None:
     carried = [
         fixing(day(number), USD="480.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12") for number in (5, 6)
     ]
-    made = taken(now=datetime(2026, 4, 5, 9, 0, tzinfo=UTC), nbk=series(*NBK.fixings, friday, *carried))
+    made = snapshot_of(now=datetime(2026, 4, 5, 9, 0, tzinfo=UTC), nbk=series(*NBK.fixings, friday, *carried))
     dollar = made.quotes[0]
     assert (str(dollar.percent), dollar.date, dollar.previous_date) == ("1.03", day(4), day(2))
     assert percents(made)["RUB"] == "0.00"
@@ -121,7 +121,7 @@ def test_a_weekend_leaves_the_last_real_change() -> None:
 
 def test_snapshot_is_emptied_where_nothing_may_be_shown_any_more() -> None:
     """All rates were taken back: what was shown does not stay. Without a snapshot before there is none."""
-    before = taken(nbk=NBK)
+    before = snapshot_of(nbk=NBK)
     known = {"nbk": Series()}
     now = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
     emptied = snapshot(SETTINGS.tickers[0], SETTINGS.polled, known, now, before=before)
@@ -141,14 +141,14 @@ def test_currency_that_no_source_quotes_has_an_empty_quote_with_a_reason() -> No
         fixing(day(1), "ecb", "EUR", Quotation.INVERSE, USD="1.1525"),
         fixing(day(2), "ecb", "EUR", Quotation.INVERSE, USD="1.1599"),
     )
-    made = taken(eur, ecb=ecb)
+    made = snapshot_of(eur, ecb=ecb)
     assert str(made.quotes[0].percent) == "-0.64"
     assert made.quotes[1] == Quote("RUB", reason="ecb does not quote it")
 
 
 def test_a_currency_that_first_appears_in_a_carry_over_has_a_rate() -> None:
     """The others repeat, so the fixing is no news of them; the new one has its first figure by it."""
-    made = taken(nbk=series(fixing(day(1), USD="475.09"), fixing(day(2), USD="475.09", EUR="551.06")))
+    made = snapshot_of(nbk=series(fixing(day(1), USD="475.09"), fixing(day(2), USD="475.09", EUR="551.06")))
     dollar, euro = made.quotes[0], made.quotes[1]
     assert (dollar.date, dollar.percent) == (day(1), None)
     assert (str(euro.rate), euro.date, euro.percent) == ("551.06", day(2), None)
@@ -156,7 +156,7 @@ def test_a_currency_that_first_appears_in_a_carry_over_has_a_rate() -> None:
 
 def test_one_fixing_gives_a_rate_and_no_change() -> None:
     """A quote without a predecessor has no percent and no direction."""
-    quote = taken(nbk=series(NBK.fixings[1])).quotes[0]
+    quote = snapshot_of(nbk=series(NBK.fixings[1])).quotes[0]
     assert (str(quote.rate), quote.percent, quote.direction, quote.previous_date) == ("475.09", None, None, None)
 
 
@@ -170,7 +170,7 @@ def test_tomorrows_or_todays_rates(effective: str, as_of: object) -> None:
     """The latest published is shown, or by the ticker's settings the one in force."""
     tomorrow = fixing(day(3), USD="470.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12")
     ticker = KZT.model_copy(update={"effective": effective})
-    assert taken(ticker, nbk=series(*NBK.fixings, tomorrow)).as_of == as_of
+    assert snapshot_of(ticker, nbk=series(*NBK.fixings, tomorrow)).as_of == as_of
 
 
 def every_day(count: int) -> Series:
@@ -189,7 +189,7 @@ def every_day(count: int) -> Series:
 def test_a_quote_remembers_its_publications(days: int) -> None:
     """The last 30, oldest first, by the first days of their figures; a carry-over is none; the last is the quote's."""
     known = every_day(days)
-    dollar = taken(nbk=known).quotes[0]
+    dollar = snapshot_of(nbk=known).quotes[0]
     expected = [Point(one.date, one.rates["USD"].value) for one in known.fixings if one.date.weekday() < 5]
     if known.fixings[0].date.weekday() >= 5:  # nothing is known before it
         expected.insert(0, Point(known.fixings[0].date, known.fixings[0].rates["USD"].value))
@@ -201,7 +201,9 @@ def test_a_quote_remembers_its_publications(days: int) -> None:
 
 def test_what_is_remembered_is_of_one_source_and_in_the_tickers_base() -> None:
     """Another bank's publications are never mixed in; a cross is worked out for each of them as the rate itself is."""
-    made = taken(cbr=CBR, nbk=series(fixing(day(1, 3), USD="470.00", EUR="548.62"), fixing(day(2, 3), USD="471.00")))
+    made = snapshot_of(
+        cbr=CBR, nbk=series(fixing(day(1, 3), USD="470.00", EUR="548.62"), fixing(day(2, 3), USD="471.00"))
+    )
     for quote in made.quotes:
         assert quote.source == "cbr"
         assert quote.history == ((day(1), quote.previous), (day(2), quote.rate))
@@ -211,7 +213,7 @@ def test_what_is_remembered_is_of_one_source_and_in_the_tickers_base() -> None:
 def test_what_does_not_quote_a_currency_is_no_publication_of_it() -> None:
     """The dates on which the bank left it out are not there, and nothing is put in their place."""
     known = series(*every_day(4).fixings, fixing(day(3), USD="410.00", EUR="501.00", GBP="600.00"))
-    dollar, _, rouble, pound, _ = taken(nbk=known).quotes
+    dollar, _, rouble, pound, _ = snapshot_of(nbk=known).quotes
     assert len(dollar.history) == 5
     assert pound.history == ((day(3), Decimal("600.00")),)
     assert rouble.history == ()
@@ -221,7 +223,7 @@ def test_what_is_not_in_force_yet_is_not_remembered_either() -> None:
     """A ticker that shows the figures in force has no later ones in their history."""
     ticker = KZT.model_copy(update={"effective": "today"})
     known = series(*NBK.fixings, fixing(day(3), USD="470.00"))
-    dates = [[point.date for point in taken(one, nbk=known).quotes[0].history] for one in (ticker, KZT)]
+    dates = [[point.date for point in snapshot_of(one, nbk=known).quotes[0].history] for one in (ticker, KZT)]
     assert dates == [[day(1), day(2)], [day(1), day(2), day(3)]]
 
 
@@ -229,7 +231,7 @@ def test_what_is_in_force_today_is_not_late_when_tomorrows_is_here() -> None:
     """In the evening tomorrow's figures have come, and are not shown yet: nothing is missing."""
     evening = datetime(2026, 4, 2, 15, 0, tzinfo=UTC)
     tomorrow = fixing(day(3), USD="470.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12")
-    made = taken(KZT.model_copy(update={"effective": "today"}), evening, nbk=series(*NBK.fixings, tomorrow))
+    made = snapshot_of(KZT.model_copy(update={"effective": "today"}), evening, nbk=series(*NBK.fixings, tomorrow))
     assert (made.as_of, made.status) == (day(2), Status.CURRENT)
     assert made.next_update == datetime(2026, 4, 3, 10, 30, tzinfo=UTC)
 
@@ -260,7 +262,7 @@ MOSCOW = series(
 
 def test_quote_has_the_confidence_of_its_rate() -> None:
     """Confirmed by a bank that has it at the same level; unconfirmed where no other bank quotes it."""
-    assert {quote.confidence for quote in taken(nbk=NBK).quotes} == {Confidence.UNCONFIRMED}
+    assert {quote.confidence for quote in snapshot_of(nbk=NBK).quotes} == {Confidence.UNCONFIRMED}
     assert {quote.confidence for quote in compared(nbk=NBK, cbr=MOSCOW).quotes} == {Confidence.CONFIRMED}
     without = series(*(one.without({"CNY"}) for one in MOSCOW.fixings))
     by_code = {quote.code: quote.confidence for quote in compared(nbk=NBK, cbr=without).quotes}
@@ -319,7 +321,7 @@ def test_held_rate_of_a_cross_is_refuted_together_with_what_is_published_of_its_
 def test_percentage_beyond_the_limit_is_not_shown_without_confirmation() -> None:
     """Whatever way the rate came into the series: the publication before it is shown, marked as diverging."""
     jump = series(*NBK.fixings, replace(NBK.fixings[1], date=day(3), rates=fixing(day(3), USD="950.18").rates))
-    dollar = taken(nbk=jump).quotes[0]
+    dollar = snapshot_of(nbk=jump).quotes[0]
     assert (str(dollar.rate), str(dollar.percent), dollar.date) == ("475.09", "-0.77", day(2))
     assert dollar.confidence is Confidence.DIVERGING
 

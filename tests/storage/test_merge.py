@@ -19,7 +19,7 @@ from service.validation.quarantine import Outcome, QuarantineDecision, Quarantin
 from service.validation.rules import judge_all
 from tests.conftest import Clock
 from tests.support.fixings import day, fixing, later
-from tests.support.instances import follower, refresh, until_heard
+from tests.support.instances import follower, refresh, until_subscribed
 from tests.support.servers import valkey as server
 from tests.support.wait import until_true
 
@@ -307,7 +307,7 @@ async def test_news_that_come_while_it_writes_are_seen_at_once(shared: Shared, m
         await announce()
 
     async with follower(one, shared.clock, interval=3600):
-        await until_heard(shared.store)
+        await until_subscribed(shared.store)
         monkeypatch.setattr(shared.store.coordination, "publish_change", slowly)
         shared.learn(one, later(fixing(day(1), USD="478.80")).with_revision_of(BASE))
         poll = asyncio.create_task(refresh(one, shared.clock))

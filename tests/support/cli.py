@@ -1,4 +1,4 @@
-"""The command line: in this process, and as a process of its own."""
+"""Run commands in this process or in a process of their own."""
 
 import os
 import subprocess
@@ -16,10 +16,10 @@ WIDTH = {"COLUMNS": "200"}
 
 
 def command(environ: Mapping[str, str], *arguments: str) -> Result:
-    """Run a command in this process, without our variables but those given; standard input is empty.
+    """Run a command in this process, with these `TICKER_` variables alone; standard input is empty.
 
-    It runs an event loop: call it in a thread where one is running, and not twice at a time, because standard output
-    and environment belong to the whole process. An exception that the command does not handle is raised here.
+    It runs an event loop: call it in a thread if one is running, and not concurrently, because standard output
+    and environment belong to the whole process. Raise any exception that the command does not handle.
     """
     unset = dict.fromkeys(name for name in os.environ if name.startswith("TICKER_"))
     try:
@@ -27,11 +27,11 @@ def command(environ: Mapping[str, str], *arguments: str) -> Result:
             cli, arguments, env=unset | WIDTH | dict(environ), catch_exceptions=False, prog_name="python -m service"
         )
     finally:
-        structlog.reset_defaults()  # it logs to a standard error that is closed now
+        structlog.reset_defaults()  # it would log to a standard error that is closed
 
 
 def process(environ: Mapping[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run Python with these arguments, for example `-m service show`, without our variables but those given."""
+    """Run Python with these arguments, e.g. `-m service show`, and with these `TICKER_` variables alone."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TICKER_")}
     return subprocess.run(
         [sys.executable, *arguments],

@@ -1,4 +1,4 @@
-"""The real nginx with the configuration that is deployed, on a port of its own, in front of any instances."""
+"""Run the real nginx with the deployed configuration, on a port of its own, in front of any instances."""
 
 import os
 import re
@@ -21,14 +21,14 @@ from tests.support.ports import unused_port
 
 NGINX: Final = os.environ.get("NGINX") or shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 CONFIG: Final = ROOT / "config" / "edge"
-BELIEVED: Final = "127.0.1.0/24"
-"""Addresses of whom stands before the edge, as far as tests are concerned: what they say of a reader is believed."""
+TRUSTED_PROXIES: Final = "127.0.1.0/24"
+"""Addresses whose X-Forwarded-For the edge trusts in tests."""
 _NOBODY: Final = 65534
 
 
 @dataclass
 class Edge:
-    """A running edge; `folder` has all that it writes."""
+    """A running edge; it writes only to `folder`."""
 
     port: int
     folder: Path
@@ -40,32 +40,32 @@ class Edge:
 
     @property
     def log(self) -> str:
-        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")  # paths are as they were sent
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")  # paths are logged as received
 
-    def end(self) -> str:
-        """End it politely and return all that it has logged."""
+    def stop(self) -> str:
+        """Stop it gracefully and return its whole log."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait(timeout=60)
         return self.log
 
     def restart(self) -> None:
-        """End it, and start another in its place."""
-        self.end()
-        self.process = _started(self.folder, _NOBODY if os.geteuid() == 0 else None)
+        """Stop it and start another in its place."""
+        self.stop()
+        self.process = _start(self.folder, _NOBODY if os.geteuid() == 0 else None)
         _wait_for(self)
 
 
 @contextmanager
-def edging(instances: Sequence[int], port: int | None = None, rate: str | None = None) -> Iterator[Edge]:
-    """Run the edge, without root, in front of the instances at these ports; skip the test where there is no nginx.
+def run_edge(instances: Sequence[int], port: int | None = None, rate: str | None = None) -> Iterator[Edge]:
+    """Run the edge, without root, in front of the instances at these ports; skip the test if nginx is missing.
 
-    With a `rate` each address may ask as often, `1000000r/s` or `1r/m`, instead of what is deployed.
+    `rate` replaces the deployed limit of requests per address, for example `1000000r/s` or `1r/m`.
     """
     if NGINX is None:
-        pytest.skip("NO TESTS OF THE EDGE: no nginx is installed and none could be; name one by NGINX=/path")
+        pytest.skip("NO TESTS OF THE EDGE: nginx is not installed and could not be; set NGINX=/path")
     port = port or unused_port()
-    # Not pytest's own folder: that is closed to the user as whom it runs.
+    # Not pytest's own folder: the user that nginx runs as cannot read it.
     with tempfile.TemporaryDirectory(prefix="edge-") as name:
         folder = Path(name)
         config = (CONFIG / "nginx.conf").read_text(encoding="utf-8")
@@ -74,7 +74,7 @@ def edging(instances: Sequence[int], port: int | None = None, rate: str | None =
         (folder / "nginx.conf").write_text(config, encoding="utf-8")
         servers = "".join(f"server 127.0.0.1:{instance} max_fails=0;\n" for instance in instances)
         (folder / "instances.conf").write_text(servers, encoding="utf-8")
-        listen = f"listen 127.0.0.1:{port};\nset_real_ip_from {BELIEVED};\nreal_ip_header X-Forwarded-For;\n"
+        listen = f"listen 127.0.0.1:{port};\nset_real_ip_from {TRUSTED_PROXIES};\nreal_ip_header X-Forwarded-For;\n"
         (folder / "listen.conf").write_text(listen, encoding="utf-8")
         (folder / "prefix").mkdir()
         (folder / "log").touch()
@@ -82,26 +82,26 @@ def edging(instances: Sequence[int], port: int | None = None, rate: str | None =
         if user:
             for path in (folder, folder / "prefix", folder / "log"):
                 os.chown(path, user, user)
-        edge = Edge(port, folder, _started(folder, user))
+        edge = Edge(port, folder, _start(folder, user))
         try:
             _wait_for(edge)
             yield edge
         finally:
-            edge.end()
+            edge.stop()
 
 
-def _started(folder: Path, user: int | None) -> subprocess.Popen[str]:
+def _start(folder: Path, user: int | None) -> subprocess.Popen[str]:
     with (folder / "log").open("a", encoding="utf-8") as log:
         return subprocess.Popen(
             [str(NGINX), "-e", "stderr", "-p", f"{folder}/prefix", "-c", f"{folder}/nginx.conf"],
-            env={},  # it would take $NGINX for sockets to inherit
+            env={},  # nginx would read $NGINX as sockets to inherit
             stdout=log, stderr=log, text=True, user=user, group=user, extra_groups=[] if user else None,
         )  # fmt: skip
 
 
 def _wait_for(edge: Edge) -> None:
-    give_up = time.monotonic() + 60
-    while time.monotonic() < give_up and edge.process.poll() is None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and edge.process.poll() is None:
         try:
             create_connection(("127.0.0.1", edge.port), timeout=1).close()
         except OSError:

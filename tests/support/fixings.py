@@ -1,17 +1,17 @@
-"""Short ways to write fixings."""
+"""Create fixings."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from service.domain.fixing import Fixing, Quotation, Rate, Series
-from tests.support.standin import Figures
+from tests.support.standin import RawRates
 
 FETCHED = datetime(2026, 4, 1, 11, 5, 12, tzinfo=UTC)
 
 
 def day(number: int, month: int = 4) -> date:
-    """Return a day of 2026, of April where no month is said."""
+    """Return a date in 2026, by default in April."""
     return date(2026, month, number)
 
 
@@ -20,20 +20,22 @@ def fixing(
     source: str = "nbk",
     base: str = "KZT",
     direction: Quotation = Quotation.DIRECT,
-    **figures: str | tuple[str, int],
+    **published: str | tuple[str, int],
 ) -> Fixing:
-    return Fixing(source, base, on, rates(figures), f"http://bank/{on}", FETCHED, f"digest of {on}", direction)
+    return Fixing(source, base, on, rates(published), f"http://bank/{on}", FETCHED, f"digest of {on}", direction)
 
 
-def later(one: Fixing, seconds: int = 1) -> Fixing:
-    """Return the same as another answer of the bank, fetched later."""
+def later(original: Fixing, seconds: int = 1) -> Fixing:
+    """Return the same fixing from another response of the bank, fetched later."""
     return replace(
-        one, fetched_at=one.fetched_at + timedelta(seconds=seconds), digest=f"{one.digest}, {seconds} s later"
+        original,
+        fetched_at=original.fetched_at + timedelta(seconds=seconds),
+        digest=f"{original.digest}, {seconds} s later",
     )
 
 
-def rates(figures: Figures) -> dict[str, Rate]:
-    pairs = ((code, one if isinstance(one, tuple) else (one, 1)) for code, one in figures.items())
+def rates(published: RawRates) -> dict[str, Rate]:
+    pairs = ((code, rate if isinstance(rate, tuple) else (rate, 1)) for code, rate in published.items())
     return {code: Rate(Decimal(value), nominal) for code, (value, nominal) in pairs}
 
 
@@ -41,7 +43,7 @@ def series(*fixings: Fixing) -> Series:
     return Series(tuple(fixings))
 
 
-APRIL: dict[date, Figures] = {
+APRIL: dict[date, RawRates] = {
     day(1): {"USD": "478.77", "EUR": "548.62", "RUB": "5.87", "GBP": "631.98", "CNY": "69.31"},
     day(2): {"USD": "475.09", "EUR": "551.06", "RUB": "5.87", "GBP": "631.87", "CNY": "69.12"},
 }

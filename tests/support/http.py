@@ -13,7 +13,7 @@ Client = TestClient[Any, Any]
 
 
 async def until_ready(client: Client) -> None:
-    """Wait until the first poll has made a snapshot."""
+    """Wait until the rates of the first poll are served."""
 
     async def ready() -> bool:
         async with client.get("/v1/ticker") as response:

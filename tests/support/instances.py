@@ -1,4 +1,4 @@
-"""An instance without a server: its memory, its sync with the store, its publisher and its follower."""
+"""Parts of an instance without an HTTP server: store sync, publisher and follower."""
 
 from service.clock import Clock
 from service.cluster.follower import INTERVAL, StoreFollower
@@ -17,14 +17,14 @@ def follower(store_sync: StoreSync, now: Clock, interval: float = INTERVAL) -> S
     return StoreFollower(store_sync, publisher(store_sync), now, interval=interval)
 
 
-async def until_heard(store: Store) -> None:
-    """Wait until an instance hears what is announced."""
+async def until_subscribed(store: Store) -> None:
+    """Wait until an instance is subscribed to the store's announcements."""
     channel = f"{store._prefix}news"
 
-    async def listens() -> bool:
+    async def subscribed() -> bool:
         return dict(await store._redis.pubsub_numsub(channel))[channel] > 0
 
-    await until(listens)
+    await until(subscribed)
 
 
 async def refresh(store_sync: StoreSync, now: Clock) -> None:

@@ -1,11 +1,11 @@
-"""Bounds of CPU time: they are those of the machine of docs/security.md, and grow on a slower one."""
+"""Check CPU time against bounds for the machine of docs/security.md, scaled up on slower machines."""
 
 from time import thread_time
 from typing import Final
 
 _TURNS: Final = 1_000_000
 _REFERENCE: Final = 0.013
-"""Seconds that so many turns of an empty loop take there."""
+"""Seconds that `_TURNS` iterations of an empty loop take on that machine."""
 
 
 def fits(seconds: float, bound: float) -> bool:
@@ -14,7 +14,7 @@ def fits(seconds: float, bound: float) -> bool:
 
 
 def _slower() -> float:
-    """Return how many times slower this machine is now, with whatever else it does."""
+    """Return how many times slower this machine is now, under its current load."""
     begun = thread_time()
     for _ in range(_TURNS):
         pass

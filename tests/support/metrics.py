@@ -19,18 +19,18 @@ async def text(client: Client, accept: str = "text/plain") -> str:
 
 
 async def scraped(client: Client) -> Samples:
-    read = families(await text(client))
-    return {(one.name, frozenset(one.labels.items())): one.value for family in read for one in family.samples}
+    parsed = families(await text(client))
+    return {(item.name, frozenset(item.labels.items())): item.value for family in parsed for item in family.samples}
 
 
-async def until_scraped(client: Client, so: Callable[[Samples], bool]) -> Samples:
-    """Return what is told once it is so."""
+async def until_scraped(client: Client, condition: Callable[[Samples], bool]) -> Samples:
+    """Return the metrics once the condition holds for them."""
 
-    async def told() -> Samples:
+    async def matching() -> Samples:
         samples = await scraped(client)
-        return samples if so(samples) else {}
+        return samples if condition(samples) else {}
 
-    return await until(told)
+    return await until(matching)
 
 
 def value(samples: Samples, name: str, **labels: str) -> float | None:

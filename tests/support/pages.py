@@ -15,7 +15,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def published(banks: Banks) -> Banks:
-    """Let the first bank have published, and the others not answer."""
+    """Let the National Bank publish the rates of April, and the other banks return 404."""
     banks.published["nbk"] = dict(APRIL)
     banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
     return banks
@@ -33,21 +33,21 @@ async def json_of(client: Client, path: str) -> Any:
 
 
 async def page_of(client: Client, path: str, language: str = "") -> Node:
-    """Return a page or a fragment, which parses without a single error."""
+    """Return a page or fragment; fail if it has a parse error."""
     text = await text_of(client, path, language=language)
     fragment = not text.startswith("<!doctype html>")
     return JustHTML(text, sanitize=False, strict=True, fragment=fragment).root
 
 
 async def picture_of(client: Client, path: str, language: str = "") -> etree._Element:
-    """Return a picture, which is well-formed XML."""
+    """Return a picture; fail if it is not well-formed XML."""
     return etree.fromstring((await text_of(client, path, language=language)).encode())
 
 
-def found(page: Node, selector: str) -> list[Element]:
+def select(page: Node, selector: str) -> list[Element]:
     return [node for node in page.query(selector) if isinstance(node, Element)]
 
 
-def one(page: Node, selector: str) -> Element:
-    (element,) = found(page, selector)
+def select_one(page: Node, selector: str) -> Element:
+    (element,) = select(page, selector)
     return element

@@ -1,4 +1,4 @@
-"""Free ports for servers that run as a process of their own."""
+"""Find free ports for servers that run in a process of their own."""
 
 import random
 import socket
@@ -7,19 +7,19 @@ from pathlib import Path
 
 from aiohttp import test_utils
 
-_GIVEN_OUT = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST = 10_000
 
 
 def unused_port() -> int:
-    """Return a free port that the system gives to nobody else: below those of outgoing connections.
+    """Return a free port below the range that the system uses for outgoing connections.
 
-    A server may bind it seconds later, on a busy machine. A port of that range may be in use by then.
+    On a busy machine a server binds it seconds later; by then a port of that range could be in use.
     """
-    end = int(_GIVEN_OUT.read_text(encoding="ascii").split()[0]) if _GIVEN_OUT.exists() else 0
+    end = int(_EPHEMERAL_RANGE.read_text(encoding="ascii").split()[0]) if _EPHEMERAL_RANGE.exists() else 0
     for port in random.SystemRandom().sample(range(_LOWEST, end), k=min(100, max(0, end - _LOWEST))):
-        with suppress(OSError), socket.socket() as one:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            one.bind(("", port))
+        with suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("", port))
             return port
     return test_utils.unused_port()

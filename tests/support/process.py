@@ -1,4 +1,4 @@
-"""The service as a process of its own."""
+"""Run the service in a process of its own."""
 
 import os
 import signal
@@ -16,15 +16,15 @@ import psutil
 
 from service.settings.loader import ROOT
 from tests.support.ports import unused_port
-from tests.support.standin import Figures
+from tests.support.standin import RawRates
 from tests.support.wait import PATIENCE
 
-OLD: Figures = {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"}
-NEW: Figures = {"USD": "405.40", "EUR": "513.40", "RUB": "5.00", "GBP": "624.66", "CNY": "80.20"}
+OLD: RawRates = {"USD": "400.00", "EUR": "500.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"}
+NEW: RawRates = {"USD": "405.40", "EUR": "513.40", "RUB": "5.00", "GBP": "624.66", "CNY": "80.20"}
 
 
 class Service:
-    """A running service; `env` is laid over an environment without our variables."""
+    """A running service; its `TICKER_` variables are those of `env` alone."""
 
     def __init__(self, env: Mapping[str, str], *arguments: str, port: int | None) -> None:
         self.port = port
@@ -44,9 +44,9 @@ class Service:
                 return error.code, error.read().decode()
 
     def wait_for(self, path: str, found: str, within: float = PATIENCE) -> str:
-        """Return the body of `path` once it holds `found`."""
-        give_up, last = time.monotonic() + within, ""
-        while time.monotonic() < give_up:
+        """Return the body of `path` once it contains `found`."""
+        deadline, last = time.monotonic() + within, ""
+        while time.monotonic() < deadline:
             try:
                 _, last = self.get(path)
             except OSError:
@@ -57,12 +57,12 @@ class Service:
         raise AssertionError(f"{path} has no {found!r} within {within} s, but {last!r}")
 
     def ended(self, within: float = PATIENCE) -> tuple[int, str]:
-        """Return exit status and log."""
+        """Wait for the end of the process; return exit status and log."""
         _, log = self.process.communicate(timeout=within)
         return self.process.returncode, log
 
     def kill_all(self) -> None:
-        """Kill -9 the service and its store, as a power cut would."""
+        """Kill the service and its embedded store with SIGKILL."""
         for process in (*psutil.Process(self.process.pid).children(), self.process):
             os.kill(process.pid, signal.SIGKILL)
         self.ended()
@@ -70,7 +70,7 @@ class Service:
 
 @contextmanager
 def running(env: Mapping[str, str], *arguments: str, port: int | None = -1) -> Iterator[Service]:
-    """Run a service on a free port, or on `port`, or as its settings say (None)."""
+    """Run a service on a free port, on `port`, or on the port of its settings (None)."""
     service = Service(env, *arguments, port=unused_port() if port == -1 else port)
     try:
         yield service
@@ -85,7 +85,7 @@ def local(zone: str) -> date:
 
 
 def offline(tmp_path: Path) -> dict[str, str]:
-    """Return the environment of a machine from which no bank can be reached."""
+    """Return an environment in which no bank can be reached."""
     closed = f"http://127.0.0.1:{unused_port()}"
     return {f"TICKER_SOURCES__{key}__URL": closed for key in ("NBK", "CBR", "ECB", "NBU", "CBU")} | {
         "TICKER_STORE__DATA_DIR": str(tmp_path / "d"),

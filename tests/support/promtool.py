@@ -1,4 +1,4 @@
-"""Rules judged by Prometheus' own tool: what is made of series, and the alerts that must come of them."""
+"""Check rules with promtool: evaluate expressions and alerts on given series."""
 
 import json
 import os
@@ -17,12 +17,12 @@ FOLDER: Final = ROOT / "config" / "prometheus"
 GRAFANA: Final = ROOT / "config" / "grafana"
 DASHBOARD: Final = GRAFANA / "dashboards" / "ticker.json"
 FIRING: Final = 'count by (alertname) (ALERTS{alertstate="firing"})'
-"""How many of each alert: one event must make one, however many instances see it."""
+"""Number of firing alerts by name: one event must fire one alert, however many instances see it."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """An alert as it is written."""
+    """An alert rule as written in the file."""
 
     expr: str
     severity: str
@@ -30,8 +30,8 @@ class Rule:
 
 
 def rules() -> dict[str, Rule]:
-    """Return the alerts by name. The file is read as it is written here; promtool reads it as YAML."""
-    read = {}
+    """Return the alert rules by name, parsed by their fixed layout; promtool reads the file as YAML."""
+    found = {}
     for block in re.split(r"\n +- alert: ", (FOLDER / "alerts.yml").read_text(encoding="utf-8"))[1:]:
         name, _, rest = block.partition("\n")
         expr = re.search(r"^ +expr: (?:\|\n)?(.*?)^ +for: ", rest, re.MULTILINE | re.DOTALL)
@@ -39,31 +39,31 @@ def rules() -> dict[str, Rule]:
         annotations = dict(re.findall(r'^ +(summary|description|runbook): "?(.*?)"?$', rest, re.MULTILINE))
         assert expr, name
         assert severity, name
-        read[name] = Rule(expr[1], severity[1], annotations)
-    return read
+        found[name] = Rule(expr[1], severity[1], annotations)
+    return found
 
 
 def promtool(*arguments: str | Path) -> str:
-    """Return what promtool says; it must be content."""
+    """Return the output of promtool; fail if it reports an error."""
     assert PROMTOOL
-    env = os.environ | {"GOGC": "800"}  # a fifth of its time goes to collecting garbage
+    env = os.environ | {"GOGC": "800"}  # garbage collection takes a fifth of its time
     done = subprocess.run((PROMTOOL, *arguments), capture_output=True, text=True, check=False, timeout=110, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def judged(
+def check_alerts(
     folder: Path,
     series: Mapping[str, str],
     expected: Mapping[str, Mapping[str, int]],
     alerts: Sequence[Any] = (),
     every: str = "1m",
 ) -> None:
-    """Let the rules judge series of a value a minute: at each time exactly these alerts must be firing.
+    """Evaluate the rules on series with one value a minute; exactly the `expected` alerts must fire at each time.
 
-    `alerts` are more tests in promtool's own words; the rules are worked out `every` so often.
+    `alerts` are additional tests in promtool's format; `every` is the evaluation interval.
     """
-    asked = [
+    expression_tests = [
         {
             "expr": FIRING,
             "eval_time": time,
@@ -71,27 +71,27 @@ def judged(
         }
         for time, firing in expected.items()
     ]
-    _test(folder, series, every, promql_expr_test=asked, alert_rule_test=list(alerts))
+    _test(folder, series, every, promql_expr_test=expression_tests, alert_rule_test=list(alerts))
 
 
-def with_data(folder: Path, series: Mapping[str, str], expressions: Iterable[str], time: str) -> None:
-    """Let expressions be worked out: each must have a result."""
-    asked = [
+def check_results(folder: Path, series: Mapping[str, str], expressions: Iterable[str], time: str) -> None:
+    """Evaluate expressions at a time; each must have a result."""
+    expression_tests = [
         {"expr": f"count({_plain(expr)}) > bool 0", "eval_time": time, "exp_samples": [{"labels": "{}", "value": 1}]}
         for expr in expressions
     ]
-    _test(folder, series, "5m", promql_expr_test=asked)
+    _test(folder, series, "5m", promql_expr_test=expression_tests)
 
 
 def _test(folder: Path, series: Mapping[str, str], every: str, **tests: Sequence[Any]) -> None:
-    given = [{"series": name, "values": values} for name, values in series.items()]
+    input_series = [{"series": name, "values": values} for name, values in series.items()]
     file = folder / "test.json"  # JSON is YAML
-    whole = {
+    document = {
         "rule_files": [str(FOLDER / "alerts.yml")],
         "evaluation_interval": every,
-        "tests": [{"interval": "1m", "input_series": given, **tests}],
+        "tests": [{"interval": "1m", "input_series": input_series, **tests}],
     }
-    file.write_text(json.dumps(whole), encoding="utf-8")
+    file.write_text(json.dumps(document), encoding="utf-8")
     promtool("test", "rules", file)
 
 
@@ -100,13 +100,13 @@ def dashboard() -> Any:
 
 
 def _plain(expr: str) -> str:
-    """Return an expression without what Grafana fills in."""
+    """Return an expression with Grafana's variables replaced."""
     return expr.replace("$__rate_interval", "5m")
 
 
-def parsed(folder: Path, expressions: Iterable[str]) -> None:
-    """Let promtool read expressions."""
-    written = [{"record": f"expression{at}", "expr": _plain(expr)} for at, expr in enumerate(expressions)]
+def check_syntax(folder: Path, expressions: Iterable[str]) -> None:
+    """Check the syntax of expressions."""
+    records = [{"record": f"expression{at}", "expr": _plain(expr)} for at, expr in enumerate(expressions)]
     file = folder / "rules.json"
-    file.write_text(json.dumps({"groups": [{"name": "expressions", "rules": written}]}), encoding="utf-8")
+    file.write_text(json.dumps({"groups": [{"name": "expressions", "rules": records}]}), encoding="utf-8")
     promtool("check", "rules", file)

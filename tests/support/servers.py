@@ -1,4 +1,4 @@
-"""Real Valkey servers and Sentinels, each a process of its own on a port of its own."""
+"""Run real Valkey servers and Sentinels, each in a process of its own on a free port."""
 
 import signal
 import socket
@@ -17,7 +17,7 @@ from tests.support.ports import unused_port
 
 @dataclass
 class Server:
-    """One server; `arguments` are those of its command line."""
+    """A server with the arguments of its command line."""
 
     folder: Path
     arguments: list[str]
@@ -25,19 +25,19 @@ class Server:
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self, *, wait: bool = True) -> None:
-        """Start it, again too, and wait until it answers."""
+        """Start or restart it; wait until it responds."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [str(get_binary_path()), *self.arguments, "--port", str(self.port), "--bind", "127.0.0.1"]
-        # SIGXFSZ stays ignored, as it is in Python: a limit of a file's size is then like a full disk.
+        # SIGXFSZ stays ignored, as in Python, so that a limit on the file size acts like a full disk.
         self.process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, restore_signals=False)
-        give_up = time.monotonic() + 60
-        while wait and not self.answers():
-            assert self.process.poll() is None, "the server has ended"
-            assert time.monotonic() < give_up, "the server does not answer"
+        deadline = time.monotonic() + 60
+        while wait and not self.responds():
+            assert self.process.poll() is None, "the server process has exited"
+            assert time.monotonic() < deadline, "the server does not respond"
             time.sleep(0.02)
 
-    def answers(self) -> bool:
-        """Whether it does, if only by asking for a password."""
+    def responds(self) -> bool:
+        """Return whether it responds, also if only to require a password."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
                 connection.sendall(b"PING\r\n")
@@ -51,18 +51,18 @@ class Server:
     def kill(self) -> None:
         self.end(signal.SIGKILL)
 
-    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
+    def end(self, signal_number: signal.Signals = signal.SIGTERM) -> None:
         if self.process:
             with suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGCONT)
-                self.process.send_signal(how)
+                self.process.send_signal(signal_number)
             self.process.wait(60)
             self.process = None
 
 
 @contextmanager
 def valkey(folder: Path, *arguments: str) -> Iterator[Server]:
-    """Run a server that saves nothing unless the arguments say so."""
+    """Run a server; by default it saves nothing to disk."""
     server = Server(folder, ["--save", "", *arguments])
     try:
         server.start()
@@ -73,7 +73,7 @@ def valkey(folder: Path, *arguments: str) -> Iterator[Server]:
 
 @contextmanager
 def sentinel(folder: Path, master: Server, *, quorum: int = 1, more: str = "") -> Iterator[Server]:
-    """Run a Sentinel that watches a master by the name of `main`."""
+    """Run a Sentinel that monitors a master under the name `main`."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "sentinel.conf"
     config.write_text(f"sentinel monitor main 127.0.0.1 {master.port} {quorum}\n{more}")

@@ -1,4 +1,4 @@
-"""Snapshots of two days of two banks."""
+"""Snapshots from two days of rates of two banks."""
 
 from datetime import UTC, datetime
 
@@ -21,7 +21,7 @@ CBR = series(
 )
 
 
-def taken(ticker: TickerSettings = KZT, now: datetime = NOW, **known: Series) -> Snapshot:
-    made = snapshot(ticker, SETTINGS.polled, known, now)
-    assert made is not None
-    return made
+def snapshot_of(ticker: TickerSettings = KZT, now: datetime = NOW, **known: Series) -> Snapshot:
+    created = snapshot(ticker, SETTINGS.polled, known, now)
+    assert created is not None
+    return created

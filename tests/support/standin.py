@@ -13,29 +13,29 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-Figures = Mapping[str, str | tuple[str, int]]
-"""A currency's published digits, for 1 of it or for a nominal."""
+RawRates = Mapping[str, str | tuple[str, int]]
+"""Published value by currency, for 1 unit or with a nominal."""
 
 
-def _pair(figure: str | tuple[str, int]) -> tuple[str, int]:
-    return figure if isinstance(figure, tuple) else (figure, 1)
+def _pair(rate: str | tuple[str, int]) -> tuple[str, int]:
+    return rate if isinstance(rate, tuple) else (rate, 1)
 
 
-def nbk(day: date, figures: Figures, changes: Mapping[str, str] | None = None) -> bytes:
-    """Return the document of one date; no figures for a date that is not set yet."""
+def nbk(day: date, rates: RawRates, changes: Mapping[str, str] | None = None) -> bytes:
+    """Return the document of one date; it has no rates for a date that is not published yet."""
     items = "".join(
         f"<item><fullname>ВАЛЮТА</fullname><title>{code}</title><description>{value}</description>"
         f"<quant>{nominal}</quant><index></index><change>{(changes or {}).get(code, '0.00')}</change></item>"
-        for code, (value, nominal) in ((code, _pair(one)) for code, one in figures.items())
+        for code, (value, nominal) in ((code, _pair(rate)) for code, rate in rates.items())
     )
     return f'<?xml version="1.0" encoding="utf-8"?>\n<rates><date>{day:%d.%m.%Y}</date>{items}</rates>'.encode()
 
 
-def cbr(day: date, figures: Figures) -> bytes:
+def cbr(day: date, rates: RawRates) -> bytes:
     rows = "".join(
         f'<Valute ID="R01235"><NumCode>840</NumCode><CharCode>{code}</CharCode><Nominal>{nominal}</Nominal>'
         f"<Name>Доллар</Name><Value>{value.replace('.', ',')}</Value></Valute>"
-        for code, (value, nominal) in ((code, _pair(one)) for code, one in figures.items())
+        for code, (value, nominal) in ((code, _pair(rate)) for code, rate in rates.items())
     )
     head = (
         f'<?xml version="1.0" encoding="windows-1251"?><ValCurs Date="{day:%d.%m.%Y}" name="Foreign Currency Market">'
@@ -43,58 +43,58 @@ def cbr(day: date, figures: Figures) -> bytes:
     return f"{head}{rows}</ValCurs>".encode("windows-1251")
 
 
-def ecb(published: Mapping[date, Figures]) -> bytes:
-    rows = sorted((code, day, _pair(one)[0]) for day, figures in published.items() for code, one in figures.items())
+def ecb(published: Mapping[date, RawRates]) -> bytes:
+    rows = sorted((code, day, _pair(rate)[0]) for day, rates in published.items() for code, rate in rates.items())
     lines = (f"D,{code},{day},{value}\n" for code, day, value in rows)
     return ("FREQ,CURRENCY,TIME_PERIOD,OBS_VALUE\n" + "".join(lines)).encode()
 
 
-def nbu(published: Mapping[date, Figures]) -> bytes:
+def nbu(published: Mapping[date, RawRates]) -> bytes:
     rows = [
         f'{{"exchangedate":"{day:%d.%m.%Y}","cc":"{code}","txt":"Долар","rate":{value},"units":{nominal},'
         f'"rate_per_unit":{Decimal(value) / nominal:f},"calcdate":"{day:%d.%m.%Y}"}}'
-        for day, figures in sorted(published.items())
-        for code, (value, nominal) in ((code, _pair(one)) for code, one in figures.items())
+        for day, rates in sorted(published.items())
+        for code, (value, nominal) in ((code, _pair(rate)) for code, rate in rates.items())
     ]
     return f"[{','.join(rows)}]".encode()
 
 
-def cbu(day: date, figures: Figures, changes: Mapping[str, str] | None = None) -> bytes:
+def cbu(day: date, rates: RawRates, changes: Mapping[str, str] | None = None) -> bytes:
     rows = [
         {"Ccy": code, "Nominal": str(nominal), "Rate": value, "Diff": (changes or {}).get(code, "0")}
-        for code, (value, nominal) in ((code, _pair(one)) for code, one in figures.items())
+        for code, (value, nominal) in ((code, _pair(rate)) for code, rate in rates.items())
     ]
     return json.dumps([{**row, "Date": f"{day:%d.%m.%Y}"} for row in rows]).encode()
 
 
 @dataclass
 class Banks:
-    """What the banks have published, and how they behave; both may change while the server runs."""
+    """Publications and faults of the banks; both may be changed while the server runs."""
 
-    published: dict[str, dict[date, Figures]] = field(default_factory=dict)
+    published: dict[str, dict[date, RawRates]] = field(default_factory=dict)
     faults: dict[str, Any] = field(default_factory=dict)
-    """By bank, or by the query of one request: a status, bytes to answer instead, `hang` or `reset`."""
-    asked: Counter[str] = field(default_factory=Counter)
+    """Fault by bank or by query string: a status, a body to send instead, `hang` or `reset`."""
+    requests: Counter[str] = field(default_factory=Counter)
     targets: list[str] = field(default_factory=list)
     """Path and query of each request."""
     headers: list[Mapping[str, str]] = field(default_factory=list)
-    at_once: dict[str, int] = field(default_factory=dict)
-    """By bank: the most requests that were under way together."""
+    most_concurrent: dict[str, int] = field(default_factory=dict)
+    """Largest number of concurrent requests by bank."""
     url: str = ""
-    _under_way: Counter[str] = field(default_factory=Counter)
+    _in_progress: Counter[str] = field(default_factory=Counter)
 
     def environ(self) -> dict[str, str]:
-        """Return the variables that send the service here instead of to the banks."""
+        """Return the environment variables that point the service to this server instead of the banks."""
         steps = {"nbk": "rss", "cbr": "scripts", "ecb": "EXR", "nbu": "NBU_Exchange", "cbu": "json"}
         return {f"TICKER_SOURCES__{key.upper()}__URL": f"{self.url}/{key}/{step}" for key, step in steps.items()}
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def respond(self, request: web.Request) -> web.StreamResponse:
         key = request.path.split("/")[1]
-        self.asked[key] += 1
+        self.requests[key] += 1
         self.targets.append(request.path_qs)
         self.headers.append(dict(request.headers))
-        self._under_way[key] += 1
-        self.at_once[key] = max(self.at_once.get(key, 0), self._under_way[key])
+        self._in_progress[key] += 1
+        self.most_concurrent[key] = max(self.most_concurrent.get(key, 0), self._in_progress[key])
         try:
             await asyncio.sleep(0)
             fault = self.faults.get(key, self.faults.get(request.query_string))
@@ -108,7 +108,7 @@ class Banks:
                 return web.Response(body=fault)
             return web.Response(body=self._document(key, request))
         finally:
-            self._under_way[key] -= 1
+            self._in_progress[key] -= 1
 
     def _document(self, key: str, request: web.Request) -> bytes:
         published, query = self.published.get(key, {}), request.query
@@ -116,15 +116,15 @@ class Banks:
             day = datetime.strptime(query["fdate"], "%d.%m.%Y").date()
             return nbk(day, published.get(day, {}))
         if key == "cbr":
-            asked = datetime.strptime(query["date_req"], "%d/%m/%Y").date()
-            day = max((day for day in published if day <= asked), default=min(published))
+            requested = datetime.strptime(query["date_req"], "%d/%m/%Y").date()
+            day = max((day for day in published if day <= requested), default=min(published))
             return cbr(day, published[day])
         if key == "ecb":
             since = date.fromisoformat(query["startPeriod"])
-            return ecb({day: figures for day, figures in published.items() if day >= since})
+            return ecb({day: rates for day, rates in published.items() if day >= since})
         if key == "nbu":
             start, end = (datetime.strptime(query[name], "%Y%m%d").date() for name in ("start", "end"))
-            return nbu({day: figures for day, figures in published.items() if start <= day <= end})
+            return nbu({day: rates for day, rates in published.items() if start <= day <= end})
         day = date.fromisoformat(request.path.rstrip("/").rsplit("/", 1)[1])
         return cbu(day, published[day]) if day in published else b"[]"
 
@@ -132,7 +132,7 @@ class Banks:
 @asynccontextmanager
 async def serving(banks: Banks) -> AsyncIterator[Banks]:
     app = web.Application()
-    app.router.add_get("/{path:.*}", banks.answer)
+    app.router.add_get("/{path:.*}", banks.respond)
     async with TestServer(app, shutdown_timeout=0) as server:
         banks.url = f"http://{server.host}:{server.port}"
         yield banks

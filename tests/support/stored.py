@@ -1,4 +1,4 @@
-"""The store of an earlier version (commit 3dbf2d0): `stored-3dbf2d0.json` holds its keys."""
+"""Restore the store of an earlier version (commit 3dbf2d0) from `stored-3dbf2d0.json`."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Wait until something is so: as long as it takes on a busy machine, and no longer."""
+"""Wait for conditions, with a timeout that is long enough for a busy machine."""
 
 import asyncio
 import time
@@ -7,21 +7,21 @@ from typing import TypeVar
 
 T = TypeVar("T")
 PATIENCE = 60.0
-"""Seconds to wait for what happens at once on a machine that has nothing else to do."""
+"""Timeout in seconds for what takes no time on an idle machine."""
 
 
 async def until(condition: Callable[[], Awaitable[T | None]], within: float = PATIENCE) -> T:
-    """Return the first true result of a condition; fail after so many seconds without one."""
+    """Return the first true result of a condition; fail after `within` seconds."""
     loop = asyncio.get_running_loop()
-    give_up = loop.time() + within
+    deadline = loop.time() + within
     while not (result := await condition()):
-        assert loop.time() < give_up, f"still {result!r} after {within} s"
+        assert loop.time() < deadline, f"still {result!r} after {within} s"
         await asyncio.sleep(0.005)
     return result
 
 
 async def until_true(condition: Callable[[], object], within: float = PATIENCE) -> None:
-    """Wait until a condition that awaits nothing is true."""
+    """Wait until a synchronous condition is true."""
 
     async def holds() -> bool:
         return bool(condition())
@@ -30,13 +30,13 @@ async def until_true(condition: Callable[[], object], within: float = PATIENCE) 
 
 
 def wait_until(condition: Callable[[], object], what: str = "", within: float = PATIENCE) -> None:
-    """Wait until a condition is true, without an event loop; an error of the connection counts as not yet."""
-    give_up = time.monotonic() + within
+    """Wait until a condition is true, without an event loop; an `OSError` counts as false."""
+    deadline = time.monotonic() + within
     while True:
         try:
             if condition():
                 return
         except OSError:
             pass
-        assert time.monotonic() < give_up, f"{what}: not within {within} s"
+        assert time.monotonic() < deadline, f"{what}: not within {within} s"
         time.sleep(0.02)

@@ -16,10 +16,10 @@ from service.domain.snapshot import Confidence
 from service.validation.cross_check import CrossCheck, Publications, Witness
 from service.validation.rules import Judgement, ValidationContext, Verdict, judge, trusted_rates
 from tests.support.fixings import day, fixing, later, rates, series
-from tests.support.standin import Figures
+from tests.support.standin import RawRates
 
 
-def of(on: date, figures: Figures) -> Fixing:
+def of(on: date, figures: RawRates) -> Fixing:
     return replace(fixing(on), rates=rates(figures))
 
 

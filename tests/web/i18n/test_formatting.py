@@ -13,7 +13,7 @@ from service.settings import TickerSettings
 from service.web.i18n.formatting import QuoteText, TickerText, quote_text, spark_text, ticker_text
 from service.web.i18n.locale import language
 from tests.support.fixings import day, fixing, series
-from tests.support.snapshots import CBR, KZT, NBK, NOW, SETTINGS, taken
+from tests.support.snapshots import CBR, KZT, NBK, NOW, SETTINGS, snapshot_of
 
 NB, NARROW = "\u00a0", "\u202f"
 BANK = "National Bank of Kazakhstan"
@@ -114,7 +114,7 @@ def test_base_has_the_grammatical_case_of_the_sentence(lang: str, base: str, sen
 )
 def test_label_names_the_base(base: str, en: str, ru: str, kk: str) -> None:
     """In the visitor's language."""
-    snapshot = replace(taken(nbk=NBK), base=base)
+    snapshot = replace(snapshot_of(nbk=NBK), base=base)
     assert [all_texts(snapshot, lang)[0].label for lang in ("en", "ru", "kk")] == [en, ru, kk]
 
 
@@ -132,7 +132,7 @@ def test_untranslated_language_uses_names_and_values(
     """No English sentence is built around foreign names."""
     sentences = [texts_of(quote, lang).sentence for quote in (UP, QUOTE, FLAT, UNKNOWN)]
     assert sentences == [f"{name} {up}", f"{name} {down}", f"{name} {flat}", f"{name} —"]
-    text = all_texts(taken(nbk=NBK), lang)[0]
+    text = all_texts(snapshot_of(nbk=NBK), lang)[0]
     assert (text.label, text.lang, text.words) == (label, lang, "en")
 
 
@@ -194,7 +194,7 @@ def test_details_without_previous_rate_have_one_date() -> None:
 )
 def test_cross_rate_of_a_fallback_source_has_both_notes(lang: str, note: str, euro: str) -> None:
     """The note, the details and the sentence name the source and the kind of rate."""
-    _, texts = all_texts(taken(cbr=CBR), lang)
+    _, texts = all_texts(snapshot_of(cbr=CBR), lang)
     assert {text.note for text in texts.values()} == {note}
     assert texts["EUR"].details == euro.format(note=note)
     assert all(text.sentence.endswith(f" ({note})") for text in texts.values())
@@ -248,7 +248,7 @@ def test_unquoted_currency_is_not_available(lang: str, sentence: str, name: str,
 def test_sample_data_is_marked_once(lang: str, status: str, name: str) -> None:
     """By the status and the name of the source; a note on the fallback source would add nothing."""
     known = series(fixing(day(1), "recorded", USD="478.77"), fixing(day(2), "recorded", USD="475.09"))
-    snapshot = taken(now=datetime(2026, 7, 1, 4, 0, tzinfo=UTC), recorded=known)
+    snapshot = snapshot_of(now=datetime(2026, 7, 1, 4, 0, tzinfo=UTC), recorded=known)
     text, quotes = all_texts(snapshot, lang)
     assert (text.status, text.footer.partition(f". {name}")[1:]) == (status, (f". {name}", ""))
     assert (quotes["USD"].note, quotes["USD"].source) == ("", name)
@@ -265,7 +265,7 @@ def test_sample_data_is_marked_once(lang: str, status: str, name: str) -> None:
 )
 def test_status_is_translated(lang: str, statuses: list[str]) -> None:
     """Or English, in languages without translation."""
-    snapshot = taken(nbk=NBK)
+    snapshot = snapshot_of(nbk=NBK)
     assert [all_texts(replace(snapshot, status=status), lang)[0].status for status in Status] == statuses
 
 
@@ -284,7 +284,7 @@ def test_status_is_translated(lang: str, statuses: list[str]) -> None:
 )
 def test_footer_names_both_compared_dates(lang: str, footer: str) -> None:
     """If all rates have the same two dates."""
-    assert all_texts(taken(nbk=NBK), lang)[0].footer == footer
+    assert all_texts(snapshot_of(nbk=NBK), lang)[0].footer == footer
 
 
 NEWER = fixing(day(3), USD="470.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12")
@@ -323,12 +323,12 @@ DOLLAR = series(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09"))
 )  # fmt: skip
 def test_footer_of_different_dates_names_only_the_latest(series_by_source: dict[str, Series], footer: str) -> None:
     """One comparison would not hold for all rates; each source is named once."""
-    assert all_texts(taken(KZT, NOW, **series_by_source))[0].footer == footer
+    assert all_texts(snapshot_of(KZT, NOW, **series_by_source))[0].footer == footer
 
 
 def test_date_line_shows_the_date_of_the_latest_rates() -> None:
     """The short date, for narrow layouts."""
-    assert all_texts(taken(nbk=series(*NBK.fixings, NEWER)))[0].date == "3 Apr 2026"
+    assert all_texts(snapshot_of(nbk=series(*NBK.fixings, NEWER)))[0].date == "3 Apr 2026"
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_inverse_rate_has_six_significant_digits() -> None:
         fixing(day(1), "ecb", "EUR", Quotation.INVERSE, USD="1.1525"),
         fixing(day(2), "ecb", "EUR", Quotation.INVERSE, USD="1.1599"),
     )
-    _, texts = all_texts(taken(ticker, ecb=ecb))
+    _, texts = all_texts(snapshot_of(ticker, ecb=ecb))
     assert (texts["USD"].rate, texts["USD"].previous) == ("0.862143", "0.867679")
 
 

@@ -25,7 +25,7 @@ from tests.conftest import Clock, Started
 from tests.support.fixings import APRIL, day
 from tests.support.http import Client
 from tests.support.metrics import BANKS, RESULTS, Samples, scraped, text, until_scraped, value
-from tests.support.standin import Banks, Figures
+from tests.support.standin import Banks, RawRates
 
 
 async def until_polled(client: Client) -> Samples:
@@ -100,8 +100,8 @@ def increased(rate: str | tuple[str, int]) -> str | tuple[str, int]:
 
 async def test_diverging_rates_are_counted(start: Started, settings: Settings, banks: Banks) -> None:
     """Two rates of a bank are at another level than those of two other banks, which agree."""
-    level: Figures = {"USD": "80.0000", "EUR": "92.8000", "GBP": "106.4000", "CNY": "11.6400", "KZT": ("16.8400", 100)}
-    hryvnia: Figures = {"USD": "41.5000", "EUR": "48.1400", "GBP": "55.2000", "CNY": "6.0380", "KZT": ("8.7350", 100)}
+    level: RawRates = {"USD": "80.0000", "EUR": "92.8000", "GBP": "106.4000", "CNY": "11.6400", "KZT": ("16.8400", 100)}
+    hryvnia: RawRates = {"USD": "41.5000", "EUR": "48.1400", "GBP": "55.2000", "CNY": "6.0380", "KZT": ("8.7350", 100)}
     banks.published["nbk"] = {on: {**rates, "USD": "430.00", "EUR": "500.00"} for on, rates in APRIL.items()}
     banks.published["cbr"] = {day(1): level, day(2): {code: increased(rate) for code, rate in level.items()}}
     banks.published["nbu"] = {day(1): hryvnia, day(2): {code: increased(rate) for code, rate in hryvnia.items()}}

@@ -19,10 +19,10 @@ from service.app import create_app
 from service.settings import Settings, load
 from service.web.http.assets import ASSETS, Assets
 from service.web.rendering.options import LAYOUTS, SHOWN_VALUES, THEMES
-from tests.conftest import Clock, Served, Started
+from tests.conftest import Clock, ProductionServer, Started
 from tests.support.fixings import APRIL
 from tests.support.http import Client, body, until_ready
-from tests.support.pages import SVG, found, json_of, one, page_of, picture_of, published, text_of
+from tests.support.pages import SVG, json_of, page_of, picture_of, published, select, select_one, text_of
 from tests.support.standin import Banks, serving
 from tests.support.wait import until
 
@@ -57,13 +57,13 @@ async def client(valkey: str, request: pytest.FixtureRequest) -> AsyncIterator[C
             "TICKER_HTTP__RESPONSE_CACHE": request.param,
         }
         app = create_app(load(environ=environ), None, Clock(datetime(2026, 4, 2, 4, 0, tzinfo=UTC)))
-        async with TestClient(Served(app), auto_decompress=False) as client:
+        async with TestClient(ProductionServer(app), auto_decompress=False) as client:
             await until_ready(client)
             yield client
 
 
 def texts(page: Node, selector: str) -> list[str]:
-    return [element.to_text(separator="", strip=False) for element in found(page, selector)]
+    return [element.to_text(separator="", strip=False) for element in select(page, selector)]
 
 
 def svg_lines(svg: etree._Element) -> list[list[str]]:
@@ -87,10 +87,10 @@ async def test_all_formats_have_the_same_texts(client: Client, lang: str) -> Non
         assert texts(page, "li .percent") == percents
         assert texts(page, ".date time") == [document["text"]["date"]]
         assert texts(page, ".said") == [text["sentence"] for text in texts_of_json]
-        assert [item.attrs["title"] for item in found(page, "li .seen")] == [text["details"] for text in texts_of_json]
-        assert one(page, ".date").attrs["title"] == document["text"]["footer"]
-        assert one(page, "ul").attrs["aria-label"] == document["text"]["label"]
-        strip = one(page, ".ticker")
+        assert [item.attrs["title"] for item in select(page, "li .seen")] == [text["details"] for text in texts_of_json]
+        assert select_one(page, ".date").attrs["title"] == document["text"]["footer"]
+        assert select_one(page, "ul").attrs["aria-label"] == document["text"]["label"]
+        strip = select_one(page, ".ticker")
         assert (strip.attrs["lang"], strip.attrs["dir"]) == (lang, "rtl" if lang == "ar" else "ltr")
 
     svg = await picture_of(client, f"/v1/ticker.svg?lang={lang}")
@@ -125,16 +125,16 @@ async def test_page_is_in_the_visitors_language(client: Client, path: str) -> No
         async with client.get(path, headers={"Accept-Language": header}) as response:
             assert response.headers["Vary"] == "Accept-Encoding, Accept-Language"
         page = await page_of(client, path, header)
-        assert one(page, ".ticker").attrs["lang"] == (lang[:2] if path == "/" else lang)
+        assert select_one(page, ".ticker").attrs["lang"] == (lang[:2] if path == "/" else lang)
 
 
 @shared_loop
 async def test_untranslated_builder_is_english_throughout(client: Client) -> None:
     """Dates and text direction too."""
     page = await page_of(client, "/?lang=ar")
-    assert {element.attrs.get("lang") for element in (one(page, "html"), one(page, ".ticker"))} == {"en"}
+    assert {element.attrs.get("lang") for element in (select_one(page, "html"), select_one(page, ".ticker"))} == {"en"}
     assert "2 Apr 2026" in texts(page, "td time")
-    assert one(page, "currency-ticker").attrs["lang"] == "en"
+    assert select_one(page, "currency-ticker").attrs["lang"] == "en"
 
 
 @shared_loop
@@ -273,7 +273,7 @@ async def test_list_has_names_rates_and_a_footer(client: Client, path: str) -> N
     assert texts(page, "li .rate") == [text["rate"] for text in texts_of_json]
     assert texts(page, "li .percent") == [text["percent"] for text in texts_of_json]
     assert texts(page, ".date") == [document["text"]["footer"]]
-    assert {"ticker", "list", "dark"} <= set(str(one(page, ".ticker").attrs["class"]).split())
+    assert {"ticker", "list", "dark"} <= set(str(select_one(page, ".ticker").attrs["class"]).split())
 
 
 @shared_loop
@@ -325,7 +325,7 @@ async def test_source_name_is_escaped_in_every_format(settings: Settings, start:
     for path in ("/embed?layout=list&lang=en", "/v1/ticker.html?layout=list"):
         page = await page_of(client, path)
         assert texts(page, ".date") == [footer]
-        assert str(found(page, "li .seen")[0].attrs["title"]).endswith(f". {name}")
+        assert str(select(page, "li .seen")[0].attrs["title"]).endswith(f". {name}")
     assert name in texts(await page_of(client, "/"), "td")
     assert str((await picture_of(client, "/v1/ticker.svg")).findtext(f"{SVG}desc")).endswith(f"{footer}.")
     assert svg_lines(await picture_of(client, "/v1/ticker.svg?layout=list"))[-1] == [footer]
@@ -345,7 +345,7 @@ def frame_of(document: Mapping[str, Any]) -> Element:
     """Return the frame, which is the only element of the HTML."""
     page = JustHTML(document["html"], sanitize=False, strict=True, fragment=True).root
     assert [node.name for node in page.children or ()] == ["iframe"]
-    return one(page, "iframe")
+    return select_one(page, "iframe")
 
 
 @shared_loop
@@ -378,7 +378,7 @@ async def test_oembed_returns_a_working_frame(client: Client, pasted: str) -> No
     async with client.get(source.relative()) as response:
         assert (response.status, response.content_type) == (200, "text/html")
         page = JustHTML(await body(response), sanitize=False, strict=True).root
-    assert one(page, "ul").attrs["aria-label"] == document["title"]
+    assert select_one(page, "ul").attrs["aria-label"] == document["title"]
 
 
 @shared_loop
@@ -487,7 +487,7 @@ async def test_oembed_frame_keeps_live_updates(client: Client) -> None:
     """Both the frame and the page that is opened directly use the stream."""
     for pasted in ("/embed?live=1", "/embed?live=", "/embed?live"):
         opened = await page_of(client, pasted)
-        assert "data-stream" in one(opened, "body").attrs
+        assert "data-stream" in select_one(opened, "body").attrs
         frame = frame_of(await oembed_of(client, f"{origin(client)}{pasted}"))
         assert URL(str(frame.attrs["src"])).query.get("live") == "1", pasted
 
@@ -504,7 +504,7 @@ async def test_configured_public_url_is_used(settings: Settings, start: Started,
     assert document["provider_url"] == f"{root}/"
     assert frame_of(document).attrs["src"] == f"{root}/embed?lang=kk"
     await text_of(client, f"/oembed?url={origin(client)}/embed", 404)
-    link = one(await page_of(client, "/embed?lang=kk"), 'link[type="application/json+oembed"]')
+    link = select_one(await page_of(client, "/embed?lang=kk"), 'link[type="application/json+oembed"]')
     url = URL(str(link.attrs["href"]))
     assert str(url).startswith(f"{root}/oembed?")
     assert url.query["url"] == f"{root}/embed?lang=kk"
@@ -517,7 +517,7 @@ async def test_configured_public_url_is_used(settings: Settings, start: Started,
 )
 async def test_page_links_to_its_oembed(client: Client, path: str) -> None:
     """The linked response has a frame of that page, or of the strip if linked from the builder."""
-    link = one(await page_of(client, path), 'link[type="application/json+oembed"]')
+    link = select_one(await page_of(client, path), 'link[type="application/json+oembed"]')
     url = URL(str(link.attrs["href"]))
     assert str(url.origin()) == origin(client)
     document = await json_of(client, str(url.relative()))
@@ -536,14 +536,14 @@ async def test_malformed_host_is_not_linked(client: Client, host: str) -> None:
             if response.status == 400:  # refused by the HTTP server
                 continue
         page = JustHTML(text, sanitize=False, strict=True).root
-        assert found(page, 'link[rel="alternate"]') == []
+        assert select(page, 'link[rel="alternate"]') == []
         assert host not in text
 
 
 @shared_loop
 async def test_script_is_pinned(client: Client) -> None:
     """Its name and SRI digest match its bytes, it is immutable, and the builder names both."""
-    snippets = one(await page_of(client, "/"), ".snippets")
+    snippets = select_one(await page_of(client, "/"), ".snippets")
     name = str(snippets.attrs["data-script"])
     async with client.get(f"/{name}", headers={"Accept-Encoding": "identity"}) as response:
         assert (response.status, response.content_type) == (200, "text/javascript")
@@ -552,7 +552,7 @@ async def test_script_is_pinned(client: Client) -> None:
         script = await response.read()
     assert name == f"embed.{sha256(script).hexdigest()[:12]}.js"
     assert snippets.attrs["data-integrity"] == f"sha384-{b64encode(sha384(script).digest()).decode()}"
-    sources = [element.attrs["src"] for element in found(await page_of(client, "/"), "script")]
+    sources = [element.attrs["src"] for element in select(await page_of(client, "/"), "script")]
     assert name in sources
 
 
@@ -595,8 +595,8 @@ async def test_every_linked_file_exists(client: Client) -> None:
     """Scripts, style sheets and the icon are immutable."""
     for path in ("/embed", "/"):
         page = await page_of(client, path)
-        urls = [element.attrs["src"] for element in found(page, "script")]
-        urls += [link.attrs["href"] for link in found(page, "link") if link.attrs["rel"] in ("stylesheet", "icon")]
+        urls = [element.attrs["src"] for element in select(page, "script")]
+        urls += [link.attrs["href"] for link in select(page, "link") if link.attrs["rel"] in ("stylesheet", "icon")]
         assert len(urls) >= 3
         for name in urls:
             async with client.get(f"/{name}") as response:

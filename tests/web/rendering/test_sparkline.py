@@ -16,10 +16,10 @@ from service.settings import load
 from service.state.memory import MemoryState
 from service.storage.repository import Store
 from service.web.rendering.sparkline import FEWEST, HEIGHT, WIDTH, path
-from tests.conftest import Clock, Served
+from tests.conftest import Clock, ProductionServer
 from tests.support.fixings import APRIL, day, fixing
 from tests.support.http import Client
-from tests.support.pages import SVG, found, json_of, one, page_of, picture_of, published, text_of
+from tests.support.pages import SVG, json_of, page_of, picture_of, published, select, select_one, text_of
 from tests.support.standin import Banks, serving
 from tests.support.wait import until
 
@@ -91,7 +91,7 @@ async def client(valkey: str) -> AsyncIterator[Client]:
             await store.save(fixing(date, USD=usd, EUR=eur, RUB=rub, GBP=gbp))
         environ = banks.environ() | {"TICKER_STORE__URL": valkey, "TICKER_STORE__PREFIX": "spark:"}
         app = create_app(load(environ=environ), None, Clock(datetime(2026, 4, 2, 4, 0, tzinfo=UTC)))
-        async with TestClient(Served(app), auto_decompress=False) as client:
+        async with TestClient(ProductionServer(app), auto_decompress=False) as client:
 
             async def rates_are_current() -> bool:
                 quotes = (await json_of(client, "/v1/ticker"))["quotes"]
@@ -138,11 +138,11 @@ async def test_list_has_sparklines(client: Client, format_path: str, lang: str) 
     document = await json_of(client, f"/v1/ticker?lang={lang}&spark=1")
     page = await page_of(client, f"{format_path}?{LIST}&lang={lang}")
     texts = [quote["text"] for quote in document["quotes"] if quote["text"]["spark"]]
-    lines = found(page, "li > svg[role=img]")
-    assert [one(line, "path").attrs["d"] for line in lines] == [text["spark"] for text in texts]
-    assert [one(line, "title").to_text() for line in lines] == [text["spark_label"] for text in texts]
+    lines = select(page, "li > svg[role=img]")
+    assert [select_one(line, "path").attrs["d"] for line in lines] == [text["spark"] for text in texts]
+    assert [select_one(line, "title").to_text() for line in lines] == [text["spark_label"] for text in texts]
     assert lines[0].attrs["viewBox"] == f"0 0 {WIDTH} {HEIGHT}"
-    assert found(page, "[style]") == found(page, "li [aria-hidden] svg") == []
+    assert select(page, "[style]") == select(page, "li [aria-hidden] svg") == []
     assert len(lines) == len(CODES)
 
 
@@ -191,4 +191,4 @@ async def test_themes_have_a_line_colour(client: Client) -> None:
 async def test_selected_currencies_keep_their_lines(client: Client) -> None:
     """Selecting and reordering currencies does not mix up the lines."""
     page = await page_of(client, f"/v1/ticker.html?{LIST}&currencies=gbp,cny,usd")
-    assert [line.attrs["d"] for line in found(page, "li path")] == [expected_path("GBP"), expected_path("USD")]
+    assert [line.attrs["d"] for line in select(page, "li path")] == [expected_path("GBP"), expected_path("USD")]

@@ -17,7 +17,7 @@ from service.storage.repository import Store
 from service.web.http.responses import Representation, cache_for
 from service.web.server.response_cache import STATUSES, ResponseCache
 from service.web.server.runner import RESPONSE_CACHE
-from tests.conftest import Clock, Served, Started
+from tests.conftest import Clock, ProductionServer, Started
 from tests.support.fixings import APRIL
 from tests.support.http import body, until_ready
 from tests.support.standin import Banks
@@ -125,7 +125,7 @@ async def clients() -> AsyncIterator[tuple[TestClient, TestClient]]:  # type: ig
     """Yield a client of the routes alone, and one of the routes behind the response cache."""
     handler = CacheableHandler()
     clients = []
-    for server in (TestServer, Served):
+    for server in (TestServer, ProductionServer):
         app = web.Application()
         app[RESPONSE_CACHE] = ResponseCache(handler.clock)
         app.router.add_get("/", handler.cached)
