@@ -1,1 +1,1 @@
-"""`make abuse`: what strangers do to a server that all can reach, done to a real one, alone and behind the edge."""
+"""`make abuse`: attacks on a real service, directly and through the edge."""

@@ -1,7 +1,7 @@
-"""What is done to a server, by a process of its own: `python -m tests.abuse.attacks NAME PORT`.
+"""Run one attack on a server in a process of its own: `python -m tests.abuse.attacks NAME PORT`.
 
-It goes on until its input ends, and then tells what it saw. Each has its rate: what is measured is the attack's kind,
-not that one machine has to make it as well.
+It runs until standard input ends, then prints its results as JSON. Rates are limited, so that the attacker's own work
+on the same machine is not measured.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from typing import Final
 import uvloop
 
 from tests.abuse.shapes import HOST, OVERSIZED, SHAPES, get
-from tests.abuse.talk import connected, talk
+from tests.abuse.talk import connect, send_raw
 
 TICKER: Final = get(b"/v1/ticker", HOST.strip())
 _BOMB: Final = gzip.compress(bytes(10_000_000))
@@ -31,52 +31,52 @@ Seen = Counter[str]
 
 @dataclass(frozen=True)
 class Attack:
-    """One kind: `one` is begun `rate` times a second, `most` times in all."""
+    """A kind of attack: `connection` is started `rate` times a second, at most `most` times."""
 
     name: str
-    one: Callable[[int, Seen], Awaitable[None]]
+    connection: Callable[[int, Seen], Awaitable[None]]
     rate: int
     most: int | None = None
     held: bool = False
-    """It goes on until the server ends it."""
+    """Connections stay open until the server closes them."""
 
     @property
-    def told(self) -> str:
+    def schedule(self) -> str:
         return f"{self.most:,} at {self.rate:,}/s" if self.most else f"{self.rate:,}/s"
 
     async def run(self, port: int, seen: Seen) -> None:
-        begun, loop = asyncio.get_running_loop().time(), asyncio.get_running_loop()
+        started, loop = asyncio.get_running_loop().time(), asyncio.get_running_loop()
 
-        async def one() -> None:
+        async def run_one() -> None:
             try:
-                await self.one(port, seen)
+                await self.connection(port, seen)
             except ConnectionError:
                 seen["reset"] += 1
             except asyncio.CancelledError:
-                seen["open to the end" if self.held else "cut off at the end"] += 1
+                seen["open at the end" if self.held else "aborted at the end"] += 1
                 raise
 
         async with asyncio.TaskGroup() as group:
             for number in range(self.most) if self.most else count():
-                await asyncio.sleep(max(0, begun + number / self.rate - loop.time()))
-                group.create_task(one())
+                await asyncio.sleep(max(0, started + number / self.rate - loop.time()))
+                group.create_task(run_one())
 
 
-async def _ask(port: int, seen: Seen, sent: bytes) -> None:
-    heard = await talk(port, sent, _SILENCE)
-    seen.update(map(str, heard.statuses))
-    if not heard.statuses:
-        seen["closed" if heard.closed else "silence"] += 1
+async def _send(port: int, seen: Seen, sent: bytes) -> None:
+    exchange = await send_raw(port, sent, _SILENCE)
+    seen.update(map(str, exchange.statuses))
+    if not exchange.statuses:
+        seen["closed" if exchange.closed else "silence"] += 1
 
 
-async def _any_shape(port: int, seen: Seen) -> None:
-    await _ask(port, seen, next(_SHAPES).sent)
+async def _send_any_shape(port: int, seen: Seen) -> None:
+    await _send(port, seen, next(_SHAPES).sent)
 
 
 async def _hold(port: int, seen: Seen, first: bytes, more: bytes = b"", pause: float = 0.2, receive: int = 0) -> None:
-    """Send, go on to send and never read, until the server ends it."""
+    """Send, keep sending and never read, until the server closes the connection."""
     loop = asyncio.get_running_loop()
-    connection = await connected(port, receive=receive)
+    connection = await connect(port, receive=receive)
     try:
         await loop.sock_sendall(connection, first)
         while more:
@@ -87,10 +87,10 @@ async def _hold(port: int, seen: Seen, first: bytes, more: bytes = b"", pause: f
         connection.close()
 
 
-async def _sip(port: int, seen: Seen) -> None:
-    """Ask for much and read a byte at a time."""
+async def _read_slowly(port: int, seen: Seen) -> None:
+    """Send pipelined requests and read the responses byte by byte."""
     loop = asyncio.get_running_loop()
-    connection = await connected(port, receive=4096)
+    connection = await connect(port, receive=4096)
     try:
         await loop.sock_sendall(connection, _PIPELINE)
         while True:
@@ -102,9 +102,9 @@ async def _sip(port: int, seen: Seen) -> None:
         connection.close()
 
 
-async def _knock(port: int, seen: Seen) -> None:
-    """Connect and go, by a reset."""
-    connection = await connected(port)
+async def _connect_and_reset(port: int, seen: Seen) -> None:
+    """Connect and reset the connection."""
+    connection = await connect(port)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
     connection.close()
     seen["connected"] += 1
@@ -112,7 +112,7 @@ async def _knock(port: int, seen: Seen) -> None:
 
 async def _stream(port: int, seen: Seen) -> None:
     loop = asyncio.get_running_loop()
-    connection = await connected(port)
+    connection = await connect(port)
     try:
         await loop.sock_sendall(connection, get(b"/v1/stream", HOST.strip()))
         seen[(await loop.sock_recv(connection, 4096))[9:12].decode() or "closed"] += 1
@@ -122,39 +122,41 @@ async def _stream(port: int, seen: Seen) -> None:
         connection.close()
 
 
-_SLOW: Final = b"GET /v1/ticker HTTP/1.1\r\n" + HOST
-_ENDLESS: Final = get(b"/v1/ticker", HOST.strip(), b"Content-Length: 1000000000")
+_UNFINISHED_HEADER: Final = b"GET /v1/ticker HTTP/1.1\r\n" + HOST
+_HUGE_BODY: Final = get(b"/v1/ticker", HOST.strip(), b"Content-Length: 1000000000")
 _BOMBED: Final = get(b"/v1/ticker", HOST.strip(), b"Content-Encoding: gzip", b"Content-Length: %d" % len(_BOMB)) + _BOMB
 _PIPELINE: Final = get(b"/", HOST.strip()) * 100
-_UNREAD: Final = partial(_hold, first=_PIPELINE, more=b"\r\n", receive=4096)
-_CLOSED: Final = get(b"/v1/ticker", HOST.strip(), b"Connection: close")
+_NEVER_READ: Final = partial(_hold, first=_PIPELINE, more=b"\r\n", receive=4096)
+_SINGLE: Final = get(b"/v1/ticker", HOST.strip(), b"Connection: close")
 
 ATTACKS: Final = (
-    Attack("connections that say nothing", partial(_hold, first=b""), rate=2000, most=2500, held=True),
-    Attack("headers, a byte at a time", partial(_hold, first=_SLOW, more=b"X"), rate=500, most=500, held=True),
-    Attack("connect and reset", _knock, rate=500),
-    Attack("100 requests at once, nothing read", _UNREAD, rate=50, most=100, held=True),
-    Attack("100 at once, read a byte at a time", _sip, rate=50, most=100, held=True),
-    *(Attack(shape.name, partial(_ask, sent=shape.sent), rate=20) for shape in OVERSIZED[:3]),
-    Attack("a body of 1 GB on GET", partial(_hold, first=_ENDLESS, more=bytes(100_000), pause=0.02), rate=10),
-    Attack("a body of 10 MB in 10 KB of gzip", partial(_ask, sent=_BOMBED), rate=20),
-    Attack("every odd request there is", _any_shape, rate=100),
+    Attack("idle connections", partial(_hold, first=b""), rate=2000, most=2500, held=True),
+    Attack(
+        "headers sent byte by byte", partial(_hold, first=_UNFINISHED_HEADER, more=b"X"), rate=500, most=500, held=True
+    ),
+    Attack("connect and reset", _connect_and_reset, rate=500),
+    Attack("100 pipelined requests, responses not read", _NEVER_READ, rate=50, most=100, held=True),
+    Attack("100 pipelined requests, responses read byte by byte", _read_slowly, rate=50, most=100, held=True),
+    *(Attack(shape.name, partial(_send, sent=shape.sent), rate=20) for shape in OVERSIZED[:3]),
+    Attack("GET with a body of 1 GB", partial(_hold, first=_HUGE_BODY, more=bytes(100_000), pause=0.02), rate=10),
+    Attack("body of 10 MB in 10 KB of gzip", partial(_send, sent=_BOMBED), rate=20),
+    Attack("all malformed requests", _send_any_shape, rate=100),
     Attack("streams from one address", _stream, rate=200, most=300),
-    Attack("requests from one address", partial(_ask, sent=_CLOSED), rate=300),
+    Attack("requests from one address", partial(_send, sent=_SINGLE), rate=300),
 )
 
 
 async def main(name: str, port: int) -> Seen:
     seen: Seen = Counter()
-    attack = next(one for one in ATTACKS if one.name == name)
-    going = asyncio.create_task(attack.run(port, seen))
+    attack = next(attack for attack in ATTACKS if attack.name == name)
+    running = asyncio.create_task(attack.run(port, seen))
     ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    await asyncio.wait((going, ended), return_when=asyncio.FIRST_COMPLETED)
-    if going.done():
-        going.result()
+    await asyncio.wait((running, ended), return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        running.result()
     await ended
-    going.cancel()
-    await asyncio.gather(going, return_exceptions=True)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
     return seen
 
 

@@ -1,16 +1,16 @@
-"""Requests that no browser sends, and what the service and the edge before it mean to answer."""
+"""Malformed and unusual requests, with the statuses that the service and the edge return."""
 
 from dataclasses import dataclass
 from typing import Final
 
 HOST: Final = b"Host: ticker.example\r\n"
 SMUGGLED: Final = b"GET /smuggled HTTP/1.1\r\nHost: ticker.example\r\n\r\n"
-"""What is hidden in a body: nobody may ever be answered it."""
+"""A request hidden in a body; it must never get a response."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What is sent; with which statuses the service answers, and which the edge may: they differ by its version."""
+    """Bytes to send, the statuses of the service, and those that the edge may return (they depend on its version)."""
 
     name: str
     sent: bytes
@@ -19,8 +19,8 @@ class Shape:
 
 
 def get(target: bytes, *headers: bytes, method: bytes = b"GET", version: bytes = b"HTTP/1.1") -> bytes:
-    """Return a request as bytes, be it one or not."""
-    return b"%s %s %s\r\n%s\r\n" % (method, target, version, b"".join(one + b"\r\n" for one in headers))
+    """Return a request as bytes, valid or not."""
+    return b"%s %s %s\r\n%s\r\n" % (method, target, version, b"".join(header + b"\r\n" for header in headers))
 
 
 def _ticker(*headers: bytes, body: bytes = b"", method: bytes = b"GET") -> bytes:
@@ -32,17 +32,17 @@ def _at(target: bytes, **more: bytes) -> bytes:
 
 
 OVERSIZED: Final = (
-    Shape("an address of 100 KB", _at(b"/v1/ticker?" + b"a" * 100_000), edge=(414,)),
-    Shape("a header of 1 MB", _ticker(b"X-Long: " + b"a" * 1_000_000), edge=(431,)),
+    Shape("URL of 100 KB", _at(b"/v1/ticker?" + b"a" * 100_000), edge=(414,)),
+    Shape("header of 1 MB", _ticker(b"X-Long: " + b"a" * 1_000_000), edge=(431,)),
     Shape("10,000 headers", _ticker(*(b"X-%d: a" % number for number in range(10_000))), edge=(431,)),
     Shape("cookies of 9 KB", _ticker(b"Cookie: " + b"a=b;" * 2300), edge=(431,)),
-    Shape("a header's name of 9 KB", _ticker(b"X" * 9000 + b": 1"), edge=(431,)),
+    Shape("header name of 9 KB", _ticker(b"X" * 9000 + b": 1"), edge=(431,)),
 )
 
 BODIES: Final = (
     Shape("a body on GET", _ticker(b"Content-Length: 5", body=b"hello"), (200,), (200,)),
-    Shape("a body that never comes", _ticker(b"Content-Length: 500000", body=b"hello"), (200,), (413,)),
-    Shape("no gzip", _ticker(b"Content-Encoding: gzip", b"Content-Length: 5", body=b"hello"), (200,), (200,)),
+    Shape("a body that is not sent", _ticker(b"Content-Length: 500000", body=b"hello"), (200,), (413,)),
+    Shape("invalid gzip", _ticker(b"Content-Encoding: gzip", b"Content-Length: 5", body=b"hello"), (200,), (200,)),
     Shape("Expect", _ticker(b"Expect: 100-continue", b"Content-Length: 1", body=b"a"), (200,), (100, 200)),
     Shape("another Expect", _ticker(b"Expect: tea"), (200,), (200,)),
     Shape("Upgrade: websocket", _ticker(b"Connection: Upgrade", b"Upgrade: websocket"), (200,), (200,)),
@@ -54,16 +54,16 @@ METHODS: Final = (
     Shape("POST", _ticker(b"Content-Length: 0", method=b"POST"), (405,), (405,)),
     Shape("PROPFIND", _ticker(method=b"PROPFIND"), (405,), (405,)),
     Shape("CONNECT", _at(b"evil.example:443", method=b"CONNECT"), (404,)),
-    Shape("a method that there is not", _ticker(method=b"BREW"), (400,), (405,)),
-    Shape("a method in small letters", _ticker(method=b"get")),
+    Shape("an unknown method", _ticker(method=b"BREW"), (400,), (405,)),
+    Shape("a method in lower case", _ticker(method=b"get")),
     Shape("a method of 9 KB", _ticker(method=b"G" * 9000), (400,), (414,)),
 )
 
 TARGETS: Final = (
     Shape("absolute-form", _at(b"http://evil.example/v1/ticker"), (200,), (200,)),
     Shape("absolute-form without a path", _at(b"http://evil.example"), (404,), (200,)),
-    Shape("absolute-form, no such port", _at(b"https://evil.example:99999/"), (400,), (200,)),
-    Shape("absolute-form, half an address", _at(b"http://[::1/")),
+    Shape("absolute-form, invalid port", _at(b"https://evil.example:99999/"), (400,), (200,)),
+    Shape("absolute-form, incomplete address", _at(b"http://[::1/")),
     Shape("a scheme alone", _at(b"javascript:alert(1)")),
     Shape("*", _at(b"*")),
     Shape("OPTIONS *", _at(b"*", method=b"OPTIONS"), (404,)),
@@ -76,7 +76,7 @@ TARGETS: Final = (
     Shape("%2e%2e out of static", _at(b"/static/..%2f..%2fsettings.py"), (404,)),
     Shape("%ff in a path", _at(b"/v1/ticker/%ff"), (404,), (404,)),
     Shape("%ff in a query", _at(b"/v1/ticker?lang=%ff"), (200,), (200,)),
-    Shape("a broken %", _at(b"/%zz"), (404,)),
+    Shape("an invalid percent-encoding", _at(b"/%zz"), (404,)),
     Shape("raw bytes in a path", _at(b"/\xff\xfe")),
     Shape("raw bytes in a query", _at(b"/v1/ticker?lang=\xff")),
     Shape("a fragment", _at(b"/v1/ticker#x"), (200,), (200,)),
@@ -88,19 +88,19 @@ HOSTS: Final = (
     Shape("two hosts", get(b"/embed", b"Host: a", b"Host: b")),
     Shape("no host", get(b"/embed")),
     Shape("no host, HTTP/1.0", get(b"/embed", version=b"HTTP/1.0"), (200,), (200,)),
-    Shape("a host of markup", get(b"/embed", b'Host: "><script>x</script>'), (200,), (400,)),
+    Shape("a host with markup", get(b"/embed", b'Host: "><script>x</script>'), (200,), (400,)),
     Shape("a host with a path", get(b"/oembed?url=http://h/embed", b"Host: h/evil"), (404,)),
-    Shape("a host that is half an address", get(b"/embed", b"Host: [::1"), (200,), (200,)),
+    Shape("an incomplete IPv6 host", get(b"/embed", b"Host: [::1"), (200,), (200,)),
 )
 
 PROTOCOLS: Final = (
-    Shape("HTTP/0.9", b"GET /v1/ticker\r\n\r\n", (200,), ()),  # by its rules the edge sends the page alone
-    Shape("HTTP/2.0 in words", _at(b"/", version=b"HTTP/2.0"), (200,), (505,)),
+    Shape("HTTP/0.9", b"GET /v1/ticker\r\n\r\n", (200,), ()),  # in HTTP/0.9 the edge sends the page without a status
+    Shape("HTTP/2.0 in the request line", _at(b"/", version=b"HTTP/2.0"), (200,), (505,)),
     Shape("HTTP/9.9", _at(b"/", version=b"HTTP/9.9"), (400,), (505,)),
     Shape("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9)),
-    Shape("a hello of TLS", bytes.fromhex("16030100c8010000c40303") + b"\1" * 190),
+    Shape("a TLS ClientHello", bytes.fromhex("16030100c8010000c40303") + b"\1" * 190),
     Shape("zeros", bytes(1000)),
-    Shape("any bytes", bytes(range(256)) * 40),
+    Shape("all byte values", bytes(range(256)) * 40),
 )
 
 HEADERS: Final = (
@@ -111,12 +111,12 @@ HEADERS: Final = (
     Shape("a space before the colon", _ticker(b"Content-Length : 0")),
     Shape("no name", _ticker(b": x")),
     Shape("no colon", _ticker(b"nonsense"), (400,), (200,)),
-    Shape("half an ETag", _ticker(b'If-None-Match: "'), (200,), (200,)),
+    Shape("an unterminated ETag", _ticker(b'If-None-Match: "'), (200,), (200,)),
     Shape("ranges", _ticker(b"Range: bytes=0-1,5-,-99999"), (200,), (200, 206, 416)),
     Shape("a bare control character", _ticker(b"Last-Event-ID: \1"), (400,), (200,)),
 )
 
-# Each hides a request in what one of two readers might take for a body. 501 and 505 are what RFC 9112 asks for.
+# Each hides a request in what one of two parsers might read as a body. RFC 9112 requires 501 and 505.
 _CHUNKS: Final = b"%x\r\n%s\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED)
 _LENGTH: Final = b"Content-Length: %d" % len(SMUGGLED)
 _FOUR: Final = b"Content-Length: 4"
@@ -132,17 +132,17 @@ SMUGGLING: Final = (
     Shape("TE: chunked, identity", _ticker(_TE + b", identity", body=_CHUNKS), edge=(400, 501)),
     Shape("TE with a tab", _ticker(b"Transfer-Encoding:\tchunked", _FOUR, body=_CHUNKS), edge=(400, 501)),
     Shape("TE with a space", _ticker(b"Transfer-Encoding : chunked", _FOUR, body=_CHUNKS)),
-    Shape("TE behind a bare LF", _ticker(b"X: y\n" + _TE, _FOUR, body=_CHUNKS)),
-    Shape("TE behind a bare CR", _ticker(b"X: y\r" + _TE, _FOUR, body=_CHUNKS)),
+    Shape("TE after a bare LF", _ticker(b"X: y\n" + _TE, _FOUR, body=_CHUNKS)),
+    Shape("TE after a bare CR", _ticker(b"X: y\r" + _TE, _FOUR, body=_CHUNKS)),
     Shape("TE in a folded line", _ticker(b"Transfer-Encoding:\r\n chunked", _FOUR, body=_CHUNKS)),
     Shape("CL twice", _ticker(b"Content-Length: 0", _LENGTH, body=SMUGGLED)),
     Shape("CL as a list", _ticker(b"Content-Length: 0, 4", body=SMUGGLED)),
     Shape("CL with a sign", _ticker(b"Content-Length: +4", body=SMUGGLED)),
-    Shape("CL below zero", _ticker(b"Content-Length: -1", body=SMUGGLED)),
+    Shape("negative CL", _ticker(b"Content-Length: -1", body=SMUGGLED)),
     Shape("CL beyond 64 bits", _ticker(b"Content-Length: %d" % (2**64 + 5), body=SMUGGLED)),
-    Shape("a chunk in hex with a prefix", _ticker(_TE, body=b"0x" + _CHUNKS)),
-    Shape("a chunk below zero", _ticker(_TE, body=b"-" + _CHUNKS)),
-    Shape("a chunk beyond 64 bits", _ticker(_TE, body=b"f" * 17 + b"\r\n" + SMUGGLED)),
+    Shape("a chunk size with a 0x prefix", _ticker(_TE, body=b"0x" + _CHUNKS)),
+    Shape("a negative chunk size", _ticker(_TE, body=b"-" + _CHUNKS)),
+    Shape("a chunk size beyond 64 bits", _ticker(_TE, body=b"f" * 17 + b"\r\n" + SMUGGLED)),
     Shape("a chunk that ends in LF", _ticker(_TE, body=_CHUNKS.replace(b"\r\n", b"\n", 1)), edge=(200, 400)),
 )
 

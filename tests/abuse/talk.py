@@ -1,4 +1,4 @@
-"""Raw bytes to a server, and the statuses that come back."""
+"""Send raw bytes to a server and read the statuses of its responses."""
 
 import asyncio
 import re
@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from typing import Final
 
 ADDRESS: Final = "127.0.0.66"
-"""Whence attacks come: another address than honest readers have."""
-_LONGEST: Final = 30.0
-"""Seconds to wait for what must come: the first of an answer, and what the caller expects."""
+"""Source address of attacks; honest clients have other addresses."""
+_TIMEOUT: Final = 30.0
+"""Seconds to wait for the first byte of a response, and for the responses that the caller expects."""
 _STATUS: Final = re.compile(rb"^HTTP/1\.[01] (\d{3}) |(?<=[}>\n])HTTP/1\.[01] (\d{3}) ", re.MULTILINE)
 
 
 @dataclass
-class Talk:
-    """What came back, and whether the server closed the connection."""
+class Exchange:
+    """The bytes received, and whether the server closed the connection."""
 
-    got: bytes
+    received: bytes
     closed: bool
 
     @property
     def statuses(self) -> tuple[int, ...]:
-        return tuple(int(first or second) for first, second in _STATUS.findall(self.got))
+        return tuple(int(first or second) for first, second in _STATUS.findall(self.received))
 
 
-async def connected(port: int, address: str = ADDRESS, receive: int | None = None) -> socket.socket:
-    """Return a connection without any buffer of ours; `receive` makes the kernel's small."""
+async def connect(port: int, address: str = ADDRESS, receive: int | None = None) -> socket.socket:
+    """Return a socket without a buffer in this process; `receive` limits the kernel's receive buffer, in bytes."""
     connection = socket.socket()
     connection.setblocking(False)
     connection.bind((address, 0))
@@ -41,38 +41,38 @@ async def connected(port: int, address: str = ADDRESS, receive: int | None = Non
     return connection
 
 
-async def talk(
-    port: int, sent: bytes, patience: float, address: str = ADDRESS, *, answers: int = 1, closes: bool = False
-) -> Talk:
-    """Send it and read until the server closes, or has answered and been silent for so many seconds.
+async def send_raw(
+    port: int, sent: bytes, silence: float, address: str = ADDRESS, *, responses: int = 1, closes: bool = False
+) -> Exchange:
+    """Send bytes; read until the server closes, or has responded and then been silent for `silence` seconds.
 
-    So many `answers` are waited for however long the silence, and a server that `closes` until it has.
+    Wait for the number of `responses` however long the silence, and until the server closes if it `closes`.
     """
     loop = asyncio.get_running_loop()
-    connection = await connected(port, address)
-    heard = Talk(b"", closed=False)
+    connection = await connect(port, address)
+    exchange = Exchange(b"", closed=False)
 
     async def send() -> None:
         with suppress(ConnectionError):
             await loop.sock_sendall(connection, sent)
 
-    def answered() -> bool:
-        return bool(heard.got) and len(heard.statuses) >= answers and not closes
+    def complete() -> bool:
+        return bool(exchange.received) and len(exchange.statuses) >= responses and not closes
 
     sending = asyncio.create_task(send())
     try:
         with suppress(TimeoutError):
             while True:
-                async with asyncio.timeout(patience if answered() else _LONGEST):
+                async with asyncio.timeout(silence if complete() else _TIMEOUT):
                     data = await loop.sock_recv(connection, 65536)
-                heard.got += data
+                exchange.received += data
                 if not data:
-                    heard.closed = True
+                    exchange.closed = True
                     break
-    except ConnectionError:  # it closed without having read all of ours
-        heard.closed = True
+    except ConnectionError:  # it closed before it had read everything
+        exchange.closed = True
     finally:
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
         connection.close()
-    return heard
+    return exchange
