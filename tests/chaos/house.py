@@ -1,4 +1,4 @@
-"""A whole house to do harm to: three instances, a Valkey and its replica, three Sentinels, the edge, banks, readers."""
+"""The full stack for chaos tests: three instances, Valkey with a replica, three Sentinels, edge, banks, clients."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from service.settings.loader import ROOT
 from service.storage.repository import Store
-from tests.support.edge import Edge, edging
+from tests.support.edge import Edge, run_edge
 from tests.support.ports import unused_port
 from tests.support.servers import Server, sentinel, valkey
 from tests.support.standin import Banks, serving
@@ -46,8 +46,8 @@ connect_timeout = 1
 attempts = 1
 """
 REST: dict[str, str | tuple[str, int]] = {"EUR": "551.06", "RUB": "5.87", "GBP": "631.87", "CNY": "69.12"}
-LATE = 5.0
-"""Seconds in which a reader may be shown again what is older than what it has seen; beside busy loops it was 0.0."""
+MAX_DELAY = 5.0
+"""Seconds for which a client may get older rates after newer ones; with all cores busy 0.0 was measured."""
 PAGES = ("/v1/ticker", "/v1/ticker?currencies=usd,eur", "/v1/ticker.txt", "/embed", "/v1/ticker.svg?lang=kk")
 
 
@@ -60,13 +60,13 @@ def dollar(edition: int) -> str:
 
 
 def edition(document: dict[str, Any]) -> int:
-    """Return which edition of the figures a ticker shows."""
+    """Return the edition of the rates in a ticker's document."""
     return round((Decimal(str(document["quotes"][0]["rate"])) - 475) * 100)
 
 
 @dataclass
 class Instance:
-    """One process of the service."""
+    """A process of the service."""
 
     url: str
     folder: Path
@@ -86,56 +86,56 @@ class Instance:
                 stdout=subprocess.DEVNULL, stderr=log,
             )  # fmt: skip
 
-    def send(self, what: signal.Signals) -> None:
+    def send(self, signal_number: signal.Signals) -> None:
         assert self.process
-        self.process.send_signal(what)
+        self.process.send_signal(signal_number)
 
-    def end(self, how: signal.Signals) -> None:
+    def end(self, signal_number: signal.Signals) -> None:
         if self.process:
             with suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGCONT)
-                self.process.send_signal(how)
+                self.process.send_signal(signal_number)
             self.process.wait(PATIENCE)
             self.process = None
 
     @property
-    def address(self) -> str:
+    def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
 
 @dataclass
-class Readers:
-    """Constant load at the edge, by readers that remember what they have seen."""
+class Clients:
+    """Constant load on the edge by clients that check the order of what they get."""
 
     edge: Edge
-    answers: Counter[int] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
     unanswered: list[tuple[float, str]] = field(default_factory=list)
-    """When each request was sent that nobody answered, and the error."""
+    """Requests without a response: when each was sent, and the error."""
     faults: list[str] = field(default_factory=list)
     slowest: float = 0.0
-    latest: float = 0.0
-    """Seconds after which, at most, something older was shown."""
+    max_delay: float = 0.0
+    """Longest time after newer rates at which older ones were shown, in seconds."""
 
-    async def read(self, number: int) -> None:
-        """One reader, until it is cancelled."""
+    async def run(self, number: int) -> None:
+        """Run one client until it is cancelled."""
         seen: dict[int, float] = {}
-        asked = number
-        own = TCPConnector(local_addr=(f"127.0.2.{number + 1}", 0))  # the edge limits what comes from one address
-        async with ClientSession(self.edge.url, connector=own, timeout=ClientTimeout(60)) as client:
+        count = number
+        connector = TCPConnector(local_addr=(f"127.0.2.{number + 1}", 0))  # the edge limits requests per address
+        async with ClientSession(self.edge.url, connector=connector, timeout=ClientTimeout(60)) as client:
             while True:
-                asked += 1
-                page = PAGES[0] if asked % 3 else PAGES[asked // 3 % len(PAGES)]
-                begun = time.monotonic()
+                count += 1
+                page = PAGES[0] if count % 3 else PAGES[count // 3 % len(PAGES)]
+                started = time.monotonic()
                 try:
-                    async with client.get(page) as reply:
-                        body = await reply.read()
+                    async with client.get(page) as response:
+                        body = await response.read()
                 except (ClientError, OSError, TimeoutError) as error:
-                    self.unanswered.append((begun, repr(error)))
+                    self.unanswered.append((started, repr(error)))
                 else:
-                    self.answers[reply.status] += 1
-                    self.slowest = max(self.slowest, time.monotonic() - begun)
-                    if reply.status != 200:
-                        self.faults.append(f"{page}: {reply.status} {body[:200]!r}")
+                    self.statuses[response.status] += 1
+                    self.slowest = max(self.slowest, time.monotonic() - started)
+                    if response.status != 200:
+                        self.faults.append(f"{page}: {response.status} {body[:200]!r}")
                     elif page == PAGES[0]:
                         self._compare(seen, edition(json.loads(body)))
                 await asyncio.sleep(0.05)
@@ -144,102 +144,102 @@ class Readers:
         now = time.monotonic()
         seen.setdefault(shown, now)
         since = min((at for newer, at in seen.items() if newer > shown), default=now)
-        self.latest = max(self.latest, now - since)
-        if now - since > LATE:
+        self.max_delay = max(self.max_delay, now - since)
+        if now - since > MAX_DELAY:
             self.faults.append(f"edition {shown} was shown {now - since:.1f} s after a newer one")
 
 
 @dataclass
-class House:
+class Stack:
     banks: Banks
     instances: list[Instance]
     servers: list[Server]
     sentinels: list[Server]
     edge: Edge
-    readers: Readers
+    clients: Clients
     store: Store
     client: ClientSession
     edition: int = 0
     memory: dict[int, list[int]] = field(default_factory=dict)
-    """By process: what it has taken, in bytes, second by second."""
+    """Resident memory by process, in bytes, one value a second."""
 
     def publish(self, *, times: int = 1) -> None:
-        """Let the National Bank correct today's dollar."""
+        """Let the National Bank publish a new rate of today's dollar."""
         self.edition += 1
-        figures = REST | {"USD": str(times * Decimal(dollar(self.edition)))}
-        self.banks.published["nbk"][today()] = figures
+        rates = REST | {"USD": str(times * Decimal(dollar(self.edition)))}
+        self.banks.published["nbk"][today()] = rates
 
-    async def ask(self, instance: Instance, path: str) -> tuple[int, str]:
+    async def get(self, instance: Instance, path: str) -> tuple[int, str]:
         try:
-            async with self.client.get(f"{instance.address}{path}") as reply:
-                return reply.status, await reply.text()
+            async with self.client.get(f"{instance.base_url}{path}") as response:
+                return response.status, await response.text()
         except (ClientError, OSError, TimeoutError):
             return 0, ""
 
     async def leaders(self) -> list[Instance]:
-        """Return who says that it leads."""
-        living = [one for one in self.instances if one.process]
-        return [one for one in living if "\nticker_leader 1.0" in (await self.ask(one, "/metrics"))[1]]
+        """Return the instances that report to be the leader."""
+        running = [instance for instance in self.instances if instance.process]
+        return [item for item in running if "\nticker_leader 1.0" in (await self.get(item, "/metrics"))[1]]
 
     async def leader(self, within: float = PATIENCE) -> Instance:
-        """Return the only leader, once there is one."""
+        """Return the leader as soon as exactly one instance leads."""
         found = list[Instance]()
-        with_patience = time.monotonic() + within
-        while time.monotonic() < with_patience:
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
             found = await self.leaders()
             if len(found) == 1:
                 return found[0]
             await asyncio.sleep(0.1)
         raise AssertionError(f"{len(found)} leaders after {within} s")
 
-    async def shows(self, instance: Instance) -> int | None:
-        status, body = await self.ask(instance, "/v1/ticker")
+    async def shown_by(self, instance: Instance) -> int | None:
+        status, body = await self.get(instance, "/v1/ticker")
         return edition(json.loads(body)) if status == 200 else None
 
-    async def all_show(self, edition: int, within: float = PATIENCE) -> None:
-        """Wait until every instance that lives shows an edition."""
-        give_up, shown = time.monotonic() + within, list[int | None]()
-        while time.monotonic() < give_up:
-            shown = [await self.shows(one) for one in self.instances if one.process]
-            if shown and all(one == edition for one in shown):
+    async def until_all_show(self, edition: int, within: float = PATIENCE) -> None:
+        """Wait until every running instance shows an edition."""
+        deadline, shown = time.monotonic() + within, list[int | None]()
+        while time.monotonic() < deadline:
+            shown = [await self.shown_by(instance) for instance in self.instances if instance.process]
+            if shown and all(item == edition for item in shown):
                 return
             await asyncio.sleep(0.05)
-        raise AssertionError(f"after {within} s they show {shown}, not {edition}")
+        raise AssertionError(f"after {within} s the instances show {shown}, not {edition}")
 
-    async def settled(self) -> Instance:
-        """Wait until one leads and news come to all; return who leads."""
+    async def until_settled(self) -> Instance:
+        """Wait until one instance leads and an update reaches all; return the leader."""
         leader = await self.leader()
         self.publish()
-        await self.all_show(self.edition)
+        await self.until_all_show(self.edition)
         return leader
 
     async def health(self, instance: Instance) -> dict[str, Any]:
-        _, body = await self.ask(instance, "/health")
+        _, body = await self.get(instance, "/health")
         return dict(json.loads(body or "{}"))
 
-    async def told(self, instance: Instance, what: str, within: float = PATIENCE) -> None:
-        """Wait until an instance's health tells something."""
-        give_up, notes = time.monotonic() + within, ""
-        while time.monotonic() < give_up:
+    async def until_reported(self, instance: Instance, text: str, within: float = PATIENCE) -> None:
+        """Wait until the notes of an instance's health contain a text."""
+        deadline, notes = time.monotonic() + within, ""
+        while time.monotonic() < deadline:
             notes = str((await self.health(instance)).get("notes"))
-            if what in notes:
+            if text in notes:
                 return
             await asyncio.sleep(0.1)
-        raise AssertionError(f"health does not tell {what!r}, but {notes}")
+        raise AssertionError(f"health does not report {text!r}, but {notes}")
 
-    async def watch(self) -> None:
+    async def watch_memory(self) -> None:
         while True:
-            for one in self.instances:
-                if one.process:
+            for instance in self.instances:
+                if instance.process:
                     with suppress(psutil.Error):
-                        taken = psutil.Process(one.process.pid).memory_info().rss
-                        self.memory.setdefault(one.process.pid, []).append(taken)
+                        resident = psutil.Process(instance.process.pid).memory_info().rss
+                        self.memory.setdefault(instance.process.pid, []).append(resident)
             await asyncio.sleep(1)
 
-    async def replaced(self, master: Server) -> None:
-        """Wait until another server is the master."""
-        give_up = time.monotonic() + PATIENCE
-        while time.monotonic() < give_up:
+    async def until_replaced(self, master: Server) -> None:
+        """Wait until a server other than `master` is the master."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             with suppress(AssertionError):
                 if self.master() is not master:
                     return
@@ -256,38 +256,40 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path, *, lock_life: float, readers: int) -> AsyncIterator[House]:
-    """Build it, wait until all show the same, and let readers read; `lock_life` is that of the leader's lock."""
+async def run_stack(folder: Path, *, lock_life: float, clients: int) -> AsyncIterator[Stack]:
+    """Start the stack, wait until all instances show the same, and start clients; `lock_life` is in seconds."""
     (folder / "chaos.toml").write_text(CONFIG)
-    durable = ("--appendonly", "yes", "--appendfsync", "everysec")
-    wary = "sentinel down-after-milliseconds main 3000\nsentinel failover-timeout main 5000\n"
-    with ExitStack() as stack:
-        master = stack.enter_context(valkey(folder / "one", *durable))
-        replica = stack.enter_context(valkey(folder / "two", *durable, "--replicaof", f"127.0.0.1 {master.port}"))
-        watching = [
-            stack.enter_context(sentinel(folder / f"sentinel{number}", master, quorum=2, more=wary))
+    persistence = ("--appendonly", "yes", "--appendfsync", "everysec")
+    timeouts = "sentinel down-after-milliseconds main 3000\nsentinel failover-timeout main 5000\n"
+    with ExitStack() as resources:
+        master = resources.enter_context(valkey(folder / "one", *persistence))
+        replica = resources.enter_context(
+            valkey(folder / "two", *persistence, "--replicaof", f"127.0.0.1 {master.port}")
+        )
+        sentinels = [
+            resources.enter_context(sentinel(folder / f"sentinel{number}", master, quorum=2, more=timeouts))
             for number in range(3)
         ]
-        url = f"redis+sentinel://{','.join(f'127.0.0.1:{one.port}' for one in watching)}/main/0"
-        async with AsyncExitStack() as more:
-            banks = await more.enter_async_context(serving(Banks()))
+        url = f"redis+sentinel://{','.join(f'127.0.0.1:{server.port}' for server in sentinels)}/main/0"
+        async with AsyncExitStack() as async_resources:
+            banks = await async_resources.enter_async_context(serving(Banks()))
             banks.published["nbk"] = {
                 today() - timedelta(days=number): REST | {"USD": f"{475 - number}.00"} for number in range(5)
             }
             banks.published["cbr"] = {today(): {"USD": "81.00", "KZT": ("17.05", 100)}}
             instances = [Instance(url, folder, banks, lock_life) for _ in range(3)]
-            for one in instances:
-                stack.callback(one.end, signal.SIGKILL)
-                one.start()
-            edge = stack.enter_context(edging([one.port for one in instances]))
-            client = await more.enter_async_context(ClientSession(timeout=ClientTimeout(15)))
-            store = await more.enter_async_context(Store(url, "ticker:"))
-            built = House(banks, instances, [master, replica], watching, edge, Readers(edge), store, client)
-            await built.all_show(0)
-            tasks = [asyncio.create_task(built.readers.read(number)) for number in range(readers)]
-            tasks.append(asyncio.create_task(built.watch()))
+            for instance in instances:
+                resources.callback(instance.end, signal.SIGKILL)
+                instance.start()
+            edge = resources.enter_context(run_edge([instance.port for instance in instances]))
+            client = await async_resources.enter_async_context(ClientSession(timeout=ClientTimeout(15)))
+            store = await async_resources.enter_async_context(Store(url, "ticker:"))
+            stack = Stack(banks, instances, [master, replica], sentinels, edge, Clients(edge), store, client)
+            await stack.until_all_show(0)
+            tasks = [asyncio.create_task(stack.clients.run(number)) for number in range(clients)]
+            tasks.append(asyncio.create_task(stack.watch_memory()))
             try:
-                yield built
+                yield stack
             finally:
                 for task in tasks:
                     task.cancel()

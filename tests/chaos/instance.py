@@ -1,7 +1,7 @@
-"""An instance of the service with another clock and another life of the leader's lock.
+"""Run an instance of the service with a shifted clock and another lifetime of the leader's lock.
 
-`python -m tests.chaos.instance CONFIG PORT AHEAD LIFE`: AHEAD is by how many seconds the clock is ahead, LIFE the time
-to live of the lock in seconds.
+`python -m tests.chaos.instance CONFIG PORT AHEAD LIFE`: AHEAD is the shift of the clock in seconds, LIFE the time to
+live of the lock in seconds.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""All that can go wrong, done on purpose to real parts under constant load; readers notice nothing.
+"""Faults injected into the full stack under constant load; clients must not notice them.
 
-The short form, for every test run, has a lock that lives a fifth as long; `make chaos` has all as it is deployed.
+Test runs use a lock with a fifth of its lifetime; `make chaos` uses the deployed lifetime.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from service.storage.coordination import LIFE
-from tests.chaos.house import REST, House, dollar, house, today
+from tests.chaos.house import REST, Stack, dollar, run_stack, today
 from tests.support.wait import wait_until
 
 LONG = bool(os.environ.get("CHAOS_LONG"))
@@ -26,93 +26,93 @@ LOCK_LIFE = LIFE / SHORTENED
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-async def test_clients_notice_nothing(tmp_path: Path) -> None:
-    """Every answer is 200 and none goes back in time; one leads; nothing accepted is lost; memory is flat."""
-    async with house(tmp_path, lock_life=LOCK_LIFE, readers=20 if LONG else 8) as built:
-        for harm in (
+async def test_clients_do_not_notice_faults(tmp_path: Path) -> None:
+    """Every status is 200, rates never become older, one instance leads, no rate is lost, memory does not grow."""
+    async with run_stack(tmp_path, lock_life=LOCK_LIFE, clients=20 if LONG else 8) as stack:
+        for fault in (
             kill_the_leader,
             kill_a_follower,
             stop_the_leader,
             kill_valkey,
             fail_over,
-            cut_valkey_off,
+            hang_valkey,
             fill_the_disk,
-            silence_the_banks,
-            trouble_a_bank,
-            turn_a_clock,
+            fail_all_banks,
+            break_a_bank,
+            shift_a_clock,
             restart_the_edge,
         ):
-            begun, before = time.monotonic(), built.readers.answers.total()
-            await harm(built)
-            leader = await built.settled()
-            took, answers = time.monotonic() - begun, built.readers.answers.total() - before
+            started, before = time.monotonic(), stack.clients.statuses.total()
+            await fault(stack)
+            leader = await stack.until_settled()
+            seconds, responses = time.monotonic() - started, stack.clients.statuses.total() - before
             print(
-                f"{harm.__name__:18} {took:5.1f} s, {answers} answers, leader {built.instances.index(leader)}, "
-                f"slowest {1000 * built.readers.slowest:.0f} ms"
+                f"{fault.__name__:18} {seconds:5.1f} s, {responses} responses, leader {stack.instances.index(leader)}, "
+                f"slowest {1000 * stack.clients.slowest:.0f} ms"
             )
-            built.readers.slowest = 0
-            assert built.readers.faults == []
-            assert built.readers.unanswered == []
-        print(f"older rates were shown {built.readers.latest:.1f} s after newer ones at most")
-        assert built.readers.answers.keys() == {200}
-        await nothing_is_lost(built)
-        memory_is_flat(built)
+            stack.clients.slowest = 0
+            assert stack.clients.faults == []
+            assert stack.clients.unanswered == []
+        print(f"older rates were shown at most {stack.clients.max_delay:.1f} s after newer ones")
+        assert stack.clients.statuses.keys() == {200}
+        await check_no_rate_is_lost(stack)
+        check_memory_is_flat(stack)
 
 
-async def kill_the_leader(built: House) -> None:
-    leader = await built.leader()
+async def kill_the_leader(stack: Stack) -> None:
+    leader = await stack.leader()
     leader.end(signal.SIGKILL)
-    other = await built.leader()
+    other = await stack.leader()
     assert other is not leader
     leader.start()
-    await built.all_show(built.edition)
+    await stack.until_all_show(stack.edition)
 
 
-async def kill_a_follower(built: House) -> None:
-    leader = await built.leader()
-    follower = next(one for one in built.instances if one is not leader)
+async def kill_a_follower(stack: Stack) -> None:
+    leader = await stack.leader()
+    follower = next(instance for instance in stack.instances if instance is not leader)
     follower.end(signal.SIGKILL)
-    built.publish()
-    await built.all_show(built.edition)
+    stack.publish()
+    await stack.until_all_show(stack.edition)
     follower.start()
-    await built.all_show(built.edition)
-    assert await built.leader() is leader
+    await stack.until_all_show(stack.edition)
+    assert await stack.leader() is leader
 
 
-async def stop_the_leader(built: House) -> None:
-    """Let it wake up after another has taken its place; it knows that."""
-    leader = await built.leader()
+async def stop_the_leader(stack: Stack) -> None:
+    """Resume it after another instance became the leader; it must notice that."""
+    leader = await stack.leader()
     leader.send(signal.SIGSTOP)
-    begun, stopped = time.monotonic(), leader.process
+    started, stopped = time.monotonic(), leader.process
     leader.process = None
-    other = await built.leader()
-    built.publish()
-    await built.all_show(built.edition)
-    await asyncio.sleep(max(0.0, 2 * LOCK_LIFE - (time.monotonic() - begun)))
+    other = await stack.leader()
+    stack.publish()
+    await stack.until_all_show(stack.edition)
+    await asyncio.sleep(max(0.0, 2 * LOCK_LIFE - (time.monotonic() - started)))
     leader.process = stopped
     leader.send(signal.SIGCONT)
-    await built.all_show(built.edition)
-    assert await built.leader() is other
+    await stack.until_all_show(stack.edition)
+    assert await stack.leader() is other
 
 
-async def kill_valkey(built: House) -> None:
-    """Let it come back with its file before the Sentinels have made up their minds."""
-    master = built.master()
+async def kill_valkey(stack: Stack) -> None:
+    """Restart it with its data before the Sentinels start a failover."""
+    master = stack.master()
     master.kill()
-    built.publish()
+    stack.publish()
     await asyncio.sleep(1)
     master.start()
-    await built.all_show(built.edition)
+    await stack.until_all_show(stack.edition)
 
 
-async def fail_over(built: House) -> None:
-    """Let the replica take over; the old master comes back as a replica."""
-    master = built.master()
+async def fail_over(stack: Stack) -> None:
+    """Let the replica take over; the old master returns as a replica."""
+    master = stack.master()
     master.kill()
-    built.publish()
-    await built.all_show(built.edition)
-    await built.replaced(master)
-    await built.leader()
+    stack.publish()
+    await stack.until_all_show(stack.edition)
+    await stack.until_replaced(master)
+    await stack.leader()
     master.start()
 
     def follows() -> bool:
@@ -122,111 +122,113 @@ async def fail_over(built: House) -> None:
     await asyncio.to_thread(wait_until, follows, "the old master is a replica")
 
 
-async def cut_valkey_off(built: House) -> None:
-    """Let nothing answer and nothing refuse: each asks the banks for itself, and what it learns is kept."""
-    cut_off = [*built.servers, built.sentinels[0]]
-    for server in cut_off:
+async def hang_valkey(stack: Stack) -> None:
+    """Make Valkey hang: each instance polls the banks itself, and no rate that it polls is lost."""
+    hung = [*stack.servers, stack.sentinels[0]]
+    for server in hung:
         assert server.process
         server.process.send_signal(signal.SIGSTOP)
-    begun = time.monotonic()
+    started = time.monotonic()
     await asyncio.sleep(2)
-    built.publish()
-    await built.all_show(built.edition)
-    for one in built.instances:
-        await built.told(one, "redis+sentinel://")
-    await asyncio.sleep(max(0.0, 60 / SHORTENED**2 - (time.monotonic() - begun)))
-    for server in cut_off:
+    stack.publish()
+    await stack.until_all_show(stack.edition)
+    for instance in stack.instances:
+        await stack.until_reported(instance, "redis+sentinel://")
+    await asyncio.sleep(max(0.0, 60 / SHORTENED**2 - (time.monotonic() - started)))
+    for server in hung:
         assert server.process
         server.process.send_signal(signal.SIGCONT)
 
 
-async def fill_the_disk(built: House) -> None:
-    """Let no byte more be written to the master's file: it is told, and the Sentinels choose another."""
+async def fill_the_disk(stack: Stack) -> None:
+    """Let the master's writes to disk fail: health reports it, and the Sentinels start a failover."""
     limited = list[psutil.Process]()
-    for attempt in range(15):  # the Sentinels may be choosing another just now
-        master = built.master()
+    for attempt in range(15):  # a failover may be in progress
+        master = stack.master()
         assert master.process
         limited.append(psutil.Process(master.process.pid))
-        written = max((path.stat() for path in master.folder.rglob("*.aof")), key=lambda stat: stat.st_mtime)
-        limited[-1].rlimit(resource.RLIMIT_FSIZE, (written.st_size, resource.RLIM_INFINITY))
-        built.publish()
+        newest_file = max((path.stat() for path in master.folder.rglob("*.aof")), key=lambda stat: stat.st_mtime)
+        limited[-1].rlimit(resource.RLIMIT_FSIZE, (newest_file.st_size, resource.RLIM_INFINITY))
+        stack.publish()
         try:
-            await built.told(built.instances[0], "cannot write to disk", within=4)
+            await stack.until_reported(stack.instances[0], "cannot write to disk", within=4)
             break
         except AssertionError:
             if attempt == 14:
                 raise
-    built.publish()
-    await built.all_show(built.edition)
+    stack.publish()
+    await stack.until_all_show(stack.edition)
     for process in limited:
         process.rlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
-async def silence_the_banks(built: House) -> None:
-    """Figures stay, and health tells of every bank."""
-    built.banks.faults |= {"nbk": 503, "cbr": 503}
-    await built.told(await built.leader(), "nbk: responded with status 503")
+async def fail_all_banks(stack: Stack) -> None:
+    """Rates are still shown, and health reports the failing banks."""
+    stack.banks.faults |= {"nbk": 503, "cbr": 503}
+    await stack.until_reported(await stack.leader(), "nbk: responded with status 503")
     await asyncio.sleep(2)
-    built.banks.faults.clear()
+    stack.banks.faults.clear()
 
 
-async def trouble_a_bank(built: House) -> None:
-    """Slow, lying, huge, resetting: nothing of it is ever shown."""
-    before = built.edition
+async def break_a_bank(stack: Stack) -> None:
+    """Hang, send a huge document, reset, publish a false rate: no such rate is shown."""
+    before = stack.edition
     for fault in ("hang", b"<rates>" + b" " * 3_000_000, "reset"):
-        built.banks.faults["nbk"] = fault
-        await built.told(await built.leader(), "nbk: ")
-        del built.banks.faults["nbk"]
-    built.publish(times=10)
-    await built.told(await built.leader(), "is quarantined")
-    for one in built.instances:
-        assert await built.shows(one) == before
+        stack.banks.faults["nbk"] = fault
+        await stack.until_reported(await stack.leader(), "nbk: ")
+        del stack.banks.faults["nbk"]
+    stack.publish(times=10)
+    await stack.until_reported(await stack.leader(), "is quarantined")
+    for instance in stack.instances:
+        assert await stack.shown_by(instance) == before
 
 
-async def turn_a_clock(built: House) -> None:
-    """One instance lives a day ahead, and then a day behind: it is told, and readers see the same."""
+async def shift_a_clock(stack: Stack) -> None:
+    """Shift one clock a day ahead, then a day back: health reports it, and clients see no difference."""
     for days in (1, -1):
-        one = built.instances[2]
-        one.end(signal.SIGTERM)
-        one.start(ahead=timedelta(days=days))
-        await built.told(one, "the local clock is")
-        await built.settled()
-        one.end(signal.SIGTERM)
-        one.start()
-        await built.all_show(built.edition)
+        instance = stack.instances[2]
+        instance.end(signal.SIGTERM)
+        instance.start(ahead=timedelta(days=days))
+        await stack.until_reported(instance, "the local clock is")
+        await stack.until_settled()
+        instance.end(signal.SIGTERM)
+        instance.start()
+        await stack.until_all_show(stack.edition)
 
 
-async def restart_the_edge(built: House) -> None:
-    """While it is away nobody is answered; once it is back everybody is."""
-    begun = time.monotonic()
-    await asyncio.to_thread(built.edge.restart)
-    back, answers = time.monotonic(), built.readers.answers.total()
-    await asyncio.to_thread(wait_until, lambda: built.readers.answers.total() > answers + 50, "answers of the edge")
-    unanswered = built.readers.unanswered
-    print(f"the edge was away for {back - begun:.2f} s: {len(unanswered)} requests were not answered")
-    assert all(sent < back for sent, _ in unanswered)
+async def restart_the_edge(stack: Stack) -> None:
+    """No request fails after the edge is back."""
+    started = time.monotonic()
+    await asyncio.to_thread(stack.edge.restart)
+    restarted, responses = time.monotonic(), stack.clients.statuses.total()
+    await asyncio.to_thread(
+        wait_until, lambda: stack.clients.statuses.total() > responses + 50, "responses of the edge"
+    )
+    unanswered = stack.clients.unanswered
+    print(f"the edge was down for {restarted - started:.2f} s: {len(unanswered)} requests had no response")
+    assert all(sent < restarted for sent, _ in unanswered)
     unanswered.clear()
 
 
-async def nothing_is_lost(built: House) -> None:
-    """In the store and at every instance: today's last word, and every day before it."""
-    stored = {one.date: one for one in await built.store.recent("nbk", 90)}
-    assert set(built.banks.published["nbk"]) <= stored.keys()
-    for day, figures in built.banks.published["nbk"].items():
-        assert {code: str(rate.value) for code, rate in stored[day].rates.items()} == figures
-    assert str(stored[today()].rates["USD"].value) == dollar(built.edition)
-    for one in built.instances:
+async def check_no_rate_is_lost(stack: Stack) -> None:
+    """Check the store and every instance for today's latest rates and those of every earlier day."""
+    stored = {fixing.date: fixing for fixing in await stack.store.recent("nbk", 90)}
+    assert set(stack.banks.published["nbk"]) <= stored.keys()
+    for day, rates in stack.banks.published["nbk"].items():
+        assert {code: str(rate.value) for code, rate in stored[day].rates.items()} == rates
+    assert str(stored[today()].rates["USD"].value) == dollar(stack.edition)
+    for instance in stack.instances:
         for day in stored:
-            status, body = await built.ask(one, f"/v1/fixings/nbk/{day}")
+            status, body = await stack.get(instance, f"/v1/fixings/nbk/{day}")
             assert status == 200
             assert str(REST["EUR"]) in body
 
 
-def memory_is_flat(built: House) -> None:
-    """No process takes more and more: the last third of its life against the third before."""
-    for taken in built.memory.values():
-        if len(taken) >= 15:
-            third = len(taken) // 3
-            before, after = median(taken[third : 2 * third]), median(taken[2 * third :])
-            print(f"memory {before / 2**20:.1f} -> {after / 2**20:.1f} MB in {len(taken)} s")
+def check_memory_is_flat(stack: Stack) -> None:
+    """Compare the memory of each process in the last third of its life with that in the third before."""
+    for values in stack.memory.values():
+        if len(values) >= 15:
+            third = len(values) // 3
+            before, after = median(values[third : 2 * third]), median(values[2 * third :])
+            print(f"memory {before / 2**20:.1f} -> {after / 2**20:.1f} MB in {len(values)} s")
             assert after < 1.1 * before
