@@ -1,1 +1,1 @@
-"""`make soak`: whether memory, open files and waits stay as they are while everything comes and goes."""
+"""`make soak`: check that memory, open files and latency do not grow under changing load."""

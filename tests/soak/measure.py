@@ -1,4 +1,4 @@
-"""Two instances on one store under load, measured step by step, and what is to be said of each row of figures."""
+"""Measure two instances on one store under load at intervals, and judge the trend of each value."""
 
 import asyncio
 import time
@@ -17,16 +17,16 @@ from service.runtime.background import cancel_and_wait
 from tests.benchmarks.processes import Server, Service, resident
 from tests.benchmarks.steady import p99
 from tests.soak.load import Load
-from tests.soak.slope import LEAST, slope
+from tests.soak.slope import MIN_MEASUREMENTS, slope
 from tests.support.servers import valkey
 from tests.support.standin import Banks, serving
 
 RATE: Final = 50
 """Measured requests a second, of each instance."""
-_WITHIN: Final = 60.0
-"""Seconds after which a request counts as not answered: also on a machine that is busy with something else."""
+_TIMEOUT: Final = 60.0
+"""Timeout of a measured request in seconds; long enough for a busy machine."""
 BOUNDS: Final = {"MB": 1.0, "files": 12.0, "ms": 6.0}
-"""Growth an hour that is taken for none, by unit: it is seen long before it matters."""
+"""Growth per hour that is ignored, by unit."""
 _CONFIG: Final = """\
 http.max_age = 1
 client = { timeout = 2, connect_timeout = 1, attempts = 1 }
@@ -46,7 +46,7 @@ cbu = { enabled = false }
 
 @dataclass(frozen=True)
 class Length:
-    """How long it takes; `step` is from one measurement to the next. In seconds."""
+    """Duration of a run, interval between measurements, and duration of the warm-up, in seconds."""
 
     seconds: float
     step: float
@@ -60,7 +60,7 @@ class Length:
 
 @dataclass
 class Measured:
-    """What was measured, by its name and unit, and when: in hours."""
+    """Measured values by name and unit, and their times in hours."""
 
     at: list[float] = field(default_factory=list)
     series: dict[tuple[str, str], list[float]] = field(default_factory=dict)
@@ -69,33 +69,35 @@ class Measured:
         self.series.setdefault((name, unit), []).append(value)
 
     def rows(self, warm: float) -> Iterator[tuple[list[str], bool]]:
-        """Yield each row of the table, and whether it grows; `warm` is in hours."""
+        """Yield each row of the table and whether the value grows; `warm` is in hours."""
         begin = next(number for number, hour in enumerate(self.at) if hour >= warm)
         for (name, unit), values in self.series.items():
-            kept = values[begin:]
-            fitted = slope(self.at[begin:], kept)
+            after_warm_up = values[begin:]
+            fitted = slope(self.at[begin:], after_warm_up)
             low, high = fitted.within()
             bound = BOUNDS.get(unit)
             grows = bound is not None and fitted.grows(bound)
-            ends = "/".join(f"{one:,.1f}" for one in (min(kept), median(kept), max(kept)))
-            verdict = "" if bound is None else "GROWS" if grows else "flat" if high <= bound else "not known"
-            told = (f"{fitted.value:+,.2f} ± {fitted.error:,.2f}", f"{low:+,.1f} to {high:+,.1f}", verdict)
-            yield [f"{name}, {unit or 'not judged'}", ends, *told], grows
+            spread = "/".join(
+                f"{value:,.1f}" for value in (min(after_warm_up), median(after_warm_up), max(after_warm_up))
+            )
+            verdict = "" if bound is None else "GROWS" if grows else "flat" if high <= bound else "unknown"
+            trend = (f"{fitted.value:+,.2f} ± {fitted.error:,.2f}", f"{low:+,.1f} to {high:+,.1f}", verdict)
+            yield [f"{name}, {unit or 'not judged'}", spread, *trend], grows
 
 
-def waits(port: int, seconds: float) -> float:
-    """Return the 99th percentile of the waits for `/v1/ticker` in so many seconds; in a process of its own."""
+def latency_p99(port: int, seconds: float) -> float:
+    """Measure `/v1/ticker` for some seconds and return its p99 latency, in ms; run in a process of its own."""
     until = time.monotonic() + seconds
-    return p99(port, "/v1/ticker", lambda: time.monotonic() >= until, RATE, _WITHIN)
+    return p99(port, "/v1/ticker", lambda: time.monotonic() >= until, RATE, _TIMEOUT)
 
 
 def _counted(measured: Measured, warm: float) -> int:
-    """Return how many measurements there are after the warm-up."""
+    """Return the number of measurements after the warm-up."""
     return sum(hour >= warm / 3600 for hour in measured.at)
 
 
 async def soak(folder: Path, length: Length, enough: Callable[[Load], bool] = lambda _: True) -> tuple[Measured, Load]:
-    """Run it all; return what was measured, and what was asked. It goes on until that is `enough`, too."""
+    """Run load and measurements for at least `length` and until the load is `enough`; return both."""
     measured = Measured()
     async with AsyncExitStack() as stack:
         banks = await stack.enter_async_context(serving(Banks()))
@@ -112,19 +114,27 @@ async def soak(folder: Path, length: Length, enough: Callable[[Load], bool] = la
             stack.push(running.__exit__)
         load.ports = tuple(server.port for server in instances.values())
         pool = stack.enter_context(ProcessPoolExecutor(len(instances), get_context("spawn")))
-        loading = asyncio.create_task(load.all())
+        loading = asyncio.create_task(load.run())
         stack.push_async_callback(cancel_and_wait, loading)
-        loop, begun = asyncio.get_running_loop(), time.monotonic()
-        while time.monotonic() < begun + length.seconds or _counted(measured, length.warm) < LEAST or not enough(load):
-            asked = [loop.run_in_executor(pool, waits, server.port, length.step) for server in instances.values()]
-            waited = await asyncio.gather(*asked)
-            measured.at.append((time.monotonic() - begun) / 3600)
-            for (name, server), wait in zip(instances.items(), waited, strict=True):
+        loop, started = asyncio.get_running_loop(), time.monotonic()
+        while (
+            time.monotonic() < started + length.seconds
+            or _counted(measured, length.warm) < MIN_MEASUREMENTS
+            or not enough(load)
+        ):
+            measuring = [
+                loop.run_in_executor(pool, latency_p99, server.port, length.step) for server in instances.values()
+            ]
+            latencies = await asyncio.gather(*measuring)
+            measured.at.append((time.monotonic() - started) / 3600)
+            for (name, server), latency in zip(instances.items(), latencies, strict=True):
                 measured.add(f"memory of the {name}", "MB", server.resident)
                 measured.add(f"open files of the {name}", "files", psutil.Process(server.process.pid).num_fds())
-                measured.add(f"p99 of the {name}", "ms", wait)
+                measured.add(f"p99 of the {name}", "ms", latency)
             assert store.process
-            measured.add("memory of the store, which keeps every answer of the banks", "", resident(store.process.pid))
+            measured.add(
+                "memory of the store, which keeps every response of the banks", "", resident(store.process.pid)
+            )
             for task in (publishing, loading):
                 if task.done():
                     task.result()
