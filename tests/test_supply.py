@@ -1,4 +1,4 @@
-"""What is deployed is known: locked by hashes, licensed, listed; and an audit that could not ask says so."""
+"""The supply chain: locked hashes, licences, SBOM, and audit results."""
 
 import asyncio
 import json
@@ -14,45 +14,45 @@ from packaging.utils import canonicalize_name
 from service import __version__
 from service.settings.loader import ROOT
 from tests.supply import licences, lock
-from tests.supply.audit import CLEAN, KNOWN, NOT_ASKED, audit, verdict
+from tests.supply.audit import CLEAN, NOT_CHECKED, VULNERABLE, audit, verdict
 from tests.supply.sbom import sbom, valid
 from tests.support.ports import unused_port
 
-FAULT = {"id": "PYSEC-2026-1", "summary": "oops", "aliases": [], "modified": "2026-01-01T00:00:00Z"}
+VULNERABILITY = {"id": "PYSEC-2026-1", "summary": "oops", "aliases": [], "modified": "2026-01-01T00:00:00Z"}
 AFFECTED = {"package": {"name": "redis", "ecosystem": "PyPI"}, "ranges": [
     {"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "99.0"}]}
 ]}  # fmt: skip
 
 
 @pytest.mark.parametrize("path", [lock.DEPLOYED, lock.FOR_DEVELOPERS], ids=lambda path: path.name)
-def test_all_that_is_installed_is_locked_by_hashes(path: Path) -> None:
-    """Each package has one version and hashes of its files, and nobody says where to fetch it."""
+def test_installed_packages_are_locked_by_hashes(path: Path) -> None:
+    """Each package has one version and hashes of its files, and no URL to download it from."""
     file = lock.read(path)
     assert (file.options, file.invalid_lines) == ([], [])
     assert "://" not in path.read_text(encoding="utf-8")
     assert len(file.requirements) > 20
-    for one in file.requirements:
-        assert one.is_pinned, one.name
-        assert one.hash_options, one.name
-        assert all(option.startswith("sha256:") for option in one.hash_options)
+    for requirement in file.requirements:
+        assert requirement.is_pinned, requirement.name
+        assert requirement.hash_options, requirement.name
+        assert all(option.startswith("sha256:") for option in requirement.hash_options)
 
 
-def test_what_is_deployed_is_what_is_tested() -> None:
-    """The developers' lock file has the same versions, by the same hashes."""
+def test_deployed_versions_are_the_tested_ones() -> None:
+    """The developers' lock file has the same versions and hashes."""
     deployed, tested = lock.hashes(), lock.hashes(lock.FOR_DEVELOPERS)
     assert lock.locked().items() <= lock.locked(lock.FOR_DEVELOPERS).items()
     assert deployed == {name: tested[name] for name in deployed}
 
 
 def test_every_licence_is_allowed() -> None:
-    """Of each package that is deployed on a machine like this one, in the version that is."""
+    """Check each package that is deployed on this machine, in the deployed version."""
     found = licences.licences()
     assert list(licences.faults(found)) == []
-    assert found.keys() == lock.here()
+    assert found.keys() == lock.for_this_machine()
 
 
 @pytest.mark.parametrize(
-    ("licence", "bad"),
+    ("licence", "not_allowed"),
     [
         ("GPL-3.0-only", ["GPL-3.0-only"]),
         ("MIT AND LGPL-2.1", ["LGPL-2.1"]),
@@ -63,21 +63,23 @@ def test_every_licence_is_allowed() -> None:
         ("Apache-2.0 AND BSD-2-Clause", []),
     ],
 )
-def test_a_licence_that_is_not_on_the_list_is_refused(licence: str, bad: list[str]) -> None:
-    """Wherever in what a package says of itself; saying nothing is no licence either."""
-    assert licences.refused(licence) == bad
-    told = list(
-        licences.faults(dict.fromkeys(lock.here(), ("0", "MIT")) | {"redis": (lock.locked()["redis"], licence)})
+def test_licence_that_is_not_allowed_is_refused(licence: str, not_allowed: list[str]) -> None:
+    """Also as a part of the metadata; missing metadata is refused too."""
+    assert licences.refused(licence) == not_allowed
+    problems = list(
+        licences.faults(
+            dict.fromkeys(lock.for_this_machine(), ("0", "MIT")) | {"redis": (lock.locked()["redis"], licence)}
+        )
     )
-    assert any(line.startswith("redis ") for line in told) is bool(bad)
+    assert any(line.startswith("redis ") for line in problems) is bool(not_allowed)
 
 
 VIEWER = ROOT / "service" / "web" / "viewer"
 VENDORED = {"swagger-ui-bundle.js.gz", "swagger-ui.css.gz"}
 
 
-def test_what_is_vendored_has_its_licence_beside_it() -> None:
-    """The viewer of /docs, in a folder of its own; whatever else is served was written here."""
+def test_vendored_files_include_their_licence() -> None:
+    """The viewer of /docs has a directory of its own; all other files are the project's own."""
     assert {path.name for path in VIEWER.iterdir()} == VENDORED | {
         *("LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt")
     }
@@ -90,8 +92,8 @@ def test_what_is_vendored_has_its_licence_beside_it() -> None:
 
 
 @pytest.mark.slow
-def test_the_list_of_parts_is_what_is_locked() -> None:
-    """Valid by its schema, with us as the root, each package once with version and hashes, and the same each time."""
+def test_sbom_lists_the_locked_packages() -> None:
+    """Valid, reproducible, with the project as the root and each package once with its version and hashes."""
     text = sbom()
     assert text == sbom()
     document = json.loads(text)
@@ -100,67 +102,67 @@ def test_the_list_of_parts_is_what_is_locked() -> None:
     assert "timestamp" not in document["metadata"]
     root = document["metadata"]["component"]
     assert (root["name"], root["version"]) == ("currency-ticker", __version__)
-    assert [one["license"]["id"] for one in root["licenses"]] == ["MIT"]
-    parts = {canonicalize_name(one["name"]): one for one in document["components"]}
-    dependencies = {one["bom-ref"] for one in parts.values()}
-    viewer = parts.pop(canonicalize_name("swagger-ui-dist"))
-    assert [one["name"].rpartition("/")[2] for one in viewer["components"]] == sorted(VENDORED)
-    assert {name: one["version"] for name, one in parts.items()} == lock.locked()
-    assert len(parts) + 1 == len(document["components"])
-    for name, one in parts.items():
-        told = {f"sha256:{each['content']}" for ref in one["externalReferences"] for each in ref["hashes"]}
-        assert told == lock.hashes()[name]
-    (ours,) = (one for one in document["dependencies"] if one["ref"] == root["bom-ref"])
-    assert set(ours["dependsOn"]) == dependencies
+    assert [item["license"]["id"] for item in root["licenses"]] == ["MIT"]
+    components = {canonicalize_name(item["name"]): item for item in document["components"]}
+    dependencies = {component["bom-ref"] for component in components.values()}
+    viewer = components.pop(canonicalize_name("swagger-ui-dist"))
+    assert [file["name"].rpartition("/")[2] for file in viewer["components"]] == sorted(VENDORED)
+    assert {name: component["version"] for name, component in components.items()} == lock.locked()
+    assert len(components) + 1 == len(document["components"])
+    for name, component in components.items():
+        hashes = {f"sha256:{item['content']}" for ref in component["externalReferences"] for item in ref["hashes"]}
+        assert hashes == lock.hashes()[name]
+    (project,) = (item for item in document["dependencies"] if item["ref"] == root["bom-ref"])
+    assert set(project["dependsOn"]) == dependencies
 
 
 @pytest.mark.slow
-def test_a_list_of_parts_that_is_not_valid_is_refused() -> None:
-    """The library's own validator looks at what is written."""
+def test_invalid_sbom_is_refused() -> None:
+    """The document is validated by the library's own validator."""
     with pytest.raises(ValueError, match="is not valid"):
         valid('{"bomFormat": "CycloneDX"}')
 
 
-async def database(status: int, body: object) -> TestServer:
-    async def answer(request: web.Request) -> web.Response:
-        asked = await request.json()
-        mine = asked["package"]["name"] == "redis" or status != 200
-        return web.json_response(body if mine else {}, status=status)
+async def stand_in_database(status: int, body: object) -> TestServer:
+    async def respond(request: web.Request) -> web.Response:
+        query = await request.json()
+        affected = query["package"]["name"] == "redis" or status != 200
+        return web.json_response(body if affected else {}, status=status)
 
     app = web.Application()
-    app.router.add_post("/v1/query", answer)
+    app.router.add_post("/v1/query", respond)
     return TestServer(app)
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "verdict", "told"),
+    ("status", "body", "verdict", "message"),
     [
-        (200, {}, CLEAN, "nothing is known of "),
-        (200, {"vulns": [FAULT | {"affected": [AFFECTED]}]}, KNOWN, "PYSEC-2026-1, mended in 99.0"),
-        (503, {}, NOT_ASKED, "COULD NOT ASK"),
-        (200, "no database", NOT_ASKED, "COULD NOT ASK"),
+        (200, {}, CLEAN, "no known vulnerabilities in "),
+        (200, {"vulns": [VULNERABILITY | {"affected": [AFFECTED]}]}, VULNERABLE, "PYSEC-2026-1, fixed in 99.0"),
+        (503, {}, NOT_CHECKED, "NOT CHECKED"),
+        (200, "no database", NOT_CHECKED, "NOT CHECKED"),
     ],
 )
-async def test_an_audit_says_what_it_could_find_out(status: int, body: object, verdict: int, told: str) -> None:
-    """By pip-audit itself and a database that stands in: nothing, something, and that it could not be asked."""
-    async with await database(status, body) as server:
-        found, said = await asyncio.to_thread(audit, str(server.make_url("/v1/query")))
-    assert (found, told in said) == (verdict, True), said
-    assert found != CLEAN or said == f"nothing is known of {len(lock.here())} packages"
+async def test_audit_reports_its_result(status: int, body: object, verdict: int, message: str) -> None:
+    """Run pip-audit on a stand-in database: without and with a vulnerability, failing, and with invalid data."""
+    async with await stand_in_database(status, body) as server:
+        status_found, output = await asyncio.to_thread(audit, str(server.make_url("/v1/query")))
+    assert (status_found, message in output) == (verdict, True), output
+    assert status_found != CLEAN or output == f"no known vulnerabilities in {len(lock.for_this_machine())} packages"
 
 
-def test_an_audit_that_nobody_answers_is_no_clean_one() -> None:
-    """Neither a closed port nor packages that are not known there pass for "nothing found"."""
+def test_audit_without_a_response_is_not_clean() -> None:
+    """An unreachable database or skipped packages do not count as a clean audit."""
     command = (sys.executable, "-m", "tests.supply.audit", "--url", f"http://127.0.0.1:{unused_port()}/v1/query")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=90)
-    assert done.returncode == NOT_ASKED
-    assert done.stdout.startswith("COULD NOT ASK, so nothing is known either way: ")
+    assert done.returncode == NOT_CHECKED
+    assert done.stdout.startswith("NOT CHECKED, the result is unknown: ")
     skipped = {"name": "Redis", "skip_reason": "Dependency not found and could not be audited"}
-    told = json.dumps({"dependencies": [skipped, {"name": "lxml", "version": "1", "vulns": []}], "fixes": []})
-    assert verdict(told, {"redis", "lxml"}) == (NOT_ASKED, "COULD NOT ASK about 1 of 2: redis")
-    assert verdict(told, {"lxml", "yarl"}) == (NOT_ASKED, "COULD NOT ASK about 1 of 2: yarl")
-    both = told.replace('"vulns": []', '"vulns": [{"id": "X-1", "fix_versions": []}]')
+    output = json.dumps({"dependencies": [skipped, {"name": "lxml", "version": "1", "vulns": []}], "fixes": []})
+    assert verdict(output, {"redis", "lxml"}) == (NOT_CHECKED, "NOT CHECKED: 1 of 2: redis")
+    assert verdict(output, {"lxml", "yarl"}) == (NOT_CHECKED, "NOT CHECKED: 1 of 2: yarl")
+    both = output.replace('"vulns": []', '"vulns": [{"id": "X-1", "fix_versions": []}]')
     assert verdict(both, {"redis", "lxml"}) == (
-        KNOWN,
-        "lxml 1: X-1, mended in nothing yet\nCOULD NOT ASK about 1 of 2: redis",
+        VULNERABLE,
+        "lxml 1: X-1, fixed in no version yet\nNOT CHECKED: 1 of 2: redis",
     )

@@ -1,1 +1,1 @@
-"""`make audit`, `make licences`, `make sbom`: what is deployed, by its lock file, and nothing else."""
+"""`make audit`, `make licences`, `make sbom`: check the deployed packages, read from the lock file."""

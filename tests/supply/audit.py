@@ -1,7 +1,7 @@
-"""`make audit`: whether a fault is known of what is deployed, by pip-audit and the database of osv.dev.
+"""`make audit`: check the deployed packages for known vulnerabilities with pip-audit and osv.dev.
 
-Exit status 0: asked of every package, and nothing is known. 1: something is. 2: it could not be asked of all, which
-pip-audit alone takes for nothing known where packages were skipped, and for something known where it crashed.
+Exit status 0: every package was checked, no vulnerability is known. 1: vulnerabilities are known. 2: some packages
+could not be checked. pip-audit alone returns 0 if packages were skipped, and 1 if it crashed.
 """
 
 import argparse
@@ -16,44 +16,49 @@ from packaging.utils import canonicalize_name
 from tests.supply import lock
 
 CLEAN: Final = 0
-KNOWN: Final = 1
-NOT_ASKED: Final = 2
-_LONGEST: Final = 600
+VULNERABLE: Final = 1
+NOT_CHECKED: Final = 2
+_TIMEOUT: Final = 600
 _COMMAND: Final = ("--require-hashes", "--disable-pip", "--progress-spinner", "off", "--format", "json")
 
 
-def verdict(answer: str, wanted: Collection[str], complaint: str = "") -> tuple[int, str]:
-    """Return the exit status and what to say of pip-audit's answer about the packages that were wanted."""
+def verdict(output: str, expected: Collection[str], errors: str = "") -> tuple[int, str]:
+    """Return exit status and message for pip-audit's output about the `expected` packages."""
     try:
-        told = json.loads(answer)["dependencies"]
+        dependencies = json.loads(output)["dependencies"]
     except (ValueError, KeyError):
-        last = complaint.strip().splitlines()[-1:] or ["no answer"]
-        return NOT_ASKED, f"COULD NOT ASK, so nothing is known either way: {last[0]}"
-    known = [
-        f"{one['name']} {one['version']}: {fault['id']}, mended in {', '.join(fault['fix_versions']) or 'nothing yet'}"
-        for one in told
-        for fault in one.get("vulns", ())
+        last = errors.strip().splitlines()[-1:] or ["no output"]
+        return NOT_CHECKED, f"NOT CHECKED, the result is unknown: {last[0]}"
+    messages = [
+        f"{package['name']} {package['version']}: {vulnerability['id']}, "
+        f"fixed in {', '.join(vulnerability['fix_versions']) or 'no version yet'}"
+        for package in dependencies
+        for vulnerability in package.get("vulns", ())
     ]
-    asked = {canonicalize_name(one["name"]) for one in told if "skip_reason" not in one}
-    if missing := sorted(set(wanted) - asked):
-        known.append(f"COULD NOT ASK about {len(missing)} of {len(wanted)}: {', '.join(missing)}")
-        return KNOWN if len(known) > 1 else NOT_ASKED, "\n".join(known)
-    return (KNOWN, "\n".join(known)) if known else (CLEAN, f"nothing is known of {len(asked)} packages")
+    checked = {canonicalize_name(package["name"]) for package in dependencies if "skip_reason" not in package}
+    if missing := sorted(set(expected) - checked):
+        messages.append(f"NOT CHECKED: {len(missing)} of {len(expected)}: {', '.join(missing)}")
+        return VULNERABLE if len(messages) > 1 else NOT_CHECKED, "\n".join(messages)
+    return (
+        (VULNERABLE, "\n".join(messages))
+        if messages
+        else (CLEAN, f"no known vulnerabilities in {len(checked)} packages")
+    )
 
 
 def audit(url: str | None = None) -> tuple[int, str]:
-    """Ask; `url` is that of another database of OSV."""
-    where = ("--vulnerability-service", "osv", *(("--osv-url", url) if url else ()))
-    command = (sys.executable, "-m", "pip_audit", *_COMMAND, *where, "--requirement", str(lock.DEPLOYED))
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LONGEST)
-    return verdict(done.stdout, lock.here(), done.stderr)
+    """Run pip-audit; `url` is that of another OSV database."""
+    service = ("--vulnerability-service", "osv", *(("--osv-url", url) if url else ()))
+    command = (sys.executable, "-m", "pip_audit", *_COMMAND, *service, "--requirement", str(lock.DEPLOYED))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT)
+    return verdict(done.stdout, lock.for_this_machine(), done.stderr)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.supply.audit", description=__doc__)
-    parser.add_argument("--url", help="another database that speaks OSV")
-    status, told = audit(parser.parse_args().url)
-    print(told)
+    parser.add_argument("--url", help="URL of another OSV database")
+    status, message = audit(parser.parse_args().url)
+    print(message)
     return status
 
 

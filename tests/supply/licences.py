@@ -1,4 +1,4 @@
-"""`make licences`: under which licences the deployed packages come; exit status 1 where one is not on the list."""
+"""`make licences`: list the licences of the deployed packages; exit status 1 if one is not allowed."""
 
 import json
 import re
@@ -23,44 +23,44 @@ ALLOWED: Final = {
     "PSF-2.0",
     "Python Software Foundation License",
 }
-"""Who deploys us owes no more than their texts, which lie in the packages. Each name as packages tell it."""
-_JOINED: Final = re.compile(r" AND | OR |;")
+"""Licences that only require their texts, which the packages contain; spelled as in package metadata."""
+_SEPARATOR: Final = re.compile(r" AND | OR |;")
 
 
 def licences() -> dict[str, tuple[str, str]]:
-    """Return version and licence of each package that is deployed and installed here, as it tells itself."""
+    """Return version and licence of each deployed package that is installed here, from its metadata."""
     command = (sys.executable, "-m", "piplicenses", "--from", "mixed", "--format", "json", "--packages", *lock.locked())
-    told: list[Mapping[str, Any]] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    return {canonicalize_name(one["Name"]): (one["Version"], one["License"]) for one in told}
+    packages: list[Mapping[str, Any]] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    return {canonicalize_name(package["Name"]): (package["Version"], package["License"]) for package in packages}
 
 
 def refused(licence: str) -> list[str]:
-    """Return what is not on the list; of several that may be chosen from each has to be."""
-    return [one for one in (part.strip() for part in _JOINED.split(licence)) if one not in ALLOWED]
+    """Return the licences that are not allowed; of alternatives (OR), each has to be allowed."""
+    return [name for name in (part.strip() for part in _SEPARATOR.split(licence)) if name not in ALLOWED]
 
 
 def faults(found: Mapping[str, tuple[str, str]]) -> Iterator[str]:
-    """Tell what is wrong: a licence that is not allowed, a package that is not looked at, or in another version."""
-    wanted = lock.locked()
+    """Yield problems: a licence that is not allowed, a package that is not installed or has another version."""
+    locked = lock.locked()
     for name, (version, licence) in found.items():
-        if bad := refused(licence):
-            yield f"{name} {version}: {', '.join(bad)} is not on the list of tests/supply/licences.py"
-        if version != wanted[name]:
-            yield f"{name}: {version} is installed, {wanted[name]} is deployed: make setup"
-    for name in sorted(lock.here() - found.keys()):
-        yield f"{name}: is not installed, so its licence is not known: make setup"
+        if not_allowed := refused(licence):
+            yield f"{name} {version}: {', '.join(not_allowed)} is not allowed by tests/supply/licences.py"
+        if version != locked[name]:
+            yield f"{name}: {version} is installed, {locked[name]} is deployed: make setup"
+    for name in sorted(lock.for_this_machine() - found.keys()):
+        yield f"{name}: not installed, so its licence is unknown: make setup"
 
 
 def main() -> int:
     found = licences()
     for name, (version, licence) in sorted(found.items()):
         print(f"{name:20} {version:14} {licence}")
-    for name in sorted(lock.locked().keys() - lock.here()):
-        print(f"{name:20} not for a machine like this one")
-    wrong = list(faults(found))
-    for fault in wrong:
-        print(f"REFUSED {fault}", file=sys.stderr)
-    return 1 if wrong else 0
+    for name in sorted(lock.locked().keys() - lock.for_this_machine()):
+        print(f"{name:20} not needed on this machine")
+    problems = list(faults(found))
+    for problem in problems:
+        print(f"REFUSED {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The lock files, as pip-audit reads them: `pip_requirements_parser` is its own."""
+"""Read the lock files with `pip_requirements_parser`, the parser that pip-audit uses."""
 
 from functools import cache
 from pathlib import Path
@@ -20,15 +20,23 @@ def read(path: Path) -> Any:
 
 
 def locked(path: Path = DEPLOYED) -> dict[str, str]:
-    """Return the version of each package."""
-    return {canonicalize_name(one.name): one.get_pinned_version for one in read(path).requirements}
+    """Return the locked version of each package."""
+    return {
+        canonicalize_name(requirement.name): requirement.get_pinned_version for requirement in read(path).requirements
+    }
 
 
 def hashes(path: Path = DEPLOYED) -> dict[str, set[str]]:
     """Return the hashes of each package's files: `sha256:…`."""
-    return {canonicalize_name(one.name): set(one.hash_options) for one in read(path).requirements}
+    return {
+        canonicalize_name(requirement.name): set(requirement.hash_options) for requirement in read(path).requirements
+    }
 
 
-def here(path: Path = DEPLOYED) -> set[str]:
-    """Return the packages that are wanted on a machine like this one."""
-    return {canonicalize_name(one.name) for one in read(path).requirements if not one.marker or one.marker.evaluate()}
+def for_this_machine(path: Path = DEPLOYED) -> set[str]:
+    """Return the packages whose markers apply to this machine."""
+    return {
+        canonicalize_name(requirement.name)
+        for requirement in read(path).requirements
+        if not requirement.marker or requirement.marker.evaluate()
+    }

@@ -1,6 +1,6 @@
-"""`make sbom`: a list of parts (CycloneDX 1.6, JSON) of what is deployed, from the lock file.
+"""`make sbom`: write the SBOM (CycloneDX 1.6, JSON) of what is deployed, from the lock file.
 
-The same lock file gives the same bytes: no serial number, and no time but that of SOURCE_DATE_EPOCH where it is set.
+The same lock file gives the same bytes: no serial number, and no timestamp except SOURCE_DATE_EPOCH if set.
 """
 
 import json
@@ -20,7 +20,7 @@ _VIEWER: Final = ROOT / "service" / "web" / "viewer"
 
 
 def viewer() -> dict[str, Any]:
-    """Return the part that no lock file names: the viewer of /docs, which lies among our own files."""
+    """Return the component that is not in the lock file: the vendored viewer of /docs."""
     (version,) = re.findall(r"^VIEWER := (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     name = f"pkg:npm/swagger-ui-dist@{version}"
     files = [
@@ -43,7 +43,7 @@ def viewer() -> dict[str, Any]:
 
 
 def sbom() -> str:
-    """Return the document; raise `ValueError` where it breaks its own schema."""
+    """Return the document; raise `ValueError` if it violates its schema."""
     command = (
         sys.executable,
         *_COMMAND,
@@ -56,18 +56,19 @@ def sbom() -> str:
     document = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     document["components"].append(viewer())
     root = document["metadata"]["component"]["bom-ref"]
-    (ours,) = (one for one in document["dependencies"] if one["ref"] == root)
-    ours["dependsOn"] = [one["bom-ref"] for one in document["components"]]  # a lock file does not tell who needs whom
+    (project,) = (item for item in document["dependencies"] if item["ref"] == root)
+    # A lock file does not contain the dependencies between packages.
+    project["dependsOn"] = [component["bom-ref"] for component in document["components"]]
     return f"{valid(json.dumps(document, indent=2, ensure_ascii=False))}\n"
 
 
 def valid(text: str) -> str:
-    """Return a document; raise `ValueError` where it breaks its schema."""
+    """Return the document unchanged; raise `ValueError` if it violates the schema."""
     from cyclonedx.schema import SchemaVersion  # noqa: PLC0415 - takes five seconds, in every run of the tests
     from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
 
-    if fault := JsonStrictValidator(SchemaVersion.from_version(VERSION)).validate_str(text):
-        raise ValueError(f"the list of parts is not valid: {fault}")
+    if error := JsonStrictValidator(SchemaVersion.from_version(VERSION)).validate_str(text):
+        raise ValueError(f"the SBOM is not valid: {error}")
     return text
 
 
