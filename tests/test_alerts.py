@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.promtool import FOLDER, PROMTOOL, judged, promtool, rules
+from tests.support.promtool import FOLDER, PROMTOOL, check_alerts, promtool, rules
 
 pytestmark = pytest.mark.skipif(
-    PROMTOOL is None, reason="NO TESTS OF ALERTS: there is no promtool (Debian's package prometheus)"
+    PROMTOOL is None, reason="NO TESTS OF ALERTS: promtool is not installed (Debian's package prometheus)"
 )
 
 RULES = rules()
@@ -190,7 +190,7 @@ def test_alert_fires_at_its_boundary(case: Case, tmp_path: Path) -> None:
         "exp_labels": {"severity": rule.severity, **case.labels},
         "exp_annotations": {**rule.annotations, "summary": case.summary},
     }
-    judged(
+    check_alerts(
         tmp_path,
         of_both({**HEALTHY, **case.changed}),
         {"9m": {}, f"{case.quiet}m": {}, f"{case.quiet + 1}m": {case.alert: 1}, f"{case.quiet + 31}m": {case.alert: 1}},
@@ -208,6 +208,6 @@ def test_each_alert_is_produced() -> None:
 def test_no_alert_fires_without_a_problem(changed: Mapping[str, str], tmp_path: Path) -> None:
     """Checked when an alert could fire; for three days if all is healthy."""
     series = of_both({**HEALTHY, **changed})
-    judged(tmp_path, series, {at: {} for at in MINUTES})
+    check_alerts(tmp_path, series, {at: {} for at in MINUTES})
     if not changed:
-        judged(tmp_path, series, {at: {} for at in ("25h", "50h", "72h")}, every="5m")
+        check_alerts(tmp_path, series, {at: {} for at in ("25h", "50h", "72h")}, every="5m")

@@ -1,42 +1,44 @@
-"""Grafana's dashboard: whole, and of expressions that Prometheus reads; what it names is tested with the alerts."""
+"""Grafana's dashboard: layout, data source and syntax; tests/test_alerts_live.py checks its metrics."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.support.promtool import DASHBOARD, GRAFANA, PROMTOOL, dashboard, parsed
+from tests.support.promtool import DASHBOARD, GRAFANA, PROMTOOL, check_syntax, dashboard
 
 
-def test_its_panels_are_of_one_piece() -> None:
-    """Each with an id of its own, in the page's width, over no other one, with a title and something to show."""
-    read = dashboard()
-    ids = [panel["id"] for panel in read["panels"]]
+def test_panels_are_complete_and_do_not_overlap() -> None:
+    """Each has a unique id, a title and a query, fits the page's width and overlaps no other panel."""
+    document = dashboard()
+    ids = [panel["id"] for panel in document["panels"]]
     assert len(set(ids)) == len(ids)
-    taken = set[tuple[int, int]]()
-    for panel in read["panels"]:
-        at = panel["gridPos"]
-        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
-        assert not cells & taken, panel["title"]
-        assert at["x"] + at["w"] <= 24
+    occupied = set[tuple[int, int]]()
+    for panel in document["panels"]:
+        grid = panel["gridPos"]
+        cells = {(grid["x"] + x, grid["y"] + y) for x in range(grid["w"]) for y in range(grid["h"])}
+        assert not cells & occupied, panel["title"]
+        assert grid["x"] + grid["w"] <= 24
         assert panel["title"]
         assert panel["type"] == "row" or panel["targets"]
-        taken |= cells
+        occupied |= cells
 
 
 def test_dashboard_queries_the_provisioned_prometheus() -> None:
-    """By its uid, in every panel and every query; and it lies where its provider looks."""
+    """Every panel and query uses its uid, and the file is in the provider's directory."""
     provisioned = (GRAFANA / "provisioning" / "datasources" / "prometheus.yml").read_text(encoding="utf-8")
     (uid,) = re.findall(r"^ +uid: (\w+)$", provisioned, re.MULTILINE)
-    shown = [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
-    asked = [one["datasource"] for panel in shown for one in (panel, *panel["targets"])]
-    assert all(one == {"type": "prometheus", "uid": uid} for one in asked)
+    visible = [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
+    used = [item["datasource"] for panel in visible for item in (panel, *panel["targets"])]
+    assert all(source == {"type": "prometheus", "uid": uid} for source in used)
     provider = (GRAFANA / "provisioning" / "dashboards" / "ticker.yml").read_text(encoding="utf-8")
     (path,) = re.findall(r"^ +path: /etc/grafana/(\w+)$", provider, re.MULTILINE)
     assert DASHBOARD.parent.name == path
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="NO TESTS OF ALERTS: there is no promtool (Debian's package prometheus)")
-def test_its_expressions_can_be_read(tmp_path: Path) -> None:
-    """By Prometheus' own parser."""
-    parsed(tmp_path, (one["expr"] for panel in dashboard()["panels"] for one in panel.get("targets", ())))
+@pytest.mark.skipif(
+    PROMTOOL is None, reason="NO TESTS OF ALERTS: promtool is not installed (Debian's package prometheus)"
+)
+def test_expressions_are_valid(tmp_path: Path) -> None:
+    """Prometheus' own parser reads them."""
+    check_syntax(tmp_path, (target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", ())))
