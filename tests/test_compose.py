@@ -1,6 +1,6 @@
-"""What `docker compose up` runs: the file by the specification's schema, and what we promise of it.
+"""docker-compose.yml: validated by the schema of the specification, and by the guarantees of the documentation.
 
-No container engine is asked: that the images exist, and do with these users what we expect, is not shown here.
+No container engine is used: it is not tested that the images exist and run as these users.
 """
 
 import asyncio
@@ -34,21 +34,21 @@ SECRETS = {"STORE_PASSWORD": "5ec3e7", "GRAFANA_PASSWORD": "9rafana"}
 each_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 
 
-def filled(text: str) -> str:
-    """Return a text as compose reads it with the passwords set and nothing else: `${NAME}`, `:?told`, `:-default`."""
+def interpolate(text: str) -> str:
+    """Interpolate a text as compose does if only the passwords are set: `${NAME}`, `:?error`, `:-default`."""
     text = re.sub(r"\$\{(\w+)(?::\?[^}]*)?\}", lambda match: SECRETS[match[1]], text)
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
 
-def test_it_is_what_the_specification_says() -> None:
-    """By the schema of the compose specification, as the validator carries it."""
+def test_file_is_valid() -> None:
+    """Validate against the schema of the compose specification that the validator includes."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(FILE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_profiles_hold_what_they_should() -> None:
-    """Without one: store, instances and edge; what is added by `monitoring` and by `ha`."""
+def test_profiles_have_their_services() -> None:
+    """Without a profile: store, instances and edge; `monitoring` and `ha` add their services."""
     profiles: dict[str, set[str]] = {}
     for name, service in SERVICES.items():
         assert len(service.get("profiles", [])) <= 1
@@ -62,8 +62,8 @@ def test_profiles_hold_what_they_should() -> None:
 
 
 @each_service
-def test_every_service_is_confined(service: dict[str, Any]) -> None:
-    """No root, no capability, no new privilege, nothing writable but what is named, bounded memory and processes."""
+def test_every_service_is_hardened(service: dict[str, Any]) -> None:
+    """No root, capabilities or new privileges; read-only except for named volumes; limited memory and processes."""
     assert re.fullmatch(r"(?!0\b|root\b)\w+(:\d+)?", service["user"])
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -73,18 +73,18 @@ def test_every_service_is_confined(service: dict[str, Any]) -> None:
     assert service["pids_limit"] <= 200
     assert service["restart"] == "unless-stopped"
     assert service["logging"] == {"driver": "local"}
-    assert all("size=" in one for one in service.get("tmpfs", []))
+    assert all("size=" in mount for mount in service.get("tmpfs", []))
 
 
 @each_service
 def test_every_image_is_pinned(service: dict[str, Any]) -> None:
-    """To a whole version; ours is built from here."""
+    """Images have a full version; the project's own is built from the checkout."""
     assert service.get("build") == "." or re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+(-alpine)?", service["image"])
 
 
 @each_service
-def test_what_is_mounted_is_there(service: dict[str, Any]) -> None:
-    """Configuration below config/, for reading only; all else is a named volume."""
+def test_mounted_paths_exist(service: dict[str, Any]) -> None:
+    """Mounts are read-only configuration from config/ or named volumes."""
     for source, target, *mode in (volume.split(":") for volume in service.get("volumes", [])):
         if source.startswith("."):
             assert (ROOT / source).resolve().is_relative_to(ROOT / "config")
@@ -95,8 +95,8 @@ def test_what_is_mounted_is_there(service: dict[str, Any]) -> None:
         assert target.startswith("/")
 
 
-def test_volumes_belong_to_one_each() -> None:
-    """No two write into the same one, and none is left over."""
+def test_volumes_are_not_shared() -> None:
+    """Each volume is used by exactly one service."""
     named = [
         volume.split(":")[0]
         for service in SERVICES.values()
@@ -106,29 +106,30 @@ def test_volumes_belong_to_one_each() -> None:
     assert sorted(named) == sorted(COMPOSE["volumes"])
 
 
-def test_commands_name_files_that_are_mounted() -> None:
-    """What a command reads of the configuration is at that path."""
+def test_files_in_commands_are_mounted() -> None:
+    """Configuration files in commands exist at the mounted path."""
     for name, service in SERVICES.items():
-        mounts = {target: source for source, target, *_ in (one.split(":") for one in service.get("volumes", []))}
+        mounts = {target: source for source, target, *_ in (volume.split(":") for volume in service.get("volumes", []))}
         for word in " ".join([*service.get("entrypoint", []), *service.get("command", [])]).replace("=", " ").split():
             if word.startswith("/etc/"):
                 folder, _, file = word.rpartition("/")
                 assert (ROOT / mounts[folder] / file).is_file(), name
 
 
-def test_only_this_machine_reaches_the_edge_and_grafana() -> None:
-    """Nothing else is published, and neither to other machines."""
+def test_edge_and_grafana_listen_on_loopback_only() -> None:
+    """No other port is published, and these only on the loopback interface."""
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {"edge": ["127.0.0.1:8080:8080"], "grafana": ["127.0.0.1:3000:3000"]}
 
 
-def test_networks_lead_no_further_than_needed() -> None:
-    """The store is reached by instances alone, instances by edge and Prometheus; only instances need the world."""
-    on = {
-        name: {one for one, service in SERVICES.items() if name in service["networks"]} for name in COMPOSE["networks"]
+def test_networks_allow_only_needed_connections() -> None:
+    """Only instances reach the store and the internet; only edge and Prometheus reach the instances."""
+    members = {
+        network: {name for name, service in SERVICES.items() if network in service["networks"]}
+        for network in COMPOSE["networks"]
     }
     stores = {"valkey", "valkey-replica", "sentinel-1", "sentinel-2", "sentinel-3"}
-    assert on == {
+    assert members == {
         "front": {"edge", "grafana"},
         "outside": {"ticker"},
         "inner": {"edge", "ticker", "prometheus"},
@@ -139,16 +140,16 @@ def test_networks_lead_no_further_than_needed() -> None:
     assert internal == {"inner", "store", "monitoring"}
 
 
-def test_no_dead_bank_restarts_an_instance() -> None:
-    """The image's health check is all there is: /livez. Its end is waited for longer than it takes."""
+def test_failing_bank_does_not_restart_an_instance() -> None:
+    """The only health check is that of the image, /livez. The stop timeout is longer than a stop takes."""
     assert "healthcheck" not in SERVICES["ticker"]
     check = (ROOT / "Dockerfile").read_text(encoding="utf-8").split("HEALTHCHECK", 1)[1].split("ENTRYPOINT")[0]
     assert re.findall(r"http://[^']+", check) == ["http://127.0.0.1:8080/livez"]
     assert SERVICES["ticker"]["stop_grace_period"] == "10s"
 
 
-def test_no_password_is_written_down() -> None:
-    """They come from .env, which git ignores and no image gets; without them the start says what to do."""
+def test_file_contains_no_password() -> None:
+    """They come from .env, which is not in git or in an image; without them the start reports what to do."""
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
             if "PASSWORD" in name or "AUTH" in name:
@@ -158,32 +159,34 @@ def test_no_password_is_written_down() -> None:
     assert (ROOT / ".dockerignore").read_text(encoding="utf-8").startswith("*\n")
 
 
-def test_passwords_are_made_once(tmp_path: Path) -> None:
-    """`make passwords`: long, different, for our eyes only, and never made anew."""
+def test_passwords_are_generated_once(tmp_path: Path) -> None:
+    """`make passwords`: long, different, readable by the owner only, and never replaced."""
     command = ["make", "-s", "-f", str(ROOT / "Makefile"), "passwords"]
     for _ in range(2):
         subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
-    made = (tmp_path / ".env").read_text(encoding="utf-8")
+    generated = (tmp_path / ".env").read_text(encoding="utf-8")
     assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
-    lines = re.findall(r"^(\w+)=([0-9a-f]{48})$", made, re.MULTILINE)
+    lines = re.findall(r"^(\w+)=([0-9a-f]{48})$", generated, re.MULTILINE)
     assert {name for name, _ in lines} == SECRETS.keys()
     assert len({value for _, value in lines}) == 2
     subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
-    assert (tmp_path / ".env").read_text(encoding="utf-8") == made
+    assert (tmp_path / ".env").read_text(encoding="utf-8") == generated
 
 
-async def test_the_instances_understand_what_they_are_given() -> None:
-    """Their settings are known ones, their store is `valkey`; with the line for `ha` it is what the Sentinels name."""
-    environ = {name: filled(value) for name, value in SERVICES["ticker"]["environment"].items()}
+async def test_settings_of_the_instances_are_valid() -> None:
+    """The settings are valid and the store is `valkey`; with the line for `ha` it is the master of the Sentinels."""
+    environ = {name: interpolate(value) for name, value in SERVICES["ticker"]["environment"].items()}
     settings = load(ROOT / "config" / "production.toml", environ)
     assert settings.http.public_url is None
     url = settings.store.url.get_secret_value()
     assert url == f"redis://:{SECRETS['STORE_PASSWORD']}@valkey:6379/0"
     line = re.search(r"^# +TICKER_STORE__URL=(\S+)$", FILE.read_text(encoding="utf-8"), re.MULTILINE)
     assert line
-    connection = RedisConnection(filled(line[1]))
-    sentinels = [one.connection_pool.connection_kwargs for one in connection._sentinels]
-    assert [(one["host"], one["port"]) for one in sentinels] == [(f"sentinel-{number}", 26379) for number in (1, 2, 3)]
+    connection = RedisConnection(interpolate(line[1]))
+    sentinels = [sentinel.connection_pool.connection_kwargs for sentinel in connection._sentinels]
+    assert [(sentinel["host"], sentinel["port"]) for sentinel in sentinels] == [
+        (f"sentinel-{number}", 26379) for number in (1, 2, 3)
+    ]
     watched = re.search(r"^sentinel monitor (\w+) ([\w-]+) 6379 2$", config("sentinel.conf"), re.MULTILINE)
     assert watched
     assert watched[2] in SERVICES
@@ -195,12 +198,12 @@ def config(name: str) -> str:
     return (ROOT / "config" / "valkey" / name).read_text(encoding="utf-8")
 
 
-async def eventually(works: Callable[[], Awaitable[object]], *errors: type[Exception], within: float = 60) -> None:
-    """Wait until it does no longer raise one of these."""
+async def eventually(call: Callable[[], Awaitable[object]], *errors: type[Exception], within: float = 60) -> None:
+    """Retry a call until it raises none of these errors."""
     async with asyncio.timeout(within):
         while True:
             try:
-                await works()
+                await call()
             except errors:
                 await asyncio.sleep(0.05)
             else:
@@ -213,7 +216,7 @@ def client(host: str, port: int, password: str | None = None) -> Redis:
 
 @dataclass
 class Stores:
-    """What start.sh starts, as the containers do, but each at an address of this machine instead of under a name."""
+    """Runs start.sh as the containers do, but at local addresses instead of host names."""
 
     folder: Path
     port: int = field(default_factory=unused_port)
@@ -221,24 +224,24 @@ class Stores:
 
     @contextmanager
     def started(self, kind: str, address: str, *master: str) -> Iterator[psutil.Popen]:
-        """Run start.sh; what it keeps is by its address, as a volume is."""
-        own = self.folder / address
-        own.mkdir(exist_ok=True)
+        """Run start.sh with a data directory for its address, like a volume."""
+        data = self.folder / address
+        data.mkdir(exist_ok=True)
         ports = {"26379": str(self.sentinel_port), " 6379": f" {self.port}"}
         port = self.port if kind == "store" else self.sentinel_port
-        (given := own / "given").mkdir(exist_ok=True)
+        (config_folder := data / "given").mkdir(exist_ok=True)
         for path in (ROOT / "config" / "valkey").iterdir():
             text = (
                 path.read_text(encoding="utf-8").replace("dir /data\n", "").replace("ticker valkey", "ticker 127.0.5.1")
             )
-            for known, free in ports.items():
-                text = text.replace(known, free)
-            here = f"bind {address}\nport {port}\n" if path.suffix == ".conf" else ""
-            (given / path.name).write_text(f"{text}{here}", encoding="utf-8")
-        environ = {"REDISCLI_AUTH": SECRETS["STORE_PASSWORD"], "MEMORY": str(own), "DATA": str(own)}
+            for default, free in ports.items():
+                text = text.replace(default, free)
+            listen = f"bind {address}\nport {port}\n" if path.suffix == ".conf" else ""
+            (config_folder / path.name).write_text(f"{text}{listen}", encoding="utf-8")
+        environ = {"REDISCLI_AUTH": SECRETS["STORE_PASSWORD"], "MEMORY": str(data), "DATA": str(data)}
         process = psutil.Popen(
-            ["sh", str(given / "start.sh"), kind, address, *master],
-            cwd=own, stdout=subprocess.DEVNULL, env={"PATH": f"{self.folder}:/usr/bin:/bin", **environ},
+            ["sh", str(config_folder / "start.sh"), kind, address, *master],
+            cwd=data, stdout=subprocess.DEVNULL, env={"PATH": f"{self.folder}:/usr/bin:/bin", **environ},
         )  # fmt: skip
         try:
             yield process
@@ -253,30 +256,30 @@ def stores(tmp_path: Path) -> Stores:
     return Stores(tmp_path)
 
 
-async def test_the_store_starts_as_it_is_configured(stores: Stores) -> None:
-    """Asks for the password, which no list of processes tells; appends to its file, forgets nothing."""
+async def test_store_starts_with_its_configuration(stores: Stores) -> None:
+    """It requires the password, which no command line shows, writes an append-only file and evicts nothing."""
     with stores.started("store", "127.0.5.1") as process:
         async with client("127.0.5.1", stores.port, SECRETS["STORE_PASSWORD"]) as redis:
             await eventually(redis.ping, RedisError)
-            wanted = {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
-            for name, value in wanted.items():
+            expected = {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
+            for name, value in expected.items():
                 assert await redis.config_get(name) == {name: value}
-        async with client("127.0.5.1", stores.port) as stranger:
+        async with client("127.0.5.1", stores.port) as unauthenticated:
             with pytest.raises(AuthenticationError):
-                await stranger.ping()
+                await unauthenticated.ping()
         assert SECRETS["STORE_PASSWORD"] not in " ".join(process.cmdline())
         assert (stores.folder / "127.0.5.1" / "valkey.conf").stat().st_mode & 0o077 == 0
 
 
-async def test_a_sentinel_changes_the_store_and_remembers_it(stores: Stores) -> None:
-    """The replica follows the store and takes its place; a Sentinel that starts again knows it."""
+async def test_sentinel_fails_over_and_remembers_it(stores: Stores) -> None:
+    """The replica replaces the store as the master; a restarted Sentinel knows the new master."""
     with stores.started("store", "127.0.5.1"), stores.started("store", "127.0.5.2", "127.0.5.1"):
         async with (
             client("127.0.5.3", stores.sentinel_port) as sentinel,
             client("127.0.5.2", stores.port, SECRETS["STORE_PASSWORD"]) as replica,
         ):
 
-            async def told(name: str, value: object) -> None:
+            async def check_state(name: str, value: object) -> None:
                 state: Any = await sentinel.sentinel_master("ticker")
                 assert state[name] == value
 
@@ -288,10 +291,10 @@ async def test_a_sentinel_changes_the_store_and_remembers_it(stores: Stores) -> 
 
             await eventually(follows, RedisError, AssertionError, KeyError)
             with stores.started("sentinel", "127.0.5.3"):
-                await eventually(lambda: told("num-slaves", 1), RedisError, AssertionError)
+                await eventually(lambda: check_state("num-slaves", 1), RedisError, AssertionError)
                 await eventually(failover, RedisError)
-                await eventually(lambda: told("ip", "127.0.5.2"), AssertionError)
+                await eventually(lambda: check_state("ip", "127.0.5.2"), AssertionError)
             with stores.started("sentinel", "127.0.5.3"):
-                await eventually(lambda: told("ip", "127.0.5.2"), RedisError)  # its first answer is right
+                await eventually(lambda: check_state("ip", "127.0.5.2"), RedisError)  # its first response is correct
         state = (stores.folder / "127.0.5.3" / "sentinel.conf").read_text(encoding="utf-8")
         assert state.count("sentinel auth-pass ticker") == 1

@@ -1,4 +1,4 @@
-"""The package: built as a stranger builds it, installed in an empty environment, and served outside the checkout."""
+"""The package: built from a clean checkout, installed in an empty environment, run outside the checkout."""
 
 import ast
 import os
@@ -26,11 +26,11 @@ DATA_ONLY: Final = {"tzdata"}
 """Dependencies that nothing imports: the standard library reads them."""
 UV: Final = Path(sys.executable).with_name("uv")
 INSTALLATION: Final = 600
-"""Seconds for a build or an installation, which may have to download all packages."""
+"""Timeout in seconds of a build or installation, which may download all packages."""
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Return what a command prints; fail with it if the command does."""
+    """Return the output of a command; fail with the output if it fails."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("TICKER_", "PYTHON", "VIRTUAL"))}
     done = subprocess.run(
         command, cwd=cwd, env=clean, capture_output=True, text=True, check=False, timeout=INSTALLATION
@@ -40,7 +40,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 class Installed(Service):
-    """The console script in a directory of its own: no checkout, no variable but those given."""
+    """The installed console script, run in an empty directory with the given environment alone."""
 
     def __init__(self, script: Path, folder: Path) -> None:
         self.port = unused_port()
@@ -54,14 +54,14 @@ class Installed(Service):
 
 @pytest.fixture(scope="module")
 def tracked() -> set[str]:
-    """Return the files that git tracks: what a fresh clone has."""
+    """Return the files that git tracks, as in a fresh clone."""
     names = run("git", "ls-files", "-z", cwd=ROOT).split("\0")
     return {name for name in names if name and (ROOT / name).is_file()}
 
 
 @pytest.fixture(scope="module")
 def source(tracked: set[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the checkout without anything that git does not track."""
+    """Return a copy of the checkout with only the tracked files."""
     folder = tmp_path_factory.mktemp("source")
     for name in tracked:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def source(tracked: set[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def constraints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file with the locked versions, so that a release of another package changes no result."""
+    """Return a constraints file with the locked versions, so that new releases do not affect the tests."""
     file = tmp_path_factory.mktemp("constraints") / "constraints.txt"
     file.write_text("".join(f"{name}=={version}\n" for name, version in lock.locked().items()), encoding="utf-8")
     return file
@@ -88,9 +88,9 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, constraints: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the directory of scripts of a new environment with the wheel and what it depends on.
+    """Return the scripts directory of a new environment with the wheel and its dependencies.
 
-    pip installs the wheel and finds its dependencies satisfied; uv installed them, in a tenth of pip's time.
+    uv installs the dependencies, in a tenth of pip's time; pip then installs the wheel and finds them satisfied.
     """
     folder = tmp_path_factory.mktemp("installed")
     scripts = folder / "venv" / "bin"
@@ -101,8 +101,8 @@ def installed(wheel: Path, constraints: Path, tmp_path_factory: pytest.TempPathF
     return scripts
 
 
-def test_what_is_imported_is_declared() -> None:
-    """Every package that `service` imports is a dependency by name; every dependency is imported."""
+def test_imports_match_declared_dependencies() -> None:
+    """Every package that `service` imports is a declared dependency, and every dependency is imported."""
     imported = {
         name.partition(".")[0]
         for path in (ROOT / "service").rglob("*.py")
@@ -118,8 +118,8 @@ def test_what_is_imported_is_declared() -> None:
     provided = packages_distributions()
     foreign = imported - sys.stdlib_module_names - {"service"}
     assert foreign <= provided.keys()
-    needed = {canonicalize_name(one) for name in foreign for one in provided[name]}
-    declared = {canonicalize_name(Requirement(one).name) for one in PROJECT["dependencies"]}
+    needed = {canonicalize_name(package) for name in foreign for package in provided[name]}
+    declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
     assert needed == declared - DATA_ONLY
 
 
@@ -132,7 +132,7 @@ def test_what_is_imported_is_declared() -> None:
     ],
 )
 def test_messages_name_the_program_that_runs(started: str, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command in a message can be copied."""
+    """Commands in messages can be copied to a shell."""
     monkeypatch.setattr(sys, "argv", [started])
     assert program() == named
 
@@ -140,7 +140,7 @@ def test_messages_name_the_program_that_runs(started: str, named: str, monkeypat
 @pytest.mark.slow
 @pytest.mark.timeout(2 * INSTALLATION)
 def test_wheel_is_the_package_with_its_data(wheel: Path, tracked: set[str]) -> None:
-    """It has every file of `service` as it is in git, the default settings and the licence, and nothing else."""
+    """It has every tracked file of `service`, the default settings and the licence, and nothing else."""
     default = "service/settings/default.toml"
     with zipfile.ZipFile(wheel) as archive:
         packed = {name: archive.read(name) for name in archive.namelist()}
@@ -155,8 +155,8 @@ def test_wheel_is_the_package_with_its_data(wheel: Path, tracked: set[str]) -> N
 @pytest.mark.slow
 @pytest.mark.timeout(2 * INSTALLATION)
 def test_sdist_builds_the_same_wheel(source: Path, wheel: Path, tracked: set[str], tmp_path: Path) -> None:
-    """The source distribution has files of git alone, and all that the wheel is built from."""
-    run(UV, "build", "-q", "--out-dir", tmp_path, source, cwd=tmp_path)  # the wheel from the source distribution
+    """The source distribution has only tracked files, and all that the wheel needs."""
+    run(UV, "build", "-q", "--out-dir", tmp_path, source, cwd=tmp_path)  # builds the wheel from the source distribution
     (sdist,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -167,7 +167,7 @@ def test_sdist_builds_the_same_wheel(source: Path, wheel: Path, tracked: set[str
 @pytest.mark.slow
 @pytest.mark.timeout(2 * INSTALLATION)
 def test_installed_script_serves_outside_a_checkout(installed: Path, tmp_path: Path) -> None:
-    """It starts its own store in the current directory, and serves pages, texts of all languages and API."""
+    """It starts its embedded store in the current directory, and serves pages, all languages and the API."""
     service = Installed(installed / "currency-ticker", tmp_path)
     try:
         for path, found in (
@@ -195,8 +195,8 @@ def test_installed_script_serves_outside_a_checkout(installed: Path, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.timeout(2 * INSTALLATION)
-def test_script_is_the_module(installed: Path, tmp_path: Path) -> None:
-    """Both have the same help under their own names."""
+def test_script_has_the_help_of_the_module(installed: Path, tmp_path: Path) -> None:
+    """Script and module print the same help, with their own names."""
     script = run(installed / "currency-ticker", "--help", cwd=tmp_path)
     module = run(installed / "python", "-m", "service", "--help", cwd=tmp_path)
     assert script.startswith("Usage: currency-ticker [OPTIONS]")
@@ -205,8 +205,8 @@ def test_script_is_the_module(installed: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(2 * INSTALLATION)
-def test_uvx_runs_it_anywhere(source: Path, constraints: Path, tmp_path: Path) -> None:
-    """`uvx --from <checkout> currency-ticker` needs no installation."""
+def test_uvx_runs_the_checkout(source: Path, constraints: Path, tmp_path: Path) -> None:
+    """`uvx --from <checkout> currency-ticker` works without an installation."""
     tool = ("tool", "run", "-q", "--constraints", constraints, "--from", source, "currency-ticker")
     assert "serve" in run(UV, *tool, "--help", cwd=tmp_path)
     assert "nbk" in run(UV, *tool, "sources", "--markdown", cwd=tmp_path)
