@@ -1,4 +1,4 @@
-"""Whatever a bank's document has become: it is read as it is written, or refused in one line."""
+"""Fuzz the documents of banks: each is parsed correctly or refused with one line."""
 
 import json
 import subprocess
@@ -25,12 +25,12 @@ from tests.fuzz.mutations import BY_NAME, mutated
 from tests.fuzz.worst import SIZE
 
 SOURCES = {key: ADAPTERS[key] for key in ADAPTERS if key in READ}
-"""Those with an independent reader to compare with."""
+"""Adapters with an independent parser to compare with."""
 
 
 @dataclass(frozen=True)
 class Mutated:
-    """How a document came to be what it is; chance by its seed."""
+    """How a document was mutated; `seed` is that of the random numbers."""
 
     document: int
     names: tuple[str, ...]
@@ -51,8 +51,8 @@ MUTATED = st.builds(
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("key", SOURCES)
-def test_no_document_is_read_as_what_it_does_not_say(key: str) -> None:
-    """No error but `SourceError`, no figure that is not in it, no time and memory beyond the bounds."""
+def test_mutated_document_is_read_correctly_or_refused(key: str) -> None:
+    """No error but `SourceError`, no rate that is not in the document, no time or memory beyond the bounds."""
 
     @given(MUTATED)
     def check(how: Mutated) -> None:
@@ -62,10 +62,12 @@ def test_no_document_is_read_as_what_it_does_not_say(key: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_worst_documents_cost_little() -> None:
-    """Of the largest size that is read, each in a process of its own: within the bounds of time and memory."""
-    told = subprocess.run([sys.executable, "-m", "tests.fuzz.worst"], cwd=ROOT, capture_output=True, check=True).stdout
-    measured = [json.loads(line) for line in told.splitlines()]
+def test_cost_of_the_largest_documents_is_bounded() -> None:
+    """Documents of the largest accepted size, each in a process of its own, stay within the bounds."""
+    output = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.worst"], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    measured = [json.loads(line) for line in output.splitlines()]
     assert len(measured) > 30
     for name, _, size, seconds, grown, _ in measured:
         assert 0.95 * SIZE < size < 1.01 * SIZE, name
@@ -81,63 +83,66 @@ def check_all(key: str) -> None:
 
 
 Add = Callable[..., None]
-WHOLE = RateTableBuilder.add
+ORIGINAL_ADD = RateTableBuilder.add
 
 
 def _without_nominal(
-    figures: RateTableBuilder, on: date, code: str, value: str, nominal: str = "1", change: str = ""
+    table: RateTableBuilder, on: date, code: str, value: str, nominal: str = "1", change: str = ""
 ) -> None:
-    WHOLE(figures, on, code, value, "1", change)
+    ORIGINAL_ADD(table, on, code, value, "1", change)
 
 
-def _of_the_row_before(figures: RateTableBuilder, on: date, code: str, value: str, *more: str) -> None:
-    before = [rate.value for rates in figures._rates.values() for rate in rates.values()][-1:]
-    WHOLE(figures, on, code, str(before[0]).replace(".", figures._mark) if before else value, *more)
+def _of_previous_row(table: RateTableBuilder, on: date, code: str, value: str, *more: str) -> None:
+    before = [rate.value for rates in table._rates.values() for rate in rates.values()][-1:]
+    ORIGINAL_ADD(table, on, code, str(before[0]).replace(".", table._mark) if before else value, *more)
 
 
-def _cut(figures: RateTableBuilder, on: date, code: str, value: str, *more: str) -> None:
-    WHOLE(figures, on, code, value[:-1].rstrip(".,") or "7", *more)
+def _truncated(table: RateTableBuilder, on: date, code: str, value: str, *more: str) -> None:
+    ORIGINAL_ADD(table, on, code, value[:-1].rstrip(".,") or "7", *more)
 
 
-def _whole_number(figures: RateTableBuilder, on: date, code: str, value: str, *more: str) -> None:
-    WHOLE(figures, on, code, value.replace(",", ".").split(".")[0], *more)
+def _integer_part(table: RateTableBuilder, on: date, code: str, value: str, *more: str) -> None:
+    ORIGINAL_ADD(table, on, code, value.replace(",", ".").split(".")[0], *more)
 
 
-def _without_mark(figures: RateTableBuilder, on: date, code: str, value: str, *more: str) -> None:
-    WHOLE(figures, on, code, value.replace(",", "").replace(".", ""), *more)
+def _without_separator(table: RateTableBuilder, on: date, code: str, value: str, *more: str) -> None:
+    ORIGINAL_ADD(table, on, code, value.replace(",", "").replace(".", ""), *more)
 
 
-def _a_day_later(figures: RateTableBuilder, on: date, *more: str) -> None:
-    WHOLE(figures, on + timedelta(days=1), *more)
+def _next_day(table: RateTableBuilder, on: date, *more: str) -> None:
+    ORIGINAL_ADD(table, on + timedelta(days=1), *more)
 
 
-def _under_another_code(figures: RateTableBuilder, on: date, code: str, *more: str) -> None:
-    WHOLE(figures, on, {"USD": "EUR", "EUR": "USD"}.get(code, code), *more)
+def _other_code(table: RateTableBuilder, on: date, code: str, *more: str) -> None:
+    ORIGINAL_ADD(table, on, {"USD": "EUR", "EUR": "USD"}.get(code, code), *more)
 
 
 def _change_without_sign(
-    figures: RateTableBuilder, on: date, code: str, value: str, nominal: str = "1", change: str = ""
+    table: RateTableBuilder, on: date, code: str, value: str, nominal: str = "1", change: str = ""
 ) -> None:
-    WHOLE(figures, on, code, value, nominal, change.lstrip("-"))
+    ORIGINAL_ADD(table, on, code, value, nominal, change.lstrip("-"))
 
 
-def _only_the_first(figures: RateTableBuilder, on: date, code: str, value: str, *more: str) -> None:
-    if not any(figures._rates.values()):
-        WHOLE(figures, on, code, value, *more)
+def _only_first_rate(table: RateTableBuilder, on: date, code: str, value: str, *more: str) -> None:
+    if not any(table._rates.values()):
+        ORIGINAL_ADD(table, on, code, value, *more)
 
 
 FAULTS: dict[Add, AbstractSet[str]] = {
     _without_nominal: {"nbk", "cbr", "nbu", "cbu", "nbrb", "nbg", "nbm", "cba", "nbt", "cnb", "bnr", "mnb", "recorded"},
-    _only_the_first: SOURCES.keys(),
-    **{one: SOURCES.keys() for one in (_of_the_row_before, _cut, _whole_number, _without_mark, _under_another_code)},
-    _a_day_later: SOURCES.keys() - {"recorded"},  # which looks its receipts up by the date
+    _only_first_rate: SOURCES.keys(),
+    **{
+        fault: SOURCES.keys()
+        for fault in (_of_previous_row, _truncated, _integer_part, _without_separator, _other_code)
+    },
+    _next_day: SOURCES.keys() - {"recorded"},  # it finds its receipts by the date
     _change_without_sign: {key for key, adapter in SOURCES.items() if adapter.publishes_changes},
 }
 
 
 @pytest.mark.parametrize(("fault", "key"), [(fault, key) for fault, keys in FAULTS.items() for key in sorted(keys)])
-def test_a_parser_that_reads_something_else_is_found_out(fault: Add, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that loses a nominal, digits or a sign, or takes another figure, date or code, fails at a good document."""
+def test_faulty_parser_is_detected(fault: Add, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parser that loses a nominal, digits or a sign, or reads another rate, date or code, is detected."""
     check_all(key)
     monkeypatch.setattr(RateTableBuilder, "add", fault)
     with pytest.raises(AssertionError, match=r"taken as .*, written|left out"):
@@ -145,16 +150,16 @@ def test_a_parser_that_reads_something_else_is_found_out(fault: Add, key: str, m
 
 
 @pytest.mark.parametrize("key", SOURCES)
-def test_a_parser_that_takes_a_rate_upside_down_is_found_out(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Units of one currency for the other, or the other way round: each bank has its own way, and keeps it."""
+def test_parser_that_inverts_rates_is_detected(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parser that inverts the quotation of its bank (direct or inverse) fails."""
     check_all(key)
-    whole = RawResponse.fixing
+    original = RawResponse.fixing
 
     def inverted(
         payload: RawResponse, day: date, rates: Mapping[str, Rate], direction: Quotation = Quotation.DIRECT
     ) -> Fixing:
         other = {Quotation.DIRECT: Quotation.INVERSE, Quotation.INVERSE: Quotation.DIRECT}[direction]
-        return whole(payload, day, rates, other)
+        return original(payload, day, rates, other)
 
     monkeypatch.setattr(RawResponse, "fixing", inverted)
     with pytest.raises(AssertionError, match=r"is (direct|inverse), not"):
@@ -162,17 +167,17 @@ def test_a_parser_that_takes_a_rate_upside_down_is_found_out(key: str, monkeypat
 
 
 @pytest.mark.parametrize("key", SOURCES)
-def test_parser_that_takes_a_broken_document_for_nothing_is_detected(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty body, a document with figures or one that is no document is never taken for nothing published."""
-    (body, *_) = (one for one in oracle.seeds(key) if oracle.understood(key, one))
+def test_parser_that_ignores_broken_documents_is_detected(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty body, a document with rates or an invalid one is not read as nothing published."""
+    (body, *_) = (seed for seed in oracle.seeds(key) if oracle.understood(key, seed))
     monkeypatch.setattr(type(SOURCES[key]), "parse", lambda *_: [])
     for broken in (body, *([] if key == "ecb" else [b"", b" \r\n"])):
         with pytest.raises(AssertionError, match="taken for nothing published"):
             oracle.check(key, broken)
 
 
-def test_a_parser_that_reads_a_number_up_to_a_comment_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The text of an element ends for lxml where a comment begins; the figure goes on."""
+def test_parser_that_stops_at_a_comment_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For lxml, the text of an element ends at a comment; the number continues after it."""
     (body, *_) = oracle.seeds("nbk")
     cut = body.replace(b"478.77", b"47<!-- -->8.77")
     assert cut != body

@@ -1,4 +1,4 @@
-"""Whatever is asked of a form: the answer is a whole page, picture or problem, with nothing of the asker's in it."""
+"""Fuzz requests for pages: each response is a valid page, picture or problem without injected markup."""
 
 import asyncio
 import json
@@ -27,8 +27,8 @@ PAYLOADS = (
     "]]><script>x</script>",
     f"kk@{PAYLOAD}",
 )
-INSIDE = "<script>x"
-"""What all payloads have, and no page of ours."""
+MARKER = "<script>x"
+"""Part of every payload that occurs in no page of the service."""
 VALID = {
     "currencies": ("usd", "usd,eur", "CNY, rub", ""),
     "lang": ("kk", "ru-RU", "ar", "zh", "auto", "sr-Latn", ""),
@@ -52,8 +52,8 @@ VALID = {
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request; `{own}` in its query is where the service is."""
+class Request:
+    """A request; `{own}` in its query stands for the URL of the service."""
 
     path: str
     query: str
@@ -72,7 +72,7 @@ PAIR = st.one_of(
 )
 PAIRS = st.lists(PAIR, max_size=6)
 QUERY = st.one_of(PAIRS.map(urlencode), st.text("%0123456789ABCDEFabcdef=&;+,langurl@.", max_size=60))
-# What no client could send inside a header is left out: the server would never see it as one.
+# Without characters that cannot be sent in a header, such as control characters.
 HEADER = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60) | st.sampled_from(PAYLOADS)
 HEADERS = st.fixed_dictionaries(
     {},
@@ -87,62 +87,64 @@ LOOK = st.sampled_from(("lang", "theme", "layout", "show", "live", "spark", "cur
 PASTED = st.one_of(
     st.lists(LOOK | st.tuples(st.sampled_from(("lang", "utm")), ANYTHING), max_size=5).map(urlencode), QUERY
 ).map(lambda query: "url={own}/embed?{query}&".replace("{query}", quote(query)))
-ASKED = st.builds(Asked, st.sampled_from(PATHS), QUERY, HEADERS.map(lambda headers: tuple(headers.items())))
-EMBEDDED = st.builds(lambda asked, pasted: replace(asked, path="/oembed", query=pasted + asked.query), ASKED, PASTED)
+REQUEST = st.builds(Request, st.sampled_from(PATHS), QUERY, HEADERS.map(lambda headers: tuple(headers.items())))
+EMBEDDED = st.builds(
+    lambda request, pasted: replace(request, path="/oembed", query=pasted + request.query), REQUEST, PASTED
+)
 
 
 @pytest.mark.fuzz
 async def test_no_query_breaks_a_response(start: Started, banks: Banks) -> None:
-    """Never a fault, never what was sent as markup; pages, fragments and pictures parse without an error."""
+    """No server error, no injected markup; pages, fragments and pictures parse without errors."""
     banks.published["nbk"] = dict(APRIL)
     banks.faults.update(dict.fromkeys(("cbr", "ecb", "nbu", "cbu"), 404))
     client = await start()
     await until_ready(client)
     loop = asyncio.get_running_loop()
 
-    @given(ASKED | EMBEDDED)
-    @example(Asked("/embed", urlencode({"lang": f"kk@{PAYLOAD}"})))
-    @example(Asked("/v1/ticker.svg", urlencode({"lang": "kk@\x01"})))
-    @example(Asked("/", "", (("Host", PAYLOAD), ("Accept-Language", PAYLOAD))))
-    @example(Asked("/oembed", f"url={{own}}/embed?{quote(urlencode({'lang': PAYLOAD}))}"))
-    def ask(asked: Asked) -> None:
-        asyncio.run_coroutine_threadsafe(check(client, asked), loop).result()
+    @given(REQUEST | EMBEDDED)
+    @example(Request("/embed", urlencode({"lang": f"kk@{PAYLOAD}"})))
+    @example(Request("/v1/ticker.svg", urlencode({"lang": "kk@\x01"})))
+    @example(Request("/", "", (("Host", PAYLOAD), ("Accept-Language", PAYLOAD))))
+    @example(Request("/oembed", f"url={{own}}/embed?{quote(urlencode({'lang': PAYLOAD}))}"))
+    def send(request: Request) -> None:
+        asyncio.run_coroutine_threadsafe(check(client, request), loop).result()
 
-    await asyncio.to_thread(ask)
+    await asyncio.to_thread(send)
 
 
-async def check(client: Client, asked: Asked) -> None:
+async def check(client: Client, request: Request) -> None:
     own = str(client.make_url("")).rstrip("/")
-    query = asked.query.replace("%7Bown%7D", own).replace("{own}", own)
-    url = URL.build(path=asked.path, query_string=query, encoded=True)
-    async with client.get(url, headers=dict(asked.headers)) as response:
+    query = request.query.replace("%7Bown%7D", own).replace("{own}", own)
+    url = URL.build(path=request.path, query_string=query, encoded=True)
+    async with client.get(url, headers=dict(request.headers)) as response:
         text = await body(response)
         kind, status = response.content_type, response.status
         sniffed = response.headers.get("X-Content-Type-Options") != "nosniff"
-    assert status in (200, 400, 404) or (status == 501 and asked.path == "/oembed")
-    if status == 200 and asked.path == "/oembed":
+    assert status in (200, 400, 404) or (status == 501 and request.path == "/oembed")
+    if status == 200 and request.path == "/oembed":
         assert (kind, sniffed) == ("application/json", False)
         (frame,) = elements(JustHTML(json.loads(text)["html"], sanitize=False, strict=True, fragment=True).root)
         assert set(frame.attrs) == {"src", "title", "width", "height", "style", "loading"}
         assert frame.name == "iframe"
-    elif status == 200 and asked.path == "/v1/ticker.svg":
+    elif status == 200 and request.path == "/v1/ticker.svg":
         assert kind == "image/svg+xml"
-        assert INSIDE not in text.lower()
+        assert MARKER not in text.lower()
         assert not [element for element in etree.fromstring(text.encode()).iter() if "script" in str(element.tag)]
     elif status == 200:
         assert kind == "text/html"
-        assert INSIDE not in text.lower()
-        fragment = asked.path == "/v1/ticker.html"
+        assert MARKER not in text.lower()
+        fragment = request.path == "/v1/ticker.html"
         check_page(JustHTML(text, sanitize=False, strict=True, fragment=fragment).root)
     elif kind == "application/problem+json":
         assert not sniffed
         assert json.loads(text)["status"] == status
-    else:  # refused before it came to us: no request at all
+    else:  # refused by the HTTP parser before the application
         assert (status, kind) == (400, "text/plain")
 
 
 def check_page(page: Node) -> None:
-    """Check that all that can act on a page is ours."""
+    """Check that a page has only the service's own scripts and no event handlers."""
     for element in elements(page):
         assert not [name for name in element.attrs if name.startswith("on")]
         if element.name == "script":
