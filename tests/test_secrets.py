@@ -1,6 +1,6 @@
-"""No secret is told: canaries in every setting, everything made to fail, and all that comes out looked through.
+"""No output contains a secret: settings have canaries, everything fails, and all outputs are searched.
 
-Every setting counts as a secret that is not named in `SHOWN`, a new one too.
+Every setting counts as a secret unless it is in `SHOWN`, including new ones.
 """
 
 import asyncio
@@ -37,50 +37,50 @@ from tests.support.wait import wait_until
 
 CANARY = "canary0secret"
 SHOWN = {
-    "http.host",  # in the log, at the start
-    "http.public_url",  # in what /oembed and /embed say of themselves
+    "http.host",  # in the log at startup
+    "http.public_url",  # in URLs in the responses of /oembed and /embed
     "http.frame_ancestors",  # in the policy of /embed
     "store.data_dir",  # in errors of the embedded store
-    "tickers.0.id",  # in addresses
-    "tickers.0.sources",  # keys, by which sources are spoken of
+    "tickers.0.id",  # in URLs
+    "tickers.0.sources",  # keys that identify sources
     *(f"sources.nbk.{name}" for name in ("name", "names.kk", "url", "terms", "provider", "timezone", "calendar")),
 }
-"""What is there to be seen, or told when it is wrong."""
-FORMS = {
+"""Settings that are public, or shown in errors."""
+FORMATS = {
     "store.url": "redis://:{}@127.0.0.1:1/0",
     "http.public_url": "https://{}.example",
     "sources.nbk.url": "http://127.0.0.1:1/{}",
 }
-"""How a canary is put where not every text will do."""
+"""Formats for canaries in settings that do not accept any text."""
 
 
-def leaves(model: type[BaseModel], path: str = "") -> Iterator[str]:
-    """Yield every setting, by its path."""
+def setting_paths(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    """Yield the path of every setting."""
     for name, field in model.model_fields.items():
-        inside = [kind for kind in (field.annotation, *_within(field.annotation)) if _is_model(kind)]
+        inside = [kind for kind in (field.annotation, *_type_arguments(field.annotation)) if _is_model(kind)]
         below = {"tickers": "0.", "sources": "nbk."}.get(name, "") if not path else ""
         if inside:
-            yield from leaves(inside[0], f"{path}{name}.{below}")
+            yield from setting_paths(inside[0], f"{path}{name}.{below}")
         else:
             yield f"{path}{name}.kk" if field.annotation == dict[str, str] else f"{path}{name}"
 
 
-def _within(kind: Any) -> Iterator[Any]:
-    for one in get_args(kind):
-        yield one
-        yield from _within(one)
+def _type_arguments(kind: Any) -> Iterator[Any]:
+    for argument in get_args(kind):
+        yield argument
+        yield from _type_arguments(argument)
 
 
 def _is_model(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-LEAVES = list(leaves(Settings))
+SETTING_PATHS = list(setting_paths(Settings))
 TICKER = {"id": "kzt", "base": "KZT", "currencies": ["USD"], "sources": ["nbk"]}
 
 
-def laid(path: str, value: object) -> dict[str, Any]:
-    """Return a layer of settings with one value in its place."""
+def nested(path: str, value: object) -> dict[str, Any]:
+    """Return nested settings with one value at a path."""
     *parents, last = path.split(".")
     if parents[:1] == ["tickers"]:
         return {"tickers": [TICKER | {last: value}]}
@@ -90,16 +90,16 @@ def laid(path: str, value: object) -> dict[str, Any]:
     return value
 
 
-def test_every_setting_is_walked_to() -> None:
-    """Tables in tables, in lists and in tables by name."""
-    assert {"http.host", "store.url", "tickers.0.currencies", "sources.nbk.names.kk", "log.level"} <= set(LEAVES)
-    assert len(LEAVES) == len(set(LEAVES)) > 40
-    assert set(LEAVES) >= SHOWN
+def test_every_setting_is_found() -> None:
+    """Includes settings in nested tables, lists and named tables."""
+    assert {"http.host", "store.url", "tickers.0.currencies", "sources.nbk.names.kk", "log.level"} <= set(SETTING_PATHS)
+    assert len(SETTING_PATHS) == len(set(SETTING_PATHS)) > 40
+    assert set(SETTING_PATHS) >= SHOWN
 
 
-@pytest.mark.parametrize("path", [path for path in LEAVES if path != "tickers.0.sources"])
+@pytest.mark.parametrize("path", [path for path in SETTING_PATHS if path != "tickers.0.sources"])
 def test_no_settings_error_shows_a_value(path: str) -> None:
-    """Whatever is put in the place of whatever: a text, a list, a table, an address."""
+    """Values of every type for every setting: text, list, table, URL."""
     texts: list[object] = [CANARY, f"{CANARY}!", CANARY.upper(), f"x {CANARY}\n", f"https://{CANARY}@h/", "", 10**30]
     texts += [
         f"redis://:{CANARY}@h:port/0",
@@ -108,13 +108,13 @@ def test_no_settings_error_shows_a_value(path: str) -> None:
         f"redis://:1/{CANARY}@h/0",
     ]
     for value in (*texts, [CANARY], [[CANARY]], {"x": CANARY}, [{"x": CANARY}], f"[{CANARY}", f'{{"x": "{CANARY}"'):
-        assert CANARY not in fault(overrides=laid(path, value)).lower()
+        assert CANARY not in fault(overrides=nested(path, value)).lower()
         if isinstance(value, str) and not path.startswith("tickers"):
             assert CANARY not in fault(environ={variable(path): value}).lower()
 
 
 def fault(environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None) -> str:
-    """Return what a start with such settings says of them, if anything."""
+    """Return the error of a start with these settings, or an empty string."""
     try:
         open_store(validate(load(environ=environ or {}, overrides=overrides)), None, Clock())
     except SettingsError as error:
@@ -129,8 +129,8 @@ def variable(path: str) -> str:
 @pytest.mark.parametrize(
     "text", ['[store]\nurl = "redis://:{}@h', "[store]\nurl = {}", 'url = "{}" {}', "a = 1\na = '{}'"]
 )
-def test_a_file_that_is_no_toml_is_not_quoted(tmp_path: Path, text: str) -> None:
-    """Its line and column say enough."""
+def test_error_of_invalid_toml_does_not_quote_it(tmp_path: Path, text: str) -> None:
+    """The error shows line and column only."""
     file = tmp_path / "mine.toml"
     file.write_text(text.replace("{}", CANARY))
     with pytest.raises(SettingsError, match="invalid TOML") as error:
@@ -139,42 +139,42 @@ def test_a_file_that_is_no_toml_is_not_quoted(tmp_path: Path, text: str) -> None
 
 
 def canaries() -> dict[str, str]:
-    """Return a canary for each setting that takes one, by its path: the path itself tells whose it was."""
-    taken = {}
-    for path in LEAVES:
-        one = re.sub(r"[^a-z]", "", path) + CANARY
+    """Return a canary by path for each setting that accepts one; the canary contains the path."""
+    accepted = {}
+    for path in SETTING_PATHS:
+        canary = re.sub(r"[^a-z]", "", path) + CANARY
         with contextlib.suppress(SettingsError):
-            validate(load(environ={}, overrides=laid(path, FORMS.get(path, "{}").format(one))))
-            taken[path] = one
-    return taken
+            validate(load(environ={}, overrides=nested(path, FORMATS.get(path, "{}").format(canary))))
+            accepted[path] = canary
+    return accepted
 
 
-SECRET = {path: one for path, one in canaries().items() if path not in SHOWN}
+SECRETS = {path: canary for path, canary in canaries().items() if path not in SHOWN}
 
 
-def told(text: str) -> set[str]:
-    """Return the settings whose canaries are in a text."""
-    return {path for path, one in SECRET.items() if one.lower() in text.lower()}
+def leaked(text: str) -> set[str]:
+    """Return the settings whose canaries a text contains."""
+    return {path for path, canary in SECRETS.items() if canary.lower() in text.lower()}
 
 
 def environ(url: str) -> dict[str, str]:
-    """Return the environment with a canary in every setting that takes one, but for what has to be right."""
-    chosen = {path: FORMS.get(path, "{}").format(one) for path, one in canaries().items()}
-    chosen |= {"store.url": url, "http.host": "127.0.0.1", "log.level": "debug"}
-    chosen |= {"client.attempts": "1", "client.timeout": "1", "sources.nbk.sweep": "1", "sources.cbr.sweep": "1"}
+    """Return an environment with a canary in every setting that accepts one, except those that must be valid."""
+    values = {path: FORMATS.get(path, "{}").format(canary) for path, canary in canaries().items()}
+    values |= {"store.url": url, "http.host": "127.0.0.1", "log.level": "debug"}
+    values |= {"client.attempts": "1", "client.timeout": "1", "sources.nbk.sweep": "1", "sources.cbr.sweep": "1"}
     for path in ("sources.nbk.provider", "store.data_dir", "tickers.0.id"):
-        chosen.pop(path, None)
-    return {variable(path): value for path, value in chosen.items()}
+        values.pop(path, None)
+    return {variable(path): value for path, value in values.items()}
 
 
-def test_what_can_be_a_secret_is_among_the_canaries() -> None:
-    """The store's password, and whatever else is free text."""
-    assert {"store.url", "store.prefix", "client.user_agent"} <= SECRET.keys()
+def test_secret_settings_have_canaries() -> None:
+    """Includes the store's password and settings of free text."""
+    assert {"store.url", "store.prefix", "client.user_agent"} <= SECRETS.keys()
 
 
 @pytest.fixture
 async def banks() -> AsyncIterator[Banks]:
-    """One bank that answers, and one fault each of the others."""
+    """Yield banks of which one responds, and each of the others has another fault."""
     faults = {"cbr": 302, "ecb": "hang", "nbu": "reset", "cbu": b"<junk"}
     async with serving(Banks(faults=faults)) as banks:
         today = local("Asia/Almaty")
@@ -190,8 +190,8 @@ PATHS = (
 
 
 def stored(server: Server) -> list[Any]:
-    """Return all values of a store; the names of keys have the prefix for their purpose."""
-    with redis.Redis(port=server.port, password=SECRET["store.url"]) as client:
+    """Return all values of a store; key names may contain the prefix."""
+    with redis.Redis(port=server.port, password=SECRETS["store.url"]) as client:
         found: list[Any] = []
         for key in client.scan_iter():
             kind = client.type(key)
@@ -208,54 +208,54 @@ def stored(server: Server) -> list[Any]:
 
 @pytest.mark.parametrize("form", ["json", "console"])
 async def test_failing_service_shows_no_secret(tmp_path: Path, banks: Banks, form: str) -> None:
-    """Log, replies and records, while banks fail and the store is lost, refuses the password, and is back."""
-    with valkey(tmp_path / "v", "--requirepass", SECRET["store.url"]) as server:
-        env = environ(f"redis://:{SECRET['store.url']}@127.0.0.1:{server.port}/0") | banks.environ()
+    """Log, responses and records, while banks fail and the store is down, rejects the password, and is back."""
+    with valkey(tmp_path / "v", "--requirepass", SECRETS["store.url"]) as server:
+        env = environ(f"redis://:{SECRETS['store.url']}@127.0.0.1:{server.port}/0") | banks.environ()
         env |= {"TICKER_LOG__FORMAT": form}
-        right = server.arguments
+        valid_arguments = server.arguments
 
         def check() -> tuple[str, list[str]]:
-            replies = list[str]()
+            outputs = list[str]()
 
-            def ask() -> None:
+            def request_all() -> None:
                 today = local("Asia/Almaty")
                 for path in (*PATHS, f"/v1/fixings/nbk/{today}", f"/v1/fixings/nbk/{today}.raw"):
                     status, body = service.get(path)
-                    replies.append(f"{path} {status} {body}")
+                    outputs.append(f"{path} {status} {body}")
 
             with running(env) as service:
                 for key in ("cbr", "ecb", "nbu", "cbu"):
                     service.wait_for("/health", f'"{key}: ')
                 service.wait_for("/v1/ticker", '"source":"nbk"')
-                ask()
+                request_all()
                 wait_until(lambda: len(stored(server)) > 3, "rates in the store")
-                replies.append(str(stored(server)))
-                replies.append(command_lines(service.process.pid))
+                outputs.append(str(stored(server)))
+                outputs.append(command_lines(service.process.pid))
                 server.kill()
                 service.wait_for("/health?verbose", "connecting to")
-                ask()
+                request_all()
                 server.arguments = ["--save", "", "--requirepass", "another"]
                 server.start()
                 service.wait_for("/health?verbose", "the password is missing or wrong")
-                ask()
+                request_all()
                 server.kill()
-                server.arguments = right
+                server.arguments = valid_arguments
                 server.start()
                 service.process.send_signal(signal.SIGTERM)
-                return service.ended()[1], replies
+                return service.ended()[1], outputs
 
-        log, replies = await asyncio.to_thread(check)
+        log, outputs = await asyncio.to_thread(check)
     assert "store.lost" in log
     assert "source.failing" in log
-    assert told(log) == set()
-    for reply in replies:
-        assert told(reply) == set(), reply[:100]
+    assert leaked(log) == set()
+    for output in outputs:
+        assert leaked(output) == set(), output[:100]
 
 
 def command_lines(pid: int) -> str:
-    """Return the command lines of a process and of all that it started, which every user of a machine can read."""
+    """Return the command lines of a process and its children; every user of the machine can read them."""
     service = psutil.Process(pid)
-    return " ".join(word for one in (service, *service.children(recursive=True)) for word in one.cmdline())
+    return " ".join(word for process in (service, *service.children(recursive=True)) for word in process.cmdline())
 
 
 COMMANDS = (
@@ -266,27 +266,27 @@ COMMANDS = (
 
 
 async def test_no_command_shows_a_secret(tmp_path: Path, banks: Banks, caplog: pytest.LogCaptureFixture) -> None:
-    """Nor does the file that is exported: with a store that obeys, and with one that refuses."""
+    """Output and exported file, with a working store and with stores that fail."""
     file = tmp_path / "all.ndjson.gz"
     values = {"today": str(local("Asia/Almaty")), "file": str(file)}
-    password = SECRET["store.url"]
+    password = SECRETS["store.url"]
     with valkey(tmp_path / "v", "--requirepass", password) as server:
-        right = f"redis://:{password}@127.0.0.1:{server.port}/0"
-        wrong = (right.replace("://:", "://:wrong"), f"redis://:{password}@127.0.0.1:1/0", f"{right}/x@")
-        for url, commands in ((right, COMMANDS), *((url, COMMANDS[:2]) for url in wrong)):
+        valid = f"redis://:{password}@127.0.0.1:{server.port}/0"
+        failing = (valid.replace("://:", "://:wrong"), f"redis://:{password}@127.0.0.1:1/0", f"{valid}/x@")
+        for url, commands in ((valid, COMMANDS), *((url, COMMANDS[:2]) for url in failing)):
             env = environ(url) | banks.environ()
             for words in commands:
-                said = (await asyncio.to_thread(command, env, *(word.format(**values) for word in words))).output
-                assert told(said) == set(), said
-                assert "Traceback" not in said
-                assert url == right or re.search(r"error: (redis://127|store\.url)", said)
-    assert told(caplog.text) == set()  # a process prints what its libraries log
-    kept = gzip.decompress(file.read_bytes()).decode()
-    assert '"rates"' in kept
-    assert told(kept) == set()
+                output = (await asyncio.to_thread(command, env, *(word.format(**values) for word in words))).output
+                assert leaked(output) == set(), output
+                assert "Traceback" not in output
+                assert url == valid or re.search(r"error: (redis://127|store\.url)", output)
+    assert leaked(caplog.text) == set()  # a process prints the logs of its libraries
+    exported = gzip.decompress(file.read_bytes()).decode()
+    assert '"rates"' in exported
+    assert leaked(exported) == set()
 
 
-CRASHES = """
+CRASHING_COMMAND = """
 import sys
 from service.cli import commands
 from service.storage.repository import Store
@@ -302,26 +302,26 @@ cli()
 """
 
 
-def test_a_command_that_crashes_shows_where_and_not_with_what() -> None:
-    """A traceback has no values."""
-    done = process(environ(FORMS["store.url"].format(SECRET["store.url"])), "-c", CRASHES)
+def test_traceback_of_a_crash_shows_no_values() -> None:
+    """The traceback contains no values."""
+    done = process(environ(FORMATS["store.url"].format(SECRETS["store.url"])), "-c", CRASHING_COMMAND)
     assert "RuntimeError: oops" in done.stderr
-    assert told(f"{done.stdout}{done.stderr}") == set()
+    assert leaked(f"{done.stdout}{done.stderr}") == set()
 
 
-POLL_CRASHES = """
+CRASHING_POLL = """
 from service import app
 from service.sources.banks import SOURCES
 
 class Crashing(type(SOURCES["nbk"])):
     def fetch(self, session, since, until):
-        password, settings = made.store.url.get_secret_value(), made
+        password, settings = current.store.url.get_secret_value(), current
         raise RuntimeError(f"oops {len(password)} {settings!r:.0}")
 
-def create_app(settings, *others, made_before=app.create_app):
-    global made
-    made = settings
-    return made_before(settings, *others)
+def create_app(settings, *others, original=app.create_app):
+    global current
+    current = settings
+    return original(settings, *others)
 
 app.create_app, SOURCES["nbk"] = create_app, Crashing()
 from service.cli.main import cli
@@ -330,20 +330,20 @@ cli()
 
 
 class Crashing(Service):
-    """The service with an adapter that has a fault, beside all settings."""
+    """The service with an adapter that crashes in a frame with all settings."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.port = unused_port()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", POLL_CRASHES, "serve", "--port", str(self.port)],
+            [sys.executable, "-c", CRASHING_POLL, "serve", "--port", str(self.port)],
             cwd=ROOT, env={"PATH": os.defpath, **environ}, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-async def test_a_crash_in_a_poll_logs_no_values(banks: Banks, form: str) -> None:
-    """The log has the whole traceback, and health one line."""
-    url = f"redis://:{SECRET['store.url']}@127.0.0.1:{unused_port()}/0"
+async def test_crash_in_a_poll_logs_no_values(banks: Banks, form: str) -> None:
+    """The log has the full traceback, health one line."""
+    url = f"redis://:{SECRETS['store.url']}@127.0.0.1:{unused_port()}/0"
     service = Crashing(environ(url) | banks.environ() | {"TICKER_LOG__FORMAT": form})
 
     def check() -> str:
@@ -356,7 +356,7 @@ async def test_a_crash_in_a_poll_logs_no_values(banks: Banks, form: str) -> None
     _, log = await asyncio.to_thread(service.ended)
     assert "poll.crashed" in log
     assert "in fetch" in log
-    assert told(f"{log}{health}") == set()
+    assert leaked(f"{log}{health}") == set()
 
 
 @pytest.mark.parametrize(
@@ -372,18 +372,20 @@ async def test_a_crash_in_a_poll_logs_no_values(banks: Banks, form: str) -> None
     ],
 )
 async def test_no_store_url_shows_its_password(tmp_path: Path, url: str) -> None:
-    """Neither in what is told of a fault nor in the traceback behind it; of a server that wants another password."""
+    """Neither in the error nor in its traceback, also if the server requires another password."""
     with (
         valkey(tmp_path / "v", "--requirepass", "another") as server,
         sentinel(tmp_path / "s", server) as watching,
     ):
-        made = url.replace("{}", CANARY).replace("{port}", str(server.port)).replace("{sentinel}", str(watching.port))
-        async with Store(made, "t:") as store:
+        store_url = (
+            url.replace("{}", CANARY).replace("{port}", str(server.port)).replace("{sentinel}", str(watching.port))
+        )
+        async with Store(store_url, "t:") as store:
             with pytest.raises(StoreError) as error:
                 await store.versions()
-    said = "".join(traceback.format_exception(error.value, chain=True))
-    assert "StoreError" in said
-    assert CANARY not in f"{said}{error.value!r}{store!r}{vars(store)!r}"
+    shown = "".join(traceback.format_exception(error.value, chain=True))
+    assert "StoreError" in shown
+    assert CANARY not in f"{shown}{error.value!r}{store!r}{vars(store)!r}"
 
 
 @pytest.mark.parametrize(
@@ -399,8 +401,8 @@ async def test_no_store_url_shows_its_password(tmp_path: Path, url: str) -> None
         "redis+sentinel://:{}@h:port/main",
     ],
 )
-def test_a_password_that_breaks_its_address_is_not_taken_for_a_part_of_it(url: str) -> None:
-    """What has a meaning in an address ends the password early: its rest would be shown as a path."""
+def test_password_that_breaks_the_url_is_not_shown(url: str) -> None:
+    """A character with a meaning in URLs ends the password early; the rest would be shown as a path."""
     with pytest.raises(SettingsError, match=r"store\.url") as error:
         Store(url.replace("{}", CANARY), "t:")
     assert CANARY not in str(error.value)
