@@ -1,4 +1,4 @@
-"""The service as an operator runs it: a process, its signals, its disk, its exit status."""
+"""The service as a process: startup, signals, store, exit status and commands."""
 
 import asyncio
 import contextlib
@@ -32,8 +32,8 @@ from tests.support.servers import valkey
 from tests.support.standin import Banks, serving
 from tests.support.wait import PATIENCE, wait_until
 
-STRIP = "usd +1.35%\neur +2.68%\nrub 0.00%\ngbp +4.11%\ncny +0.25%\n"
-RECORDED = "usd -0.77%\neur +0.44%\nrub 0.00%\ngbp -0.02%\ncny -0.27%\n"
+EXPECTED = "usd +1.35%\neur +2.68%\nrub 0.00%\ngbp +4.11%\ncny +0.25%\n"
+SAMPLE_DATA = "usd -0.77%\neur +0.44%\nrub 0.00%\ngbp -0.02%\ncny -0.27%\n"
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ async def env(tmp_path: Path) -> AsyncIterator[tuple[dict[str, str], Banks]]:
         yield banks.environ() | {"TICKER_STORE__DATA_DIR": str(tmp_path / "d")}, banks
 
 
-def test_without_a_network_the_recorded_publications_are_served(tmp_path: Path) -> None:
-    """The default configuration: five dated lines, told as recorded, and every bank named by health."""
+def test_sample_data_is_served_without_a_network(tmp_path: Path) -> None:
+    """The default configuration: five rates marked as sample data, and health reports every bank."""
     with running(offline(tmp_path)) as service:
-        assert service.wait_for("/v1/ticker.txt", "cny") == RECORDED
+        assert service.wait_for("/v1/ticker.txt", "cny") == SAMPLE_DATA
         snapshot = json.loads(service.get("/v1/ticker")[1])
         assert (snapshot["recorded"], snapshot["status"], snapshot["as_of"]) == (True, "recorded", "2026-04-02")
         assert "sample data" in service.get("/embed")[1]
@@ -61,8 +61,8 @@ def test_without_a_network_the_recorded_publications_are_served(tmp_path: Path) 
     assert log.count("source.failing") == 5
 
 
-async def test_five_banks_one_strip(env: tuple[dict[str, str], Banks], tmp_path: Path) -> None:
-    """KZT from NBK; without it the Bank of Russia's cross, marked; EUR from the ECB with a dash for the rouble."""
+async def test_tickers_use_their_sources_and_fallbacks(env: tuple[dict[str, str], Banks], tmp_path: Path) -> None:
+    """KZT from NBK, or as marked cross rates of the Bank of Russia; EUR from the ECB, without the rouble."""
     variables, banks = env
     zones = {"nbk": "Asia/Almaty", "cbr": "Europe/Moscow", "ecb": "Europe/Berlin"}
     today = {key: local(zone) for key, zone in zones.items()}
@@ -96,13 +96,13 @@ async def test_five_banks_one_strip(env: tuple[dict[str, str], Banks], tmp_path:
     def check() -> None:
         with running(variables, "--config", str(config)) as service:
             service.wait_for("/v1/ticker", '"source":"nbk"')
-            assert service.get("/v1/ticker.txt")[1] == STRIP
+            assert service.get("/v1/ticker.txt")[1] == EXPECTED
             assert service.wait_for("/v1/ticker/eur.txt", "usd") == "usd -0.64%\ngbp 0.00%\ncny +0.63%\nrub —\n"
             rouble = json.loads(service.get("/v1/ticker/eur")[1])["quotes"][3]
             assert (rouble["rate"], rouble["percent"], rouble["source"]) == (None, None, None)
             for key in ("nbk", "cbr", "ecb", "nbu", "cbu"):
                 service.wait_for("/v1/sources", f'"key":"{key}"')
-            states = {one["key"]: one["error"] for one in json.loads(service.get("/v1/sources")[1])["sources"]}
+            states = {source["key"]: source["error"] for source in json.loads(service.get("/v1/sources")[1])["sources"]}
             assert set(states.values()) == {None}
         banks.faults["nbk"] = 503
         with running(variables | {"TICKER_STORE__DATA_DIR": str(tmp_path / "e")}, "--config", str(config)) as service:
@@ -116,8 +116,8 @@ async def test_five_banks_one_strip(env: tuple[dict[str, str], Banks], tmp_path:
     await asyncio.to_thread(check)
 
 
-async def test_a_kill_of_service_and_store_loses_nothing(env: tuple[dict[str, str], Banks]) -> None:
-    """Killed in the middle of polling, started again with every bank silent: the same ticker, from the store."""
+async def test_kill_of_service_and_store_loses_no_rates(env: tuple[dict[str, str], Banks]) -> None:
+    """Killed while polling and restarted while all banks hang, it serves the same ticker from the store."""
     variables, banks = env
     today = local("Asia/Almaty")
     banks.published["nbk"] = {today - timedelta(days=1): OLD, today: NEW}
@@ -129,8 +129,8 @@ async def test_a_kill_of_service_and_store_loses_nothing(env: tuple[dict[str, st
             first.wait_for("/v1/ticker", '"source":"nbk"')
             before = first.get("/v1/ticker")[1]
             banks.faults.update(dict.fromkeys(("nbk", "cbr", "ecb", "nbu", "cbu"), "hang"))
-            asked = banks.requests["nbk"]
-            wait_until(lambda: banks.requests["nbk"] > asked, "another poll")
+            polls = banks.requests["nbk"]
+            wait_until(lambda: banks.requests["nbk"] > polls, "another poll")
         finally:
             first.kill_all()
         with running(variables) as second:
@@ -143,8 +143,8 @@ async def test_a_kill_of_service_and_store_loses_nothing(env: tuple[dict[str, st
     await asyncio.to_thread(check)
 
 
-async def test_a_store_that_dies_alone_is_started_again(env: tuple[dict[str, str], Banks]) -> None:
-    """What was accepted meanwhile is written then: a later restart with silent banks shows it."""
+async def test_killed_store_is_restarted(env: tuple[dict[str, str], Banks]) -> None:
+    """Rates accepted meanwhile are written later: they are shown after a restart while all banks hang."""
     variables, banks = env
     today = local("Asia/Almaty")
     banks.published["nbk"] = {today - timedelta(days=1): OLD, today: {**OLD, "USD": "401.00"}}
@@ -157,19 +157,17 @@ async def test_a_store_that_dies_alone_is_started_again(env: tuple[dict[str, str
             store.kill()
             banks.published["nbk"][today] = NEW
             service.wait_for("/v1/ticker.txt", "usd +1.35%")
-            assert service.wait_for("/v1/ticker.txt", "cny") == STRIP
+            assert service.wait_for("/v1/ticker.txt", "cny") == EXPECTED
             service.wait_for("/health", '"store":[{"componentType":"datastore","status":"pass"')
         banks.faults.update(dict.fromkeys(("nbk", "cbr", "ecb", "nbu", "cbu"), "hang"))
         with running(variables) as service:
-            assert service.wait_for("/v1/ticker.txt", "cny") == STRIP
+            assert service.wait_for("/v1/ticker.txt", "cny") == EXPECTED
 
     await asyncio.to_thread(check)
 
 
-async def test_a_store_with_impossible_records_serves_all_others(
-    env: tuple[dict[str, str], Banks], tmp_path: Path
-) -> None:
-    """Impossible dates, numbers and bytes, and a key of a wrong type: each is named in the log."""
+async def test_invalid_records_in_the_store_are_skipped(env: tuple[dict[str, str], Banks], tmp_path: Path) -> None:
+    """Invalid dates, numbers and bytes, and a key of the wrong type: the log names each record."""
     variables, banks = env
     today = local("Asia/Almaty")
     yesterday = today - timedelta(days=1)
@@ -180,19 +178,19 @@ async def test_a_store_with_impossible_records_serves_all_others(
             variables["TICKER_STORE__URL"] = f"redis://127.0.0.1:{server.port}/0"
             with running(variables) as service:
                 service.wait_for("/v1/ticker", '"source":"nbk"')
-            sound = client.hget("ticker:fixings:nbk", str(today))
-            assert isinstance(sound, str)
-            endless, huge = sound.replace(str(today), "9999-12-31"), sound.replace('"405.40"', '"1E+2000000"')
-            broken = {"9999-12-31": endless, "2030-01-01": sound.replace(str(today), "2030-01-01")}
+            valid = client.hget("ticker:fixings:nbk", str(today))
+            assert isinstance(valid, str)
+            far_future, huge = valid.replace(str(today), "9999-12-31"), valid.replace('"405.40"', '"1E+2000000"')
+            broken = {"9999-12-31": far_future, "2030-01-01": valid.replace(str(today), "2030-01-01")}
             broken |= {str(today - timedelta(days=2)): huge.replace(str(today), str(today - timedelta(days=2)))}
-            broken |= {str(today - timedelta(days=3)): "{oops", "never": sound}
+            broken |= {str(today - timedelta(days=3)): "{oops", "never": valid}
             client.hset("ticker:fixings:nbk", mapping={**broken, str(today - timedelta(days=4)): b"\xff"})
             client.hset("ticker:quarantine:nbk", "9999-12-31", "{}")
             client.delete("ticker:fixings:cbu")
             client.set("ticker:fixings:cbu", "oops")
             banks.faults["nbk"] = 503
             with running(variables) as service:
-                assert service.wait_for("/v1/ticker.txt", "cny") == STRIP
+                assert service.wait_for("/v1/ticker.txt", "cny") == EXPECTED
                 snapshot = json.loads(service.get("/v1/ticker")[1])
                 assert (snapshot["as_of"], snapshot["quotes"][0]["source"]) == (str(today), "nbk")
                 assert service.get(f"/v1/history/usd?from={yesterday}")[0] == 200
@@ -200,17 +198,17 @@ async def test_a_store_with_impossible_records_serves_all_others(
                 status, log = service.ended()
             assert status == 0
             assert "Traceback" not in log
-            named = [line for line in log.splitlines() if "store.unreadable" in line]
+            reported = [line for line in log.splitlines() if "store.unreadable" in line]
             for field in (*broken, str(today - timedelta(days=4))):
-                assert any("fixings:nbk" in line and field in line for line in named), field
-            assert any("quarantine:nbk" in line for line in named)
-            assert any("fixings:cbu" in line and "wrong type" in line for line in named)
+                assert any("fixings:nbk" in line and field in line for line in reported), field
+            assert any("quarantine:nbk" in line for line in reported)
+            assert any("fixings:cbu" in line and "wrong type" in line for line in reported)
             listed = command(variables, "check")
             assert (listed.exit_code, listed.stdout.count("\n")) == (1, 8)
             assert "fixings:nbk 9999-12-31: it is dated 9999-12-31, after" in listed.stdout
             assert command(variables, "check", "--repair").exit_code == command(variables, "check").exit_code == 0
-            assert client.hget("ticker:aside:nbk", "fixings:nbk 9999-12-31") == endless
-            for line in (endless, huge, broken["2030-01-01"]):
+            assert client.hget("ticker:aside:nbk", "fixings:nbk 9999-12-31") == far_future
+            for line in (far_future, huge, broken["2030-01-01"]):
                 file = tmp_path / "fixings.ndjson.gz"
                 file.write_bytes(gzip.compress(f"{json.dumps(HEADER)}\n{line}\n".encode()))
                 refused = command(variables, "import", str(file))
@@ -221,7 +219,7 @@ async def test_a_store_with_impossible_records_serves_all_others(
 
 
 def catches(service: Service, number: signal.Signals) -> bool:
-    """Whether a process has a handler for a signal."""
+    """Return whether a process has a handler for a signal."""
     status = Path(f"/proc/{service.process.pid}/status").read_text(encoding="ascii")
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
@@ -232,19 +230,19 @@ def children(service: Service) -> list[psutil.Process]:
 
 
 def listens(service: Service) -> bool:
-    return any(one.status == psutil.CONN_LISTEN for one in psutil.Process(service.process.pid).net_connections())
+    return any(item.status == psutil.CONN_LISTEN for item in psutil.Process(service.process.pid).net_connections())
 
 
 MOMENTS: dict[str, Callable[[Service], object]] = {
-    "as soon as its handler is set": lambda _: True,
-    "as soon as the store is a process": children,
-    "as soon as it listens": listens,
+    "once its handler is set": lambda _: True,
+    "once the store's process exists": children,
+    "once it listens": listens,
 }
 
 
 @pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
-def test_sigterm_is_obeyed_at_any_moment_of_the_start(tmp_path: Path, moment: Callable[[Service], object]) -> None:
-    """Status 0, and no server is left behind."""
+def test_sigterm_during_startup_stops_the_service(tmp_path: Path, moment: Callable[[Service], object]) -> None:
+    """Exit status 0, and no store process remains."""
     with running(offline(tmp_path)) as service:
         wait_until(lambda: catches(service, signal.SIGTERM), "a handler of SIGTERM")
         wait_until(lambda: moment(service), "the moment")
@@ -252,16 +250,16 @@ def test_sigterm_is_obeyed_at_any_moment_of_the_start(tmp_path: Path, moment: Ca
         service.process.send_signal(signal.SIGTERM)
         status, log = service.ended()
         assert (status, "Traceback" in log) == (0, False), log
-        _, left = psutil.wait_procs(started, timeout=PATIENCE)
-        assert left == []
+        _, remaining = psutil.wait_procs(started, timeout=PATIENCE)
+        assert remaining == []
 
 
-def test_an_end_that_a_library_swallows_is_an_end_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Raised inside a callback of C it is only printed; the note of it is looked at before anything is served."""
+def test_exit_swallowed_by_a_library_stops_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exit raised in a C callback is only printed; the flag it sets is checked before anything is served."""
     stop = main._Stop()
     with contextlib.suppress(SystemExit):
         stop()
-    monkeypatch.setattr(app, "run", lambda *_: pytest.fail("it serves"))
+    monkeypatch.setattr(app, "run", lambda *_: pytest.fail("the service serves"))
     with pytest.raises(SystemExit) as ended:
         app.serve(load(environ={"TICKER_STORE__URL": "redis://127.0.0.1:1"}), None, stop.obey)
     assert ended.value.code == 0
@@ -276,14 +274,14 @@ def test_an_end_that_a_library_swallows_is_an_end_all_the_same(monkeypatch: pyte
     assert ended.value.code == 0
 
 
-def test_limits_of_a_stop_add_up_to_less_than_five_seconds() -> None:
-    """Requests in flight, a last write, the leader's lock, the embedded server: one after the other, each limited."""
+def test_shutdown_timeouts_are_below_five_seconds() -> None:
+    """Requests in progress, last write, leader's lock and embedded store are stopped in turn, each with a timeout."""
     requests = Runner(web.Application(), HttpSettings())._shutdown_timeout
     assert requests + sync._PATIENCE + max(leader_election._RESIGN, embedded_valkey._STOP) < 5
 
 
-async def test_sigterm_waits_for_nobody_that_hangs(env: tuple[dict[str, str], Banks]) -> None:
-    """Polls, a reader that never reads, half a request and a store that sleeps: all still hang when it has ended."""
+async def test_sigterm_does_not_wait_for_hung_connections(env: tuple[dict[str, str], Banks]) -> None:
+    """Polls, a client that never reads, an incomplete request and a suspended store do not delay the exit."""
     variables, banks = env
     banks.faults.update(dict.fromkeys(("nbk", "cbr", "ecb", "nbu", "cbu"), "hang"))
 
@@ -292,13 +290,13 @@ async def test_sigterm_waits_for_nobody_that_hangs(env: tuple[dict[str, str], Ba
             service.wait_for("/v1/ticker", "recorded")
             wait_until(lambda: len(banks.requests) == 5, "polls")
             (store,) = children(service)
-            with socket.create_connection(("127.0.0.1", service.port or 0)) as reader:
-                reader.setblocking(False)
+            with socket.create_connection(("127.0.0.1", service.port or 0)) as reading_client:
+                reading_client.setblocking(False)
                 with contextlib.suppress(BlockingIOError):
                     while True:
-                        reader.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 100)
-                with socket.create_connection(("127.0.0.1", service.port or 0)) as writer:
-                    writer.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\nhalf")
+                        reading_client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 100)
+                with socket.create_connection(("127.0.0.1", service.port or 0)) as writing_client:
+                    writing_client.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\nhalf")
                     store.suspend()
                     service.process.send_signal(signal.SIGTERM)
                     status, log = service.ended()
@@ -310,7 +308,7 @@ async def test_sigterm_waits_for_nobody_that_hangs(env: tuple[dict[str, str], Ba
 
 
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "message"),
     [
         ({"TICKER_HTPT__PORT": "1"}, "error: TICKER_HTPT__PORT: htpt: unknown setting; did you mean http?"),
         ({"TICKER_HTTP__PORT": "canary"}, "error: TICKER_HTTP__PORT: http.port: Input should be a valid integer"),
@@ -318,18 +316,18 @@ async def test_sigterm_waits_for_nobody_that_hangs(env: tuple[dict[str, str], Ba
         ({"TICKER_CONFIG": "/nowhere.toml"}, "error: /nowhere.toml: cannot be read"),
     ],
 )
-def test_wrong_settings_stop_the_start(variables: dict[str, str], told: str, tmp_path: Path) -> None:
-    """One line that names the key, exit status 2, no traceback, no value."""
+def test_invalid_settings_are_reported_at_startup(variables: dict[str, str], message: str, tmp_path: Path) -> None:
+    """One line with the key, exit status 2, no traceback, no value."""
     with running(variables | {"TICKER_STORE__DATA_DIR": str(tmp_path / "d")}, port=None) as service:
         status, log = service.ended()
     assert status == 2
-    assert log.startswith(told)
+    assert log.startswith(message)
     assert log.count("\n") == 1
     assert "canary" not in log
 
 
 def test_address_in_use_is_reported(tmp_path: Path) -> None:
-    """A second service on the same port ends with one line and status 1."""
+    """A second service on the same port exits with one line and status 1."""
     with running(offline(tmp_path)) as service:
         service.wait_for("/livez", "pass")
         own = {"TICKER_STORE__DATA_DIR": str(tmp_path / "e")}
@@ -342,7 +340,7 @@ def test_address_in_use_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("known", [False, True])
 def test_sigterm_does_not_wait_for_a_store_that_hangs(tmp_path: Path, known: bool) -> None:
-    """It hangs, since this moment or for a while: exit 0 while it still does, with a reader's stream open."""
+    """Exit status 0 while the store hangs, whether that is known yet or not, with an open stream."""
     with valkey(tmp_path / "v") as store:
         env = offline(tmp_path) | {"TICKER_STORE__URL": f"redis://127.0.0.1:{store.port}/0"}
         with running(env) as service:
@@ -361,11 +359,11 @@ def test_sigterm_does_not_wait_for_a_store_that_hangs(tmp_path: Path, known: boo
     assert "Traceback" not in log
 
 
-def test_a_store_that_is_not_there_does_not_stop_the_service(tmp_path: Path) -> None:
-    """It serves from memory, and health says what is wrong, without the password."""
-    away = {"TICKER_STORE__URL": f"redis://:canary@127.0.0.1:{unused_port()}/0"}
-    with running(offline(tmp_path) | away) as service:
-        assert service.wait_for("/v1/ticker.txt", "cny") == RECORDED
+def test_service_runs_without_a_store(tmp_path: Path) -> None:
+    """It serves from memory, and health reports the problem without the password."""
+    store_down = {"TICKER_STORE__URL": f"redis://:canary@127.0.0.1:{unused_port()}/0"}
+    with running(offline(tmp_path) | store_down) as service:
+        assert service.wait_for("/v1/ticker.txt", "cny") == SAMPLE_DATA
         health = service.wait_for("/health", "redis://127.0.0.1")
         assert json.loads(health)["checks"]["store"][0]["status"] == "warn"
         assert "canary" not in health
@@ -377,10 +375,10 @@ def test_a_store_that_is_not_there_does_not_stop_the_service(tmp_path: Path) -> 
 
 
 class TestCommands:
-    """`show`, `poll` and `sources`, beside a running service and without one."""
+    """Commands, with and without a running service."""
 
     def test_status_output_and_errors_of_a_process(self, tmp_path: Path) -> None:
-        """What the other tests see in this process is what a shell gets."""
+        """A command in this process has the same result as in a shell, as other tests assume."""
         variables = offline(tmp_path)
         for arguments, status in ((("show",), 1), (("sources", "--markdown"), 0), (("show", "xyz"), 2)):
             done, same = process(variables, "-m", "service", *arguments), command(variables, *arguments)
@@ -388,11 +386,11 @@ class TestCommands:
             assert same.exit_code == status
 
     def test_show_prints_what_is_served(self, tmp_path: Path) -> None:
-        """As a table and as the service's own JSON; before the first snapshot one clear line and status 1."""
+        """As a table and as the service's JSON; before the first snapshot, one line and exit status 1."""
         variables = offline(tmp_path)
-        nothing = command(variables, "show")
-        assert (nothing.exit_code, nothing.stdout) == (1, "")
-        assert nothing.stderr == "error: ticker 'kzt' has no rates yet; start the service: python -m service serve\n"
+        empty = command(variables, "show")
+        assert (empty.exit_code, empty.stdout) == (1, "")
+        assert empty.stderr == "error: ticker 'kzt' has no rates yet; start the service: python -m service serve\n"
         with running(variables) as service:
             service.wait_for("/v1/ticker", "recorded")
 
@@ -400,16 +398,16 @@ class TestCommands:
                 shown = command(variables, "show", "--json")
                 return not shown.exit_code and json.loads(shown.stdout) == json.loads(service.get("/v1/ticker")[1])
 
-            wait_until(same, "what is served is in the store")
+            wait_until(same, "the store to have the served snapshot")
         table = command(variables, "show", "kzt")
         assert table.exit_code == 0
-        for held in ("recorded, as of 2026-04-02", "475.09", "-0.77%", "2026-04-02"):
-            assert held in table.stdout
+        for text in ("recorded, as of 2026-04-02", "475.09", "-0.77%", "2026-04-02"):
+            assert text in table.stdout
         unknown = command(variables, "show", "xyz")
         assert (unknown.exit_code, unknown.stderr) == (2, "error: unknown ticker 'xyz' (known: kzt)\n")
 
     async def test_poll_prints_what_would_be_stored(self, env: tuple[dict[str, str], Banks]) -> None:
-        """Each date with its verdict and the latest figures; nothing is stored."""
+        """Each date with its verdict, and the latest rates; nothing is stored."""
         variables, banks = env
         today = local("Asia/Almaty")
         banks.published["nbk"] = {
@@ -418,8 +416,8 @@ class TestCommands:
         }  # fmt: skip
         polled = await asyncio.to_thread(command, variables, "poll", "nbk")
         assert polled.exit_code == 0, polled.stderr
-        for held in ("carry-over", "refused: USD is 0", "405.40", str(today)):
-            assert held in polled.stdout
+        for text in ("carry-over", "refused: USD is 0", "405.40", str(today)):
+            assert text in polled.stdout
         banks.faults["nbk"] = b"<html></html>"
         broken = await asyncio.to_thread(command, variables, "poll", "nbk")
         assert broken.exit_code == 1
@@ -428,7 +426,7 @@ class TestCommands:
         assert unknown.exit_code == 2
 
     async def test_an_operator_decides_on_quarantined_rates(self, env: tuple[dict[str, str], Banks]) -> None:
-        """The running service follows: rejected rates are not reported, accepted ones shown, retracted ones not."""
+        """The running service applies decisions: rejected, accepted and retracted rates."""
         variables, banks = env
         variables |= {"TICKER_SOURCES__NBK__SWEEP": "1"}
         today = local("Asia/Almaty")
@@ -441,10 +439,10 @@ class TestCommands:
         def work() -> None:
             with running(variables) as service:
                 service.wait_for("/health", "USD moved by +913.50%")
-                wait_until(lambda: json.loads(run("quarantine", "--json")[1]), "it is in the store")
+                wait_until(lambda: json.loads(run("quarantine", "--json")[1]), "the rates in the store")
                 listed = run("quarantine")[1]
-                for held in ("nbk", str(today), "USD moved by +913.50%, from 400.00", "no other bank confirms it"):
-                    assert held in listed
+                for text in ("nbk", str(today), "USD moved by +913.50%, from 400.00", "no other bank confirms it"):
+                    assert text in listed
                 (quarantined,) = json.loads(run("quarantine", "--json")[1])
                 digest = quarantined["digest"]
                 assert digest in listed
@@ -452,9 +450,9 @@ class TestCommands:
                     1,
                     f"error: nbk 2001-01-01 is not quarantined (quarantined: {today})\n",
                 )
-                unasked = run("quarantine", "accept", "nbk", str(today))
-                assert unasked[0] == 1
-                assert "not confirmed, nothing was changed" in unasked[1]
+                unconfirmed = run("quarantine", "accept", "nbk", str(today))
+                assert unconfirmed[0] == 1
+                assert "not confirmed, nothing was changed" in unconfirmed[1]
                 refused = run("quarantine", "accept", "nbk", str(today), "--digest", "0123456789ab")
                 assert refused[0] == 1
                 assert "do not match digest 0123456789ab" in refused[1]
@@ -464,7 +462,7 @@ class TestCommands:
                 assert "rejected" in run("quarantine")[1]
                 banks.published["nbk"][today] = {**NEW, "USD": "4054.00"}
                 service.wait_for("/v1/ticker.txt", "eur +2.68%")
-                wait_until(lambda: "513.40" in run("show")[1], "it is in the store")
+                wait_until(lambda: "513.40" in run("show")[1], "the rates in the store")
                 assert json.loads(run("quarantine", "--json")[1]) == []
                 assert run("quarantine", "accept", *decided) == (0, f"nbk {today}: USD 4054.00: accepted\n")
                 assert "usd +913.50%\neur +2.68%\n" in service.wait_for("/v1/ticker.txt", "+913.50%")
@@ -477,7 +475,7 @@ class TestCommands:
         await asyncio.to_thread(work)
 
     def test_sources_prints_all_with_their_state(self, tmp_path: Path) -> None:
-        """Every source, what it had last, and what is wrong."""
+        """Every source with its latest date and its error."""
         variables = offline(tmp_path)
         with running(variables) as service:
             service.wait_for("/v1/ticker", "recorded")
@@ -485,20 +483,20 @@ class TestCommands:
                 service.wait_for("/health", f"{key}: request failed")
         printed = command(variables, "sources")
         assert printed.exit_code == 0
-        for held in ("nbk", "Bank of Russia", "failing", "recorded", "2026-04-02"):
-            assert held in printed.stdout
+        for text in ("nbk", "Bank of Russia", "failing", "recorded", "2026-04-02"):
+            assert text in printed.stdout
 
-    def test_sources_are_a_document_without_any_store(self) -> None:
-        """The shipped one, to the letter, also where the store is away."""
-        away = {"TICKER_STORE__URL": f"redis://127.0.0.1:{unused_port()}/0"}
-        printed = command(away, "sources", "--markdown")
+    def test_sources_prints_markdown_without_a_store(self) -> None:
+        """It equals docs/sources.md, also while the store is down."""
+        store_down = {"TICKER_STORE__URL": f"redis://127.0.0.1:{unused_port()}/0"}
+        printed = command(store_down, "sources", "--markdown")
         assert (printed.exit_code, printed.stderr) == (0, "")
         assert printed.stdout == (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
 
 
-def test_help_is_there() -> None:
-    """Without a command the commands are told."""
-    told = process({}, "-m", "service", "--help")
-    assert told.returncode == 0
+def test_help_lists_the_commands() -> None:
+    """The help lists the commands."""
+    done = process({}, "-m", "service", "--help")
+    assert done.returncode == 0
     for name in ("serve", "show", "poll", "sources", "quarantine", "check"):
-        assert name in told.stdout
+        assert name in done.stdout

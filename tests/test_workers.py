@@ -1,4 +1,4 @@
-"""Several processes on one port, by gunicorn itself: each is an instance, and they end as one does."""
+"""Several worker processes on one port under gunicorn: each is an instance of the service."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ from tests.support.wait import PATIENCE, wait_until
 pytestmark = pytest.mark.slow
 
 COMMAND = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.conf.py"]
-LATER = {**NEW, "USD": "406.00"}
+CORRECTED = {**NEW, "USD": "406.00"}
 
 
 def environ(env: Mapping[str, str]) -> dict[str, str]:
@@ -35,7 +35,7 @@ def environ(env: Mapping[str, str]) -> dict[str, str]:
 
 
 class Workers(Service):
-    """Two of them under their manager."""
+    """A gunicorn manager with two workers."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self.port = unused_port()
@@ -48,43 +48,43 @@ class Workers(Service):
     def pids(self) -> set[int]:
         return {child.pid for child in psutil.Process(self.process.pid).children()}
 
-    def ask(self, path: str) -> dict[int, tuple[int, str, bytes]]:
-        """Ask until each worker has answered; return status, ETag and body by the worker's process."""
-        answers: dict[int, tuple[int, str, bytes]] = {}
-        give_up = time.monotonic() + PATIENCE
-        while len(answers) < 2:
-            assert time.monotonic() < give_up, f"only {set(answers)} of {self.pids} answered"
+    def get_from_each(self, path: str) -> dict[int, tuple[int, str, bytes]]:
+        """Request a path until each worker has responded; return status, ETag and body by process id."""
+        responses: dict[int, tuple[int, str, bytes]] = {}
+        deadline = time.monotonic() + PATIENCE
+        while len(responses) < 2:
+            assert time.monotonic() < deadline, f"only {set(responses)} of {self.pids} responded"
             with suppress(OSError), self.connection() as (connection, pid):
                 connection.request("GET", path)
-                reply = connection.getresponse()
-                answers[pid] = reply.status, reply.headers.get("ETag", ""), reply.read()
-        return answers
+                response = connection.getresponse()
+                responses[pid] = response.status, response.headers.get("ETag", ""), response.read()
+        return responses
 
     @contextmanager
     def connection(self) -> Iterator[tuple[HTTPConnection, int]]:
-        """Yield a connection, and the worker that has accepted it; raise `OSError` where none has, yet."""
+        """Yield a connection and the process id of its worker; raise `OSError` if no worker has accepted it yet."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", "/livez")
             connection.getresponse().read()
-            mine = connection.sock.getsockname()
+            address = connection.sock.getsockname()
             for pid in self.pids:
                 with suppress(psutil.Error):
-                    if any(one.raddr == mine for one in psutil.Process(pid).net_connections("tcp")):
+                    if any(item.raddr == address for item in psutil.Process(pid).net_connections("tcp")):
                         yield connection, pid
                         return
-            raise OSError("nobody has it")
+            raise OSError("no worker has accepted the connection")
         finally:
             connection.close()
 
     def until(self, path: str, found: bytes) -> dict[int, tuple[int, str, bytes]]:
-        """Return what both say once both have it."""
-        give_up = time.monotonic() + PATIENCE
+        """Return the responses of both workers once both contain `found`."""
+        deadline = time.monotonic() + PATIENCE
         while True:
-            answers = self.ask(path)
-            if all(found in body for _, _, body in answers.values()):
-                return answers
-            assert time.monotonic() < give_up, answers
+            responses = self.get_from_each(path)
+            if all(found in body for _, _, body in responses.values()):
+                return responses
+            assert time.monotonic() < deadline, responses
             time.sleep(0.05)
 
 
@@ -104,34 +104,34 @@ async def workers(tmp_path: Path) -> AsyncIterator[tuple[Workers, Banks]]:
                 yield running, banks
             finally:
                 if running.process.poll() is None:
-                    running.process.kill()  # the workers see it and end
+                    running.process.kill()  # the workers notice it and exit
                     await asyncio.to_thread(running.ended)
 
 
-def leaders(workers: Workers) -> dict[str, int]:
-    """Return the processes by their roles."""
-    answers = workers.ask("/health")
-    return {json.loads(body)["checks"]["leader"][0]["observedValue"]: pid for pid, (_, _, body) in answers.items()}
+def pids_by_role(workers: Workers) -> dict[str, int]:
+    """Return the process ids by role."""
+    responses = workers.get_from_each("/health")
+    return {json.loads(body)["checks"]["leader"][0]["observedValue"]: pid for pid, (_, _, body) in responses.items()}
 
 
-async def test_two_workers_serve_as_one(workers: tuple[Workers, Banks]) -> None:
-    """The same bytes by the same tag; one polls; news come to both; one that is killed is replaced; all end in time."""
+async def test_two_workers_serve_the_same(workers: tuple[Workers, Banks]) -> None:
+    """Same bytes and ETag; one polls; both get updates; a killed worker is replaced; all exit in time."""
     service, banks = workers
 
     def same() -> None:
-        answers = service.until("/v1/ticker", b'"source":"nbk"')
-        assert len(set(answers.values())) == 1
-        ((status, tag, body),) = set(answers.values())
+        responses = service.until("/v1/ticker", b'"source":"nbk"')
+        assert len(set(responses.values())) == 1
+        ((status, tag, body),) = set(responses.values())
         assert (status, bool(tag)) == (200, True)
         assert json.loads(body)["quotes"][0]["percent"] == 1.35
-        assert leaders(service).keys() == {"leader", "follower"}
+        assert pids_by_role(service).keys() == {"leader", "follower"}
 
     def replaced() -> None:
-        killed = leaders(service)["follower"]
+        killed = pids_by_role(service)["follower"]
         os.kill(killed, signal.SIGKILL)
         wait_until(lambda: killed not in service.pids and len(service.pids) == 2, "another worker")
         assert len(set(service.until("/v1/ticker", b'"rate":406.00').values())) == 1
-        assert leaders(service).keys() == {"leader", "follower"}
+        assert pids_by_role(service).keys() == {"leader", "follower"}
 
     def ended() -> tuple[int, list[dict[str, Any]]]:
         with service.connection() as (connection, _):
@@ -142,7 +142,7 @@ async def test_two_workers_serve_as_one(workers: tuple[Workers, Banks]) -> None:
         return status, [json.loads(line) for line in log.splitlines()]
 
     await asyncio.to_thread(same)
-    banks.published["nbk"][local("Asia/Almaty")] = LATER
+    banks.published["nbk"][local("Asia/Almaty")] = CORRECTED
     await asyncio.to_thread(service.until, "/v1/ticker", b'"rate":406.00')
     await asyncio.to_thread(replaced)
     status, log = await asyncio.to_thread(ended)
@@ -153,14 +153,14 @@ async def test_two_workers_serve_as_one(workers: tuple[Workers, Banks]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "told"),
+    ("env", "message"),
     [
         ({}, "error: store.url: several workers need a shared store, e.g. redis://localhost:6379/0"),
         ({"TICKER_HTTP__PORT": "x"}, "error: TICKER_HTTP__PORT: http.port: "),
         ({"TICKER_STORE__URL": "nonsense"}, "error: store.url: is none of "),
     ],
 )
-def test_invalid_settings_are_reported_before_a_worker_starts(env: dict[str, str], told: str) -> None:
-    """In one line, with exit status 2, as by every command."""
+def test_invalid_settings_are_reported_before_a_worker_starts(env: dict[str, str], message: str) -> None:
+    """One line and exit status 2, as for every command."""
     done = subprocess.run(COMMAND, cwd=ROOT, env=environ(env), capture_output=True, text=True, check=False, timeout=90)
-    assert (done.returncode, done.stderr.startswith(told), done.stderr.count("\n")) == (2, True, 1), done.stderr
+    assert (done.returncode, done.stderr.startswith(message), done.stderr.count("\n")) == (2, True, 1), done.stderr
