@@ -1,4 +1,4 @@
-"""What import-linter (`make check`) cannot say of the modules: the environment, floats, docstrings."""
+"""Rules for the modules that import-linter (`make check`) cannot check: environment, floats, docstrings."""
 
 import ast
 from pathlib import Path
@@ -36,7 +36,7 @@ FLOATS = {
 }
 """Header weights, lengths, durations, metrics and clocks; never money."""
 JUDGING = {"service.validation.rules", "service.validation.cross_check"}
-"""Modules that compare rates as logarithms. They decide about rates and compute none that is shown."""
+"""Modules that compare rates as logarithms; they validate rates but compute none that is shown."""
 EXACT = [
     "cli.transfer",
     "domain.bounds",
@@ -63,9 +63,9 @@ def test_only_the_loader_reads_the_environment() -> None:
     assert reading == {"service.settings.loader"}
 
 
-def test_no_float_where_money_is() -> None:
-    with_float = {module for module, path in MODULES.items() if "float" in path.read_text(encoding="utf-8")}
-    assert with_float <= FLOATS | JUDGING
+def test_rates_are_not_floats() -> None:
+    using_floats = {module for module, path in MODULES.items() if "float" in path.read_text(encoding="utf-8")}
+    assert using_floats <= FLOATS | JUDGING
 
 
 @pytest.mark.parametrize("module", EXACT)
@@ -74,8 +74,8 @@ def test_no_float_literal_in_exact_arithmetic(module: str) -> None:
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, float)]
 
 
-def test_the_description_is_written_beforehand() -> None:
-    """The running service does not load what generates `openapi.json`."""
+def test_openapi_document_is_not_generated_at_run_time() -> None:
+    """The running service does not import the modules that generate `openapi.json`."""
     for module in ("generate", "json_schema"):
         name = f"service.web.openapi.{module}"
         importing = {
@@ -91,13 +91,13 @@ def test_modules_have_a_docstring() -> None:
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), module
 
 
-def test_a_bank_is_a_short_file() -> None:
+def test_bank_adapters_are_short() -> None:
     for path in (SERVICE / "sources" / "banks").glob("*.py"):
         assert path.read_text(encoding="utf-8").count("\n") <= 100, path
 
 
 def test_no_class_name_exists_twice() -> None:
-    """A name stands for one thing, wherever it is read."""
+    """A class name has the same meaning in every module."""
     names = [
         node.name
         for path in MODULES.values()

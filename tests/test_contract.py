@@ -1,7 +1,7 @@
-"""Every output of the service is what it was, byte for byte: `contract.json` has the digests of an earlier commit.
+"""Compare every output of the service byte for byte with digests of an earlier commit in `contract.json`.
 
-A change of the contract that is meant: `WRITE_CONTRACT=1 make test ARGS=tests/test_contract.py`, and the difference is
-looked at in review.
+For an intended change of the contract: `WRITE_CONTRACT=1 make test ARGS=tests/test_contract.py`; the difference is
+reviewed.
 """
 
 import json
@@ -65,7 +65,7 @@ REQUESTS = [
 VARYING = {"Date", "Age"}
 
 
-class Paused:
+class DisabledSchedule:
     """A schedule that polls nothing."""
 
     def __init__(self, *_: object, **__: object) -> None:
@@ -78,12 +78,12 @@ class Paused:
         pass
 
 
-async def answer(client: TestClient[Any, Any], path: str) -> str:
+async def digest(client: TestClient[Any, Any], path: str) -> str:
     headers = {"Accept-Encoding": "identity", "Host": "ticker.example", "Accept-Language": "en"}
     async with client.get(path, headers=headers, allow_redirects=False) as response:
         kept = {name: value for name, value in response.headers.items() if name not in VARYING}
         body = await response.read()
-    if path == "/health":  # the fields of tickers and sources; what the instance says of itself depends on the machine
+    if path == "/health":  # only fields of tickers and sources; those of the instance depend on the machine
         document = json.loads(body)
         document["checks"] = {name: check for name, check in document["checks"].items() if ":" in name}
         del document["notes"]
@@ -95,7 +95,7 @@ async def answer(client: TestClient[Any, Any], path: str) -> str:
 
 def _shape(value: object) -> object:
     if isinstance(value, dict):
-        return {key: _shape(one) for key, one in value.items()}
+        return {key: _shape(item) for key, item in value.items()}
     return [_shape(value[0])] if isinstance(value, list) and value else None
 
 
@@ -114,27 +114,29 @@ KINDS: dict[str, Kind[Any]] = {
 }
 
 
-def stored_again() -> dict[str, str]:
-    """Return what each record of a store is written as when it has been read."""
-    found: dict[str, str] = {}
+def reserialized_records() -> dict[str, str]:
+    """Parse each record of a store and return it serialized again."""
+    serialized: dict[str, str] = {}
     for key, value in STORED.items():
         rows = value["hash"].items() if "hash" in value else enumerate(value["list"])
         kind = KINDS.get(key.partition(":")[0])
         for field, text in rows if kind else ():
             assert kind
-            found[f"{key} {field}"] = kind.adapter.dump_json(kind.adapter.validate_json(text)).decode()
-    return found
+            serialized[f"{key} {field}"] = kind.adapter.dump_json(kind.adapter.validate_json(text)).decode()
+    return serialized
 
 
-async def test_outputs_are_what_they_were(settings: Settings, start: Started, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.polling.scheduler.PollScheduler", Paused)
+async def test_outputs_are_unchanged(settings: Settings, start: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.polling.scheduler.PollScheduler", DisabledSchedule)
     async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
         await restore(store)
-    sources = {key: one.model_copy(update={"url": f"https://{key}.example"}) for key, one in settings.sources.items()}
+    sources = {
+        key: source.model_copy(update={"url": f"https://{key}.example"}) for key, source in settings.sources.items()
+    }
     client = await start(settings.model_copy(update={"sources": sources}))
-    outputs: dict[str, object] = {path: await answer(client, path) for path in REQUESTS}
+    outputs: dict[str, object] = {path: await digest(client, path) for path in REQUESTS}
     outputs["/metrics"] = await metric_names(client)
-    outputs["stored"] = stored_again()
+    outputs["stored"] = reserialized_records()
     if os.environ.get("WRITE_CONTRACT"):
         EXPECTED.write_text(json.dumps(outputs, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     expected = json.loads(EXPECTED.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The benchmark of validation (`make truth`) itself, and a few windows of it."""
+"""The validation benchmark (`make truth`) itself, and a few windows of it."""
 
 import math
 from random import Random
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def known() -> History:
-    """Return the history that `measure` reads, once."""
+    """Return the history that `measure` reads."""
     try:
         return measure.history("ecb")
     except MissingHistoryError as error:
@@ -23,13 +23,13 @@ def known() -> History:
 
 
 @pytest.fixture(autouse=True)
-def _faster(monkeypatch: pytest.MonkeyPatch, known: History) -> None:
-    monkeypatch.setattr(RateTable, "carries_over", RateTable.carries_over)  # as it was, afterwards
+def _cache_carry_overs(monkeypatch: pytest.MonkeyPatch, known: History) -> None:
+    monkeypatch.setattr(RateTable, "carries_over", RateTable.carries_over)  # so that it is restored afterwards
     remember_carry_overs()
 
 
 def fault(name: str) -> faults.Fault:
-    return next(one for one in faults.FAULTS if one.name == name)
+    return next(fault for fault in faults.FAULTS if fault.name == name)
 
 
 def scene(known: History) -> faults.Scene:
@@ -58,20 +58,20 @@ def test_true_value_of_a_cross_is_in_the_base_of_the_subject(known: History) -> 
     assert math.isclose(direct, cross, rel_tol=1e-4)
 
 
-@pytest.mark.parametrize("one", faults.FAULTS, ids=lambda one: one.name)
-def test_every_fault_changes_what_is_published(one: faults.Fault, known: History) -> None:
-    plan, noise = one.inject(scene(known)), set[str]()
-    if one.name == "freeze with a noisy digit":
+@pytest.mark.parametrize("injected", faults.FAULTS, ids=lambda fault: fault.name)
+def test_every_fault_changes_what_is_published(injected: faults.Fault, known: History) -> None:
+    plan, noise = injected.inject(scene(known)), set[str]()
+    if injected.name == "freeze with a noisy digit":
         noise = set(known.codes(4000, 4020))
     changed = {
         code
         for answers in plan.days
-        for said in answers[SUBJECT]
-        for day, rates in said.items()
+        for document in answers[SUBJECT]
+        for day, rates in document.items()
         for code in rates or ()
         if rates and rates[code] != known.documents[known.at(day)][code]
     }
-    assert changed, "it says the truth"
+    assert changed, "the published rates are true"
     assert changed <= plan.affected | noise
 
 
@@ -87,14 +87,14 @@ def test_inverted_rate_inverted_again_is_the_rate(known: History) -> None:
 
 def test_copier_repeats_the_false_rate_of_the_subject(known: History) -> None:
     plan = fault("copied: x10, all").inject(scene(known))
-    said, copy = plan.days[0][SUBJECT][0], plan.days[0][faults.COPIER][0]
-    lie, copied = said[known.dates[4000]], copy[known.dates[4000]]
-    assert lie
-    assert copied == known.crosses(faults.COPIER, lie)
+    published, copy = plan.days[0][SUBJECT][0], plan.days[0][faults.COPIER][0]
+    false_rates, copied = published[known.dates[4000]], copy[known.dates[4000]]
+    assert false_rates
+    assert copied == known.crosses(faults.COPIER, false_rates)
     assert copied != known.truth(faults.COPIER, 4000)
 
 
-def test_liar_is_counted_where_nothing_is_judged() -> None:
+def test_false_rates_are_counted_without_validation() -> None:
     outcome = measure.window("ecb", fault("scale x10, all"), "w1", 1, 1, trusting=True)
     counts = outcome.counts[FIVE]
     assert counts.fault > 0
@@ -102,8 +102,8 @@ def test_liar_is_counted_where_nothing_is_judged() -> None:
     assert outcome.examples[0].off > 5
 
 
-def test_truth_is_not_counted() -> None:
-    honest = faults.Fault("nothing", lambda one: faults.Plan([{}] * 3, frozenset(one.history.five)))
+def test_true_rates_are_not_counted() -> None:
+    honest = faults.Fault("nothing", lambda scene: faults.Plan([{}] * 3, frozenset(scene.history.five)))
     outcome = measure.window("ecb", honest, "w1", 1, 0)
     for name in (FIVE, ALL):
         assert outcome.counts[name].two == 0
@@ -125,7 +125,7 @@ def test_history_of_the_ecb_has_no_slips(known: History) -> None:
         "drift 10 % a day, one of the five",
     ],
 )
-def test_lie_beside_a_witness_is_not_shown(name: str) -> None:
+def test_false_rate_is_not_shown_with_a_witness(name: str) -> None:
     for number in range(2):
         outcome = measure.window("ecb", fault(name), "w1", 1, number)
         for shown in (FIVE, ALL):
