@@ -1,1 +1,1 @@
-"""Tests of what is published and when, without any service."""
+"""Tests of `service.domain`: fixings, changes, bounds and publication schedules."""

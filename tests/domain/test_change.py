@@ -1,4 +1,4 @@
-"""The change between two fixings: exact, rounded once."""
+"""The change between two fixings: computed exactly, rounded once."""
 
 import dataclasses
 from decimal import Decimal
@@ -24,8 +24,8 @@ NBK = {
 
 
 @pytest.mark.parametrize("code", NBK)
-def test_the_changes_of_2_april_2026_are_what_a_calculator_gives(code: str) -> None:
-    """Percent and absolute change equal the figures worked out by hand from the published rates."""
+def test_changes_of_2_april_2026(code: str) -> None:
+    """Percent and absolute change equal the values calculated by hand from the published rates."""
     before, after, exact, percent, absolute = NBK[code]
     moved = change(
         code,
@@ -38,13 +38,13 @@ def test_the_changes_of_2_april_2026_are_what_a_calculator_gives(code: str) -> N
     assert half_up(unrounded, 6) == Decimal(exact)
 
 
-def test_a_change_divides_by_the_old_rate() -> None:
+def test_change_is_relative_to_the_old_rate() -> None:
     """From 100 to 150 is +50 %, not the +33.33 % of dividing by the new rate."""
     assert change("USD", "KZT", fixing(day(2), USD="150"), fixing(day(1), USD="100")).percent == Decimal("50.00")
 
 
-def test_without_a_predecessor_there_is_no_change() -> None:
-    """No baseline is made up: everything but the rate is None."""
+def test_first_fixing_has_no_change() -> None:
+    """Without a previous fixing everything but the rate is None."""
     moved = change("USD", "KZT", fixing(day(2), USD="475.09"), None)
     assert (moved.rate, moved.previous, moved.change, moved.percent, moved.direction) == (
         Decimal("475.09"),
@@ -55,15 +55,15 @@ def test_without_a_predecessor_there_is_no_change() -> None:
     )
 
 
-def test_published_digits_survive() -> None:
-    """Trailing zeros stay, and a nominal only moves the point."""
+def test_published_digits_are_kept() -> None:
+    """Trailing zeros are kept, and a nominal only shifts the decimal point."""
     rate = change("AMD", "KZT", fixing(day(2), AMD=("12.690", 10)), None).rate
     assert str(rate) == "1.2690"
     assert str(change("USD", "KZT", fixing(day(2), USD="26.7960"), None).rate) == "26.7960"
 
 
-def test_a_cross_goes_through_the_sources_own_rate_of_the_base() -> None:
-    """Roubles a dollar over roubles a tenge, on both days, whatever the nominals."""
+def test_cross_uses_the_sources_own_rate_of_the_base() -> None:
+    """Roubles per dollar divided by roubles per tenge, on both days, whatever the nominals."""
     old = fixing(day(1), "cbr", "RUB", USD="77.1734", KZT=("15.5104", 100))
     new = fixing(day(2), "cbr", "RUB", USD="77.6093", KZT=("15.4416", 100))
     moved = change("USD", "KZT", new, old)
@@ -73,14 +73,14 @@ def test_a_cross_goes_through_the_sources_own_rate_of_the_base() -> None:
     assert abs(Fraction(moved.rate) - now) < Fraction(1, 10**6)
 
 
-def test_a_sources_own_currency_is_worth_one() -> None:
-    """The Bank of Russia gives the rouble in tenge though it does not list the rouble."""
+def test_own_currency_of_a_source_has_the_rate_one() -> None:
+    """The Bank of Russia yields the rouble in tenge although it does not quote the rouble."""
     moved = change("RUB", "KZT", fixing(day(2), "cbr", "RUB", KZT=("15.4416", 100)), None)
     assert moved.rate == Decimal("6.476012848")
 
 
-def test_an_inverse_quotation_is_turned_around() -> None:
-    """The ECB says dollars a euro; the dollar in euro rises when that falls."""
+def test_inverse_quotation_is_inverted() -> None:
+    """The ECB quotes dollars per euro; the dollar in euros rises when that rate falls."""
     old = fixing(day(1), "ecb", "EUR", Quotation.INVERSE, USD="1.25")
     new = fixing(day(2), "ecb", "EUR", Quotation.INVERSE, USD="1.00")
     moved = change("USD", "EUR", new, old)
@@ -98,8 +98,8 @@ def test_an_inverse_quotation_is_turned_around() -> None:
         ("2.675", "2.68"),
     ],
 )
-def test_rounding_is_half_up_once(number: str, rounded: str) -> None:
-    """A half goes away from zero; what is a hair below it does not, and zero has no sign."""
+def test_rounding_is_half_up(number: str, rounded: str) -> None:
+    """A half is rounded away from zero, anything below it is not, and zero has no sign."""
     assert str(half_up(Fraction(number), 2)) == rounded
 
 
@@ -108,11 +108,11 @@ RATE = st.decimals(min_value="0.0001", max_value="99999", places=4)
 
 @given(RATE, RATE)
 def test_percent_is_exact_arithmetic_rounded_once(old: Decimal, new: Decimal) -> None:
-    """For any two rates the shown percentage is within half a hundredth of the true one."""
+    """For any two rates the percentage is within half a hundredth of the exact one."""
     moved = change("USD", "KZT", fixing(day(2), USD=str(new)), fixing(day(1), USD=str(old)))
     assert moved.percent is not None
-    true = 100 * (Fraction(new) - Fraction(old)) / Fraction(old)
-    assert abs(Fraction(moved.percent) - true) <= Fraction(1, 200)
+    exact = 100 * (Fraction(new) - Fraction(old)) / Fraction(old)
+    assert abs(Fraction(moved.percent) - exact) <= Fraction(1, 200)
     assert (moved.percent > 0, moved.percent < 0) == (moved.direction == "up", moved.direction == "down")
 
 
@@ -123,38 +123,38 @@ NOMINAL = st.sampled_from([1, 10, 100, 1000])
 def test_percent_is_exact_for_any_nominals_and_directions(
     old: tuple[Decimal, int], new: tuple[Decimal, int], direction: Quotation
 ) -> None:
-    """Worked out by whole numbers alone, another way than the service's: half up, of 100 x (new - old) / old."""
+    """Compare with integer arithmetic independent of the service: half up, of 100 x (new - old) / old."""
     fixings = [
         fixing(day(number), direction=direction, USD=(str(value), nominal))
         for number, (value, nominal) in ((1, old), (2, new))
     ]
-    (then, then_of), (now, now_of) = ((Fraction(value), nominal) for value, nominal in (old, new))
-    ratio = (now * then_of) / (then * now_of)  # direct: base for 1 foreign
+    (old_value, old_nominal), (new_value, new_nominal) = ((Fraction(value), nominal) for value, nominal in (old, new))
+    ratio = (new_value * old_nominal) / (old_value * new_nominal)  # direct: base for 1 foreign
     if direction is Quotation.INVERSE:
         ratio = 1 / ratio
-    hundredths, rest = divmod(abs(ratio - 1) * 10000, 1)
-    rounded = (int(hundredths) + (rest >= Fraction(1, 2))) * (1 if ratio >= 1 else -1)
-    shown = change("USD", "KZT", fixings[1], fixings[0]).percent
-    assert shown == Decimal(rounded).scaleb(-2)
-    assert shown is not None
-    assert shown.as_tuple().exponent == -2
-    assert not (shown.is_signed() and shown == 0)
+    hundredths, remainder = divmod(abs(ratio - 1) * 10000, 1)
+    rounded = (int(hundredths) + (remainder >= Fraction(1, 2))) * (1 if ratio >= 1 else -1)
+    percent = change("USD", "KZT", fixings[1], fixings[0]).percent
+    assert percent == Decimal(rounded).scaleb(-2)
+    assert percent is not None
+    assert percent.as_tuple().exponent == -2
+    assert not (percent.is_signed() and percent == 0)
 
 
 @given(st.lists(st.tuples(RATE, NOMINAL), min_size=3, max_size=3), st.sampled_from(Quotation))
-def test_a_cross_of_a_cross_is_the_cross(figures: list[tuple[Decimal, int]], direction: Quotation) -> None:
-    """Through any third currency, there and back, and against the source's own: exactly."""
+def test_crosses_are_consistent(values: list[tuple[Decimal, int]], direction: Quotation) -> None:
+    """Crosses through a third currency, inverse crosses and the source's own currency agree exactly."""
     codes = ("USD", "EUR", "KZT")
-    quoted = dict(zip(codes, ((str(value), nominal) for value, nominal in figures), strict=True))
-    one = fixing(day(1), "cbr", "RUB", direction, **quoted)
+    quoted = dict(zip(codes, ((str(value), nominal) for value, nominal in values), strict=True))
+    crossed = fixing(day(1), "cbr", "RUB", direction, **quoted)
     for a, b, c in permutations((*codes, "RUB"), 3):
-        assert one.cross(a, b) * one.cross(b, c) == one.cross(a, c)
-        assert one.cross(a, b) * one.cross(b, a) == 1
+        assert crossed.cross(a, b) * crossed.cross(b, c) == crossed.cross(a, c)
+        assert crossed.cross(a, b) * crossed.cross(b, a) == 1
 
 
 @pytest.mark.parametrize(
     ("percent", "text"), [("1.35", "+1.35%"), ("-0.77", "-0.77%"), ("0.00", "0.00%"), ("-0.00", "0.00%"), (None, "—")]
 )
 def test_percent_text(percent: str | None, text: str) -> None:
-    """A rise has its plus, zero has no sign, nothing is a dash."""
+    """A rise has a plus sign, zero has no sign, an unknown change is a dash."""
     assert percent_text(Decimal(percent) if percent else None) == text

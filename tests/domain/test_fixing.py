@@ -1,4 +1,4 @@
-"""A fixing, and a series of them."""
+"""`Fixing` and `Series`."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -12,25 +12,25 @@ from tests.support.fixings import day, fixing, later, series
 FRIDAY = fixing(day(3), USD="475.09", RUB="5.87")
 
 
-def test_carry_overs_are_no_baseline() -> None:
-    """Saturday and Sunday that repeat Friday leave Friday the latest distinct fixing."""
+def test_carry_overs_are_not_distinct_fixings() -> None:
+    """Saturday and Sunday repeat Friday, so Friday is the latest distinct fixing."""
     thursday, saturday, sunday = fixing(day(2), USD="478.77", RUB="5.87"), *_repeated(4, 5)
     assert series(thursday, FRIDAY, saturday, sunday).distinct == (thursday, FRIDAY)
 
 
-def test_one_currency_that_stood_still_among_others_is_news() -> None:
-    """The rouble did not move, the dollar did: a fixing of its own."""
+def test_fixing_with_one_unchanged_currency_is_distinct() -> None:
+    """The rouble did not move but the dollar did."""
     monday = fixing(day(6), USD="475.10", RUB="5.87")
     assert series(FRIDAY, monday).distinct == (FRIDAY, monday)
 
 
-def test_another_nominal_for_the_same_rate_is_no_news() -> None:
+def test_same_rate_with_another_nominal_is_a_repetition() -> None:
     """587.0 for 100 repeats 5.87 for 1."""
     assert fixing(day(4), USD="475.090", RUB=("587.0", 100)).repeats(FRIDAY)
 
 
-def test_a_series_is_found_by_date() -> None:
-    """The fixing on, before and until a day; a new one takes the place of an earlier form."""
+def test_series_is_looked_up_by_date() -> None:
+    """Look up the fixing on, before and until a day; a new version replaces the old one."""
     thursday, (saturday,) = fixing(day(2), USD="478.77", RUB="5.87"), _repeated(4)
     known = series(thursday, FRIDAY)
     assert known.on(day(3)) is FRIDAY
@@ -43,8 +43,8 @@ def test_a_series_is_found_by_date() -> None:
     assert known.with_fixing(saturday, 2).fixings == (FRIDAY, saturday)
 
 
-def test_revisions_are_remembered_and_bounded() -> None:
-    """What was replaced is kept, newest first, without revisions of its own."""
+def test_number_of_revisions_is_bounded() -> None:
+    """Replaced versions are kept, newest first, without revisions of their own."""
     current = FRIDAY
     for number in range(REVISIONS + 2):
         current = fixing(day(3), USD=str(number + 1), RUB="5.87").with_revision_of(current)
@@ -69,24 +69,24 @@ THIRD = later(fixing(day(3), USD="477.00"), 2)
         (
             FIRST,
             replace(SECOND, fetched_at=FIRST.fetched_at - timedelta(days=1)).with_revision_of(FIRST),
-        ),  # a clock is wrong
+        ),  # a wrong clock
         (SECOND.with_revision_of(FIRST), THIRD.with_revision_of(SECOND.with_revision_of(FIRST))),
         (
             SECOND.with_revision_of(FIRST),
             replace(FIRST, fetched_at=THIRD.fetched_at).with_revision_of(SECOND.with_revision_of(FIRST)),
-        ),  # back
-        (SECOND, THIRD),  # neither knows of the other
+        ),  # reverted by the bank
+        (SECOND, THIRD),  # neither is a revision of the other
         (SECOND.with_revision_of(FIRST), THIRD.with_revision_of(FIRST)),
         (SECOND, replace(THIRD, fetched_at=SECOND.fetched_at)),
     ],
 )
-def test_of_two_forms_one_is_the_later(old: Fixing, new: Fixing) -> None:
-    """So that two instances that learnt each for itself agree in the end, and do not write over each other for ever."""
+def test_exactly_one_of_two_versions_supersedes_the_other(old: Fixing, new: Fixing) -> None:
+    """Instances that fetched different versions converge instead of overwriting each other forever."""
     assert new.supersedes(old)
     assert not old.supersedes(new)
 
 
-def test_who_says_the_same_replaces_nothing() -> None:
-    """The first receipt stays."""
+def test_repeated_fixing_does_not_supersede() -> None:
+    """The metadata of the first response is kept."""
     assert not later(FIRST).supersedes(FIRST)
     assert not FIRST.supersedes(later(FIRST))

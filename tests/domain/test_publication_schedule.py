@@ -1,4 +1,4 @@
-"""When a source publishes: due, late, stale, next."""
+"""Publication schedules: due, late, stale and next publication."""
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -21,9 +21,9 @@ def astana(number: int, hour: int, minute: int = 0, month: int = 4) -> datetime:
 @pytest.mark.parametrize(
     ("latest", "now", "expected"),
     [
-        (day(2), astana(2, 9), Freshness.CURRENT),  # Thursday morning, today's figures
+        (day(2), astana(2, 9), Freshness.CURRENT),  # Thursday morning, today's rates
         (day(2), astana(2, 18, 59), Freshness.CURRENT),  # the window is open: not late yet
-        (day(2), astana(2, 19), Freshness.LATE),  # closed, and Friday's figures are not here
+        (day(2), astana(2, 19), Freshness.LATE),  # closed without Friday's rates
         (day(3), astana(2, 19), Freshness.CURRENT),
         (day(4), astana(6, 15), Freshness.CURRENT),  # Friday's publication is valid over the weekend
         (day(4), astana(6, 19), Freshness.LATE),  # Monday's is missing
@@ -34,18 +34,18 @@ def astana(number: int, hour: int, minute: int = 0, month: int = 4) -> datetime:
     ],
 )
 def test_freshness_counts_publications_not_days(latest: date, now: datetime, expected: Freshness) -> None:
-    """A weekend is not due; one or two missed publications are late, three stale."""
+    """No publication is due on a weekend; one or two missed ones are late, three are stale."""
     assert publication_schedule.freshness(NBK, latest, now) is expected
 
 
-def test_what_ships_with_the_project_is_never_fresh() -> None:
-    """A source without a window publishes nothing new."""
+def test_sample_data_is_always_stale() -> None:
+    """A source without a publication window publishes nothing new."""
     assert publication_schedule.freshness(SOURCES["recorded"], day(2), astana(2, 9)) is Freshness.STALE
     assert publication_schedule.next_due(SOURCES["recorded"], day(2), astana(2, 9)) is None
 
 
 def test_effective_dates() -> None:
-    """Astana dates ahead by a day, Frankfurt not at all, Kyiv to the next working day."""
+    """Astana's rates take effect on the next day, Frankfurt's at once, Kyiv's on the next working day."""
     friday = day(3)
     assert publication_schedule.effective_date(NBK, friday) == day(4)
     assert publication_schedule.effective_date(ECB, friday) == friday
@@ -57,14 +57,14 @@ def test_effective_dates() -> None:
     [
         (day(2), astana(2, 9), astana(2, 15, 30)),  # the contract's own example, a day earlier
         (day(2), astana(2, 16), astana(2, 19)),  # inside the window: by its close
-        (day(3), astana(2, 16), astana(3, 15, 30)),  # it has come
+        (day(3), astana(2, 16), astana(3, 15, 30)),  # already published
         (day(2), astana(2, 20), astana(3, 15, 30)),  # late: the next window
         (day(4), astana(4, 12), astana(6, 15, 30)),  # Saturday: Monday
-        (day(2), astana(30, 12), astana(30, 15, 30)),  # long dead: today's
+        (day(2), astana(30, 12), astana(30, 15, 30)),  # outdated for weeks: today's
     ],
 )
 def test_next_due_is_ahead_of_now(latest: date, now: datetime, expected: datetime) -> None:
-    """The next opening of a window that brings news, or the close of an open one."""
+    """The next opening of a window with a new publication, or the close of an open one."""
     assert publication_schedule.next_due(NBK, latest, now) == expected
 
 
@@ -79,8 +79,8 @@ def test_next_due_is_ahead_of_now(latest: date, now: datetime, expected: datetim
         (day(4), astana(4, 16), False),  # Saturday
     ],
 )
-def test_awaited_only_in_an_open_window_until_it_has_come(latest: date | None, now: datetime, expected: bool) -> None:
-    """Nothing is asked before the window, after it, or once the due fixing is here."""
+def test_window_is_open_until_the_publication_arrives(latest: date | None, now: datetime, expected: bool) -> None:
+    """The window is closed before and after its hours, and once the due fixing is known."""
     assert publication_schedule.is_window_open(NBK, latest, now) is expected
 
 
@@ -102,13 +102,13 @@ def test_windows_follow_summer_time() -> None:
         (day(21, 3), astana(30, 19, month=3), Freshness.STALE),  # Thursday, Friday and Monday missed
     ],
 )
-def test_nauryz_is_not_due(latest: date, now: datetime, expected: Freshness) -> None:
-    """Five days without a publication are current, in Astana, that year."""
+def test_no_publication_is_due_during_nauryz(latest: date, now: datetime, expected: Freshness) -> None:
+    """Rates stay current in Astana during the five days of the holiday."""
     assert publication_schedule.freshness(NBK, latest, now) is expected
 
 
-def test_after_nauryz_comes_the_next_working_day() -> None:
-    """From the evening before the feast on, the next update is that of the day after it."""
+def test_next_publication_after_nauryz_is_on_the_next_working_day() -> None:
+    """From the evening before the holiday, the next update is due on the first day after it."""
     assert publication_schedule.next_due(NBK, day(21, 3), astana(20, 20, month=3)) == astana(26, 15, 30, month=3)
     assert not publication_schedule.is_window_open(NBK, day(21, 3), astana(24, 16, month=3))
     assert publication_schedule.effective_date(CBU, day(20, 3) - timedelta(days=1)) == day(
@@ -116,8 +116,8 @@ def test_after_nauryz_comes_the_next_working_day() -> None:
     )  # Eid, Nauryz, observed
 
 
-def test_the_russian_january() -> None:
-    """What was set on 30 December 2025 is in force until the first working day of 2026, Monday the 12th."""
+def test_russian_new_year_holidays() -> None:
+    """Rates set on 30 December 2025 are in force until the first working day of 2026, Monday the 12th."""
     latest = date(2025, 12, 31)
     assert publication_schedule.next_due(CBR, latest, datetime(2025, 12, 31, 9, tzinfo=UTC)) == datetime(
         2026, 1, 12, 12, 30, tzinfo=UTC
@@ -126,8 +126,8 @@ def test_the_russian_january() -> None:
     assert publication_schedule.freshness(CBR, latest, datetime(2026, 1, 12, 15, tzinfo=UTC)) is Freshness.LATE
 
 
-def test_the_easter_of_the_ecb() -> None:
-    """Good Friday and Easter Monday are no TARGET days, 3 and 6 April 2026; in Astana they are."""
+def test_easter_holidays_of_the_ecb() -> None:
+    """Good Friday and Easter Monday, 3 and 6 April 2026, are not TARGET days but working days in Astana."""
     tuesday = datetime(2026, 4, 7, 15, 29, tzinfo=UTC)
     assert publication_schedule.freshness(ECB, day(2), tuesday) is Freshness.CURRENT
     assert publication_schedule.freshness(ECB, day(2), tuesday + timedelta(minutes=1)) is Freshness.LATE
@@ -138,39 +138,39 @@ def test_the_easter_of_the_ecb() -> None:
 @pytest.mark.parametrize(
     ("friday", "horizon"),
     [
-        (day(3), day(7)),  # Kyiv sets Monday's, or Tuesday's if Monday is a day off that nobody knows
+        (day(3), day(7)),  # Kyiv sets Monday's, or Tuesday's if Monday is a holiday missing from the calendar
         (day(2), day(6)),
         (day(4), day(7)),
     ],
 )
-def test_the_horizon_is_what_the_calendar_lets_a_bank_publish(friday: date, horizon: date) -> None:
-    """One working day more may be true, by decree; what lies beyond is bogus, however near it is."""
+def test_horizon_follows_the_calendar(friday: date, horizon: date) -> None:
+    """One extra working day is allowed for holidays set by decree; any later date is invalid."""
     assert publication_schedule.latest_possible_date(NBU, datetime(2026, 4, friday.day, 12, tzinfo=UTC)) == horizon
 
 
-def test_every_bank_keeps_a_calendar() -> None:
-    """The New Year of 2026 is a holiday wherever a bank keeps any; Ukraine has none in the war."""
+def test_every_bank_has_a_calendar() -> None:
+    """1 January 2026 is a holiday of every bank but Ukraine's, which has none during the war."""
     for key, source in SOURCES.items():
         if source.window and key != "nbu":
             assert not publication_schedule.is_publication_day(source, date(2026, 1, 1)), key
 
 
 @pytest.mark.parametrize(
-    ("latest", "asked", "now", "expected"),
+    ("latest", "polled_at", "now", "expected"),
     [
-        (day(2), None, astana(2, 15), astana(2, 15)),  # never asked: at once
+        (day(2), None, astana(2, 15), astana(2, 15)),  # never polled: at once
         (day(2), astana(2, 15), astana(2, 15), astana(2, 15, 30)),  # before the window: its opening
         (day(2), astana(2, 15, 25), astana(2, 15, 31), astana(2, 15, 35)),  # inside: a step after the last poll
         (day(2), astana(2, 15, 5), astana(2, 15, 31), astana(2, 15, 31)),  # inside, and that step is over
-        (day(3), astana(2, 15, 40), astana(2, 15, 40), astana(2, 16, 40)),  # it has come: the sweep
+        (day(3), astana(2, 15, 40), astana(2, 15, 40), astana(2, 16, 40)),  # already published
         (day(2), astana(2, 18, 55), astana(2, 18, 55), astana(2, 19, 5)),
         (day(2), astana(2, 19, 5), astana(2, 19, 5), astana(2, 20, 5)),  # missed: the sweep
-        (day(2), astana(9, 15), astana(2, 15, 31), astana(2, 15, 41)),  # asked by a clock that was ahead
+        (day(2), astana(9, 15), astana(2, 15, 31), astana(2, 15, 41)),  # polled by a clock that was ahead
     ],
 )
-def test_next_poll(latest: date, asked: datetime | None, now: datetime, expected: datetime) -> None:
+def test_next_poll(latest: date, polled_at: datetime | None, now: datetime, expected: datetime) -> None:
     source = NBK.model_copy(update={"sweep": timedelta(hours=1)})
-    assert publication_schedule.next_poll(source, latest, asked, now) == expected
+    assert publication_schedule.next_poll(source, latest, polled_at, now) == expected
 
 
 def test_window_follows_summer_time() -> None:
@@ -182,8 +182,8 @@ def test_window_follows_summer_time() -> None:
         assert publication_schedule.next_poll(source, latest, morning, morning) == morning.replace(hour=hour, minute=45)
 
 
-CHANGES = {"Europe/Berlin", "Europe/Kyiv", "Europe/Chisinau", "America/Toronto", "Australia/Sydney"}
-NIGHTS = [
+ZONES = {"Europe/Berlin", "Europe/Kyiv", "Europe/Chisinau", "America/Toronto", "Australia/Sydney"}
+CLOCK_CHANGES = [
     date(2026, 3, 29),
     date(2026, 10, 25),
     date(2026, 3, 8),
@@ -191,8 +191,8 @@ NIGHTS = [
     date(2026, 4, 5),
     date(2026, 10, 4),
 ]
-"""When clocks change in Europe, Canada and Australia."""
-AROUND_THE_CLOCK = {
+"""Nights in which the clocks change in Europe, Canada and Australia."""
+ALWAYS_OPEN = {
     "window": "00:00-23:59",
     "every": "PT10M",
     "days": ("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
@@ -200,32 +200,32 @@ AROUND_THE_CLOCK = {
 }
 
 
-def polls(source: SourceSettings, start: datetime, end: datetime) -> list[datetime]:
-    """Return when a source is asked from its first poll on, which never brings anything new."""
-    found, now = [start], start
+def poll_times(source: SourceSettings, start: datetime, end: datetime) -> list[datetime]:
+    """Return the times of all polls of a source that publishes nothing new."""
+    times, now = [start], start
     while now < end:
         now = publication_schedule.next_poll(source, publication_schedule.today(source, start) - ONE_DAY, now, now)
-        found.append(now)
-        assert len(found) < 10_000
-    return found
+        times.append(now)
+        assert len(times) < 10_000
+    return times
 
 
 ONE_DAY = timedelta(days=1)
-ALWAYS = [
-    SourceSettings.model_validate(NBK.model_dump() | AROUND_THE_CLOCK | {"timezone": zone}) for zone in sorted(CHANGES)
+ALWAYS_OPEN_SOURCES = [
+    SourceSettings.model_validate(NBK.model_dump() | ALWAYS_OPEN | {"timezone": zone}) for zone in sorted(ZONES)
 ]
 
 
-@pytest.mark.parametrize("night", NIGHTS)
-@pytest.mark.parametrize("source", [*SOURCES.values(), *ALWAYS], ids=[*SOURCES, *sorted(CHANGES)])
-def test_no_night_without_end(source: SourceSettings, night: date) -> None:
-    """Each poll is later than the one before it, never sooner than a step, also when the clocks are changed."""
+@pytest.mark.parametrize("night", CLOCK_CHANGES)
+@pytest.mark.parametrize("source", [*SOURCES.values(), *ALWAYS_OPEN_SOURCES], ids=[*SOURCES, *sorted(ZONES)])
+def test_polls_stay_apart_when_clocks_change(source: SourceSettings, night: date) -> None:
+    """Each poll is later than the previous one, and no later than the sweep after it."""
     start = datetime(night.year, night.month, night.day, tzinfo=UTC) - ONE_DAY
-    times = polls(source, start, start + 3 * ONE_DAY)
-    apart = [later - earlier for earlier, later in pairwise(times)]
-    assert min(apart) > timedelta(0)
-    assert max(apart) <= source.sweep
-    if source in ALWAYS:
-        steps = [one for one in apart if one != source.every]
-        assert len(steps) <= 8  # one minute before each midnight
+    times = poll_times(source, start, start + 3 * ONE_DAY)
+    intervals = [later - earlier for earlier, later in pairwise(times)]
+    assert min(intervals) > timedelta(0)
+    assert max(intervals) <= source.sweep
+    if source in ALWAYS_OPEN_SOURCES:
+        irregular = [interval for interval in intervals if interval != source.every]
+        assert len(irregular) <= 8  # one minute before each midnight
         assert len(times) >= 3 * 24 * 6
