@@ -1,4 +1,4 @@
-"""The reference of settings is generated, complete, and true."""
+"""The generated settings reference is complete and up to date."""
 
 import tomllib
 
@@ -23,12 +23,12 @@ def test_every_setting_is_described_in_one_sentence() -> None:
         assert field.description.endswith("."), path
 
 
-def test_default_configuration_repeats_the_models_defaults() -> None:
-    """Without the file the settings would be the same: it shows the defaults and changes none."""
-    shown = tomllib.loads(DEFAULT.read_text(encoding="utf-8"))
+def test_default_configuration_equals_the_defaults_of_the_models() -> None:
+    """The default file documents the defaults and changes none."""
+    shipped = tomllib.loads(DEFAULT.read_text(encoding="utf-8"))
     settings = load(environ={})
-    bare = type(settings).model_validate({"tickers": shown["tickers"], "sources": shown["sources"]})
-    assert bare == settings
+    defaults = type(settings).model_validate({"tickers": shipped["tickers"], "sources": shipped["sources"]})
+    assert defaults == settings
 
 
 def test_currency_codes_are_those_of_babel() -> None:

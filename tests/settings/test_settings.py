@@ -1,4 +1,4 @@
-"""TOML and environment in, frozen settings out, and clear words for what is wrong."""
+"""Settings: loaded from TOML and the environment, frozen, with clear errors."""
 
 from datetime import time, timedelta
 from pathlib import Path
@@ -13,8 +13,8 @@ from service.settings.types import Window
 from service.sources.banks import validate
 
 
-def test_the_default_configuration_stands_alone() -> None:
-    """Without a file and without variables there is the tenge ticker, and everything has its place."""
+def test_default_configuration_is_complete() -> None:
+    """Without a file or variables the tenge ticker is configured with all its sources."""
     settings = load(environ={})
     assert (settings.http.host, settings.http.port) == ("127.0.0.1", 8080)
     assert settings.store.url.get_secret_value() == "embedded"
@@ -33,15 +33,15 @@ def test_source_is_polled_if_a_ticker_names_it_or_a_setting_enables_it() -> None
     assert set(settings.polled) == default - {"ecb", "recorded"} | {"nbrb"}
 
 
-def test_production_shows_nothing_recorded() -> None:
-    """The shipped production file has no recorded choice, and does not poll one."""
+def test_production_has_no_sample_data() -> None:
+    """The shipped production file neither shows nor polls the `recorded` source."""
     settings = load(ROOT / "config" / "production.toml", environ={})
     assert "recorded" not in settings.tickers[0].sources
     assert "recorded" not in settings.polled
 
 
-def test_the_layers_lie_on_each_other(tmp_path: Path) -> None:
-    """Default, file, environment, command line: tables merge, values and lists are replaced."""
+def test_later_layers_override_earlier_ones(tmp_path: Path) -> None:
+    """Default, file, environment, command line: tables are merged, values and lists are replaced."""
     file = tmp_path / "mine.toml"
     file.write_text(
         '[http]\nport = 1\n[sources.nbk]\nname = "Mine"\nevery = 900\n'
@@ -58,15 +58,15 @@ def test_the_layers_lie_on_each_other(tmp_path: Path) -> None:
     }
     settings = load(environ=environ, overrides={"http": {"port": 3}})
     assert (settings.http.host, settings.http.port) == ("::1", 3)
-    assert [(one.id, one.base, one.currencies) for one in settings.tickers] == [("eur", "EUR", ("USD",))]
+    assert [(ticker.id, ticker.base, ticker.currencies) for ticker in settings.tickers] == [("eur", "EUR", ("USD",))]
     nbk = settings.sources["nbk"]
     assert (nbk.name, nbk.url, nbk.base) == ("Mine", "http://127.0.0.1:1", "KZT")
     assert (nbk.every, nbk.sweep) == (timedelta(minutes=15), timedelta(minutes=15))
     assert settings.sources["cbr"].sweep == timedelta(seconds=90)
 
 
-def test_lists_come_as_json_in_the_environment() -> None:
-    """What is no plain value is JSON."""
+def test_lists_in_the_environment_are_json() -> None:
+    """Values that are not scalars are JSON."""
     tickers = '[{"id": "uzs", "base": "UZS", "currencies": ["USD", "KZT"], "sources": ["cbu"]}]'
     assert load(environ={"TICKER_TICKERS": tickers}).tickers[0].currencies == ("USD", "KZT")
 
@@ -75,7 +75,7 @@ TICKER = '[[tickers]]\nid = "kzt"\nbase = "KZT"\ncurrencies = ["USD"]\nsources =
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[http]\nprot = 1", "mine.toml: http.prot: unknown setting; did you mean http.port?"),
         ("[htpt]\nport = 1", "mine.toml: htpt: unknown setting; did you mean http?"),
@@ -110,18 +110,18 @@ TICKER = '[[tickers]]\nid = "kzt"\nbase = "KZT"\ncurrencies = ["USD"]\nsources =
         ("[http\n", "invalid TOML"),
     ],
 )
-def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, text: str, told: str) -> None:
-    """An unknown key or a bad value is told by its key."""
+def test_invalid_setting_is_reported_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    """An unknown key or an invalid value is reported with its key."""
     file = tmp_path / "mine.toml"
     file.write_text(text)
     with pytest.raises(SettingsError) as error:
         load(file, environ={})
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "told"),
+    ("variable", "value", "message"),
     [
         ("TICKER_HTPT__PORT", "1", r"TICKER_HTPT__PORT: htpt: unknown setting; did you mean http\?"),
         ("TICKER_HTTP__PROT", "1", r"^TICKER_HTTP__PROT: unknown setting; did you mean http.port\?"),
@@ -133,14 +133,14 @@ def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, text: str, told: str
         ("TICKER_CONFIG", "/nowhere.toml", "/nowhere.toml: cannot be read: No such file"),
     ],
 )
-def test_a_wrong_variable_stops_the_start(variable: str, value: str, told: str) -> None:
-    """The environment is as strict as the file."""
-    with pytest.raises(SettingsError, match=told):
+def test_invalid_variable_is_an_error(variable: str, value: str, message: str) -> None:
+    """The environment is validated as strictly as the file."""
+    with pytest.raises(SettingsError, match=message):
         load(environ={variable: value})
 
 
 def test_secret_is_never_shown() -> None:
-    """A password in the store's URL shows in no representation and in no error."""
+    """A password in the store URL appears in no representation and in no error."""
     settings = load(environ={"TICKER_STORE__URL": "redis://:canary@h/0"})
     assert "canary" not in f"{settings!r}{settings}{settings.model_dump_json()}"
     with pytest.raises(SettingsError) as error:
@@ -155,23 +155,23 @@ def test_secret_is_never_shown() -> None:
 
 
 def test_settings_are_frozen() -> None:
-    """Nothing changes them after the start."""
+    """Settings cannot be changed once they are loaded."""
     with pytest.raises(ValidationError):
         load(environ={}).http.port = 1
 
 
-def test_who_may_frame_is_a_list_or_a_text() -> None:
-    """Both ways lead to the same; what would break out of the header is refused."""
-    for written in ('["https://a.example", "*.b.example"]', "https://a.example *.b.example"):
-        http = load(environ={"TICKER_HTTP__FRAME_ANCESTORS": written}).http
+def test_frame_ancestors_are_a_list_or_a_string() -> None:
+    """Both forms are equivalent; values that could inject another directive are rejected."""
+    for value in ('["https://a.example", "*.b.example"]', "https://a.example *.b.example"):
+        http = load(environ={"TICKER_HTTP__FRAME_ANCESTORS": value}).http
         assert http.frame_ancestors == ("https://a.example", "*.b.example")
     for bad in ("https://a.example; script-src *", "", "none'"):
         with pytest.raises(SettingsError, match=r"http\.frame_ancestors"):
             load(environ={"TICKER_HTTP__FRAME_ANCESTORS": bad})
 
 
-def test_unknown_calendar_stops_the_start() -> None:
-    """A form that is none, and a country that nobody knows."""
+def test_unknown_calendar_is_an_error() -> None:
+    """Reject a value of the wrong form and an unknown country."""
     with pytest.raises(SettingsError, match=r"sources\.nbk\.calendar: String should match pattern"):
         load(environ={"TICKER_SOURCES__NBK__CALENDAR": "Kazakhstan"})
     with pytest.raises(SettingsError, match=r"sources\.nbk\.calendar: unknown calendar 'XX'"):
