@@ -1,4 +1,4 @@
-"""Who polls: one of several instances at one real Valkey, by clocks that are set."""
+"""Leader election between instances on one real Valkey, with controlled clocks."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,23 +16,23 @@ from tests.conftest import Clock
 
 @dataclass
 class Instance:
-    """One instance's part, with a monotonic clock of its own."""
+    """One instance of the election, with its own monotonic clock."""
 
     election: LeaderElection
-    passed: float = 0.0
+    elapsed: float = 0.0
 
     def monotonic(self) -> float:
-        return self.passed
+        return self.elapsed
 
-    async def looks(self) -> Role:
+    async def refresh(self) -> Role:
         await self.election.refresh()
         return self.election.role
 
 
 def instance(store: Store, clock: Clock, *, own: bool = False) -> Instance:
-    made = Instance(LeaderElection(store.coordination, own=own, machine=clock))
-    made.election.monotonic = made.monotonic
-    return made
+    created = Instance(LeaderElection(store.coordination, own=own, machine=clock))
+    created.election.monotonic = created.monotonic
+    return created
 
 
 @pytest.fixture
@@ -41,122 +41,125 @@ async def stores(store: Store, valkey: str) -> AsyncIterator[tuple[Store, Store]
         yield store, another
 
 
-async def test_one_of_two_leads(stores: tuple[Store, Store], clock: Clock) -> None:
-    """The first, for as long as it looks; when it resigns the other does, at its next look."""
+async def test_first_of_two_instances_leads(stores: tuple[Store, Store], clock: Clock) -> None:
+    """It leads as long as it refreshes its lock; when it resigns, the other one takes over."""
     first, second = (instance(store, clock) for store in stores)
-    assert [await one.looks() for one in (first, second, first, second)] == [Role.LEADER, Role.FOLLOWER] * 2
+    assert [await candidate.refresh() for candidate in (first, second, first, second)] == [
+        Role.LEADER,
+        Role.FOLLOWER,
+    ] * 2
     assert (first.election.is_polling, second.election.is_polling) == (True, False)
     await first.election.__aexit__()
-    assert await second.looks() is Role.LEADER
-    assert await first.looks() is Role.FOLLOWER
+    assert await second.refresh() is Role.LEADER
+    assert await first.refresh() is Role.FOLLOWER
 
 
-async def test_who_was_paused_leads_no_more(stores: tuple[Store, Store], clock: Clock) -> None:
-    """By its own clock, before it asks anybody; the lock lives for a while only, and then another has it."""
+async def test_paused_leader_becomes_a_follower(stores: tuple[Store, Store], clock: Clock) -> None:
+    """It steps down by its own clock, before any request; the lock expires and another instance takes it."""
     first, second = (instance(store, clock) for store in stores)
     before = (await stores[0].coordination.ping()).time
-    await first.looks()
+    await first.refresh()
     after = (await stores[0].coordination.ping()).time
-    ends = await stores[0]._redis.pexpiretime(f"{stores[0]._prefix}leader") / 1000
-    assert before.timestamp() - 0.001 <= ends - LIFE <= after.timestamp()
-    first.passed += LIFE - 1
+    expires_at = await stores[0]._redis.pexpiretime(f"{stores[0]._prefix}leader") / 1000
+    assert before.timestamp() - 0.001 <= expires_at - LIFE <= after.timestamp()
+    first.elapsed += LIFE - 1
     roles = [first.election.role]
-    first.passed += 1
+    first.elapsed += 1
     roles.append(first.election.role)
     assert roles == [Role.LEADER, Role.FOLLOWER]
-    await stores[0]._redis.delete(f"{stores[0]._prefix}leader")  # it has expired
-    assert await second.looks() is Role.LEADER
-    assert await first.looks() is Role.FOLLOWER
+    await stores[0]._redis.delete(f"{stores[0]._prefix}leader")  # as if it had expired
+    assert await second.refresh() is Role.LEADER
+    assert await first.refresh() is Role.FOLLOWER
     assert not first.election.is_polling
 
 
-async def test_without_the_store_each_polls_for_itself(clock: Clock) -> None:
-    """At once where it was never there; a follower when more than one look has failed; a leader goes on."""
-    async with Store("redis://127.0.0.1:1/0", "t:") as away:
-        new = instance(away, clock)
-        polls = [new.election.is_polling]
-        assert await new.looks() is Role.ALONE
-        assert [*polls, new.election.is_polling] == [False, True]
-        assert (new.election.latency, new.election.offset) == (None, None)
+async def test_instance_without_a_store_polls_alone(clock: Clock) -> None:
+    """Without a store from the start, an instance polls after its first failed refresh."""
+    async with Store("redis://127.0.0.1:1/0", "t:") as unreachable:
+        starting = instance(unreachable, clock)
+        polls = [starting.election.is_polling]
+        assert await starting.refresh() is Role.ALONE
+        assert [*polls, starting.election.is_polling] == [False, True]
+        assert (starting.election.latency, starting.election.offset) == (None, None)
 
 
-async def test_a_fault_of_ours_makes_it_poll_for_itself(
+async def test_instance_polls_alone_after_an_internal_error(
     stores: tuple[Store, Store], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Better twice than never; it is logged when it begins and when it ends."""
+    """Polling twice is better than not polling. The error is logged once, and so is the recovery."""
     first, second = (instance(store, clock) for store in stores)
-    await first.looks()
-    await second.looks()
-    contact = Coordination.ping
+    await first.refresh()
+    await second.refresh()
+    ping = Coordination.ping
 
-    async def broken(_: Coordination) -> None:
+    async def broken_ping(_: Coordination) -> None:
         raise KeyError("oops")
 
-    monkeypatch.setattr(Coordination, "ping", broken)
+    monkeypatch.setattr(Coordination, "ping", broken_ping)
     with capture_logs() as logs:
-        assert [await second.looks() for _ in range(3)] == [Role.FOLLOWER, Role.ALONE, Role.ALONE]
+        assert [await second.refresh() for _ in range(3)] == [Role.FOLLOWER, Role.ALONE, Role.ALONE]
         assert second.election.is_polling
-        monkeypatch.setattr(Coordination, "ping", contact)
-        assert await second.looks() is Role.FOLLOWER
+        monkeypatch.setattr(Coordination, "ping", ping)
+        assert await second.refresh() is Role.FOLLOWER
     assert [log["event"] for log in logs] == ["leader.crashed", "leader.recovered"]
 
 
-@pytest.mark.parametrize(("leads", "then"), [(False, Role.ALONE), (True, Role.LEADER)])
-async def test_a_store_that_is_lost_makes_all_poll(
-    stores: tuple[Store, Store], clock: Clock, *, leads: bool, then: Role
+@pytest.mark.parametrize(("leads", "role_later"), [(False, Role.ALONE), (True, Role.LEADER)])
+async def test_all_instances_poll_during_a_store_outage(
+    stores: tuple[Store, Store], clock: Clock, *, leads: bool, role_later: Role
 ) -> None:
-    """A follower holds still for a moment, a leader leads on until its lock ends; both come back by themselves."""
+    """A follower pauses briefly, a leader leads until its lock expires; both recover by themselves."""
     first, second = (instance(store, clock) for store in stores)
-    await first.looks()
-    await second.looks()
-    one, coordination = (first, first.election.coordination) if leads else (second, second.election.coordination)
-    async with Store("redis://127.0.0.1:1/0", "t:") as away:
-        one.election.coordination = away.coordination
-        one.passed += 3
-        assert await one.looks() is (Role.LEADER if leads else Role.FOLLOWER)
-        one.passed += 3
-        assert await one.looks() is then
-        assert one.election.is_polling
-        one.passed += LIFE
-        assert await one.looks() is Role.ALONE
-    one.election.coordination = coordination
-    assert await one.looks() is (Role.LEADER if leads else Role.FOLLOWER)
+    await first.refresh()
+    await second.refresh()
+    affected, coordination = (first, first.election.coordination) if leads else (second, second.election.coordination)
+    async with Store("redis://127.0.0.1:1/0", "t:") as unreachable:
+        affected.election.coordination = unreachable.coordination
+        affected.elapsed += 3
+        assert await affected.refresh() is (Role.LEADER if leads else Role.FOLLOWER)
+        affected.elapsed += 3
+        assert await affected.refresh() is role_later
+        assert affected.election.is_polling
+        affected.elapsed += LIFE
+        assert await affected.refresh() is Role.ALONE
+    affected.election.coordination = coordination
+    assert await affected.refresh() is (Role.LEADER if leads else Role.FOLLOWER)
 
 
-async def test_whose_store_is_its_own_always_leads(stores: tuple[Store, Store], clock: Clock) -> None:
-    """No lock is taken: a service that was killed need not wait for its own to end."""
+async def test_instance_with_its_own_store_always_leads(stores: tuple[Store, Store], clock: Clock) -> None:
+    """No lock is taken, so a service that was killed does not wait for its own lock to expire."""
     own, other = instance(stores[0], clock, own=True), instance(stores[1], clock)
-    assert await own.looks() is Role.LEADER
-    assert await other.looks() is Role.LEADER
-    own.passed += 10 * LIFE
+    assert await own.refresh() is Role.LEADER
+    assert await other.refresh() is Role.LEADER
+    own.elapsed += 10 * LIFE
     assert own.election.role is Role.LEADER
 
 
 async def test_waiting_ends_when_the_role_changes(stores: tuple[Store, Store], clock: Clock) -> None:
-    """Polling begins and ends by this."""
+    """Polling starts and stops by these waits."""
     first, second = (instance(store, clock) for store in stores)
-    await first.looks()
-    began = asyncio.create_task(second.election.until(polling=True))
-    await second.looks()
+    await first.refresh()
+    started = asyncio.create_task(second.election.until(polling=True))
+    await second.refresh()
     await asyncio.sleep(0)
-    assert not began.done()
+    assert not started.done()
     await first.election.__aexit__()
-    await second.looks()
-    await began
-    ended = asyncio.create_task(second.election.until(polling=False))
+    await second.refresh()
+    await started
+    stopped = asyncio.create_task(second.election.until(polling=False))
     await stores[1]._redis.set(f"{stores[1]._prefix}leader", "of another")
-    await second.looks()
-    await ended
+    await second.refresh()
+    await stopped
 
 
-async def test_the_store_is_a_clock_that_all_share(stores: tuple[Store, Store], clock: Clock) -> None:
-    """How far the clock here is from it is known, and how long it takes to answer."""
-    one = instance(stores[0], clock)
+async def test_clock_offset_to_the_store_is_measured(stores: tuple[Store, Store], clock: Clock) -> None:
+    """The store is the shared clock; its response time is measured too."""
+    measuring = instance(stores[0], clock)
     before = (await stores[0].coordination.ping()).time
     clock.time = before + timedelta(days=1)
-    await one.looks()
+    await measuring.refresh()
     after = (await stores[0].coordination.ping()).time
-    assert one.election.offset is not None
-    assert clock.time - after <= one.election.offset <= clock.time - before
-    assert one.election.latency is not None
-    assert one.election.latency > 0
+    assert measuring.election.offset is not None
+    assert clock.time - after <= measuring.election.offset <= clock.time - before
+    assert measuring.election.latency is not None
+    assert measuring.election.latency > 0
