@@ -1,4 +1,4 @@
-"""Snapshots are built once for all who wait for them, beside the event loop."""
+"""Snapshots are built once for all waiting callers, outside the event loop."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ from tests.conftest import Clock
 from tests.support.fixings import day, fixing
 from tests.support.instances import follower
 
-KNOWN = fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09")
+FIXINGS = fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09")
 Build = Callable[[TickerSettings], Snapshot | None]
 
 
@@ -27,90 +27,90 @@ def with_tickers(settings: Settings, count: int) -> Settings:
     )
 
 
-class HeldBuilds:
-    """Lets a memory build snapshots when it is told to, and records the threads that do."""
+class BlockedBuilds:
+    """Block snapshot builds until they are released, and record their threads."""
 
     def __init__(self, memory: MemoryState) -> None:
         self.selection = memory.selection
-        self.begun = threading.Event()
-        self.may_go_on = threading.Event()
+        self.started = threading.Event()
+        self.released = threading.Event()
         self.threads = list[threading.Thread]()
 
     def __call__(self, now: datetime) -> Build:
         build = self.selection(now)
 
-        def held(ticker: TickerSettings) -> Snapshot | None:
+        def blocked(ticker: TickerSettings) -> Snapshot | None:
             self.threads.append(threading.current_thread())
-            self.begun.set()
-            assert self.may_go_on.wait(60)
+            self.started.set()
+            assert self.released.wait(60)
             return build(ticker)
 
-        return held
+        return blocked
 
 
-async def test_concurrent_refreshes_share_a_pass(store: Store, settings: Settings, clock: Clock) -> None:
-    """Six refreshes that wait for the store together build the snapshots twice at most, not six times."""
+async def test_concurrent_refreshes_share_a_build(store: Store, settings: Settings, clock: Clock) -> None:
+    """Six refreshes waiting for the store together build the snapshots at most twice, not six times."""
     store_sync = StoreSync(MemoryState(settings), store)
     instance = follower(store_sync, clock)
-    builds = HeldBuilds(store_sync.memory)
-    builds.may_go_on.set()
+    builds = BlockedBuilds(store_sync.memory)
+    builds.released.set()
 
-    async def learn(number: int) -> None:
-        store_sync.memory.add(KNOWN[number % 2])
+    async def add_and_refresh(number: int) -> None:
+        store_sync.memory.add(FIXINGS[number % 2])
         await instance.refresh()
         assert store_sync.memory.snapshots["kzt"].as_of == day(2)
 
     with patch.object(store_sync.memory, "selection", builds):
-        await asyncio.gather(*map(learn, range(6)))
-    assert 1 <= len(builds.threads) <= 2  # a second time for those that came while the first was built
+        await asyncio.gather(*map(add_and_refresh, range(6)))
+    assert 1 <= len(builds.threads) <= 2  # a second build serves those that arrived during the first
 
 
-async def test_loop_runs_while_a_snapshot_is_built(settings: Settings, clock: Clock) -> None:
-    """The build is in a thread of its own: it waits here until the event loop lets it go on."""
+async def test_build_does_not_block_the_event_loop(settings: Settings, clock: Clock) -> None:
+    """The build runs in a thread of its own and waits there until the event loop releases it."""
     memory = MemoryState(with_tickers(settings, 3))
-    memory.reset("nbk", KNOWN)
-    builds = HeldBuilds(memory)
+    memory.reset("nbk", FIXINGS)
+    builds = BlockedBuilds(memory)
     with patch.object(memory, "selection", builds):
         publishing = asyncio.create_task(SnapshotPublisher(memory, lambda _: None).publish(clock()))
-        await asyncio.to_thread(builds.begun.wait, 60)
+        await asyncio.to_thread(builds.started.wait, 60)
         assert memory.snapshots == {}
-        builds.may_go_on.set()
+        builds.released.set()
         await publishing
     assert len(builds.threads) == 3
     assert threading.main_thread() not in builds.threads
     assert memory.snapshots.keys() == {"t0", "t1", "t2"}
 
 
-async def test_rates_that_come_during_a_build_are_published(settings: Settings, clock: Clock) -> None:
-    """A snapshot that was built a moment too early is built again before the later call returns."""
+async def test_rates_added_during_a_build_are_published(settings: Settings, clock: Clock) -> None:
+    """A snapshot built too early is rebuilt before the later call returns."""
     memory = MemoryState(with_tickers(settings, 3))
-    memory.reset("nbk", KNOWN[:1])
-    builds = HeldBuilds(memory)
+    memory.reset("nbk", FIXINGS[:1])
+    builds = BlockedBuilds(memory)
     publisher = SnapshotPublisher(memory, lambda _: None)
     with patch.object(memory, "selection", builds):
         first = asyncio.create_task(publisher.publish(clock()))
-        await asyncio.to_thread(builds.begun.wait, 60)
-        memory.add(KNOWN[1])
-        builds.may_go_on.set()
+        await asyncio.to_thread(builds.started.wait, 60)
+        memory.add(FIXINGS[1])
+        builds.released.set()
         await publisher.publish(clock())
     assert first.done()
     assert {snapshot.as_of for snapshot in memory.snapshots.values()} == {day(2)}
 
 
-async def test_call_that_joined_a_cancelled_pass_publishes_itself(settings: Settings, clock: Clock) -> None:
-    """A pass is cancelled where an instance stops polling; whoever waits for it must not go away with nothing."""
+async def test_call_that_joined_a_cancelled_build_builds_itself(settings: Settings, clock: Clock) -> None:
+    """A build is cancelled when an instance stops polling; callers waiting for it must still get a snapshot."""
     memory = MemoryState(settings)
-    memory.reset("nbk", KNOWN)
-    builds = HeldBuilds(memory)
+    memory.reset("nbk", FIXINGS)
+    builds = BlockedBuilds(memory)
     publisher = SnapshotPublisher(memory, lambda _: None)
-    await publisher._lock.acquire()  # a pass is being made
+    await publisher._lock.acquire()  # as if a build were running
     with patch.object(memory, "selection", builds):
         first, joined = (asyncio.create_task(publisher.publish(clock())) for _ in range(2))
         await asyncio.sleep(0)
         publisher._lock.release()
-        await asyncio.to_thread(builds.begun.wait, 60)
+        await asyncio.to_thread(builds.started.wait, 60)
         first.cancel()
-        builds.may_go_on.set()
+        builds.released.set()
         await asyncio.wait([first, joined])
     assert first.cancelled()
     assert memory.snapshots["kzt"].as_of == day(2)
