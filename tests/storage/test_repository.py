@@ -1,4 +1,4 @@
-"""What outlives the process, against a real Valkey."""
+"""`Store`: records written to a real Valkey and read again."""
 
 import json
 import os
@@ -29,24 +29,24 @@ from tests.support.wait import until
 NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
 
 
-async def test_a_fixing_comes_back_digit_by_digit(store: Store) -> None:
-    """Trailing zeros, nominals, direction, times, digests and revisions survive."""
+async def test_fixing_is_stored_without_loss(store: Store) -> None:
+    """Trailing zeros, nominals, direction, times, digests and revisions are kept."""
     first = fixing(day(1), "ecb", "EUR", Quotation.INVERSE, USD="1.1500", JPY=("180.10", 100))
-    kept = replace(first, digest="new").with_revision_of(first)
-    await store.save(kept)
-    assert await store.fixing("ecb", day(1)) == kept
+    stored = replace(first, digest="new").with_revision_of(first)
+    await store.save(stored)
+    assert await store.fixing("ecb", day(1)) == stored
     (found,) = await store.recent("ecb", 5)
     assert str(found.rates["USD"].value) == "1.1500"
     assert found.revisions[0].digest == first.digest
 
 
 async def test_fixings_are_found_by_date(store: Store) -> None:
-    """Dates in order, the latest few, nothing for what there is not."""
+    """Dates are sorted, `recent` returns the latest ones, an unknown date has no fixing."""
     for number in (3, 1, 2):
         await store.save(fixing(day(number), USD="475.09"))
     await store.save(later(fixing(day(2), USD="476.00")))
     assert await store.dates("nbk") == [day(1), day(2), day(3)]
-    assert [(one.date, one.rates["USD"].value) for one in await store.recent("nbk", 2)] == [
+    assert [(item.date, item.rates["USD"].value) for item in await store.recent("nbk", 2)] == [
         (day(2), Decimal("476.00")),
         (day(3), Decimal("475.09")),
     ]
@@ -54,13 +54,13 @@ async def test_fixings_are_found_by_date(store: Store) -> None:
     assert await store.recent("cbr", 5) == []
 
 
-async def test_rates_of_many_days_are_read_without_receipts(store: Store) -> None:
+async def test_rates_of_many_days_are_read_without_metadata(store: Store) -> None:
     """Digits, nominals and direction as published, oldest first; days without a fixing are left out."""
     for number in (3, 1, 4):
-        one = fixing(day(number), "ecb", "EUR", Quotation.INVERSE, USD="1.1500", JPY=("180.10", 100))
-        await store.save(replace(one, digest="new").with_revision_of(one))
+        stored = fixing(day(number), "ecb", "EUR", Quotation.INVERSE, USD="1.1500", JPY=("180.10", 100))
+        await store.save(replace(stored, digest="new").with_revision_of(stored))
     found = await store.rates("ecb", day(1), day(3))
-    assert [(one.date, one.base, one.direction) for one in found] == [
+    assert [(rates.date, rates.base, rates.direction) for rates in found] == [
         (day(1), "EUR", Quotation.INVERSE),
         (day(3), "EUR", Quotation.INVERSE),
     ]
@@ -71,44 +71,47 @@ async def test_rates_of_many_days_are_read_without_receipts(store: Store) -> Non
     assert await store.rates("ecb", day(5), day(9)) == await store.rates("nbk", day(1), day(9)) == []
 
 
-async def test_quarantine_is_kept_until_it_is_decided(store: Store) -> None:
-    """One entry a date. A decision ends it and is stored once; a fixing of the date alone ends nothing."""
-    one, two, three = (QuarantinedFixing(fixing(day(number), USD="0"), ("USD is 0",), NOW) for number in (1, 2, 3))
-    for waiting in (three, one, two, one):
+async def test_quarantine_is_kept_until_decided(store: Store) -> None:
+    """One entry per date. A decision ends it and is stored once; a fixing of the date alone does not end it."""
+    first, second, third = (QuarantinedFixing(fixing(day(number), USD="0"), ("USD is 0",), NOW) for number in (1, 2, 3))
+    for waiting in (third, first, second, first):
         await store.quarantine(waiting)
-    assert await store.waiting("nbk") == [one, two, three]
-    rejected, accepted = QuarantineDecision(one, Outcome.REJECTED, NOW), QuarantineDecision(two, Outcome.ACCEPTED, NOW)
+    assert await store.waiting("nbk") == [first, second, third]
+    rejected, accepted = (
+        QuarantineDecision(first, Outcome.REJECTED, NOW),
+        QuarantineDecision(second, Outcome.ACCEPTED, NOW),
+    )
     for decision in (rejected, accepted, accepted):
         await store.record_decision(decision)
     assert await store.decisions("nbk") == [accepted, rejected]
-    assert await store.waiting("nbk") == [three]
+    assert await store.waiting("nbk") == [third]
     published = fixing(day(3), EUR="551.06")
     await store.save(published)
-    assert await store.waiting("nbk") == [three]
-    whole = replace(published, rates={**published.rates, **fixing(day(3), USD="475.09").rates})
-    confirmed = QuarantineDecision(three, Outcome.CONFIRMED, NOW)
-    await store.save(whole, decision=confirmed)
+    assert await store.waiting("nbk") == [third]
+    completed = replace(published, rates={**published.rates, **fixing(day(3), USD="475.09").rates})
+    confirmed = QuarantineDecision(third, Outcome.CONFIRMED, NOW)
+    await store.save(completed, decision=confirmed)
     assert await store.waiting("nbk") == []
-    assert await store.fixing("nbk", day(3)) == whole
+    assert await store.fixing("nbk", day(3)) == completed
     assert await store.decisions("nbk") == [confirmed, accepted, rejected]
 
 
 @pytest.mark.parametrize("codes", [{"USD"}, {"USD", "EUR"}])
 async def test_retracted_rates_are_removed_with_their_decision(store: Store, codes: set[str]) -> None:
-    """The other rates of the date stay; a date without any is removed. The source has another stamp."""
+    """Other rates of the date are kept; a date without rates is removed. The version of the source changes."""
     published = fixing(day(3), USD="475.09", EUR="551.06")
     before = await store.save(published)
-    taken = published.without(published.rates.keys() - codes)
-    decision = QuarantineDecision(QuarantinedFixing(taken, ("retracted",), NOW), Outcome.RETRACTED, NOW)
+    retracted = published.without(published.rates.keys() - codes)
+    decision = QuarantineDecision(QuarantinedFixing(retracted, ("retracted",), NOW), Outcome.RETRACTED, NOW)
     written = await store.retract(published, decision)
-    left = published.without(codes)
-    assert await store.fixing("nbk", day(3)) == (left if left.rates else None)
+    remaining = published.without(codes)
+    assert await store.fixing("nbk", day(3)) == (remaining if remaining.rates else None)
     assert await store.decisions("nbk") == [decision]
     assert (written.before, await store.version("nbk")) == (before.version, written.version)
 
 
 async def test_breaks_of_a_decision_are_stored(store: Store) -> None:
-    """An operator declared a redenomination: date, currency and exact factor survive."""
+    """Date, currency and exact factor of a declared redenomination are kept."""
     waiting = QuarantinedFixing(fixing(day(3), BYN="235.10"), ("BYN moved",), NOW)
     breaks = (Break("BYN", day(3), Decimal(10000)), Break("BYN", day(2)))
     decision = QuarantineDecision(waiting, Outcome.ACCEPTED, NOW, breaks)
@@ -117,7 +120,7 @@ async def test_breaks_of_a_decision_are_stored(store: Store) -> None:
 
 
 async def test_write_returns_the_previous_version(store: Store) -> None:
-    """A fixing, what waits and a decision are news for who watches; each source has its own stamp."""
+    """Fixings, quarantine and decisions change the version; each source has its own."""
     waiting = QuarantinedFixing(fixing(day(3), USD="0"), (), NOW)
     assert await store.versions() == {}
     first = await store.save(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09"))
@@ -129,31 +132,31 @@ async def test_write_returns_the_previous_version(store: Store) -> None:
     assert await store.versions() == {"nbk": third.version, "cbr": other.version}
 
 
-async def test_a_later_form_is_never_replaced_by_an_earlier_one(store: Store) -> None:
-    """Who was cut off while the bank corrected itself holds what was replaced; who says the same changes no receipt."""
+async def test_newer_version_is_never_replaced_by_an_older_one(store: Store) -> None:
+    """A disconnected instance writes the version before a correction; a repeated fixing keeps the first metadata."""
     first = fixing(day(1), USD="478.77")
     revised = replace(fixing(day(1), USD="478.70"), digest="revised").with_revision_of(first)
-    for late in (revised, first, later(first, -1), later(revised)):
-        await store.save(late)
+    for version in (revised, first, later(first, -1), later(revised)):
+        await store.save(version)
     assert await store.fixing("nbk", day(1)) == revised
-    twice = later(fixing(day(1), USD="478.77")).with_revision_of(revised)
-    await store.save(twice)
-    assert await store.fixing("nbk", day(1)) == twice
+    second_revision = later(fixing(day(1), USD="478.77")).with_revision_of(revised)
+    await store.save(second_revision)
+    assert await store.fixing("nbk", day(1)) == second_revision
 
 
-async def test_a_stamp_is_never_the_same_again(store: Store) -> None:
-    """Other with each writing, also after all was wiped; each source has its own."""
-    stamps = [await store.version("nbk")]
+async def test_version_of_a_source_is_never_reused(store: Store) -> None:
+    """Each write changes it, also after the store was emptied."""
+    versions = [await store.version("nbk")]
     for _ in range(2):
         await store.save(fixing(day(1), USD="478.77"))
-        stamps.append(await store.version("nbk"))
+        versions.append(await store.version("nbk"))
         await store._redis.delete(*[key async for key in store._redis.scan_iter(f"{store._prefix}*")])
-    assert stamps[0] is None
-    assert len(set(stamps)) == 3
+    assert versions[0] is None
+    assert len(set(versions)) == 3
 
 
-async def test_a_raw_answer_comes_back_byte_by_byte_and_expires(store: Store) -> None:
-    """Whatever its encoding; compressed, and not for ever."""
+async def test_raw_response_is_stored_exactly_and_expires(store: Store) -> None:
+    """In any encoding; it is compressed."""
     body = "<rates>доллар</rates>".encode("windows-1251") * 100
     await store.save_raw("cbr", "abc", body, timedelta(days=90))
     assert await store.raw("cbr", "abc") == body
@@ -165,111 +168,111 @@ async def test_a_raw_answer_comes_back_byte_by_byte_and_expires(store: Store) ->
     assert await store._redis.strlen(key) < len(body) / 10
 
 
-async def test_states_and_snapshots_come_back(store: Store) -> None:
-    """The last poll of each source and the snapshot of each ticker."""
+async def test_states_and_snapshots_are_stored(store: Store) -> None:
+    """The state of each source and the snapshot of each ticker."""
     state = SourceState(NOW, NOW, NOW, 3, "down")
     await store.save_state("nbk", state)
     assert await store.states() == {"nbk": state}
     settings = load(environ={})
-    made = snapshot(settings.tickers[0], settings.polled, {"nbk": series(fixing(day(2), USD="475.09"))}, NOW)
-    assert made is not None
-    await store.save_snapshot(made)
-    assert await store.snapshot("kzt") == made
+    built = snapshot(settings.tickers[0], settings.polled, {"nbk": series(fixing(day(2), USD="475.09"))}, NOW)
+    assert built is not None
+    await store.save_snapshot(built)
+    assert await store.snapshot("kzt") == built
     assert await store.snapshot("eur") is None
 
 
-async def test_a_store_that_is_away_is_a_clear_error() -> None:
-    """The address is named, the password is not."""
-    async with Store("redis://user:canary@127.0.0.1:1/0", "t:") as away:
+async def test_unreachable_store_is_reported() -> None:
+    """The error names the URL but not the password."""
+    async with Store("redis://user:canary@127.0.0.1:1/0", "t:") as unreachable:
         with pytest.raises(StoreError, match=r"redis://127\.0\.0\.1:1/0: ") as error:
-            await away.versions()
+            await unreachable.versions()
     assert "canary" not in str(error.value)
 
 
 async def test_unreadable_record_is_logged_and_skipped(store: Store) -> None:
-    """Somebody else's value under our key is no fixing, and costs no other."""
+    """A foreign value under our key is not a fixing and does not affect the others."""
     key = store._key("fixings", "nbk")
     await store.save(fixing(day(2), USD="475.09"))
     await store._redis.hset(key, mapping={"2026-04-01": "{}", "2026-19-39": "{}", "oops": "{}"})
     with capture_logs() as logs:
-        assert [one.date for one in await store.recent("nbk", 5)] == [day(2)]
-        assert [one.date for one in await store.rates("nbk", day(1), day(2))] == [day(2)]
+        assert [item.date for item in await store.recent("nbk", 5)] == [day(2)]
+        assert [item.date for item in await store.rates("nbk", day(1), day(2))] == [day(2)]
         assert await store.fixing("nbk", day(1)) is None
-    told = {(log["event"], log["source"], log["kind"], log["field"], log["problem"], log["beginning"]) for log in logs}
+    logged = {
+        (log["event"], log["source"], log["kind"], log["field"], log["problem"], log["beginning"]) for log in logs
+    }
     missing = "source: Field required", "Object missing required field `date`"
-    assert told == {
+    assert logged == {
         ("store.unreadable", "nbk", "Fixing", "2026-19-39", "it is not a date", ""),
         ("store.unreadable", "nbk", "Fixing", "oops", "it is not a date", ""),
         *(("store.unreadable", "nbk", "Fixing", "2026-04-01", problem, "{}") for problem in missing),
     }
 
 
-def json_of(one: object, **changes: object) -> str:
-    """Return a record as it is stored, with other values."""
-    return json.dumps(json.loads(TypeAdapter(type(one)).dump_json(one)) | changes)
+def json_of(record: object, **changes: object) -> str:
+    """Return a record as stored, with other values."""
+    return json.dumps(json.loads(TypeAdapter(type(record)).dump_json(record)) | changes)
 
 
-def beyond(text: str) -> str:
+def with_huge_rate(text: str) -> str:
     return text.replace("475.09", "1E+2000000")
 
 
-SOUND = fixing(day(1), USD="475.09")
-QUARANTINED = QuarantinedFixing(SOUND, ("USD is 0",), NOW)
+VALID = fixing(day(1), USD="475.09")
+QUARANTINED = QuarantinedFixing(VALID, ("USD is 0",), NOW)
 
 
 @pytest.mark.parametrize(
     ("field", "value", "problem"),
     [
-        ("2026-04-01", beyond(json_of(SOUND)), "USD is 1E+2000000, outside 1E-15 to 1E+16"),
-        ("2026-04-01", json_of(SOUND, rates={}), "it quotes no currency"),
-        ("2026-04-01", json_of(SOUND, source="cbr"), "it is of source 'cbr'"),
-        ("2026-04-01", json_of(SOUND, date="2026-03-31"), "it is dated 2026-03-31"),
-        ("2026-04-01", json_of(SOUND, fetched_at="2026-04-01T00:00:00"), "fetched_at 2026-04-01 00:00:00 has no time"),
+        ("2026-04-01", with_huge_rate(json_of(VALID)), "USD is 1E+2000000, outside 1E-15 to 1E+16"),
+        ("2026-04-01", json_of(VALID, rates={}), "it quotes no currency"),
+        ("2026-04-01", json_of(VALID, source="cbr"), "it is of source 'cbr'"),
+        ("2026-04-01", json_of(VALID, date="2026-03-31"), "it is dated 2026-03-31"),
+        ("2026-04-01", json_of(VALID, fetched_at="2026-04-01T00:00:00"), "fetched_at 2026-04-01 00:00:00 has no time"),
         ("2026-04-01", b"\xff\x00 junk", "Input should be a valid string"),
         ("2026-04-01", "[" * 100_000, "Invalid JSON: recursion limit exceeded"),
         ("2026-04-01", '{"more":' + "[" * 100_000, "Invalid JSON: recursion limit exceeded"),
-        ("9999-12-31", json_of(SOUND, date="9999-12-31"), "it is dated 9999-12-31, after 2026-04-09, the last"),
-        ("2026-04-10", json_of(SOUND, date="2026-04-10"), "it is dated 2026-04-10, after 2026-04-09, the last"),
-        ("1900-01-01", json_of(SOUND, date="1900-01-01"), "it is dated 1900-01-01, before 1949-01-01"),
-        ("20260401", json_of(SOUND), "it is not a date"),
-        ("2026-W14-3", json_of(SOUND), "it is not a date"),
+        ("9999-12-31", json_of(VALID, date="9999-12-31"), "it is dated 9999-12-31, after 2026-04-09, the last"),
+        ("2026-04-10", json_of(VALID, date="2026-04-10"), "it is dated 2026-04-10, after 2026-04-09, the last"),
+        ("1900-01-01", json_of(VALID, date="1900-01-01"), "it is dated 1900-01-01, before 1949-01-01"),
+        ("20260401", json_of(VALID), "it is not a date"),
+        ("2026-W14-3", json_of(VALID), "it is not a date"),
     ],
 )  # fmt: skip
-async def test_an_impossible_fixing_is_left_out_and_named(
-    store: Store, field: str, value: str | bytes, problem: str
-) -> None:
-    """The others are read all the same."""
+async def test_invalid_fixing_is_skipped_and_logged(store: Store, field: str, value: str | bytes, problem: str) -> None:
+    """All other fixings are read."""
     store.last_date = lambda _: day(9)
     await store._redis.hset(store._key("fixings", "nbk"), field, value)
     await store.save(fixing(day(2), USD="475.09"))
     with capture_logs() as logs:
         days = await store.dates("nbk")
-        assert [one.date for one in await store.fixings("nbk", days)] == [day(2)]
-    (told,) = logs
-    assert (told["event"], told["source"], told["key"], told["field"]) == (
+        assert [item.date for item in await store.fixings("nbk", days)] == [day(2)]
+    (log,) = logs
+    assert (log["event"], log["source"], log["key"], log["field"]) == (
         "store.unreadable",
         "nbk",
         "fixings:nbk",
         field,
     )
-    assert told["problem"].startswith(problem)
+    assert log["problem"].startswith(problem)
 
 
 @pytest.mark.parametrize(
-    "value", [beyond(json_of(SOUND)), json_of(SOUND, date="2026-04-03"), b"\xff", '{"a":' + "[" * 9999]
+    "value", [with_huge_rate(json_of(VALID)), json_of(VALID, date="2026-04-03"), b"\xff", '{"a":' + "[" * 9999]
 )
-async def test_impossible_rates_are_left_out_without_receipts_too(store: Store, value: str | bytes) -> None:
-    """As they are read for a history, and alone."""
+async def test_invalid_rates_are_skipped_without_metadata_too(store: Store, value: str | bytes) -> None:
+    """As read for a history and one by one."""
     await store._redis.hset(store._key("fixings", "nbk"), "2026-04-01", value)
     await store.save(fixing(day(2), USD="475.09"))
     with capture_logs() as logs:
-        assert [one.date for one in await store.rates("nbk", day(1), day(2))] == [day(2)]
+        assert [item.date for item in await store.rates("nbk", day(1), day(2))] == [day(2)]
         assert await store.fixing("nbk", day(1)) is None
     assert [(log["key"], log["field"]) for log in logs] == [("fixings:nbk", "2026-04-01")] * 2
 
 
-async def test_a_fixing_is_read_once_its_date_is_possible(store: Store) -> None:
-    """The clock was behind, or an operator accepted it early: the source is read again without another writing."""
+async def test_future_fixing_is_read_once_its_date_is_possible(store: Store) -> None:
+    """The clock was behind, or an operator accepted it early: it is read later without another write."""
     store.last_date = lambda _: day(2)
     await store.save(fixing(day(1), USD="475.09"), fixing(day(3), USD="475.10"))
     before = await store.versions()
@@ -281,8 +284,8 @@ async def test_a_fixing_is_read_once_its_date_is_possible(store: Store) -> None:
     assert await store.versions() == before
 
 
-async def test_a_clock_that_is_behind_does_not_fill_the_log(store: Store) -> None:
-    """The first dates are named, the others counted."""
+async def test_clock_behind_does_not_flood_the_log(store: Store) -> None:
+    """The first dates are named, the others are counted."""
     await store.save(*(fixing(day(number), USD="475.09") for number in range(1, 31)))
     store.last_date = lambda _: date(2020, 1, 1)
     with capture_logs() as logs:
@@ -291,38 +294,38 @@ async def test_a_clock_that_is_behind_does_not_fill_the_log(store: Store) -> Non
     assert logs[-1]["problem"] == "20 more are dated after 2020-01-01; check the system clock"
 
 
-async def test_a_poll_in_the_future_is_left_out(store: Store) -> None:
-    """Else the source would not be polled until then. The last possible date is that of some zone."""
+async def test_poll_time_in_the_future_is_skipped(store: Store) -> None:
+    """Otherwise the source would not be polled until then. The last possible date is that of any time zone."""
     store.last_date = lambda _: day(2)
     await store.save_state("nbk", SourceState(datetime(2026, 4, 4, tzinfo=UTC)))
     await store.save_state("cbr", SourceState(datetime(2026, 4, 3, tzinfo=UTC)))
     assert (await store.states()).keys() == {"cbr"}
-    (bad,) = await store.bad_records()
-    assert (bad.place.key, bad.place.field) == ("states", "nbk")
-    assert bad.problem == "polled_at 2026-04-04 00:00:00+00:00 is in the future"
+    (record,) = await store.bad_records()
+    assert (record.place.key, record.place.field) == ("states", "nbk")
+    assert record.problem == "polled_at 2026-04-04 00:00:00+00:00 is in the future"
 
 
-async def test_a_write_to_a_key_of_another_type_names_the_remedy(store: Store) -> None:
-    """Nothing else is kept from being written."""
+async def test_write_to_a_key_of_a_wrong_type_names_the_remedy(store: Store) -> None:
+    """The error is marked as refused, so other writes continue."""
     await store._redis.set(store._key("fixings:nbk"), "oops")
     with pytest.raises(StoreError, match=r"a key is of a wrong type; see: python -m service check$") as error:
         await store.save(fixing(day(1), USD="475.09"))
     assert error.value.refused
 
 
-async def test_every_kind_of_record_is_left_out_where_it_is_broken(store: Store) -> None:
-    """Quarantine, decisions, states, snapshots, spans: none raises, each is named."""
+async def test_invalid_records_of_every_kind_are_skipped(store: Store) -> None:
+    """Quarantine, decisions, states, snapshots, backfilled spans: none raises, each is logged."""
     decision = QuarantineDecision(QUARANTINED, Outcome.REJECTED, NOW)
     naive = json_of(SourceState(NOW), polled_at="2026-04-01T00:00:00")
     hashes: dict[str, dict[Any, Any]] = {
-        "quarantine:nbk": {"2026-04-01": beyond(json_of(QUARANTINED)), "2026-04-02": b"\xff"},
+        "quarantine:nbk": {"2026-04-01": with_huge_rate(json_of(QUARANTINED)), "2026-04-02": b"\xff"},
         "states": {"nbk": naive, "cbr": "{", "ecb": json_of(SourceState(NOW))},
         "snapshots": {"kzt": "{}"},
         "backfilled": {"nbk": '[["2026-01-01", "9999-12-31"]]', "cbr": "{}"},
     }
     for key, fields in hashes.items():
         await store._redis.hset(store._key(key), mapping=fields)
-    await store._redis.lpush(store._key("decisions:nbk"), json_of(decision), beyond(json_of(decision)))
+    await store._redis.lpush(store._key("decisions:nbk"), json_of(decision), with_huge_rate(json_of(decision)))
     with capture_logs() as logs:
         assert await store.waiting("nbk") == []
         assert await store.decisions("nbk") == [decision]
@@ -337,16 +340,16 @@ async def test_every_kind_of_record_is_left_out_where_it_is_broken(store: Store)
 
 
 @pytest.mark.parametrize("rates", [{"USD": "0"}, {"USD": "-1"}, {"USD": ("475", 0)}, {"KZT": "2"}, {}])
-async def test_what_is_rightly_in_quarantine_is_read(store: Store, rates: dict[str, Any]) -> None:
-    """Worthless rates, and dates beyond what the source publishes ahead: an operator must see them."""
+async def test_unpublishable_quarantined_fixing_is_read(store: Store, rates: dict[str, Any]) -> None:
+    """Operators must see invalid rates and dates beyond the horizon."""
     waiting = QuarantinedFixing(fixing(date(2030, 1, 1), **rates), ("why",), NOW)
     store.last_date = lambda _: day(2)
     await store.quarantine(waiting)
     assert await store.waiting("nbk") == [waiting]
 
 
-async def test_a_key_of_another_type_is_empty_and_named(store: Store) -> None:
-    """Of one source; those of the others are read, and so is the rest of its own."""
+async def test_key_of_a_wrong_type_reads_as_empty_and_is_logged(store: Store) -> None:
+    """Other sources and the other keys of the same source are read."""
     await store.save(fixing(day(1), "cbr", "RUB", USD="80"))
     for key in ("fixings:nbk", "quarantine:nbk", "decisions:nbk", "states", "snapshots", "backfilled"):
         await store._redis.set(store._key(key), "oops")
@@ -372,36 +375,36 @@ async def test_a_key_of_another_type_is_empty_and_named(store: Store) -> None:
     assert all("python -m service check" in log["problem"] for log in logs)
 
 
-async def test_a_raw_answer_that_is_damaged_is_absent(store: Store) -> None:
-    """It is logged."""
+async def test_damaged_raw_response_is_skipped(store: Store) -> None:
+    """It is logged and reads as absent."""
     await store._redis.set(store._key("raw", "nbk", "abc"), b"no zlib")
     with capture_logs() as logs:
         assert await store.raw("nbk", "abc") is None
     assert [log["field"] for log in logs] == ["abc"]
 
 
-async def kept(store: Store, source: str = "nbk") -> list[str]:
+async def stored_digests(store: Store, source: str = "nbk") -> list[str]:
     keys = [str(key) async for key in store._redis.scan_iter(f"{store._prefix}raw:{source}:*")]
     return sorted(key.rpartition(":")[2] for key in keys)
 
 
-async def test_the_oldest_raw_answers_give_way(store: Store) -> None:
-    """Beyond the budget of a source, which no other shares; what is stored again is new again."""
+async def test_oldest_raw_responses_are_evicted(store: Store) -> None:
+    """Each source has its own budget; storing a response again makes it the newest."""
     body = os.urandom(1000)
     size = len(zlib.compress(body))
     store._raw_bytes = 3 * size
     for digest in "abcd":
         await store.save_raw("nbk", digest, body, timedelta(days=90))
     await store.save_raw("cbr", "a", body, timedelta(days=90))
-    assert (await kept(store), await kept(store, "cbr")) == (["b", "c", "d"], ["a"])
+    assert (await stored_digests(store), await stored_digests(store, "cbr")) == (["b", "c", "d"], ["a"])
     for digest in "be":
         await store.save_raw("nbk", digest, body, timedelta(days=90))
-    assert await kept(store) == ["b", "d", "e"]
+    assert await stored_digests(store) == ["b", "d", "e"]
     assert await store.raw("nbk", "b") == body
 
 
-async def test_raw_answers_that_have_expired_do_not_count(store: Store) -> None:
-    """They leave the index with the next answer, and nothing gives way for them."""
+async def test_expired_raw_responses_do_not_count(store: Store) -> None:
+    """They leave the index with the next response and evict nothing."""
     body = os.urandom(1000)
     store._raw_bytes = 3 * len(zlib.compress(body))
     await store.save_raw("nbk", "a", body, timedelta(days=90))
@@ -409,65 +412,69 @@ async def test_raw_answers_that_have_expired_do_not_count(store: Store) -> None:
         await store.save_raw("nbk", digest, body, timedelta(milliseconds=20))
 
     async def have_expired() -> bool:
-        return await kept(store) == ["a"]
+        return await stored_digests(store) == ["a"]
 
     await until(have_expired)
     for digest in "de":
         await store.save_raw("nbk", digest, body, timedelta(days=90))
-    assert await kept(store) == ["a", "d", "e"] == sorted(await store._redis.zrange(store._key("raws:nbk"), 0, -1))
+    assert (
+        await stored_digests(store)
+        == ["a", "d", "e"]
+        == sorted(await store._redis.zrange(store._key("raws:nbk"), 0, -1))
+    )
     assert await store._redis.pttl(store._key("raws:nbk")) > 89 * 86_400_000
 
 
-async def test_a_raw_answer_beyond_the_whole_budget_is_not_kept(store: Store) -> None:
-    """And nothing gives way for it."""
+async def test_raw_response_beyond_the_budget_is_not_stored(store: Store) -> None:
+    """Nothing is evicted for it."""
     body = os.urandom(1000)
     store._raw_bytes = 3 * len(zlib.compress(body))
     await store.save_raw("nbk", "a", body, timedelta(days=90))
     await store.save_raw("nbk", "b", os.urandom(5000), timedelta(days=90))
-    assert await kept(store) == ["a"]
+    assert await stored_digests(store) == ["a"]
 
 
-async def test_raw_answers_of_an_earlier_version_count(store: Store) -> None:
-    """It had no index: their remaining lifetime tells which are the oldest."""
+async def test_raw_responses_of_an_earlier_version_count(store: Store) -> None:
+    """They have no index: their remaining lifetime shows which are the oldest."""
     packed = zlib.compress(os.urandom(1000))
     store._raw_bytes = 3 * len(packed)
     for digest, days in (("a", 10), ("b", 89), ("c", 50), ("d", 88)):
         await store._redis.set(store._key("raw", "nbk", digest), packed, ex=timedelta(days=days))
     await store.save_raw("nbk", "e", os.urandom(1000), timedelta(days=90))
-    assert await kept(store) == ["b", "d", "e"]
+    assert await stored_digests(store) == ["b", "d", "e"]
 
 
-async def test_without_a_limit_raw_answers_stay(store: Store) -> None:
-    """Until they expire."""
+async def test_raw_responses_without_a_limit_are_not_evicted(store: Store) -> None:
+    """They are kept until they expire."""
     for digest in "abcd":
         await store.save_raw("nbk", digest, os.urandom(1000), timedelta(days=90))
-    assert await kept(store) == list("abcd")
+    assert await stored_digests(store) == list("abcd")
 
 
 @pytest.mark.parametrize(
     "url", ["redis://:canary/x@h:6379/0", "redis+sentinel://:canary/x@h/name/0", "http://:canary@h"]
 )
 def test_invalid_url_does_not_show_its_password(url: str) -> None:
-    """A slash in a password breaks the URL, not its secrecy."""
+    """A slash in the password makes the URL invalid but does not disclose the password."""
     with pytest.raises(SettingsError) as error:
         Store(url, "t:")
     assert "canary" not in str(error.value)
 
 
 @pytest.mark.parametrize("url", ["http://h", "redis+sentinel://h", "redis+sentinel:///name", "nonsense"])
-def test_a_url_of_no_known_form_is_a_settings_error(url: str) -> None:
-    """The key is named."""
+def test_unknown_url_scheme_is_a_settings_error(url: str) -> None:
+    """The error names the setting."""
     with pytest.raises(SettingsError, match=r"store\.url"):
         Store(url, "t:")
 
 
-async def test_sentinel_urls_are_understood() -> None:
-    """Hosts, ports, service name, database and login arrive where the library wants them."""
+async def test_sentinel_url_is_parsed() -> None:
+    """Hosts, ports, service name, database and login are passed to the library."""
     async with Store("redis+sentinel://u:p%40ss@one,two:26380/main/3", "t:") as store:
         pool: Any = store._redis.connection_pool
         sentinels = [
-            (one.connection_pool.connection_kwargs["host"], one.connection_pool.connection_kwargs["port"])
-            for one in pool.sentinel_manager.sentinels
+            (client.connection_pool.connection_kwargs["host"], client.connection_pool.connection_kwargs["port"])
+            for client in pool.sentinel_manager.sentinels
         ]
         assert sentinels == [("one", 26379), ("two", 26380)]
         assert pool.service_name == "main"
@@ -475,16 +482,16 @@ async def test_sentinel_urls_are_understood() -> None:
         assert "p@ss" not in store._connection.where
 
 
-async def test_the_master_is_found_by_a_sentinel(tmp_path: Path) -> None:
-    """The login is the master's; what is wrong is told in one line without it."""
+async def test_master_is_found_through_a_sentinel(tmp_path: Path) -> None:
+    """The login is the master's; errors are one line without it."""
     with (
         valkey(tmp_path / "master", "--requirepass", "s3cret") as master,
-        sentinel(tmp_path / "sentinel", master, more="sentinel auth-pass main s3cret\n") as watching,
+        sentinel(tmp_path / "sentinel", master, more="sentinel auth-pass main s3cret\n") as watcher,
     ):
-        await finds_the_master(watching.port)
+        await check_sentinel(watcher.port)
 
 
-async def finds_the_master(sentinel: int) -> None:
+async def check_sentinel(sentinel: int) -> None:
     async with Store(f"redis+sentinel://:s3cret@127.0.0.1:{sentinel}/main/0", "t:") as store:
 
         async def is_found() -> bool:
@@ -495,12 +502,12 @@ async def finds_the_master(sentinel: int) -> None:
 
         await until(is_found)
         assert await store.dates("nbk") == [day(1)]
-    for url, told in (
+    for url, message in (
         (f":canary@127.0.0.1:{sentinel}/main/0", "the password is missing or wrong"),
         (f":canary@127.0.0.1:{sentinel}/other/0", "no reachable Sentinel knows a master"),
     ):
         async with Store(f"redis+sentinel://{url}", "t:") as store:
-            with pytest.raises(StoreError, match=told) as error:
+            with pytest.raises(StoreError, match=message) as error:
                 await store.versions()
         assert "canary" not in str(error.value)
         assert len(str(error.value)) < 150

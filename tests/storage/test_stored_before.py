@@ -1,4 +1,4 @@
-"""The store of an earlier version (commit 3dbf2d0) is read: `stored-3dbf2d0.json` holds its keys as they were."""
+"""Read the store of an earlier version (commit 3dbf2d0): `stored-3dbf2d0.json` is a copy of its keys."""
 
 from datetime import UTC, datetime
 
@@ -26,7 +26,11 @@ async def test_store_of_an_earlier_version_is_read(settings: Settings, clock: Cl
         assert await store.waiting("nbk") == list(memory.quarantine["nbk"].waiting.values())
         (decision,) = await store.decisions("nbk")
     (first, second) = memory.series("nbk").fixings
-    assert (first.date, second.date, [one.digest for one in second.revisions]) == (day(1), day(2), ["earlier"])
+    assert (first.date, second.date, [revision.digest for revision in second.revisions]) == (
+        day(1),
+        day(2),
+        ["earlier"],
+    )
     assert memory.states["nbk"].succeeded_at is not None
     assert memory.quarantine["nbk"].waiting[day(3)].fixing.rates.keys() == second.rates.keys()
     assert decision.outcome is Outcome.REJECTED
