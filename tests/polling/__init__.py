@@ -1,1 +1,1 @@
-"""Tests of `service.polling.lifecycle`."""
+"""Tests of `service.polling`."""

@@ -1,4 +1,4 @@
-"""The schedule of polls, by a real scheduler for a moment."""
+"""Polls are scheduled by a real scheduler, run for a moment."""
 
 import asyncio
 from contextlib import suppress
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 SETTINGS = load(environ={})
 
 
-class Recorder:
-    """Stands where the poller stands and writes down what it is told to do."""
+class RecordingPoller:
+    """A poller that only records the polled sources."""
 
     def __init__(self, time: datetime | None = None, lasts: float = 60) -> None:
         self.time = time or datetime.now(UTC)
@@ -37,76 +37,76 @@ class Recorder:
         await asyncio.sleep(self._lasts)
 
 
-async def test_every_source_is_polled_once_at_the_start_and_cut_off_quietly(caplog: pytest.LogCaptureFixture) -> None:
-    """The first poll does not wait for a window, and a shutdown in the middle of it is no error."""
-    recorder = Recorder()
-    async with PollScheduler(cast("Poller", recorder), at_once=True):
-        await until_true(lambda: len(recorder.polled) >= len(SETTINGS.polled))
-        assert sorted(recorder.polled) == sorted(SETTINGS.polled)
+async def test_all_sources_are_polled_at_start_and_cancelled_quietly(caplog: pytest.LogCaptureFixture) -> None:
+    """The first poll does not wait for a window, and a shutdown during it logs no error."""
+    poller = RecordingPoller()
+    async with PollScheduler(cast("Poller", poller), at_once=True):
+        await until_true(lambda: len(poller.polled) >= len(SETTINGS.polled))
+        assert sorted(poller.polled) == sorted(SETTINGS.polled)
     await asyncio.sleep(0)
     assert caplog.records == []
 
 
-async def test_shutdown_waits_for_polls_that_swallow_a_cancellation() -> None:
-    """Also where what polls is cancelled again meanwhile, as every background task is."""
-    ended, over = list[str](), asyncio.Event()
+async def test_shutdown_waits_for_polls_that_ignore_cancellation() -> None:
+    """Also if the polling task is cancelled again meanwhile, as background tasks are."""
+    ended, release = list[str](), asyncio.Event()
 
-    class Stubborn(Recorder):
+    class UncancellablePoller(RecordingPoller):
         async def poll(self, key: str) -> None:
             self.polled.append(key)
             for _ in range(4):
                 with suppress(asyncio.CancelledError):
-                    await over.wait()
+                    await release.wait()
             ended.append(key)
 
-    recorder = Stubborn()
+    poller = UncancellablePoller()
 
     class Polling(BackgroundTask):
         async def _run(self) -> None:
-            async with PollScheduler(cast("Poller", recorder), at_once=True):
+            async with PollScheduler(cast("Poller", poller), at_once=True):
                 await asyncio.Event().wait()
 
     async with Polling():
-        await until_true(lambda: len(recorder.polled) == len(SETTINGS.polled))
+        await until_true(lambda: len(poller.polled) == len(SETTINGS.polled))
     before = sorted(ended)
-    over.set()
+    release.set()
     assert before == sorted(SETTINGS.polled)
 
 
-async def test_who_takes_over_polls_what_is_due() -> None:
-    """Not all banks at once: what was asked lately by another waits for its sweep, what never was does not."""
-    recorder = Recorder()
+async def test_new_leader_polls_only_due_sources() -> None:
+    """A recently polled source waits for its sweep; one that was never polled does not."""
+    poller = RecordingPoller()
     for key in SETTINGS.polled:
-        recorder.memory.states[key] = SourceState(polled_at=recorder.time)
-    recorder.memory.states["cbr"] = SourceState()
-    recorder.memory.states["ecb"] = SourceState(polled_at=recorder.time - 2 * SETTINGS.sources["ecb"].sweep)
-    async with PollScheduler(cast("Poller", recorder), at_once=False) as schedule:
-        await until_true(lambda: len(recorder.polled) >= 2)
-        assert sorted(recorder.polled) == ["cbr", "ecb"]
+        poller.memory.states[key] = SourceState(polled_at=poller.time)
+    poller.memory.states["cbr"] = SourceState()
+    poller.memory.states["ecb"] = SourceState(polled_at=poller.time - 2 * SETTINGS.sources["ecb"].sweep)
+    async with PollScheduler(cast("Poller", poller), at_once=False) as schedule:
+        await until_true(lambda: len(poller.polled) >= 2)
+        assert sorted(poller.polled) == ["cbr", "ecb"]
         assert {job.id for job in schedule._scheduler.get_jobs()} == SETTINGS.polled.keys() - {"cbr", "ecb"}
 
 
-async def test_next_poll_is_armed_after_each_poll() -> None:
-    """One job a source, at the time that `publication_schedule` says, by the poller's clock, some seconds later."""
-    recorder = Recorder(datetime(2026, 4, 2, 10, 31, tzinfo=UTC), lasts=0)
-    recorder.memory.add(fixing(day(2), USD="475.09"))
-    recorder.memory.states["nbk"] = SourceState(polled_at=recorder.time - timedelta(minutes=11))
-    armed = asyncio.Event()
+async def test_next_poll_is_scheduled_after_each_poll() -> None:
+    """One job per source, at the time given by `publication_schedule` and the poller's clock, plus jitter."""
+    poller = RecordingPoller(datetime(2026, 4, 2, 10, 31, tzinfo=UTC), lasts=0)
+    poller.memory.add(fixing(day(2), USD="475.09"))
+    poller.memory.states["nbk"] = SourceState(polled_at=poller.time - timedelta(minutes=11))
+    scheduled = asyncio.Event()
 
-    class Watched(PollScheduler):
+    class ObservedScheduler(PollScheduler):
         def _arm(self, key: str, at: datetime) -> None:
             super()._arm(key, at)
-            if key in recorder.polled and key == "nbk":
-                armed.set()
+            if key in poller.polled and key == "nbk":
+                scheduled.set()
 
     before = datetime.now(UTC)
-    async with Watched(cast("Poller", recorder), at_once=False) as schedule:
-        await armed.wait()
+    async with ObservedScheduler(cast("Poller", poller), at_once=False) as schedule:
+        await scheduled.wait()
         jobs = {job.id: job for job in schedule._scheduler.get_jobs()}
         assert jobs.keys() == SETTINGS.polled.keys()
         at = jobs["nbk"].next_run_time - timedelta(minutes=10)
         assert before <= at <= datetime.now(UTC) + JITTER
-    assert recorder.polled.count("nbk") == 1
+    assert poller.polled.count("nbk") == 1
 
 
 def test_jitter_is_bounded_by_half_the_delay() -> None:
@@ -115,14 +115,14 @@ def test_jitter_is_bounded_by_half_the_delay() -> None:
 
 
 async def test_source_is_polled_again_after_an_error() -> None:
-    """An error in publishing, for example, must not be the end of a source's polling."""
+    """An error, for example in publishing, must not end the polling of a source."""
 
-    class Failing(Recorder):
+    class FailingPoller(RecordingPoller):
         async def poll(self, key: str) -> None:
             self.polled.append(key)
             raise RuntimeError("publishing failed")
 
-    recorder = Failing()
-    async with PollScheduler(cast("Poller", recorder), at_once=True) as schedule:
-        await until_true(lambda: len(recorder.polled) >= len(SETTINGS.polled))
+    poller = FailingPoller()
+    async with PollScheduler(cast("Poller", poller), at_once=True) as schedule:
+        await until_true(lambda: len(poller.polled) >= len(SETTINGS.polled))
         await until_true(lambda: {job.id for job in schedule._scheduler.get_jobs()} == SETTINGS.polled.keys())
