@@ -1,4 +1,4 @@
-"""What two sources have in common: lag, offset and spread."""
+"""Comparison of two sources: lag, offset and spread."""
 
 from datetime import date, timedelta
 
@@ -16,7 +16,7 @@ def same_day(day: date) -> date:
 
 
 def pairing() -> Pairing:
-    """Return two banks; the witness has the dollar 1 % and the tenge 2 % higher, and all else the same."""
+    """Return two banks; the witness has the dollar 1 % and the tenge 2 % higher, and all other rates equal."""
     subject, witness = [], []
     for number in range(12):
         on, rates = FIRST + timedelta(days=number), {"EUR": "550.00", "GBP": "630.00", "CNY": "69.00", "CHF": "590.00"}
@@ -29,7 +29,7 @@ def pairing() -> Pairing:
 
 
 def test_absolute_and_relative_offsets_are_kept_apart() -> None:
-    """A rate is compared both ways where the witness has its base on some dates only."""
+    """A rate is compared both ways if the witness quotes its base on some dates only."""
     pair, before = pairing(), FIRST + timedelta(days=20)
     absolute = pair.fit("USD", "KZT", _absolute_difference, Lag.NONE, before)
     relative = pair.fit("USD", "KZT", _relative_difference, Lag.NONE, before)

@@ -1,4 +1,4 @@
-"""What is held and what is published: the unit is one rate on one date."""
+"""Quarantine and publication of single rates: the unit is one rate on one date."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,13 +19,13 @@ from tests.support.fixings import day, fixing, later, rates, series
 from tests.support.standin import RawRates
 
 
-def of(on: date, figures: RawRates) -> Fixing:
-    return replace(fixing(on), rates=rates(figures))
+def document(on: date, values: Figures) -> Fixing:
+    return replace(fixing(on), rates=rates(values))
 
 
 OLD = {"USD": "475.00", "EUR": "551.00", "GBP": "631.00", "CNY": "69.10", "CHF": "590.00", "JPY": "3.10"}
 NEW = {"USD": "476.00", "EUR": "552.00", "GBP": "632.00", "CNY": "69.20", "CHF": "591.00", "JPY": "3.11"}
-KNOWN = series(of(day(1), {**OLD, "USD": "474.00", "EUR": "550.00"}), of(day(2), OLD))
+KNOWN = series(document(day(1), {**OLD, "USD": "474.00", "EUR": "550.00"}), document(day(2), OLD))
 JUMP = Fraction(15, 100)
 NEXT = day(3)
 
@@ -34,73 +34,75 @@ def same_day(effective_date: date) -> date:
     return effective_date
 
 
-def crosschecked(known: Series, **others: Series) -> CrossCheck:
-    return CrossCheck({key: Witness(key, Publications(one, same_day)) for key, one in {"nbk": known, **others}.items()})
+def cross_check_of(known: Series, **others: Series) -> CrossCheck:
+    return CrossCheck(
+        {key: Witness(key, Publications(published, same_day)) for key, published in {"nbk": known, **others}.items()}
+    )
 
 
-def judged(rates: Mapping[str, str], known: Series = KNOWN, on: date = NEXT, **settings: object) -> Judgement:
-    context = ValidationContext(on, cross_check=crosschecked(known), **settings)  # type: ignore[arg-type]
-    return judge(of(on, rates), known, context)
+def judgement_of(rates: Mapping[str, str], known: Series = KNOWN, on: date = NEXT, **settings: object) -> Judgement:
+    context = ValidationContext(on, cross_check=cross_check_of(known), **settings)  # type: ignore[arg-type]
+    return judge(document(on, rates), known, context)
 
 
 @pytest.mark.parametrize("code", sorted(NEW))
 @pytest.mark.parametrize("value", ["9999.00", "0.01", "0"])
-def test_one_suspicious_rate_is_held_alone(code: str, value: str) -> None:
+def test_suspicious_rate_is_quarantined_alone(code: str, value: str) -> None:
     """The other rates of its document are published; the reason names the currency."""
-    made = judged({**NEW, code: value})
-    assert made.held is not None
-    assert made.publish is not None
-    assert made.held.rates.keys() == {code}
-    assert made.publish.rates.keys() == NEW.keys() - {code}
-    assert [reason[:3] for reason in made.reasons] == [code]
-    assert made.verdict is Verdict.NEW
+    judgement = judgement_of({**NEW, code: value})
+    assert judgement.held is not None
+    assert judgement.publish is not None
+    assert judgement.held.rates.keys() == {code}
+    assert judgement.publish.rates.keys() == NEW.keys() - {code}
+    assert [reason[:3] for reason in judgement.reasons] == [code]
+    assert judgement.verdict is Verdict.NEW
 
 
 @given(codes=st.sets(st.sampled_from(sorted(NEW))))
-def test_published_and_held_rates_are_the_document(codes: set[str]) -> None:
-    """Nothing is lost and nothing is in both; with more than half of its rates suspicious a document is held whole."""
+def test_every_rate_is_either_published_or_quarantined(codes: set[str]) -> None:
+    """A document with more than half of its rates suspicious is quarantined as a whole."""
     rates = {code: str(Decimal(value) * (7 + number)) if code in codes else value
              for number, (code, value) in enumerate(NEW.items())}  # fmt: skip
-    made = judged(rates)
-    held = made.held.rates if made.held else {}
-    published = made.publish.rates if made.publish else {}
+    judgement = judgement_of(rates)
+    held = judgement.held.rates if judgement.held else {}
+    published = judgement.publish.rates if judgement.publish else {}
     assert not held.keys() & published.keys()
-    assert {**held, **published} == of(day(3), rates).rates
+    assert {**held, **published} == document(day(3), rates).rates
     assert held.keys() == (NEW.keys() if 2 * len(codes) > len(NEW) else codes)
-    assert len(made.reasons) == len(held)
+    assert len(judgement.reasons) == len(held)
 
 
-def test_missing_currency_holds_nothing() -> None:
-    """Neither in a new document nor in a later form of one, which never removes rates."""
-    made = judged({"USD": "476.00"})
-    assert (made.held, made.reasons, made.verdict) == (None, (), Verdict.NEW)
-    assert made.publish == made.fixing
+def test_missing_currency_does_not_delay_others() -> None:
+    """Neither in a new document nor in a revision, which never removes rates."""
+    judgement = judgement_of({"USD": "476.00"})
+    assert (judgement.held, judgement.reasons, judgement.verdict) == (None, (), Verdict.NEW)
+    assert judgement.publish == judgement.fixing
     shorter = replace(later(KNOWN.fixings[-1]), rates=fixing(day(2), USD="475.50").rates)
-    revised = judge(shorter, KNOWN, ValidationContext(day(3), cross_check=crosschecked(KNOWN)))
+    revised = judge(shorter, KNOWN, ValidationContext(day(3), cross_check=cross_check_of(KNOWN)))
     assert revised.verdict is Verdict.REVISION
     assert revised.publish is not None
     assert revised.publish.rates == {**KNOWN.fixings[-1].rates, **shorter.rates}
 
 
-def test_suspicious_correction_keeps_the_earlier_form() -> None:
-    """What is published of the date stays as it is; only the new form of the rate is held."""
-    corrected = later(of(day(2), {**OLD, "USD": "4750.00"}))
-    made = judge(corrected, KNOWN, ValidationContext(day(3), cross_check=crosschecked(KNOWN)))
-    assert made.publish is None
-    assert made.held is not None
-    assert made.held.rates.keys() == {"USD"}
+def test_suspicious_correction_keeps_the_published_rate() -> None:
+    """Only the new version of the rate is quarantined."""
+    corrected = later(document(day(2), {**OLD, "USD": "4750.00"}))
+    judgement = judge(corrected, KNOWN, ValidationContext(day(3), cross_check=cross_check_of(KNOWN)))
+    assert judgement.publish is None
+    assert judgement.held is not None
+    assert judgement.held.rates.keys() == {"USD"}
 
 
 def test_released_rate_joins_the_others_of_its_date() -> None:
-    """It completes the fixing and is no revision."""
-    published = of(day(3), {code: value for code, value in NEW.items() if code != "USD"})
+    """It completes the fixing and is not a revision."""
+    published = document(day(3), {code: value for code, value in NEW.items() if code != "USD"})
     known = KNOWN.with_fixing(published, 90)
     released = fixing(day(3), USD=NEW["USD"])
-    made = judge(released, known, ValidationContext(day(3), cross_check=crosschecked(known)))
-    assert made.verdict is Verdict.NEW
-    assert made.publish is not None
-    assert made.publish.rates.keys() == NEW.keys()
-    assert made.publish.revisions == ()
+    judgement = judge(released, known, ValidationContext(day(3), cross_check=cross_check_of(known)))
+    assert judgement.verdict is Verdict.NEW
+    assert judgement.publish is not None
+    assert judgement.publish.rates.keys() == NEW.keys()
+    assert judgement.publish.revisions == ()
 
 
 @pytest.mark.parametrize(
@@ -108,120 +110,123 @@ def test_released_rate_joins_the_others_of_its_date() -> None:
     [
         (Decimal(1000), "0.476", True),  # in the wrong direction
         (Decimal("0.001"), "0.476", False),
-        (Decimal("0.001"), "476.00", False),  # the bank has converted its past itself
-        (None, "0.476", False),  # nothing to compare with: the first rate of a new unit
+        (Decimal("0.001"), "476.00", False),  # the bank has converted its history itself
+        (None, "0.476", False),  # the first rate in a new unit cannot be compared
         (None, "476.00", False),
     ],
 )
 def test_break_explains_a_move_by_its_factor(factor: Decimal | None, value: str, *, held: bool) -> None:
     """A rate is compared in the unit of its own date."""
-    made = judged({**NEW, "USD": value}, breaks=(Break("USD", day(3), factor),))
-    assert (made.held is not None and made.held.rates.keys() == {"USD"}) is held
+    judgement = judgement_of({**NEW, "USD": value}, breaks=(Break("USD", day(3), factor),))
+    assert (judgement.held is not None and judgement.held.rates.keys() == {"USD"}) is held
 
 
-def test_break_of_the_base_moves_every_rate() -> None:
-    """1,000 old tenge become a new one: all rates are a thousandth, none is held; without the break all are."""
+def test_break_of_the_base_applies_to_every_rate() -> None:
+    """1,000 old tenge become a new one: no rate is quarantined; without the break all of them are."""
     rates = {code: f"{Decimal(value) / 1000}" for code, value in NEW.items()}
-    assert judged(rates, breaks=(Break("KZT", day(3), Decimal(1000)),)).held is None
-    assert judged(rates).publish is None
+    assert judgement_of(rates, breaks=(Break("KZT", day(3), Decimal(1000)),)).held is None
+    assert judgement_of(rates).publish is None
 
 
-def trusted(known: Series, check: CrossCheck | None = None, *breaks: Break) -> tuple[date, date | None] | None:
-    """Return the dates of the two rates of the dollar that may be shown together."""
-    check = check or crosschecked(known)
+def trusted_dates(known: Series, check: CrossCheck | None = None, *breaks: Break) -> tuple[date, date | None] | None:
+    """Return the dates of the two USD rates that may be shown together."""
+    check = check or cross_check_of(known)
     found = trusted_rates("USD", "KZT", known.publications("USD", "KZT"), check, breaks, JUMP)
     return (found.new.date, found.old.date if found.old else None) if found else None
 
 
-def dollars(*values: str, source: str = "nbk") -> Series:
-    """Return a publication a day of a dollar in tenge, by a bank whose base depends on the source."""
+def usd_series(*values: str, source: str = "nbk") -> Series:
+    """Return daily publications of the dollar in tenge; the bank's base depends on the source."""
     if source == "nbk":
-        return series(*(fixing(day(at), USD=value, EUR=f"55{at}.00") for at, value in enumerate(values, 1)))
+        return series(*(fixing(day(n), USD=value, EUR=f"55{n}.00") for n, value in enumerate(values, 1)))
     return series(
-        *(fixing(day(at), source, "RUB", USD="80.0000", EUR=f"9{at}.00", KZT=f"{Decimal(80) / Decimal(value):.6f}")
-          for at, value in enumerate(values, 1))
+        *(fixing(day(n), source, "RUB", USD="80.0000", EUR=f"9{n}.00", KZT=f"{Decimal(80) / Decimal(value):.6f}")
+          for n, value in enumerate(values, 1))
     )  # fmt: skip
 
 
-def test_two_rates_within_the_limit_are_shown_together() -> None:
-    """Nothing else is needed."""
-    assert trusted(dollars("475.00", "480.00")) == (day(2), day(1))
-    assert trusted(dollars("475.00")) == (day(1), None)
-    assert trusted(series()) is None
+def test_change_within_the_limit_is_shown() -> None:
+    """No confirmation is needed."""
+    assert trusted_dates(usd_series("475.00", "480.00")) == (day(2), day(1))
+    assert trusted_dates(usd_series("475.00")) == (day(1), None)
+    assert trusted_dates(series()) is None
 
 
 @pytest.mark.parametrize("values", [("475.00", "600.00"), ("475.00", "0.01"), ("475.00", "480.00", "900.00")])
 def test_change_beyond_the_limit_is_not_shown(values: tuple[str, ...]) -> None:
-    """Whatever way the rate came: without confirmation the last two rates that fit each other are shown."""
-    shown = trusted(dollars(*values))
+    """Without confirmation the last two consistent rates are shown."""
+    shown = trusted_dates(usd_series(*values))
     assert shown == (day(len(values) - 1), day(len(values) - 2) if len(values) > 2 else None)
 
 
 def test_confirmed_change_beyond_the_limit_is_shown() -> None:
     """Another bank has both rates."""
-    known, other = dollars("475.00", "600.00"), dollars("475.00", "600.00", source="cbr")
-    assert trusted(known, crosschecked(known, cbr=other)) == (day(2), day(1))
+    known, other = usd_series("475.00", "600.00"), usd_series("475.00", "600.00", source="cbr")
+    assert trusted_dates(known, cross_check_of(known, cbr=other)) == (day(2), day(1))
 
 
-def test_confirmed_rate_after_a_false_one_is_shown_without_a_change() -> None:
-    """The rate before it is refuted: a percentage from it would be false."""
-    known, other = dollars("300.00", "480.00"), dollars("475.00", "480.00", source="cbr")
-    found = trusted_rates("USD", "KZT", known.publications("USD", "KZT"), crosschecked(known, cbr=other), (), JUMP)
+def test_confirmed_rate_after_a_wrong_one_has_no_change() -> None:
+    """The previous rate is refuted, so a percentage based on it would be wrong."""
+    known, other = usd_series("300.00", "480.00"), usd_series("475.00", "480.00", source="cbr")
+    found = trusted_rates("USD", "KZT", known.publications("USD", "KZT"), cross_check_of(known, cbr=other), (), JUMP)
     assert found is not None
     assert (found.new.date, found.old, found.confidence) == (day(2), None, Confidence.CONFIRMED)
 
 
 def test_accepted_change_beyond_the_limit_is_shown() -> None:
-    """An operator has accepted the new rate; another one of the same date is not covered by that."""
-    known = dollars("475.00", "600.00")
+    """An operator's decision covers this rate, but not another one of the same date."""
+    known = usd_series("475.00", "600.00")
     accepted = known.fixings[-1].without(["EUR"])
-    check = replace(crosschecked(known), accepted={"nbk": (accepted,)})
-    assert trusted(known, check) == (day(2), day(1))
-    other = dollars("475.00", "900.00")
-    assert trusted(other, replace(crosschecked(other), accepted={"nbk": (accepted,)})) == (day(1), None)
+    check = replace(cross_check_of(known), accepted={"nbk": (accepted,)})
+    assert trusted_dates(known, check) == (day(2), day(1))
+    other = usd_series("475.00", "900.00")
+    assert trusted_dates(other, replace(cross_check_of(other), accepted={"nbk": (accepted,)})) == (day(1), None)
 
 
 def test_known_break_explains_a_change_beyond_the_limit() -> None:
-    """By its factor alone; over a break of unknown size no percentage is shown."""
-    known = dollars("475.00", "0.48")
-    assert trusted(known, None, Break("USD", day(2), Decimal("0.001"))) == (day(2), day(1))
-    assert trusted(known, None, Break("USD", day(2), Decimal("0.01"))) == (day(1), None)
-    shown = trusted(known, None, Break("USD", day(2)))
+    """Only by its factor; no percentage is shown across a break of unknown size."""
+    known = usd_series("475.00", "0.48")
+    assert trusted_dates(known, None, Break("USD", day(2), Decimal("0.001"))) == (day(2), day(1))
+    assert trusted_dates(known, None, Break("USD", day(2), Decimal("0.01"))) == (day(1), None)
+    shown = trusted_dates(known, None, Break("USD", day(2)))
     assert shown is None or shown[1] is None
 
 
 MANY = {f"A{letter}A": "10.00" for letter in "BCDEFGHIJK"}
 
 
-def test_one_moved_rate_in_ten_makes_no_publication() -> None:
-    """A noisy digit in a frozen document: it stays a carry-over, so the source becomes stale."""
-    frozen, noisy = of(day(1), MANY), of(day(2), {**MANY, "ABA": "10.01"})
-    assert noisy.carries_over(frozen)
-    assert of(day(3), {**MANY, "ABA": "10.01", "ACA": "10.02"}).carries_over(noisy)
-    assert not of(day(3), {**MANY, "ABA": "10.02", "ACA": "10.02"}).carries_over(frozen)
+def test_one_moved_rate_in_ten_is_a_carry_over() -> None:
+    """A noisy digit in repeated rates is not a new publication, so the source becomes stale."""
+    repeated, noisy = document(day(1), MANY), document(day(2), {**MANY, "ABA": "10.01"})
+    assert noisy.carries_over(repeated)
+    assert document(day(3), {**MANY, "ABA": "10.01", "ACA": "10.02"}).carries_over(noisy)
+    assert not document(day(3), {**MANY, "ABA": "10.02", "ACA": "10.02"}).carries_over(repeated)
     nine = dict(list(MANY.items())[:9])
-    assert not of(day(2), {**nine, "ABA": "10.01"}).carries_over(of(day(1), nine))
-    assert not fixing(day(2), ZZZ="1").carries_over(frozen)  # nothing in common
-    assert series(frozen, noisy).distinct == (frozen,)
+    assert not document(day(2), {**nine, "ABA": "10.01"}).carries_over(document(day(1), nine))
+    assert not fixing(day(2), ZZZ="1").carries_over(repeated)  # no common currency
+    assert series(repeated, noisy).distinct == (repeated,)
 
 
-def test_a_currency_has_its_own_publications() -> None:
-    """A rate that moves in a carry-over is published by it; the others are not. All are by a publication."""
-    frozen, noisy = of(day(1), MANY), of(day(2), {**MANY, "ABA": "10.01"})
-    moved = of(day(3), {**dict.fromkeys(MANY, "10.05"), "ACA": "10.00"})
-    known = series(frozen, noisy, moved)
-    assert [one.date for one in known.publications("ABA", "KZT")] == [day(1), day(2), day(3)]
-    assert [one.date for one in known.publications("ADA", "KZT")] == [day(1), day(3)]
-    assert [one.date for one in known.publications("ACA", "KZT")] == [day(1), day(3)]  # it stands still: published anew
-    assert [one.date for one in known.publications("ACA", "ABA")] == [day(1), day(2), day(3)]  # the base moved
+def test_publications_are_determined_per_currency() -> None:
+    """A rate that moves in a carry-over is published by it; unchanged ones are not."""
+    repeated, noisy = document(day(1), MANY), document(day(2), {**MANY, "ABA": "10.01"})
+    moved = document(day(3), {**dict.fromkeys(MANY, "10.05"), "ACA": "10.00"})
+    known = series(repeated, noisy, moved)
+    assert [item.date for item in known.publications("ABA", "KZT")] == [day(1), day(2), day(3)]
+    assert [item.date for item in known.publications("ADA", "KZT")] == [day(1), day(3)]
+    assert [item.date for item in known.publications("ACA", "KZT")] == [
+        day(1),
+        day(3),
+    ]  # unchanged, but published again
+    assert [item.date for item in known.publications("ACA", "ABA")] == [day(1), day(2), day(3)]  # the base moved
 
 
-def test_publications_of_a_currency_leave_out_documents_without_it() -> None:
-    """A held or missing rate has no place there, whatever else the document says."""
+def test_publications_skip_documents_without_the_currency() -> None:
+    """Quarantined and missing rates are not publications."""
     known = series(
         fixing(day(1), USD="475.00", EUR="551.00"),
         fixing(day(2), EUR="552.00"),
         fixing(day(3), USD="476.00", EUR="553.00"),
     )  # fmt: skip
-    assert [one.date for one in known.publications("USD", "KZT")] == [day(1), day(3)]
+    assert [item.date for item in known.publications("USD", "KZT")] == [day(1), day(3)]
     assert series().publications("USD", "KZT") == ()

@@ -1,8 +1,8 @@
-"""The last check before anything is shown: no percentage beyond the limit without its ground, whatever happened before.
+"""Invariant of snapshots: no percentage beyond the limit is shown without a justification.
 
-Random sequences of all operations that change what is known of a source: publications, revisions, inserted dates,
-decisions of an operator, a series that was edited by hand. What is shown is compared with what was published and
-decided, not with the cross check.
+Random sequences of all operations on the data of a source: publications, revisions, inserted dates, decisions of
+operators, manual edits of a series. The snapshots are compared with the publications and decisions, not with the
+result of the cross-check.
 """
 
 from collections.abc import Iterator
@@ -51,30 +51,32 @@ IN_DOLLARS = {
     "USD": 1.0, "EUR": 1.16, "GBP": 1.33, "CNY": 0.1456, "RUB": 0.01235, "KZT": 0.002105, "UAH": 0.0232, "BYN": 0.351,
 }  # fmt: skip
 START = date(2026, 4, 2)
-NEAR = 0.065
-"""The largest distance (a difference of logarithms) at which another bank may confirm a rate: 5 % and rounding."""
-AROUND = timedelta(days=9)
-"""How far the dates of two banks for the same market day may lie apart: 5 days, a weekend, and a publication's lag."""
+MAX_DISTANCE = 0.065
+"""Largest difference of logarithms at which another bank may confirm a rate: 5 % and rounding."""
+MAX_DATE_DISTANCE = timedelta(days=9)
+"""Largest distance between the dates of two banks for the same market day: 5 days, a weekend and a lag."""
 
 banks = st.sampled_from(sorted(SOURCES))
 currencies = st.sampled_from(sorted(IN_DOLLARS))
 factors = st.sampled_from(
     [1.0, 1.002, 0.995, 1.05, 1.12, 0.9, 1.149, 0.86, 1.2, 0.8, 1.36, 2.1, 0.45, 10.0, 0.1, 1000.0]
 )
-units = st.sampled_from([(), (), (None,), (Decimal(1000),), (Decimal("0.1"),)])
-"""Factors of a break declared with an accepted rate: none is declared, the factor is unknown, or it is known."""
-lies = st.dictionaries(currencies, factors, max_size=3) | st.builds(lambda by: dict.fromkeys(IN_DOLLARS, by), factors)
+break_factors = st.sampled_from([(), (), (None,), (Decimal(1000),), (Decimal("0.1"),)])
+"""Factors of the breaks declared with an accepted rate: no break, an unknown factor, or a known one."""
+errors = st.dictionaries(currencies, factors, max_size=3) | st.builds(
+    lambda factor: dict.fromkeys(IN_DOLLARS, factor), factors
+)
 numbers = st.integers(0, 50)
 
 
 class Operations(RuleBasedStateMachine):
-    """One board, with four sources; `truth` is what one unit of each currency is worth today, in dollars."""
+    """Random operations on four sources; `current_values` are the values of all currencies in dollars."""
 
     def __init__(self) -> None:
         super().__init__()
         self.memory = MemoryState(SETTINGS)
         self.today = START
-        self.truth = dict(IN_DOLLARS)
+        self.current_values = dict(IN_DOLLARS)
         self.count = 0
         self.decisions: dict[str, list[QuarantineDecision]] = {key: [] for key in SOURCES}
 
@@ -85,51 +87,55 @@ class Operations(RuleBasedStateMachine):
         )
 
     def document(self, source: str, on: date, wrong: dict[str, float], missing: frozenset[str] = frozenset()) -> Fixing:
-        """Return what a source would publish of a date: the truth of today, but for what is `wrong` or `missing`."""
+        """Return what a source publishes for a date: the current values times the errors, without `missing`."""
         base, codes = SOURCES[source]
         self.count += 1
         rates = {}
         for code in codes:
             if code not in missing:
-                value = self.truth[code] * wrong.get(code, 1.0) / (self.truth[base] * wrong.get(base, 1.0))
+                value = (
+                    self.current_values[code]
+                    * wrong.get(code, 1.0)
+                    / (self.current_values[base] * wrong.get(base, 1.0))
+                )
                 rates[code] = Rate(Decimal(f"{1 / value if source == 'ecb' else value:.6g}"))
         direction = Quotation.INVERSE if source == "ecb" else Quotation.DIRECT
         return Fixing(source, base, on, rates, "http://bank", self.now, f"digest {self.count}", direction)
 
     def publish(self, source: str, *documents: Fixing) -> None:
-        """Judge and take in, as a poll does."""
-        wanted = sorted((one for one in documents if one.rates), key=lambda one: one.date)
-        judged = judge_all(wanted, self.memory.series(source), self.memory.context(source, self.now), KEEP)
-        note(f"  {source}: {[(str(one.fixing.date), one.verdict.value, one.reasons) for one in judged]}")
+        """Validate and apply documents, as a poll does."""
+        ordered = sorted((item for item in documents if item.rates), key=lambda item: item.date)
+        judged = judge_all(ordered, self.memory.series(source), self.memory.context(source, self.now), KEEP)
+        note(f"  {source}: {[(str(item.fixing.date), item.verdict.value, item.reasons) for item in judged]}")
         self.memory.apply_judgements(source, judged, self.now)
 
-    @initialize(days=st.integers(0, 12), told=st.sets(banks, min_size=1))
-    def history(self, days: int, told: set[str]) -> None:
-        """Let some sources publish the truth for some days."""
+    @initialize(days=st.integers(0, 12), sources=st.sets(banks, min_size=1))
+    def history(self, days: int, sources: set[str]) -> None:
+        """Let some sources publish correct rates for some days."""
         self.today += timedelta(days=days)
-        for source in sorted(told):
+        for source in sorted(sources):
             for number in range(days):
-                self.truth["USD"] *= 1.0005
+                self.current_values["USD"] *= 1.0005
                 self.publish(source, self.document(source, START + timedelta(days=number), {}))
 
     @rule(days=st.integers(1, 5))
     def wait(self, days: int) -> None:
         self.today += timedelta(days=days)
 
-    @rule(code=currencies, by=factors)
-    def market_moves(self, code: str, by: float) -> None:
-        self.truth[code] *= by
+    @rule(code=currencies, factor=factors)
+    def market_moves(self, code: str, factor: float) -> None:
+        self.current_values[code] *= factor
 
-    @rule(told=st.sets(banks, min_size=1))
-    def publish_the_truth(self, told: set[str]) -> None:
-        for source in sorted(told):
+    @rule(sources=st.sets(banks, min_size=1))
+    def publish_correct_rates(self, sources: set[str]) -> None:
+        for source in sorted(sources):
             self.publish(source, self.document(source, self.today, {}))
 
-    @rule(source=banks, wrong=lies, missing=st.frozensets(currencies, max_size=2), ago=st.integers(-1, 12))
+    @rule(source=banks, wrong=errors, missing=st.frozensets(currencies, max_size=2), ago=st.integers(-1, 12))
     def publish_revise_or_insert(self, source: str, wrong: dict[str, float], missing: frozenset[str], ago: int) -> None:
         self.publish(source, self.document(source, self.today - timedelta(days=ago), wrong, missing))
 
-    @rule(source=banks, steps=st.lists(st.tuples(st.integers(0, 12), lies), min_size=2, max_size=5))
+    @rule(source=banks, steps=st.lists(st.tuples(st.integers(0, 12), errors), min_size=2, max_size=5))
     def publish_many_dates(self, source: str, steps: list[tuple[int, dict[str, float]]]) -> None:
         documents = {
             self.today - timedelta(days=ago): self.document(source, self.today - timedelta(days=ago), wrong)
@@ -137,38 +143,38 @@ class Operations(RuleBasedStateMachine):
         }
         self.publish(source, *documents.values())
 
-    @rule(source=banks, code=currencies, by=factors)
-    def freeze(self, source: str, code: str, by: float) -> None:
-        """Publish the latest document under today's date; one rate may have a noisy digit."""
+    @rule(source=banks, code=currencies, factor=factors)
+    def repeat_latest(self, source: str, code: str, factor: float) -> None:
+        """Publish the latest document with today's date; one rate may have a noisy digit."""
         if latest := self.memory.series(source).latest:
             self.count += 1
             rates = {
-                one: Rate(Decimal(f"{float(rate.value) * by:.6g}"), rate.nominal) if one == code else rate
-                for one, rate in latest.rates.items()
+                quoted: Rate(Decimal(f"{float(rate.value) * factor:.6g}"), rate.nominal) if quoted == code else rate
+                for quoted, rate in latest.rates.items()
             }
             self.publish(source, replace(latest, date=self.today, rates=rates, digest=f"digest {self.count}"))
 
     @property
-    def held(self) -> list[QuarantinedFixing]:
-        return [one for key in sorted(SOURCES) for one in self.memory.quarantine[key].waiting.values()]
+    def quarantined(self) -> list[QuarantinedFixing]:
+        return [entry for key in sorted(SOURCES) for entry in self.memory.quarantine[key].waiting.values()]
 
     def decide(self, waiting: QuarantinedFixing, outcome: Outcome, *breaks: Break) -> None:
-        """Take in a decision as the service does, which reads all of them from the store."""
+        """Apply a decision as the service does, which reads all of them from the store."""
         source = waiting.fixing.source
         self.decisions[source].insert(0, QuarantineDecision(waiting, outcome, self.now, breaks))
         entries = []
-        for one in self.memory.quarantine[source].waiting.values():
-            decided = waiting.fixing.rates if one.fixing.date == waiting.fixing.date else {}
-            left = one.fixing.without(decided)
-            if left.rates:
-                entries.append(replace(one, fixing=left))
+        for entry in self.memory.quarantine[source].waiting.values():
+            decided = waiting.fixing.rates if entry.fixing.date == waiting.fixing.date else {}
+            remaining = entry.fixing.without(decided)
+            if remaining.rates:
+                entries.append(replace(entry, fixing=remaining))
         self.memory.quarantine[source] = Quarantine.of(entries, self.decisions[source])
         self.memory.drop_rejected(source)
 
-    @precondition(lambda self: self.held)
-    @rule(which=numbers, only=st.none() | currencies, factors_of_break=units)
-    def accept(self, which: int, only: str | None, factors_of_break: tuple[Decimal | None, ...]) -> None:
-        waiting = self.held[which % len(self.held)]
+    @precondition(lambda self: self.quarantined)
+    @rule(index=numbers, only=st.none() | currencies, factors_of_break=break_factors)
+    def accept(self, index: int, only: str | None, factors_of_break: tuple[Decimal | None, ...]) -> None:
+        waiting = self.quarantined[index % len(self.quarantined)]
         codes = {only} & waiting.fixing.rates.keys() or set(waiting.fixing.rates)
         part = replace(waiting, fixing=waiting.fixing.without(waiting.fixing.rates.keys() - codes))
         breaks = [Break(code, part.fixing.date, factor) for code in part.fixing.rates for factor in factors_of_break]
@@ -177,55 +183,55 @@ class Operations(RuleBasedStateMachine):
         self.decide(part, Outcome.ACCEPTED, *breaks)
         self.memory.add(replace(part.fixing, rates=rates))
 
-    @precondition(lambda self: self.held)
-    @rule(which=numbers)
-    def reject(self, which: int) -> None:
-        self.decide(self.held[which % len(self.held)], Outcome.REJECTED)
+    @precondition(lambda self: self.quarantined)
+    @rule(index=numbers)
+    def reject(self, index: int) -> None:
+        self.decide(self.quarantined[index % len(self.quarantined)], Outcome.REJECTED)
 
-    @rule(source=banks, which=numbers, only=st.none() | currencies)
-    def retract(self, source: str, which: int, only: str | None) -> None:
+    @rule(source=banks, index=numbers, only=st.none() | currencies)
+    def retract(self, source: str, index: int, only: str | None) -> None:
         if fixings := self.memory.series(source).fixings:
-            fixing = fixings[-1 - which % len(fixings)]
+            fixing = fixings[-1 - index % len(fixings)]
             codes = {only} & fixing.rates.keys() or set(fixing.rates)
-            taken = fixing.without(fixing.rates.keys() - codes)
-            self.decide(QuarantinedFixing(taken, ("retracted by an operator",), self.now), Outcome.RETRACTED)
+            retracted = fixing.without(fixing.rates.keys() - codes)
+            self.decide(QuarantinedFixing(retracted, ("retracted by an operator",), self.now), Outcome.RETRACTED)
 
-    @rule(source=banks, which=numbers, changed=st.dictionaries(currencies, factors, min_size=1, max_size=2))
-    def edit_by_hand(self, source: str, which: int, changed: dict[str, float]) -> None:
-        """Change rates in the store, without any judgement."""
+    @rule(source=banks, index=numbers, changed=st.dictionaries(currencies, factors, min_size=1, max_size=2))
+    def edit_manually(self, source: str, index: int, changed: dict[str, float]) -> None:
+        """Change rates in the store without validation."""
         fixings = list(self.memory.series(source).fixings)
         if fixings:
-            at = which % len(fixings)
+            position = index % len(fixings)
             rates = {
                 code: Rate(Decimal(f"{float(rate.value) * changed.get(code, 1):.6g}"), rate.nominal)
-                for code, rate in fixings[at].rates.items()
+                for code, rate in fixings[position].rates.items()
             }
-            fixings[at] = replace(fixings[at], rates=rates)
+            fixings[position] = replace(fixings[position], rates=rates)
             self.memory.reset(source, fixings)
 
-    @rule(source=banks, which=numbers)
-    def remove_by_hand(self, source: str, which: int) -> None:
+    @rule(source=banks, index=numbers)
+    def remove_manually(self, source: str, index: int) -> None:
         fixings = list(self.memory.series(source).fixings)
         if fixings:
-            del fixings[which % len(fixings)]
+            del fixings[index % len(fixings)]
             self.memory.reset(source, fixings)
 
-    @rule(source=banks, ago=st.integers(0, 12), wrong=lies)
-    def import_without_judgement(self, source: str, ago: int, wrong: dict[str, float]) -> None:
+    @rule(source=banks, ago=st.integers(0, 12), wrong=errors)
+    def import_without_validation(self, source: str, ago: int, wrong: dict[str, float]) -> None:
         self.memory.add(self.document(source, self.today - timedelta(days=ago), wrong))
 
     @invariant()
-    def no_percentage_beyond_the_limit_without_its_ground(self) -> None:
-        self.memory = replace(self.memory, _snapshots={})  # those of this state alone
-        made = {one.id: one for one in self.memory.refresh(self.now)}
+    def no_percentage_beyond_the_limit_without_justification(self) -> None:
+        self.memory = replace(self.memory, _snapshots={})  # only the snapshots of this state
+        snapshots = {item.id: item for item in self.memory.refresh(self.now)}
         for ticker in TICKERS:
-            for quote in made[ticker.id].quotes if ticker.id in made else ():
+            for quote in snapshots[ticker.id].quotes if ticker.id in snapshots else ():
                 if quote.percent is not None and abs(quote.percent) > LIMIT:
-                    grounds = [*self.acceptances(ticker, quote), *self.confirmations(ticker, quote)]
-                    assert grounds, f"{ticker.id} shows {quote}"
+                    justifications = [*self.acceptances(ticker, quote), *self.confirmations(ticker, quote)]
+                    assert justifications, f"{ticker.id} shows {quote}"
 
     def acceptances(self, ticker: TickerSettings, quote: Quote) -> Iterator[str]:
-        """Yield the accepted rates that explain a change: of its new date, or still at that level."""
+        """Yield the accepted rates that explain a change: of its new date, or at the same level since."""
         new = self.fixing(quote, quote.date)
         for accepted in self.memory.quarantine[new.source].accepted:
             for code in {quote.code, ticker.base} & accepted.rates.keys():
@@ -235,29 +241,33 @@ class Operations(RuleBasedStateMachine):
                     yield f"{code} of {accepted.date} was accepted"
 
     def confirmations(self, ticker: TickerSettings, quote: Quote) -> Iterator[str]:
-        """Yield that another bank has both rates."""
-        banks = [self.near(self.fixing(quote, on), quote.code, ticker.base) for on in (quote.date, quote.previous_date)]
+        """Yield a line if another bank has both rates."""
+        banks = [
+            self.banks_near(self.fixing(quote, on), quote.code, ticker.base) for on in (quote.date, quote.previous_date)
+        ]
         if all(banks):
             yield f"confirmed by {banks}"
 
-    def near(self, fixing: Fixing, code: str, base: str) -> list[str]:
-        """Return the banks that have, published or in quarantine, about the same rate for about the same date."""
+    def banks_near(self, fixing: Fixing, code: str, base: str) -> list[str]:
+        """Return the banks with about the same rate for about the same date, published or quarantined."""
         assert not {code, base} & LEVELS_DIFFER
         return [
             key
             for key in SOURCES
             for other in self.documents(key)
-            if other.base != fixing.base and other.quotes(code, base) and abs(other.date - fixing.date) <= AROUND
-            if abs(log(other.cross(code, base)) - log(fixing.cross(code, base))) <= NEAR
+            if other.base != fixing.base
+            and other.quotes(code, base)
+            and abs(other.date - fixing.date) <= MAX_DATE_DISTANCE
+            if abs(log(other.cross(code, base)) - log(fixing.cross(code, base))) <= MAX_DISTANCE
         ]
 
     def documents(self, source: str) -> Iterator[Fixing]:
-        """Yield what a source has published, and what is in quarantine together with what is published of its date."""
+        """Yield the published fixings of a source, and its quarantined rates merged with those of their date."""
         known = self.memory.series(source)
         yield from known.fixings
-        for held in self.memory.quarantine[source].waiting.values():
-            published = known.on(held.fixing.date)
-            yield replace(held.fixing, rates={**(published.rates if published else {}), **held.fixing.rates})
+        for entry in self.memory.quarantine[source].waiting.values():
+            published = known.on(entry.fixing.date)
+            yield replace(entry.fixing, rates={**(published.rates if published else {}), **entry.fixing.rates})
 
     def fixing(self, quote: Quote, on: date | None) -> Fixing:
         assert quote.source is not None
@@ -269,12 +279,12 @@ class Operations(RuleBasedStateMachine):
 
 @pytest.mark.timeout(1800)
 @pytest.mark.fuzz
-def test_no_percentage_beyond_the_limit_is_shown_without_confirmation_or_decision() -> None:
+def test_no_percentage_beyond_the_limit_without_justification() -> None:
     """Another bank has both rates, an operator accepted the change, or the factor of a break explains it."""
-    chosen = settings(
-        max_examples=settings().max_examples * 2 // 5,  # each is a sequence of many
+    run_settings = settings(
+        max_examples=settings().max_examples * 2 // 5,  # each example is a sequence of steps
         stateful_step_count=25,
-        phases=[Phase.generate, Phase.shrink],  # no tracing of what explains a failure: that takes minutes
+        phases=[Phase.generate, Phase.shrink],  # no explain phase: it takes minutes
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(Operations, settings=chosen)
+    run_state_machine_as_test(Operations, settings=run_settings)

@@ -1,4 +1,4 @@
-"""The bank's own absolute changes against ours."""
+"""Changes published by a bank compared with the computed ones."""
 
 from dataclasses import replace
 from datetime import date
@@ -14,9 +14,9 @@ from tests.support.fixings import day, fixing
 NBK = load(environ={}).sources["nbk"]
 
 
-def told(on: date, **figures: tuple[str, int, str]) -> Fixing:
-    """Return a fixing of figures, nominals and the bank's own changes."""
-    rates = {code: Rate(Decimal(value), nominal, Decimal(change)) for code, (value, nominal, change) in figures.items()}
+def with_changes(on: date, **values: tuple[str, int, str]) -> Fixing:
+    """Return a fixing with values, nominals and published changes."""
+    rates = {code: Rate(Decimal(value), nominal, Decimal(change)) for code, (value, nominal, change) in values.items()}
     return replace(fixing(on), rates=rates)
 
 
@@ -24,39 +24,39 @@ WEDNESDAY = fixing(day(1), USD="478.77", JPY=("31.50", 10))
 
 
 def test_equal_changes_are_reported_with_the_compared_dates() -> None:
-    """Per nominal, digits aside; a currency that was not there before is not compared."""
-    new = told(day(2), USD=("475.09", 1, "-3.68"), JPY=("31.6", 10, "0.1"), EUR=("551.06", 1, "2.44"))
+    """Changes are per nominal, trailing zeros aside; a currency without a previous rate is not compared."""
+    new = with_changes(day(2), USD=("475.09", 1, "-3.68"), JPY=("31.6", 10, "0.1"), EUR=("551.06", 1, "2.44"))
     assert check(new, WEDNESDAY, NBK) == Check(Result.EQUAL, day(1), 2)
 
 
-def test_another_nominal_is_reckoned_with() -> None:
+def test_changed_nominal_is_taken_into_account() -> None:
     """Ten yen yesterday, a hundred today."""
-    new = told(day(2), USD=("475.09", 1, "-3.68"), JPY=("316", 100, "1"))
+    new = with_changes(day(2), USD=("475.09", 1, "-3.68"), JPY=("316", 100, "1"))
     assert check(new, WEDNESDAY, NBK).result is Result.EQUAL
 
 
 def test_difference_is_reported_with_both_numbers() -> None:
     """One currency differs, the other does not."""
-    new = told(day(2), USD=("475.09", 1, "-3.86"), JPY=("31.6", 10, "0.1"))
+    new = with_changes(day(2), USD=("475.09", 1, "-3.86"), JPY=("31.6", 10, "0.1"))
     assert check(new, WEDNESDAY, NBK) == Check(
         Result.DIFFERENT, day(1), 2, (Difference("USD", Decimal("-3.86"), Decimal("-3.68")),)
     )
 
 
-def test_one_zero_among_others_is_a_statement() -> None:
-    """The dollar did move."""
-    new = told(day(2), USD=("475.09", 1, "0.00"), JPY=("31.6", 10, "0.1"))
-    assert [one.code for one in check(new, WEDNESDAY, NBK).differences] == ["USD"]
+def test_single_zero_change_is_compared() -> None:
+    """The bank reports no change, but the dollar did move."""
+    new = with_changes(day(2), USD=("475.09", 1, "0.00"), JPY=("31.6", 10, "0.1"))
+    assert [difference.code for difference in check(new, WEDNESDAY, NBK).differences] == ["USD"]
 
 
-def test_the_zero_of_sunday_and_monday_is_known() -> None:
-    """Zeros throughout: measured against the day before, which had the same figures."""
-    saturday = told(day(4), USD=("475.09", 1, "-3.68"))
-    sunday, monday = (told(day(number), USD=("475.09", 1, "0.00")) for number in (5, 6))
+def test_zero_changes_of_carry_overs_are_equal() -> None:
+    """All changes are zero: compared with the day before, which has the same rates."""
+    saturday = with_changes(day(4), USD=("475.09", 1, "-3.68"))
+    sunday, monday = (with_changes(day(number), USD=("475.09", 1, "0.00")) for number in (5, 6))
     assert check(saturday, fixing(day(3), USD="478.77"), NBK).result is Result.EQUAL
     assert check(sunday, saturday, NBK).result is Result.EQUAL
     assert check(monday, sunday, NBK).result is Result.EQUAL
-    unknown = check(monday, fixing(day(3), USD="478.77"), NBK)  # Saturday's figures came with Monday's date
+    unknown = check(monday, fixing(day(3), USD="478.77"), NBK)  # Saturday's rates came with Monday's date
     assert (unknown.result, unknown.reason) == (
         Result.NOT_COMPARED,
         "the bank's changes are all zero, as on days without a publication",
@@ -67,15 +67,15 @@ def test_the_zero_of_sunday_and_monday_is_known() -> None:
     ("new", "before", "reason"),
     [
         (fixing(day(2), USD="475.09"), WEDNESDAY, "the bank publishes no changes"),
-        (told(day(2), USD=("475.09", 1, "-3.68")), None, "no earlier publication is known"),
+        (with_changes(day(2), USD=("475.09", 1, "-3.68")), None, "no earlier publication is known"),
         (
-            told(day(2), USD=("475.09", 1, "-3.68")),
+            with_changes(day(2), USD=("475.09", 1, "-3.68")),
             fixing(day(31, 3), USD="481.00"),
             "a publication between 2026-03-31 and 2026-04-02 is missing",
         ),
     ],
 )
-def test_what_cannot_be_compared_is_no_difference(new: Fixing, before: Fixing | None, reason: str) -> None:
-    """Without changes, without a predecessor, across a gap."""
-    found = check(new, before, NBK)
-    assert (found.result, found.reason) == (Result.NOT_COMPARED, reason)
+def test_incomparable_changes_are_not_a_difference(new: Fixing, before: Fixing | None, reason: str) -> None:
+    """No published changes, no previous fixing, or a gap."""
+    outcome = check(new, before, NBK)
+    assert (outcome.result, outcome.reason) == (Result.NOT_COMPARED, reason)

@@ -1,4 +1,4 @@
-"""What waits, and what becomes of it."""
+"""`Quarantine`: entries, their outcomes and decisions of operators."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,92 +9,97 @@ from tests.support.fixings import day, fixing
 
 NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=10)
-ONE = fixing(day(3), USD="4750.9")
+SUSPICIOUS = fixing(day(3), USD="4750.9")
 
 
-def refused(one: Fixing, reason: str = "a jump") -> Judgement:
-    return Judgement(one, Verdict.REFUSED, held=one, reasons=(reason,))
+def refusal(fixing_: Fixing, reason: str = "a jump") -> Judgement:
+    return Judgement(fixing_, Verdict.REFUSED, held=fixing_, reasons=(reason,))
 
 
-def test_what_is_refused_waits_since_it_came() -> None:
-    """Said again it is no news; other reasons are, and leave the beginning of the wait."""
+def test_refused_fixing_is_quarantined_since_its_first_response() -> None:
+    """A repetition changes nothing; new reasons replace the old ones but keep the start time."""
     quarantine = Quarantine()
-    assert quarantine.receive([refused(ONE)], NOW) == ([QuarantinedFixing(ONE, ("a jump",), NOW)], [])
-    assert quarantine.receive([refused(ONE)], LATER) == ([], [])
-    assert quarantine.receive([refused(ONE, "a jump, cbr +1%")], LATER) == (
-        [QuarantinedFixing(ONE, ("a jump, cbr +1%",), NOW)],
+    assert quarantine.receive([refusal(SUSPICIOUS)], NOW) == ([QuarantinedFixing(SUSPICIOUS, ("a jump",), NOW)], [])
+    assert quarantine.receive([refusal(SUSPICIOUS)], LATER) == ([], [])
+    assert quarantine.receive([refusal(SUSPICIOUS, "a jump, cbr +1%")], LATER) == (
+        [QuarantinedFixing(SUSPICIOUS, ("a jump, cbr +1%",), NOW)],
         [],
     )
     other = fixing(day(3), USD="4800")
-    assert quarantine.receive([refused(other)], LATER) == ([QuarantinedFixing(other, ("a jump",), LATER)], [])
+    assert quarantine.receive([refusal(other)], LATER) == ([QuarantinedFixing(other, ("a jump",), LATER)], [])
     assert list(quarantine.waiting) == [day(3)]
 
 
-def test_a_wait_ends_by_confirmation_or_by_correction() -> None:
-    """The same figures accepted were confirmed; others were the bank's correction."""
-    for figures, outcome in (("4750.9", Outcome.CONFIRMED), ("475.09", Outcome.WITHDRAWN)):
+def test_quarantine_ends_by_confirmation_or_correction() -> None:
+    """The same rate is published once confirmed; another one is the bank's correction."""
+    for value, outcome in (("4750.9", Outcome.CONFIRMED), ("475.09", Outcome.WITHDRAWN)):
         quarantine = Quarantine()
-        (waiting,), _ = quarantine.receive([refused(ONE)], NOW)
-        good = fixing(day(3), USD=figures)
-        taken = Judgement(good, Verdict.NEW, good)
-        assert quarantine.receive([taken], LATER) == ([], [QuarantineDecision(waiting, outcome, LATER)])
+        (waiting,), _ = quarantine.receive([refusal(SUSPICIOUS)], NOW)
+        published = fixing(day(3), USD=value)
+        judgement = Judgement(published, Verdict.NEW, published)
+        assert quarantine.receive([judgement], LATER) == ([], [QuarantineDecision(waiting, outcome, LATER)])
         assert quarantine.waiting == {}
 
 
-def test_what_the_bank_says_no_more_is_withdrawn() -> None:
-    """Of the days that it was asked for; what lies before them goes on waiting."""
+def test_unpublished_fixing_is_withdrawn() -> None:
+    """Only for requested dates; entries before them are kept."""
     early, late = fixing(day(1), USD="1"), fixing(day(6), USD="1")
     quarantine = Quarantine()
-    quarantine.receive([refused(early), refused(ONE), refused(late)], NOW)
-    gone = quarantine.withdraw(day(2), [day(2), day(3)], LATER)
-    assert [(one.waiting.fixing, one.outcome) for one in gone] == [(late, Outcome.WITHDRAWN)]
+    quarantine.receive([refusal(early), refusal(SUSPICIOUS), refusal(late)], NOW)
+    withdrawn = quarantine.withdraw(day(2), [day(2), day(3)], LATER)
+    assert [(decision.waiting.fixing, decision.outcome) for decision in withdrawn] == [(late, Outcome.WITHDRAWN)]
     assert list(quarantine.waiting) == [day(1), day(3)]
 
 
-def test_what_an_operator_rejected_is_not_said_again() -> None:
-    """The same figures of the same day; others of that day are."""
-    rejected = QuarantineDecision(QuarantinedFixing(ONE, ("a jump",), NOW), Outcome.REJECTED, NOW)
+def test_rejected_rate_is_not_quarantined_again() -> None:
+    """Only the same rate of the same day; another rate of that day is."""
+    rejected = QuarantineDecision(QuarantinedFixing(SUSPICIOUS, ("a jump",), NOW), Outcome.REJECTED, NOW)
     quarantine = Quarantine.of([], [rejected])
-    assert quarantine.receive([refused(ONE)], LATER) == ([], [])
+    assert quarantine.receive([refusal(SUSPICIOUS)], LATER) == ([], [])
     assert quarantine.waiting == {}
-    assert len(quarantine.receive([refused(fixing(day(3), USD="4800"))], LATER)[0]) == 1
+    assert len(quarantine.receive([refusal(fixing(day(3), USD="4800"))], LATER)[0]) == 1
 
 
-def test_the_last_word_of_an_operator_counts() -> None:
-    """Rejected and then accepted after all; and what is rejected does not wait."""
-    waiting = QuarantinedFixing(ONE, ("a jump",), NOW)
+def test_latest_decision_applies() -> None:
+    """A rejected rate was accepted later; a rejected rate is not quarantined."""
+    waiting = QuarantinedFixing(SUSPICIOUS, ("a jump",), NOW)
     rejected, accepted = (QuarantineDecision(waiting, outcome, NOW) for outcome in (Outcome.REJECTED, Outcome.ACCEPTED))
-    assert not Quarantine.of([], [accepted, rejected]).is_rejected(ONE)
-    assert Quarantine.of([waiting], [rejected, accepted]) == Quarantine({}, {day(3): (ONE,)}, decisions=(rejected,))
+    assert not Quarantine.of([], [accepted, rejected]).is_rejected(SUSPICIOUS)
+    assert Quarantine.of([waiting], [rejected, accepted]) == Quarantine(
+        {}, {day(3): (SUSPICIOUS,)}, decisions=(rejected,)
+    )
 
 
-def test_the_quarantine_is_bounded() -> None:
-    """A feed that is wrong for years fills no memory; the oldest dates give way, and are told."""
+def test_number_of_quarantined_dates_is_bounded() -> None:
+    """A source that is wrong for years does not fill the memory; the oldest dates are evicted and reported."""
     quarantine = Quarantine()
     days = [day(1) + timedelta(days=number) for number in range(KEEP + 5)]
-    changed, ended = quarantine.receive([refused(fixing(one, USD="1")) for one in days], NOW)
+    changed, ended = quarantine.receive([refusal(fixing(on, USD="1")) for on in days], NOW)
     assert len(quarantine.waiting) == len(changed) == KEEP
-    assert [one.waiting.fixing.date for one in ended] == days[:5]
+    assert [decision.waiting.fixing.date for decision in ended] == days[:5]
 
 
-def test_decision_applies_to_rates_and_not_to_a_date() -> None:
-    """What became of other figures of that day takes no rejection back."""
+def test_decision_applies_to_rates_not_to_dates() -> None:
+    """The outcome of another rate of that day does not revoke a rejection."""
     other = fixing(day(3), USD="4800")
-    decisions = [QuarantineDecision(QuarantinedFixing(one, (), NOW), outcome, NOW) for one, outcome in (
-        (other, Outcome.WITHDRAWN), (other, Outcome.REJECTED), (ONE, Outcome.REJECTED))]  # fmt: skip
-    assert Quarantine.of([], decisions[::2]).is_rejected(ONE)
+    decisions = [QuarantineDecision(QuarantinedFixing(decided, (), NOW), outcome, NOW) for decided, outcome in (
+        (other, Outcome.WITHDRAWN), (other, Outcome.REJECTED), (SUSPICIOUS, Outcome.REJECTED))]  # fmt: skip
+    assert Quarantine.of([], decisions[::2]).is_rejected(SUSPICIOUS)
     assert not Quarantine.of([], decisions[::2]).is_rejected(other)
     both = Quarantine.of([], decisions[1:])
-    assert both.is_rejected(ONE)
+    assert both.is_rejected(SUSPICIOUS)
     assert both.is_rejected(other)
 
 
-def test_a_wait_ends_when_the_bank_goes_back_to_what_was_rejected() -> None:
-    """It says no more what waited."""
+def test_quarantine_ends_when_a_rejected_rate_is_repeated() -> None:
+    """The bank no longer publishes the quarantined rate."""
     other = fixing(day(3), USD="4800")
     quarantine = Quarantine.of(
-        [], [QuarantineDecision(QuarantinedFixing(ONE, ("a jump",), NOW), Outcome.REJECTED, NOW)]
+        [], [QuarantineDecision(QuarantinedFixing(SUSPICIOUS, ("a jump",), NOW), Outcome.REJECTED, NOW)]
     )
-    (waiting,), _ = quarantine.receive([refused(other)], NOW)
-    assert quarantine.receive([refused(ONE)], LATER) == ([], [QuarantineDecision(waiting, Outcome.WITHDRAWN, LATER)])
+    (waiting,), _ = quarantine.receive([refusal(other)], NOW)
+    assert quarantine.receive([refusal(SUSPICIOUS)], LATER) == (
+        [],
+        [QuarantineDecision(waiting, Outcome.WITHDRAWN, LATER)],
+    )
     assert quarantine.waiting == {}
