@@ -1,1 +1,1 @@
-"""One file an adapter, and what holds for all of them."""
+"""Tests of `service.sources`: one module per adapter, and a contract for all of them."""

@@ -1,4 +1,4 @@
-"""Answers as a bank would give them, and a feed that records what it is asked for."""
+"""Sample responses of banks, and a session that records requests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,78 +24,78 @@ _RELAY = {
     }
 }
 CONFIGURED = load(environ={}, overrides={"sources": _RELAY}).sources
-"""Every adapter's source, and one for the relay, which the default configuration has not."""
+"""The source of every adapter, and one for the relay, which is not in the default configuration."""
 
 
 def documents(key: str) -> list[Path]:
-    """Return the documents of a bank, written for these tests."""
+    """Return the test documents of a bank."""
     return sorted(path for path in (FIXTURES / key).iterdir() if path.name != "wire.toml")
 
 
 def document(key: str, name: str) -> bytes:
-    """Return a document in the wire format of a bank, written for these tests, with real figures."""
+    """Return a test document in the wire format of a bank, with real rates."""
     return (FIXTURES / key / name).read_bytes()
 
 
-def answer(key: str, body: bytes, url: str = URL) -> RawResponse:
+def response_of(key: str, body: bytes, url: str = URL) -> RawResponse:
     return RawResponse(key, CONFIGURED[key].base, url, body, FETCHED)
 
 
 def parse(key: str, body: bytes) -> list[Fixing]:
-    return SOURCES[key].parse(answer(key, body))
+    return SOURCES[key].parse(response_of(key, body))
 
 
 def digits(fixing: Fixing) -> dict[str, tuple[str, int, str | None]]:
-    """Return value, nominal and the bank's own change, the numbers as text: a lost zero shows."""
+    """Return value, nominal and published change of each currency, as text so that lost zeros show."""
     return {
         code: (str(rate.value), rate.nominal, None if rate.change is None else str(rate.change))
         for code, rate in fixing.rates.items()
     }
 
 
-def receipt(fixing: Fixing) -> tuple[str, str, Quotation, str, datetime, str]:
+def metadata(fixing: Fixing) -> tuple[str, str, Quotation, str, datetime, str]:
     return (fixing.source, fixing.base, fixing.direction, fixing.url, fixing.fetched_at, fixing.digest)
 
 
 @dataclass
-class Asked:
-    """A feed that answers with nothing where no answer is given, and keeps the steps it was asked for."""
+class RecordingSession:
+    """A session that records requested paths and returns empty responses by default."""
 
     key: str
     base: str = "KZT"
     url: str = "http://bank.test"
     provider: str = ""
     wanted: tuple[str, ...] = ()
-    absent: frozenset[str] = frozenset()
-    """Steps that are answered with 404."""
-    answers: Mapping[str, bytes] = field(default_factory=dict)
-    steps: list[str] = field(default_factory=list)
+    not_found: frozenset[str] = frozenset()
+    """Paths with a 404 response."""
+    responses: Mapping[str, bytes] = field(default_factory=dict)
+    paths: list[str] = field(default_factory=list)
     posts: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
-    """Bodies and headers of what was asked by a body."""
+    """Bodies and headers of POST requests."""
 
     def now(self) -> datetime:
         return FETCHED
 
-    async def get(self, step: str) -> RawResponse:
-        self.steps.append(step)
-        if step in self.absent:
-            raise BadAnswer(self.key, self.url + step, "responded with status 404", 404)
-        return RawResponse(self.key, self.base, self.url + step, self.answers.get(step, b""), FETCHED)
+    async def get(self, path: str) -> RawResponse:
+        self.paths.append(path)
+        if path in self.not_found:
+            raise BadAnswer(self.key, self.url + path, "responded with status 404", 404)
+        return RawResponse(self.key, self.base, self.url + path, self.responses.get(path, b""), FETCHED)
 
-    async def find(self, step: str) -> RawResponse | None:
+    async def find(self, path: str) -> RawResponse | None:
         try:
-            return await self.get(step)
+            return await self.get(path)
         except BadAnswer:
             return None
 
-    async def post(self, step: str, body: bytes, headers: Mapping[str, str]) -> RawResponse:
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> RawResponse:
         self.posts.append((body.decode(), headers))
-        return await self.get(step)
+        return await self.get(path)
 
 
-async def asked(key: str, since: date, until: date) -> list[str]:
-    """Return the steps that an adapter asks for; each yields the one answer it was given."""
-    feed = Asked(key)
-    urls = [payload.url async for payload in SOURCES[key].fetch(feed, since, until)]
-    assert urls == [feed.url + step for step in feed.steps]
-    return feed.steps
+async def requested_paths(key: str, since: date, until: date) -> list[str]:
+    """Return the paths that an adapter requests; each response is yielded once."""
+    session = RecordingSession(key)
+    urls = [payload.url async for payload in SOURCES[key].fetch(session, since, until)]
+    assert urls == [session.url + path for path in session.paths]
+    return session.paths

@@ -1,4 +1,4 @@
-"""Rates that NBK published on 1 and 2 April 2026, as in the fixtures."""
+"""Rates published by NBK on 1 and 2 April 2026, as in the fixtures."""
 
 from tests.support.fixings import day
 

@@ -1,4 +1,4 @@
-"""The adapters against what the real banks really answered."""
+"""The adapters, with recorded responses of the real banks."""
 
 import csv
 import json
@@ -21,12 +21,12 @@ from service.settings.loader import ROOT
 from service.sources.banks import SOURCES, validate
 from service.validation.published_change import check
 from service.validation.rules import ValidationContext, judge
-from tests.sources.answers import CONFIGURED, Asked, answer, parse
+from tests.sources.answers import CONFIGURED, RecordingSession, parse, response_of
 from tests.support.fixings import day
 
 EXAMPLE = load(ROOT / "config" / "example.toml", environ={})
-# Each bank's figures by another way than the adapters': a pattern over the raw text. Where a day stands before its
-# figures, a match with nothing but a day is the heading of those after it.
+# Patterns that find each bank's rates in the raw text, independently of the adapters. If a day precedes its
+# rates, a match with nothing but a day is the heading of those after it.
 RAW = {
     "nbk": r"<date>(?P<day>[\d.]+)</date>"
     r"|<title>(?P<code>\w+)</title>\s*<description>(?P<value>.+)</description>\s*<quant>(?P<nominal>\d+)</quant>",
@@ -57,9 +57,9 @@ RAW["nbt"] = RAW["nbm"]
 BOE = re.findall(
     r"\w+", "USD EUR JPY CAD CHF AUD NZD NOK SEK DKK HKD SGD SAR ZAR TWD CZK HUF PLN ILS MYR THB CNY KRW TRY INR RON"
 )
-"""The currencies of the Bank of England's columns, in their order; that they are these is compared below."""
+"""The currencies of the Bank of England's columns, in order; verified by a test below."""
 BANKS = (*RAW, "boe")
-AT_LEAST = {
+MIN_RATES = {
     "nbk": 2 * 39,
     "cbr": 50,
     "ecb": 20 * 25,
@@ -78,17 +78,17 @@ AT_LEAST = {
     "boc": 5 * 23,
     "boe": 4 * 26,
 }
-OTHER_KINDS = re.compile(r"XML_dynamic|dynamics|weekly|tableB|latest")
-"""Recorded answers of a kind that we do not ask for."""
+OTHER_DOCUMENTS = re.compile(r"XML_dynamic|dynamics|weekly|tableB|latest")
+"""Recorded responses that no adapter requests."""
 
 
 def bodies(recordings: Path, key: str) -> dict[str, bytes]:
-    """Return the recorded answers of a bank, by file, of the kind that we ask for."""
+    """Return the recorded responses of a bank by file, only those that its adapter requests."""
     names = [entry["file"] for entry in json.loads((recordings / key / "index.json").read_text())]
-    return {name: (recordings / key / name).read_bytes() for name in names if not OTHER_KINDS.match(name)}
+    return {name: (recordings / key / name).read_bytes() for name in names if not OTHER_DOCUMENTS.match(name)}
 
 
-def raw_figures(key: str, body: bytes) -> Counter[tuple[str, str, str, int]]:
+def raw_rates(key: str, body: bytes) -> Counter[tuple[str, str, str, int]]:
     text = body.decode("windows-1251" if key in ("cbr", "nbkr") else "utf-8")
     if key == "boe":
         rows = [line.split(",") for line in text.splitlines()[1:]]
@@ -97,13 +97,13 @@ def raw_figures(key: str, body: bytes) -> Counter[tuple[str, str, str, int]]:
             for row in rows
             for code, value in zip(BOE, row[1:], strict=True)
         )
-    on, figures = "", Counter[tuple[str, str, str, int]]()
+    on, rates = "", Counter[tuple[str, str, str, int]]()
     for match in re.finditer(RAW[key], text):
-        found = match.groupdict()
-        on = found.get("day") or on
-        if found["code"]:
-            figures[_iso(on), found["code"], found["value"].replace(",", "."), int(found.get("nominal") or 1)] += 1
-    return figures
+        groups = match.groupdict()
+        on = groups.get("day") or on
+        if groups["code"]:
+            rates[_iso(on), groups["code"], groups["value"].replace(",", "."), int(groups.get("nominal") or 1)] += 1
+    return rates
 
 
 def _iso(published: str) -> str:
@@ -111,29 +111,29 @@ def _iso(published: str) -> str:
 
 
 def fixings(recordings: Path, key: str) -> list[Fixing]:
-    """Return all that is recorded of a bank, oldest first."""
-    found = (one for body in bodies(recordings, key).values() for one in parse(key, body))
+    """Return all recorded fixings of a bank, oldest first."""
+    found = (fixing for body in bodies(recordings, key).values() for fixing in parse(key, body))
     return sorted(found, key=lambda fixing: fixing.date)
 
 
 @pytest.mark.parametrize("key", BANKS)
 def test_every_recorded_rate_is_parsed_to_its_digits(recordings: Path, key: str) -> None:
-    """All dates, codes, digits and nominals are those that a pattern finds in the raw text, and nothing besides."""
+    """Dates, codes, digits and nominals are exactly those found by a pattern in the raw text."""
     compared = 0
     for body in bodies(recordings, key).values():
-        figures = raw_figures(key, body)
-        assert figures == Counter(
+        rates = raw_rates(key, body)
+        assert rates == Counter(
             (str(fixing.date), code, str(rate.value), rate.nominal)
             for fixing in parse(key, body)
             for code, rate in fixing.rates.items()
         )
-        compared += figures.total()
-    assert compared >= AT_LEAST[key]
+        compared += rates.total()
+    assert compared >= MIN_RATES[key]
 
 
 @pytest.mark.parametrize("key", BANKS)
 def test_no_recorded_rate_is_suspicious(recordings: Path, key: str) -> None:
-    """What a bank really published is published: read in order, nothing recorded is held."""
+    """All recorded fixings, validated in order, are published."""
     series = Series()
     for fixing in fixings(recordings, key):
         assert judge(fixing, series, ValidationContext(fixing.date)).reasons == ()
@@ -141,43 +141,43 @@ def test_no_recorded_rate_is_suspicious(recordings: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize(("key", "at_least"), [("nbk", 39), ("cbu", 75), ("nbg", 42), ("cba", 12 * 30)])
-def test_our_subtraction_is_the_banks_own_change_in_every_currency(recordings: Path, key: str, at_least: int) -> None:
+def test_computed_change_equals_the_published_one(recordings: Path, key: str, at_least: int) -> None:
     """New minus old equals the bank's own field exactly, in all currencies of every recorded pair."""
     compared = 0
     for old, new in pairwise(fixings(recordings, key)):
-        ours = {code: rate.value - old.rates[code].value for code, rate in new.rates.items()}
-        assert ours == {code: rate.change for code, rate in new.rates.items()}
+        computed = {code: rate.value - old.rates[code].value for code, rate in new.rates.items()}
+        assert computed == {code: rate.change for code, rate in new.rates.items()}
         assert check(new, old, CONFIGURED[key]).differences == ()
-        compared += len(ours)
+        compared += len(computed)
     assert compared >= at_least
 
 
 @pytest.mark.parametrize("key", BANKS)
-def test_a_euro_is_worth_more_than_a_dollar_by_every_bank(recordings: Path, key: str) -> None:
-    """Direction and nominals are right: the euro in dollars is near 1.15 in all that is recorded, whoever says it."""
+def test_every_bank_has_the_euro_above_the_dollar(recordings: Path, key: str) -> None:
+    """Direction and nominals are right: the euro is near 1.15 dollars in all recordings."""
     for fixing in fixings(recordings, key):
         assert Fraction("1.05") < fixing.value("EUR") / fixing.value("USD") < Fraction("1.25")
 
 
-def test_the_series_of_the_bank_of_england_are_the_currencies_that_we_take_them_for(recordings: Path) -> None:
-    """Its codes name no currency: each rate is within a percent of the cross by the ECB, or by Canada, of that day."""
-    others = {(key, one.date): one for key in ("ecb", "boc") for one in fixings(recordings, key)}
+def test_series_of_the_bank_of_england_are_the_assumed_currencies(recordings: Path) -> None:
+    """The codes name no currency: each rate is within 1 % of the cross by the ECB or Canada on that day."""
+    others = {(key, item.date): item for key in ("ecb", "boc") for item in fixings(recordings, key)}
     compared = set()
     for fixing in fixings(recordings, "boe"):
-        for other in (others[at] for at in (("ecb", fixing.date), ("boc", fixing.date)) if at in others):
+        for other in (others[pair] for pair in (("ecb", fixing.date), ("boc", fixing.date)) if pair in others):
             for code in fixing.rates.keys() & {other.base, *other.rates}:
                 assert abs(fixing.value(code) / (other.value(code) / other.value("GBP")) - 1) < Fraction("0.01"), code
                 compared.add(code)
     assert compared == set(BOE)
 
 
-def test_the_shipped_publications_are_the_recorded_ones(recordings: Path) -> None:
-    """`recorded.csv` has all digits, nominals and changes of the recordings, and their digests."""
+def test_shipped_sample_data_equals_the_recordings(recordings: Path) -> None:
+    """`recorded.csv` has all digits, nominals, changes and digests of the recordings."""
     shipped = Path(__file__).parents[2] / "service" / "sources" / "banks" / "recorded.csv"
-    published_once = parse("recorded", shipped.read_bytes())
+    sample_fixings = parse("recorded", shipped.read_bytes())
     index = {entry["file"]: entry for entry in json.loads((recordings / "nbk" / "index.json").read_text())}
-    for fixing, (name, body) in zip(published_once, bodies(recordings, "nbk").items(), strict=True):
-        (published,) = SOURCES["nbk"].parse(answer("nbk", body, index[name]["url"]))
+    for fixing, (name, body) in zip(sample_fixings, bodies(recordings, "nbk").items(), strict=True):
+        (published,) = SOURCES["nbk"].parse(response_of("nbk", body, index[name]["url"]))
         assert (fixing.date, fixing.url) == (published.date, published.url)
         assert fixing.rates == published.rates
         assert [str(rate.value) for rate in fixing.rates.values()] == [str(r.value) for r in published.rates.values()]
@@ -186,13 +186,13 @@ def test_the_shipped_publications_are_the_recorded_ones(recordings: Path) -> Non
             index[name]["recorded_at"] + "+0000", "%a, %d %b %Y %H:%M:%S GMT%z"
         )
     with shipped.open(newline="") as lines:
-        assert len(list(csv.DictReader(lines))) == sum(len(fixing.rates) for fixing in published_once)
+        assert len(list(csv.DictReader(lines))) == sum(len(fixing.rates) for fixing in sample_fixings)
 
 
 @pytest.mark.parametrize("key", BANKS)
-def test_no_other_recorded_answer_is_taken_for_a_banks_own(recordings: Path, key: str) -> None:
-    """Every recorded document of every other bank, and of another kind of the same bank, is refused."""
-    # Moldova writes Russia's format to the letter: what tells them apart is the address, and the name in the head.
+def test_recorded_documents_of_others_are_rejected(recordings: Path, key: str) -> None:
+    """Every recorded document of another bank, or of another kind, is rejected."""
+    # Moldova uses exactly Russia's format: only the URL and the name in the header differ.
     twins = {"cbr": {"nbm"}, "nbm": {"cbr"}}.get(key, set())
     own = bodies(recordings, key)
     foreign = [
@@ -204,7 +204,7 @@ def test_no_other_recorded_answer_is_taken_for_a_banks_own(recordings: Path, key
     ]
     for path in foreign:
         with pytest.raises(NotUnderstood):
-            raise AssertionError(f"{path} was taken for {key}: {parse(key, path.read_bytes())[:1]}")
+            raise AssertionError(f"{path} was accepted as {key}: {parse(key, path.read_bytes())[:1]}")
     assert len(foreign) > 30
 
 
@@ -223,31 +223,31 @@ def test_no_other_recorded_answer_is_taken_for_a_banks_own(recordings: Path, key
         ("cnb", day(1), day(2)),
         ("bnr", day(18, 8), day(19, 8)),
         ("mnb", date(2025, 3, 24), date(2025, 3, 28)),
-        ("boc", day(12, 3), day(9)),  # up to today: no end is named
+        ("boc", day(12, 3), day(9)),  # up to today: the request has no end
         ("boe", day(17, 3), day(20, 3)),
     ],
 )
-async def test_requests_are_those_that_were_recorded(recordings: Path, key: str, since: date, until: date) -> None:
-    """Base and step make the very address that the bank has answered, and a SOAP question the same operation."""
+async def test_requests_equal_the_recorded_ones(recordings: Path, key: str, since: date, until: date) -> None:
+    """Base and path form the URL that the bank responded to, and a SOAP request the same operation."""
     index = json.loads((recordings / key / "index.json").read_text())
-    known = [entry for entry in index if not OTHER_KINDS.match(entry["file"])]
-    feed = Asked(key, url=CONFIGURED[key].url)
-    ours = [payload.url async for payload in SOURCES[key].fetch(feed, since, until)]
-    assert [_address(url) for url in ours] == [_address(entry["url"]) for entry in known]
-    for (body, headers), entry in zip(feed.posts, known if feed.posts else [], strict=True):
+    known = [entry for entry in index if not OTHER_DOCUMENTS.match(entry["file"])]
+    session = RecordingSession(key, url=CONFIGURED[key].url)
+    urls = [payload.url async for payload in SOURCES[key].fetch(session, since, until)]
+    assert [_split_url(url) for url in urls] == [_split_url(entry["url"]) for entry in known]
+    for (body, headers), entry in zip(session.posts, known if session.posts else [], strict=True):
         assert headers["SOAPAction"] == entry["request"]["headers"]["soapaction"]
         assert headers["Content-Type"] == entry["request"]["headers"]["content-type"]
-        asked, recorded = _asked(body), _asked(entry["request"]["body"])
-        assert asked.keys() == recorded.keys()
-        assert all(set(asked[name].split(",")) <= set(recorded[name].split(",")) for name in asked)
+        sent, recorded = _elements(body), _elements(entry["request"]["body"])
+        assert sent.keys() == recorded.keys()
+        assert all(set(sent[name].split(",")) <= set(recorded[name].split(",")) for name in sent)
 
 
-def _address(url: str) -> tuple[str, list[tuple[str, str]]]:
+def _split_url(url: str) -> tuple[str, list[tuple[str, str]]]:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path}", sorted(parse_qsl(parts.query, keep_blank_values=True))
 
 
-def _asked(body: str) -> dict[str, str]:
+def _elements(body: str) -> dict[str, str]:
     return {str(element.tag): (element.text or "").strip() for element in etree.fromstring(body.encode()).iter()}
 
 
@@ -274,23 +274,23 @@ def _asked(body: str) -> dict[str, str]:
         ("boe", day(20, 3), "USD", "1.3302"),
     ],
 )
-def test_known_rates_are_shown(recordings: Path, key: str, on: date, code: str, digits: str) -> None:
-    """Figures read by a person from the recorded documents stand where they should, zeros included."""
+def test_known_rates_are_parsed(recordings: Path, key: str, on: date, code: str, digits: str) -> None:
+    """Rates read manually from the recorded documents, zeros included."""
     found = {fixing.date: fixing for fixing in fixings(recordings, key)}
     assert str(found[on].rates[code].value) == digits
 
 
 @pytest.mark.parametrize("key", BANKS)
-def test_what_a_bank_quotes_and_since_when_is_what_was_recorded(recordings: Path, key: str) -> None:
-    """The registry tells all the currencies that the bank has answered with, and no date after its oldest one."""
+def test_registry_agrees_with_the_recordings(recordings: Path, key: str) -> None:
+    """The registry lists all recorded currencies and no start after the oldest recording."""
     recorded, source = fixings(recordings, key), CONFIGURED[key]
-    not_asked = {"cba": {"XAU", "XAG"}}.get(key, set())  # per gram, see the adapter
-    assert {code for fixing in recorded for code in fixing.rates} - not_asked == set(source.quotes)
+    not_requested = {"cba": {"XAU", "XAG"}}.get(key, set())  # per gram, see the adapter
+    assert {code for fixing in recorded for code in fixing.rates} - not_requested == set(source.quotes)
     assert source.since is None or source.since <= recorded[0].date
 
 
-def test_the_example_needs_nothing_else() -> None:
-    """It loads as it is, wakes the banks that it names, and leaves the relay asleep."""
+def test_example_configuration_is_valid() -> None:
+    """It loads as shipped, enables the banks that it names, and does not enable the relay."""
     assert validate(EXAMPLE).adapter("frankfurter_nbk") == "frankfurter"
     assert {key for ticker in EXAMPLE.tickers for key in ticker.sources} <= EXAMPLE.polled.keys()
     assert "frankfurter_nbk" not in EXAMPLE.polled

@@ -8,7 +8,7 @@ import pytest
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks import SOURCES
-from tests.sources.answers import URL, Asked, asked, digits, document, parse, receipt
+from tests.sources.answers import URL, RecordingSession, digits, document, metadata, parse, requested_paths
 from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
@@ -39,37 +39,37 @@ BODY = document("bnr", "2026.xml")
 
 
 @pytest.mark.parametrize("namespace", [b"https://www.bnr.ro/xsd", b"http://www.bnr.ro/xsd"])
-def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt(namespace: bytes) -> None:
-    """Zeros are kept; the nominal is `multiplier`, one where there is none; the namespace does not matter."""
+def test_response_has_one_fixing_per_day(namespace: bytes) -> None:
+    """Zeros are kept; the nominal is `multiplier`, 1 by default; the namespace does not matter."""
     body = BODY.replace(b"https://www.bnr.ro/xsd", namespace)
     fixings = parse("bnr", body)
     assert [fixing.date for fixing in fixings] == list(PUBLISHED)
     assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
     for fixing in fixings:
-        assert receipt(fixing) == ("bnr", "RON", Quotation.DIRECT, URL, FETCHED, sha256(body).hexdigest())
+        assert metadata(fixing) == ("bnr", "RON", Quotation.DIRECT, URL, FETCHED, sha256(body).hexdigest())
 
 
 @pytest.mark.parametrize(
     "inside", [b"", b"<Body/>", b'<Body><Cube date="2026-08-18"/></Body>', b"<Rate currency='USD'>4.5298</Rate>"]
 )
-def test_a_year_without_rates_is_no_answer(inside: bytes) -> None:
-    """The file of a year begins with its first fixing, so one without rates is broken."""
+def test_year_without_rates_is_rejected(inside: bytes) -> None:
+    """The file of a year starts with its first fixing, so one without rates is broken."""
     with pytest.raises(NotUnderstood, match="has no rates"):
         parse("bnr", b'<DataSet xmlns="https://www.bnr.ro/xsd">%b</DataSet>' % inside)
 
 
-async def test_of_a_year_only_what_was_wanted_is_taken() -> None:
-    """Dates before the first one that was asked for are left out, also where that leaves none: New Year's Eve."""
-    feed = Asked("bnr", answers={"/years/nbrfxrates2026.xml": BODY})
+async def test_only_requested_dates_of_a_year_are_used() -> None:
+    """Dates before the range are dropped, even if none is left, as on New Year's Eve."""
+    session = RecordingSession("bnr", responses={"/years/nbrfxrates2026.xml": BODY})
     for since, wanted in ((day(19, 8), [day(19, 8)]), (day(20, 8), [])):
-        (year,) = [payload async for payload in SOURCES["bnr"].fetch(feed, since, day(20, 8))]
+        (year,) = [payload async for payload in SOURCES["bnr"].fetch(session, since, day(20, 8))]
         assert [fixing.date for fixing in SOURCES["bnr"].parse(year)] == wanted
 
 
 async def test_year_is_one_request() -> None:
-    """One request a year that the range touches."""
-    assert await asked("bnr", day(31, 3), day(2)) == ["/years/nbrfxrates2026.xml"]
-    assert await asked("bnr", date(2025, 12, 30), date(2026, 1, 2)) == [
+    """One request per year in the range."""
+    assert await requested_paths("bnr", day(31, 3), day(2)) == ["/years/nbrfxrates2026.xml"]
+    assert await requested_paths("bnr", date(2025, 12, 30), date(2026, 1, 2)) == [
         "/years/nbrfxrates2025.xml",
         "/years/nbrfxrates2026.xml",
     ]

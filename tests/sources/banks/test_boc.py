@@ -6,7 +6,7 @@ import pytest
 
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
-from tests.sources.answers import URL, asked, digits, document, parse, receipt
+from tests.sources.answers import URL, digits, document, metadata, parse, requested_paths
 from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
@@ -32,29 +32,29 @@ PUBLISHED = {
 BODY = document("boc", "2026-03-17-to-18.json")
 
 
-def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt() -> None:
-    """Text keeps its zeros; FXUSDCAD is what one US dollar costs; each observation is a day."""
+def test_response_has_one_fixing_per_day() -> None:
+    """Strings keep their zeros; FXUSDCAD is the price of one US dollar; each observation is a day."""
     fixings = parse("boc", BODY)
     assert [fixing.date for fixing in fixings] == list(PUBLISHED)
     assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
     for fixing in fixings:
-        assert receipt(fixing) == ("boc", "CAD", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+        assert metadata(fixing) == ("boc", "CAD", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
-@pytest.mark.parametrize("nothing", [b'""', b"null", b'"Bank holiday"'])
-def test_a_value_that_is_not_there_was_not_quoted(nothing: bytes) -> None:
-    """An observation without any value is no fixing; one currency without a value is missing from its day."""
+@pytest.mark.parametrize("missing", [b'""', b"null", b'"Bank holiday"'])
+def test_missing_value_is_not_quoted(missing: bytes) -> None:
+    """A day without any value has no fixing; a currency without a value is missing from its day."""
     good = b'{"d":"2026-04-02","FXUSDCAD":{"v":"1.3902"},"FXEURCAD":{"v":"1.6040"}}'
-    holiday = b'{"d":"2026-04-03","FXUSDCAD":{"v":%b},"FXEURCAD":{"v":%b}}' % (nothing, nothing)
+    holiday = b'{"d":"2026-04-03","FXUSDCAD":{"v":%b},"FXEURCAD":{"v":%b}}' % (missing, missing)
     (fixing,) = parse("boc", b'{"observations":[%b,%b]}' % (good, holiday))
     assert fixing.date == day(2)
-    euro = b'{"d":"2026-04-07","FXUSDCAD":{"v":%b},"FXEURCAD":{"v":"1.6041"}}' % nothing
-    known, lacking = parse("boc", b'{"observations":[%b,%b]}' % (good, euro))
-    assert known.rates.keys() - lacking.rates.keys() == {"USD"}
+    euro = b'{"d":"2026-04-07","FXUSDCAD":{"v":%b},"FXEURCAD":{"v":"1.6041"}}' % missing
+    known, incomplete = parse("boc", b'{"observations":[%b,%b]}' % (good, euro))
+    assert known.rates.keys() - incomplete.rates.keys() == {"USD"}
 
 
 @pytest.mark.parametrize(
-    ("series", "told"),
+    ("series", "message"),
     [
         (b'"FXUSDCAD":{}', "lacks v in FXUSDCAD"),
         (b'"FXUSDCAD":"1.3902"', "lacks FXUSDCAD, an object"),
@@ -66,25 +66,27 @@ def test_a_value_that_is_not_there_was_not_quoted(nothing: bytes) -> None:
         (b'"FXCADUSD":{"v":"0.72"}', "has the series 'FXCADUSD', which is not a rate in CAD"),
     ],
 )
-def test_a_series_of_another_form_is_not_understood(series: bytes, told: str) -> None:
-    """Whatever stands beside the day is a currency's series with its value."""
+def test_series_of_another_form_is_rejected(series: bytes, message: str) -> None:
+    """Every field besides the day is the series of a currency with its value."""
     body = b'{"observations":[{"d":"2026-04-02","FXEURCAD":{"v":"1.6040"},"FXUSDCAD":{"v":"1.3902"}}]}'
-    with pytest.raises(NotUnderstood, match=told):
+    with pytest.raises(NotUnderstood, match=message):
         parse("boc", body.replace(b'"FXUSDCAD":{"v":"1.3902"}', series))
 
 
-def test_no_observations_are_nothing() -> None:
-    """An array without observations says that nothing is published since the date."""
+def test_response_without_observations_has_no_fixings() -> None:
+    """An empty array means that nothing is published since the date."""
     assert parse("boc", document("boc", "nothing.json")) == []
 
 
-@pytest.mark.parametrize("word", ["Bank holidays", "bank holiday", "Holiday", "n/a"])
-def test_any_other_word_in_place_of_a_number_rejects_the_document(word: str) -> None:
-    """Only the bank's exact words for a holiday say that a value was not quoted."""
-    with pytest.raises(NotUnderstood, match=f"has '{word}' where a number is expected"):
-        parse("boc", f'{{"observations":[{{"d":"2026-04-03","FXUSDCAD":{{"v":"{word}"}}}}]}}'.encode())
+@pytest.mark.parametrize("text", ["Bank holidays", "bank holiday", "Holiday", "n/a"])
+def test_other_text_instead_of_a_number_is_rejected(text: str) -> None:
+    """Only the bank's exact text for a holiday means that a value is not quoted."""
+    with pytest.raises(NotUnderstood, match=f"has '{text}' where a number is expected"):
+        parse("boc", f'{{"observations":[{{"d":"2026-04-03","FXUSDCAD":{{"v":"{text}"}}}}]}}'.encode())
 
 
 async def test_range_is_one_request() -> None:
-    """One request from the first date on; the bank publishes nothing ahead, so no end is said."""
-    assert await asked("boc", day(31, 3), day(2)) == ["/observations/group/FX_RATES_DAILY/json?start_date=2026-03-31"]
+    """The request has only the first date, since the bank publishes nothing ahead."""
+    assert await requested_paths("boc", day(31, 3), day(2)) == [
+        "/observations/group/FX_RATES_DAILY/json?start_date=2026-03-31"
+    ]

@@ -8,7 +8,7 @@ from lxml import etree
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks import SOURCES
-from tests.sources.answers import URL, Asked, digits, document, parse, receipt
+from tests.sources.answers import URL, RecordingSession, digits, document, metadata, parse
 from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
@@ -36,61 +36,61 @@ PUBLISHED = {
 BODY = document("cba", "2026-03-17-to-18.xml")
 
 
-def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt() -> None:
-    """Digits, `Amount`, the bank's own change and the date in Armenia are those of the rows in the envelope."""
+def test_response_has_one_fixing_per_day() -> None:
+    """Digits, `Amount`, `Diff` and the date in Armenia are those of the rows in the envelope."""
     fixings = parse("cba", BODY)
     assert [fixing.date for fixing in fixings] == list(PUBLISHED)
     assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
     for fixing in fixings:
-        assert receipt(fixing) == ("cba", "AMD", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+        assert metadata(fixing) == ("cba", "AMD", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
-def test_own_change_is_the_difference_of_own_rates() -> None:
-    """What the bank prints as `Diff` is absolute and per amount: new minus old, never a percentage."""
+def test_published_change_is_the_difference_of_rates() -> None:
+    """`Diff` is absolute and per amount: new minus old, not a percentage."""
     old, new = parse("cba", BODY)
     assert {code: rate.value - old.rates[code].value for code, rate in new.rates.items()} == {
         code: rate.change for code, rate in new.rates.items()
     }
 
 
-def test_an_absent_change_is_none() -> None:
-    """Where the bank gives no change there is none, which is not a change of zero."""
+def test_missing_change_is_none() -> None:
+    """A missing change is not a change of zero."""
     first, _ = parse("cba", BODY.replace(b"<Diff>0.05</Diff>", b"").replace(b"<Diff>2.1</Diff>", b"<Diff/>"))
     assert [first.rates[code].change for code in ("USD", "GBP")] == [None, None]
 
 
-def test_a_range_without_rows_is_nothing() -> None:
-    """A document with its place for rows and none in it says that nothing is published for the range."""
+def test_range_without_rows_has_no_fixings() -> None:
+    """An empty result means that nothing is published for the range."""
     assert parse("cba", document("cba", "nothing.xml")) == []
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         (b"ByISOResult", b"Result", "lacks <ExchangeRatesByDateRangeByISOResult>"),
         (b"http://www.cba.am/", b"http://elsewhere/", "lacks <ExchangeRatesByDateRangeByISOResult>"),
         (b"diffgr:diffgram", b"diffgr:other", "lacks <diffgram>"),
     ],
 )
-def test_another_answer_in_an_envelope_is_not_understood(old: bytes, new: bytes, told: str) -> None:
-    """Any SOAP service answers with an envelope: what is in it makes it this one's."""
-    with pytest.raises(NotUnderstood, match=told):
+def test_other_content_of_an_envelope_is_rejected(old: bytes, new: bytes, message: str) -> None:
+    """Any SOAP service responds with an envelope: only its content identifies the operation."""
+    with pytest.raises(NotUnderstood, match=message):
         parse("cba", document("cba", "nothing.xml").replace(old, new))
 
 
 async def test_range_is_one_request() -> None:
-    """One SOAP request with both ends of the range, for the bank's currencies, under the action it is known by."""
-    feed = Asked("cba")
-    assert len([payload async for payload in SOURCES["cba"].fetch(feed, day(31, 3), day(2))]) == 1
-    assert feed.steps == ["/exchangerates.asmx"]
-    ((body, headers),) = feed.posts
+    """One SOAP request with both ends of the range and the bank's currencies."""
+    session = RecordingSession("cba")
+    assert len([payload async for payload in SOURCES["cba"].fetch(session, day(31, 3), day(2))]) == 1
+    assert session.paths == ["/exchangerates.asmx"]
+    ((body, headers),) = session.posts
     assert headers == {
         "Content-Type": "text/xml; charset=utf-8",
         "SOAPAction": '"http://www.cba.am/ExchangeRatesByDateRangeByISO"',
     }
-    asked = etree.fromstring(body.encode())
-    assert asked.tag == "{http://schemas.xmlsoap.org/soap/envelope/}Envelope"
-    (operation,) = asked.iterfind("{http://schemas.xmlsoap.org/soap/envelope/}Body/*")
+    request = etree.fromstring(body.encode())
+    assert request.tag == "{http://schemas.xmlsoap.org/soap/envelope/}Envelope"
+    (operation,) = request.iterfind("{http://schemas.xmlsoap.org/soap/envelope/}Body/*")
     assert operation.tag == "{http://www.cba.am/}ExchangeRatesByDateRangeByISO"
     codes, *dates = ((child.tag, child.text or "") for child in operation)
     assert codes[0] == "{http://www.cba.am/}ISOCodes"

@@ -6,7 +6,7 @@ import pytest
 
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
-from tests.sources.answers import URL, asked, digits, document, parse, receipt
+from tests.sources.answers import URL, digits, document, metadata, parse, requested_paths
 from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
@@ -20,25 +20,25 @@ PUBLISHED = {
 }
 
 
-def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt() -> None:
-    """Comma decimals keep their zeros; nominal, date and receipt are those of the document in windows-1251."""
+def test_response_is_one_fixing() -> None:
+    """Decimal commas keep their zeros; nominal, date and metadata are those of the document in windows-1251."""
     body = document("cbr", "2026-04-25.xml")
     assert "Тенге".encode("windows-1251") in body
     (fixing,) = parse("cbr", body)
     assert fixing.date == day(25)
     assert digits(fixing) == PUBLISHED
-    assert receipt(fixing) == ("cbr", "RUB", Quotation.DIRECT, URL, FETCHED, sha256(body).hexdigest())
+    assert metadata(fixing) == ("cbr", "RUB", Quotation.DIRECT, URL, FETCHED, sha256(body).hexdigest())
 
 
-def test_a_date_without_rates_is_no_answer() -> None:
-    """The bank answers with its last fixing where it has no new one, so a document without rates is broken."""
+def test_document_without_rates_is_rejected() -> None:
+    """The bank responds with its last fixing if it has no new one, so a document without rates is broken."""
     with pytest.raises(NotUnderstood, match="has a date but no rates"):
         parse("cbr", b'<ValCurs Date="26.04.2026" name="Foreign Currency Market"/>')
 
 
 async def test_every_date_is_requested_separately() -> None:
-    """The bank is asked for each date from the first to the last, both included, across the month's end."""
-    assert await asked("cbr", day(31, 3), day(2)) == [
+    """One request per date from the first to the last, both included, across the end of a month."""
+    assert await requested_paths("cbr", day(31, 3), day(2)) == [
         "/XML_daily.asp?date_req=31/03/2026",
         "/XML_daily.asp?date_req=01/04/2026",
         "/XML_daily.asp?date_req=02/04/2026",

@@ -6,7 +6,7 @@ import pytest
 
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
-from tests.sources.answers import URL, asked, digits, document, parse, receipt
+from tests.sources.answers import URL, digits, document, metadata, parse, requested_paths
 from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
@@ -21,18 +21,18 @@ PUBLISHED = {
 BODY = document("cbu", "2026-04-02.json")
 
 
-def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt() -> None:
-    """String numbers keep their zeros; `Diff` is the bank's own change, absolute and per nominal."""
+def test_response_is_one_fixing() -> None:
+    """Numbers in strings keep their zeros; `Diff` is the published change, absolute and per nominal."""
     (fixing,) = parse("cbu", BODY)
     assert fixing.date == day(2)
     assert digits(fixing) == PUBLISHED
-    assert receipt(fixing) == ("cbu", "UZS", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+    assert metadata(fixing) == ("cbu", "UZS", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
-@pytest.mark.parametrize("absent", [b"", b',"Diff":null', b',"Diff":""'])
-def test_an_absent_change_is_none(absent: bytes) -> None:
-    """Where the bank gives no change there is none, which is not a change of zero."""
-    (fixing,) = parse("cbu", BODY.replace(b',"Diff":"-52.11"', absent))
+@pytest.mark.parametrize("missing", [b"", b',"Diff":null', b',"Diff":""'])
+def test_missing_change_is_none(missing: bytes) -> None:
+    """A missing change is not a change of zero."""
+    (fixing,) = parse("cbu", BODY.replace(b',"Diff":"-52.11"', missing))
     assert fixing.rates["USD"].change is None
 
 
@@ -47,17 +47,21 @@ def test_an_absent_change_is_none(absent: bytes) -> None:
         b'{"a":1}',
     ],
 )
-def test_a_change_that_is_no_number_is_not_understood(diff: bytes) -> None:
-    """A `Diff` of another form is a document that the bank does not publish, and no fault of ours."""
+def test_invalid_change_is_rejected(diff: bytes) -> None:
+    """The bank publishes no `Diff` of another form."""
     with pytest.raises(NotUnderstood):
         parse("cbu", BODY.replace(b'"Diff":"-52.11"', b'"Diff":' + diff))
 
 
-def test_an_empty_array_is_nothing() -> None:
-    """An array without rows says that nothing is published for the date."""
+def test_empty_array_has_no_fixings() -> None:
+    """An empty array means that nothing is published for the date."""
     assert parse("cbu", document("cbu", "nothing.json")) == []
 
 
 async def test_every_date_is_requested_separately() -> None:
-    """The bank is asked for each date from the first to the last, both included, across the month's end."""
-    assert await asked("cbu", day(31, 3), day(2)) == ["/all/2026-03-31/", "/all/2026-04-01/", "/all/2026-04-02/"]
+    """One request per date from the first to the last, both included, across the end of a month."""
+    assert await requested_paths("cbu", day(31, 3), day(2)) == [
+        "/all/2026-03-31/",
+        "/all/2026-04-01/",
+        "/all/2026-04-02/",
+    ]

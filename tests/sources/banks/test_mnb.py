@@ -10,7 +10,7 @@ from lxml import etree
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks import SOURCES
-from tests.sources.answers import URL, Asked, digits, document, parse, receipt
+from tests.sources.answers import URL, RecordingSession, digits, document, metadata, parse
 from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
@@ -38,17 +38,17 @@ RESULT = re.compile(rb"<GetExchangeRatesResult>.*</GetExchangeRatesResult>", re.
 HEAD, TAIL = BODY.split(b"&lt;MNBExchangeRates&gt;")[0], BODY.split(b"&lt;/MNBExchangeRates&gt;")[1]
 
 
-def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt() -> None:
-    """The document within the envelope: comma decimals keep their zeros, days come oldest first."""
+def test_response_has_one_fixing_per_day() -> None:
+    """The document in the envelope: decimal commas keep their zeros, days are sorted, oldest first."""
     fixings = parse("mnb", BODY)
     assert [fixing.date for fixing in fixings] == list(PUBLISHED)
     assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
     for fixing in fixings:
-        assert receipt(fixing) == ("mnb", "HUF", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+        assert metadata(fixing) == ("mnb", "HUF", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
-def test_a_range_without_days_is_nothing() -> None:
-    """A document without days says that nothing is published for the range."""
+def test_range_without_days_has_no_fixings() -> None:
+    """A document without days means that nothing is published for the range."""
     assert parse("mnb", document("mnb", "nothing.xml")) == []
 
 
@@ -60,14 +60,14 @@ def test_a_range_without_days_is_nothing() -> None:
         b"<GetExchangeRatesResult> \r\n\t</GetExchangeRatesResult>",
     ],
 )
-def test_blank_result_is_nothing(result: bytes) -> None:
-    """A proper SOAP envelope with a blank result says that nothing is published for the range."""
+def test_blank_result_has_no_fixings(result: bytes) -> None:
+    """A valid SOAP envelope with a blank result means that nothing is published for the range."""
     body = document("mnb", "nothing-blank.xml")
     assert parse("mnb", body.replace(b"<GetExchangeRatesResult/>", result)) == []
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "message"),
     [
         (b"", "lacks <GetExchangeRatesResult>"),
         (b"<GetExchangeRatesResult/><GetExchangeRatesResult/>", "has <GetExchangeRatesResult> twice"),
@@ -77,14 +77,14 @@ def test_blank_result_is_nothing(result: bytes) -> None:
         (b"<GetExchangeRatesResult>maintenance</GetExchangeRatesResult>", "is not well-formed XML"),
     ],
 )
-def test_result_that_is_not_blank_is_a_document(result: bytes, told: str) -> None:
+def test_result_that_is_not_blank_is_a_document(result: bytes, message: str) -> None:
     """A missing, repeated or foreign result, or one with any content, is not a blank result."""
-    with pytest.raises(NotUnderstood, match=f"mnb: the response {told}"):
+    with pytest.raises(NotUnderstood, match=f"mnb: the response {message}"):
         parse("mnb", RESULT.sub(result, BODY))
 
 
 @pytest.mark.parametrize(
-    ("inner", "told"),
+    ("inner", "message"),
     [
         (b"&lt;html&gt;&lt;/html&gt;", "is an HTML page"),
         (b"&lt;MNBExchangeRates&gt;", "is not well-formed XML"),
@@ -101,25 +101,25 @@ def test_result_that_is_not_blank_is_a_document(result: bytes, told: str) -> Non
         ),
     ],
 )
-def test_the_document_within_is_read_as_strictly(inner: bytes, told: str) -> None:
-    """What stands in the envelope is a document of its own, and refused like one."""
-    with pytest.raises(NotUnderstood, match=f"mnb: the response {told}"):
+def test_inner_document_is_validated(inner: bytes, message: str) -> None:
+    """The content of the envelope is a document with the same checks as any other."""
+    with pytest.raises(NotUnderstood, match=f"mnb: the response {message}"):
         parse("mnb", HEAD + inner + TAIL)
 
 
 @pytest.mark.parametrize("inside", [b"&lt;!-- --&gt;", b"&lt;?pi?&gt;", b"&lt;b/&gt;"])
-def test_value_of_the_inner_document_is_parsed_whole_or_refused(inside: bytes) -> None:
-    """A comment, an instruction or an element inside a figure never cuts it to a smaller one."""
+def test_value_of_the_inner_document_is_not_truncated(inside: bytes) -> None:
+    """A comment, an instruction or an element inside a rate never truncates it."""
     with pytest.raises(NotUnderstood, match="has other content than text in <Rate>"):
         parse("mnb", BODY.replace(b"371,80", b"37%b1,80" % inside))
 
 
 async def test_range_is_one_request() -> None:
-    """One SOAP request with both ends of the range, for the bank's currencies, under the action it is known by."""
-    feed = Asked("mnb")
-    assert len([payload async for payload in SOURCES["mnb"].fetch(feed, day(31, 3), day(2))]) == 1
-    assert feed.steps == ["/arfolyamok.asmx"]
-    ((body, headers),) = feed.posts
+    """One SOAP request with both ends of the range and the bank's currencies."""
+    session = RecordingSession("mnb")
+    assert len([payload async for payload in SOURCES["mnb"].fetch(session, day(31, 3), day(2))]) == 1
+    assert session.paths == ["/arfolyamok.asmx"]
+    ((body, headers),) = session.posts
     assert headers == {
         "Content-Type": "text/xml; charset=utf-8",
         "SOAPAction": "http://www.mnb.hu/webservices/MNBArfolyamServiceSoap/GetExchangeRates",

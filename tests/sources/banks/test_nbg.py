@@ -7,7 +7,7 @@ import pytest
 
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
-from tests.sources.answers import URL, asked, digits, document, parse, receipt
+from tests.sources.answers import URL, digits, document, metadata, parse, requested_paths
 from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
@@ -33,37 +33,37 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("on", PUBLISHED)
-def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt(on: date) -> None:
-    """Zeros are kept; the nominal is `quantity`; the change has its sign; the date is the set's, not of its setting."""
+def test_response_is_one_fixing(on: date) -> None:
+    """Zeros are kept; the nominal is `quantity`; the change is signed; the date is the effective one."""
     body = document("nbg", f"{on}.json")
     (fixing,) = parse("nbg", body)
     assert fixing.date == on
     assert digits(fixing) == PUBLISHED[on]
-    assert receipt(fixing) == ("nbg", "GEL", Quotation.DIRECT, URL, FETCHED, sha256(body).hexdigest())
+    assert metadata(fixing) == ("nbg", "GEL", Quotation.DIRECT, URL, FETCHED, sha256(body).hexdigest())
 
 
-def test_own_change_is_the_difference_of_own_rates() -> None:
-    """What the bank prints as `diff` is absolute and per quantity: new minus old, from set to set."""
+def test_published_change_is_the_difference_of_rates() -> None:
+    """`diff` is absolute and per quantity: new minus old, from set to set."""
     (old,), (new,) = (parse("nbg", document("nbg", f"{on}.json")) for on in PUBLISHED)
     assert {code: rate.value - old.rates[code].value for code, rate in new.rates.items()} == {
         code: rate.change for code, rate in new.rates.items()
     }
 
 
-@pytest.mark.parametrize("absent", [b"", b'"diff":null,'])
-def test_an_absent_change_is_none(absent: bytes) -> None:
-    """Where the bank gives no change there is none, which is not a change of zero."""
-    (fixing,) = parse("nbg", document("nbg", "2026-03-03.json").replace(b'"diff":0.0163,', absent))
+@pytest.mark.parametrize("missing", [b"", b'"diff":null,'])
+def test_missing_change_is_none(missing: bytes) -> None:
+    """A missing change is not a change of zero."""
+    (fixing,) = parse("nbg", document("nbg", "2026-03-03.json").replace(b'"diff":0.0163,', missing))
     assert fixing.rates["USD"].change is None
 
 
-def test_empty_array_is_nothing() -> None:
-    """The bank answers with an empty array before its coverage begins."""
+def test_empty_array_has_no_fixings() -> None:
+    """The bank responds with an empty array before its coverage begins."""
     assert parse("nbg", document("nbg", "nothing.json")) == []
 
 
 def test_set_without_rates_is_rejected() -> None:
-    """The bank answers with its last set where it has no new one, so a set without rates is broken."""
+    """The bank responds with its last set if it has no new one, so a set without rates is broken."""
     empty = b'[{"date":"2026-03-02T00:00:00.000Z","currencies":[]}]'
     beside_another = document("nbg", "2026-03-03.json").replace(b"[", empty[:-1] + b",", 1)
     for body in (empty, beside_another):
@@ -72,15 +72,15 @@ def test_set_without_rates_is_rejected() -> None:
 
 
 @pytest.mark.parametrize("currencies", [b"", b',"currencies":{}', b',"currencies":[1]'])
-def test_a_set_without_its_array_is_not_understood(currencies: bytes) -> None:
-    """Rates under another name, or of another kind, are a document that the bank does not publish."""
+def test_set_without_its_array_is_rejected(currencies: bytes) -> None:
+    """Rates under another name or of another type are not a document of this bank."""
     with pytest.raises(NotUnderstood, match="lacks currencies, an array of objects"):
         parse("nbg", b'[{"date":"2026-03-03T00:00:00.000Z"%b}]' % currencies)
 
 
 async def test_every_date_is_requested_separately() -> None:
-    """The bank is asked for each date from the first to the last, both included, across the month's end."""
-    assert await asked("nbg", day(31, 3), day(2)) == [
+    """One request per date from the first to the last, both included, across the end of a month."""
+    assert await requested_paths("nbg", day(31, 3), day(2)) == [
         "/currencies/?date=2026-03-31",
         "/currencies/?date=2026-04-01",
         "/currencies/?date=2026-04-02",

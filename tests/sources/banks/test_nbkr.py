@@ -6,7 +6,7 @@ import pytest
 
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
-from tests.sources.answers import URL, asked, digits, document, parse, receipt
+from tests.sources.answers import URL, digits, document, metadata, parse, requested_paths
 from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
@@ -19,26 +19,26 @@ PUBLISHED = {
 BODY = document("nbkr", "2026-05-24.xml")
 
 
-def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt() -> None:
-    """Comma decimals keep their zeros; the currency is an attribute; the date is that of the document."""
+def test_response_is_one_fixing() -> None:
+    """Decimal commas keep their zeros; the currency is an attribute; the date is that of the document."""
     (fixing,) = parse("nbkr", BODY)
     assert fixing.date == day(24, 5)
     assert digits(fixing) == PUBLISHED
-    assert receipt(fixing) == ("nbkr", "KGS", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+    assert metadata(fixing) == ("nbkr", "KGS", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
-def test_the_weekly_list_is_not_taken_for_the_daily_one() -> None:
+def test_weekly_list_is_rejected() -> None:
     """It has the same form and another date: as a fixing it would lack every currency of the daily list."""
     with pytest.raises(NotUnderstood, match="has the name 'Weekly Exchange Rates' instead of 'Daily Exchange Rates'"):
         parse("nbkr", document("nbkr", "weekly.xml"))
 
 
-def test_a_date_without_rates_is_no_answer() -> None:
-    """The bank's file always has its latest rates, so one without rates is broken."""
+def test_document_without_rates_is_rejected() -> None:
+    """The file always has the latest rates, so one without rates is broken."""
     with pytest.raises(NotUnderstood, match="has a date but no rates"):
         parse("nbkr", b'<CurrencyRates Name="Daily Exchange Rates" Date="24.05.2026"/>')
 
 
 async def test_only_the_latest_rates_are_requested() -> None:
-    """Whatever dates are wanted, it is one request."""
-    assert await asked("nbkr", day(31, 3), day(2)) == ["/daily.xml"]
+    """Any range is one request."""
+    assert await requested_paths("nbkr", day(31, 3), day(2)) == ["/daily.xml"]

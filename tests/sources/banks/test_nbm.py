@@ -3,7 +3,7 @@
 from hashlib import sha256
 
 from service.domain.fixing import Quotation
-from tests.sources.answers import URL, asked, digits, document, parse, receipt
+from tests.sources.answers import URL, digits, document, metadata, parse, requested_paths
 from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
@@ -19,22 +19,22 @@ PUBLISHED = {
 BODY = document("nbm", "2026-04-07.xml")
 
 
-def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt() -> None:
-    """Point decimals keep their zeros; nominal, date and receipt are those of the document."""
+def test_response_is_one_fixing() -> None:
+    """Decimal points keep their zeros; nominal, date and metadata are those of the document."""
     (fixing,) = parse("nbm", BODY)
     assert fixing.date == day(7)
     assert digits(fixing) == PUBLISHED
-    assert receipt(fixing) == ("nbm", "MDL", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+    assert metadata(fixing) == ("nbm", "MDL", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
-def test_a_date_without_rates_is_nothing() -> None:
-    """A document with its date and no rates says that nothing is published for it."""
+def test_date_without_rates_has_no_fixings() -> None:
+    """A document with a date and no rates means that nothing is published for it."""
     assert parse("nbm", document("nbm", "nothing.xml")) == []
 
 
 async def test_every_date_is_requested_separately() -> None:
-    """The bank is asked for each date from the first to the last, both included, across the month's end."""
-    assert await asked("nbm", day(31, 3), day(2)) == [
+    """One request per date from the first to the last, both included, across the end of a month."""
+    assert await requested_paths("nbm", day(31, 3), day(2)) == [
         "/official_exchange_rates?get_xml=1&date=31.03.2026",
         "/official_exchange_rates?get_xml=1&date=01.04.2026",
         "/official_exchange_rates?get_xml=1&date=02.04.2026",

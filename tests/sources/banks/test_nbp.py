@@ -8,7 +8,7 @@ import pytest
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks import SOURCES
-from tests.sources.answers import URL, Asked, asked, digits, document, parse, receipt
+from tests.sources.answers import URL, RecordingSession, digits, document, metadata, parse, requested_paths
 from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
@@ -34,44 +34,44 @@ PUBLISHED = {
 BODY = document("nbp", "2026-03-02-to-03.json")
 
 
-def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt() -> None:
-    """JSON numbers keep all their digits; every rate is for one; each table is a day."""
+def test_response_has_one_fixing_per_day() -> None:
+    """JSON numbers keep all digits; every rate is for one unit; each table is a day."""
     fixings = parse("nbp", BODY)
     assert [fixing.date for fixing in fixings] == list(PUBLISHED)
     assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
     for fixing in fixings:
-        assert receipt(fixing) == ("nbp", "PLN", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+        assert metadata(fixing) == ("nbp", "PLN", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
-def test_the_weekly_table_is_not_taken_for_the_daily_one() -> None:
+def test_weekly_table_is_rejected() -> None:
     """It has the same form and other currencies."""
     with pytest.raises(NotUnderstood, match="has the table 'B' instead of 'A'"):
         parse("nbp", document("nbp", "table-b.json"))
 
 
 @pytest.mark.parametrize("body", [b"[]", b'[{"table":"A","effectiveDate":"2026-03-02","rates":[]}]'])
-def test_an_answer_without_rates_is_none(body: bytes) -> None:
-    """The bank says by 404 that it has nothing, so a document without rates is broken."""
+def test_document_without_rates_is_rejected(body: bytes) -> None:
+    """The bank responds with 404 if it has nothing, so a document without rates is broken."""
     with pytest.raises(NotUnderstood, match="has no rates"):
         parse("nbp", body)
 
 
 async def test_range_is_one_request() -> None:
     """One request with both ends of the range."""
-    assert await asked("nbp", day(31, 3), day(2)) == ["/tables/A/2026-03-31/2026-04-02/?format=json"]
+    assert await requested_paths("nbp", day(31, 3), day(2)) == ["/tables/A/2026-03-31/2026-04-02/?format=json"]
 
 
-async def test_range_too_long_for_the_bank_is_requested_in_parts() -> None:
-    """No part has more than 93 days, and no day is left out or asked for twice."""
-    assert await asked("nbp", date(2026, 1, 1), date(2026, 4, 4)) == [
+async def test_long_range_is_requested_in_parts() -> None:
+    """No part has more than 93 days, and each day is requested once."""
+    assert await requested_paths("nbp", date(2026, 1, 1), date(2026, 4, 4)) == [
         "/tables/A/2026-01-01/2026-04-03/?format=json",
         "/tables/A/2026-04-04/2026-04-04/?format=json",
     ]
 
 
-async def test_a_range_without_a_table_is_nothing() -> None:
-    """A weekend is answered with 404, which is this bank's way to say so."""
-    step = "/tables/A/2026-04-04/2026-04-05/?format=json"
-    feed = Asked("nbp", absent=frozenset({step}))
-    assert [payload async for payload in SOURCES["nbp"].fetch(feed, day(4), day(5))] == []
-    assert feed.steps == [step]
+async def test_range_without_a_table_has_no_fixings() -> None:
+    """The bank responds with 404 for a weekend."""
+    path = "/tables/A/2026-04-04/2026-04-05/?format=json"
+    session = RecordingSession("nbp", not_found=frozenset({path}))
+    assert [payload async for payload in SOURCES["nbp"].fetch(session, day(4), day(5))] == []
+    assert session.paths == [path]

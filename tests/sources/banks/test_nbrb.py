@@ -6,7 +6,7 @@ import pytest
 
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
-from tests.sources.answers import URL, asked, digits, document, parse, receipt
+from tests.sources.answers import URL, digits, document, metadata, parse, requested_paths
 from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
@@ -21,28 +21,28 @@ PUBLISHED = {
 BODY = document("nbrb", "2026-03-17.json")
 
 
-def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt() -> None:
+def test_response_is_one_fixing() -> None:
     """JSON numbers keep their zeros; the nominal is `Cur_Scale`, the date that of the rows."""
     (fixing,) = parse("nbrb", BODY)
     assert fixing.date == day(17, 3)
     assert digits(fixing) == PUBLISHED
-    assert receipt(fixing) == ("nbrb", "BYN", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+    assert metadata(fixing) == ("nbrb", "BYN", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
-def test_a_range_without_scale_is_refused() -> None:
-    """A row of `/rates/dynamics` says neither which currency it is nor for how many."""
+def test_row_without_a_currency_is_rejected() -> None:
+    """A row of `/rates/dynamics` has neither the currency nor the nominal."""
     with pytest.raises(NotUnderstood, match="lacks Cur_Abbreviation in a row"):
         parse("nbrb", b'[{"Cur_ID":431,"Date":"2026-03-17T00:00:00","Cur_OfficialRate":2.9463}]')
 
 
-def test_an_empty_array_is_nothing() -> None:
-    """An array without rows says that nothing is published for the date."""
+def test_empty_array_has_no_fixings() -> None:
+    """An empty array means that nothing is published for the date."""
     assert parse("nbrb", document("nbrb", "nothing.json")) == []
 
 
 async def test_every_date_is_requested_separately() -> None:
-    """The bank is asked for each date from the first to the last, both included, across the month's end."""
-    assert await asked("nbrb", day(31, 3), day(2)) == [
+    """One request per date from the first to the last, both included, across the end of a month."""
+    assert await requested_paths("nbrb", day(31, 3), day(2)) == [
         "/rates?periodicity=0&ondate=2026-03-31",
         "/rates?periodicity=0&ondate=2026-04-01",
         "/rates?periodicity=0&ondate=2026-04-02",

@@ -7,7 +7,7 @@ import pytest
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks import SOURCES
-from tests.sources.answers import URL, answer, asked, digits, document, parse, receipt
+from tests.sources.answers import URL, digits, document, metadata, parse, requested_paths, response_of
 from tests.support.fixings import FETCHED, day
 
 PUBLISHED = {
@@ -22,29 +22,29 @@ PUBLISHED = {
 BODY = document("nbt", "2026-05-19.xml")
 
 
-def test_an_answer_is_one_fixing_with_the_published_digits_and_its_receipt() -> None:
-    """Point decimals keep their zeros; nominal, date and receipt are those of the document."""
+def test_response_is_one_fixing() -> None:
+    """Decimal points keep their zeros; nominal, date and metadata are those of the document."""
     (fixing,) = parse("nbt", BODY)
     assert fixing.date == day(19, 5)
     assert digits(fixing) == PUBLISHED
-    assert receipt(fixing) == ("nbt", "TJS", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+    assert metadata(fixing) == ("nbt", "TJS", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
-def test_todays_rates_in_answer_to_another_date_stay_todays() -> None:
-    """A date that the bank does not have is answered with today's document, whose own date counts."""
-    tomorrow = answer("nbt", BODY, "http://bank.test/export_xml.php?date=2026-05-20&export=xmlout")
+def test_date_of_the_document_is_used() -> None:
+    """For an unknown date the bank responds with today's document, which has its own date."""
+    tomorrow = response_of("nbt", BODY, "http://bank.test/export_xml.php?date=2026-05-20&export=xmlout")
     assert [fixing.date for fixing in SOURCES["nbt"].parse(tomorrow)] == [day(19, 5)]
 
 
-def test_a_date_without_rates_is_no_answer() -> None:
-    """The bank answers with today's rates where it has no others, so a document without rates is broken."""
+def test_document_without_rates_is_rejected() -> None:
+    """The bank responds with today's rates if it has no others, so a document without rates is broken."""
     with pytest.raises(NotUnderstood, match="has a date but no rates"):
         parse("nbt", b'<ValCurs Date="2026-05-19" name="Foreign Currency Market"/>')
 
 
 async def test_every_date_is_requested_separately() -> None:
-    """The bank is asked for each date from the first to the last, both included, across the month's end."""
-    assert await asked("nbt", day(31, 3), day(2)) == [
+    """One request per date from the first to the last, both included, across the end of a month."""
+    assert await requested_paths("nbt", day(31, 3), day(2)) == [
         "/export_xml.php?date=2026-03-31&export=xmlout",
         "/export_xml.php?date=2026-04-01&export=xmlout",
         "/export_xml.php?date=2026-04-02&export=xmlout",

@@ -7,7 +7,7 @@ import pytest
 
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
-from tests.sources.answers import URL, asked, digits, document, parse, receipt
+from tests.sources.answers import URL, digits, document, metadata, parse, requested_paths
 from tests.support.fixings import FETCHED, day
 
 FRIDAY = {
@@ -47,31 +47,31 @@ OCTOBER_2016 = {
 WITH_PSEUDO_CURRENCY = document("nbu", "2016-10-02-to-03.json")
 
 
-def test_an_answer_is_a_fixing_a_day_with_the_published_digits_and_its_receipt() -> None:
-    """JSON numbers keep their digits; rates are for `units`; the day is the effective one, not the day of setting."""
+def test_response_has_one_fixing_per_day() -> None:
+    """JSON numbers keep their digits; rates are for `units`; the date is the effective one."""
     fixings = parse("nbu", BODY)
     assert [fixing.date for fixing in fixings] == list(PUBLISHED)
     assert [digits(fixing) for fixing in fixings] == list(PUBLISHED.values())
     for fixing in fixings:
-        assert receipt(fixing) == ("nbu", "UAH", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
+        assert metadata(fixing) == ("nbu", "UAH", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
-@pytest.mark.parametrize("figure", ["44.1600", "44.0", "44", "1234567.123456789012345"])
-def test_a_json_number_never_becomes_a_float(figure: str) -> None:
-    """Zeros at its end and more digits than a float holds stay as they were published."""
-    first, *_ = parse("nbu", BODY.replace(b'"rate":44.1636,', f'"rate":{figure},'.encode()))
-    assert str(first.rates["USD"].value) == figure
+@pytest.mark.parametrize("number", ["44.1600", "44.0", "44", "1234567.123456789012345"])
+def test_json_number_keeps_its_digits(number: str) -> None:
+    """Trailing zeros and more digits than a float holds are kept."""
+    first, *_ = parse("nbu", BODY.replace(b'"rate":44.1636,', f'"rate":{number},'.encode()))
+    assert str(first.rates["USD"].value) == number
 
 
-def test_a_saturday_repeats_friday() -> None:
-    """The weekend's rows are a carry-over of Friday's, and Monday's are not."""
+def test_saturday_is_a_carry_over() -> None:
+    """The rows of the weekend repeat Friday's, those of Monday do not."""
     friday, saturday, monday = parse("nbu", BODY)
     assert saturday.repeats(friday)
     assert not monday.repeats(saturday)
 
 
-def test_an_empty_array_is_nothing() -> None:
-    """An array without rows says that nothing is published for the range."""
+def test_empty_array_has_no_fixings() -> None:
+    """An empty array means that nothing is published for the range."""
     assert parse("nbu", document("nbu", "nothing.json")) == []
 
 
@@ -84,8 +84,8 @@ def test_pseudo_currency_row_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("code", ["", "_", "__", "____", "___A", "US_", "---", "255"])
-def test_any_other_bad_code_rejects_the_document(code: str) -> None:
-    """Only the exact code `___` is a pseudo-currency."""
+def test_other_invalid_code_is_rejected(code: str) -> None:
+    """Only the exact code `___` is the pseudo-currency."""
     body = WITH_PSEUDO_CURRENCY.replace(b'"cc":"___"', f'"cc":"{code}"'.encode())
     with pytest.raises(NotUnderstood, match=f"has '{code}' where a currency code is expected"):
         parse("nbu", body)
@@ -93,6 +93,6 @@ def test_any_other_bad_code_rejects_the_document(code: str) -> None:
 
 async def test_range_is_one_request() -> None:
     """One request with both ends of the range, oldest first."""
-    assert await asked("nbu", day(31, 3), day(2)) == [
+    assert await requested_paths("nbu", day(31, 3), day(2)) == [
         "/exchange_site?start=20260331&end=20260402&sort=exchangedate&order=asc&json"
     ]

@@ -1,4 +1,4 @@
-"""The publications that ship with the project."""
+"""The sample data shipped with the project."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ import pytest
 from service.domain.fixing import Quotation
 from service.errors import NotUnderstood
 from service.sources.banks import SOURCES
-from tests.sources.answers import Asked, digits, parse, receipt
+from tests.sources.answers import RecordingSession, digits, metadata, parse
 from tests.sources.published import PUBLISHED
 from tests.support.fixings import day
 
@@ -17,12 +17,12 @@ CSV = b"""date,code,value,nominal,change,url,fetched_at,digest
 """
 
 
-async def test_the_shipped_publications_need_no_network_and_lead_to_the_banks_own_answers() -> None:
-    """Whatever dates are wanted, both shipped days come from the package, with the bank's URL, time and digest."""
-    feed = Asked("recorded")
-    (payload,) = [payload async for payload in SOURCES["recorded"].fetch(feed, day(20), day(21))]
+async def test_sample_data_is_read_from_the_package() -> None:
+    """Any range yields both shipped days without a request, with the bank's URL, time and digest."""
+    session = RecordingSession("recorded")
+    (payload,) = [payload async for payload in SOURCES["recorded"].fetch(session, day(20), day(21))]
     fixings = SOURCES["recorded"].parse(payload)
-    assert feed.steps == []
+    assert session.paths == []
     assert [fixing.date for fixing in fixings] == list(PUBLISHED)
     for fixing in fixings:
         assert (fixing.source, fixing.base, fixing.direction) == ("recorded", "KZT", Quotation.DIRECT)
@@ -34,17 +34,17 @@ async def test_the_shipped_publications_need_no_network_and_lead_to_the_banks_ow
         assert {code: published[code] for code in PUBLISHED[fixing.date]} == PUBLISHED[fixing.date]
 
 
-def test_each_day_has_its_own_receipt_and_the_days_are_sorted() -> None:
-    """Digits, nominals and changes are as written; the receipt is the one of the day's own rows."""
+def test_days_are_sorted_and_have_their_own_metadata() -> None:
+    """Digits, nominals and changes are those of the file; the metadata is that of the day's rows."""
     first, second = parse("recorded", CSV)
     assert (first.date, second.date) == (day(1), day(2))
     assert (digits(first), digits(second)) == ({"UZS": ("3.93", 100, "-0.02")}, {"RUB": ("5.870", 1, None)})
-    assert receipt(first)[3:] == ("http://bank/1", datetime(2026, 3, 31, 11, 5, 12, tzinfo=UTC), "one")
-    assert receipt(second)[3:] == ("http://bank/2", datetime(2026, 4, 1, 11, 5, 12, tzinfo=UTC), "two")
+    assert metadata(first)[3:] == ("http://bank/1", datetime(2026, 3, 31, 11, 5, 12, tzinfo=UTC), "one")
+    assert metadata(second)[3:] == ("http://bank/2", datetime(2026, 4, 1, 11, 5, 12, tzinfo=UTC), "two")
 
 
-def test_a_receipt_without_its_time_is_not_understood() -> None:
-    """A time that is none, or has no zone, is refused like every other thing that is not as it should be."""
-    for odd in (b"yesterday", b"2026-04-01T11:05:12", b""):
+def test_invalid_fetch_time_is_rejected() -> None:
+    """An invalid time, or one without a time zone."""
+    for invalid in (b"yesterday", b"2026-04-01T11:05:12", b""):
         with pytest.raises(NotUnderstood, match="where a date is expected"):
-            parse("recorded", CSV.replace(b"2026-04-01T11:05:12+00:00", odd))
+            parse("recorded", CSV.replace(b"2026-04-01T11:05:12+00:00", invalid))
