@@ -1,1 +1,1 @@
-"""Banks as attackers."""
+"""Tests with hostile and faulty banks."""

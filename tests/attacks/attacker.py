@@ -1,6 +1,6 @@
-"""A bank that attacks, by one path in one way: a process of its own, `python -m tests.attacks.attacker`.
+"""A hostile bank with one attack per path, run as a separate process: `python -m tests.attacks.attacker`.
 
-It tells its port on standard output, and ends with its standard input.
+It prints its port on standard output and stops when its standard input is closed.
 """
 
 import gzip
@@ -22,7 +22,7 @@ DOCUMENT = (
     b"<description>475.09</description><quant>1</quant><change>-3.68</change></item></rates>"
 )
 MEGABYTE = b"0" * 1_000_000
-Answer = Callable[[], Iterator[bytes]]
+Response = Callable[[], Iterator[bytes]]
 
 
 def _head(*headers: str, status: str = "200 OK") -> bytes:
@@ -33,102 +33,106 @@ def _chunk(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(body), body)
 
 
-def _whole(body: bytes, *headers: str, status: str = "200 OK") -> Answer:
+def _complete(body: bytes, *headers: str, status: str = "200 OK") -> Response:
     return lambda: iter([_head(f"Content-Length: {len(body)}", *headers, status=status), body])
 
 
-def _chunks(*start: bytes, each: bytes, times: int | None = None, pause: float = 0) -> Answer:
+def _chunks(*start: bytes, repeated: bytes, count: int | None = None, pause: float = 0) -> Response:
     def parts() -> Iterator[bytes]:
         yield _head("Transfer-Encoding: chunked")
         yield from start
-        for _ in itertools.count() if times is None else range(times):
-            yield each
+        for _ in itertools.count() if count is None else range(count):
+            yield repeated
             time.sleep(pause)
         yield b"0\r\n\r\n"
 
     return parts
 
 
-def _for_ever(*start: bytes, each: bytes, pause: float = 0) -> Answer:
+def _endless(*start: bytes, repeated: bytes, pause: float = 0) -> Response:
     def parts() -> Iterator[bytes]:
         yield from start
         while True:
-            yield each
+            yield repeated
             time.sleep(pause)
 
     return parts
 
 
-# 80 MB of nothing, a thousandth of it on the wire; made before anybody is attacked.
+# 80 MB of zeros, a thousandth of that on the wire; compressed before any attack.
 _BOMB = gzip.compress(b"\0" * 80_000_000)
 
 
-def _entities(doctype: str, figure: str) -> Answer:
+def _entities(doctype: str, value: str) -> Response:
     body = DOCUMENT.replace(b"<rates>", f"<!DOCTYPE rates [{doctype}]><rates>".encode())
-    return _whole(body.replace(b"475.09", figure.encode()))
+    return _complete(body.replace(b"475.09", value.encode()))
 
 
-_LAUGHS = '<!ENTITY a0 "ha">' + "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
-ATTACKS: dict[str, Answer] = {
-    "good": _whole(DOCUMENT),
-    "a validator that is none": _whole(DOCUMENT, 'ETag: "\xff\x80"'),
-    "cookies": _whole(DOCUMENT, "Set-Cookie: session=1; Path=/", "Set-Cookie: other=2; Domain=127.0.0.1"),
-    # answers that are too large
+_NESTED_ENTITIES = '<!ENTITY a0 "ha">' + "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
+ATTACKS: dict[str, Response] = {
+    "valid": _complete(DOCUMENT),
+    "invalid validator": _complete(DOCUMENT, 'ETag: "\xff\x80"'),
+    "cookies": _complete(DOCUMENT, "Set-Cookie: session=1; Path=/", "Set-Cookie: other=2; Domain=127.0.0.1"),
+    # responses that are too large
     "80 MB": lambda: itertools.chain([_head("Content-Length: 80000000")], itertools.repeat(MEGABYTE, 80)),
-    "80 MB in chunks": _chunks(each=_chunk(MEGABYTE), times=80),
-    "80 MB until it hangs up": lambda: itertools.chain([_head("Connection: close")], itertools.repeat(MEGABYTE, 80)),
-    "endless chunks": _chunks(each=_chunk(MEGABYTE[:65536])),
-    "endless chunks of one byte": _chunks(each=_chunk(b" ") * 1000),
-    "a chunk extension without end": _chunks(b"1;", each=MEGABYTE),
-    "trailers without end": _chunks(_chunk(DOCUMENT), b"0\r\n", each=b"X-Trailer: 1\r\n" * 1000),
-    "a chunk of 2**63": _chunks(b"8000000000000000\r\n", each=MEGABYTE),
+    "80 MB in chunks": _chunks(repeated=_chunk(MEGABYTE), count=80),
+    "80 MB until close": lambda: itertools.chain([_head("Connection: close")], itertools.repeat(MEGABYTE, 80)),
+    "endless chunks": _chunks(repeated=_chunk(MEGABYTE[:65536])),
+    "endless chunks of one byte": _chunks(repeated=_chunk(b" ") * 1000),
+    "endless chunk extension": _chunks(b"1;", repeated=MEGABYTE),
+    "endless trailers": _chunks(_chunk(DOCUMENT), b"0\r\n", repeated=b"X-Trailer: 1\r\n" * 1000),
+    "chunk of 2**63": _chunks(b"8000000000000000\r\n", repeated=MEGABYTE),
     # compression
-    "a gzip bomb": _whole(_BOMB, "Content-Encoding: gzip"),
-    "a gzip bomb in a gzip": _whole(gzip.compress(_BOMB), "Content-Encoding: gzip"),
-    "a gzip bomb, twice encoded": _whole(gzip.compress(_BOMB), "Content-Encoding: gzip, gzip"),
-    "a gzip bomb for the transfer": lambda: iter(
+    "gzip bomb": _complete(_BOMB, "Content-Encoding: gzip"),
+    "gzip bomb in gzip": _complete(gzip.compress(_BOMB), "Content-Encoding: gzip"),
+    "gzip bomb, encoded twice": _complete(gzip.compress(_BOMB), "Content-Encoding: gzip, gzip"),
+    "gzip bomb as transfer encoding": lambda: iter(
         [_head("Transfer-Encoding: gzip, chunked"), _chunk(_BOMB), b"0\r\n\r\n"]
     ),
-    "a gzip of many members": _whole(gzip.compress(b"") * 80_000, "Content-Encoding: gzip"),
-    "a gzip with a second member": _whole(gzip.compress(DOCUMENT) + gzip.compress(b"more"), "Content-Encoding: gzip"),
-    "deflate": _whole(DOCUMENT, "Content-Encoding: deflate"),
-    "br": _whole(DOCUMENT, "Content-Encoding: br"),
-    "zstd": _whole(DOCUMENT, "Content-Encoding: zstd"),
+    "gzip with many members": _complete(gzip.compress(b"") * 80_000, "Content-Encoding: gzip"),
+    "gzip with a second member": _complete(gzip.compress(DOCUMENT) + gzip.compress(b"more"), "Content-Encoding: gzip"),
+    "deflate": _complete(DOCUMENT, "Content-Encoding: deflate"),
+    "br": _complete(DOCUMENT, "Content-Encoding: br"),
+    "zstd": _complete(DOCUMENT, "Content-Encoding: zstd"),
     # time
-    "a byte a second": _chunks(each=_chunk(b" "), pause=1),
-    "a head of a byte a second": _for_ever(b"HTTP/1.1 200 OK\r\nX: ", each=b"x", pause=1),
-    "silence": _for_ever(b"", each=b"", pause=1),
+    "one byte per second": _chunks(repeated=_chunk(b" "), pause=1),
+    "headers at one byte per second": _endless(b"HTTP/1.1 200 OK\r\nX: ", repeated=b"x", pause=1),
+    "no response": _endless(b"", repeated=b"", pause=1),
     # heads
-    "a header of 1 MB": lambda: iter([_head("Content-Length: 0", f"X-Big: {MEGABYTE.decode()}")]),
-    "a cookie of 1 MB": lambda: iter([_head("Content-Length: 0", f"Set-Cookie: a={MEGABYTE.decode()}")]),
+    "header of 1 MB": lambda: iter([_head("Content-Length: 0", f"X-Big: {MEGABYTE.decode()}")]),
+    "cookie of 1 MB": lambda: iter([_head("Content-Length: 0", f"Set-Cookie: a={MEGABYTE.decode()}")]),
     "100000 headers": lambda: iter([_head("Content-Length: 0", *(f"X-{n}: 1" for n in range(100_000)))]),
-    "headers without end": _for_ever(b"HTTP/1.1 200 OK\r\n", each=b"X-More: 1\r\n" * 1000),
-    "a header without end": _for_ever(b"HTTP/1.1 200 OK\r\nX: ", each=MEGABYTE),
-    "a reason of 1 MB": lambda: iter([_head("Content-Length: 0", status=f"200 {MEGABYTE.decode()}")]),
-    "early hints without end": _for_ever(each=b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n" * 1000),
-    # what is no HTTP
+    "endless headers": _endless(b"HTTP/1.1 200 OK\r\n", repeated=b"X-More: 1\r\n" * 1000),
+    "endless header": _endless(b"HTTP/1.1 200 OK\r\nX: ", repeated=MEGABYTE),
+    "reason phrase of 1 MB": lambda: iter([_head("Content-Length: 0", status=f"200 {MEGABYTE.decode()}")]),
+    "endless early hints": _endless(repeated=b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n" * 1000),
+    # invalid HTTP
     "junk": lambda: iter([b"\x00\xff\x16\x03\x01junk\r\n\r\n"]),
-    "junk without end": _for_ever(each=MEGABYTE),
-    "a document without a head": lambda: iter([DOCUMENT]),
+    "endless junk": _endless(repeated=MEGABYTE),
+    "document without headers": lambda: iter([DOCUMENT]),
     "two lengths": lambda: iter([_head("Content-Length: 10", f"Content-Length: {len(DOCUMENT)}"), DOCUMENT]),
-    "a length below zero": lambda: iter([_head("Content-Length: -1"), DOCUMENT]),
-    "a length and chunks": lambda: iter([_head("Content-Length: 3", "Transfer-Encoding: chunked"), _chunk(DOCUMENT)]),
-    "a length too large": lambda: iter([_head("Content-Length: 100000"), DOCUMENT]),
-    "a length too small": lambda: iter([_head("Content-Length: 100"), DOCUMENT]),
-    "another protocol": lambda: iter([_head("Upgrade: websocket", "Connection: Upgrade", status="101 Go"), MEGABYTE]),
-    "a reset": lambda: iter([_head("Content-Length: 100000"), DOCUMENT]),
+    "negative length": lambda: iter([_head("Content-Length: -1"), DOCUMENT]),
+    "length and chunks": lambda: iter([_head("Content-Length: 3", "Transfer-Encoding: chunked"), _chunk(DOCUMENT)]),
+    "length too large": lambda: iter([_head("Content-Length: 100000"), DOCUMENT]),
+    "length too small": lambda: iter([_head("Content-Length: 100"), DOCUMENT]),
+    "protocol upgrade": lambda: iter([_head("Upgrade: websocket", "Connection: Upgrade", status="101 Go"), MEGABYTE]),
+    "connection reset": lambda: iter([_head("Content-Length: 100000"), DOCUMENT]),
     # documents
-    "billion laughs": _entities(_LAUGHS, "&a11;"),
+    "billion laughs": _entities(_NESTED_ENTITIES, "&a11;"),
     "quadratic blowup": _entities(f'<!ENTITY a "{"9" * 100_000}">', "&a;" * 100_000),
-    "a file as entity": _entities('<!ENTITY a SYSTEM "file:///etc/passwd">', "&a;"),
-    "a parameter entity": _entities('<!ENTITY % a SYSTEM "http://127.0.0.1:1/"> %a;', "1"),
-    "an encoding that is none": _whole(DOCUMENT.replace(b'"utf-8"', b'"nonsense"')),
-    "an encoding of another": _whole(DOCUMENT.replace(b'"utf-8"', b'"utf-7"')),
-    "deep nesting": _whole(b"<rates>" + b"<a>" * 90_000),
-    "an empty page": _whole(b"", status="204 No Content"),
+    "external entity": _entities('<!ENTITY a SYSTEM "file:///etc/passwd">', "&a;"),
+    "parameter entity": _entities('<!ENTITY % a SYSTEM "http://127.0.0.1:1/"> %a;', "1"),
+    "unknown encoding": _complete(DOCUMENT.replace(b'"utf-8"', b'"nonsense"')),
+    "unsupported encoding": _complete(DOCUMENT.replace(b'"utf-8"', b'"utf-7"')),
+    "deep nesting": _complete(b"<rates>" + b"<a>" * 90_000),
+    "empty page": _complete(b"", status="204 No Content"),
 }
-LIES = {"a charset that is none": "text/xml; charset=nonsense", "a picture": "image/png", "a broken type": ";;=\x80"}
-ATTACKS |= {name: _whole(DOCUMENT, f"Content-Type: {kind}") for name, kind in LIES.items()}
+WRONG_CONTENT_TYPES = {
+    "invalid charset": "text/xml; charset=nonsense",
+    "image type": "image/png",
+    "broken type": ";;=\x80",
+}
+ATTACKS |= {name: _complete(DOCUMENT, f"Content-Type: {kind}") for name, kind in WRONG_CONTENT_TYPES.items()}
 
 
 def _serve(connection: socket.socket) -> None:
@@ -139,25 +143,25 @@ def _serve(connection: socket.socket) -> None:
         name = unquote(request.split(b" ")[1].decode().split("?")[0].split("/")[1])
         for part in ATTACKS[name]():
             connection.sendall(part)
-        if name == "a reset":
+        if name == "connection reset":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def main() -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
-        print(listening.getsockname()[1], flush=True)  # noqa: T201 - to who has started it
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        print(server.getsockname()[1], flush=True)  # noqa: T201 - read by the parent process
 
-        def accepting() -> None:
+        def accept() -> None:
             while True:
-                threading.Thread(target=_serve, args=(listening.accept()[0],), daemon=True).start()
+                threading.Thread(target=_serve, args=(server.accept()[0],), daemon=True).start()
 
-        threading.Thread(target=accepting, daemon=True).start()
+        threading.Thread(target=accept, daemon=True).start()
         sys.stdin.read()
 
 
 @contextmanager
 def attacking() -> Iterator[str]:
-    """Run it; give its address."""
+    """Run the attacker; yield its URL."""
     arguments = [sys.executable, "-m", "tests.attacks.attacker"]
     with subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin

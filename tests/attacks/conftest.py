@@ -1,4 +1,4 @@
-"""The loop that the service runs on: it reads what has arrived in larger pieces than Python's own."""
+"""Run the attack tests on uvloop, as the service does: it reads larger chunks than asyncio's own loop."""
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping

@@ -1,8 +1,8 @@
-"""A bank that publishes false rates, beside honest ones, against the running service: no false rate is shown as true.
+"""A bank with wrong rates beside correct ones, in the running service: no wrong rate is shown.
 
-`nbk` is the false one, `cbr`, `nbu` and `cbu` are honest. All of them publish one market: rates that move by some
+`nbk` is wrong; `cbr`, `nbu` and `cbu` are correct. All of them publish one market: rates that move by some
 tenths of a percent a day, each bank's in its own base and digits. The service runs in this process, with its store and
-over HTTP; its schedule is paused, and every poll is made by the test, so that "in one poll" means exactly one.
+over HTTP; its scheduler is paused, and every poll is made by the test, so that "in one poll" means exactly one.
 """
 
 import asyncio
@@ -38,19 +38,19 @@ DAY: Final = timedelta(days=1)
 SHOWN: Final = ("USD", "EUR", "RUB", "GBP", "CNY")
 TODAY: Final = date(2026, 4, 2)
 """A Thursday, on which the `clock` stands at 09:00 in Astana."""
-KNOWN: Final = 30
-"""Publications of each bank that are stored before."""
-WRONG: Final = 0.02
-"""A rate that is farther off than this is false."""
-POINTS: Final = 2.0
-"""A percentage that is farther off (in percentage points) is false."""
-START: Final[Mapping[str, str]] = {
+STORED: Final = 30
+"""Publications of each bank that are stored before the start."""
+MAX_RATE_ERROR: Final = 0.02
+"""Relative error above which a rate is wrong."""
+MAX_PERCENT_ERROR: Final = 2.0
+"""Error in percentage points above which a percentage is wrong."""
+START_PRICES: Final[Mapping[str, str]] = {
     "USD": "475.09", "EUR": "551.06", "RUB": "5.87", "GBP": "631.87", "CNY": "69.12", "CHF": "590.40", "TRY": "10.71",
     "JPY": "3.02", "PLN": "129.30", "SEK": "50.35", "AED": "129.36", "XDR": "647.20", "UZS": "0.0391", "UAH": "10.82",
     "KGS": "5.43", "BGN": "281.70", "IRR": "0.00036", "XPD": "478300", "KZT": "1",
 }  # fmt: skip
 """Tenge for one unit on 2 April."""
-QUOTED: Final = {
+BANKS: Final = {
     "nbk": ("KZT", "USD EUR RUB GBP CNY CHF TRY JPY PLN SEK AED XDR UZS UAH KGS IRR", 2),
     "cbr": ("RUB", "USD EUR GBP CNY CHF TRY JPY PLN SEK AED XDR UZS UAH KGS KZT", 4),
     "nbu": ("UAH", "USD EUR GBP CNY CHF TRY JPY PLN SEK AED XDR KZT BGN XPD", 4),
@@ -59,24 +59,24 @@ QUOTED: Final = {
 """Base, currencies and digits of each bank."""
 
 
-def true_price(code: str, market_day: date) -> float:
-    """Return tenge for one unit on a day of the market: a random walk that depends on the day alone."""
+def price_of(code: str, market_day: date) -> float:
+    """Return the price of a unit in tenge on a market day: a random walk that depends on the day alone."""
     return _PRICES[market_day][code]
 
 
 def _walk() -> dict[date, dict[str, float]]:
     random, prices, day = Random(14), dict[date, dict[str, float]](), date(2025, 12, 1)  # noqa: S311 - no secret
-    logs = dict.fromkeys(START, 0.0)
+    logs = dict.fromkeys(START_PRICES, 0.0)
     while day < date(2026, 12, 1):
         if day.weekday() < 5:
             common = random.gauss(0, 0.003)
-            for code in START:
+            for code in START_PRICES:
                 move = 0.0 if code == "KZT" else common + random.gauss(0, 0.003) * (code != "USD")
                 logs[code] += move
-            prices[day] = {code: float(START[code]) * exp(log) for code, log in logs.items()}
+            prices[day] = {code: float(START_PRICES[code]) * exp(log) for code, log in logs.items()}
         day += DAY
     today = prices[TODAY - DAY]
-    return {day: {code: one * float(START[code]) / today[code] for code, one in known.items()}
+    return {day: {code: price * float(START_PRICES[code]) / today[code] for code, price in known.items()}
             for day, known in prices.items()}  # fmt: skip
 
 
@@ -84,7 +84,7 @@ _PRICES: Final = _walk()
 
 
 def market_day_of(effective: date) -> date:
-    """Return the day of the market that a date's rates are of, at every bank: the last weekday before it."""
+    """Return the market day of an effective date at every bank: the last weekday before it."""
     day = effective - DAY
     while day.weekday() > 4:
         day -= DAY
@@ -92,18 +92,18 @@ def market_day_of(effective: date) -> date:
 
 
 @cache
-def walked(bank: str, market_day: date) -> RawRates:
+def walk_publication(bank: str, market_day: date) -> Figures:
     return publication(bank, _PRICES[market_day])
 
 
-def publication(bank: str, prices: Mapping[str, float]) -> RawRates:
-    """Return what a bank publishes at these prices, in its base and digits."""
-    base, codes, digits = QUOTED[bank]
+def publication(bank: str, prices: Mapping[str, float]) -> Figures:
+    """Return the rates of a bank at these prices, in its base and digits."""
+    base, codes, digits = BANKS[bank]
     return {code: rounded(prices[code] / prices[base], digits) for code in codes.split()}
 
 
 def rounded(rate: float, digits: int) -> tuple[str, int]:
-    """Return a rate with its digits, for as many units as it takes to be more than 1."""
+    """Return a rate with its digits, for a nominal that makes it larger than 5."""
     nominal = 1
     while rate * nominal < 5 and nominal < 10_000_000:
         nominal *= 10
@@ -111,7 +111,7 @@ def rounded(rate: float, digits: int) -> tuple[str, int]:
 
 
 def effective_dates(bank: str, market_day: date) -> list[date]:
-    """Return the dates under which a bank publishes a market day: weekends and what repeats them included."""
+    """Return the dates under which a bank publishes a market day, including carry-overs."""
     first = market_day + DAY
     weekend = [first + DAY * number for number in range(3)] if market_day.weekday() == 4 else [first]
     if bank == "nbk":
@@ -121,64 +121,64 @@ def effective_dates(bank: str, market_day: date) -> list[date]:
     return weekend[-1:]  # Monday
 
 
-def scaled(figures: RawRates, factors: Mapping[str, float]) -> RawRates:
+def with_factors(document: Figures, factors: Mapping[str, float]) -> Figures:
     """Return a document with some rates multiplied."""
-    return {code: times(one, factors[code]) if code in factors else one for code, one in figures.items()}
+    return {code: multiplied(rate, factors[code]) if code in factors else rate for code, rate in document.items()}
 
 
-def times(figure: str | tuple[str, int], factor: float) -> tuple[str, int]:
-    text, nominal = figure if isinstance(figure, tuple) else (figure, 1)
+def multiplied(rate: str | tuple[str, int], factor: float) -> tuple[str, int]:
+    text, nominal = rate if isinstance(rate, tuple) else (rate, 1)
     places = max(2, -Decimal(text).as_tuple().exponent)  # type: ignore[operator]
     return str((Decimal(text) * Decimal(factor)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)), nominal
 
 
-def pairs(figures: RawRates) -> Iterable[tuple[str, tuple[str, int]]]:
+def pairs(document: Figures) -> Iterable[tuple[str, tuple[str, int]]]:
     """Yield each currency with its digits and nominal."""
-    return ((code, one if isinstance(one, tuple) else (one, 1)) for code, one in figures.items())
+    return ((code, rate if isinstance(rate, tuple) else (rate, 1)) for code, rate in document.items())
 
 
-def all_of(factor: float, bank: str = "nbk") -> dict[str, float]:
-    return dict.fromkeys(QUOTED[bank][1].split(), factor)
+def all_by(factor: float, bank: str = "nbk") -> dict[str, float]:
+    return dict.fromkeys(BANKS[bank][1].split(), factor)
 
 
 @dataclass
-class World:
-    """The banks' publications until a market day; what is false of them lies over that, by bank and date."""
+class Market:
+    """The publications of all banks up to a market day; wrong ones replace them by bank and date."""
 
     banks: Banks
     clock: Clock
     keys: tuple[str, ...] = ("nbk", "cbr", "nbu")
     day: date = TODAY - DAY
     """The latest market day that is published."""
-    false: dict[str, dict[date, RawRates]] = field(default_factory=dict)
-    moved: dict[date, Mapping[str, float]] = field(default_factory=dict)
-    """Market days with other prices than the walk's."""
-    silent: set[str] = field(default_factory=set)
+    wrong: dict[str, dict[date, Figures]] = field(default_factory=dict)
+    changed_prices: dict[date, Mapping[str, float]] = field(default_factory=dict)
+    """Market days with other prices than those of the walk."""
+    down: set[str] = field(default_factory=set)
 
     def prices(self, market_day: date) -> Mapping[str, float]:
-        return self.moved.get(market_day, _PRICES[market_day])
+        return self.changed_prices.get(market_day, _PRICES[market_day])
 
-    def truth(self, bank: str, effective: date) -> RawRates:
+    def correct(self, bank: str, effective: date) -> Figures:
         return self.published(bank, market_day_of(effective))
 
-    def published(self, bank: str, market_day: date) -> RawRates:
-        prices = self.moved.get(market_day)
-        return publication(bank, prices) if prices else walked(bank, market_day)
+    def published(self, bank: str, market_day: date) -> Figures:
+        prices = self.changed_prices.get(market_day)
+        return publication(bank, prices) if prices else walk_publication(bank, market_day)
 
     @property
     def latest(self) -> date:
-        """The effective date of the latest publication of nbk: the day on which the clock stands."""
+        """The effective date of the latest publication of nbk, on which the clock stands."""
         return self.day + DAY
 
     def before(self, number: int) -> date:
-        """Return the first effective date, at nbk, of the publication so many before the latest."""
+        """Return the first effective date, at nbk, of the publication `number` before the latest."""
         day = self.day
         for _ in range(number):
             day = market_day_of(day)
         return day + DAY
 
     def forward(self, days: int = 1) -> None:
-        """Go on by so many market days."""
+        """Advance by `days` market days."""
         for _ in range(days):
             self.day += DAY
             while self.day.weekday() > 4:
@@ -186,55 +186,57 @@ class World:
         self.clock.time = datetime(self.latest.year, self.latest.month, self.latest.day, 4, tzinfo=UTC)
 
     def move(self, factor: float, *codes: str) -> None:
-        """Let these currencies (by default all) cost so much more tenge on the latest market day than in the walk."""
-        codes = codes or tuple(code for code in START if code != "KZT")
+        """Multiply the prices of these currencies (by default all) on the latest market day."""
+        codes = codes or tuple(code for code in START_PRICES if code != "KZT")
         prices = self.prices(self.day)
-        self.moved[self.day] = {code: price * factor if code in codes else price for code, price in prices.items()}
+        self.changed_prices[self.day] = {
+            code: price * factor if code in codes else price for code, price in prices.items()
+        }
 
     def publish(self) -> None:
-        """Let the banks publish all there is until now."""
+        """Let the banks publish everything up to now."""
         for key in self.keys:
             published: dict[date, RawRates] = {}
             for market_day in _PRICES:
                 if self.day - 60 * DAY <= market_day <= self.day:
                     published |= dict.fromkeys(effective_dates(key, market_day), self.published(key, market_day))
-            self.banks.published[key] = published | self.false.get(key, {})
+            self.banks.published[key] = published | self.wrong.get(key, {})
             self.banks.faults.pop(key, None)
-        self.banks.faults |= dict.fromkeys(self.silent, 503)
+        self.banks.faults |= dict.fromkeys(self.down, 503)
 
-    def lie(self, number: int, factors: Mapping[str, float], bank: str = "nbk") -> None:
-        """Multiply rates of the publication so many before the latest."""
+    def falsify(self, number: int, factors: Mapping[str, float], bank: str = "nbk") -> None:
+        """Multiply rates of the publication `number` before the latest."""
         first = self.before(number)
-        figures = scaled(self.truth(bank, first), factors)
+        document = with_factors(self.correct(bank, first), factors)
         for day in effective_dates(bank, market_day_of(first)):
-            self.false.setdefault(bank, {})[day] = figures
+            self.wrong.setdefault(bank, {})[day] = document
 
 
 @dataclass
-class Running:
-    """The running service: what is polled, and what it shows over HTTP."""
+class RunningService:
+    """The running service: its polls, and its responses over HTTP."""
 
-    world: World
+    market: Market
     client: TestClient[Any, Any]
     poller: Poller
     settings: Settings
 
     async def poll(self, *keys: str, allowed: float = 0.0) -> None:
-        """Publish, and poll these banks (by default all, nbk last) one after the other; nothing false is shown then.
+        """Publish, and poll these banks (by default all, nbk last) in order; nothing wrong may be shown after each.
 
-        `allowed` is how far a rate that is not marked as confirmed may be off, before the last of them is polled.
+        `allowed` is the error allowed for unconfirmed rates before the last poll.
         """
-        keys = keys or (*self.world.keys[1:], "nbk")
+        keys = keys or (*self.market.keys[1:], "nbk")
         for key in keys:
-            await self.unchecked(key)
-            false = await self.false_quotes(allowed=allowed if key != keys[-1] or len(keys) == 1 else 0.0)
-            assert false == [], f"after polling {key}"
+            await self.poll_unchecked(key)
+            wrong = await self.wrong_quotes(allowed=allowed if key != keys[-1] or len(keys) == 1 else 0.0)
+            assert wrong == [], f"after polling {key}"
 
-    async def unchecked(self, *keys: str) -> None:
-        """Publish, and poll these banks; whatever is shown then."""
-        self.world.publish()
+    async def poll_unchecked(self, *keys: str) -> None:
+        """Publish, and poll these banks without checks."""
+        self.market.publish()
         for key in keys:
-            self.world.clock.forward(seconds=20)
+            self.market.clock.forward(seconds=20)
             await self.poller.poll(key)
 
     async def get(self, path: str) -> Any:
@@ -244,382 +246,396 @@ class Running:
         return text if path.endswith(".txt") else json.loads(text, parse_float=Decimal)
 
     async def quotes(self) -> dict[str, Any]:
-        return {one["code"]: one for one in (await self.get("/v1/ticker")).get("quotes", ())}
+        return {quote["code"]: quote for quote in (await self.get("/v1/ticker")).get("quotes", ())}
 
-    async def false_quotes(self, *, allowed: float = 0.0) -> list[str]:
-        """Return what is false in the ticker: rates and percentages; check that its text says the same.
+    async def wrong_quotes(self, *, allowed: float = 0.0) -> list[str]:
+        """Return the wrong rates and percentages of the ticker; check that the text format has the same ones.
 
-        `allowed` is how far a rate that is not marked as confirmed may be off.
+        `allowed` is the error allowed for unconfirmed rates.
         """
         found, lines = [], list[str]()
-        for code, one in (await self.quotes()).items():
-            shown = "—" if one["percent"] is None else f"{one['percent']:+.2f}%".replace("+0.00", "0.00")
-            lines.append(f"{code.lower()} {shown}")
-            if one["rate"] is None:
+        for code, quote in (await self.quotes()).items():
+            percent = "—" if quote["percent"] is None else f"{quote['percent']:+.2f}%".replace("+0.00", "0.00")
+            lines.append(f"{code.lower()} {percent}")
+            if quote["rate"] is None:
                 continue
-            new = self.world.prices(market_day_of(date.fromisoformat(one["date"])))[code]
-            if one["confidence"] != "confirmed" and abs(float(one["rate"]) / new - 1) < allowed:
+            correct = self.market.prices(market_day_of(date.fromisoformat(quote["date"])))[code]
+            if quote["confidence"] != "confirmed" and abs(float(quote["rate"]) / correct - 1) < allowed:
                 continue
-            since = f"{one['percent']} % since {one['previous_date']}"
-            what = f"{code} {one['rate']} of {one['date']} ({since}, {one['source']}, {one['confidence']})"
-            found += self.errors(code, one, what)
+            since = f"{quote['percent']} % since {quote['previous_date']}"
+            description = (
+                f"{code} {quote['rate']} of {quote['date']} ({since}, {quote['source']}, {quote['confidence']})"
+            )
+            found += self.errors(code, quote, description)
         if lines:
             assert (await self.get("/v1/ticker.txt")).splitlines() == lines
         return found
 
-    def errors(self, code: str, point: Mapping[str, Any], what: str) -> list[str]:
-        """Return what is false about a rate, and about its percentage."""
-        new = self.world.prices(market_day_of(date.fromisoformat(point["date"])))[code]
-        found = [] if abs(float(point["rate"]) / new - 1) <= WRONG else [f"rate: {what}, true {new:.2f}"]
+    def errors(self, code: str, point: Mapping[str, Any], description: str) -> list[str]:
+        """Return the errors of a rate and of its percentage."""
+        correct = self.market.prices(market_day_of(date.fromisoformat(point["date"])))[code]
+        found = (
+            []
+            if abs(float(point["rate"]) / correct - 1) <= MAX_RATE_ERROR
+            else [f"rate: {description}, true {correct:.2f}"]
+        )
         if point["percent"] is not None:
             before = float(point["rate"]) / (1 + float(point["percent"]) / 100)
             if previous := point.get("previous_date"):
-                before = self.world.prices(market_day_of(date.fromisoformat(previous)))[code]
+                before = self.market.prices(market_day_of(date.fromisoformat(previous)))[code]
             elif abs(float(point["percent"])) > 15:
-                found.append(f"percentage: {what}")
-            if abs(100 * (new / before - 1) - float(point["percent"])) > POINTS:
-                found.append(f"percentage: {what}, true {100 * (new / before - 1):.2f}")
+                found.append(f"percentage: {description}")
+            if abs(100 * (correct / before - 1) - float(point["percent"])) > MAX_PERCENT_ERROR:
+                found.append(f"percentage: {description}, true {100 * (correct / before - 1):.2f}")
         return found
 
-    async def false_history(self, code: str = "usd") -> list[str]:
-        """Return the points of the series that are false."""
-        series = await self.get(f"/v1/history/{code}?from={self.world.latest - 60 * DAY}")
+    async def wrong_history(self, code: str = "usd") -> list[str]:
+        """Return the errors of the history."""
+        series = await self.get(f"/v1/history/{code}?from={self.market.latest - 60 * DAY}")
         return [
             error
             for point in series["history"]
             for error in self.errors(code.upper(), point, f"{series['source']} {point}")
         ]
 
-    async def is_true(self, source: str = "nbk", codes: Collection[str] = SHOWN, *, percent: bool = True) -> list[str]:
-        """Return what keeps the latest true rates of a source from being shown; `percent`: their changes too."""
+    async def problems(self, source: str = "nbk", codes: Collection[str] = SHOWN, *, percent: bool = True) -> list[str]:
+        """Return why the latest correct rates of a source are not shown; `percent`: with their changes."""
         quotes, found = await self.quotes(), []
         for code in codes:
-            one = quotes[code]
-            known = one["percent"] is not None or not percent
-            if (one["source"], one["date"]) != (source, str(self.world.latest)) or not known:
+            item = quotes[code]
+            known = item["percent"] is not None or not percent
+            if (item["source"], item["date"]) != (source, str(self.market.latest)) or not known:
                 found.append(
-                    f"{code} {one['rate']} of {one['date']}, {one['percent']} %, {one['source']}: {one['reason']}"
+                    f"{code} {item['rate']} of {item['date']}, {item['percent']} %, {item['source']}: {item['reason']}"
                 )
-        return found + await self.false_quotes()
+        return found + await self.wrong_quotes()
 
-    async def held(self, key: str = "nbk") -> dict[date, set[str]]:
-        """Return what `quarantine --json` would say: the currencies in quarantine, by date."""
-        return {one.fixing.date: set(one.fixing.rates) for one in await self.poller.store_sync.store.waiting(key)}
+    async def quarantined(self, key: str = "nbk") -> dict[date, set[str]]:
+        """Return the quarantined currencies by date, as `quarantine --json` lists them."""
+        return {entry.fixing.date: set(entry.fixing.rates) for entry in await self.poller.store_sync.store.waiting(key)}
 
     async def health(self, key: str = "nbk") -> str:
-        """Return what /health says of a source."""
+        """Return the output of /health for a source."""
         (check,) = (await self.get("/health"))["checks"][f"source:{key}"]
         return str(check.get("output", ""))
 
-    async def receipt(self, day: date, key: str = "nbk") -> Any:
+    async def fixing(self, day: date, key: str = "nbk") -> Any:
         return await self.get(f"/v1/fixings/{key}/{day}")
 
 
-Run = Callable[..., Awaitable[Running]]
+StartService = Callable[..., Awaitable[RunningService]]
 
 
 @pytest.fixture
-async def run(start: Started, settings: Settings, banks: Banks, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return a function that starts the service on these banks, all polled once; `known` publications are stored."""
+async def start_service(
+    start: Started, settings: Settings, banks: Banks, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> StartService:
+    """Return a function that starts the service on these banks; `stored` publications of each are in the store."""
     pollers: list[Poller] = []
 
-    class Paused(PollScheduler):
+    class PausedScheduler(PollScheduler):
         async def __aenter__(self) -> Self:
             entered = await super().__aenter__()
             self._scheduler.pause()
             pollers.append(self._poller)
             return entered
 
-    monkeypatch.setattr("service.polling.scheduler.PollScheduler", Paused)
+    monkeypatch.setattr("service.polling.scheduler.PollScheduler", PausedScheduler)
 
     async def started(
-        keys: tuple[str, ...] = ("nbk", "cbr", "nbu"), known: int = KNOWN, *, polled: bool = True
-    ) -> Running:
-        world = World(banks, clock, keys)
+        keys: tuple[str, ...] = ("nbk", "cbr", "nbu"), stored: int = STORED, *, polled: bool = True
+    ) -> RunningService:
+        market = Market(banks, clock, keys)
         environ = banks.environ() | {
             "TICKER_STORE__URL": settings.store.url.get_secret_value(),
             "TICKER_STORE__PREFIX": settings.store.prefix,
         }
         off = {key: {"enabled": False} for key in ("cbr", "ecb", "nbu", "cbu") if key not in keys}
         ticker = {"id": "kzt", "base": "KZT", "currencies": list(SHOWN), "sources": list(keys)}
-        own = load(environ=environ, overrides={"tickers": [ticker], "sources": off})
+        service_settings = load(environ=environ, overrides={"tickers": [ticker], "sources": off})
         async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
-            for key in keys if known else ():
+            for key in keys if stored else ():
                 await store.save(
                     *(
-                        replace(fixing(day, key, QUOTED[key][0]), rates=rates(walked(key, market_day)))
-                        for market_day in [one for one in _PRICES if one < world.day][-known:]
+                        replace(fixing(day, key, BANKS[key][0]), rates=rates(walk_publication(key, market_day)))
+                        for market_day in [earlier for earlier in _PRICES if earlier < market.day][-stored:]
                         for day in effective_dates(key, market_day)
                     )
                 )
-        client = await start(own)
+        client = await start(service_settings)
         await until_true(lambda: pollers)
-        running = Running(world, client, pollers.pop(), own)
+        running = RunningService(market, client, pollers.pop(), service_settings)
         if polled:
             await running.poll()
-            assert await running.is_true() == []
+            assert await running.problems() == []
         return running
 
     return started
 
 
-async def test_honest_banks(run: Run) -> None:
-    """The ground of all the rest: the first source is shown, confirmed, for two weeks."""
-    here = await run()
+async def test_correct_banks_are_shown_and_confirmed(start_service: StartService) -> None:
+    """The baseline of all other tests: the first source is shown, confirmed, for two weeks."""
+    service = await start_service()
     for _ in range(10):
-        here.world.forward()
-        await here.poll()
-        assert await here.is_true() == []
-        assert {one["confidence"] for one in (await here.quotes()).values()} == {"confirmed"}
-    assert (await here.health(), await here.health("cbr"), await here.health("nbu")) == ("", "", "")
-    assert await here.false_history() == []
+        service.market.forward()
+        await service.poll()
+        assert await service.problems() == []
+        assert {quote["confidence"] for quote in (await service.quotes()).values()} == {"confirmed"}
+    assert (await service.health(), await service.health("cbr"), await service.health("nbu")) == ("", "", "")
+    assert await service.wrong_history() == []
 
 
 LAST: Final = ("cbr", "nbu", "nbk")
 FIRST: Final = ("nbk", "cbr", "nbu")
 SECOND_HALF: Final = pytest.mark.xdist_group("tests/attacks/test_false_rates.py, second half")
-"""Tests that may run beside the others: there are too many for one worker."""
+"""Tests in a second group, since there are too many for one worker."""
 ORDERS: Final = pytest.mark.parametrize("order", [FIRST, LAST], ids=["first", "last"])
 
 
-class TestPastRevised:
-    """Today's rate is true, earlier ones are not."""
+class TestPastRevisions:
+    """Today's rate is correct, earlier ones are revised to wrong ones."""
 
-    @pytest.mark.parametrize("known", [0, KNOWN])
-    async def test_step_by_step(self, run: Run, known: int) -> None:
-        """One earlier date after the other is revised by less than 15 %, eight polls long."""
-        here = await run(known=known)
+    @pytest.mark.parametrize("stored", [0, STORED])
+    async def test_one_date_per_poll(self, start_service: StartService, stored: int) -> None:
+        """Earlier dates are revised one by one by less than 15 %, in eight polls."""
+        service = await start_service(stored=stored)
         for number in range(1, 9):
-            for back in range(1, number + 1):
-                here.world.lie(back, {"USD": 1.14 ** (number - back + 1)})
-            await here.poll("nbk")
-            assert await here.false_history() == []
-        assert "USD" in (await here.held())[here.world.before(1)]
-        assert "USD" in await here.health()
+            for offset in range(1, number + 1):
+                service.market.falsify(offset, {"USD": 1.14 ** (number - offset + 1)})
+            await service.poll("nbk")
+            assert await service.wrong_history() == []
+        assert "USD" in (await service.quarantined())[service.market.before(1)]
+        assert "USD" in await service.health()
 
-    async def test_at_once(self, run: Run) -> None:
-        """One answer with many dates, each within 15 % of its neighbour."""
-        here = await run()
-        for back in range(1, 10):
-            here.world.lie(back, {"USD": 1.14 ** (10 - back)})
-        await here.poll("nbk")
-        assert await here.false_history() == []
-        assert "USD" in (await here.held())[here.world.before(1)]
+    async def test_many_dates_in_one_response(self, start_service: StartService) -> None:
+        """One response with many dates, each within 15 % of the next one."""
+        service = await start_service()
+        for offset in range(1, 10):
+            service.market.falsify(offset, {"USD": 1.14 ** (10 - offset)})
+        await service.poll("nbk")
+        assert await service.wrong_history() == []
+        assert "USD" in (await service.quarantined())[service.market.before(1)]
 
     @pytest.mark.parametrize("factor", [3.5, 1.149, 1.06, 0.5])
-    async def test_inserted_date(self, run: Run, factor: float) -> None:
-        """The publication before the latest was missing; it is inserted, and false."""
-        here = await run(polled=False)
-        world = here.world
-        world.forward(2)
-        missing = world.before(1)
-        world.false["nbk"] = {missing: {}}
-        await here.poll()
-        assert await here.is_true() == []
-        world.lie(1, {"USD": factor})
-        await here.poll("nbk")
-        await here.poll("nbk")
-        assert await here.false_history() == []
-        assert "USD" in (await here.held())[missing]
-        assert (await here.receipt(missing))["rates"].keys() >= {"EUR", "RUB"}
+    async def test_inserted_date(self, start_service: StartService, factor: float) -> None:
+        """The publication before the latest was missing; it is inserted, with a wrong rate."""
+        service = await start_service(polled=False)
+        market = service.market
+        market.forward(2)
+        missing = market.before(1)
+        market.wrong["nbk"] = {missing: {}}
+        await service.poll()
+        assert await service.problems() == []
+        market.falsify(1, {"USD": factor})
+        await service.poll("nbk")
+        await service.poll("nbk")
+        assert await service.wrong_history() == []
+        assert "USD" in (await service.quarantined())[missing]
+        assert (await service.fixing(missing))["rates"].keys() >= {"EUR", "RUB"}
 
-    async def test_latest_date_revised_often(self, run: Run) -> None:
-        """The latest date itself, by 14 % a poll, and then back."""
-        here = await run()
+    async def test_latest_date_revised_often(self, start_service: StartService) -> None:
+        """The latest date is revised by 14 % per poll, and then back."""
+        service = await start_service()
         for number in range(1, 7):
-            here.world.lie(0, {"USD": 1.14**number, "CNY": 0.88**number})
-            await here.poll("nbk")
-        assert {"USD", "CNY"} <= (await here.held())[here.world.latest]
-        assert "USD" in await here.health()
-        here.world.false.clear()
-        await here.poll("nbk")
-        assert await here.is_true() == []
-        assert await here.held() == {}
+            service.market.falsify(0, {"USD": 1.14**number, "CNY": 0.88**number})
+            await service.poll("nbk")
+        assert {"USD", "CNY"} <= (await service.quarantined())[service.market.latest]
+        assert "USD" in await service.health()
+        service.market.wrong.clear()
+        await service.poll("nbk")
+        assert await service.problems() == []
+        assert await service.quarantined() == {}
 
 
 class TestDrift:
     """Rates that leave the market in small steps, or do not follow it."""
 
     @pytest.mark.parametrize(("step", "order"), [(1.149, FIRST), (0.86, LAST), (1.05, LAST), (1.03, FIRST)])
-    async def test_one_currency(self, run: Run, step: float, order: tuple[str, ...]) -> None:
-        """For five days; then the truth, which is back in one poll. The false bank is polled first or last."""
-        here = await run()
+    async def test_one_currency(self, start_service: StartService, step: float, order: tuple[str, ...]) -> None:
+        """For five days; then correct rates are shown after one poll. The wrong bank is polled first or last."""
+        service = await start_service()
         for number in range(1, 6):
-            here.world.forward()
-            here.world.lie(0, {"USD": step**number})
-            await here.poll(*order, allowed=0.052)
-        assert "USD" in await here.health()
-        assert (await here.quotes())["USD"]["source"] == "cbr"
-        here.world.forward()
-        await here.poll(*order)
-        assert await here.is_true() == []
-        assert await here.false_history() == []
+            service.market.forward()
+            service.market.falsify(0, {"USD": step**number})
+            await service.poll(*order, allowed=0.052)
+        assert "USD" in await service.health()
+        assert (await service.quotes())["USD"]["source"] == "cbr"
+        service.market.forward()
+        await service.poll(*order)
+        assert await service.problems() == []
+        assert await service.wrong_history() == []
 
     @ORDERS
-    async def test_all_currencies(self, run: Run, order: tuple[str, ...]) -> None:
-        """The base drifts by 4 % a day."""
-        here = await run()
+    async def test_all_currencies(self, start_service: StartService, order: tuple[str, ...]) -> None:
+        """The base drifts by 4 % per day."""
+        service = await start_service()
         for number in range(1, 6):
-            here.world.forward()
-            here.world.lie(0, all_of(1.04**number))
-            await here.poll(*order, allowed=0.052)
-        assert {one["source"] for one in (await here.quotes()).values()} == {"cbr"}
-        here.world.forward()
-        await here.poll(*order)
-        assert await here.is_true() == []
+            service.market.forward()
+            service.market.falsify(0, all_by(1.04**number))
+            await service.poll(*order, allowed=0.052)
+        assert {quote["source"] for quote in (await service.quotes()).values()} == {"cbr"}
+        service.market.forward()
+        await service.poll(*order)
+        assert await service.problems() == []
 
-    @pytest.mark.parametrize(("days", "whole"), [(29, False), (60, True)], ids=["29 days", "60 days"])
-    async def test_swapped_after_silence(self, run: Run, days: int, whole: bool) -> None:
-        """After weeks without an answer the dollar and the euro have each other's rate."""
-        here = await run()
-        world = here.world
-        world.silent.add("nbk")
+    @pytest.mark.parametrize(("days", "every_day"), [(29, False), (60, True)], ids=["29 days", "60 days"])
+    async def test_swap_after_an_outage(self, start_service: StartService, days: int, every_day: bool) -> None:
+        """After an outage of weeks the dollar and the euro are swapped."""
+        service = await start_service()
+        market = service.market
+        market.down.add("nbk")
         for _ in range(days * 5 // 7 // 4):
-            world.forward(4)
-            await here.poll("cbr", "nbu")
-        world.silent.clear()
-        for back in range(12):
-            there = world.truth("nbk", world.before(back))
-            dates = effective_dates("nbk", market_day_of(world.before(back)))
-            swapped = {**there, "USD": there["EUR"], "EUR": there["USD"]} if whole or not back else {}
-            world.false.setdefault("nbk", {}).update(dict.fromkeys(dates, swapped))
-        await here.poll("nbk")
-        quotes = await here.quotes()
+            market.forward(4)
+            await service.poll("cbr", "nbu")
+        market.down.clear()
+        for offset in range(12):
+            correct = market.correct("nbk", market.before(offset))
+            dates = effective_dates("nbk", market_day_of(market.before(offset)))
+            swapped = {**correct, "USD": correct["EUR"], "EUR": correct["USD"]} if every_day or not offset else {}
+            market.wrong.setdefault("nbk", {}).update(dict.fromkeys(dates, swapped))
+        await service.poll("nbk")
+        quotes = await service.quotes()
         assert {code: quotes[code]["source"] for code in ("USD", "EUR")} == {"USD": "cbr", "EUR": "cbr"}
-        assert {"USD", "EUR"} <= (await here.held())[world.latest]
-        assert "USD" in await here.health()
-        world.false.clear()
-        world.forward()
-        await here.poll()
-        assert await here.is_true() == []
+        assert {"USD", "EUR"} <= (await service.quarantined())[market.latest]
+        assert "USD" in await service.health()
+        market.wrong.clear()
+        market.forward()
+        await service.poll()
+        assert await service.problems() == []
 
-    @pytest.mark.parametrize(("every", "order"), [(True, LAST), (False, FIRST)], ids=["document", "dollar"])
-    async def test_frozen_with_a_noisy_digit(self, run: Run, every: bool, order: tuple[str, ...]) -> None:
-        """It repeats itself under new dates, but for one digit in IRR, while the tenge falls by 2 % a day elsewhere."""
-        here = await run()
-        world, frozen = here.world, here.world.truth("nbk", here.world.latest)
-        since = world.latest
+    @pytest.mark.parametrize(("whole_document", "order"), [(True, LAST), (False, FIRST)], ids=["document", "dollar"])
+    async def test_frozen_with_a_noisy_digit(
+        self, start_service: StartService, whole_document: bool, order: tuple[str, ...]
+    ) -> None:
+        """The bank repeats its rates but for one digit of IRR, while the tenge falls by 2 % per day elsewhere."""
+        service = await start_service()
+        market, frozen = service.market, service.market.correct("nbk", service.market.latest)
+        since = market.latest
         for number in range(1, 6):
-            world.forward()
-            world.move(1.02**number)
-            noisy = {**frozen, "IRR": times(frozen["IRR"], 1 + number / 50)}
-            if not every:
-                noisy = {**world.truth("nbk", world.latest), "USD": frozen["USD"]}
-            for day in effective_dates("nbk", world.day):
-                world.false.setdefault("nbk", {})[day] = noisy
-            await here.poll(*order, allowed=0.052)
-            snapshot = await here.get("/v1/ticker")
-            quote = next(one for one in snapshot["quotes"] if one["code"] == "USD")
+            market.forward()
+            market.move(1.02**number)
+            noisy = {**frozen, "IRR": multiplied(frozen["IRR"], 1 + number / 50)}
+            if not whole_document:
+                noisy = {**market.correct("nbk", market.latest), "USD": frozen["USD"]}
+            for day in effective_dates("nbk", market.day):
+                market.wrong.setdefault("nbk", {})[day] = noisy
+            await service.poll(*order, allowed=0.052)
+            snapshot = await service.get("/v1/ticker")
+            quote = next(item for item in snapshot["quotes"] if item["code"] == "USD")
             current = snapshot["status"] == "current"
             assert quote["source"] != "nbk" or quote["date"] == str(since), quote
             assert quote["source"] != "nbk" or not current, quote
         assert quote["source"] == "cbr"
-        assert await here.health() != ""
-        world.forward()
-        world.move(1.02**6)
-        await here.poll(*order)
-        assert await here.is_true() == []
+        assert await service.health() != ""
+        market.forward()
+        market.move(1.02**6)
+        await service.poll(*order)
+        assert await service.problems() == []
 
     @pytest.mark.parametrize(
-        ("jump", "own", "first"), [(1.1, 1.0, True), (1.3, 1.0, False), (1.14, 0.99, False), (1.3, 1.01, True)]
+        ("jump", "own_move", "first"), [(1.1, 1.0, True), (1.3, 1.0, False), (1.14, 0.99, False), (1.3, 1.01, True)]
     )
-    async def test_frozen_at_a_jump(self, run: Run, jump: float, own: float, first: bool) -> None:
-        """The tenge falls, as all banks publish, but for the dollar of one, which stays about where it was."""
-        here = await run()
-        world, before = here.world, here.world.truth("nbk", here.world.latest)
-        world.forward()
-        world.move(jump)
-        world.false["nbk"] = {world.latest: {**world.truth("nbk", world.latest), "USD": times(before["USD"], own)}}
-        if first:  # until the others have published, this looks like any day
-            await here.unchecked("nbk")
-            await here.unchecked("cbr")
-        await here.poll("cbr", "nbu", "nbk")
-        quote = (await here.quotes())["USD"]
-        assert quote["date"] != str(world.latest) or quote["source"] == "cbr"
-        assert "USD" in await here.health()
-        world.false.clear()
-        await here.poll("nbk")
-        assert await here.is_true() == []
+    async def test_frozen_at_a_jump(
+        self, start_service: StartService, jump: float, own_move: float, first: bool
+    ) -> None:
+        """The tenge falls at all banks, except for the dollar of one, which hardly moves."""
+        service = await start_service()
+        market, before = service.market, service.market.correct("nbk", service.market.latest)
+        market.forward()
+        market.move(jump)
+        market.wrong["nbk"] = {
+            market.latest: {**market.correct("nbk", market.latest), "USD": multiplied(before["USD"], own_move)}
+        }
+        if first:  # until the others have published, this looks like an ordinary day
+            await service.poll_unchecked("nbk")
+            await service.poll_unchecked("cbr")
+        await service.poll("cbr", "nbu", "nbk")
+        quote = (await service.quotes())["USD"]
+        assert quote["date"] != str(market.latest) or quote["source"] == "cbr"
+        assert "USD" in await service.health()
+        market.wrong.clear()
+        await service.poll("nbk")
+        assert await service.problems() == []
 
 
-class TestOneBankDoesNotFollow:
-    """The tenge falls by 30 % in a day, and one bank does not follow, or rewrites the day before."""
+class TestBankWithoutTheJump:
+    """The tenge falls by 30 % in a day, and one bank does not follow, or revises the day before."""
 
     @pytest.mark.parametrize("order", [("nbk", "cbr", "nbu"), ("cbr", "nbu", "nbk"), ("nbu", "nbk", "cbr")])
-    async def test_frozen_second_bank(self, run: Run, order: tuple[str, ...]) -> None:
-        """Two honest banks have it in time: the old rate of the third is not shown under the new date."""
-        here = await run()
-        here.world.forward()
-        here.world.move(1.3)
-        here.world.lie(0, {"KZT": 1.3}, "cbr")
-        await here.unchecked(*order)
-        await here.unchecked(*order)
-        false = await here.false_quotes()
-        assert [one for one in false if "RUB" not in one] == []  # of the rouble only the two that differ have a rate
+    async def test_frozen_second_bank(self, start_service: StartService, order: tuple[str, ...]) -> None:
+        """Two correct banks publish in time: the old rate of the third is not shown with the new date."""
+        service = await start_service()
+        service.market.forward()
+        service.market.move(1.3)
+        service.market.falsify(0, {"KZT": 1.3}, "cbr")
+        await service.poll_unchecked(*order)
+        await service.poll_unchecked(*order)
+        wrong = await service.wrong_quotes()
+        assert [error for error in wrong if "RUB" not in error] == []  # only the two banks that differ quote the rouble
 
-    async def test_yesterday_revised_to_todays_level(self, run: Run) -> None:
-        """A false revision of yesterday is not confirmed by what is true today."""
-        here = await run()
-        here.world.forward()
-        here.world.move(1.3)
-        await here.unchecked("nbk", "cbr", "nbu")
-        await here.poll()
-        here.world.lie(1, {"USD": 1.3})
-        await here.unchecked("nbk", "cbr", "nbu")
-        assert await here.false_quotes() == []
-        assert "USD" in await here.health()
+    async def test_yesterday_revised_to_todays_level(self, start_service: StartService) -> None:
+        """A wrong revision of yesterday is not confirmed by today's correct rate."""
+        service = await start_service()
+        service.market.forward()
+        service.market.move(1.3)
+        await service.poll_unchecked("nbk", "cbr", "nbu")
+        await service.poll()
+        service.market.falsify(1, {"USD": 1.3})
+        await service.poll_unchecked("nbk", "cbr", "nbu")
+        assert await service.wrong_quotes() == []
+        assert "USD" in await service.health()
 
-    async def test_rate_is_not_refuted_by_a_bank_that_stopped(self, run: Run) -> None:
-        """The only other bank was 3 % off and fell silent: a week later it no longer speaks against an honest one."""
-        here = await run(("nbk", "cbr"))
-        world = here.world
+    async def test_rate_is_not_refuted_by_a_bank_that_stopped(self, start_service: StartService) -> None:
+        """The only other bank was 3 % off and then went down: after a week it is not compared any more."""
+        service = await start_service(("nbk", "cbr"))
+        market = service.market
         for number in range(10):
-            world.forward()
+            market.forward()
             if number >= 2:
-                world.move(1.1, "CNY")
+                market.move(1.1, "CNY")
             if number in {0, 1, 3}:
-                world.lie(0, {"CNY": 1.03}, "cbr")
-            await here.unchecked(*(("cbr", "nbk") if number in {0, 1, 3} else ("nbk",)))
-        assert await here.is_true(codes=["CNY"]) == []
+                market.falsify(0, {"CNY": 1.03}, "cbr")
+            await service.poll_unchecked(*(("cbr", "nbk") if number in {0, 1, 3} else ("nbk",)))
+        assert await service.problems(codes=["CNY"]) == []
 
 
-FIRST_LIES: Final[Mapping[str, Callable[[int], Mapping[str, float]]]] = {
-    "x1000": lambda _: all_of(1000),
+FIRST_ERRORS: Final[Mapping[str, Callable[[int], Mapping[str, float]]]] = {
+    "x1000": lambda _: all_by(1000),
     "dollar x1000": lambda _: {"USD": 1000},
-    "14.9 % a day": lambda back: {"USD": 1.149 ** (20 - back)},
-    "all 14.9 % a day": lambda back: all_of(1.149 ** (20 - back)),
+    "14.9 % a day": lambda offset: {"USD": 1.149 ** (20 - offset)},
+    "all 14.9 % a day": lambda offset: all_by(1.149 ** (20 - offset)),
     "10 % off": lambda _: {"USD": 1.1},
 }
 
 
 class TestFirstStart:
-    """Nothing is known of any bank."""
+    """The store is empty."""
 
-    @pytest.mark.parametrize("lie", FIRST_LIES)
-    async def test_false_bank_first(self, run: Run, lie: str) -> None:
-        """Its rates are shown, as unconfirmed, until others have answered; then they are replaced."""
-        here = await run(known=0, polled=False)
-        for back in range(16):
-            here.world.lie(back, FIRST_LIES[lie](back))
-        await here.poll("nbk", allowed=float("inf"))
-        assert "confirmed" not in {one["confidence"] for one in (await here.quotes()).values()}
-        await here.poll("cbr", "nbu")
-        assert (await here.quotes())["USD"]["source"] == "cbr"
-        assert (await here.quotes())["USD"]["confidence"] == "confirmed"
-        assert await here.false_history() == []
-        assert "USD" in await here.health()
-        samples = await scraped(here.client)
+    @pytest.mark.parametrize("error", FIRST_ERRORS)
+    async def test_wrong_bank_first(self, start_service: StartService, error: str) -> None:
+        """Its rates are shown as unconfirmed until other banks respond; then they are replaced."""
+        service = await start_service(stored=0, polled=False)
+        for offset in range(16):
+            service.market.falsify(offset, FIRST_ERRORS[error](offset))
+        await service.poll("nbk", allowed=float("inf"))
+        assert "confirmed" not in {quote["confidence"] for quote in (await service.quotes()).values()}
+        await service.poll("cbr", "nbu")
+        assert (await service.quotes())["USD"]["source"] == "cbr"
+        assert (await service.quotes())["USD"]["confidence"] == "confirmed"
+        assert await service.wrong_history() == []
+        assert "USD" in await service.health()
+        samples = await scraped(service.client)
         assert (value(samples, "ticker_source_diverging", source="nbk") or 0) + (
             value(samples, "ticker_quarantine_waiting", source="nbk") or 0
         ) > 0
-        here.world.forward()
-        await here.poll("nbk")
-        await here.poll()
-        assert await here.is_true(percent=False) == []
-        assert await here.false_history() == []
+        service.market.forward()
+        await service.poll("nbk")
+        await service.poll()
+        assert await service.problems(percent=False) == []
+        assert await service.wrong_history() == []
 
     @pytest.mark.parametrize(
-        ("lie", "honest"),
+        ("error", "others"),
         [
             ("x1000", ("cbr",)),
             ("14.9 % a day", ("cbr",)),
@@ -629,425 +645,447 @@ class TestFirstStart:
             ("10 % off", ("cbr", "nbu")),
         ],
     )
-    async def test_honest_bank_first(self, run: Run, lie: str, honest: tuple[str, ...]) -> None:
-        """What the false one says is not shown, with one honest bank or two."""
-        here = await run(known=0, polled=False)
-        for back in range(16):
-            here.world.lie(back, FIRST_LIES[lie](back))
-        await here.poll(*honest, "nbk")
-        assert (await here.quotes())["USD"]["source"] in ({"cbr", None} if len(honest) == 1 else {"cbr"})
-        assert "USD" in await here.health()
-        here.world.forward()
-        await here.poll(*honest, "nbk")
-        assert await here.is_true(percent=False) == []
-        assert await here.false_history() == []
+    async def test_correct_bank_first(self, start_service: StartService, error: str, others: tuple[str, ...]) -> None:
+        """The wrong rates are not shown, with one correct bank or two."""
+        service = await start_service(stored=0, polled=False)
+        for offset in range(16):
+            service.market.falsify(offset, FIRST_ERRORS[error](offset))
+        await service.poll(*others, "nbk")
+        assert (await service.quotes())["USD"]["source"] in ({"cbr", None} if len(others) == 1 else {"cbr"})
+        assert "USD" in await service.health()
+        service.market.forward()
+        await service.poll(*others, "nbk")
+        assert await service.problems(percent=False) == []
+        assert await service.wrong_history() == []
 
 
-DOCUMENTS: Final[Mapping[str, Callable[[RawRates], RawRates]]] = {
-    "one x10": lambda true: scaled(true, {"USD": 10}),
-    "one x100": lambda true: scaled(true, {"CNY": 100}),
-    "one x1000": lambda true: scaled(true, {"RUB": 1000}),
-    "one / 100": lambda true: scaled(true, {"GBP": 0.01}),
-    "one inverted": lambda true: {**true, "EUR": "0.00181"},
-    "one at zero": lambda true: {**true, "EUR": "0.00"},
-    "two swapped": lambda true: {**true, "USD": true["EUR"], "EUR": true["USD"]},
-    "near ones swapped": lambda true: {**true, "EUR": true["CHF"], "CHF": true["EUR"]},
-    "one of another": lambda true: {**true, "USD": true["GBP"]},
+WRONG_DOCUMENTS: Final[Mapping[str, Callable[[Figures], Figures]]] = {
+    "one x10": lambda correct: with_factors(correct, {"USD": 10}),
+    "one x100": lambda correct: with_factors(correct, {"CNY": 100}),
+    "one x1000": lambda correct: with_factors(correct, {"RUB": 1000}),
+    "one / 100": lambda correct: with_factors(correct, {"GBP": 0.01}),
+    "one inverted": lambda correct: {**correct, "EUR": "0.00181"},
+    "one at zero": lambda correct: {**correct, "EUR": "0.00"},
+    "two swapped": lambda correct: {**correct, "USD": correct["EUR"], "EUR": correct["USD"]},
+    "near ones swapped": lambda correct: {**correct, "EUR": correct["CHF"], "CHF": correct["EUR"]},
+    "one of another": lambda correct: {**correct, "USD": correct["GBP"]},
 }
-"""A fault of some rates; the others are true."""
+"""Documents with some wrong rates; the others are correct."""
 
 
 @SECOND_HALF
 class TestScale:
-    """Rates under another unit, name or direction."""
+    """Rates with another unit, code or direction."""
 
-    @pytest.mark.parametrize("fault", DOCUMENTS)
-    async def test_of_some_rates(self, run: Run, fault: str) -> None:
-        """They are held for as long as they are false; the others of the document are published."""
-        here = await run()
+    @pytest.mark.parametrize("name", WRONG_DOCUMENTS)
+    async def test_some_rates(self, start_service: StartService, name: str) -> None:
+        """They are quarantined while they are wrong; the others of the document are published."""
+        service = await start_service()
         for _ in range(2):
-            here.world.forward()
-            true = here.world.truth("nbk", here.world.latest)
-            false = DOCUMENTS[fault](true)
-            wrong = {code for code in true if true[code] != false[code]}
-            here.world.false["nbk"] = dict.fromkeys(effective_dates("nbk", here.world.day), false)
-            await here.poll()
-            assert (await here.held())[here.world.latest] == wrong
-            assert await here.is_true(codes=set(SHOWN) - wrong) == []
-            health = await here.health()
-            assert [code for code in wrong & set(SHOWN) if code not in health] == []
-            receipt = await here.receipt(here.world.latest)
-            assert set(receipt["rates"]) == set(true) - wrong
-            assert {receipt["confidence"][code] for code in set(SHOWN) - wrong} == {"confirmed"}
-        here.world.false.clear()
-        await here.poll("nbk")
-        assert await here.is_true() == []
-        assert (await here.held()).keys() <= {here.world.before(1)}
-        assert await here.false_history() == []
+            service.market.forward()
+            correct = service.market.correct("nbk", service.market.latest)
+            wrong = WRONG_DOCUMENTS[name](correct)
+            wrong_codes = {code for code in correct if correct[code] != wrong[code]}
+            service.market.wrong["nbk"] = dict.fromkeys(effective_dates("nbk", service.market.day), wrong)
+            await service.poll()
+            assert (await service.quarantined())[service.market.latest] == wrong_codes
+            assert await service.problems(codes=set(SHOWN) - wrong_codes) == []
+            health = await service.health()
+            assert [code for code in wrong_codes & set(SHOWN) if code not in health] == []
+            fixing = await service.fixing(service.market.latest)
+            assert set(fixing["rates"]) == set(correct) - wrong_codes
+            assert {fixing["confidence"][code] for code in set(SHOWN) - wrong_codes} == {"confirmed"}
+        service.market.wrong.clear()
+        await service.poll("nbk")
+        assert await service.problems() == []
+        assert (await service.quarantined()).keys() <= {service.market.before(1)}
+        assert await service.wrong_history() == []
 
     @pytest.mark.parametrize(
         ("factor", "order"),
-        [(10, FIRST), (1000, LAST), (0.01, FIRST), (1.2, LAST), (1.2, FIRST), ("inverted", LAST), ("slipped", FIRST),
+        [(10, FIRST), (1000, LAST), (0.01, FIRST), (1.2, LAST), (1.2, FIRST), ("inverted", LAST), ("shifted", FIRST),
          ("other base", LAST)],
         ids=str,
     )  # fmt: skip
-    async def test_of_all_rates(self, run: Run, factor: float | str, order: tuple[str, ...]) -> None:
-        """The document is held whole, days long; the next one is published at once."""
-        here = await run()
+    async def test_all_rates(self, start_service: StartService, factor: float | str, order: tuple[str, ...]) -> None:
+        """The document is quarantined as a whole, for days; the next correct one is published at once."""
+        service = await start_service()
         for _ in range(2):
-            here.world.forward()
-            true, false = here.world.truth("nbk", here.world.latest), dict[str, str | tuple[str, int]]()
+            service.market.forward()
+            correct, wrong = service.market.correct("nbk", service.market.latest), dict[str, str | tuple[str, int]]()
             if factor == "inverted":
-                false = {code: (f"{Decimal(one[1]) ** 2 / Decimal(one[0]):.6f}", one[1]) for code, one in pairs(true)}
-            elif factor == "slipped":
-                false = {code: true[after] for code, after in zip(true, [*true][1:], strict=False)}
+                wrong = {
+                    code: (f"{Decimal(rate[1]) ** 2 / Decimal(rate[0]):.6f}", rate[1]) for code, rate in pairs(correct)
+                }
+            elif factor == "shifted":
+                wrong = {
+                    code: correct[until_changed] for code, until_changed in zip(correct, [*correct][1:], strict=False)
+                }
             elif factor == "other base":
-                price = Decimal(true["USD"][0])
-                false = {code: (f"{Decimal(one[0]) / price:.6f}", one[1]) for code, one in pairs(true)}
+                price = Decimal(correct["USD"][0])
+                wrong = {code: (f"{Decimal(rate[0]) / price:.6f}", rate[1]) for code, rate in pairs(correct)}
             else:
-                false = {**scaled(true, all_of(float(factor)))}
-            here.world.false["nbk"] = dict.fromkeys(effective_dates("nbk", here.world.day), false)
-            await here.poll(*order)
-            assert set(false) <= (await here.held())[here.world.latest]
-            assert {"quarantined", "USD"} <= set((await here.health()).replace(",", " ").replace(":", " ").split())
-        here.world.forward()
-        await here.poll(*order)
-        assert await here.is_true() == []
-        assert await here.false_history() == []
+                wrong = {**with_factors(correct, all_by(float(factor)))}
+            service.market.wrong["nbk"] = dict.fromkeys(effective_dates("nbk", service.market.day), wrong)
+            await service.poll(*order)
+            assert set(wrong) <= (await service.quarantined())[service.market.latest]
+            assert {"quarantined", "USD"} <= set((await service.health()).replace(",", " ").replace(":", " ").split())
+        service.market.forward()
+        await service.poll(*order)
+        assert await service.problems() == []
+        assert await service.wrong_history() == []
 
     @pytest.mark.parametrize(
-        ("bank", "how"), [("nbk", "missing"), ("nbk", "x1000"), ("nbu", "missing"), ("nbu", "zero"), ("nbu", "frozen")]
+        ("bank", "error"),
+        [("nbk", "missing"), ("nbk", "x1000"), ("nbu", "missing"), ("nbu", "zero"), ("nbu", "frozen")],
     )
-    async def test_of_what_no_ticker_shows(self, run: Run, bank: str, how: str) -> None:
-        """A currency that no ticker needs is odd or missing: nothing else is held up, and nobody is told to act."""
-        here = await run()
+    async def test_currency_without_a_ticker(self, start_service: StartService, bank: str, error: str) -> None:
+        """A currency that no ticker shows is wrong or missing: others are not delayed, and no alert is raised."""
+        service = await start_service()
         code = "IRR" if bank == "nbk" else "XPD"
         others = {"BGN"} if bank == "nbu" else {"KGS"}
-        frozen = here.world.truth(bank, here.world.latest)
+        frozen = service.market.correct(bank, service.market.latest)
         for _ in range(3):
-            here.world.forward()
-            for day in effective_dates(bank, here.world.day):
-                figures = dict(here.world.truth(bank, day))
-                for one in others:
-                    del figures[one]
-                if how == "missing":
-                    del figures[code]
+            service.market.forward()
+            for day in effective_dates(bank, service.market.day):
+                document = dict(service.market.correct(bank, day))
+                for missing_code in others:
+                    del document[missing_code]
+                if error == "missing":
+                    del document[code]
                 else:
-                    factor = {"x1000": 1000.0, "zero": 0.0, "frozen": 1.0}[how]
-                    figures[code] = times((frozen if how == "frozen" else figures)[code], factor)
-                here.world.false.setdefault(bank, {})[day] = figures
-            await here.poll()
-            assert await here.is_true() == []
-            day = effective_dates(bank, here.world.day)[0]
-            assert set((await here.receipt(day, bank))["rates"]) >= set(figures) - {code}
-            assert await here.health(bank) == ""
+                    factor = {"x1000": 1000.0, "zero": 0.0, "frozen": 1.0}[error]
+                    document[code] = multiplied((frozen if error == "frozen" else document)[code], factor)
+                service.market.wrong.setdefault(bank, {})[day] = document
+            await service.poll()
+            assert await service.problems() == []
+            day = effective_dates(bank, service.market.day)[0]
+            assert set((await service.fixing(day, bank))["rates"]) >= set(document) - {code}
+            assert await service.health(bank) == ""
 
 
 @SECOND_HALF
-class TestTrueJump:
-    """The tenge is floated: on 20 August 2015 the dollar rose by 35.5 %."""
+class TestRealJump:
+    """A devaluation: on 20 August 2015 the dollar rose by 35.5 %."""
 
     @pytest.mark.parametrize("order", [("nbk", "cbr"), ("cbr", "nbk"), ("nbk", "nbu"), ("nbu", "nbk")], ids="-".join)
-    async def test_confirmed_by_one(self, run: Run, order: tuple[str, str]) -> None:
-        """Held until a second bank has it; published when that is polled, whichever comes first."""
-        here = await run()
-        here.world.forward()
-        here.world.move(1.355)
-        await here.poll(order[0])
-        assert (await here.quotes())["USD"]["date"] == str(here.world.before(1))
-        assert (await here.held(order[0])) != {}
-        await here.poll(order[1])
+    async def test_confirmed_by_one_bank(self, start_service: StartService, order: tuple[str, str]) -> None:
+        """Quarantined until a second bank has it, and published with that poll, in either order."""
+        service = await start_service()
+        service.market.forward()
+        service.market.move(1.355)
+        await service.poll(order[0])
+        assert (await service.quotes())["USD"]["date"] == str(service.market.before(1))
+        assert (await service.quarantined(order[0])) != {}
+        await service.poll(order[1])
         codes = SHOWN if "cbr" in order else ("USD", "EUR", "GBP", "CNY")
-        assert await here.is_true(codes=codes) == []
-        quote = (await here.quotes())["USD"]
+        assert await service.problems(codes=codes) == []
+        quote = (await service.quotes())["USD"]
         assert (quote["confidence"], round(quote["percent"])) == ("confirmed", 35)
-        assert (await here.receipt(here.world.latest))["confidence"]["USD"] == "confirmed"
-        await here.poll()
-        assert await here.is_true() == []
-        for key in here.world.keys:
-            assert (await here.held(key), await here.health(key)) == ({}, "")
+        assert (await service.fixing(service.market.latest))["confidence"]["USD"] == "confirmed"
+        await service.poll()
+        assert await service.problems() == []
+        for key in service.market.keys:
+            assert (await service.quarantined(key), await service.health(key)) == ({}, "")
 
     @pytest.mark.parametrize("code", ["USD", "RUB", "CNY"])
-    async def test_of_one_currency(self, run: Run, code: str) -> None:
-        """One falls by 30 % at all banks; nobody waits for an operator."""
-        here = await run()
-        here.world.forward()
-        here.world.move(0.7, code)
-        await here.poll("nbk")
-        assert code in (await here.held())[here.world.latest]
-        await here.poll("cbr", "nbu")
-        assert await here.is_true() == []
-        for key in here.world.keys:
-            assert (await here.held(key), await here.health(key)) == ({}, "")
+    async def test_one_moved_currency(self, start_service: StartService, code: str) -> None:
+        """One currency falls by 30 % at all banks; no operator is needed."""
+        service = await start_service()
+        service.market.forward()
+        service.market.move(0.7, code)
+        await service.poll("nbk")
+        assert code in (await service.quarantined())[service.market.latest]
+        await service.poll("cbr", "nbu")
+        assert await service.problems() == []
+        for key in service.market.keys:
+            assert (await service.quarantined(key), await service.health(key)) == ({}, "")
 
-    async def test_unconfirmed(self, run: Run) -> None:
-        """No other bank has it on that day nor on the next: held; then the other bank has it, and it is published."""
-        here = await run()
-        here.world.forward()
-        here.world.move(1.355)
+    async def test_unconfirmed(self, start_service: StartService) -> None:
+        """No other bank has the jump yet: quarantined, and published once another bank has it."""
+        service = await start_service()
+        service.market.forward()
+        service.market.move(1.355)
         for _ in range(3):
-            await here.poll("nbk")
-            assert (await here.quotes())["USD"]["date"] == str(here.world.before(1))
-        assert "other banks have not published for that day yet" in await here.health()
-        await here.poll("cbr")
-        assert await here.is_true() == []
+            await service.poll("nbk")
+            assert (await service.quotes())["USD"]["date"] == str(service.market.before(1))
+        assert "other banks have not published for that day yet" in await service.health()
+        await service.poll("cbr")
+        assert await service.problems() == []
 
-    async def test_after_a_drift(self, run: Run) -> None:
-        """What is true is beyond the limit from what the bank said before: it is back in one poll."""
-        here = await run()
+    async def test_after_a_drift(self, start_service: StartService) -> None:
+        """The correct rate is beyond the limit from the last published one: it is shown after one poll."""
+        service = await start_service()
         for number in range(1, 5):
-            here.world.forward()
-            here.world.lie(0, {"USD": 1.149**number, "EUR": 0.87**number})
-            await here.poll()
-        here.world.forward()
-        here.world.move(1.355)
-        await here.poll("cbr", "nbu", "nbk")
-        assert await here.is_true() == []
+            service.market.forward()
+            service.market.falsify(0, {"USD": 1.149**number, "EUR": 0.87**number})
+            await service.poll()
+        service.market.forward()
+        service.market.move(1.355)
+        await service.poll("cbr", "nbu", "nbk")
+        assert await service.problems() == []
 
 
 @SECOND_HALF
-class TestLie:
-    """For some days, by one bank or two, and then the truth."""
+class TestTemporaryErrors:
+    """One or two banks are wrong for some days, and then correct again."""
 
     @pytest.mark.parametrize(
         ("factor", "corrected", "order"),
         [(1.06, True, LAST), (1.3, False, FIRST), (1.06, False, LAST), (0.2, True, FIRST)],
         ids=str,
     )
-    async def test_three_days(self, run: Run, factor: float, corrected: bool, order: tuple[str, ...]) -> None:
-        """The lie's dates are corrected with the truth, or never."""
-        here = await run()
+    async def test_three_days(
+        self, start_service: StartService, factor: float, corrected: bool, order: tuple[str, ...]
+    ) -> None:
+        """The wrong dates are corrected later, or never."""
+        service = await start_service()
         for _ in range(3):
-            here.world.forward()
-            here.world.lie(0, {"USD": factor, "RUB": factor})
-            await here.poll(*order)
-        assert {"USD", "RUB"} <= (await here.held())[here.world.latest]
-        here.world.forward()
+            service.market.forward()
+            service.market.falsify(0, {"USD": factor, "RUB": factor})
+            await service.poll(*order)
+        assert {"USD", "RUB"} <= (await service.quarantined())[service.market.latest]
+        service.market.forward()
         if corrected:
-            here.world.false.clear()
-        await here.poll(*order)
-        assert await here.is_true() == []
-        assert await here.false_history() == []
-        here.world.forward()
-        await here.poll(*order)
-        assert await here.is_true() == []
+            service.market.wrong.clear()
+        await service.poll(*order)
+        assert await service.problems() == []
+        assert await service.wrong_history() == []
+        service.market.forward()
+        await service.poll(*order)
+        assert await service.problems() == []
 
     @pytest.mark.parametrize(
-        ("factor", "what", "order", "honest"),
+        ("factor", "wrong_currency", "order", "correct"),
         [
-            (1.1, "dollar", "liars first", "cbr"),
-            (1.4, "tenge", "liars first", "cbr"),
-            (1.1, "tenge", "liars last", "cbr"),
-            (1.4, "dollar", "liars last", "cbr+cbu"),
-            (1.1, "tenge", "liars first", "cbr+cbu"),
+            (1.1, "dollar", "wrong first", "cbr"),
+            (1.4, "tenge", "wrong first", "cbr"),
+            (1.1, "tenge", "wrong last", "cbr"),
+            (1.4, "dollar", "wrong last", "cbr+cbu"),
+            (1.1, "tenge", "wrong first", "cbr+cbu"),
         ],
     )
-    async def test_two_banks_copy_each_other(self, run: Run, factor: float, what: str, order: str, honest: str) -> None:
-        """Two banks (nbk, nbu) have the same lie, against one honest bank or two."""
-        keys = ("nbk", "cbr", "nbu", *(["cbu"] if honest == "cbr+cbu" else []))
-        here, honests = await run(keys), tuple(honest.split("+"))
+    async def test_two_banks_copy_each_other(
+        self, start_service: StartService, factor: float, wrong_currency: str, order: str, correct: str
+    ) -> None:
+        """Two banks (nbk, nbu) have the same wrong rate, with one or two correct banks."""
+        keys = ("nbk", "cbr", "nbu", *(["cbu"] if correct == "cbr+cbu" else []))
+        service, correct_banks = await start_service(keys), tuple(correct.split("+"))
         for _ in range(3):
-            here.world.forward()
-            here.world.lie(0, {"USD": factor} if what == "dollar" else all_of(factor))
-            here.world.lie(0, {"USD": factor} if what == "dollar" else {"KZT": 1 / factor}, "nbu")
-            if order == "liars first":  # until an honest bank has published, this looks like a true jump
-                await here.unchecked("nbk", "nbu")
-            await here.poll(*honests, "nbk", "nbu", allowed=0.052)
-        assert "USD" in await here.health()
-        here.world.forward()
-        await here.poll()
-        await here.poll()
-        assert await here.is_true() == []
+            service.market.forward()
+            service.market.falsify(0, {"USD": factor} if wrong_currency == "dollar" else all_by(factor))
+            service.market.falsify(0, {"USD": factor} if wrong_currency == "dollar" else {"KZT": 1 / factor}, "nbu")
+            if order == "wrong first":  # until a correct bank has published, this looks like a real jump
+                await service.poll_unchecked("nbk", "nbu")
+            await service.poll(*correct_banks, "nbk", "nbu", allowed=0.052)
+        assert "USD" in await service.health()
+        service.market.forward()
+        await service.poll()
+        await service.poll()
+        assert await service.problems() == []
 
-    async def test_another_bank_lies(self, run: Run) -> None:
-        """A witness has the tenge at half its value: it is the one that is held, and the first source stays shown."""
-        here = await run()
+    async def test_wrong_witness(self, start_service: StartService) -> None:
+        """Another bank has the tenge at half its value: that one is quarantined, the first source stays shown."""
+        service = await start_service()
         for _ in range(3):
-            here.world.forward()
-            here.world.lie(0, {"KZT": 0.5}, "cbr")
-            await here.poll()
-            assert await here.is_true() == []
-        assert "KZT" in await here.health("cbr")
-        assert await here.health() == ""
+            service.market.forward()
+            service.market.falsify(0, {"KZT": 0.5}, "cbr")
+            await service.poll()
+            assert await service.problems() == []
+        assert "KZT" in await service.health("cbr")
+        assert await service.health() == ""
 
 
 @SECOND_HALF
 class TestCorrection:
-    """A bank that corrects what it has published."""
+    """A bank corrects its published rates."""
 
-    @pytest.mark.parametrize(("code", "off"), [("USD", 1.01), ("RUB", 1.008)])
-    async def test_of_the_predecessor(self, run: Run, code: str, off: float) -> None:
-        """Yesterday's rate was off by about one percent, and is corrected today: the next poll takes it up."""
-        here = await run()
-        here.world.forward()
-        here.world.lie(0, {code: off})
-        await here.poll()
-        here.world.forward()
-        await here.poll()
-        wrong = (await here.quotes())[code]["percent"]
-        here.world.false.clear()
-        await here.poll("nbk")
-        quote = (await here.quotes())[code]
-        new, old = (Decimal(here.world.truth("nbk", day)[code][0]) for day in (here.world.latest, here.world.before(1)))
+    @pytest.mark.parametrize(("code", "factor"), [("USD", 1.01), ("RUB", 1.008)])
+    async def test_correction_of_the_previous_date(self, start_service: StartService, code: str, factor: float) -> None:
+        """Yesterday's rate was off by about 1 %: the correction is shown after the next poll."""
+        service = await start_service()
+        service.market.forward()
+        service.market.falsify(0, {code: factor})
+        await service.poll()
+        service.market.forward()
+        await service.poll()
+        wrong = (await service.quotes())[code]["percent"]
+        service.market.wrong.clear()
+        await service.poll("nbk")
+        quote = (await service.quotes())[code]
+        new, old = (
+            Decimal(service.market.correct("nbk", day)[code][0])
+            for day in (service.market.latest, service.market.before(1))
+        )
         assert quote["percent"] == (100 * (new / old - 1)).quantize(Decimal("0.01"), ROUND_HALF_UP)
-        assert abs(quote["percent"] - wrong) > Decimal(off - 1) * Decimal("0.8") * 100
-        revisions = (await here.receipt(here.world.before(1)))["revisions"]
-        assert [one["rates"][code]["value"] for one in revisions] != []
+        assert abs(quote["percent"] - wrong) > Decimal(factor - 1) * Decimal("0.8") * 100
+        revisions = (await service.fixing(service.market.before(1)))["revisions"]
+        assert [revision["rates"][code]["value"] for revision in revisions] != []
 
-    async def test_of_the_latest(self, run: Run) -> None:
-        """It is shown with the next poll; the form that was shown stays in the receipt after many more."""
-        here = await run()
-        shown = (await here.quotes())["USD"]["rate"]
+    async def test_correction_of_the_latest_date(self, start_service: StartService) -> None:
+        """It is shown after the next poll; the first shown rate is kept among the revisions."""
+        service = await start_service()
+        shown = (await service.quotes())["USD"]["rate"]
         for number in range(1, 14):
-            here.world.lie(0, {"USD": 1 + number / 2000})
-            await here.poll("nbk")
-            assert (await here.quotes())["USD"]["rate"] == Decimal(here.world.false["nbk"][here.world.latest]["USD"][0])
-        revisions = (await here.receipt(here.world.latest))["revisions"]
+            service.market.falsify(0, {"USD": 1 + number / 2000})
+            await service.poll("nbk")
+            assert (await service.quotes())["USD"]["rate"] == Decimal(
+                service.market.wrong["nbk"][service.market.latest]["USD"][0]
+            )
+        revisions = (await service.fixing(service.market.latest))["revisions"]
         assert (len(revisions), revisions[-1]["rates"]["USD"]["value"]) == (10, shown)
 
 
 @SECOND_HALF
 class TestOperator:
-    """What an operator decides is what was seen."""
+    """Decisions of an operator apply to the rates that were listed."""
 
-    async def seen(self, here: Running, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-        """Return what `quarantine --json` prints of the latest date."""
+    async def listed(self, service: RunningService, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+        """Return the entry of the latest date in `quarantine --json`."""
         capsys.readouterr()
-        await asyncio.to_thread(maintenance.quarantine, here.settings, as_json=True)
+        await asyncio.to_thread(maintenance.quarantine, service.settings, as_json=True)
         printed = capsys.readouterr().out
         listed = json.loads(printed[printed.index("[\n") : printed.rindex("]") + 1])
-        (found,) = [one for one in listed if one["date"] == str(here.world.latest)]
+        (found,) = [entry for entry in listed if entry["date"] == str(service.market.latest)]
         return dict(found)
 
-    async def decide(self, here: Running, digest: str | None, *codes: str, **more: Any) -> None:
-        """Accept; nobody is there to confirm."""
-        day, accepted = here.world.latest, Outcome.ACCEPTED
+    async def decide(self, service: RunningService, digest: str | None, *codes: str, **more: Any) -> None:
+        """Accept rates without a confirmation prompt."""
+        day, accepted = service.market.latest, Outcome.ACCEPTED
         await asyncio.to_thread(
-            maintenance.decide, here.settings, "nbk", day, accepted, lambda _: False, codes, digest, **more
+            maintenance.decide, service.settings, "nbk", day, accepted, lambda _: False, codes, digest, **more
         )
 
-    async def after(self, here: Running, so: Callable[[], Awaitable[bool]]) -> None:
-        """Wait until it is so; the service is told of changes, which it would see by itself seconds later."""
+    async def until_changed(self, service: RunningService, condition: Callable[[], Awaitable[bool]]) -> None:
+        """Wait for a condition, notifying the service of changes, which it would otherwise see seconds later."""
 
-        async def told() -> bool:
-            await here.poller.store_sync.store.coordination.publish_change()
-            return await so()
+        async def is_met() -> bool:
+            await service.poller.store_sync.store.coordination.publish_change()
+            return await condition()
 
-        await until(told)
+        await until(is_met)
 
-    async def rate(self, here: Running, code: str = "USD") -> tuple[str, str]:
-        quote = (await here.quotes())[code]
+    async def rate(self, service: RunningService, code: str = "USD") -> tuple[str, str]:
+        quote = (await service.quotes())[code]
         return str(quote["rate"]), quote["source"]
 
-    async def test_accept_what_was_seen(self, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-        """600.00 was seen, 0.01 came after it: the digest of 600.00 publishes nothing, nor does no digest at all."""
-        here = await run()
-        here.world.forward()
-        true = here.world.truth("nbk", here.world.latest)
-        here.world.false["nbk"] = {here.world.latest: {**true, "USD": "600.00"}}
-        await here.poll()
-        seen = await self.seen(here, capsys)
-        assert (seen["rates"], "cbr" in seen["reasons"][0], "nbu" in seen["reasons"][0]) == (
+    async def test_decision_applies_to_the_listed_rate(
+        self, start_service: StartService, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """600.00 was listed, then replaced by 0.01: neither the digest of 600.00 nor a missing one publishes it."""
+        service = await start_service()
+        service.market.forward()
+        correct = service.market.correct("nbk", service.market.latest)
+        service.market.wrong["nbk"] = {service.market.latest: {**correct, "USD": "600.00"}}
+        await service.poll()
+        listed = await self.listed(service, capsys)
+        assert (listed["rates"], "cbr" in listed["reasons"][0], "nbu" in listed["reasons"][0]) == (
             {"USD": ["600.00", 1]}, True, True,
         )  # fmt: skip
-        here.world.false["nbk"] = {here.world.latest: {**true, "USD": "0.01"}}
-        await here.poll("nbk")
-        for digest in (seen["digest"], None, "0" * 12):
+        service.market.wrong["nbk"] = {service.market.latest: {**correct, "USD": "0.01"}}
+        await service.poll("nbk")
+        for digest in (listed["digest"], None, "0" * 12):
             with pytest.raises(TickerError, match=r"nbk .* (0\.01|not confirmed)"):
-                await self.decide(here, digest)
-        await here.poll()
-        assert "USD" not in (await here.receipt(here.world.latest))["rates"]
-        assert (await here.held())[here.world.latest] == {"USD"}
+                await self.decide(service, digest)
+        await service.poll()
+        assert "USD" not in (await service.fixing(service.market.latest))["rates"]
+        assert (await service.quarantined())[service.market.latest] == {"USD"}
 
-    async def test_accept_and_retract(self, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-        """An accepted rate is shown by itself; retracted it goes and stays away, though the bank repeats it."""
-        here = await run()
-        here.world.forward()
-        true = here.world.truth("nbk", here.world.latest)
-        here.world.false["nbk"] = {here.world.latest: {**true, "USD": "600.00"}}
-        await here.poll()
-        await self.decide(here, (await self.seen(here, capsys))["digest"], "USD")
+    async def test_accept_and_retract(self, start_service: StartService, capsys: pytest.CaptureFixture[str]) -> None:
+        """An accepted rate is shown; once retracted it stays hidden, although the bank repeats it."""
+        service = await start_service()
+        service.market.forward()
+        correct = service.market.correct("nbk", service.market.latest)
+        service.market.wrong["nbk"] = {service.market.latest: {**correct, "USD": "600.00"}}
+        await service.poll()
+        await self.decide(service, (await self.listed(service, capsys))["digest"], "USD")
         assert "USD 600.00: accepted" in capsys.readouterr().out
 
-        async def shown() -> bool:
-            return await self.rate(here) == ("600.00", "nbk")
+        async def is_shown() -> bool:
+            return await self.rate(service) == ("600.00", "nbk")
 
-        async def taken_back() -> bool:
-            return (await self.rate(here))[0] != "600.00"
+        async def is_retracted() -> bool:
+            return (await self.rate(service))[0] != "600.00"
 
-        await until(shown)
-        await here.unchecked("cbr", "nbu", "nbk")
-        assert await shown()
-        receipt = await here.receipt(here.world.latest)
-        assert (receipt["rates"]["USD"]["value"], receipt["rates"].keys()) == (Decimal("600.00"), true.keys())
-        await asyncio.to_thread(maintenance.retract, here.settings, "nbk", here.world.latest, ["USD"], lambda _: True)
-        await self.after(here, taken_back)
+        await until(is_shown)
+        await service.poll_unchecked("cbr", "nbu", "nbk")
+        assert await is_shown()
+        fixing = await service.fixing(service.market.latest)
+        assert (fixing["rates"]["USD"]["value"], fixing["rates"].keys()) == (Decimal("600.00"), correct.keys())
+        await asyncio.to_thread(
+            maintenance.retract, service.settings, "nbk", service.market.latest, ["USD"], lambda _: True
+        )
+        await self.until_changed(service, is_retracted)
         for _ in range(3):
-            await here.poll()
-            assert await here.false_quotes() == []
-        assert "USD" not in (await here.receipt(here.world.latest))["rates"]
-        assert await here.held() == {}
-        here.world.false.clear()
-        await here.poll()
-        assert await here.is_true() == []
-        assert await here.false_history() == []
+            await service.poll()
+            assert await service.wrong_quotes() == []
+        assert "USD" not in (await service.fixing(service.market.latest))["rates"]
+        assert await service.quarantined() == {}
+        service.market.wrong.clear()
+        await service.poll()
+        assert await service.problems() == []
+        assert await service.wrong_history() == []
 
-    async def test_an_accepted_rate_vouches_for_no_other(self, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-        """600.00 was accepted; 0.01 and 6000.00 are held, on that date and on the next."""
-        here = await run()
-        here.world.forward()
-        true = here.world.truth("nbk", here.world.latest)
-        here.world.false["nbk"] = {here.world.latest: {**true, "USD": "600.00"}}
-        await here.poll()
-        await self.decide(here, (await self.seen(here, capsys))["digest"])
+    async def test_accepted_rate_does_not_confirm_others(
+        self, start_service: StartService, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """600.00 was accepted; 0.01 and 6000.00 are quarantined, on that date and on the next."""
+        service = await start_service()
+        service.market.forward()
+        correct = service.market.correct("nbk", service.market.latest)
+        service.market.wrong["nbk"] = {service.market.latest: {**correct, "USD": "600.00"}}
+        await service.poll()
+        await self.decide(service, (await self.listed(service, capsys))["digest"])
         for _ in range(2):
-            for false in ("0.01", "6000.00"):
-                here.world.false["nbk"][here.world.latest] = {
-                    **here.world.truth("nbk", here.world.latest),
-                    "USD": false,
+            for wrong in ("0.01", "6000.00"):
+                service.market.wrong["nbk"][service.market.latest] = {
+                    **service.market.correct("nbk", service.market.latest),
+                    "USD": wrong,
                 }
-                await here.unchecked("cbr", "nbu", "nbk")
-                assert (await self.rate(here))[0] not in {"0.01", "6000.00"}
-                assert (await here.held())[here.world.latest] == {"USD"}
-            here.world.forward()
+                await service.poll_unchecked("cbr", "nbu", "nbk")
+                assert (await self.rate(service))[0] not in {"0.01", "6000.00"}
+                assert (await service.quarantined())[service.market.latest] == {"USD"}
+            service.market.forward()
 
     @pytest.mark.parametrize("everywhere", [True, False])
-    async def test_redenomination(self, run: Run, everywhere: bool, capsys: pytest.CaptureFixture[str]) -> None:
-        """1 new yuan is 1000 old ones: no change of 99,900 % is shown; accepted as a break it is by the factor."""
-        here = await run()
-        here.world.forward()
+    async def test_redenomination(
+        self, start_service: StartService, everywhere: bool, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """1 new yuan is 1000 old ones: no change of 99,900 % is shown; accepted as a break it is converted."""
+        service = await start_service()
+        service.market.forward()
         if everywhere:
-            here.world.move(1000, "CNY")
+            service.market.move(1000, "CNY")
         else:
-            here.world.lie(0, {"CNY": 1000})
-        await here.unchecked("cbr", "nbu", "nbk")
-        quote = (await here.quotes())["CNY"]
+            service.market.falsify(0, {"CNY": 1000})
+        await service.poll_unchecked("cbr", "nbu", "nbk")
+        quote = (await service.quotes())["CNY"]
         assert quote["percent"] is None or abs(quote["percent"]) < 15
         if everywhere:
             return
-        await self.decide(here, (await self.seen(here, capsys))["digest"], "CNY", is_break=True)
+        await self.decide(service, (await self.listed(service, capsys))["digest"], "CNY", is_break=True)
         assert "(1 new = 1000 old)" in capsys.readouterr().out
 
-        async def shown() -> bool:
-            quote = (await here.quotes())["CNY"]
+        async def is_shown() -> bool:
+            quote = (await service.quotes())["CNY"]
             return bool(quote["source"] == "nbk" and quote["rate"] > 60_000 and abs(quote["percent"] or 99) < 3)
 
-        await self.after(here, shown)
-        history = (await here.get("/v1/history/cny"))["history"]
-        assert max(abs(one["percent"] or 0) for one in history) < 15
+        await self.until_changed(service, is_shown)
+        history = (await service.get("/v1/history/cny"))["history"]
+        assert max(abs(point["percent"] or 0) for point in history) < 15
 
 
 @SECOND_HALF
 class TestStore:
-    """What others write into the store."""
+    """Records written into the store by others."""
 
-    async def imported(self, here: Running, folder: Path, *lines: Mapping[str, Any]) -> str:
-        """Import a file with these fixings; return the error, if one was raised."""
+    async def import_error(self, service: RunningService, folder: Path, *lines: Mapping[str, Any]) -> str:
+        """Import a file with these fixings; return the error message, if any."""
         path = folder / "fixings.ndjson.gz"
-        head = {"format": "currency-ticker fixings", "version": 1}
-        path.write_bytes(gzip.compress("\n".join(json.dumps(one) for one in (head, *lines)).encode() + b"\n"))
+        header = {"format": "currency-ticker fixings", "version": 1}
+        path.write_bytes(gzip.compress("\n".join(json.dumps(line) for line in (header, *lines)).encode() + b"\n"))
         try:
-            await asyncio.to_thread(maintenance.load, here.settings, path)
+            await asyncio.to_thread(maintenance.load, service.settings, path)
         except TickerError as error:
             return str(error)
         return ""
@@ -1055,7 +1093,7 @@ class TestStore:
     def line(self, day: str, **rates: str) -> dict[str, Any]:
         return {
             "source": "nbk", "base": "KZT", "date": day, "url": "http://bank", "fetched_at": "2026-04-02T04:00:00Z",
-            "rates": {code: {"value": one, "nominal": 1, "change": None} for code, one in rates.items()},
+            "rates": {code: {"value": value, "nominal": 1, "change": None} for code, value in rates.items()},
             "digest": "0" * 64, "direction": "direct", "revisions": [],
         }  # fmt: skip
 
@@ -1064,150 +1102,156 @@ class TestStore:
         [("2030-01-01", "600.00"), ("9999-12-31", "600.00"), ("2026-04-01", "1E+2000000"), ("2026-03-31", "1e-400"),
          ("0001-01-01", "470.00")],
     )  # fmt: skip
-    async def test_import(self, run: Run, start: Started, tmp_path: Path, day: str, usd: str) -> None:
-        """An impossible line is refused and named; the running service goes on, and another one starts."""
-        here = await run()
-        good = self.line("2024-02-01", USD="450.00")
-        assert "line 3" in await self.imported(here, tmp_path, good, self.line(day, USD=usd, EUR="551.00"))
-        await here.poll()
-        assert await here.is_true() == []
-        second = await start(here.settings)
-        again = Running(here.world, second, here.poller, here.settings)
-        assert await again.is_true() == []
+    async def test_import(
+        self, start_service: StartService, start: Started, tmp_path: Path, day: str, usd: str
+    ) -> None:
+        """An impossible line is rejected by number; the running service and a new one are not affected."""
+        service = await start_service()
+        valid = self.line("2024-02-01", USD="450.00")
+        assert "line 3" in await self.import_error(service, tmp_path, valid, self.line(day, USD=usd, EUR="551.00"))
+        await service.poll()
+        assert await service.problems() == []
+        second = await start(service.settings)
+        restarted = RunningService(service.market, second, service.poller, service.settings)
+        assert await restarted.problems() == []
 
     @pytest.mark.parametrize(
-        ("usd", "back", "announced"),
+        ("usd", "offset", "announced"),
         [("1696.07", 0, True), ("1696.07", 0, False), ("1696.07", 1, True), ("540.00", 1, False), ("540.00", 0, True),
          ("1E+2000000", 0, False), ("NaN", 1, True), ("0", 0, True), ("-5", 0, False)],
     )  # fmt: skip
-    async def test_edited_by_hand(self, run: Run, start: Started, back: int, usd: str, announced: bool) -> None:
-        """A stored rate of today or yesterday is changed: neither this instance shows it nor one that starts then."""
-        here = await run()
-        store = here.poller.store_sync.store
-        name, day = store._key("fixings", "nbk"), str(here.world.before(back))
+    async def test_manual_edit(
+        self, start_service: StartService, start: Started, offset: int, usd: str, announced: bool
+    ) -> None:
+        """A stored rate of today or yesterday is changed: neither this instance nor a new one shows it."""
+        service = await start_service()
+        store = service.poller.store_sync.store
+        name, day = store._key("fixings", "nbk"), str(service.market.before(offset))
         stored = json.loads(str(await store._redis.hget(name, day)))
         stored["rates"]["USD"]["value"] = usd
         await store._redis.hset(name, day, json.dumps(stored))
         if announced:
             await store._redis.hset(store._key("stamps"), "nbk", "by hand")
         else:
-            second = await start(here.settings)
-            assert await Running(here.world, second, here.poller, here.settings).false_quotes() == []
-        await here.poll()
-        assert await here.false_quotes() == []
-        assert await here.is_true(codes=("EUR", "RUB", "GBP", "CNY")) == []
+            second = await start(service.settings)
+            assert await RunningService(service.market, second, service.poller, service.settings).wrong_quotes() == []
+        await service.poll()
+        assert await service.wrong_quotes() == []
+        assert await service.problems(codes=("EUR", "RUB", "GBP", "CNY")) == []
 
     @pytest.mark.parametrize("day", ["2030-01-01", "9999-12-31", "nonsense"])
-    async def test_impossible_date_written_by_hand(self, run: Run, start: Started, day: str) -> None:
-        """It is never shown, and stops neither this instance nor a start."""
-        here = await run()
-        store = here.poller.store_sync.store
+    async def test_manually_written_impossible_date(
+        self, start_service: StartService, start: Started, day: str
+    ) -> None:
+        """It is never shown, and stops neither this instance nor a new one."""
+        service = await start_service()
+        store = service.poller.store_sync.store
         line = self.line(day, USD="600.00", EUR="700.00", RUB="7.00", GBP="800.00", CNY="80.00")
         await store._redis.hset(store._key("fixings", "nbk"), day, json.dumps(line))
         await store._redis.hset(store._key("stamps"), "nbk", "by hand")
-        await here.poll()
-        assert await here.is_true() == []
-        second = await start(here.settings)
-        assert await Running(here.world, second, here.poller, here.settings).is_true() == []
+        await service.poll()
+        assert await service.problems() == []
+        second = await start(service.settings)
+        assert await RunningService(service.market, second, service.poller, service.settings).problems() == []
 
 
-async def test_confidence_and_divergence_are_reported(run: Run) -> None:
-    """On quotes, on receipts, in /health and in metrics."""
-    here = await run()
-    quotes = (await here.quotes()).values()
-    assert {one["confidence"] for one in quotes} == {"confirmed"}
-    receipt = await here.receipt(here.world.latest)
-    assert receipt["confidence"] == dict.fromkeys(QUOTED["nbk"][1].split(), "confirmed") | {"IRR": "unconfirmed"}
-    here.world.forward()
-    here.world.lie(0, {"USD": 1.045})
-    await here.poll("nbk", allowed=0.05)
-    assert (await here.quotes())["USD"]["confidence"] == "unconfirmed"
-    await here.poll("cbr", "nbu")
-    quote = (await here.quotes())["USD"]
+async def test_confidence_and_divergence_are_reported(start_service: StartService) -> None:
+    """In quotes, fixings, /health and metrics."""
+    service = await start_service()
+    quotes = (await service.quotes()).values()
+    assert {quote["confidence"] for quote in quotes} == {"confirmed"}
+    fixing = await service.fixing(service.market.latest)
+    assert fixing["confidence"] == dict.fromkeys(BANKS["nbk"][1].split(), "confirmed") | {"IRR": "unconfirmed"}
+    service.market.forward()
+    service.market.falsify(0, {"USD": 1.045})
+    await service.poll("nbk", allowed=0.05)
+    assert (await service.quotes())["USD"]["confidence"] == "unconfirmed"
+    await service.poll("cbr", "nbu")
+    quote = (await service.quotes())["USD"]
     assert (quote["source"], quote["confidence"], "nbk diverges" in quote["reason"]) == ("cbr", "confirmed", True)
-    assert (await here.receipt(here.world.latest))["confidence"]["USD"] == "diverging"
-    health = await here.get("/health")
+    assert (await service.fixing(service.market.latest))["confidence"]["USD"] == "diverging"
+    health = await service.get("/health")
     (check,) = health["checks"]["source:nbk"]
     assert (health["status"], check["status"]) == ("warn", "warn")
     assert "nbk: diverges from other banks: USD" in check["output"]
     assert all(key in check["output"] for key in ("cbr -4.", "nbu -4."))
     (ticker,) = health["checks"]["ticker:kzt"]
     assert (ticker["choices"]["USD"]["confidence"], ticker["choices"]["USD"]["source"]) == ("confirmed", "cbr")
-    samples = await scraped(here.client)
-    diverging = {key: value(samples, "ticker_source_diverging", source=key) for key in here.world.keys}
+    samples = await scraped(service.client)
+    diverging = {key: value(samples, "ticker_source_diverging", source=key) for key in service.market.keys}
     assert diverging == {"nbk": 1, "cbr": 0, "nbu": 0}
-    here.world.false.clear()
-    await here.poll("nbk")
-    assert await here.is_true() == []
-    assert value(await scraped(here.client), "ticker_source_diverging", source="nbk") == 0
+    service.market.wrong.clear()
+    await service.poll("nbk")
+    assert await service.problems() == []
+    assert value(await scraped(service.client), "ticker_source_diverging", source="nbk") == 0
 
 
 @pytest.mark.parametrize("day", [date(2030, 1, 1), date(9999, 12, 31), TODAY + 5 * DAY, date(1990, 1, 1)], ids=str)
-async def test_answer_of_another_date(run: Run, day: date) -> None:
-    """The document says another date than was asked for: nothing of it is shown."""
-    here = await run()
-    here.world.forward()
-    false = scaled(here.world.truth("nbk", here.world.latest), all_of(1.12))
-    here.world.publish()
-    here.world.banks.faults["nbk"] = nbk(day, false)
+async def test_response_for_another_date(start_service: StartService, day: date) -> None:
+    """The document has another date than the requested one: none of its rates are shown."""
+    service = await start_service()
+    service.market.forward()
+    wrong = with_factors(service.market.correct("nbk", service.market.latest), all_by(1.12))
+    service.market.publish()
+    service.market.banks.faults["nbk"] = nbk(day, wrong)
     for key in ("cbr", "nbu", "nbk", "nbk"):
-        await here.poller.poll(key)
-        assert await here.false_quotes() == []
-    await here.poll("nbk")
-    assert await here.is_true() == []
-    assert await here.false_history() == []
+        await service.poller.poll(key)
+        assert await service.wrong_quotes() == []
+    await service.poll("nbk")
+    assert await service.problems() == []
+    assert await service.wrong_history() == []
 
 
-async def test_only_one_source(run: Run) -> None:
-    """Nobody can confirm it: its rates are unconfirmed, and what is beyond the limit is held."""
-    here = await run(("nbk",), polled=False)
-    await here.poll("nbk")
-    assert {one["confidence"] for one in (await here.quotes()).values()} == {"unconfirmed"}
-    for factors in ({"USD": 1.2}, {"USD": 0.01}, all_of(10), all_of(1.3)):
-        here.world.forward()
-        here.world.lie(0, factors)
-        await here.poll("nbk")
-        assert set(factors) <= (await here.held())[here.world.latest]
-        assert "USD" in await here.health()
-    here.world.forward()
-    await here.poll("nbk")
-    assert await here.is_true() == []
+async def test_single_source(start_service: StartService) -> None:
+    """No other bank can confirm its rates: they are unconfirmed, and moves beyond the limit are quarantined."""
+    service = await start_service(("nbk",), polled=False)
+    await service.poll("nbk")
+    assert {quote["confidence"] for quote in (await service.quotes()).values()} == {"unconfirmed"}
+    for factors in ({"USD": 1.2}, {"USD": 0.01}, all_by(10), all_by(1.3)):
+        service.market.forward()
+        service.market.falsify(0, factors)
+        await service.poll("nbk")
+        assert set(factors) <= (await service.quarantined())[service.market.latest]
+        assert "USD" in await service.health()
+    service.market.forward()
+    await service.poll("nbk")
+    assert await service.problems() == []
 
 
 @pytest.mark.slow
-async def test_polled_each_second(start: Started, settings: Settings, banks: Banks, clock: Clock) -> None:
-    """By the schedule as it is, all banks at once, while the past is revised: nothing false is shown at any moment."""
-    world = World(banks, clock)
-    world.publish()
+async def test_concurrent_polls_every_second(start: Started, settings: Settings, banks: Banks, clock: Clock) -> None:
+    """With the real scheduler, all banks at once, while the past is revised: nothing wrong is ever shown."""
+    market = Market(banks, clock)
+    market.publish()
     environ = banks.environ() | {
         "TICKER_STORE__URL": settings.store.url.get_secret_value(), "TICKER_STORE__PREFIX": settings.store.prefix,
     }  # fmt: skip
-    sources = {key: {"sweep": 1} for key in world.keys} | {key: {"enabled": False} for key in ("ecb", "cbu")}
-    ticker = {"id": "kzt", "base": "KZT", "currencies": list(SHOWN), "sources": list(world.keys)}
-    own = load(environ=environ, overrides={"tickers": [ticker], "sources": sources})
-    client = await start(own)
-    here = Running(world, client, None, own)  # type: ignore[arg-type]
+    sources = {key: {"sweep": 1} for key in market.keys} | {key: {"enabled": False} for key in ("ecb", "cbu")}
+    ticker = {"id": "kzt", "base": "KZT", "currencies": list(SHOWN), "sources": list(market.keys)}
+    service_settings = load(environ=environ, overrides={"tickers": [ticker], "sources": sources})
+    client = await start(service_settings)
+    service = RunningService(market, client, None, service_settings)  # type: ignore[arg-type]
 
     async def polls() -> float:
         return value(await scraped(client), "ticker_polls_total", source="nbk", result="ok") or 0
 
-    async def well() -> bool:
-        return len(await here.quotes()) == 5 and await here.is_true() == []
+    async def all_shown() -> bool:
+        return len(await service.quotes()) == 5 and await service.problems() == []
 
-    await until(well)
+    await until(all_shown)
     for number in range(1, 4):
-        for back in range(1, number + 1):
-            world.lie(back, {"USD": 1.14 ** (number - back + 1)})
-        world.lie(0, {"EUR": 1.149**number})
-        world.publish()
-        enough = await polls() + 2
+        for offset in range(1, number + 1):
+            market.falsify(offset, {"USD": 1.14 ** (number - offset + 1)})
+        market.falsify(0, {"EUR": 1.149**number})
+        market.publish()
+        target = await polls() + 2
 
-        async def polled(enough: float = enough) -> bool:
-            assert await here.false_quotes() == []
-            return await polls() >= enough
+        async def polled(target: float = target) -> bool:
+            assert await service.wrong_quotes() == []
+            return await polls() >= target
 
         await until(polled)
-    assert await here.false_history() == []
-    world.false.clear()
-    world.publish()
-    await until(well)
+    assert await service.wrong_history() == []
+    market.wrong.clear()
+    market.publish()
+    await until(all_shown)
