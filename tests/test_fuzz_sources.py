@@ -77,8 +77,8 @@ def test_cost_of_the_largest_documents_is_bounded() -> None:
 def check_all(key: str) -> None:
     outcomes = [oracle.check(key, body)[0] for body in oracle.seeds(key)]
     for body in oracle.seeds(key):
-        if fixings := oracle.understood(key, body):
-            oracle.whole(key, body, fixings)
+        if fixings := oracle.parsed_or_empty(key, body):
+            oracle.check_complete(key, body, fixings)
     assert oracle.Outcome.ACCEPTED in outcomes
 
 
@@ -167,9 +167,9 @@ def test_parser_that_inverts_rates_is_detected(key: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("key", SOURCES)
-def test_parser_that_ignores_broken_documents_is_detected(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty body, a document with rates or an invalid one is not read as nothing published."""
-    (body, *_) = (seed for seed in oracle.seeds(key) if oracle.understood(key, seed))
+def test_parser_that_takes_a_broken_document_for_nothing_is_detected(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty body, a document with figures or one that is no document is never taken for nothing published."""
+    (body, *_) = (one for one in oracle.seeds(key) if oracle.parsed_or_empty(key, one))
     monkeypatch.setattr(type(SOURCES[key]), "parse", lambda *_: [])
     for broken in (body, *([] if key == "ecb" else [b"", b" \r\n"])):
         with pytest.raises(AssertionError, match="taken for nothing published"):

@@ -1,1 +1,1 @@
-"""Every parser under documents that no bank would send: `python -m tests.fuzz`, for minutes."""
+"""Fuzzing of every parser with documents that no bank would send: `python -m tests.fuzz`."""

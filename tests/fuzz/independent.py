@@ -1,7 +1,7 @@
-"""What a document says, read by other libraries and in another way than the adapters do: to hold them against it.
+"""Independent parsers of all documents, with other libraries than the adapters, as a reference for the adapters.
 
-XML by expat, JSON as raw tokens by msgspec, CSV by a pattern. Naive: it takes names wherever they stand, and gives all
-that may be meant, so that two figures for one currency and day are two.
+XML by expat, JSON as raw tokens by msgspec, CSV by a pattern. They are naive: names are found anywhere, and all
+possible values are returned, so that a currency with two rates on one day has two.
 """
 
 import re
@@ -16,7 +16,7 @@ import msgspec
 
 JSON = dict[str, msgspec.Raw]
 BOM = b"\xef\xbb\xbf"
-NEVER_NOTHING = ("cbr", "nbkr", "nbt", "nbp", "bnr")
+ALWAYS_RATES = ("cbr", "nbkr", "nbt", "nbp", "bnr")
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 SERIES = {
     "USD": "XUDLUSS", "EUR": "XUDLERS", "JPY": "XUDLJYS", "CAD": "XUDLCDS", "CHF": "XUDLSFS", "AUD": "XUDLADS",
@@ -27,8 +27,8 @@ SERIES = {
 }  # fmt: skip
 
 
-class Text(NamedTuple):
-    """One figure as it is written."""
+class RawRate(NamedTuple):
+    """One rate as text."""
 
     day: str
     code: str
@@ -37,44 +37,44 @@ class Text(NamedTuple):
     change: str = ""
 
 
-class Figure(NamedTuple):
+class ParsedRate(NamedTuple):
     value: Decimal
     nominal: int
     change: Decimal | None
 
-    def same(self, other: "Figure") -> bool:
-        """Whether both have the same digits, trailing zeros too."""
+    def same(self, other: "ParsedRate") -> bool:
+        """Return whether both have the same digits, including trailing zeros."""
         return self.nominal == other.nominal and repr((self.value, self.change)) == repr((other.value, other.change))
 
 
 READ = frozenset(
     "nbk cbr ecb nbu cbu nbrb nbkr nbg nbm cba nbt nbp cnb bnr mnb boc boe frankfurter recorded".split()  # noqa: SIM905
 )
-"""The sources that have an independent reader here; an adapter needs none."""
+"""Sources with an independent parser; not every adapter needs one."""
 
 
-def read(key: str, body: bytes) -> dict[tuple[date, str], list[Figure]]:
-    """Return all figures of a document, by date and currency, each once."""
-    found: dict[tuple[date, str], list[Figure]] = {}
-    for text in _texts(key, body):
+def read(key: str, body: bytes) -> dict[tuple[date, str], list[ParsedRate]]:
+    """Return all distinct rates of a document, by date and currency."""
+    rates: dict[tuple[date, str], list[ParsedRate]] = {}
+    for raw in _raw_rates(key, body):
         try:
-            figure = Figure(_number(key, text.value), int(text.nominal), _change(key, text.change))
-            known = found.setdefault((_day(key, text.day), text.code), [])
-        except (ValueError, ArithmeticError):  # what is no figure for us, no adapter may take for one
+            rate = ParsedRate(_number(key, raw.value), int(raw.nominal), _change(key, raw.change))
+            known = rates.setdefault((_day(key, raw.day), raw.code), [])
+        except (ValueError, ArithmeticError):  # a value that is invalid here must be rejected by adapters too
             continue
-        if not any(figure.same(one) for one in known):
-            known.append(figure)
-    return found
+        if not any(rate.same(other) for other in known):
+            known.append(rate)
+    return rates
 
 
-def says_nothing(key: str, body: bytes) -> bool:
-    """Return whether a document is the bank's own way to say that nothing is published: no figure, wherever it stands.
+def is_empty(key: str, body: bytes) -> bool:
+    """Return whether a document means that nothing is published: it has no rate anywhere.
 
-    An empty body is one for the ECB only. Banks that answer with their last rates, or with status 404, have none.
+    An empty body does so for the ECB only. Banks that respond with their last rates, or with status 404, have none.
     """
     if not body.strip():
         return key == "ecb"
-    return key not in NEVER_NOTHING and not read(key, body)
+    return key not in ALWAYS_RATES and not read(key, body)
 
 
 def _number(key: str, text: str) -> Decimal:
@@ -93,23 +93,25 @@ def _day(key: str, text: str) -> date:
     if key == "boe":
         day, month, year = text.split()
         return date(int(year), MONTHS.index(month.lower()) + 1, int(day))
-    one, two, three = (int(part) for part in re.findall(r"[0-9]+", text)[:3])
-    return date(three, two, one) if key in ("nbk", "cbr", "nbu", "cbu", "nbkr", "nbm") else date(one, two, three)
+    first, second, third = (int(part) for part in re.findall(r"[0-9]+", text)[:3])
+    return (
+        date(third, second, first) if key in ("nbk", "cbr", "nbu", "cbu", "nbkr", "nbm") else date(first, second, third)
+    )
 
 
-def _texts(key: str, body: bytes) -> Iterator[Text]:
+def _raw_rates(key: str, body: bytes) -> Iterator[RawRate]:
     if key in XML:
-        yield from _xml_texts(key, body)
+        yield from _xml_rates(key, body)
     elif key in ("ecb", "boe", "recorded"):
-        yield from _csv_texts(key, body)
+        yield from _csv_rates(key, body)
     else:
-        # Half a character is no text for msgspec; it stands for none of ours.
+        # msgspec rejects lone surrogates; no field that is used has one.
         whole = re.sub(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}", rb"\\ufffd", body)
-        yield from _json_texts(key, whole.removeprefix(BOM))
+        yield from _json_rates(key, whole.removeprefix(BOM))
 
 
-# Where in a row, which is named first, is date, code, value, nominal and change: `@` is an attribute, `^` the row's
-# parent, `/` the root, and `.` the row's own text.
+# The element of a row, then the places of date, code, value, nominal and change: `@` is an attribute, `^` the
+# row's parent, `/` the root, and `.` the row's own text.
 XML = {
     "nbk": ("item", "/date", "title", "description", "quant", "change"),
     "cbr": ("Valute", "/@Date", "CharCode", "Value", "Nominal"),
@@ -122,50 +124,50 @@ XML = {
 }
 
 
-def _xml_texts(key: str, body: bytes) -> Iterator[Text]:
+def _xml_rates(key: str, body: bytes) -> Iterator[RawRate]:
     root = ET.fromstring(_ascii(body))
     roots = [root]
     if key == "mnb":
-        results = [_all(one) for one in root.iter() if _name(one) == "GetExchangeRatesResult"]
-        roots = [ET.fromstring(one) for one in results if one.strip()]
+        results = [_text_of(node) for node in root.iter() if _name(node) == "GetExchangeRatesResult"]
+        roots = [ET.fromstring(result) for result in results if result.strip()]
     row, *paths = XML[key]
     for root in roots:
         for parent in root.iter():
-            for one in parent:
-                if (_name(one) if key == "bnr" else one.tag) == row:  # whose namespace has changed before
-                    for texts in product(*(_at(path, one, parent, root) for path in paths)):
-                        yield Text(*(text.strip() for text in texts))
+            for node in parent:
+                if (_name(node) if key == "bnr" else node.tag) == row:  # its namespace has changed in the past
+                    for texts in product(*(_values_at(path, node, parent, root) for path in paths)):
+                        yield RawRate(*(text.strip() for text in texts))
 
 
 def _ascii(body: bytes) -> str:
-    """Return the document with an x for every letter of no figure's: which of them may be in a name is disputed."""
+    """Replace all non-ASCII letters by x: parsers disagree on which of them are allowed in names."""
     declared = re.match(rb"<\?xml [^>]*encoding=.([A-Za-z0-9-]+)", body)
     encoding = "utf-8-sig" if body.startswith(BOM) or not declared else declared[1].decode()
     text = body.decode(encoding, "replace")
-    return "".join(one if one.isascii() else " " if one.isspace() else "x" for one in text)
+    return "".join(char if char.isascii() else " " if char.isspace() else "x" for char in text)
 
 
-def _at(path: str, row: ET.Element, parent: ET.Element, root: ET.Element) -> list[str]:
-    """Return all that stands there; where nothing does, what that means."""
+def _values_at(path: str, row: ET.Element, parent: ET.Element, root: ET.Element) -> list[str]:
+    """Return all values at a path; the default if there is none."""
     if path == ".":
-        return [_all(row)]
+        return [_text_of(row)]
     element = {"^": parent, "/": root}.get(path[0], row)
     path = path.lstrip("^/")
     if path.startswith("@"):
         return [element.get(path[1:], "1" if path == "@multiplier" else "")]
-    found = [_all(one) for one in element if one.tag == path]
-    return found or ([""] if path in ("change", "Diff") else [])
+    values = [_text_of(child) for child in element if child.tag == path]
+    return values or ([""] if path in ("change", "Diff") else [])
 
 
 def _name(element: ET.Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
-def _all(element: ET.Element) -> str:
+def _text_of(element: ET.Element) -> str:
     return "".join(element.itertext())
 
 
-# The list of rows, where it is not the document itself, and their names.
+# The names of date, code, value, nominal and change in a row.
 ROWS = {
     "nbu": ("exchangedate", "cc", "rate", "units"),
     "cbu": ("Date", "Ccy", "Rate", "Nominal", "Diff"),
@@ -174,63 +176,67 @@ ROWS = {
 }
 
 
-def _json_texts(key: str, body: bytes) -> Iterator[Text]:
+def _json_rates(key: str, body: bytes) -> Iterator[RawRate]:
     if key in ("nbg", "nbp", "boc", "frankfurter"):
         yield from {"nbg": _nbg, "nbp": _nbp, "boc": _boc, "frankfurter": _frankfurter}[key](body)
     else:
         for row in _rows(msgspec.json.decode(body, type=JSON)["rates"] if key == "cnb" else body):
-            if (key, _told(row, "cc")) != ("nbu", "___"):  # settlements with India, which is no currency
-                yield Text(*(_told(row, name) for name in ROWS[key]))
+            if (key, _text_value(row, "cc")) != ("nbu", "___"):  # settlements with India, which is not a currency
+                yield RawRate(*(_text_value(row, name) for name in ROWS[key]))
 
 
-def _nbg(body: bytes) -> Iterator[Text]:
+def _nbg(body: bytes) -> Iterator[RawRate]:
     for valid in _rows(body):
         for row in _rows(valid["currencies"]):
-            yield Text(_told(valid, "date"), *(_told(row, name) for name in ("code", "rate", "quantity", "diff")))
+            yield RawRate(
+                _text_value(valid, "date"), *(_text_value(row, name) for name in ("code", "rate", "quantity", "diff"))
+            )
 
 
-def _nbp(body: bytes) -> Iterator[Text]:
+def _nbp(body: bytes) -> Iterator[RawRate]:
     for table in _rows(body):
         for row in _rows(table["rates"]):
-            yield Text(_told(table, "effectiveDate"), _told(row, "code"), _told(row, "mid"))
+            yield RawRate(_text_value(table, "effectiveDate"), _text_value(row, "code"), _text_value(row, "mid"))
 
 
-def _boc(body: bytes) -> Iterator[Text]:
+def _boc(body: bytes) -> Iterator[RawRate]:
     for row in _rows(msgspec.json.decode(body, type=JSON)["observations"]):
-        for name, seen in row.items():
+        for name, observation in row.items():
             if series := re.fullmatch("FX(.*)CAD", name):
-                yield Text(_told(row, "d"), series[1], _told(msgspec.json.decode(seen, type=JSON), "v"))
+                yield RawRate(
+                    _text_value(row, "d"), series[1], _text_value(msgspec.json.decode(observation, type=JSON), "v")
+                )
 
 
-def _frankfurter(body: bytes) -> Iterator[Text]:
+def _frankfurter(body: bytes) -> Iterator[RawRate]:
     for rows in msgspec.json.decode(body, type=list[list[JSON]]):
         for row in rows:
-            if _told(row, "quote") == "KZT":
-                yield Text(_told(row, "date"), _told(row, "base"), _told(row, "rate"))
+            if _text_value(row, "quote") == "KZT":
+                yield RawRate(_text_value(row, "date"), _text_value(row, "base"), _text_value(row, "rate"))
 
 
 def _rows(raw: bytes | msgspec.Raw) -> list[JSON]:
     return msgspec.json.decode(raw, type=list[JSON])
 
 
-def _told(row: JSON, name: str) -> str:
-    """Return a token as text, a number's digits untouched."""
+def _text_value(row: JSON, name: str) -> str:
+    """Return a token as text, with the digits of a number unchanged."""
     raw = bytes(row.get(name, msgspec.Raw(b"null"))).strip()
-    found = msgspec.json.decode(raw) if raw.startswith(b'"') else raw.decode()
-    return "" if raw == b"null" else str(found).strip()
+    decoded = msgspec.json.decode(raw) if raw.startswith(b'"') else raw.decode()
+    return "" if raw == b"null" else str(decoded).strip()
 
 
-def _csv_texts(key: str, body: bytes) -> Iterator[Text]:
+def _csv_rates(key: str, body: bytes) -> Iterator[RawRate]:
     header, *rows = _cells(body.removeprefix(BOM).decode())
     for cells in rows:
         row = dict(zip(header, cells, strict=False))
         if key == "ecb":
-            yield Text(row["TIME_PERIOD"], row["CURRENCY"], row["OBS_VALUE"])
+            yield RawRate(row["TIME_PERIOD"], row["CURRENCY"], row["OBS_VALUE"])
         elif key == "recorded":
-            yield Text(*(row[name] for name in ("date", "code", "value", "nominal", "change")))
+            yield RawRate(*(row[name] for name in ("date", "code", "value", "nominal", "change")))
         else:
             for code, series in SERIES.items():
-                yield Text(row["DATE"], code, row.get(series, ""))
+                yield RawRate(row["DATE"], code, row.get(series, ""))
 
 
 def _cells(text: str) -> Iterator[list[str]]:

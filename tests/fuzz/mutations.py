@@ -1,10 +1,10 @@
-"""What becomes of a document on a bad day: each change takes the bytes and a source of chance, and is pure."""
+"""Mutations of documents: each is a pure function of the bytes and a random generator."""
 
 import re
 from collections.abc import Callable
 from random import Random
 
-ODD = (
+INVALID_NUMBERS = (
     "1e3", "1E+500", "NaN", "nan", "Infinity", "-Infinity", "-0", "+1.5", "-478.77", "0", "00", "0.0000000000000001",
     "1,234.5", "1.234,5", "1,234", "1.234", "1 234.5", "1\u00a0234,5", "1'234.5", "1_000", "0x1F", "478.", ".77", "4 7",
     "١٢٣", "４７８.７７", "²", "9" * 400, "9" * 5000, "1" * 15 + "." + "1" * 15, "null", "true", '"1"', "[1]", "", " ",
@@ -35,111 +35,111 @@ _TOKEN = re.compile(rb"<[^<>]*>|[{}\[\],:\n]|[^<>{}\[\],:\n]+")
 Mutation = Callable[[bytes, Random], bytes]
 
 
-def bytes_flipped(body: bytes, chance: Random) -> bytes:
-    found = bytearray(body)
-    for _ in range(chance.randint(1, 4)):
-        if found:
-            found[chance.randrange(len(found))] = chance.randrange(256)
-    return bytes(found)
+def bytes_flipped(body: bytes, random: Random) -> bytes:
+    flipped = bytearray(body)
+    for _ in range(random.randint(1, 4)):
+        if flipped:
+            flipped[random.randrange(len(flipped))] = random.randrange(256)
+    return bytes(flipped)
 
 
-def bits_flipped(body: bytes, chance: Random) -> bytes:
-    found = bytearray(body)
-    if found:
-        found[chance.randrange(len(found))] ^= 1 << chance.randrange(8)
-    return bytes(found)
+def bits_flipped(body: bytes, random: Random) -> bytes:
+    flipped = bytearray(body)
+    if flipped:
+        flipped[random.randrange(len(flipped))] ^= 1 << random.randrange(8)
+    return bytes(flipped)
 
 
-def cut(body: bytes, chance: Random) -> bytes:
-    start, end = sorted(chance.randint(0, len(body)) for _ in range(2))
-    return body[:start] + body[end:] if chance.random() < 0.7 else body[:end]
+def cut(body: bytes, random: Random) -> bytes:
+    start, end = sorted(random.randint(0, len(body)) for _ in range(2))
+    return body[:start] + body[end:] if random.random() < 0.7 else body[:end]
 
 
-def doubled(body: bytes, chance: Random) -> bytes:
-    start, end = sorted(chance.randint(0, len(body)) for _ in range(2))
-    return body[:end] + body[start:end] * chance.randint(1, 2) + body[end:]
+def doubled(body: bytes, random: Random) -> bytes:
+    start, end = sorted(random.randint(0, len(body)) for _ in range(2))
+    return body[:end] + body[start:end] * random.randint(1, 2) + body[end:]
 
 
-def tokens_changed(body: bytes, chance: Random) -> bytes:
-    """Lose, repeat or swap what stands between the signs of the format: elements, members, cells, lines."""
+def tokens_changed(body: bytes, random: Random) -> bytes:
+    """Delete, repeat, move or swap tokens between delimiters: elements, members, cells, lines."""
     tokens = _TOKEN.findall(body)
     if not tokens:
         return body
-    one, other = sorted(chance.randrange(len(tokens)) for _ in range(2))
-    far = min(len(tokens), one + chance.randint(1, 12))
-    what = chance.randrange(4)
-    if what == 0:
-        tokens[one], tokens[other] = tokens[other], tokens[one]
-    elif what == 1:
-        del tokens[one:far]
-    elif what == 2:
-        tokens[other:other] = tokens[one:far]
+    first, second = sorted(random.randrange(len(tokens)) for _ in range(2))
+    end = min(len(tokens), first + random.randint(1, 12))
+    operation = random.randrange(4)
+    if operation == 0:
+        tokens[first], tokens[second] = tokens[second], tokens[first]
+    elif operation == 1:
+        del tokens[first:end]
+    elif operation == 2:
+        tokens[second:second] = tokens[first:end]
     else:
-        tokens[one:far], tokens[other:other] = [], tokens[one:far]
+        tokens[first:end], tokens[second:second] = [], tokens[first:end]
     return b"".join(tokens)
 
 
-def _replaced(pattern: re.Pattern[bytes], body: bytes, chance: Random, *others: str) -> bytes:
-    """Put something else in the place of one that the document has; where nothing is said, another of its own."""
-    found = list(pattern.finditer(body))
-    if not found:
+def _replaced(pattern: re.Pattern[bytes], body: bytes, random: Random, *others: str) -> bytes:
+    """Replace one match, by one of `others` if given, else by another match of the document."""
+    matches = list(pattern.finditer(body))
+    if not matches:
         return body
-    place = chance.choice(found)
-    new = chance.choice(others).encode() if others else chance.choice(found)[0]
-    return body[: place.start()] + new + body[place.end() :]
+    replaced = random.choice(matches)
+    replacement = random.choice(others).encode() if others else random.choice(matches)[0]
+    return body[: replaced.start()] + replacement + body[replaced.end() :]
 
 
-def number_odd(body: bytes, chance: Random) -> bytes:
-    return _replaced(_NUMBER, body, chance, *ODD)
+def number_odd(body: bytes, random: Random) -> bytes:
+    return _replaced(_NUMBER, body, random, *INVALID_NUMBERS)
 
 
-def number_of_another(body: bytes, chance: Random) -> bytes:
-    return _replaced(_NUMBER, body, chance)
+def number_of_another(body: bytes, random: Random) -> bytes:
+    return _replaced(_NUMBER, body, random)
 
 
-def date_odd(body: bytes, chance: Random) -> bytes:
-    return _replaced(_DATE, body, chance, *DATES)
+def date_odd(body: bytes, random: Random) -> bytes:
+    return _replaced(_DATE, body, random, *DATES)
 
 
-def date_of_another(body: bytes, chance: Random) -> bytes:
-    return _replaced(_DATE, body, chance)
+def date_of_another(body: bytes, random: Random) -> bytes:
+    return _replaced(_DATE, body, random)
 
 
-def name_of_another(body: bytes, chance: Random) -> bytes:
-    return _replaced(_WORD, body, chance)
+def name_of_another(body: bytes, random: Random) -> bytes:
+    return _replaced(_WORD, body, random)
 
 
-def all_of_a_name(body: bytes, chance: Random) -> bytes:
+def all_of_a_name(body: bytes, random: Random) -> bytes:
     """Rename one name everywhere, so that the document stays well-formed."""
     words = _WORD.findall(body)
-    return body.replace(chance.choice(words), chance.choice(words)) if words else body
+    return body.replace(random.choice(words), random.choice(words)) if words else body
 
 
-def something_inserted(body: bytes, chance: Random) -> bytes:
-    """Often inside a number, where it may cut one."""
+def something_inserted(body: bytes, random: Random) -> bytes:
+    """Insert something, often inside a number, which it may truncate."""
     numbers = list(_NUMBER.finditer(body))
-    at = chance.randint(0, len(body))
-    if numbers and chance.random() < 0.6:
-        at = chance.randint(*chance.choice(numbers).span())
-    return body[:at] + chance.choice(INSERTED).encode() + body[at:]
+    at = random.randint(0, len(body))
+    if numbers and random.random() < 0.6:
+        at = random.randint(*random.choice(numbers).span())
+    return body[:at] + random.choice(INSERTED).encode() + body[at:]
 
 
-def nested(body: bytes, chance: Random) -> bytes:
-    depth = chance.choice((2, 50, 260, 1500))
-    begin, end = chance.choice((("[", "]"), ("<a>", "</a>"), ('{"a":', "}"), ("<item>", "</item>"), ("<", ">")))
-    start, stop = sorted(chance.randint(0, len(body)) for _ in range(2))
+def nested(body: bytes, random: Random) -> bytes:
+    depth = random.choice((2, 50, 260, 1500))
+    begin, end = random.choice((("[", "]"), ("<a>", "</a>"), ('{"a":', "}"), ("<item>", "</item>"), ("<", ">")))
+    start, stop = sorted(random.randint(0, len(body)) for _ in range(2))
     return body[:start] + begin.encode() * depth + body[start:stop] + end.encode() * depth + body[stop:]
 
 
-def otherwise_encoded(body: bytes, chance: Random) -> bytes:
-    """Write it, or declare it, in another encoding."""
-    new = chance.choice(ENCODINGS)
-    if chance.random() < 0.5 or new == "nonsense":
+def otherwise_encoded(body: bytes, random: Random) -> bytes:
+    """Encode the document, or declare it, in another encoding."""
+    new = random.choice(ENCODINGS)
+    if random.random() < 0.5 or new == "nonsense":
         declared = re.sub(rb'encoding="[^"]*"', f'encoding="{new}"'.encode(), body, count=1)
         return declared if declared != body else f'<?xml version="1.0" encoding="{new}"?>'.encode() + body
     old = "windows-1251" if b"windows-1251" in body[:80] else "utf-8"
     text = body.decode(old, "replace")
-    if chance.random() < 0.5:
+    if random.random() < 0.5:
         text = re.sub('encoding="[^"]*"', f'encoding="{new}"', text, count=1)
     return text.encode(new, "replace")
 
@@ -150,11 +150,11 @@ MUTATIONS: tuple[Mutation, ...] = (
 )  # fmt: skip
 
 
-def mutated(body: bytes, names: "list[str]", chance: Random) -> bytes:
-    """Apply the named changes, one after the other."""
+def mutated(body: bytes, names: "list[str]", random: Random) -> bytes:
+    """Apply the named mutations in order."""
     for name in names:
-        body = BY_NAME[name](body, chance)
+        body = BY_NAME[name](body, random)
     return body
 
 
-BY_NAME = {one.__name__: one for one in MUTATIONS}
+BY_NAME = {mutation.__name__: mutation for mutation in MUTATIONS}

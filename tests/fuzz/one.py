@@ -1,4 +1,4 @@
-"""One parser under a fuzzer that is led by coverage: a process of its own, since libFuzzer ends the one it runs in."""
+"""Coverage-guided fuzzing of one parser, in a process of its own, since libFuzzer ends its process."""
 
 import json
 import sys
@@ -22,10 +22,10 @@ NAMES = sorted(BY_NAME)
 
 
 class Run:
-    """What was tried so far."""
+    """State of a run: outcomes and costs so far."""
 
-    def __init__(self, key: str, inputs: int, seconds: float, told: Path) -> None:
-        self.key, self.inputs, self.told = key, inputs, told
+    def __init__(self, key: str, inputs: int, seconds: float, report: Path) -> None:
+        self.key, self.inputs, self.report = key, inputs, report
         self.end = time.monotonic() + seconds
         self.outcomes = Counter[str]()
         self.slowest = self.grown = 0.0
@@ -34,31 +34,31 @@ class Run:
         try:
             outcome, cost = oracle.check(self.key, body)
         except BaseException:
-            kept = self.told.with_name(f"{self.key}-{sha256(body).hexdigest()[:16]}")
-            kept.write_bytes(body)
-            print(f"kept: {kept}", file=sys.stderr, flush=True)
+            failure = self.report.with_name(f"{self.key}-{sha256(body).hexdigest()[:16]}")
+            failure.write_bytes(body)
+            print(f"kept: {failure}", file=sys.stderr, flush=True)
             raise
         self.outcomes[outcome] += 1
         self.slowest, self.grown = max(self.slowest, cost.seconds), max(self.grown, cost.grown)
         total = self.outcomes.total()
-        # libFuzzer leaves without a word to Python, so all is told before it does.
+        # libFuzzer exits without notifying Python, so the report is written before that.
         if total >= self.inputs or (total % 500 == 0 and (time.monotonic() > self.end or total % 5000 == 0)):
-            figures = {"slowest": self.slowest, "grown": self.grown, "most": oracle.most(), "inputs": total}
-            self.told.write_text(json.dumps(figures | self.outcomes), encoding="utf-8")
+            counters = {"slowest": self.slowest, "grown": self.grown, "most": oracle.peak_memory(), "inputs": total}
+            self.report.write_text(json.dumps(counters | self.outcomes), encoding="utf-8")
 
 
-def otherwise(key: str, body: bytes, longest: int, seed: int) -> bytes:
-    """Change bytes as libFuzzer would, or a document as one: what was found to reach new code, or a whole one.
+def mutate(key: str, body: bytes, longest: int, seed: int) -> bytes:
+    """Mutate bytes as libFuzzer does, or a document by the named mutations: a found one or a complete one.
 
-    Without the whole ones nearly all would be refused for what was broken in them long ago.
+    Without complete documents nearly all inputs would be rejected for an earlier mutation.
     """
-    chance = Random(seed)
-    way = chance.random()
-    if way < 0.2:
+    random = Random(seed)
+    choice = random.random()
+    if choice < 0.2:
         return bytes(atheris.Mutate(body, longest))
-    if way < 0.8:
-        body = chance.choice(oracle.seeds(key))
-    return mutated(body, [chance.choice(NAMES) for _ in range(chance.randint(1, 3))], chance)[:longest]
+    if choice < 0.8:
+        body = random.choice(oracle.seeds(key))
+    return mutated(body, [random.choice(NAMES) for _ in range(random.randint(1, 3))], random)[:longest]
 
 
 def main() -> None:
@@ -67,13 +67,13 @@ def main() -> None:
     corpus.mkdir(parents=True, exist_ok=True)
     for number, body in enumerate(oracle.seeds(key)):
         (corpus / f"seed-{number}").write_bytes(body)
-    oracle.before(key)  # what does not belong to the first input
+    oracle.before(key)  # warm up, so that the cost is not that of the first input
     options = (
         f"-runs={inputs}", f"-max_total_time={seconds:.0f}", f"-max_len={LONGEST}", "-rss_limit_mb=1024", "-timeout=10",
         f"-artifact_prefix={folder}/libfuzzer-{key}-", "-print_final_stats=1", "-use_value_profile=1",
     )  # fmt: skip
     run = Run(key, inputs, seconds, folder / f"{key}.json")
-    atheris.Setup([sys.argv[0], *options, str(corpus)], run, custom_mutator=partial(otherwise, key))
+    atheris.Setup([sys.argv[0], *options, str(corpus)], run, custom_mutator=partial(mutate, key))
     atheris.Fuzz()
 
 

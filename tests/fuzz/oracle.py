@@ -1,4 +1,4 @@
-"""What holds of every document, whatever it is: read as it is written, or refused; quickly, and in little memory."""
+"""Properties of every document: parsed exactly or rejected, quickly and with little memory."""
 
 import resource
 import time
@@ -25,7 +25,7 @@ RULES = ValidationContext(date(2026, 12, 31), jump=Fraction(15, 100))
 
 
 class Outcome(StrEnum):
-    """What became of a document."""
+    """The result of a document."""
 
     REFUSED = "refused"
     NOTHING = "nothing"
@@ -35,19 +35,19 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Cost:
-    """What reading one took: seconds of the processor, and megabytes that the process had never had before."""
+    """The cost of parsing: CPU seconds, and megabytes above the previous peak of the process."""
 
     seconds: float
     grown: float
 
     def fits(self, size: int) -> bool:
-        """Whether a document of so many bytes may cost that: a second for a megabyte, and 64 times its size."""
+        """Return whether a document of `size` bytes may cost that: a second per megabyte, and 64 times its size."""
         return fits(self.seconds, 0.25 + size / 1e6) and self.grown <= 16 + 64 * size / 1e6
 
 
 @cache
 def seeds(key: str) -> tuple[bytes, ...]:
-    """Return the documents that the mutated ones are made of."""
+    """Return the documents that are mutated."""
     if key == "recorded":
         rows = (Path(shipped.__file__).parent / "recorded.csv").read_bytes().splitlines(keepends=True)
         return (b"".join(row for row in rows if row[:4] == b"date" or row[11:14] in (b"USD", b"EUR", b"RUB", b"IRR")),)
@@ -56,8 +56,10 @@ def seeds(key: str) -> tuple[bytes, ...]:
 
 @cache
 def before(key: str) -> Series:
-    """Return what the source said the day before its first document: what an odd one is held against."""
-    first = min((fixing for body in seeds(key) for fixing in understood(key, body)), key=lambda one: one.date)
+    """Return the publication before the source's first document, to validate with."""
+    first = min(
+        (fixing for body in seeds(key) for fixing in parsed_or_empty(key, body)), key=lambda fixing: fixing.date
+    )
     return Series((payload(key, b"").fixing(first.date - timedelta(days=1), first.rates, first.direction),))
 
 
@@ -65,7 +67,7 @@ def payload(key: str, body: bytes) -> RawResponse:
     return RawResponse(key, CONFIGURED[key].base, "http://bank.test/", body, FETCHED)
 
 
-def understood(key: str, body: bytes) -> list[Fixing]:
+def parsed_or_empty(key: str, body: bytes) -> list[Fixing]:
     try:
         return SOURCES[key].parse(payload(key, body))
     except NotUnderstood:
@@ -73,55 +75,55 @@ def understood(key: str, body: bytes) -> list[Fixing]:
 
 
 def read(key: str, body: bytes) -> tuple[list[Fixing], Cost, str]:
-    """Read a document as the service does; return what it holds, what that cost, and why it was refused."""
-    peak, begun = most(), time.thread_time()
-    told, fixings = "", list[Fixing]()
+    """Parse a document as the service does; return its fixings, the cost, and the error if it was rejected."""
+    peak_before, started = peak_memory(), time.thread_time()
+    error_text, fixings = "", list[Fixing]()
     try:
         fixings = SOURCES[key].parse(payload(key, body))
     except NotUnderstood as error:
-        told = str(error)
-    return fixings, Cost(time.thread_time() - begun, most() - peak), told
+        error_text = str(error)
+    return fixings, Cost(time.thread_time() - started, peak_memory() - peak_before), error_text
 
 
 def check(key: str, body: bytes) -> tuple[Outcome, Cost]:
-    """Read a document, and see that all of it that is taken is what is written there."""
-    fixings, cost, told = read(key, body)
+    """Parse a document and verify that every parsed rate is in it."""
+    fixings, cost, error_text = read(key, body)
     assert cost.fits(len(body)), cost
-    if told:
-        assert told.isprintable(), told
-        assert len(told) < LONGEST + 100, told
+    if error_text:
+        assert error_text.isprintable(), error_text
+        assert len(error_text) < LONGEST + 100, error_text
         return Outcome.REFUSED, cost
     if not fixings:
-        assert independent.says_nothing(key, body), "taken for nothing published, and does not say so"
+        assert independent.is_empty(key, body), "taken for nothing published, but it has rates"
         return Outcome.NOTHING, cost
-    hold(key, body, fixings)
+    compare(key, body, fixings)
     judged = judge_all(fixings, before(key), RULES, KEEP)
-    return (Outcome.ACCEPTED if any(one.accepted for one in judged) else Outcome.WAITS), cost
+    return (Outcome.ACCEPTED if any(judgement.accepted for judgement in judged) else Outcome.WAITS), cost
 
 
-def hold(key: str, body: bytes, fixings: list[Fixing]) -> None:
-    """Hold figures against what another reader finds in the document: digits, nominal, change, date, direction."""
-    written = independent.read(key, body)
+def compare(key: str, body: bytes, fixings: list[Fixing]) -> None:
+    """Compare rates with those of the independent parser: digits, nominal, change, date, direction."""
+    expected = independent.read(key, body)
     inverse = Quotation.INVERSE if key in ("ecb", "boe") else Quotation.DIRECT
     assert len({fixing.date for fixing in fixings}) == len(fixings)
     for fixing in fixings:
         assert (fixing.source, fixing.base) == (key, CONFIGURED[key].base)
         assert fixing.direction is inverse, f"{fixing.date} is {fixing.direction}, not {inverse}"
         for code, rate in fixing.rates.items():
-            taken, found = (
-                independent.Figure(*(rate.value, rate.nominal, rate.change)),
-                written.get((fixing.date, code), []),
+            parsed, candidates = (
+                independent.ParsedRate(*(rate.value, rate.nominal, rate.change)),
+                expected.get((fixing.date, code), []),
             )
-            assert len(found) == 1, f"{fixing.date} {code}: taken as {taken}, written {found}"
-            assert taken.same(found[0]), f"{fixing.date} {code}: taken as {taken}, written {found}"
+            assert len(candidates) == 1, f"{fixing.date} {code}: taken as {parsed}, written {candidates}"
+            assert parsed.same(candidates[0]), f"{fixing.date} {code}: taken as {parsed}, written {candidates}"
 
 
-def whole(key: str, body: bytes, fixings: list[Fixing]) -> None:
-    """See that of a document as the bank writes it nothing is left out that another reader finds there."""
-    taken = {(fixing.date, code) for fixing in fixings for code in fixing.rates}
-    assert taken == independent.read(key, body).keys(), "figures are left out, or taken that are not written"
+def check_complete(key: str, body: bytes, fixings: list[Fixing]) -> None:
+    """Verify that no rate of a bank's own document is omitted."""
+    parsed = {(fixing.date, code) for fixing in fixings for code in fixing.rates}
+    assert parsed == independent.read(key, body).keys(), "rates are left out, or parsed rates are not in the document"
 
 
-def most() -> float:
-    """Return the most memory that the process has had, in megabytes."""
+def peak_memory() -> float:
+    """Return the peak memory of the process, in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
