@@ -1,1 +1,1 @@
-"""`make bench`: the speed, the start and the memory of the service, each beside a baseline of the same run."""
+"""`make bench`: throughput, start time and memory of the service, each with a baseline of the same run."""

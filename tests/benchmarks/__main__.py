@@ -1,4 +1,4 @@
-"""`make bench`: one table of one run. Targets are reported, not enforced: a machine may be busy or slow."""
+"""`make bench`: print one table per run. Targets are reported, not enforced: the machine may be busy or slow."""
 
 import argparse
 import os
@@ -47,22 +47,22 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a smoke test, not a result")
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, help="measure only these groups")
     parser.add_argument("--markdown", action="store_true", help="print the table as docs/performance.md has it")
-    asked = parser.parse_args()
-    effort = QUICK if asked.quick else Effort()
+    options = parser.parse_args()
+    effort = QUICK if options.quick else Effort()
     if which("wrk") is None:
         print("wrk is missing; get it: apt-get install wrk", file=sys.stderr)  # noqa: T201
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that started processes are stopped
     cores = available_cores()
     try:
         with TemporaryDirectory(prefix="bench-") as folder:
-            measured, notes = _measured(Path(folder), cores, effort, asked.only)
+            measured, notes = _measured(Path(folder), cores, effort, options.only)
     except (MeasureError, subprocess.SubprocessError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
     # Without a terminal, do not cut the table to 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
-    if asked.markdown:
+    if options.markdown:
         print(_markdown(measured))  # noqa: T201
     else:
         console.print(_table(measured))
@@ -82,7 +82,7 @@ def _measured(folder: Path, cores: Cores, effort: Effort, only: Collection[str])
             notes.append(f"Routes that do not exist, so that memory does not include them: {', '.join(missing)}")
         return used
 
-    def many() -> Iterable[Row]:
+    def open_streams() -> Iterable[Row]:
         for count in effort.streams:
             if streams.possible(count):
                 yield from streams.streams(count, folder / "streams", cores, effort)
@@ -96,18 +96,18 @@ def _measured(folder: Path, cores: Cores, effort: Effort, only: Collection[str])
 
     groups: dict[str, Callable[[], Iterable[Row]]] = {
         "requests": requests,
-        "histories": lambda: histories.history(decade.filled(folder / "decade"), folder, cores, effort),
+        "histories": lambda: histories.history(decade.service_with_decade(folder / "decade"), folder, cores, effort),
         "refreshes": lambda: refresh.refresh(folder / "refreshes", effort),
         "backfills": lambda: backfilling.backfill(folder / "backfills", effort),
-        "starts": lambda: [rows.start(decade.filled(folder / "starts"), effort)],
+        "starts": lambda: [rows.start(decade.service_with_decade(folder / "starts"), effort)],
         "memory": memory,
         "announcements": lambda: [streams.announcements(folder / "announcements", effort)],
-        "streams": many,
+        "streams": open_streams,
     }
     measured: list[Row] = []
     with Console(stderr=True).status("filling the store") as status:
         with service.running():
-            pass  # the first start loads the publications that ship with the project, and compiles
+            pass  # the first start loads the sample data and compiles bytecode
         for name, rows_of in groups.items():
             if name in only:
                 status.update(name)

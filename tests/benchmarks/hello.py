@@ -1,4 +1,4 @@
-"""The baseline: the least that aiohttp serves, on the same loop and as sparing with logs as we are."""
+"""The baseline: a minimal aiohttp application on the same event loop, without access log."""
 
 import asyncio
 import sys
@@ -30,7 +30,7 @@ def main(port: int) -> None:
         loop=uvloop.new_event_loop(),
         access_log=None,
         print=None,
-        shutdown_timeout=1,  # streams would be waited for
+        shutdown_timeout=1,  # otherwise it waits for open streams
     )
 
 

@@ -1,6 +1,6 @@
-"""Load on a server: by wrk, and by a client of our own for what wrk cannot ask.
+"""Load on a server: by wrk, and by a Python client for requests that wrk cannot send.
 
-wrk waits for a body after HEAD, for ever, and it cannot stop at a number of requests.
+wrk waits forever for the body of a HEAD response, and it cannot stop after a number of requests.
 """
 
 import asyncio
@@ -20,25 +20,25 @@ import uvloop
 
 CONNECTIONS = 64
 _TIMEOUT = 15.0
-"""Seconds by which a load may last longer than it should."""
+"""Seconds by which a load may exceed its duration."""
 _LONGEST = 120.0
-"""Seconds for all that is sent at once."""
+"""Maximum seconds of a fixed number of requests."""
 
 
 class MeasureError(Exception):
-    """What was measured is not what the row says."""
+    """A measurement failed or is not valid."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a load was answered with: requests a second, and the 99th percentile of the times to an answer, in ms."""
+    """Result of a load: requests per second, and the 99th percentile of the response times in ms."""
 
     rate: float
     p99: float = math.nan
 
 
 def wrk(port: int, path: str, headers: Mapping[str, str], seconds: float) -> Load:
-    """Ask as fast as is answered; raise `MeasureError` where one was answered with an error, or not at all."""
+    """Send requests at the maximum rate; raise `MeasureError` if a response was an error or missing."""
     fields = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     command = [
         "wrk",
@@ -49,48 +49,50 @@ def wrk(port: int, path: str, headers: Mapping[str, str], seconds: float) -> Loa
         *fields,
         f"http://127.0.0.1:{port}{path}",
     ]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + _TIMEOUT).stdout
-    rate = re.search(r"^Requests/sec:\s+([\d.]+)$", told, re.MULTILINE)
-    p99 = re.search(r"^\s+99%\s+([\d.]+)(us|ms|s)$", told, re.MULTILINE)
-    if rate is None or p99 is None or float(rate[1]) == 0 or "Non-2xx" in told or "Socket errors" in told:
-        raise MeasureError(f"{' '.join(command)}\n{told}")
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + _TIMEOUT).stdout
+    rate = re.search(r"^Requests/sec:\s+([\d.]+)$", output, re.MULTILINE)
+    p99 = re.search(r"^\s+99%\s+([\d.]+)(us|ms|s)$", output, re.MULTILINE)
+    if rate is None or p99 is None or float(rate[1]) == 0 or "Non-2xx" in output or "Socket errors" in output:
+        raise MeasureError(f"{' '.join(command)}\n{output}")
     return Load(float(rate[1]), float(p99[1]) * {"us": 0.001, "ms": 1, "s": 1000}[p99[2]])
 
 
 def wrk_version() -> str:
-    told = subprocess.run(("wrk", "-v"), capture_output=True, text=True, check=False).stdout
-    return " ".join(told.split()[:2])
+    output = subprocess.run(("wrk", "-v"), capture_output=True, text=True, check=False).stdout
+    return " ".join(output.split()[:2])
 
 
-def ask(port: int, path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> tuple[int, str, bytes]:
-    """Ask once; return the status, the ETag and the body, or its beginning where it has no end (a stream)."""
+def fetch(
+    port: int, path: str, headers: Mapping[str, str] | None = None, method: str = "GET"
+) -> tuple[int, str, bytes]:
+    """Send one request; return the status, the ETag and the body (its beginning, for a stream)."""
     connection = HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request(method, path, headers=dict(headers or {}))
-        answer = connection.getresponse()
-        endless = answer.headers.get_content_type() == "text/event-stream"
-        return answer.status, answer.headers.get("ETag", ""), answer.read1() if endless else answer.read()
+        response = connection.getresponse()
+        endless = response.headers.get_content_type() == "text/event-stream"
+        return response.status, response.headers.get("ETag", ""), response.read1() if endless else response.read()
     finally:
         connection.close()
 
 
 def request(path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> bytes:
-    """Return a request as it goes over the wire."""
+    """Return a request as sent over the wire."""
     fields = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     return f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}\r\n".encode("latin-1")
 
 
 def repeated(port: int, requests: Iterable[bytes], seconds: float) -> Load:
-    """Do the same by our own client, for what wrk cannot ask and is answered with 200."""
-    begun = time.perf_counter()
-    statuses = send(port, takewhile(lambda _: time.perf_counter() - begun < seconds, requests))
+    """Send requests for `seconds` with the Python client; all responses must have status 200."""
+    started = time.perf_counter()
+    statuses = send(port, takewhile(lambda _: time.perf_counter() - started < seconds, requests))
     if set(statuses) != {200}:
-        raise MeasureError(f"port {port} answered with {dict(statuses)}")
-    return Load(statuses[200] / (time.perf_counter() - begun))
+        raise MeasureError(f"port {port} responded with {dict(statuses)}")
+    return Load(statuses[200] / (time.perf_counter() - started))
 
 
 def send(port: int, requests: Iterable[bytes]) -> Counter[int]:
-    """Send them all over 64 connections, each kept; return how many were answered with which status."""
+    """Send all requests over 64 keep-alive connections; return the number of responses by status."""
     try:
         return uvloop.run(_send(port, iter(requests)))
     except (OSError, TimeoutError) as error:
@@ -112,7 +114,7 @@ async def _send(port: int, requests: Iterator[bytes]) -> Counter[int]:
 
 
 class _Client(asyncio.Protocol):
-    """One connection, which sends the next request when the last is answered."""
+    """One connection, which sends the next request after each response."""
 
     def __init__(self, requests: Iterator[bytes], statuses: Counter[int], done: asyncio.Future[None]) -> None:
         self._done = done
@@ -122,13 +124,15 @@ class _Client(asyncio.Protocol):
         self._without_body = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is one without being its child
+        self._transport = cast(
+            "asyncio.WriteTransport", transport
+        )  # uvloop's transport implements the interface without inheriting it
         self._next()
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        head, whole, body = self._received.partition(b"\r\n\r\n")
-        if not whole:
+        head, complete, body = self._received.partition(b"\r\n\r\n")
+        if not complete:
             return
         status = int(head[9:12])
         if not self._without_body and status != 304 and len(body) < _length(head):
@@ -139,19 +143,19 @@ class _Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._done.done():
-            self._done.set_exception(exc or MeasureError("the server closed a connection that was to be kept"))
+            self._done.set_exception(exc or MeasureError("the server closed a keep-alive connection"))
 
     def _next(self) -> None:
-        one = next(self._requests, None)
-        if one is None:
+        request_ = next(self._requests, None)
+        if request_ is None:
             self._done.set_result(None)
             self._transport.close()
         else:
-            self._without_body = one.startswith(b"HEAD ")
-            self._transport.write(one)
+            self._without_body = request_.startswith(b"HEAD ")
+            self._transport.write(request_)
 
 
 def _length(head: bytes) -> int:
     with suppress(IndexError, ValueError):
         return int(head.lower().split(b"\r\ncontent-length:", 1)[1].split(b"\r\n", 1)[0])
-    raise MeasureError(f"an answer does not tell its length: {head!r}")
+    raise MeasureError(f"a response has no Content-Length: {head!r}")

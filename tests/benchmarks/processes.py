@@ -1,4 +1,4 @@
-"""What is measured runs as processes of its own; whoever starts one here also ends it."""
+"""Measured servers as separate processes; every process started here is also stopped here."""
 
 import os
 import platform
@@ -19,9 +19,9 @@ from tests.benchmarks.load import MeasureError
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
-_PATIENCE = 20.0
-_LONGEST = 500.0
-"""Seconds for a command."""
+_START_TIMEOUT = 20.0
+_COMMAND_TIMEOUT = 500.0
+"""Maximum seconds of a command."""
 _CONFIG = """\
 [[tickers]]
 id = "kzt"
@@ -34,9 +34,9 @@ _BANKS = ("nbk", "cbr", "ecb", "nbu", "cbu")
 
 @dataclass(frozen=True)
 class Cores:
-    """Where the server runs and where the load comes from: two, so that neither measures the other.
+    """The cores of the server and of the load, so that they do not affect each other.
 
-    None, for both, where nothing can be pinned: one core only, or no Linux.
+    None, for both, if processes cannot be pinned: one core only, or no Linux.
     """
 
     server: int | None = None
@@ -52,7 +52,7 @@ def available_cores() -> Cores:
 
 @contextmanager
 def on_core(core: int | None) -> Iterator[None]:
-    """Stay on one core, together with what is started meanwhile; on any for None."""
+    """Pin this process, and those started meanwhile, to one core; None does not pin."""
     if sys.platform != "linux" or core is None:
         yield
         return
@@ -69,7 +69,7 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     started_in: float
-    """Seconds from the spawn to the first 200."""
+    """Seconds from the spawn to the first response with status 200."""
 
     @property
     def resident(self) -> float:
@@ -77,15 +77,15 @@ class Server:
 
 
 def resident(pid: int) -> float:
-    """Return the resident memory of one process, without its children, in MB (of 1,000,000 bytes)."""
+    """Return the resident memory of one process, without its children, in MB (1,000,000 bytes)."""
     return float(psutil.Process(pid).memory_info().rss) / 1e6
 
 
 class Service:
-    """The service on a data directory of its own, with the shipped publications as its only source.
+    """The service with its own data directory and the sample data as its only source.
 
-    With the port of a `bank` also with that, as the first choice; with a `url` on that store instead. With a `config`
-    and an `environ` as these say.
+    With the port of a `bank`, that is the preferred source; `url` is another store; `config` and `environ` replace the
+    default ones.
     """
 
     def __init__(
@@ -100,9 +100,9 @@ class Service:
         self.data = folder / "data"
         self._log = folder / "service.log"
         self._config = folder / "ticker.toml"
-        asked = _BANKS[:1] if bank_port else ()
-        tables = "".join(f"\n[sources.{key}]\nenabled = {str(key in asked).lower()}\n" for key in _BANKS)
-        sources = ", ".join(f'"{key}"' for key in (*asked, "recorded"))
+        enabled = _BANKS[:1] if bank_port else ()
+        tables = "".join(f"\n[sources.{key}]\nenabled = {str(key in enabled).lower()}\n" for key in _BANKS)
+        sources = ", ".join(f'"{key}"' for key in (*enabled, "recorded"))
         self._config.write_text(config or _CONFIG.format(sources=sources) + tables, encoding="utf-8")
         self._environ = {key: value for key, value in os.environ.items() if not key.startswith("TICKER_")}
         self._environ["TICKER_STORE__DATA_DIR"] = str(self.data)
@@ -120,15 +120,15 @@ class Service:
             yield server
 
     def run(self, *arguments: str) -> float:
-        """Run a command on the same store; return its seconds."""
+        """Run a command on the same store; return its duration in seconds."""
         command = (sys.executable, "-m", "service", *arguments, "--config", str(self._config))
-        begun = time.perf_counter()
+        started = time.perf_counter()
         done = subprocess.run(
-            command, cwd=ROOT, env=self._environ, capture_output=True, text=True, check=False, timeout=_LONGEST
+            command, cwd=ROOT, env=self._environ, capture_output=True, text=True, check=False, timeout=_COMMAND_TIMEOUT
         )
         if done.returncode:
             raise MeasureError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
-        return time.perf_counter() - begun
+        return time.perf_counter() - started
 
 
 def processor() -> str:
@@ -139,8 +139,8 @@ def processor() -> str:
 
 
 @contextmanager
-def beside(name: str, folder: Path) -> Iterator[Server]:
-    """Run a server of our own, the module of that name here: `hello`, or `bank`."""
+def mock_server(name: str, folder: Path) -> Iterator[Server]:
+    """Run a server of this package by the name of its module: `hello`, `bank` or `banks`."""
     port = free_port()
     command = ("-m", f"tests.benchmarks.{name}", str(port))
     with _serving(command, port, "/", folder / f"{name}.log", os.environ) as server:
@@ -148,20 +148,20 @@ def beside(name: str, folder: Path) -> Iterator[Server]:
 
 
 def seconds_to_run(code: str) -> float:
-    """Return how long a new Python takes to run `code` and to end."""
-    begun = time.perf_counter()
-    subprocess.run((sys.executable, "-c", code), cwd=ROOT, check=True, timeout=_PATIENCE)
-    return time.perf_counter() - begun
+    """Return the seconds that a new Python process needs to run `code` and to exit."""
+    started = time.perf_counter()
+    subprocess.run((sys.executable, "-c", code), cwd=ROOT, check=True, timeout=_START_TIMEOUT)
+    return time.perf_counter() - started
 
 
 def resident_after(code: str) -> float:
-    """Return the resident memory of a new Python that has run `code`, in MB."""
+    """Return the resident memory of a new Python process that has run `code`, in MB."""
     command = (sys.executable, "-c", f"{code}; import sys; print(flush=True); sys.stdin.read()")
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         if not process.stdout.readline():
             raise MeasureError(f"the bare process did not run: {code}")
-        return resident(process.pid)  # leaving closes its input, which ends it
+        return resident(process.pid)  # leaving the context closes its input, which ends it
 
 
 @contextmanager
@@ -169,22 +169,22 @@ def _serving(
     command: tuple[str, ...], port: int, ready: str, log: Path, environ: Mapping[str, str]
 ) -> Iterator[Server]:
     with log.open("wb") as output:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         process = subprocess.Popen(
             (sys.executable, *command), cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        while not _answers(port, ready):
-            if process.poll() is not None or time.perf_counter() - begun > _PATIENCE:
-                told = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-                raise MeasureError(f"{' '.join(command)}: not ready, exit status {process.returncode}\n{told}")
+        while not _is_ready(port, ready):
+            if process.poll() is not None or time.perf_counter() - started > _START_TIMEOUT:
+                log_tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+                raise MeasureError(f"{' '.join(command)}: not ready, exit status {process.returncode}\n{log_tail}")
             time.sleep(0.005)
-        yield Server(process, port, time.perf_counter() - begun)
+        yield Server(process, port, time.perf_counter() - started)
     finally:
-        _end(process)
+        _stop(process)
 
 
-def _answers(port: int, path: str) -> bool:
+def _is_ready(port: int, path: str) -> bool:
     connection = HTTPConnection(HOST, port, timeout=2)
     try:
         connection.request("GET", path)
@@ -195,18 +195,18 @@ def _answers(port: int, path: str) -> bool:
         connection.close()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask it to stop; a service that does not is killed with the store it started, which nobody else would end."""
-    started: list[psutil.Process] = []
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Terminate a process; a service that does not stop is killed together with the store that it started."""
+    children: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
-        started = psutil.Process(process.pid).children(recursive=True)
+        children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(10)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-        for child in started:
+        for child in children:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
         raise MeasureError(f"{process.args!r} did not stop within 10 s of SIGTERM") from None

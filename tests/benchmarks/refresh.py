@@ -7,26 +7,28 @@ from pathlib import Path
 from typing import Final
 
 from tests.benchmarks.load import MeasureError
-from tests.benchmarks.processes import ROOT, beside
+from tests.benchmarks.processes import ROOT, mock_server
 from tests.benchmarks.rows import Effort, Row
 
-_LONGEST: Final = 120.0
-"""Seconds for all refreshes of a round."""
+_ROUND_TIMEOUT: Final = 120.0
+"""Maximum seconds of all refreshes of a round."""
 
 
 def refresh(folder: Path, effort: Effort) -> list[Row]:
-    """Measure each kind beside fetching and parsing alone. Nothing is pinned to a core, as in production."""
+    """Measure each kind of refresh compared with fetching and parsing alone; not pinned, as in production."""
     folder.mkdir()
     rows: dict[str, Row] = {}
     for number in range(effort.refreshes):
-        with beside("banks", folder) as banks:
+        with mock_server("banks", folder) as banks:
             command = (sys.executable, "-m", "tests.benchmarks.refreshing", str(folder / str(number)), str(banks.port))
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_LONGEST)
+            done = subprocess.run(
+                command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_ROUND_TIMEOUT
+            )
         if done.returncode:
             raise MeasureError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
-        for one in map(json.loads, done.stdout.splitlines()):
-            for what, most in (("longest pause", 10), ("CPU", None)):
-                name = f"refresh{one['name']}, {what}"
+        for result in map(json.loads, done.stdout.splitlines()):
+            for metric, most in (("longest pause", 10), ("CPU", None)):
+                name = f"refresh{result['name']}, {metric}"
                 row = Row(name, "responses alone", "ms", most=most, related=most is None)
-                rows.setdefault(name, row).pairs.append(tuple(one[what]))
+                rows.setdefault(name, row).pairs.append(tuple(result[metric]))
     return list(rows.values())

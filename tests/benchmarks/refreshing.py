@@ -32,7 +32,7 @@ from service.sources.session import BankSession
 from service.storage.embedded_valkey import EmbeddedValkey, embedded
 from service.storage.repository import Store
 from service.web.server.runner import Runner
-from tests.benchmarks.banks import ALL_JUMP, FIRST, JUMP, NEXT, past
+from tests.benchmarks.banks import ALL_JUMP, FIRST, JUMP, NEXT, history
 from tests.benchmarks.load import MeasureError
 from tests.benchmarks.wire import FORMS
 
@@ -48,8 +48,8 @@ _LATER = {
 }
 
 
-class Noon(Clock):
-    """A clock that stands at 15:00 UTC of a day that can be set."""
+class SettableClock(Clock):
+    """A clock at 15:00 UTC of a day that can be set."""
 
     day = FIRST
 
@@ -58,46 +58,46 @@ class Noon(Clock):
 
 
 @dataclass
-class Taken:
-    """The cost of a refresh: the longest pause of the loop, and all of it, in ms of CPU."""
+class RefreshCost:
+    """The cost of a refresh in ms of CPU: the longest pause of the event loop, and the total."""
 
     pause: float = 0.0
     cpu: float = 0.0
 
 
 @asynccontextmanager
-async def taking() -> AsyncIterator[Taken]:
-    """Measure what runs inside, and the work it leaves behind."""
-    taken, done = Taken(), False
+async def measured_cost() -> AsyncIterator[RefreshCost]:
+    """Measure the code in the context and the work that it leaves behind."""
+    cost, done = RefreshCost(), False
 
-    async def beat() -> None:
+    async def measure_pauses() -> None:
         last = time.process_time()
         while not done:
             await asyncio.sleep(0.001)
             now = time.process_time()
-            taken.pause, last = max(taken.pause, (now - last) * 1000), now
+            cost.pause, last = max(cost.pause, (now - last) * 1000), now
 
-    beating = asyncio.create_task(beat())
-    begun = time.process_time()
-    yield taken
+    measuring = asyncio.create_task(measure_pauses())
+    started = time.process_time()
+    yield cost
     await asyncio.sleep(_QUIET)
     done = True
-    await beating
-    taken.cpu = (time.process_time() - begun) * 1000
+    await measuring
+    cost.cpu = (time.process_time() - started) * 1000
 
 
-async def _alone(settings: Settings, now: Clock, since: date) -> Taken:
+async def _fetch_and_parse(settings: Settings, now: Clock, since: date) -> RefreshCost:
     """Fetch and parse the responses of all banks, and nothing else."""
     async with Client(settings.client) as client:
 
-        async def ask(key: str) -> int:
-            feed = BankSession(key, settings.polled[key], client, now)
-            return len([one async for one in published(SOURCES[key], feed, since, now().date())])
+        async def fetch_all(key: str) -> int:
+            session = BankSession(key, settings.polled[key], client, now)
+            return len([item async for item in published(SOURCES[key], session, since, now().date())])
 
-        async with taking() as taken:
-            found = await asyncio.gather(*map(ask, settings.polled))
-    assert all(found), found
-    return taken
+        async with measured_cost() as cost:
+            counts = await asyncio.gather(*map(fetch_all, settings.polled))
+    assert all(counts), counts
+    return cost
 
 
 def _check(poller: Poller, day: date) -> None:
@@ -110,10 +110,10 @@ def _check(poller: Poller, day: date) -> None:
 
 @asynccontextmanager
 async def _serving(app: web.Application) -> AsyncIterator[Poller]:
-    """Run the service; yield its poller when that has polled each bank once."""
+    """Run the service; yield its poller once each bank was polled."""
     refreshed: asyncio.Future[Poller] = asyncio.get_running_loop().create_future()
 
-    class Known(Poller):
+    class ObservedPoller(Poller):
         async def poll(self, key: str) -> None:
             await super().poll(key)
             if all(state.polled_at for state in self.memory.states.values()) and not refreshed.done():
@@ -121,7 +121,7 @@ async def _serving(app: web.Application) -> AsyncIterator[Poller]:
 
     runner = Runner(app, HttpSettings())
     try:
-        with patch("service.polling.poller.Poller", Known):
+        with patch("service.polling.poller.Poller", ObservedPoller):
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             yield await refreshed
@@ -129,33 +129,35 @@ async def _serving(app: web.Application) -> AsyncIterator[Poller]:
         await runner.cleanup()
 
 
-async def _first(made: Callable[[], web.Application]) -> Taken:
+async def _first_start(create: Callable[[], web.Application]) -> RefreshCost:
     """Measure a start with an empty store."""
-    async with taking() as taken, _serving(made()) as poller:
+    async with measured_cost() as cost, _serving(create()) as poller:
         _check(poller, FIRST)
         await asyncio.sleep(_QUIET)
-    return taken
+    return cost
 
 
 async def _fill(settings: Settings) -> None:
-    """Fill the store as that of a service that has run for months."""
+    """Fill the store as if the service had run for months."""
     server = EmbeddedValkey(settings.store.data_dir, exclusive=True)
     async with server, Store(server.url, settings.store.prefix) as store:
         for key in FORMS:
-            await store.save(*past(key))
+            await store.save(*history(key))
 
 
-async def _later(settings: Settings, made: Callable[[], web.Application], now: Noon, banks: str) -> dict[str, Taken]:
-    found = {}
-    async with _serving(made()) as poller, ClientSession() as session:
+async def _later_refreshes(
+    settings: Settings, create: Callable[[], web.Application], now: SettableClock, banks: str
+) -> dict[str, RefreshCost]:
+    costs = {}
+    async with _serving(create()) as poller, ClientSession() as session:
         await asyncio.sleep(_QUIET)
         for name, day in _LATER.items():
             async with session.get(f"{banks}/latest/{day}"):
                 now.day = day
-            async with taking() as found[name]:
+            async with measured_cost() as costs[name]:
                 await asyncio.gather(*map(poller.poll, settings.polled))
             _check(poller, day)
-    return found
+    return costs
 
 
 def main(folder: Path, port: int) -> None:
@@ -178,20 +180,20 @@ def main(folder: Path, port: int) -> None:
     )
     configure(settings.log)
     gc_tuning.tune_runtime()  # as the service does
-    now = Noon()
+    now = SettableClock()
 
-    def made() -> web.Application:
+    def create() -> web.Application:
         app = create_app(settings, embedded(settings.store, exclusive=True), now)
         gc.freeze()
         return app
 
     async def run() -> None:
-        own = {_FIRST: await _first(made)}
+        costs = {_FIRST: await _first_start(create)}
         await _fill(settings)
-        own |= await _later(settings, made, now, banks)
-        for name, taken in own.items():
-            base = await _alone(settings, now, now.day - (LOOKBACK if name == _FIRST else timedelta(days=1)))
-            print(json.dumps({"name": name, "longest pause": [base.pause, taken.pause], "CPU": [base.cpu, taken.cpu]}))  # noqa: T201
+        costs |= await _later_refreshes(settings, create, now, banks)
+        for name, cost in costs.items():
+            base = await _fetch_and_parse(settings, now, now.day - (LOOKBACK if name == _FIRST else timedelta(days=1)))
+            print(json.dumps({"name": name, "longest pause": [base.pause, cost.pause], "CPU": [base.cpu, cost.cpu]}))  # noqa: T201
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())

@@ -1,7 +1,7 @@
-"""What is served, request by request: beside aiohttp's hello, nginx with the same bytes in a file, and each other.
+"""Throughput of single routes, compared with a minimal aiohttp application, with nginx, and with each other.
 
-All is measured once in each round, forwards and backwards in turn, so that what else the machine does hits both sides
-of a ratio.
+All are measured once per round, alternately forwards and backwards, so that other load on the machine affects both
+sides of a ratio.
 """
 
 import subprocess
@@ -14,8 +14,8 @@ from itertools import count, repeat
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks.load import Load, MeasureError, ask, repeated, request, wrk
-from tests.benchmarks.processes import Cores, Service, beside, free_port, on_core
+from tests.benchmarks.load import Load, MeasureError, fetch, repeated, request, wrk
+from tests.benchmarks.processes import Cores, Service, free_port, mock_server, on_core
 from tests.benchmarks.rows import Effort, Row
 from tests.support.edge import NGINX, run_edge
 
@@ -49,19 +49,19 @@ class Subject:
     headers: Mapping[str, str] = field(default_factory=dict)
     method: str = "GET"
     status: int = 200
-    again: bool = True
-    """Whether the same is asked again and again; else each time with a parameter that never came before."""
+    repeats: bool = True
+    """Whether the same request is repeated; otherwise each one has a unique parameter."""
 
     def check(self, port: int) -> None:
-        """Raise `MeasureError` unless it is answered as it should be: nobody wants the speed of an error."""
-        status, tag, body = ask(port, self.path, self.headers, self.method)
+        """Raise `MeasureError` unless the response is the expected one: the speed of an error is meaningless."""
+        status, tag, body = fetch(port, self.path, self.headers, self.method)
         compressed = body.startswith(b"\x1f\x8b")
         bodiless = self.method == "HEAD" or self.status == 304
         if (status, bool(body)) != (self.status, not bodiless) or compressed != ("Accept-Encoding" in self.headers):
-            raise MeasureError(f"{self}: answered {status} with {len(body)} bytes, ETag {tag}: {body[:200]!r}")
+            raise MeasureError(f"{self}: responded with {status} and {len(body)} bytes, ETag {tag}: {body[:200]!r}")
 
     def load(self, port: int, seconds: float) -> Load:
-        if not self.again:
+        if not self.repeats:
             return repeated(port, (request(f"{self.path}?new={number}", self.headers) for number in count()), seconds)
         if self.method != "GET":
             return repeated(port, repeat(request(self.path, self.headers, self.method)), seconds)
@@ -69,7 +69,7 @@ class Subject:
 
 
 def speed(service: Service, folder: Path, cores: Cores, effort: Effort) -> tuple[list[Row], list[str]]:
-    """Return the rows, and what could not be measured."""
+    """Return the rows, and notes on what could not be measured."""
     rows = [
         (Row(_TICKER, _HELLO, "requests/s", least_ratio=1.6), _TICKER, _HELLO, _rate),
         (Row(f"{_TICKER}, p99 of 64 connections", _HELLO, "ms", most_ratio=0.7), _TICKER, _HELLO, _p99),
@@ -82,20 +82,20 @@ def speed(service: Service, folder: Path, cores: Cores, effort: Effort) -> tuple
         (Row(_NEW, _HELLO_NEW, "requests/s"), _NEW, _HELLO_NEW, _rate),
     ]
     with on_core(cores.server), ExitStack() as stack:
-        plain, server = stack.enter_context(beside("hello", folder)), stack.enter_context(service.running())
-        _, tag, body = ask(server.port, _TICKER)
+        hello, server = stack.enter_context(mock_server("hello", folder)), stack.enter_context(service.running())
+        _, tag, body = fetch(server.port, _TICKER)
         loads = {
-            _HELLO: (plain.port, Subject("/")),
+            _HELLO: (hello.port, Subject("/")),
             _TICKER: (server.port, Subject(_TICKER)),
             _SAME: (server.port, Subject(_TICKER, {"If-None-Match": tag}, status=304)),
             "/v1/ticker, gzip": (server.port, Subject(_TICKER, {"Accept-Encoding": "gzip"})),
             "/v1/ticker.txt": (server.port, Subject("/v1/ticker.txt")),
             "/v1/ticker.svg": (server.port, Subject("/v1/ticker.svg")),
             "/embed": (server.port, Subject("/embed")),
-            _HELLO_HEAD: (plain.port, Subject("/", method="HEAD")),
+            _HELLO_HEAD: (hello.port, Subject("/", method="HEAD")),
             "/v1/ticker, HEAD": (server.port, Subject(_TICKER, method="HEAD")),
-            _HELLO_NEW: (plain.port, Subject("/", again=False)),
-            _NEW: (server.port, Subject(_TICKER, again=False)),
+            _HELLO_NEW: (hello.port, Subject("/", repeats=False)),
+            _NEW: (server.port, Subject(_TICKER, repeats=False)),
         }
         missing = []
         if NGINX:
@@ -121,13 +121,13 @@ def speed(service: Service, folder: Path, cores: Cores, effort: Effort) -> tuple
                     subject.check(port)
                     measured[name] = subject.load(port, effort.seconds)
                     subject.check(port)
-                if number:  # the first round warms all up
-                    for row, own, base, figure in rows:
-                        row.pairs.append((figure(measured[base]), figure(measured[own])))
+                if number:  # the first round is a warm-up
+                    for row, own, base, metric in rows:
+                        row.pairs.append((metric(measured[base]), metric(measured[own])))
     return [row for row, *_ in rows], missing
 
 
-_Figure = Callable[[Load], float]
+_Metric = Callable[[Load], float]
 
 
 def _rate(load: Load) -> float:
@@ -140,7 +140,7 @@ def _p99(load: Load) -> float:
 
 @contextmanager
 def _static(folder: Path, body: bytes) -> Iterator[int]:
-    """Let nginx serve a file, as it does best; yield its port."""
+    """Serve a file with nginx; yield its port."""
     port = free_port()
     (folder / "root").mkdir(parents=True)
     (folder / "root" / "ticker.json").write_bytes(body)
@@ -150,7 +150,7 @@ def _static(folder: Path, body: bytes) -> Iterator[int]:
     try:
         for _ in range(500):
             with suppress(OSError):
-                if ask(port, "/ticker.json")[0] == 200:
+                if fetch(port, "/ticker.json")[0] == 200:
                     break
             time.sleep(0.01)
         yield port

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from babel.localedata import locale_identifiers
 
-from tests.benchmarks.load import MeasureError, ask, request, send
+from tests.benchmarks.load import MeasureError, fetch, request, send
 from tests.benchmarks.processes import Cores, Server, Service, on_core, resident_after, seconds_to_run
 
 LANGUAGES: Final = tuple(sorted(locale_identifiers()))
@@ -98,14 +98,14 @@ def start(service: Service, effort: Effort) -> Row:
 
 
 def memory(service: Service, cores: Cores, effort: Effort) -> tuple[list[Row], list[str]]:
-    """Return the rows, and the promised routes that do not exist yet."""
+    """Return the rows, and the documented routes that do not exist."""
     count = f"{effort.requests:,}"
     used = Row(f"memory, all routes and {count} requests", "libraries imported", "MB", most=95)
-    grown, again = (
+    growth, later_growth = (
         Row(f"memory, growth after {which} unique requests", f"{count} repeated requests", "MB", related=False)
         for which in (count, f"{count} more")
     )
-    ready = Row(f"{2 * effort.requests:,} requests with unique options, cache hits", "100 %", "%", related=False)
+    hits = Row(f"{2 * effort.requests:,} requests with unique options, cache hits", "100 %", "%", related=False)
     missing: list[str] = []
     for _ in range(effort.memory_runs):
         bare = resident_after(MEMORY_BASELINE)
@@ -113,43 +113,45 @@ def memory(service: Service, cores: Cores, effort: Effort) -> tuple[list[Row], l
             missing = _visit(server.port)
             levels = [_level(server, (request("/v1/ticker") for _ in range(effort.requests)))[0] for _ in range(2)]
             before, pages = _rendered(server.port), 0
-            for part in range(2):
-                level, served = _level(server, junk(part * effort.requests, effort.requests))
+            for half in range(2):
+                level, served = _level(server, junk(half * effort.requests, effort.requests))
                 levels.append(level)
                 pages += served
-            made = _rendered(server.port) - before
-        plain, first, following = (after - before for before, after in pairwise(levels))
+            rendered = _rendered(server.port) - before
+        repeated_growth, first_growth, second_growth = (after - before for before, after in pairwise(levels))
         used.pairs.append((bare, levels[0]))
-        grown.pairs.append((plain, first))
-        again.pairs.append((plain, following))
-        ready.pairs.append((100, 100 - 100 * made / pages))
-    return [used, grown, again, ready], missing
+        growth.pairs.append((repeated_growth, first_growth))
+        later_growth.pairs.append((repeated_growth, second_growth))
+        hits.pairs.append((100, 100 - 100 * rendered / pages))
+    return [used, growth, later_growth, hits], missing
 
 
 def _level(server: Server, requests: Iterator[bytes]) -> tuple[float, int]:
     """Send the requests; return the resident memory after them, in MB, and the number of 200 and 304 responses."""
     statuses = send(server.port, requests)
     if max(statuses) >= 500:
-        raise MeasureError(f"the service answered {dict(statuses)}")
+        raise MeasureError(f"the service responded with {dict(statuses)}")
     return server.resident, statuses[200] + statuses[304]
 
 
 def _rendered(port: int) -> float:
     """Return the number of pages rendered since the start."""
-    (line,) = re.findall(rb"^ticker_pages_rendered_total (\S+)$", ask(port, "/metrics")[2], re.MULTILINE)
+    (line,) = re.findall(rb"^ticker_pages_rendered_total (\S+)$", fetch(port, "/metrics")[2], re.MULTILINE)
     return float(line)
 
 
 def _visit(port: int) -> list[str]:
-    """Request every promised route and linked file once; return those with status 404."""
-    figures = msgspec.json.decode(ask(port, "/v1/ticker")[2])["quotes"][0]
-    files = sorted(set(re.findall(r"/static/[\w.-]+", ask(port, "/")[2].decode() + ask(port, "/embed")[2].decode())))
+    """Request every documented route and linked file once; return those with status 404."""
+    quote = msgspec.json.decode(fetch(port, "/v1/ticker")[2])["quotes"][0]
+    files = sorted(
+        set(re.findall(r"/static/[\w.-]+", fetch(port, "/")[2].decode() + fetch(port, "/embed")[2].decode()))
+    )
     statuses = {
-        path: ask(port, path.format(port=port))[0]
-        for path in (*ROUTES, f"/v1/fixings/{figures['source']}/{figures['date']}", *files)
+        path: fetch(port, path.format(port=port))[0]
+        for path in (*ROUTES, f"/v1/fixings/{quote['source']}/{quote['date']}", *files)
     }
     if wrong := {path: status for path, status in statuses.items() if status not in (200, 404)}:
-        raise MeasureError(f"the service answered {wrong}")
+        raise MeasureError(f"the service responded with {wrong}")
     return [path for path, status in statuses.items() if status == 404]
 
 

@@ -1,6 +1,6 @@
-"""The wire formats of all banks, as long as the real answers are; no figures.
+"""The wire formats of all banks, with documents as long as the real ones, without rates.
 
-`%(day)s`, `%(code)s`, `%(value)s` and `%(units)s` stand where the bank has them.
+`%(day)s`, `%(code)s`, `%(value)s` and `%(units)s` are placeholders.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _NAME: Final = "доллар или евро"
 
 @dataclass(frozen=True)
 class Form:
-    """How a bank writes: `head` and `day` know the date, a `row` the figure as well."""
+    """The format of a bank: `head` and `day` have the date, a `row` has the rate as well."""
 
     head: str
     row: str
@@ -21,12 +21,12 @@ class Form:
     day: str = ""
     end: str = ""
     between: str = ""
-    """What stands between two days, and between two rows."""
+    """The separator of days and of rows."""
     date: str = "%Y-%m-%d"
     span: str = "range"
-    """What an answer has: all days that were asked for, the `day`, the last one `until` it, or the `latest`."""
+    """The days of a response: the requested `range`, the `day`, the last one `until` it, or the `latest`."""
     weekends: bool = False
-    """Whether they repeat the figures before them."""
+    """Whether weekends repeat the rates before them."""
     comma: bool = False
     units: bool = True
 
