@@ -1,1 +1,1 @@
-"""Benchmark of validation over real history: `python -m tests.truth` (`make truth`)."""
+"""Benchmark of validation on real history: `python -m tests.truth` (`make truth`)."""

@@ -1,4 +1,4 @@
-"""Measure validation over real history: `python -m tests.truth`. See `make truth`."""
+"""Measure validation on real history: `python -m tests.truth`. See `make truth`."""
 
 # ruff: noqa: T201 - a report
 
@@ -17,18 +17,18 @@ from tests.truth.replay import ALL, FIVE, remember_carry_overs
 
 _QUICK: Final = ("w1",)
 _PARTS: Final = {"none": 1.0, "w1": 1.0, "w2 lagging": 0.3, "w1+w2": 0.2}
-"""How much of a history is replayed without a fault, by witnesses; the more of them, the longer it takes."""
+"""Share of a history replayed without a fault, by set of witnesses; more witnesses take longer."""
 _NOT_DECIDABLE: Final = {
-    "copier+w3": "two banks that tell the same lie against one",
+    "copier+w3": "two banks with the same wrong rates against one",
     "w2 lagging": "no other bank but one that publishes a day later",
 }
-"""Sets of witnesses that cannot decide in time: for information."""
+"""Sets of witnesses that cannot decide in time; they are reported but have no target."""
 Result = Outcome | Whole
 
 
 @dataclass(frozen=True)
 class Task:
-    """A fault with all its windows, or a whole history (`fault` None)."""
+    """A fault with all its windows, or a whole history if `fault` is None."""
 
     history: str
     witnesses: str
@@ -47,7 +47,7 @@ class Task:
 
 
 _tasks: list[Task] = []
-"""Known before the processes are forked, since injectors cannot be sent."""
+"""Set before the processes are forked, since injectors cannot be pickled."""
 
 
 def _run(number: int) -> tuple[int, Result]:
@@ -56,7 +56,7 @@ def _run(number: int) -> tuple[int, Result]:
 
 
 def _plan(options: Namespace) -> Iterator[Task]:
-    chosen = [one for one in FAULTS if not options.only or options.only.lower() in one.name.lower()]
+    chosen = [fault for fault in FAULTS if not options.only or options.only.lower() in fault.name.lower()]
     for name in [options.history] if options.history else FORMS:
         sets = _QUICK if options.quick else tuple(SETS)
         if not options.only or options.only in "no fault":
@@ -69,33 +69,33 @@ def _plan(options: Namespace) -> Iterator[Task]:
 
 
 def _results(jobs: int) -> list[Result]:
-    order = sorted(range(len(_tasks)), key=lambda number: _tasks[number].fault is not None)  # the long ones first
-    found: dict[int, Result] = {}
+    order = sorted(range(len(_tasks)), key=lambda number: _tasks[number].fault is not None)  # long tasks first
+    results: dict[int, Result] = {}
     with get_context("fork").Pool(jobs) as pool:
         for number, result in pool.imap_unordered(_run, order):
-            found[number] = result
-            print(f"{len(found)} of {len(order)}: {_brief(_tasks[number], result)}", file=sys.stderr, flush=True)
-    return [found[number] for number in range(len(_tasks))]
+            results[number] = result
+            print(f"{len(results)} of {len(order)}: {_brief(_tasks[number], result)}", file=sys.stderr, flush=True)
+    return [results[number] for number in range(len(_tasks))]
 
 
 def _brief(task: Task, result: Result) -> str:
-    """Return one line on what came of a task, so that a run that is cut off has not been for nothing."""
+    """Return a line with the result of a task, so that an interrupted run has partial results."""
     if isinstance(result, Whole) or task.fault is None:
         return f"{task.history}, no fault, {task.witnesses}"
-    off = ", ".join(f"{name} {counts.two} and {counts.five}" for name, counts in result.counts.items())
-    return f"{task.history}, {task.fault.name}, {task.witnesses}: shown more than 2 % and 5 % off: {off}"
+    deviations = ", ".join(f"{name} {counts.two} and {counts.five}" for name, counts in result.counts.items())
+    return f"{task.history}, {task.fault.name}, {task.witnesses}: shown more than 2 % and 5 % off: {deviations}"
 
 
-def _share(part: int, whole_: int) -> str:
-    return f"{part} ({100 * part / whole_:.2f} %)" if part and whole_ else f"{part}"
+def _share(part: int, total: int) -> str:
+    return f"{part} ({100 * part / total:.2f} %)" if part and total else f"{part}"
 
 
 def _recovery(counts: Counts) -> str:
-    late = [one for one in counts.recovery if one > 1]
-    if not late:
+    delayed = [publications for publications in counts.recovery if publications > 1]
+    if not delayed:
         return "1"
-    worst = max(late)
-    return f"{'>' if worst > AFTER else ''}{min(worst, AFTER)} ({len(late)}/{len(counts.recovery)})"
+    worst = max(delayed)
+    return f"{'>' if worst > AFTER else ''}{min(worst, AFTER)} ({len(delayed)}/{len(counts.recovery)})"
 
 
 _HEAD: Final = (
@@ -121,7 +121,7 @@ def _row(task: Task, outcome: Outcome) -> tuple[str, ...]:
     five, all_ = outcome.counts[FIVE], outcome.counts[ALL]
     assert task.fault
     witnesses = sum(count for key, count in outcome.kept_out.items() if key != SUBJECT)
-    there = sum(count for key, count in outcome.true.items() if key != SUBJECT)
+    quoted = sum(count for key, count in outcome.true.items() if key != SUBJECT)
     return (
         task.fault.name,
         task.witnesses,
@@ -132,7 +132,7 @@ def _row(task: Task, outcome: Outcome) -> tuple[str, ...]:
         str(all_.five),
         str(outcome.transient),
         _share(outcome.kept_out[SUBJECT], outcome.true[SUBJECT]),
-        _share(witnesses, there),
+        _share(witnesses, quoted),
         _recovery(five),
         _recovery(all_),
         str(outcome.pending),
@@ -142,7 +142,7 @@ def _row(task: Task, outcome: Outcome) -> tuple[str, ...]:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
@@ -155,64 +155,70 @@ def _no_fault(pairs: Sequence[tuple[Task, Whole]]) -> str:
         "decisions all/five", "witness kept out", "slips held/published", "shown >2 %", "null", "fallback",
     )  # fmt: skip
     rows = [head]
-    for task, one in pairs:
-        late = " ".join(f"{count}x{after}" for after, count in sorted(one.late.items())[:6])
+    for task, result in pairs:
+        delayed = " ".join(f"{count}x{after}" for after, count in sorted(result.late.items())[:6])
         rows.append((
             task.witnesses,
-            f"{one.first} to {one.last}",
-            f"{one.true[ALL]}/{one.true[FIVE]}",
-            _precise(one.kept_out[ALL], one.true[ALL]),
-            _precise(one.kept_out[FIVE], one.true[FIVE]),
-            f"{one.late.total()}: {late}",
-            f"{one.decisions[ALL]}/{one.decisions[FIVE]}",
-            _precise(one.witness_kept_out, one.witness_true),
-            f"{one.slips_held}/{one.slips_published}",
-            str(one.two),
-            str(one.none),
-            str(one.fallback),
+            f"{result.first} to {result.last}",
+            f"{result.true[ALL]}/{result.true[FIVE]}",
+            _precise(result.kept_out[ALL], result.true[ALL]),
+            _precise(result.kept_out[FIVE], result.true[FIVE]),
+            f"{result.late.total()}: {delayed}",
+            f"{result.decisions[ALL]}/{result.decisions[FIVE]}",
+            _precise(result.witness_kept_out, result.witness_true),
+            f"{result.slips_held}/{result.slips_published}",
+            str(result.two),
+            str(result.none),
+            str(result.fallback),
         ))  # fmt: skip
     return _table(rows)
 
 
-def _precise(part: int, whole_: int) -> str:
-    return f"{part} ({100 * part / whole_:.4f} %)" if part and whole_ else f"{part}"
+def _precise(part: int, total: int) -> str:
+    return f"{part} ({100 * part / total:.4f} %)" if part and total else f"{part}"
 
 
 def _summary(pairs: Sequence[tuple[Task, Result]]) -> tuple[str, bool]:
-    """Return the targets with what was measured, and whether all are met where that can be decided."""
+    """Return the table of targets with their measured values, and whether all decidable ones are met."""
     rows, met = [("target", "witnesses", "is", "met")], True
 
-    def row(target: str, witnesses: str, value: str, *, good: bool) -> None:
+    def row(target: str, witnesses: str, value: str, *, is_met: bool) -> None:
         nonlocal met
         decidable = witnesses not in _NOT_DECIDABLE
-        rows.append((target, witnesses, value, ("yes" if good else "NO") if decidable else "-"))
-        met = met and (good or not decidable)
+        rows.append((target, witnesses, value, ("yes" if is_met else "NO") if decidable else "-"))
+        met = met and (is_met or not decidable)
 
-    for witnesses in (*[one for one in SETS if one != "none"], *COPIED):
-        total, quiet = Outcome(), [one for task, one in pairs if task.witnesses == witnesses and isinstance(one, Whole)]
-        faults = [one for task, one in pairs if task.witnesses == witnesses and isinstance(one, Outcome)]
-        for one in faults:
-            total.add(one)
+    for witnesses in (*[name for name in SETS if name != "none"], *COPIED):
+        total, quiet = (
+            Outcome(),
+            [result for task, result in pairs if task.witnesses == witnesses and isinstance(result, Whole)],
+        )
+        faults = [result for task, result in pairs if task.witnesses == witnesses and isinstance(result, Outcome)]
+        for outcome in faults:
+            total.add(outcome)
         for name in (FIVE, ALL) if faults else ():
             counts = total.counts[name]
-            row(f"rate-days > 5 % off, {name}: 0", witnesses, str(counts.five), good=not counts.five)
+            row(f"rate-days > 5 % off, {name}: 0", witnesses, str(counts.five), is_met=not counts.five)
             share = 100 * counts.two / max(1, counts.fault)
             text = f"{counts.two} of {counts.fault} ({share:.3f} %)"
-            row(f"rate-days > 2 % off, {name}: <= 0.1 % of fault days", witnesses, text, good=share <= 0.1)
-            late = [one for one in counts.recovery if one > 1]
-            row(f"recovery, {name}: 1 publication", witnesses, _recovery(counts), good=not late)
+            row(f"rate-days > 2 % off, {name}: <= 0.1 % of fault days", witnesses, text, is_met=share <= 0.1)
+            delayed = [publications for publications in counts.recovery if publications > 1]
+            row(f"recovery, {name}: 1 publication", witnesses, _recovery(counts), is_met=not delayed)
         for name, most in ((ALL, 0.02), (FIVE, 0.0)) if quiet else ():
-            out, there = sum(one.kept_out[name] for one in quiet), sum(one.true[name] for one in quiet)
-            good = 100 * out / max(1, there) <= most
+            kept_out, total_rates = (
+                sum(result.kept_out[name] for result in quiet),
+                sum(result.true[name] for result in quiet),
+            )
+            is_met = 100 * kept_out / max(1, total_rates) <= most
             row(
                 f"true rate-days kept out, {name}: <= {most} %",
                 witnesses,
-                _precise(out, there) + f" of {there}",
-                good=good,
+                _precise(kept_out, total_rates) + f" of {total_rates}",
+                is_met=is_met,
             )
         if quiet:
-            decisions = sum(one.decisions[ALL] for one in quiet)
-            row("operator decisions: 0", witnesses, str(decisions), good=not decisions)
+            decisions = sum(result.decisions[ALL] for result in quiet)
+            row("operator decisions: 0", witnesses, str(decisions), is_met=not decisions)
     return _table(rows), met
 
 
@@ -230,7 +236,7 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options, begun = _options(arguments), perf_counter()
+    options, started = _options(arguments), perf_counter()
     _tasks[:] = _plan(options)
     try:
         for name in {task.history for task in _tasks}:
@@ -240,24 +246,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     pairs = list(zip(_tasks, _results(options.jobs), strict=True))
     for name in dict.fromkeys(task.history for task in _tasks):
-        quiet = [(task, one) for task, one in pairs if task.history == name and isinstance(one, Whole)]
-        faults = [(task, one) for task, one in pairs if task.history == name and isinstance(one, Outcome)]
+        quiet = [(task, result) for task, result in pairs if task.history == name and isinstance(result, Whole)]
+        faults = [(task, result) for task, result in pairs if task.history == name and isinstance(result, Outcome)]
         print(f"\n## {name}\n")
         if quiet:
             print(_no_fault(quiet) + "\n")
         if faults:
-            print(_table([_HEAD, *(_row(*one) for one in faults)]))
+            print(_table([_HEAD, *(_row(*pair) for pair in faults)]))
         if options.examples:
             _print_examples(quiet, faults)
     text, met = _summary(pairs)
-    print(f"\n## targets\n\n{text}\n\n{len(_tasks)} tasks in {perf_counter() - begun:.0f} s, seed {options.seed}")
+    print(f"\n## targets\n\n{text}\n\n{len(_tasks)} tasks in {perf_counter() - started:.0f} s, seed {options.seed}")
     return 0 if met else 1
 
 
 def _print_examples(quiet: Sequence[tuple[Task, Whole]], faults: Sequence[tuple[Task, Outcome]]) -> None:
     print("\n### worst examples\n")
-    for task, whole_ in quiet:
-        for text in sorted(whole_.examples)[:40]:
+    for task, result in quiet:
+        for text in sorted(result.examples)[:40]:
             print(f"- {task.witnesses}: {text}")
     for _, outcome in faults:
         for example in outcome.examples[:2]:

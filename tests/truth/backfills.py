@@ -1,7 +1,7 @@
-"""Backfill the real histories in one run each: `python -m tests.truth.backfills [ecb|nbu]`.
+"""Backfill each real history in one run: `python -m tests.truth.backfills [ecb|nbu]`.
 
-A local server stands in for the bank, in its own wire format, and an embedded Valkey in a temporary folder keeps the
-rates. Prints what the command says, its exit status and its time.
+A mock server serves the history in the bank's wire format, and an embedded Valkey in a temporary directory stores the
+rates. The output of the command, its exit status and its duration are printed.
 """
 
 # ruff: noqa: T201 - a report
@@ -21,12 +21,12 @@ from aiohttp.test_utils import TestServer
 
 from tests.truth.histories import ROOT, History, load
 
-BEGINS: Final = {"ecb": "1999-01-04", "nbu": "2010-01-01"}
-ENDS: Final = {"ecb": "2026-04-30", "nbu": "2022-12-31"}
+FIRST_DATES: Final = {"ecb": "1999-01-04", "nbu": "2010-01-01"}
+LAST_DATES: Final = {"ecb": "2026-04-30", "nbu": "2022-12-31"}
 
 
 def ecb(history: History, first: date, last: date) -> bytes:
-    """Return the CSV of a range; an empty body where nothing was published in it."""
+    """Return the CSV of a range; an empty body if nothing was published in it."""
     rows = [
         f"D,{code},{day},{rate.value}\n"
         for day, rates in zip(history.dates, history.documents, strict=True)
@@ -37,7 +37,7 @@ def ecb(history: History, first: date, last: date) -> bytes:
 
 
 def nbu(history: History, first: date, last: date) -> bytes:
-    """Return the JSON of a range, with the pseudo-currency that the bank had until October 2016."""
+    """Return the JSON of a range, with the pseudo-currency that the bank published until October 2016."""
     pseudo = {"cc": "___", "rate": 1.0, "units": 1}
     rows = [
         {"exchangedate": f"{day:%d.%m.%Y}", "cc": code, "rate": float(rate.value), "units": rate.nominal}
@@ -52,7 +52,7 @@ def nbu(history: History, first: date, last: date) -> bytes:
     ).encode()
 
 
-async def answer(request: web.Request) -> web.Response:
+async def respond(request: web.Request) -> web.Response:
     key, query = request.path.split("/")[1], request.query
     history = HISTORIES[key]
     if key == "ecb":
@@ -68,7 +68,7 @@ HISTORIES: Final[dict[str, History]] = {}
 async def run(key: str) -> int:
     HISTORIES[key] = load(key)
     app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
+    app.router.add_get("/{path:.*}", respond)
     with tempfile.TemporaryDirectory() as folder:
         async with TestServer(app) as server:
             environ = {name: value for name, value in os.environ.items() if not name.startswith("TICKER_")}
@@ -77,21 +77,31 @@ async def run(key: str) -> int:
                 "TICKER_STORE__DATA_DIR": str(Path(folder) / "data"),
                 "TICKER_CLIENT__MAX_BYTES": "20000000",
             }
-            begun = perf_counter()
+            started = perf_counter()
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "service", "backfill", key, "--from", BEGINS[key], "--to", ENDS[key]),
+                *(
+                    sys.executable,
+                    "-m",
+                    "service",
+                    "backfill",
+                    key,
+                    "--from",
+                    FIRST_DATES[key],
+                    "--to",
+                    LAST_DATES[key],
+                ),
                 *("--pause", "0"),
                 cwd=ROOT,
                 env=environ,
                 stderr=asyncio.subprocess.DEVNULL,
             )
             status = await process.wait()
-    print(f"{key}: exit status {status}, {perf_counter() - begun:.0f} s")
+    print(f"{key}: exit status {status}, {perf_counter() - started:.0f} s")
     return status
 
 
 async def main() -> int:
-    return max([await run(key) for key in sys.argv[1:] or BEGINS])
+    return max([await run(key) for key in sys.argv[1:] or FIRST_DATES])
 
 
 if __name__ == "__main__":

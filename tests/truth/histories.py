@@ -1,4 +1,4 @@
-"""Real histories, and honest witnesses made of them: the same rates as crosses in another base."""
+"""Real histories, and correct witnesses derived from them: the same rates as crosses in another base."""
 
 import csv
 import gzip
@@ -17,25 +17,25 @@ from service.domain.fixing import Quotation, Rate
 
 ROOT: Final = Path(__file__).parents[2]
 SUBJECT: Final = "subject"
-"""The source that lies."""
+"""The source with the faults."""
 PSEUDO: Final = frozenset({"___"})
-"""Codes that are no currencies: settlements with India at the NBU."""
+"""Codes that are not currencies: settlements with India at the NBU."""
 _LARGEST: Final = 1_000_000
-"""No bank quotes more units than that."""
+"""The largest nominal that any bank uses."""
 _EXACT: Final = Context(prec=28, rounding=ROUND_HALF_EVEN)
 
 Rates = Mapping[str, Rate]
 
 
 class MissingHistoryError(Exception):
-    """The histories are not here."""
+    """The histories are not installed."""
 
 
 @dataclass(frozen=True)
 class WitnessForm:
-    """How a witness publishes: its base, how many dates it lags behind, and its rounding.
+    """How a witness publishes: base, lag in dates, and rounding.
 
-    `decimals`: digits after the point, with a nominal that leaves five significant digits at least; `digits`:
+    `decimals`: digits after the decimal point, with a nominal that leaves at least five significant digits; `digits`:
     significant digits instead.
     """
 
@@ -46,7 +46,7 @@ class WitnessForm:
     digits: int | None = None
 
     def rates(self, rates: Rates, base: str, direction: Quotation) -> Rates:
-        """Return the rates of a document quoted in `base` as crosses in the base of this witness."""
+        """Convert the rates of a document quoted in `base` to crosses in the base of this witness."""
         values = {code: in_base(rate, direction) for code, rate in rates.items()} | {base: Decimal(1)}
         own = values.pop(self.base)
         return {code: self._rounded(_EXACT.divide(value, own)) for code, value in values.items()}
@@ -62,7 +62,7 @@ class WitnessForm:
 
 
 class Form(NamedTuple):
-    """What a bank of this history is: base, direction, the five currencies that are shown, honest witnesses."""
+    """The form of a history: base, direction, the five shown currencies and the correct witnesses."""
 
     file: str
     source: str
@@ -104,7 +104,7 @@ FORMS: Final = {
 
 @dataclass
 class History:
-    """All publications of one bank, and of the honest witnesses that are made of them."""
+    """All publications of one bank, and of the witnesses derived from them."""
 
     name: str
     form: Form
@@ -118,7 +118,7 @@ class History:
 
     @cached_property
     def witnesses(self) -> dict[str, WitnessForm]:
-        return {one.key: one for one in self.form.witnesses}
+        return {witness.key: witness for witness in self.form.witnesses}
 
     def base(self, source: str) -> str:
         return self.form.base if source == SUBJECT else self.witnesses[source].base
@@ -127,11 +127,11 @@ class History:
         return self.form.direction if source == SUBJECT else Quotation.DIRECT
 
     def at(self, day: date) -> int:
-        """Return the index of the last publication up to a day; -1 where there is none."""
+        """Return the index of the last publication up to a day; -1 without one."""
         return bisect_right(self.dates, day) - 1
 
     def truth(self, source: str, at: int) -> Rates:
-        """Return what a source truly publishes for the date with this index."""
+        """Return the correct rates of a source for the date with this index."""
         if source == SUBJECT:
             return self.documents[at]
         known = self._crosses.get((source, at))
@@ -141,11 +141,11 @@ class History:
         return known
 
     def crosses(self, source: str, rates: Rates) -> Rates:
-        """Return rates of the subject, true or not, as this witness would publish them."""
+        """Convert rates of the subject, correct or not, to those of this witness."""
         return self.witnesses[source].rates(rates, self.form.base, self.form.direction)
 
     def true_value(self, source: str, at: int, code: str) -> float | None:
-        """Return units of the subject's base for one unit of `code`, by a source's true document; None without one."""
+        """Return units of the subject's base per unit of `code` by a source's correct document; None without one."""
         rates, base = self.truth(source, at), self.base(source)
         if code not in rates and code != base:
             return None
@@ -156,12 +156,12 @@ class History:
         return value / float(in_base(rates[self.form.base], direction))
 
     def codes(self, first: int, last: int) -> tuple[str, ...]:
-        """Return the currencies quoted from one index to another, both included."""
+        """Return the currencies quoted between two indices, both included."""
         return tuple(sorted({code for rates in self.documents[max(0, first) : last + 1] for code in rates}))
 
 
 def in_base(rate: Rate, direction: Quotation) -> Decimal:
-    """Return units of the base for one unit of the currency."""
+    """Return units of the base per unit of the currency."""
     if direction is Quotation.INVERSE:
         return _EXACT.divide(Decimal(rate.nominal), rate.value)
     return _EXACT.divide(rate.value, Decimal(rate.nominal))

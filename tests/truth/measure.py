@@ -1,4 +1,4 @@
-"""What is measured: how far what is shown lies from the truth, and what true rates are not published."""
+"""Measurements: the error of shown rates, and correct rates that are not published."""
 
 # ruff: noqa: S311 - chance is no secret
 
@@ -19,17 +19,17 @@ from tests.truth.replay import ALL, FIVE, Replay
 
 TWO, FIVE_PERCENT = 0.02, 0.05
 AFTER: Final = 8
-"""Publications after a fault in which the truth may return; more count as this and one."""
+"""Publications after a fault within which correct rates must be shown again; later counts as one more."""
 _SAME: Final = 1e-4
 _SAMPLE: Final = 8
-"""Currencies that are shown beside the affected ones and the five: to show all takes most of the time."""
+"""Currencies shown besides the affected ones and the five, since showing all of them is slow."""
 _AFFECTED: Final = 10
 _EXAMPLES: Final = 4
 
 
 @dataclass(frozen=True)
 class Example:
-    """A rate that was shown and is false."""
+    """A wrong rate that was shown."""
 
     off: float
     text: str
@@ -37,7 +37,7 @@ class Example:
 
 @dataclass
 class Counts:
-    """Rate-days of one ticker. `fault`: with a false rate; `two`, `five`: shown more than 2 % and 5 % off."""
+    """Rate-days of one ticker. `fault`: with a wrong rate; `two`, `five`: shown more than 2 % and 5 % off."""
 
     shown: int = 0
     fault: int = 0
@@ -55,7 +55,7 @@ class Counts:
 
 @dataclass
 class Outcome:
-    """What came of one window, or of many. `kept_out`: true rates not published on their day, of `true`, by source."""
+    """Result of one or many windows. `kept_out`: correct rates not published on their day, of `true`, by source."""
 
     counts: dict[str, Counts] = field(default_factory=lambda: {FIVE: Counts(), ALL: Counts()})
     true: Counter[str] = field(default_factory=Counter)
@@ -63,10 +63,10 @@ class Outcome:
     transient: int = 0
     """Rate-days of the five shown more than 5 % off before the witnesses were polled."""
     pending: int = 0
-    """Rates in quarantine at the end that are true."""
+    """Correct rates in quarantine at the end."""
     examples: list[Example] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-    """True rates that were kept out, with the reason: a few."""
+    """A few correct rates that were not published, with the reason."""
 
     def add(self, other: "Outcome") -> None:
         for name, counts in other.counts.items():
@@ -75,14 +75,14 @@ class Outcome:
         self.kept_out += other.kept_out
         self.transient += other.transient
         self.pending += other.pending
-        self.examples = sorted([*self.examples, *other.examples], key=lambda one: -one.off)[:_EXAMPLES]
+        self.examples = sorted([*self.examples, *other.examples], key=lambda example: -example.off)[:_EXAMPLES]
         self.missing = [*self.missing, *other.missing][:_EXAMPLES]
 
 
 def deviation(history: History, replay: Replay, quote: Quote) -> float:
-    """Return how far a quote lies from the truth of its own dates, by its own source; 0 for none.
+    """Return the error of a quote against the correct rates of its dates and source; 0 without a rate.
 
-    That is the larger one of the error of its rate, as a fraction, and of its percentage, in points by a hundred.
+    This is the larger of the relative error of its rate and the absolute error of its percentage as a fraction.
     """
     if quote.rate is None or quote.date is None or quote.source is None:
         return 0.0
@@ -95,19 +95,19 @@ def deviation(history: History, replay: Replay, quote: Quote) -> float:
         if before is None:
             return 1.0
         factor = _unit(replay.memory.breaks(quote.source), quote.code, quote.previous_date, quote.date)
-        move = min(true / before, true / before / factor, key=lambda one: abs(log(one)))
+        move = min(true / before, true / before / factor, key=lambda ratio: abs(log(ratio)))
         off = max(off, abs(float(quote.percent) / 100 - (move - 1)))
     return off
 
 
 def _unit(breaks: Iterable[Break], code: str, earlier: date, later: date) -> float:
-    """Return how many old units a new one is, where the unit of a currency changed between two dates."""
-    factors = (one.factor for one in breaks if one.currency == code and earlier < one.date <= later)
-    return prod(float(one or 1) for one in factors)
+    """Return the number of old units per new one, if the unit of a currency changed between two dates."""
+    factors = (break_.factor for break_ in breaks if break_.currency == code and earlier < break_.date <= later)
+    return prod(float(factor or 1) for factor in factors)
 
 
-def is_right(history: History, replay: Replay, at: int, quote: Quote) -> bool:
-    """Return whether a quote shows today's true rate, of its source, and its percentage is true."""
+def is_correct(history: History, replay: Replay, at: int, quote: Quote) -> bool:
+    """Return whether a quote shows the correct rate of today, by its source, with a correct percentage."""
     true = history.true_value(quote.source or SUBJECT, at, quote.code)
     if quote.rate is None or true is None:
         return False
@@ -120,7 +120,7 @@ def history(name: str) -> History:
 
 
 def window(name: str, fault: Fault, witnesses: str, seed: int, number: int, *, trusting: bool = False) -> Outcome:
-    """Let one fault happen somewhere in a history, and measure what is shown."""
+    """Inject one fault into a history and measure what is shown."""
     known = history(name)
     rng = Random(f"{seed} {name} {fault.name} {number}")  # the same for all sets of witnesses
     start = rng.randrange(WARM_UP + LONG, len(known.dates) - LONG - AFTER - 2)
@@ -133,15 +133,15 @@ def window(name: str, fault: Fault, witnesses: str, seed: int, number: int, *, t
 
 
 def _sample(scene: Scene, affected: Collection[str]) -> tuple[str, ...]:
-    """Return the currencies of the ticker that stands for all."""
+    """Return the currencies of the ticker that represents all."""
     quoted = scene.history.codes(scene.start, scene.start + LONG)
-    chosen = Random(scene.start)
-    some = chosen.sample(sorted(set(quoted) & set(affected)), min(_AFFECTED, len(set(quoted) & set(affected))))
-    others = chosen.sample(quoted, min(_SAMPLE, len(quoted)))
+    random = Random(scene.start)
+    some = random.sample(sorted(set(quoted) & set(affected)), min(_AFFECTED, len(set(quoted) & set(affected))))
+    others = random.sample(quoted, min(_SAMPLE, len(quoted)))
     return tuple(sorted({*some, *others, *scene.history.five} & set(quoted)))
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     pass
 
 
@@ -155,47 +155,47 @@ class _Window:
 
     def run(self) -> Outcome:
         plan, start = self.plan, self.scene.start
-        waiting = {FIVE, ALL}
+        unrecovered = {FIVE, ALL}
         for offset in range(len(plan.days) + AFTER):
             at, after = start + offset, offset - len(plan.days) + 1
-            answers = plan.days[offset] if after <= 0 else plan.kept
-            check = self._before_witnesses if after <= 0 else _nothing
-            self.replay.day(at, answers, more=plan.more and after <= 0, before_witnesses=check)
+            responses = plan.days[offset] if after <= 0 else plan.kept
+            check = self._before_witnesses if after <= 0 else _do_nothing
+            self.replay.day(at, responses, more=plan.more and after <= 0, before_witnesses=check)
             shown = self.replay.quotes()
             for name in (FIVE, ALL):
                 self._count(name, at, shown[name], fault=after <= 0)
-                if after > 0 and name in waiting and self._right(at, shown[name]):
+                if after > 0 and name in unrecovered and self._is_recovered(at, shown[name]):
                     self.outcome.counts[name].recovery.append(after)
-                    waiting.discard(name)
-            self._published(at, after)
-            if not waiting and after >= 2:
+                    unrecovered.discard(name)
+            self._count_unpublished(at, after)
+            if not unrecovered and after >= 2:
                 break
-        for name in waiting:
+        for name in unrecovered:
             self.outcome.counts[name].recovery.append(AFTER + 1)
         self.outcome.pending = self._pending()
         return self.outcome
 
     def _before_witnesses(self) -> None:
-        """Count what is shown before the witnesses are polled, where the subject has published something false."""
+        """Count wrong quotes before the witnesses are polled, if the subject has published a wrong rate."""
         known, latest = self.scene.history, self.replay.memory.series(SUBJECT).fixings[-3:]
-        told = {one.date: one.rates for one in latest}
+        published = {fixing.date: fixing.rates for fixing in latest}
         if any(
             rates[code] != true[code]
-            for day, rates in told.items()
+            for day, rates in published.items()
             if (true := known.documents[known.at(day)])
             for code in set(known.five) & self.plan.affected & rates.keys() & true.keys()
         ):
             quotes = self.replay.quotes()[FIVE]
-            off = sum(deviation(known, self.replay, one) > FIVE_PERCENT for one in quotes)
+            off = sum(deviation(known, self.replay, quote) > FIVE_PERCENT for quote in quotes)
             self.outcome.transient += off
 
     def _count(self, name: str, at: int, quotes: Iterable[Quote], *, fault: bool) -> None:
         counts, known = self.outcome.counts[name], self.scene.history
         for quote in quotes:
-            there = quote.code in known.documents[at]
+            is_quoted = quote.code in known.documents[at]
             counts.shown += 1
-            counts.fault += fault and there and quote.code in self.plan.affected
-            counts.none += there and quote.rate is None
+            counts.fault += fault and is_quoted and quote.code in self.plan.affected
+            counts.none += is_quoted and quote.rate is None
             counts.fallback += quote.source not in (SUBJECT, None)
             off = deviation(known, self.replay, quote)
             counts.two += off > TWO
@@ -209,8 +209,8 @@ class _Window:
         held = [
             f"{key} {day}: {reason}"
             for key in self.replay.sources
-            for day, one in sorted(self.replay.memory.quarantine[key].waiting.items())[-3:]
-            for reason in one.reasons
+            for day, entry in sorted(self.replay.memory.quarantine[key].waiting.items())[-3:]
+            for reason in entry.reasons
             if quote.code in reason[:3] or known.form.base in reason[:3]
         ]
         day = at - self.scene.start + 1
@@ -219,51 +219,53 @@ class _Window:
             f"{quote.code} {quote.rate} of {quote.date}, {quote.percent} % since {quote.previous_date}, true {true}, "
             f"off {100 * off:.1f} %; source {quote.source}, {quote.confidence}; quarantine: {held[-3:] or 'empty'}"
         )
-        examples = sorted([*self.outcome.examples, Example(off, text)], key=lambda one: -one.off)
+        examples = sorted([*self.outcome.examples, Example(off, text)], key=lambda example: -example.off)
         self.outcome.examples = examples[:_EXAMPLES]
 
-    def _right(self, at: int, quotes: Sequence[Quote]) -> bool:
+    def _is_recovered(self, at: int, quotes: Sequence[Quote]) -> bool:
         known = self.scene.history
-        concerned = [one for one in quotes if one.code in known.documents[at] and one.code in self.plan.affected]
-        return bool(quotes) and all(is_right(known, self.replay, at, one) for one in concerned)
+        affected = [quote for quote in quotes if quote.code in known.documents[at] and quote.code in self.plan.affected]
+        return bool(quotes) and all(is_correct(known, self.replay, at, quote) for quote in affected)
 
-    def _published(self, at: int, after: int) -> None:
-        """Count the true rates of this day that are not published at its end."""
+    def _count_unpublished(self, at: int, after: int) -> None:
+        """Count the correct rates of this day that are not published at its end."""
         known, day = self.scene.history, self.scene.history.dates[at]
         for key in self.replay.sources:
-            liar = key == SUBJECT or (key == "w1" and "copier" in self.title)
-            if liar and self.plan.empty and after <= 0:
+            is_faulty = key == SUBJECT or (key == "w1" and "copier" in self.title)
+            if is_faulty and self.plan.empty and after <= 0:
                 continue
-            there = self.replay.memory.series(key).on(day)
+            published = self.replay.memory.series(key).on(day)
             for code, rate in known.truth(key, at).items():
-                base = code == known.form.base and "all" in self.title  # of a witness: as false as all others
-                if liar and after <= 0 and (code in self.plan.affected or base):
+                base = (
+                    code == known.form.base and "all" in self.title
+                )  # the base of a witness is as wrong as all its rates
+                if is_faulty and after <= 0 and (code in self.plan.affected or base):
                     continue
                 self.outcome.true[key] += 1
-                if there is None or code not in there.rates or there.rates[code] != rate:
+                if published is None or code not in published.rates or published.rates[code] != rate:
                     self.outcome.kept_out[key] += 1
                     if len(self.outcome.missing) < _EXAMPLES:
                         self.outcome.missing.append(f"{self.title}: {key} {day} {code}: {self._why(key, day, code)}")
 
     def _why(self, key: str, day: date, code: str) -> str:
-        held = self.replay.memory.quarantine[key].waiting.get(day)
-        reasons = [one for one in held.reasons if one.startswith(code)] if held else []
+        entry = self.replay.memory.quarantine[key].waiting.get(day)
+        reasons = [reason for reason in entry.reasons if reason.startswith(code)] if entry else []
         return "; ".join(reasons) or "not in quarantine"
 
     def _pending(self) -> int:
-        """Return how many true rates of the last day are in quarantine."""
+        """Return the number of correct rates of the last day in quarantine."""
         return sum(
             rate == true[code]
-            for day, one in self.replay.memory.quarantine[SUBJECT].waiting.items()
+            for day, entry in self.replay.memory.quarantine[SUBJECT].waiting.items()
             if (true := self.scene.history.documents[self.scene.history.at(day)])
-            for code, rate in one.fixing.rates.items()
+            for code, rate in entry.fixing.rates.items()
             if code in true
         )
 
 
 @dataclass
 class Whole:
-    """What came of a history without a fault. `late`: how many were published after so many publications."""
+    """Result of a history without a fault. `late`: rates published late, by the number of publications."""
 
     true: Counter[str] = field(default_factory=Counter)
     kept_out: Counter[str] = field(default_factory=Counter)
@@ -271,7 +273,7 @@ class Whole:
     slips_published: int = 0
     late: Counter[int] = field(default_factory=Counter)
     decisions: Counter[str] = field(default_factory=Counter)
-    """Rates that are in quarantine at the end, of the five and of all."""
+    """Rates in quarantine at the end, of the five and of all."""
     witness_true: int = 0
     witness_kept_out: int = 0
     shown: int = 0
@@ -283,12 +285,12 @@ class Whole:
     examples: list[str] = field(default_factory=list)
 
 
-def whole(name: str, witnesses: str, part: float = 1.0) -> Whole:
-    """Replay a history without a fault; `part` of it, from the middle."""
+def whole(name: str, witnesses: str, share: float = 1.0) -> Whole:
+    """Replay a history without a fault, or a share of it from the middle."""
     known = history(name)
     slips = set(slipped(known))
     codes = known.codes(0, len(known.dates))
-    length = int((len(known.dates) - WARM_UP) * part)
+    length = int((len(known.dates) - WARM_UP) * share)
     first = WARM_UP + (len(known.dates) - WARM_UP - length) // 2
     replay = Replay(known, ALL_SETS[witnesses], tuple(codes[:1]))
     replay.warm_up(first - WARM_UP, first - 1)
@@ -314,38 +316,38 @@ def _count_day(
     slips: set[tuple[int, str]],
 ) -> None:
     series = replay.memory.series(SUBJECT)
-    for one in [one for one in held if one[0] != at]:
-        before, code = one
-        there = series.on(known.dates[before])
-        if there and code in there.rates:
+    for pair in [pair for pair in held if pair[0] != at]:
+        before, code = pair
+        published = series.on(known.dates[before])
+        if published and code in published.rates:
             result.late[at - before] += 1
-            result.examples.append(f"let in after {at - before}: {held.pop(one)}")
+            result.examples.append(f"let in after {at - before}: {held.pop(pair)}")
     for key in replay.sources:
-        there = replay.memory.series(key).on(known.dates[at])
+        published = replay.memory.series(key).on(known.dates[at])
         for code, rate in known.truth(key, at).items():
-            out = there is None or there.rates.get(code) != rate
+            is_unpublished = published is None or published.rates.get(code) != rate
             if key != SUBJECT:
                 result.witness_true += 1
-                result.witness_kept_out += out
+                result.witness_kept_out += is_unpublished
             elif (at, code) in slips:
-                result.slips_held += out
-                result.slips_published += not out
+                result.slips_held += is_unpublished
+                result.slips_published += not is_unpublished
             else:
                 result.true[ALL] += 1
                 result.true[FIVE] += code in known.five
-                if out:
+                if is_unpublished:
                     result.kept_out[ALL] += 1
                     result.kept_out[FIVE] += code in known.five
                     waiting = replay.memory.quarantine[SUBJECT].waiting.get(known.dates[at])
-                    reasons = [one for one in waiting.reasons if one.startswith(code)] if waiting else []
+                    reasons = [reason for reason in waiting.reasons if reason.startswith(code)] if waiting else []
                     held[at, code] = f"{known.dates[at]} {'; '.join(reasons) or code}"
 
 
 def _count_shown(known: History, replay: Replay, at: int, result: Whole) -> None:
     for quote in replay.quotes()[FIVE]:
-        there = quote.code in known.documents[at]
-        result.shown += there
-        result.none += there and quote.rate is None
+        is_quoted = quote.code in known.documents[at]
+        result.shown += is_quoted
+        result.none += is_quoted and quote.rate is None
         result.fallback += quote.source not in (SUBJECT, None)
         if (off := deviation(known, replay, quote)) > TWO:
             result.two += 1
@@ -355,7 +357,7 @@ def _count_shown(known: History, replay: Replay, at: int, result: Whole) -> None
 
 
 def slipped(known: History) -> Iterable[tuple[int, str]]:
-    """Yield what was no true rate: it moved beyond the limit, and went back with the next other rate."""
+    """Yield rates that were errors: beyond the limit, and reverted with the next other rate."""
     for code in known.codes(0, len(known.dates)):
         rows = [
             (at, float(in_base(rates[code], known.form.direction)))
@@ -368,7 +370,7 @@ def slipped(known: History) -> Iterable[tuple[int, str]]:
                 runs[-1].append(row)
             else:
                 runs.append([row])
-        for before, slip, after in zip(runs, runs[1:], runs[2:], strict=False):
-            out, back = slip[0][1] / before[0][1], after[0][1] / before[0][1]
-            if not 1 / 1.15 < out < 1.15 and 0.95 < back < 1.05 and len(slip) <= 3:
-                yield from ((at, code) for at, _ in slip)
+        for before, error, after in zip(runs, runs[1:], runs[2:], strict=False):
+            out, reverted = error[0][1] / before[0][1], after[0][1] / before[0][1]
+            if not 1 / 1.15 < out < 1.15 and 0.95 < reverted < 1.05 and len(error) <= 3:
+                yield from ((at, code) for at, _ in error)

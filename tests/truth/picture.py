@@ -25,20 +25,20 @@ FETCHED = datetime(2015, 1, 1, tzinfo=UTC)
 
 
 class Day(NamedTuple):
-    """One publication as it was judged: what the bank said, what another bank has, and whether it was published."""
+    """A validated publication: the bank's rate, another bank's rate, and whether it was published."""
 
-    said: float
+    rate: float
     other: float
     published: bool
 
 
 class Scene(NamedTuple):
-    """One panel."""
+    """One panel of the picture."""
 
     title: str
     first: date
-    lie: Callable[[int, Decimal], Decimal]
-    """What the bank says on a day, counted from the first that is drawn, instead of the truth."""
+    distort: Callable[[int, Decimal], Decimal]
+    """Return the bank's rate on a day, counted from the first one shown, from the correct rate."""
 
 
 SCENES = (
@@ -52,19 +52,19 @@ SCENES = (
 )
 
 
-def judged(history: History, scene: Scene) -> list[Day]:
-    """Return the days of a panel, each judged as the service would."""
+def validated(history: History, scene: Scene) -> list[Day]:
+    """Return the days of a panel, validated as by the service."""
     witness = WitnessForm("other", "PLN")
-    begin = next(at for at, day in enumerate(history.dates) if day >= scene.first)
+    begin = next(index for index, day in enumerate(history.dates) if day >= scene.first)
     known, other, days = Series(), Series(), list[Day]()
-    for at in range(begin - WARM_UP, begin + SHOWN):
-        on, rates, form = history.dates[at], history.documents[at], history.form
+    for index in range(begin - WARM_UP, begin + SHOWN):
+        on, rates, form = history.dates[index], history.documents[index], history.form
         crosses = witness.rates(rates, form.base, form.direction)
         other = other.with_fixing(fixing("other", "PLN", on, crosses), WARM_UP + SHOWN)
         truth = fixing("nbu", form.base, on, rates)
-        new, number = truth, at - begin
+        new, number = truth, index - begin
         if number >= 0:
-            value = Decimal(round(scene.lie(number, rates[CODE].value), 6))
+            value = Decimal(round(scene.distort(number, rates[CODE].value), 6))
             new = replace(truth, rates={**rates, CODE: Rate(value, rates[CODE].nominal)})
         check = CrossCheck(
             {"nbu": Witness("nbu", Publications(known, _same)), "other": Witness("other", Publications(other, _same))},
@@ -88,9 +88,9 @@ def _same(day: date) -> date:
 
 
 def panel(scene: Scene, days: Sequence[Day], left: int) -> str:
-    """Return one panel as SVG: the other bank's band, and a mark a publication."""
-    low = min(min(day.said, day.other) for day in days) * 0.96
-    high = max(max(day.said, day.other) for day in days) * 1.04
+    """Return one panel as SVG: the band of the other bank, and a mark per publication."""
+    low = min(min(day.rate, day.other) for day in days) * 0.96
+    high = max(max(day.rate, day.other) for day in days) * 1.04
 
     def x(number: int) -> float:
         return left + WIDTH * number / (len(days) - 1)
@@ -101,9 +101,9 @@ def panel(scene: Scene, days: Sequence[Day], left: int) -> str:
     upper = " ".join(f"{x(at):.1f},{y(day.other * 1.01):.1f}" for at, day in enumerate(days))
     lower = " ".join(f"{x(at):.1f},{y(day.other * 0.99):.1f}" for at, day in reversed(list(enumerate(days))))
     marks = "".join(
-        f'<circle class="good" cx="{x(at):.1f}" cy="{y(day.said):.1f}" r="3"/>'
+        f'<circle class="good" cx="{x(at):.1f}" cy="{y(day.rate):.1f}" r="3"/>'
         if day.published
-        else f'<path class="held" d="M{x(at) - 3.5:.1f} {y(day.said) - 3.5:.1f}l7 7m0-7l-7 7"/>'
+        else f'<path class="held" d="M{x(at) - 3.5:.1f} {y(day.rate) - 3.5:.1f}l7 7m0-7l-7 7"/>'
         for at, day in enumerate(days)
     )
     ticks = "".join(
@@ -132,7 +132,9 @@ svg { font: 12px system-ui, sans-serif; background: #fff; color: #1f2937 }
 def main() -> None:
     history = load("nbu")
     step = WIDTH + GAP + LEFT
-    panels = "".join(panel(scene, judged(history, scene), LEFT + number * step) for number, scene in enumerate(SCENES))
+    panels = "".join(
+        panel(scene, validated(history, scene), LEFT + number * step) for number, scene in enumerate(SCENES)
+    )
     width, height, below = LEFT + len(SCENES) * step, TOP + HEIGHT + 44, TOP + HEIGHT + 26
     key = (
         f'<circle class="good" cx="{LEFT + 4}" cy="{below}" r="3"/><text class="key" x="{LEFT + 14}" y="{below + 4}">published</text>'

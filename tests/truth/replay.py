@@ -1,4 +1,4 @@
-"""Replay of publications through the production code: a board, the poller's choice of dates, judging, snapshots."""
+"""Replay of publications through the production code: selection of dates, validation, snapshots."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 
 FIVE, ALL = "five", "all"
 Document = Rates | None
-"""What a bank says for a date; None: nothing."""
-Said = Mapping[date, Document]
-"""What a bank says other than the truth, by date."""
+"""A bank's rates of a date; None if it has none."""
+WrongRates = Mapping[date, Document]
+"""Rates that replace a bank's correct ones, by date."""
 
 
 _compared: dict[tuple[int, int], tuple[bool, RateTable, RateTable]] = {}
 
 
 def remember_carry_overs() -> None:
-    """Compare each two documents once: that is pure, and is most of the time of a replay otherwise."""
+    """Cache comparisons of two documents: they are pure and take most of the time of a replay."""
     compare = RateTable.carries_over
 
-    def remembering(self: RateTable, other: RateTable) -> bool:
-        found = _compared.get((id(self), id(other)))
-        if found is None:
-            found = _compared[id(self), id(other)] = (compare(self, other), self, other)
-        return found[0]
+    def cached(self: RateTable, other: RateTable) -> bool:
+        result = _compared.get((id(self), id(other)))
+        if result is None:
+            result = _compared[id(self), id(other)] = (compare(self, other), self, other)
+        return result[0]
 
-    RateTable.carries_over = remembering  # type: ignore[method-assign]
+    RateTable.carries_over = cached  # type: ignore[method-assign]
 
 
 @lru_cache(maxsize=1)
@@ -53,7 +53,7 @@ def _defaults() -> Settings:
 
 @lru_cache(maxsize=64)
 def settings(name: str, base: str, five: tuple[str, ...], codes: tuple[str, ...], bases: tuple[str, ...]) -> Settings:
-    """Return settings with the subject and witnesses of these bases, judged as in the default configuration.
+    """Return settings with the subject and witnesses of these bases, validated as in the default configuration.
 
     The subject has the known breaks of its bank.
     """
@@ -70,7 +70,7 @@ def settings(name: str, base: str, five: tuple[str, ...], codes: tuple[str, ...]
         "breaks": real.breaks,
     }
     sources: dict[str, Any] = {
-        key: {"name": key, "base": one, **common} for key, one in zip(keys, (base, *bases), strict=True) if one
+        key: {"name": key, "base": own, **common} for key, own in zip(keys, (base, *bases), strict=True) if own
     }
     sources[SUBJECT]["not_compared"] = real.not_compared
     return Settings.model_validate(
@@ -87,9 +87,9 @@ def settings(name: str, base: str, five: tuple[str, ...], codes: tuple[str, ...]
 
 @dataclass
 class Replay:
-    """A service with a subject and some witnesses, for which time passes as it is told.
+    """A service with a subject and some witnesses, with simulated time.
 
-    `codes` are the currencies of the ticker that shows all. With `trusting`, nothing is judged: to test the tool.
+    `codes` are the currencies of the ticker with all currencies. `trusting`: skip validation, to test the tool.
     """
 
     history: History
@@ -106,7 +106,7 @@ class Replay:
     def __post_init__(self) -> None:
         _compared.clear()
         form = self.history.form
-        bases = tuple(one.base if one.key in self.witnesses else "" for one in form.witnesses)
+        bases = tuple(witness.base if witness.key in self.witnesses else "" for witness in form.witnesses)
         self.memory = MemoryState(settings(form.source, form.base, form.five, self.codes, bases))
         self._poller = Poller(
             self.memory,
@@ -122,73 +122,74 @@ class Replay:
         return (SUBJECT, *self.witnesses)
 
     def warm_up(self, first: int, last: int, absent: Collection[date] = ()) -> None:
-        """Take in honest publications without judging them, both indices included."""
+        """Add correct publications without validation, both indices included."""
         for key in self.sources:
-            told = [
+            indices = [
                 at for at in range(max(0, first), last + 1) if key != SUBJECT or self.history.dates[at] not in absent
             ]
             self.memory.reset(
-                key, [self._fixing(key, self.history.dates[at], self.history.truth(key, at)) for at in told]
+                key, [self._fixing(key, self.history.dates[at], self.history.truth(key, at)) for at in indices]
             )
 
     def day(
         self,
         at: int,
-        answers: Mapping[str, Sequence[Said]],
+        responses: Mapping[str, Sequence[WrongRates]],
         *,
         more: bool = False,
         before_witnesses: Callable[[], None] = lambda: None,
     ) -> None:
-        """Let one publication day pass: poll the subject, the witnesses, the subject again.
+        """Simulate one publication day: poll the subject, the witnesses, and the subject again.
 
-        `answers` has for a source what it says other than the truth, one a poll. With `more` it answers with all of
-        that, however old, else as it is asked. `before_witnesses` is called after the first polls of the subject.
+        `responses` has the wrong rates of each source, one entry per poll. With `more` a response has all of them,
+        however old, else only requested dates. `before_witnesses` is called after the first polls of the subject.
         """
         self._now = datetime.combine(self.history.dates[at], time(12), UTC)
-        for said in answers.get(SUBJECT) or ({},):
-            self.poll(SUBJECT, at, said, more=more)
+        for wrong_rates in responses.get(SUBJECT) or ({},):
+            self.poll(SUBJECT, at, wrong_rates, more=more)
         before_witnesses()
         for key in self.witnesses:
-            for said in answers.get(key) or ({},):
-                self.poll(key, at, said, more=more)
+            for wrong_rates in responses.get(key) or ({},):
+                self.poll(key, at, wrong_rates, more=more)
         if self.witnesses:
-            self.poll(SUBJECT, at, (answers.get(SUBJECT) or ({},))[-1], more=more)
+            self.poll(SUBJECT, at, (responses.get(SUBJECT) or ({},))[-1], more=more)
 
-    def poll(self, key: str, at: int, said: Said, *, more: bool = False) -> None:
-        """Poll one source, as `Poller` does it."""
+    def poll(self, key: str, at: int, wrong_rates: WrongRates, *, more: bool = False) -> None:
+        """Poll one source as `Poller` does."""
         since, until = self._poller._first_date(key, self.history.dates[at]), self.history.dates[at]
-        if more and said:
-            since = min(since, *said)
+        if more and wrong_rates:
+            since = min(since, *wrong_rates)
         begin = self.history.at(since)
         true = {
-            self.history.dates[one]: self.history.truth(key, one)
-            for one in range(max(0, begin), at + 1)
-            if self.history.dates[one] >= since
+            self.history.dates[index]: self.history.truth(key, index)
+            for index in range(max(0, begin), at + 1)
+            if self.history.dates[index] >= since
         }
-        answer = {**true, **{day: rates for day, rates in said.items() if since <= day <= until}}
-        read = [self._fixing(key, day, rates) for day in sorted(answer) if (rates := answer[day])]
-        if not read:
+        response = {**true, **{day: rates for day, rates in wrong_rates.items() if since <= day <= until}}
+        parsed = [self._fixing(key, day, rates) for day in sorted(response) if (rates := response[day])]
+        if not parsed:
             return
-        told = self._poller._to_validate(key, read)
+        selected = self._poller._to_validate(key, parsed)
         if self.trusting:
-            for fixing in told:
+            for fixing in selected:
                 self.memory.add(fixing)
             return
-        self.judged = judge_all(told, self.memory.series(key), self.memory.context(key, self._now), KEEP)
+        self.judged = judge_all(selected, self.memory.series(key), self.memory.context(key, self._now), KEEP)
         self.memory.apply_judgements(key, self.judged, self._now)
-        days = {fixing.date for fixing in read}
+        days = {fixing.date for fixing in parsed}
         self.memory.quarantine[key].withdraw(max(since, min(days)), days, self._now)
 
     def quotes(self) -> dict[str, Sequence[Quote]]:
-        """Return what each ticker shows now; nothing before its first snapshot."""
+        """Return the current quotes of each ticker; none before its first snapshot."""
         memory = self.memory
         if self.trusting:
             series = {key: memory.series(key) for key in memory.settings.polled}
-            believed = Evidence(jump=Fraction(10**12))
-            made = (
-                snapshot(one, memory.settings.polled, series, self._now, believed) for one in memory.settings.tickers
+            evidence = Evidence(jump=Fraction(10**12))
+            built = (
+                snapshot(ticker, memory.settings.polled, series, self._now, evidence)
+                for ticker in memory.settings.tickers
             )
-            shown: Mapping[str, Snapshot] = {one.id: one for one in made if one}
+            shown: Mapping[str, Snapshot] = {item.id: item for item in built if item}
         else:
             memory.refresh(self._now)
             shown = memory.snapshots
