@@ -218,7 +218,7 @@ async def test_slow_validation_does_not_block_clients(settings: Settings, clock:
     """Days with the maximum number of currencies, all suspicious: the event loop keeps running."""
     random = Random(1)  # noqa: S311 - no secret
     codes = ["".join(letters) for letters in islice(product(ascii_uppercase, repeat=3), MOST_CURRENCIES)]
-    hostile: dict[date, Figures] = {
+    hostile: dict[date, RawRates] = {
         day(1) + timedelta(days=number - 13): {code: f"{random.randint(10**14, 10**15)}.123456789" for code in codes}
         for number in range(15)
     }

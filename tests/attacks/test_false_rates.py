@@ -92,11 +92,11 @@ def market_day_of(effective: date) -> date:
 
 
 @cache
-def walk_publication(bank: str, market_day: date) -> Figures:
+def walk_publication(bank: str, market_day: date) -> RawRates:
     return publication(bank, _PRICES[market_day])
 
 
-def publication(bank: str, prices: Mapping[str, float]) -> Figures:
+def publication(bank: str, prices: Mapping[str, float]) -> RawRates:
     """Return the rates of a bank at these prices, in its base and digits."""
     base, codes, digits = BANKS[bank]
     return {code: rounded(prices[code] / prices[base], digits) for code in codes.split()}
@@ -121,7 +121,7 @@ def effective_dates(bank: str, market_day: date) -> list[date]:
     return weekend[-1:]  # Monday
 
 
-def with_factors(document: Figures, factors: Mapping[str, float]) -> Figures:
+def with_factors(document: RawRates, factors: Mapping[str, float]) -> RawRates:
     """Return a document with some rates multiplied."""
     return {code: multiplied(rate, factors[code]) if code in factors else rate for code, rate in document.items()}
 
@@ -132,7 +132,7 @@ def multiplied(rate: str | tuple[str, int], factor: float) -> tuple[str, int]:
     return str((Decimal(text) * Decimal(factor)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)), nominal
 
 
-def pairs(document: Figures) -> Iterable[tuple[str, tuple[str, int]]]:
+def pairs(document: RawRates) -> Iterable[tuple[str, tuple[str, int]]]:
     """Yield each currency with its digits and nominal."""
     return ((code, rate if isinstance(rate, tuple) else (rate, 1)) for code, rate in document.items())
 
@@ -150,7 +150,7 @@ class Market:
     keys: tuple[str, ...] = ("nbk", "cbr", "nbu")
     day: date = TODAY - DAY
     """The latest market day that is published."""
-    wrong: dict[str, dict[date, Figures]] = field(default_factory=dict)
+    wrong: dict[str, dict[date, RawRates]] = field(default_factory=dict)
     changed_prices: dict[date, Mapping[str, float]] = field(default_factory=dict)
     """Market days with other prices than those of the walk."""
     down: set[str] = field(default_factory=set)
@@ -158,10 +158,10 @@ class Market:
     def prices(self, market_day: date) -> Mapping[str, float]:
         return self.changed_prices.get(market_day, _PRICES[market_day])
 
-    def correct(self, bank: str, effective: date) -> Figures:
+    def correct(self, bank: str, effective: date) -> RawRates:
         return self.published(bank, market_day_of(effective))
 
-    def published(self, bank: str, market_day: date) -> Figures:
+    def published(self, bank: str, market_day: date) -> RawRates:
         prices = self.changed_prices.get(market_day)
         return publication(bank, prices) if prices else walk_publication(bank, market_day)
 
@@ -659,7 +659,7 @@ class TestFirstStart:
         assert await service.wrong_history() == []
 
 
-WRONG_DOCUMENTS: Final[Mapping[str, Callable[[Figures], Figures]]] = {
+WRONG_DOCUMENTS: Final[Mapping[str, Callable[[RawRates], RawRates]]] = {
     "one x10": lambda correct: with_factors(correct, {"USD": 10}),
     "one x100": lambda correct: with_factors(correct, {"CNY": 100}),
     "one x1000": lambda correct: with_factors(correct, {"RUB": 1000}),

@@ -38,9 +38,9 @@ SINCE, UNTIL = date(2025, 11, 10), date(2026, 2, 20)
 CODES = ("USD", "EUR", "RUB", "GBP", "CNY")
 
 
-def history(since: date = SINCE, until: date = UNTIL) -> dict[date, Figures]:
+def history(since: date = SINCE, until: date = UNTIL) -> dict[date, RawRates]:
     """Return what Astana published: on each working day, valid from the next one, weekends carried over."""
-    published: dict[date, Figures] = {}
+    published: dict[date, RawRates] = {}
     for offset in range((until - since).days + 1):
         on = since + timedelta(days=offset)
         number = len(published) if on.weekday() in (6, 0) else offset  # Sunday and Monday repeat Saturday
@@ -101,12 +101,12 @@ async def test_every_publication_is_stored_and_none_requested_twice(
     assert count == Count(accepted=len(history()))
     stored = await store.fixings("nbk", await store.dates("nbk"))
     assert {item.date: {code: str(rate.value) for code, rate in item.rates.items()} for item in stored} == history()
-    requests = banks.asked["nbk"]
+    requests = banks.requests["nbk"]
     assert requests == (UNTIL - SINCE).days + 1
     assert await run_backfill(settings, store, clock) == Count()
-    assert banks.asked["nbk"] == requests
+    assert banks.requests["nbk"] == requests
     await run_backfill(settings, store, clock, SINCE - timedelta(days=3), UNTIL + timedelta(days=2))
-    assert banks.asked["nbk"] == requests + 5
+    assert banks.requests["nbk"] == requests + 5
     assert await store.backfilled("nbk") == [(SINCE - timedelta(days=3), UNTIL + timedelta(days=2))]
 
 
@@ -123,9 +123,9 @@ async def test_recent_dates_are_requested_again(settings: Settings, store: Store
     banks.published["nbk"] = history(date(2026, 3, 1), day(2))
     await run_backfill(settings, store, clock, date(2026, 3, 1), date(2027, 1, 1))
     assert await store.backfilled("nbk") == [(date(2026, 3, 1), date(2026, 3, 26))]
-    requests = banks.asked["nbk"]
+    requests = banks.requests["nbk"]
     assert await run_backfill(settings, store, clock, date(2026, 3, 1), day(2)) == Count(known=7)
-    assert banks.asked["nbk"] == requests + 7
+    assert banks.requests["nbk"] == requests + 7
 
 
 async def test_backfill_resumes_after_a_failed_request(
@@ -163,7 +163,7 @@ async def test_interrupted_command_resumes(
             )
             await interrupt(process, banks, signal_)
             assert 0 < len(await resumed.dates("nbk")) < len(history())
-            before = banks.asked["nbk"]
+            before = banks.requests["nbk"]
             if signal_ is signal.SIGINT:
                 done = await process(stdout=asyncio.subprocess.PIPE)
                 output, _ = await done.communicate()
@@ -171,7 +171,7 @@ async def test_interrupted_command_resumes(
                 assert b"quarantined" in output
             else:
                 await run_backfill(settings, resumed, clock)
-            assert banks.asked["nbk"] - before < (UNTIL - SINCE).days
+            assert banks.requests["nbk"] - before < (UNTIL - SINCE).days
             assert await stored_content(resumed) == expected, signal_
 
 
@@ -186,11 +186,11 @@ async def interrupt(process: Callable[..., Awaitable[Process]], banks: Banks, si
     banks.faults.clear()
 
 
-def scaled(rates: Figures, factor: str) -> Figures:
+def scaled(rates: RawRates, factor: str) -> RawRates:
     return {code: str(Decimal(str(value)) * Decimal(factor)) for code, value in rates.items()}
 
 
-def in_hryvnia(rates: Figures) -> Figures:
+def in_hryvnia(rates: RawRates) -> RawRates:
     """Return the same rates as published in Kyiv, with the dollar always at 43."""
     dollar, euro = (Decimal(str(rates[code])) for code in ("USD", "EUR"))
     return {"USD": "43.0000", "EUR": f"{43 * euro / dollar:.4f}", "KZT": (f"{4300 / dollar:.4f}", 100)}
@@ -283,7 +283,7 @@ async def test_months_that_end_with_quarantined_rates_are_requested_once(
         banks.published["nbk"][on] = {**banks.published["nbk"][on], "USD": "4055.00"}
     held: dict[date, tuple[str, ...]] = dict.fromkeys(wrong, ("USD",))
     assert await run_backfill(settings, store, clock) == Count(accepted=len(history()), waiting=2, held=held)
-    assert banks.asked["nbk"] == len(history())
+    assert banks.requests["nbk"] == len(history())
     assert await store.backfilled("nbk") == [(SINCE, UNTIL)]
 
 

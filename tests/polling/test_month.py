@@ -37,9 +37,9 @@ def is_working_day(bank: str, day: date) -> bool:
     return day.weekday() < 5 and not (day.month == 3 and day.day in HOLIDAYS[bank])
 
 
-def publications_of(bank: str) -> dict[date, tuple[datetime, Figures]]:
+def publications_of(bank: str) -> dict[date, tuple[datetime, RawRates]]:
     """Return a bank's correct publications by effective date, with their time (UTC), carry-overs included."""
-    publications: dict[date, tuple[datetime, Figures]] = {}
+    publications: dict[date, tuple[datetime, RawRates]] = {}
     number = 0
     for offset in range((LAST - FIRST).days + 1):
         day = FIRST + offset * DAY
@@ -55,7 +55,7 @@ def publications_of(bank: str) -> dict[date, tuple[datetime, Figures]]:
     return publications
 
 
-def rates_of(bank: str, number: int) -> Figures:
+def rates_of(bank: str, number: int) -> RawRates:
     step = Decimal(number % 7) - 3
     if bank == "nbk":
         return {
@@ -76,7 +76,7 @@ FIRST_VERSION = {**PUBLICATIONS["nbk"][REVISED][1], "USD": "479.99"}
 FROZEN_FROM = date(2026, 3, 27)
 
 
-def published_by(bank: str, now: datetime) -> dict[date, Figures]:
+def published_by(bank: str, now: datetime) -> dict[date, RawRates]:
     """Return the rates that a bank has published by `now`, errors included."""
     published = {day: rates for day, (at, rates) in PUBLICATIONS[bank].items() if at <= now}
     if bank == "nbk":
@@ -145,12 +145,12 @@ def two_banks(settings: Settings) -> Settings:
     return Settings(store=settings.store, client=settings.client, tickers=(ticker,), sources=sources)
 
 
-def rate_per_unit(rates: Figures, code: str) -> Fraction:
+def rate_per_unit(rates: RawRates, code: str) -> Fraction:
     value = rates[code]
     return Fraction(value[0]) / value[1] if isinstance(value, tuple) else Fraction(value)
 
 
-def in_tenge(bank: str, rates: Figures, code: str) -> Fraction:
+def in_tenge(bank: str, rates: RawRates, code: str) -> Fraction:
     if bank == "nbk":
         return rate_per_unit(rates, code)
     return (Fraction(1) if code == "RUB" else rate_per_unit(rates, code)) / rate_per_unit(rates, "KZT")

@@ -195,7 +195,7 @@ async def test_missing_currency_does_not_delay_others(poller: Poller, banks: Ban
 
 async def test_date_beyond_the_horizon_is_quarantined(poller: Poller, banks: Banks) -> None:
     """By days or by decades; the correct next date is published."""
-    rates: Figures = {"USD": "43.10", "KZT": ("8.65", 100)}
+    rates: RawRates = {"USD": "43.10", "KZT": ("8.65", 100)}
     banks.faults["nbu"] = nbu(dict.fromkeys((day(1), day(2), day(3), day(7), date(2099, 1, 1)), rates))
     await poller.poll("nbu")
     latest = poller.memory.series("nbu").latest
@@ -312,12 +312,12 @@ async def test_stored_rates_are_shown_after_a_restart(settings: Settings, clock:
     banks.published["nbk"] = dict(APRIL)
     async with polling(settings, clock) as first:
         await first.poll("nbk")
-    requests = banks.asked["nbk"]
+    requests = banks.requests["nbk"]
     async with polling(settings, clock) as second:
         await refresh_poller(second)
         assert current_snapshot(second) == current_snapshot(first)
         assert second.memory.states["nbk"] == first.memory.states["nbk"]
-    assert banks.asked["nbk"] == requests
+    assert banks.requests["nbk"] == requests
 
 
 async def test_store_outage_does_not_affect_clients(settings: Settings, clock: Clock, banks: Banks) -> None:

@@ -21,7 +21,7 @@ from service.sources.parsing import MOST_PARTS
 from service.sources.rate_table import MOST_CURRENCIES, MOST_DAYS
 from service.validation.rules import ValidationContext, judge
 from tests.sources.answers import FIXTURES, URL, document, parse, response_of
-from tests.support.standin import Figures, nbu
+from tests.support.standin import RawRates, nbu
 
 HTML = b'<html lang="ru"><head><title>Access denied</title></head><body>Are you a robot?</body></html>\n'
 LAST_DAY = date(2100, 1, 1)
@@ -281,7 +281,7 @@ def test_number_of_days_and_currencies_is_limited(days: int, codes: int) -> None
     """Validation of more than a year of days or than all currencies would take minutes."""
 
     def published(days: int, codes: int) -> bytes:
-        rates: Figures = {"".join(code): "1.5" for code in islice(product(ascii_uppercase, repeat=3), codes)}
+        rates: RawRates = {"".join(code): "1.5" for code in islice(product(ascii_uppercase, repeat=3), codes)}
         return nbu({date(2026, 1, 1) + timedelta(days=number): rates for number in range(days)})
 
     fixings = parse("nbu", published(days, codes))

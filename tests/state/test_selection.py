@@ -25,7 +25,7 @@ def percents(built: Snapshot) -> dict[str, str | None]:
 
 def test_quotes_come_from_the_preferred_source() -> None:
     """The rates of 2 April 2026: direct, current, with both dates."""
-    built = taken(nbk=NBK, cbr=CBR)
+    built = snapshot_of(nbk=NBK, cbr=CBR)
     assert percents(built) == {"USD": "-0.77", "EUR": "0.44", "RUB": "0.00", "GBP": "-0.02", "CNY": "-0.27"}
     assert (built.status, built.recorded, built.as_of) == (Status.CURRENT, False, day(2))
     assert built.next_update == datetime(2026, 4, 2, 10, 30, tzinfo=UTC)
@@ -39,13 +39,13 @@ def test_percentages_of_the_design_example() -> None:
     """Fixings whose exact changes are +1.35, +2.68, 0.00, +4.11 and +0.25 % yield these percentages."""
     old = fixing(day(1), USD="400.00", EUR="500.00", RUB="5.00", GBP="600.00", CNY="80.00")
     new = fixing(day(2), USD="405.40", EUR="513.40", RUB="5.00", GBP="624.66", CNY="80.20")
-    built = taken(nbk=series(old, new))
+    built = snapshot_of(nbk=series(old, new))
     assert percents(built) == {"USD": "1.35", "EUR": "2.68", "RUB": "0.00", "GBP": "4.11", "CNY": "0.25"}
 
 
 def test_quotes_of_a_fallback_source_are_marked() -> None:
     """Without the first source every quote is a cross of the next one, including the rouble."""
-    built = taken(cbr=CBR)
+    built = snapshot_of(cbr=CBR)
     assert {(quote.source, quote.choice, quote.cross) for quote in built.quotes} == {("cbr", 2, True)}
     # 80 / 0.16 = 500, 81 / 0.162 = 500; 90 / 0.162 = 555.56; 1 / 0.16 = 6.25, 1 / 0.162 = 6.17
     assert percents(built) == {"USD": "0.00", "EUR": "-1.23", "RUB": "-1.23", "GBP": "-1.23", "CNY": "-1.23"}
@@ -58,7 +58,7 @@ def test_stale_source_is_skipped_until_it_recovers() -> None:
     assert (cbr.quotes[0].source, cbr.quotes[0].choice) == ("cbr", 2)
     assert cbr.quotes[0].reason == "nbk is stale, its latest rates are of 2026-03-13"
     assert cbr.quotes[1].reason == "nbk does not quote it"
-    recovered = taken(nbk=NBK, cbr=CBR)
+    recovered = snapshot_of(nbk=NBK, cbr=CBR)
     assert {(quote.source, quote.reason) for quote in recovered.quotes} == {("nbk", None)}
 
 
@@ -66,7 +66,7 @@ def test_repeated_rates_are_stale() -> None:
     """The same rates on four working days: the next source is used although the dates are recent."""
     repeated = [replace(NBK.fixings[1], date=day(number, 3)) for number in (27, 28, 29, 30, 31)]
     frozen = series(*repeated, replace(repeated[0], date=day(1)))
-    two_missed = taken(now=datetime(2026, 3, 30, 15, 0, tzinfo=UTC), nbk=frozen, cbr=CBR)
+    two_missed = snapshot_of(now=datetime(2026, 3, 30, 15, 0, tzinfo=UTC), nbk=frozen, cbr=CBR)
     assert ({quote.source for quote in two_missed.quotes}, two_missed.status) == ({"nbk"}, Status.LATE)
     three_missed = snapshot_of(now=datetime(2026, 3, 31, 15, 0, tzinfo=UTC), nbk=frozen, cbr=CBR)
     assert {quote.source for quote in three_missed.quotes} == {"cbr"}
@@ -76,17 +76,17 @@ def test_failover_affects_only_the_missing_currency() -> None:
     """A currency that the bank stopped quoting comes from the next source, the others stay."""
     without = fixing(day(1), USD="475.09", EUR="551.06", GBP="631.87", CNY="69.12")
     older = fixing(day(20, 3), USD="470.00", EUR="550.06", RUB="5.80", GBP="630.87", CNY="69.02")
-    built = taken(nbk=series(older, without, NBK.fixings[1]), cbr=CBR)
+    built = snapshot_of(nbk=series(older, without, NBK.fixings[1]), cbr=CBR)
     assert {quote.code: quote.source for quote in built.quotes if quote.source != "nbk"} == {}
     latest = fixing(day(2), USD="476.00", EUR="550.00", GBP="630.00", CNY="69.00")
-    built = taken(nbk=series(older, without, latest), cbr=CBR)
+    built = snapshot_of(nbk=series(older, without, latest), cbr=CBR)
     assert {quote.code: quote.source for quote in built.quotes if quote.source != "nbk"} == {"RUB": "cbr"}
 
 
 def test_late_source_is_still_preferred() -> None:
     """Late rates are shown and marked as late."""
     evening = datetime(2026, 4, 2, 15, 0, tzinfo=UTC)
-    built = taken(now=evening, nbk=NBK, cbr=CBR)
+    built = snapshot_of(now=evening, nbk=NBK, cbr=CBR)
     assert (built.quotes[0].source, built.status) == ("nbk", Status.LATE)
 
 
@@ -94,14 +94,14 @@ def test_latest_rates_are_shown_if_all_sources_are_stale() -> None:
     """Rates stay visible, marked as stale; older sample data is not preferred."""
     summer = datetime(2026, 7, 1, 4, 0, tzinfo=UTC)
     older = series(fixing(day(30, 3), "recorded", USD="470.00"), fixing(day(31, 3), "recorded", USD="471.00"))
-    built = taken(now=summer, nbk=NBK, recorded=older)
+    built = snapshot_of(now=summer, nbk=NBK, recorded=older)
     assert (built.quotes[0].source, built.status, built.recorded) == ("nbk", Status.STALE, False)
 
 
 def test_sample_data_is_marked() -> None:
     """Sample data is the last fallback, with its date and the next publication of the first source."""
     known = series(fixing(day(1), "recorded", USD="478.77"), fixing(day(2), "recorded", USD="475.09"))
-    built = taken(now=datetime(2026, 7, 1, 4, 0, tzinfo=UTC), recorded=known)
+    built = snapshot_of(now=datetime(2026, 7, 1, 4, 0, tzinfo=UTC), recorded=known)
     assert (built.status, built.recorded, built.as_of) == (Status.RECORDED, True, day(2))
     assert built.next_update == datetime(2026, 7, 1, 10, 30, tzinfo=UTC)
 
@@ -112,7 +112,7 @@ def test_weekend_keeps_the_last_change() -> None:
     carry_overs = [
         fixing(day(number), USD="480.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12") for number in (5, 6)
     ]
-    built = taken(now=datetime(2026, 4, 5, 9, 0, tzinfo=UTC), nbk=series(*NBK.fixings, friday, *carry_overs))
+    built = snapshot_of(now=datetime(2026, 4, 5, 9, 0, tzinfo=UTC), nbk=series(*NBK.fixings, friday, *carry_overs))
     dollar = built.quotes[0]
     assert (str(dollar.percent), dollar.date, dollar.previous_date) == ("1.03", day(4), day(2))
     assert percents(built)["RUB"] == "0.00"
@@ -121,7 +121,7 @@ def test_weekend_keeps_the_last_change() -> None:
 
 def test_snapshot_is_emptied_when_all_rates_are_retracted() -> None:
     """Retracted rates disappear from an existing snapshot; without one none is built."""
-    before = taken(nbk=NBK)
+    before = snapshot_of(nbk=NBK)
     known = {"nbk": Series()}
     now = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
     emptied = snapshot(SETTINGS.tickers[0], SETTINGS.polled, known, now, before=before)
@@ -141,14 +141,14 @@ def test_currency_without_a_source_has_an_empty_quote() -> None:
         fixing(day(1), "ecb", "EUR", Quotation.INVERSE, USD="1.1525"),
         fixing(day(2), "ecb", "EUR", Quotation.INVERSE, USD="1.1599"),
     )
-    built = taken(eur, ecb=ecb)
+    built = snapshot_of(eur, ecb=ecb)
     assert str(built.quotes[0].percent) == "-0.64"
     assert built.quotes[1] == Quote("RUB", reason="ecb does not quote it")
 
 
 def test_currency_added_in_a_carry_over_has_a_rate() -> None:
     """The other currencies repeat their rates; the new one gets its first rate from this fixing."""
-    built = taken(nbk=series(fixing(day(1), USD="475.09"), fixing(day(2), USD="475.09", EUR="551.06")))
+    built = snapshot_of(nbk=series(fixing(day(1), USD="475.09"), fixing(day(2), USD="475.09", EUR="551.06")))
     dollar, euro = built.quotes[0], built.quotes[1]
     assert (dollar.date, dollar.percent) == (day(1), None)
     assert (str(euro.rate), euro.date, euro.percent) == ("551.06", day(2), None)
@@ -156,7 +156,7 @@ def test_currency_added_in_a_carry_over_has_a_rate() -> None:
 
 def test_single_fixing_has_a_rate_and_no_change() -> None:
     """A quote without a previous fixing has no percentage and no direction."""
-    quote = taken(nbk=series(NBK.fixings[1])).quotes[0]
+    quote = snapshot_of(nbk=series(NBK.fixings[1])).quotes[0]
     assert (str(quote.rate), quote.percent, quote.direction, quote.previous_date) == ("475.09", None, None, None)
 
 
@@ -189,7 +189,7 @@ def every_day(count: int) -> Series:
 def test_history_has_the_last_publications(days: int) -> None:
     """The history has the last 30 publications, oldest first, without carry-overs; the last is the quote's."""
     known = every_day(days)
-    dollar = taken(nbk=known).quotes[0]
+    dollar = snapshot_of(nbk=known).quotes[0]
     expected = [Point(item.date, item.rates["USD"].value) for item in known.fixings if item.date.weekday() < 5]
     if known.fixings[0].date.weekday() >= 5:  # the first fixing has no predecessor to repeat
         expected.insert(0, Point(known.fixings[0].date, known.fixings[0].rates["USD"].value))
@@ -201,7 +201,9 @@ def test_history_has_the_last_publications(days: int) -> None:
 
 def test_history_has_one_source_and_the_base_of_the_ticker() -> None:
     """Sources are never mixed; crosses are computed for each publication as for the rate itself."""
-    built = taken(cbr=CBR, nbk=series(fixing(day(1, 3), USD="470.00", EUR="548.62"), fixing(day(2, 3), USD="471.00")))
+    built = snapshot_of(
+        cbr=CBR, nbk=series(fixing(day(1, 3), USD="470.00", EUR="548.62"), fixing(day(2, 3), USD="471.00"))
+    )
     for quote in built.quotes:
         assert quote.source == "cbr"
         assert quote.history == ((day(1), quote.previous), (day(2), quote.rate))
@@ -221,7 +223,7 @@ def test_history_has_no_rates_that_are_not_in_force() -> None:
     """A ticker that shows the rates in force has no later ones in its history."""
     ticker = KZT.model_copy(update={"effective": "today"})
     known = series(*NBK.fixings, fixing(day(3), USD="470.00"))
-    dates = [[point.date for point in taken(shown, nbk=known).quotes[0].history] for shown in (ticker, KZT)]
+    dates = [[point.date for point in snapshot_of(shown, nbk=known).quotes[0].history] for shown in (ticker, KZT)]
     assert dates == [[day(1), day(2)], [day(1), day(2), day(3)]]
 
 
@@ -229,7 +231,7 @@ def test_rates_in_force_are_not_late_once_tomorrows_are_known() -> None:
     """In the evening tomorrow's rates are known but not shown yet: nothing is missing."""
     evening = datetime(2026, 4, 2, 15, 0, tzinfo=UTC)
     tomorrow = fixing(day(3), USD="470.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12")
-    built = taken(KZT.model_copy(update={"effective": "today"}), evening, nbk=series(*NBK.fixings, tomorrow))
+    built = snapshot_of(KZT.model_copy(update={"effective": "today"}), evening, nbk=series(*NBK.fixings, tomorrow))
     assert (built.as_of, built.status) == (day(2), Status.CURRENT)
     assert built.next_update == datetime(2026, 4, 3, 10, 30, tzinfo=UTC)
 
@@ -260,7 +262,7 @@ MOSCOW = series(
 
 def test_quote_has_the_confidence_of_its_rate() -> None:
     """Confirmed if another bank has it at the same level; unconfirmed if no other bank quotes it."""
-    assert {quote.confidence for quote in taken(nbk=NBK).quotes} == {Confidence.UNCONFIRMED}
+    assert {quote.confidence for quote in snapshot_of(nbk=NBK).quotes} == {Confidence.UNCONFIRMED}
     assert {quote.confidence for quote in compared(nbk=NBK, cbr=MOSCOW).quotes} == {Confidence.CONFIRMED}
     without = series(*(moscow.without({"CNY"}) for moscow in MOSCOW.fixings))
     by_code = {quote.code: quote.confidence for quote in compared(nbk=NBK, cbr=without).quotes}

@@ -307,7 +307,7 @@ async def test_change_during_a_write_is_read_at_once(cluster: Cluster, monkeypat
         await publish_change()
 
     async with follower(instance, cluster.clock, interval=3600):
-        await until_heard(cluster.store)
+        await until_subscribed(cluster.store)
         monkeypatch.setattr(cluster.store.coordination, "publish_change", publish_later)
         cluster.add_fixings(instance, later(fixing(day(1), USD="478.80")).with_revision_of(INITIAL))
         poll = asyncio.create_task(refresh(instance, cluster.clock))

@@ -19,7 +19,7 @@ from tests.support.fixings import day, fixing, later, rates, series
 from tests.support.standin import RawRates
 
 
-def document(on: date, values: Figures) -> Fixing:
+def document(on: date, values: RawRates) -> Fixing:
     return replace(fixing(on), rates=rates(values))
 
 
