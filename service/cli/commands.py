@@ -104,11 +104,11 @@ async def _poll(settings: Settings, key: str) -> Series:
     source, clock = settings.sources[key], Clock()
     now = clock()
     today, last_day = publication_schedule.today(source, now), publication_schedule.latest_possible_date(source, now)
-    series = Series()
+    series, left_out = Series(), list[str]()
     table = Table("date", "currencies", "digest of the response", "verdict", title=source.name)
     async with Client(settings.client) as client:
         session = BankSession(key, source, client, clock, settings.wanted(key))
-        async for _, fixing in published(SOURCES[settings.adapter(key)], session, today - LOOKBACK, last_day):
+        async for _, fixing in published(SOURCES[settings.adapter(key)], session, today - LOOKBACK, last_day, left_out):
             context = validation_context(settings, key, now, None, {}, configured_breaks(source))
             judgement = judge(fixing, series, context)
             if judgement.publish:
@@ -116,6 +116,8 @@ async def _poll(settings: Settings, key: str) -> Series:
             verdict = f"{judgement.verdict}: {'; '.join(judgement.reasons)}" if judgement.reasons else judgement.verdict
             table.add_row(str(fixing.date), str(len(fixing.rates)), fixing.digest[:16], verdict)
     console().print(table)
+    for problem in left_out:
+        console(soft_wrap=True).print(f"left out: {problem}")
     return series
 
 

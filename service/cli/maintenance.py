@@ -338,6 +338,10 @@ def backfill(settings: Settings, key: str, since: date, until: date | None, paus
         console(soft_wrap=True).print(f"  {day} {', '.join(codes)}")
     if len(count.held) > _LISTED:
         console().print(f"  and {len(count.held) - _LISTED} more dates; list all: {program()} quarantine")
+    if count.left_out:
+        console().print(f"{len(count.left_out)} rates or days could not be read:")
+    for problem in count.left_out[:_LISTED]:
+        console(soft_wrap=True).print(f"  {problem}")
 
 
 def export(settings: Settings, path: Path) -> None:

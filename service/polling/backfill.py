@@ -49,6 +49,8 @@ class Count:
     waiting: int = 0
     held: dict[date, tuple[str, ...]] = field(default_factory=dict)
     """Currencies of the quarantined rates, by date."""
+    left_out: list[str] = field(default_factory=list)
+    """Problems of rates and days that could not be read."""
 
 
 @dataclass
@@ -110,7 +112,7 @@ class Backfill:
     async def _fetch(self, first: date, last: date) -> list[ParsedFixing]:
         adapter = SOURCES[self.settings.adapter(self.feed.key)]
         parsed = list[ParsedFixing]()
-        async for response, fixing in published(adapter, self.feed, first, last):
+        async for response, fixing in published(adapter, self.feed, first, last, self.count.left_out):
             if first <= fixing.date <= last:
                 parsed.append((response, fixing))
         return parsed

@@ -21,7 +21,7 @@ from service.errors import NotUnderstood, SourceError
 from service.observability.counters import Counters
 from service.runtime.background import run_in_thread
 from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
-from service.state.memory import KEEP, MemoryState, SourceState
+from service.state.memory import KEEP, MOST_LEFT_OUT, MemoryState, SourceState
 from service.state.publisher import SnapshotPublisher
 from service.storage.sync import StoreSync
 from service.validation.rules import Judgement, judge_all
@@ -60,34 +60,38 @@ class Poller:
         if key in self._polling or (pause_end and self.now() < pause_end):
             return
         self._polling.add(key)
-        started = perf_counter()
+        started, left_out = perf_counter(), list[str]()
         try:
             since, until = self._requested_dates(key)
-            parsed, failure = await self._fetch_and_parse(key, since, until)
+            parsed, left_out, failure = await self._fetch_and_parse(key, since, until)
             await self._validate_and_apply(key, parsed)  # even after a failure: fixings before it are valid
             if not failure:
-                self._withdraw_unpublished(key, parsed, since)
+                if not left_out:  # a date that could not be read is still published
+                    self._withdraw_unpublished(key, parsed, since)
                 await self._validate_quarantine_again(key)
         except Exception as error:  # noqa: BLE001 - a bug in an adapter must not stop polling; it is recorded below
             failure = error
         finally:
             self._polling.discard(key)
-        self._record_outcome(key, failure, started)
+        self._record_outcome(key, failure, left_out, started)
         await self.publisher.publish(self.now())
         await self.store_sync.request_sync()
 
-    async def _fetch_and_parse(self, key: str, since: date, until: date) -> tuple[list[ParsedFixing], Exception | None]:
-        """Return the published fixings, and the error if fetching or parsing failed."""
+    async def _fetch_and_parse(
+        self, key: str, since: date, until: date
+    ) -> tuple[list[ParsedFixing], list[str], Exception | None]:
+        """Return the published fixings, what could not be read, and the error if fetching or parsing failed."""
         # Limited to the latest ones: some sources always send a whole year.
-        parsed = deque[ParsedFixing](maxlen=(until - since).days + 1 + _EXTRA_FIXINGS)
+        parsed, left_out = deque[ParsedFixing](maxlen=(until - since).days + 1 + _EXTRA_FIXINGS), list[str]()
         try:
-            async for parsed_fixing in published(self.adapters[key], self.sessions[key], since, until):
+            async for parsed_fixing in published(self.adapters[key], self.sessions[key], since, until, left_out):
                 parsed.append(parsed_fixing)
         except Exception as error:  # noqa: BLE001 - recorded after the other fixings are applied
-            return list(parsed), error
+            return list(parsed), left_out, error
         if not parsed:
-            return [], NotUnderstood(key, self.sessions[key].url, f"no rates for any day from {since} to {until}")
-        return list(parsed), None
+            problem = f"no rates for any day from {since} to {until}"
+            return [], left_out, NotUnderstood(key, self.sessions[key].url, problem)
+        return list(parsed), left_out, None
 
     async def _validate_and_apply(self, key: str, parsed: Collection[ParsedFixing]) -> bool:
         """Validate new and quarantined fixings; return whether rates were accepted.
@@ -182,11 +186,13 @@ class Poller:
             return earliest
         return max(earliest, min(published[-2].date, today))
 
-    def _record_outcome(self, key: str, failure: Exception | None, started: float) -> None:
+    def _record_outcome(self, key: str, failure: Exception | None, left_out: list[str], started: float) -> None:
         """Record the result of a poll in the source's state, which is stored, in the log and in the counters."""
-        before = self.memory.states[key]
+        before, unreadable = self.memory.states[key], tuple(dict.fromkeys(left_out))[:MOST_LEFT_OUT]
+        if unreadable and unreadable != before.left_out:
+            log.warning("source.partial", source=key, left_out=unreadable)
         if failure is None:
-            state = SourceState(polled_at=self.now(), succeeded_at=self.now())
+            state = SourceState(polled_at=self.now(), succeeded_at=self.now(), left_out=unreadable)
             if before.failing_since:
                 log.info("source.recovered", source=key, failing_since=before.failing_since.isoformat())
         else:
@@ -203,11 +209,12 @@ class Poller:
 
 
 async def published(
-    adapter: SourceAdapter, session: SourceSession, since: date, until: date
+    adapter: SourceAdapter, session: SourceSession, since: date, until: date, left_out: list[str] | None = None
 ) -> AsyncIterator[ParsedFixing]:
     """Fetch and parse the fixings from `since` to `until`; yield each with the response that it came from.
 
-    If a response cannot be parsed, the others are still parsed; the first error is raised at the end.
+    If a response cannot be parsed, the others are still parsed; the first error is raised at the end. The problems of
+    single rates and days that could not be read are appended to `left_out`.
     """
     failure: NotUnderstood | None = None
     async for response in adapter.fetch(session, since, until):
@@ -216,6 +223,8 @@ async def published(
         except NotUnderstood as error:
             failure = failure or error
             continue
+        if left_out is not None:
+            left_out += fixings.left_out
         for fixing in fixings:
             yield response, fixing
     if failure:

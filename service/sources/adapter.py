@@ -10,14 +10,15 @@ requested again although it is known, because rates are revised; therefore respo
 `fetch` uses the methods of `session` only: `get`; `post` for SOAP; `find` if the bank reports by status 404 that it has
 published nothing, with the reason in a comment, because at every other bank a 404 is an error.
 
-`parse` converts one response into fixings. It is pure and depends on the response only. An empty list means that the
+`parse` converts one response into fixings. It is pure and depends on the response only. An empty result means that the
 bank reports, in its own documented way, that it has published nothing for that date. Anything else that is not the
-expected document is `response.reject(...)`, never an empty list. Rates are kept as published: digits, nominal,
-direction, date. Adapters do not validate rates.
+expected document is `response.reject(...)`, never an empty result. A single rate or day that cannot be read is left out
+and named: each is read within `RateTableBuilder.entry()`. Rates are kept as published: digits, nominal, direction,
+date. Adapters do not validate rates.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -53,6 +54,14 @@ class RawResponse:
     def reject(self, problem: str) -> NoReturn:
         """Raise `NotUnderstood`; `problem` continues the words "the response …"."""
         raise NotUnderstood(self.source, self.url, f"the response {problem}")
+
+
+class ParsedResponse(list[Fixing]):
+    """The fixings of a response, oldest first. `left_out` says which rates or days could not be read, and why."""
+
+    def __init__(self, fixings: Iterable[Fixing] = (), left_out: Iterable[str] = ()) -> None:
+        super().__init__(fixings)
+        self.left_out = tuple(left_out)
 
 
 class SourceSession(Protocol):
@@ -108,7 +117,7 @@ class SourceAdapter(ABC):
     def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]: ...
 
     @abstractmethod
-    def parse(self, response: RawResponse) -> list[Fixing]: ...
+    def parse(self, response: RawResponse) -> ParsedResponse: ...
 
 
 async def by_day(

@@ -6,14 +6,14 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import date, datetime
+from decimal import Decimal
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NoReturn, TypeAlias, TypeGuard
 
 from lxml import etree
 
-from service.domain.fixing import Fixing
-from service.sources.adapter import RawResponse
+from service.sources.adapter import ParsedResponse, RawResponse
 from service.sources.rate_table import RateTableBuilder
 
 Element: TypeAlias = etree._Element  # noqa: SLF001 - lxml's name for it
@@ -22,7 +22,11 @@ Element: TypeAlias = etree._Element  # noqa: SLF001 - lxml's name for it
 MOST_PARTS = 100_000
 """Maximum number of tags, objects and lists in a response: five times that of a year of any bank. Building a million in
 C would hold the interpreter lock and block all threads."""
+_QUOTED = 60
+"""Characters of a row that an error quotes."""
 _LONGEST_DATE = 40
+_LONGEST_MANTISSA = 30
+_LARGEST_POWER = 15
 _HTML = (b"<!doctype html", b"<html")
 # The encodings that banks use, and that all parsers agree on. Others (UTF-7, EBCDIC) can hide content from a parser.
 _ENCODINGS = {"utf-8", "cp1251", "iso8859-1", "ascii"}
@@ -69,7 +73,10 @@ def content(response: RawResponse, element: Element) -> str:
 def text(response: RawResponse, parent: Element, name: str) -> str:
     """Return the text of a child, which must exist and not be empty."""
     value = optional_text(response, parent, name)
-    return value or response.reject(f"lacks <{name}> in <{parent.tag!s}>")
+    if not value:
+        content_words = " ".join(" ".join(parent.itertext()).split())
+        response.reject(f"lacks <{name}> in <{parent.tag!s}> ({content_words[:_QUOTED]})")
+    return value
 
 
 def optional_text(response: RawResponse, parent: Element, name: str) -> str:
@@ -80,7 +87,7 @@ def optional_text(response: RawResponse, parent: Element, name: str) -> str:
     return content(response, children[0]) if children else ""
 
 
-def val_curs(response: RawResponse, form: str, mark: str = ".") -> list[Fixing]:
+def val_curs(response: RawResponse, form: str, mark: str = ".") -> ParsedResponse:
     """Parse `<ValCurs>`, the Bank of Russia's format, which other banks use too.
 
     `form` is the date format, `mark` the decimal separator.
@@ -89,8 +96,9 @@ def val_curs(response: RawResponse, form: str, mark: str = ".") -> list[Fixing]:
     on = day(response, root.get("Date", ""), form)
     table = RateTableBuilder(response, mark)
     for row in root.iter("Valute"):
-        code, value, nominal = (text(response, row, name) for name in ("CharCode", "Value", "Nominal"))
-        table.add(on, code, value, nominal)
+        with table.entry():
+            code, value, nominal = (text(response, row, name) for name in ("CharCode", "Value", "Nominal"))
+            table.add(on, code, value, nominal)
     return table.fixings()
 
 
@@ -152,7 +160,8 @@ def fields(response: RawResponse, row: dict[str, Any], *names: str) -> list[str]
     values = [row.get(name) for name in names]
     for name, value in zip(names, values, strict=True):
         if not isinstance(value, str):
-            response.reject(f"lacks {name} in a row")
+            cells = ", ".join(cell for cell in row.values() if isinstance(cell, str))
+            response.reject(f"lacks {name} in a row ({cells[:_QUOTED]})")
     return [str(value).strip() for value in values]
 
 
@@ -204,13 +213,21 @@ def _json(response: RawResponse) -> object:
     try:
         return json.loads(
             body.decode("utf-8-sig"),
-            parse_float=str,
+            parse_float=_without_exponent,
             parse_int=str,
             parse_constant=_no_constant,
             object_pairs_hook=_named_once,
         )
     except (ValueError, RecursionError) as error:
         response.reject(f"is not JSON: {error}")
+
+
+def _without_exponent(number: str) -> str:
+    """Return a JSON number in plain digits; one with a large exponent, which no rate has, unchanged."""
+    mantissa, exponent, power = number.lower().partition("e")
+    if not exponent or len(mantissa) > _LONGEST_MANTISSA or not -_LARGEST_POWER <= int(power) <= _LARGEST_POWER:
+        return number
+    return f"{Decimal(number):f}"
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

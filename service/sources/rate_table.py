@@ -1,13 +1,17 @@
-"""Build fixings from the rates of a response; check the format of each rate."""
+"""Build fixings from the rates of a response; check the format of each rate, and leave out what cannot be read."""
 
 import re
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
+from typing import NoReturn
 
 from service.domain.bounds import LATEST
-from service.domain.fixing import Fixing, Quotation, Rate
-from service.sources.adapter import RawResponse
+from service.domain.fixing import Quotation, Rate
+from service.errors import NotUnderstood
+from service.sources.adapter import ParsedResponse, RawResponse
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _NOMINAL = re.compile(r"[1-9][0-9]{0,6}")
@@ -20,6 +24,10 @@ MOST_CURRENCIES = 200
 """Maximum number of currencies per date: about 180 exist, and no bank quotes half of them."""
 
 
+class _TooMuch(NotUnderstood):
+    """More rates than any bank publishes: a fault of the whole document."""
+
+
 class RateTableBuilder:
     """Builder for the fixings of one response: one rate per date and currency, each checked for its format.
 
@@ -30,30 +38,68 @@ class RateTableBuilder:
         self._response = response
         self._mark = mark
         self._rates: defaultdict[date, dict[str, Rate]] = defaultdict(dict)
+        self._ambiguous = set[tuple[date, str]]()
+        self._left_out = list[str]()
+
+    @contextmanager
+    def entry(self) -> Iterator[None]:
+        """Read one rate, or one day: if it cannot be read, leave it out, and name the problem."""
+        try:
+            yield
+        except _TooMuch:
+            raise
+        except NotUnderstood as error:
+            self._left_out.append(error.problem.removeprefix("the response "))
 
     def add(self, on: date, code: str, value: str, nominal: str = "1", change: str = "") -> None:
-        """Add one rate as published; `change` is the bank's own change, if it publishes one."""
+        """Add one rate as published; `change` is the bank's own change, if it publishes one.
+
+        A change that cannot be read is left out alone. A currency that is quoted twice is left out: which of the rates
+        is right is unknown.
+        """
         if not _CURRENCY.fullmatch(code):
             self._response.reject(f"has {code[:40]!r} where a currency code is expected")
         if on > LATEST:
             self._response.reject(f"has rates of {on}, after {LATEST}, the last possible date")
         if not _NOMINAL.fullmatch(nominal):
-            self._response.reject(f"has {nominal[:40]!r} where a nominal is expected")
-        if code in self._rates[on]:
+            self._response.reject(f"has {nominal[:40]!r} where a nominal is expected for {code} on {on}")
+        if code in self._rates[on] or (on, code) in self._ambiguous:
+            self._rates[on].pop(code, None)
+            self._ambiguous.add((on, code))
             self._response.reject(f"quotes {code} twice for {on}")
         if len(self._rates) > MOST_DAYS:
-            self._response.reject(f"has rates for more than {MOST_DAYS} days")
+            self._too_much(f"has rates for more than {MOST_DAYS} days")
         if len(self._rates[on]) >= MOST_CURRENCIES:
-            self._response.reject(f"quotes more than {MOST_CURRENCIES} currencies for {on}")
-        own_change = self._number(change) if change else None
-        self._rates[on][code] = Rate(self._number(value), int(nominal), own_change)
+            self._too_much(f"quotes more than {MOST_CURRENCIES} currencies for {on}")
+        published = self._number(value, f"{code} on {on}")
+        own_change = None
+        if change:
+            with self.entry():
+                own_change = self._number(change, f"the change of {code} on {on}")
+        self._rates[on][code] = Rate(published, int(nominal), own_change)
 
-    def fixings(self, direction: Quotation = Quotation.DIRECT) -> list[Fixing]:
-        """Return one fixing per requested date, oldest first."""
-        requested_days = sorted(day for day in self._rates if day >= self._response.since)
-        return [self._response.fixing(day, self._rates[day], direction) for day in requested_days]
+    def optional(self, read: Callable[..., str], *arguments: object) -> str:
+        """Return a value that a rate can do without, by a function of `parsing`; empty if it cannot be read."""
+        value = ""
+        with self.entry():
+            value = read(self._response, *arguments)
+        return value  # noqa: RET504 - `entry` may have ended the block
 
-    def _number(self, published: str) -> Decimal:
+    def fixings(self, direction: Quotation = Quotation.DIRECT) -> ParsedResponse:
+        """Return one fixing per requested date, oldest first.
+
+        If more entries are left out than read, it is not the expected document: raises `NotUnderstood`.
+        """
+        if len(self._left_out) > sum(map(len, self._rates.values())):
+            self._response.reject(self._left_out[0])
+        requested_days = sorted(day for day, rates in self._rates.items() if rates and day >= self._response.since)
+        fixings = [self._response.fixing(day, self._rates[day], direction) for day in requested_days]
+        return ParsedResponse(fixings, self._left_out)
+
+    def _number(self, published: str, name: str) -> Decimal:
         if not _NUMBER[self._mark].fullmatch(published):
-            self._response.reject(f"has {published[:40]!r} where a number is expected")
+            self._response.reject(f"has {published[:40]!r} where a number is expected for {name}")
         return Decimal(published.replace(self._mark, "."))
+
+    def _too_much(self, problem: str) -> NoReturn:
+        raise _TooMuch(self._response.source, self._response.url, f"the response {problem}")

@@ -25,6 +25,8 @@ from service.sources.http_client import Client
 
 REMEMBERED = 16
 """Responses with a validator that are cached for conditional requests, per bank."""
+_NO_CODING: Final = frozenset({"", "identity", "utf-8", "utf8", "windows-1251", "iso-8859-1", "us-ascii", "ascii"})
+"""Content codings that are none: some servers send the charset in the wrong header."""
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HOPS = 3
 """Maximum number of redirects that are followed for one request."""
@@ -60,6 +62,13 @@ def retry_after(header: str, now: datetime) -> timedelta:
     except ValueError:
         return timedelta()
     return max(timedelta(), (until if until.tzinfo else until.replace(tzinfo=UTC)) - now)
+
+
+def _codings(response: aiohttp.ClientResponse) -> list[str]:
+    """Return the content codings of a response, without those that are none."""
+    header = ",".join(response.headers.getall("Content-Encoding", []))
+    codings = [coding.strip().lower() for coding in header.split(",")]
+    return [coding for coding in codings if coding not in _NO_CODING]
 
 
 class _Payload(NamedTuple):
@@ -238,10 +247,10 @@ class BankSession:
 
         Not left to aiohttp, because 3.14 accepts a truncated gzip stream as complete.
         """
-        coding = response.headers.get("Content-Encoding", "identity").lower()
-        if coding == "identity":
+        coding = ", ".join(_codings(response))
+        if not coding:
             return body
-        if coding != "gzip":
+        if coding not in ("gzip", "x-gzip"):  # two names of the same coding (RFC 9110)
             raise BadAnswer(self.key, url, f"responded with the content encoding {coding[:20]}, which was not accepted")
         limit = self.client.settings.max_bytes
         stream = zlib.decompressobj(wbits=31)

@@ -26,6 +26,9 @@ from service.validation.rules import Judgement, ValidationContext, rate_text
 KEEP = 90
 """Dates per source that are kept in memory: enough for a sparkline of 30 publications and their carry-overs."""
 
+MOST_LEFT_OUT = 5
+"""Problems of unreadable rates that are kept per source."""
+
 MISSED = 10
 """Publications for which a currency is reported as missing; after that it counts as discontinued."""
 
@@ -41,6 +44,8 @@ class SourceState:
     error: str | None = None
     not_before: datetime | None = None
     """End of the pause that the bank has demanded."""
+    left_out: tuple[str, ...] = ()
+    """Rates and days of the last responses that could not be read, at most `MOST_LEFT_OUT`."""
 
     def after_failure(self, now: datetime, error: Exception | str) -> "SourceState":
         return replace(

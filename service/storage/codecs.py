@@ -29,7 +29,8 @@ from service.domain.bounds import (
 )
 from service.domain.fixing import Fixing, Quotation, RateTable
 from service.domain.snapshot import Snapshot
-from service.state.memory import SourceState
+from service.errors import LONGEST
+from service.state.memory import MOST_LEFT_OUT, SourceState
 from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
 
 log = structlog.get_logger()
@@ -118,6 +119,8 @@ def _state(state: SourceState, place: Place) -> Iterator[str]:
         yield from time_errors(name, moment)
         if moment and moment.date() > place.latest + dt.timedelta(days=days):
             yield f"{name} {moment} is in the future"
+    if len(state.left_out) > MOST_LEFT_OUT or any(len(problem) > LONGEST for problem in state.left_out):
+        yield "left_out is too long"
     if not 0 <= state.failures <= _MOST_FAILURES:
         yield f"failures is outside 0 to {_MOST_FAILURES}"
 

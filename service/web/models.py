@@ -148,7 +148,7 @@ class Receipt(FixingDocument, frozen=True, kw_only=True):
     raw: str
 
 
-State = Literal["failing", "empty", "recorded", "current", "late", "stale"]
+State = Literal["failing", "empty", "recorded", "partial", "current", "late", "stale"]
 
 
 class SourceDocument(Struct, frozen=True, kw_only=True):
@@ -156,6 +156,7 @@ class SourceDocument(Struct, frozen=True, kw_only=True):
 
     `last_fixing` is the date of its latest publication, `last_change` the first day of its latest rates: earlier if
     publications since, as on weekends, repeat them. `error` is that of the last poll; null if the poll succeeded.
+    `partial` is the state of a current source of which some rates could not be read: `left_out` says which.
     """
 
     key: str
@@ -164,6 +165,7 @@ class SourceDocument(Struct, frozen=True, kw_only=True):
     terms: str
     state: State
     error: str | None
+    left_out: Sequence[str]
     last_fixing: dt.date | None
     last_change: dt.date | None
     last_poll: Moment | None

@@ -26,6 +26,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
+from service.domain.fixing import Fixing
 from service.errors import BadAnswer, NotUnderstood, SourceError, Unreachable
 from service.settings import ClientSettings, Settings, load
 from service.sources.banks import SOURCES
@@ -137,7 +138,7 @@ def test_every_attack_has_an_expected_outcome() -> None:
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_attack_is_rejected_with_a_clear_error(attacker: str, clock: Clock, name: str) -> None:
     """Even if it is endless, in little memory, and without blocking the event loop noticeably."""
-    parsed = []
+    parsed = list[Fixing]()
     raised: SourceError | None = None
     late = name in REFUSED and LATE in REFUSED[name][1]
     timeout = timedelta(

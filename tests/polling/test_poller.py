@@ -15,7 +15,7 @@ from service.domain.fixing import Fixing, Series
 from service.domain.snapshot import Snapshot
 from service.polling.poller import Poller
 from service.settings import Settings
-from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession
 from service.sources.banks import SOURCES
 from service.sources.session import BankSession
 from service.state.memory import KEEP
@@ -508,7 +508,7 @@ class LoopDependentAdapter(SourceAdapter):
     def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         return SOURCES["nbk"].fetch(session, since, until)
 
-    def parse(self, payload: RawResponse) -> list[Fixing]:
+    def parse(self, payload: RawResponse) -> ParsedResponse:
         asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(60)
         self.parsed += 1
         return SOURCES["nbk"].parse(payload)

@@ -8,7 +8,7 @@ from pathlib import Path
 from service.domain.fixing import Fixing, Quotation
 from service.errors import BadAnswer
 from service.settings import load
-from service.sources.adapter import RawResponse
+from service.sources.adapter import ParsedResponse, RawResponse
 from service.sources.banks import SOURCES
 from tests.support.fixings import FETCHED
 
@@ -41,7 +41,7 @@ def response_of(key: str, body: bytes, url: str = URL) -> RawResponse:
     return RawResponse(key, CONFIGURED[key].base, url, body, FETCHED)
 
 
-def parse(key: str, body: bytes) -> list[Fixing]:
+def parse(key: str, body: bytes) -> ParsedResponse:
     return SOURCES[key].parse(response_of(key, body))
 
 

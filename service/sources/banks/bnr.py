@@ -7,9 +7,8 @@ without a number. XAU is one gram of gold. The namespace is ignored: it has chan
 from collections.abc import AsyncIterator
 from datetime import date
 
-from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceAdapter, SourceSession, by_year
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession, by_year
 from service.sources.rate_table import RateTableBuilder
 
 
@@ -19,13 +18,15 @@ class Bnr(SourceAdapter):
     def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         return by_year(session, since, until, lambda year: f"/years/nbrfxrates{year}.xml")
 
-    def parse(self, response: RawResponse) -> list[Fixing]:
+    def parse(self, response: RawResponse) -> ParsedResponse:
         table = RateTableBuilder(response)
         root = parsing.xml(response, "{*}DataSet")
         # At any depth: a day that is present twice, in two places, is rejected.
         for cube in list(root.iter("{*}Cube")) or response.reject("has no rates"):
-            day = parsing.day(response, cube.get("date", ""), "%Y-%m-%d")
-            for row in cube.findall("{*}Rate") or response.reject(f"has no rates for {day}"):
-                value = parsing.content(response, row)
-                table.add(day, row.get("currency", ""), value, row.get("multiplier", "1"))
+            with table.entry():
+                day = parsing.day(response, cube.get("date", ""), "%Y-%m-%d")
+                for row in cube.findall("{*}Rate") or response.reject(f"has no rates for {day}"):
+                    with table.entry():
+                        value = parsing.content(response, row)
+                        table.add(day, row.get("currency", ""), value, row.get("multiplier", "1"))
         return table.fixings()

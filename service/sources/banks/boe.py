@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from datetime import date
 from typing import Final
 
-from service.domain.fixing import Fixing, Quotation
+from service.domain.fixing import Quotation
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 SERIES: Final = {
@@ -51,12 +51,16 @@ class Boe(SourceAdapter):
         query = f"CSVF=TN&{span}&SeriesCodes={','.join(SERIES)}&UsingCodes=Y&csv.x=yes"
         yield await session.get(f"/_iadb-fromshowcolumns.asp?{query}")
 
-    def parse(self, response: RawResponse) -> list[Fixing]:
+    def parse(self, response: RawResponse) -> ParsedResponse:
         table = RateTableBuilder(response)
         for row in parsing.csv_rows(response, "DATE"):
-            day = parsing.day(response, row.pop("DATE"), "%d %b %Y")
-            for series, value in row.items():
-                code = SERIES.get(series) or response.reject(f"has the unknown series {series[:40]!r}")
-                if value:
-                    table.add(day, code, value)
+            date_ = row.pop("DATE")
+            if unknown := row.keys() - SERIES.keys():
+                response.reject(f"has the unknown series {min(unknown)[:40]!r}")
+            with table.entry():
+                day = parsing.day(response, date_, "%d %b %Y")
+                for series, value in row.items():
+                    if value:
+                        with table.entry():
+                            table.add(day, SERIES[series], value)
         return table.fixings(Quotation.INVERSE)

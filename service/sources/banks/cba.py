@@ -7,9 +7,8 @@ rates are per gram.
 from collections.abc import AsyncIterator
 from datetime import date
 
-from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 from service.sources.soap import Operation
 
@@ -28,14 +27,15 @@ class Cba(SourceAdapter):
         arguments = {"ISOCodes": CURRENCIES, "DateFrom": since, "DateTo": until}
         yield await RANGE.call(session, "/exchangerates.asmx", arguments)
 
-    def parse(self, response: RawResponse) -> list[Fixing]:
+    def parse(self, response: RawResponse) -> ParsedResponse:
         result = RANGE.result(response)
         if result.find("{urn:schemas-microsoft-com:xml-diffgram-v1}diffgram") is None:
             response.reject("lacks <diffgram>")
         table = RateTableBuilder(response)
         for row in result.iter("ExchangeRatesByRange"):
-            names = ("RateDate", "ISO", "Rate", "Amount")
-            date_, code, value, nominal = (parsing.text(response, row, name) for name in names)
-            day = parsing.day(response, date_, "%Y-%m-%dT%H:%M:%S%z")
-            table.add(day, code, value, nominal, parsing.optional_text(response, row, "Diff"))
+            with table.entry():
+                names = ("RateDate", "ISO", "Rate", "Amount")
+                date_, code, value, nominal = (parsing.text(response, row, name) for name in names)
+                day = parsing.day(response, date_, "%Y-%m-%dT%H:%M:%S%z")
+                table.add(day, code, value, nominal, table.optional(parsing.optional_text, row, "Diff"))
         return table.fixings()

@@ -3,9 +3,8 @@
 from collections.abc import AsyncIterator
 from datetime import date
 
-from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceAdapter, SourceSession, by_day
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession, by_day
 from service.sources.rate_table import RateTableBuilder
 
 
@@ -15,10 +14,11 @@ class Cbu(SourceAdapter):
     def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         return by_day(session, since, until, lambda day: f"/all/{day}/")
 
-    def parse(self, response: RawResponse) -> list[Fixing]:
+    def parse(self, response: RawResponse) -> ParsedResponse:
         table = RateTableBuilder(response)
         for row in parsing.json_rows(response):
-            date_, code, value, nominal = parsing.fields(response, row, "Date", "Ccy", "Rate", "Nominal")
-            change = parsing.optional_field(response, row, "Diff")
-            table.add(parsing.day(response, date_, "%d.%m.%Y"), code, value, nominal, change)
+            with table.entry():
+                date_, code, value, nominal = parsing.fields(response, row, "Date", "Ccy", "Rate", "Nominal")
+                change = table.optional(parsing.optional_field, row, "Diff")
+                table.add(parsing.day(response, date_, "%d.%m.%Y"), code, value, nominal, change)
         return table.fixings()

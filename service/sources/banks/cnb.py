@@ -6,9 +6,8 @@ Weekends and holidays are absent. So would be a currency that was not quoted: a 
 from collections.abc import AsyncIterator
 from datetime import date
 
-from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceAdapter, SourceSession, by_year
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession, by_year
 from service.sources.rate_table import RateTableBuilder
 
 
@@ -18,10 +17,11 @@ class Cnb(SourceAdapter):
     def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         return by_year(session, since, until, lambda year: f"/daily-year?year={year}&lang=EN")
 
-    def parse(self, response: RawResponse) -> list[Fixing]:
+    def parse(self, response: RawResponse) -> ParsedResponse:
         table = RateTableBuilder(response)
         names = ("validFor", "currencyCode", "rate", "amount")
         for row in parsing.rows(response, parsing.json_object(response), "rates"):
-            date_, code, value, nominal = parsing.fields(response, row, *names)
-            table.add(parsing.day(response, date_, "%Y-%m-%d"), code, value, nominal)
+            with table.entry():
+                date_, code, value, nominal = parsing.fields(response, row, *names)
+                table.add(parsing.day(response, date_, "%Y-%m-%d"), code, value, nominal)
         return table.fixings()

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from datetime import date
 from typing import Final
 
-from service.domain.fixing import Fixing, Quotation
+from service.domain.fixing import Quotation
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 MEANT: Final = {"FREQ": "D", "CURRENCY_DENOM": "EUR", "UNIT_MULT": "0"}
@@ -22,9 +22,9 @@ class Ecb(SourceAdapter):
         end = f"&endPeriod={until}" if until < session.now().date() else ""
         yield await session.get(f"/D..EUR.SP00.A?format=csvdata&startPeriod={since}{end}")
 
-    def parse(self, response: RawResponse) -> list[Fixing]:
+    def parse(self, response: RawResponse) -> ParsedResponse:
         if not response.body.strip():  # nothing published
-            return []
+            return ParsedResponse()
         table = RateTableBuilder(response)
         for row in parsing.csv_rows(response, "CURRENCY", "TIME_PERIOD", "OBS_VALUE"):
             for column, value in MEANT.items():
@@ -32,6 +32,7 @@ class Ecb(SourceAdapter):
                     response.reject(f"has {row[column][:40]!r} as {column} instead of {value!r}")
             if row["OBS_VALUE"] in ("", "NaN"):  # in SDMX: not quoted that day
                 continue
-            day = parsing.day(response, row["TIME_PERIOD"], "%Y-%m-%d")
-            table.add(day, row["CURRENCY"], row["OBS_VALUE"])
+            with table.entry():
+                day = parsing.day(response, row["TIME_PERIOD"], "%Y-%m-%d")
+                table.add(day, row["CURRENCY"], row["OBS_VALUE"])
         return table.fixings(Quotation.INVERSE)

@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
 
-from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 
@@ -28,11 +27,12 @@ class Frankfurter(SourceAdapter):
         body = b"[" + b",".join(response.body for response in responses) + b"]"
         yield replace(responses[-1], url=f"{session.url}/rates?{query}", body=body)
 
-    def parse(self, response: RawResponse) -> list[Fixing]:
+    def parse(self, response: RawResponse) -> ParsedResponse:
         table = RateTableBuilder(response)
         for row in parsing.json_row_lists(response):
-            date_, code, quote, value = parsing.fields(response, row, "date", "base", "quote", "rate")
-            if quote != response.base:
-                response.reject(f"has rates in {quote[:40]!r} instead of {response.base}")
-            table.add(parsing.day(response, date_, "%Y-%m-%d"), code, value)
+            if row.get("quote") != response.base:
+                response.reject(f"has rates in {str(row.get('quote'))[:40]!r} instead of {response.base}")
+            with table.entry():
+                date_, code, value = parsing.fields(response, row, "date", "base", "rate")
+                table.add(parsing.day(response, date_, "%Y-%m-%d"), code, value)
         return table.fixings()

@@ -9,9 +9,8 @@ For a range without rates it returns an empty `<GetExchangeRatesResult/>` or an 
 from collections.abc import AsyncIterator
 from datetime import date
 
-from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 from service.sources.soap import Operation
 
@@ -33,17 +32,19 @@ class Mnb(SourceAdapter):
         arguments = {"startDate": since, "endDate": until, "currencyNames": CURRENCIES}
         yield await RATES.call(session, "/arfolyamok.asmx", arguments)
 
-    def parse(self, response: RawResponse) -> list[Fixing]:
+    def parse(self, response: RawResponse) -> ParsedResponse:
         inner = parsing.content(response, RATES.result(response))
         if not inner:  # nothing published
-            return []
+            return ParsedResponse()
         table = RateTableBuilder(response, ",")
         root = parsing.xml(response, "MNBExchangeRates", inner)
         days = list(root.iter("Day"))
         if not days and (len(root) or parsing.content(response, root)):
             response.reject("has other content than <Day> in <MNBExchangeRates>")
         for published in days:
-            day = parsing.day(response, published.get("date", ""), "%Y-%m-%d")
-            for row in published.findall("Rate") or response.reject(f"has no rates for {day}"):
-                table.add(day, row.get("curr", ""), parsing.content(response, row), row.get("unit", ""))
+            with table.entry():
+                day = parsing.day(response, published.get("date", ""), "%Y-%m-%d")
+                for row in published.findall("Rate") or response.reject(f"has no rates for {day}"):
+                    with table.entry():
+                        table.add(day, row.get("curr", ""), parsing.content(response, row), row.get("unit", ""))
         return table.fixings()

@@ -7,9 +7,8 @@ bank repeats the last rates under the requested date, with a `<change>` of 0.00.
 from collections.abc import AsyncIterator
 from datetime import date
 
-from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceAdapter, SourceSession, by_day
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession, by_day
 from service.sources.rate_table import RateTableBuilder
 
 
@@ -19,11 +18,14 @@ class Nbk(SourceAdapter):
     def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         return by_day(session, since, until, lambda day: f"/get_rates.cfm?fdate={day:%d.%m.%Y}")
 
-    def parse(self, response: RawResponse) -> list[Fixing]:
+    def parse(self, response: RawResponse) -> ParsedResponse:
         root = parsing.xml(response, "rates")
         day = parsing.day(response, parsing.text(response, root, "date"), "%d.%m.%Y")
         table = RateTableBuilder(response)
         for item in root.iter("item"):
-            code, value, nominal = (parsing.text(response, item, name) for name in ("title", "description", "quant"))
-            table.add(day, code, value, nominal, parsing.optional_text(response, item, "change"))
+            with table.entry():
+                code, value, nominal = (
+                    parsing.text(response, item, name) for name in ("title", "description", "quant")
+                )
+                table.add(day, code, value, nominal, table.optional(parsing.optional_text, item, "change"))
         return table.fixings()

@@ -9,9 +9,8 @@ which the two lists together do not.
 from collections.abc import AsyncIterator
 from datetime import date
 
-from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 NAME = "Daily Exchange Rates"
@@ -23,13 +22,14 @@ class Nbkr(SourceAdapter):
     async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:  # noqa: ARG002
         yield await session.get("/daily.xml")
 
-    def parse(self, response: RawResponse) -> list[Fixing]:
+    def parse(self, response: RawResponse) -> ParsedResponse:
         root = parsing.xml(response, "CurrencyRates")
         if root.get("Name") != NAME:
             response.reject(f"has the name {root.get('Name', '')[:40]!r} instead of {NAME!r}")
         day = parsing.day(response, root.get("Date", ""), "%d.%m.%Y")
         table = RateTableBuilder(response, ",")
         for row in root.iter("Currency"):
-            value, nominal = (parsing.text(response, row, name) for name in ("Value", "Nominal"))
-            table.add(day, row.get("ISOCode", ""), value, nominal)
+            with table.entry():
+                value, nominal = (parsing.text(response, row, name) for name in ("Value", "Nominal"))
+                table.add(day, row.get("ISOCode", ""), value, nominal)
         return table.fixings() or response.reject("has a date but no rates")

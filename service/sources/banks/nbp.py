@@ -7,9 +7,8 @@ currencies that Thursday's lacks.
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
 
-from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 LONGEST = timedelta(days=92)
@@ -25,12 +24,15 @@ class Nbp(SourceAdapter):
                 yield tables
             since = end + timedelta(days=1)
 
-    def parse(self, response: RawResponse) -> list[Fixing]:
+    def parse(self, response: RawResponse) -> ParsedResponse:
         table = RateTableBuilder(response)
         for published in parsing.json_rows(response):
             kind, date_ = parsing.fields(response, published, "table", "effectiveDate")
             if kind != "A":
                 response.reject(f"has the table {kind[:40]!r} instead of 'A'")
-            for row in parsing.rows(response, published, "rates"):
-                table.add(parsing.day(response, date_, "%Y-%m-%d"), *parsing.fields(response, row, "code", "mid"))
+            with table.entry():
+                day = parsing.day(response, date_, "%Y-%m-%d")
+                for row in parsing.rows(response, published, "rates"):
+                    with table.entry():
+                        table.add(day, *parsing.fields(response, row, "code", "mid"))
         return table.fixings() or response.reject("has no rates")

@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator
 from datetime import date
 from typing import Final
 
-from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 PSEUDO_CURRENCY: Final = "___"
-"""The only invalid currency code that is ignored; any other rejects the document."""
+"""The only invalid currency code that is ignored."""
 
 
 class Nbu(SourceAdapter):
@@ -22,11 +21,12 @@ class Nbu(SourceAdapter):
         span = f"start={since:%Y%m%d}&end={until:%Y%m%d}"
         yield await session.get(f"/exchange_site?{span}&sort=exchangedate&order=asc&json")
 
-    def parse(self, response: RawResponse) -> list[Fixing]:
+    def parse(self, response: RawResponse) -> ParsedResponse:
         table = RateTableBuilder(response)
         for row in parsing.json_rows(response):
             if row.get("cc") == PSEUDO_CURRENCY:
                 continue
-            date_, code, value, nominal = parsing.fields(response, row, "exchangedate", "cc", "rate", "units")
-            table.add(parsing.day(response, date_, "%d.%m.%Y"), code, value, nominal)
+            with table.entry():
+                date_, code, value, nominal = parsing.fields(response, row, "exchangedate", "cc", "rate", "units")
+                table.add(parsing.day(response, date_, "%d.%m.%Y"), code, value, nominal)
         return table.fixings()

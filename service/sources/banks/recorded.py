@@ -9,9 +9,8 @@ from dataclasses import replace
 from datetime import date
 from importlib.resources import files
 
-from service.domain.fixing import Fixing
 from service.sources import parsing
-from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
 
 
@@ -23,7 +22,7 @@ class Recorded(SourceAdapter):
         rows = (files("service.sources.banks") / "recorded.csv").read_bytes()
         yield RawResponse(session.key, session.base, session.url, rows, session.now())
 
-    def parse(self, response: RawResponse) -> list[Fixing]:
+    def parse(self, response: RawResponse) -> ParsedResponse:
         table = RateTableBuilder(response)
         receipts: dict[date, dict[str, str]] = {}
         columns = ("date", "code", "value", "nominal", "change", "url", "fetched_at", "digest")
@@ -31,7 +30,7 @@ class Recorded(SourceAdapter):
             on = parsing.day(response, row["date"], "%Y-%m-%d")
             table.add(on, row["code"], row["value"], row["nominal"], row["change"])
             receipts[on] = row
-        return [
+        return ParsedResponse(
             replace(
                 fixing,
                 url=receipts[fixing.date]["url"],
@@ -39,4 +38,4 @@ class Recorded(SourceAdapter):
                 digest=receipts[fixing.date]["digest"],
             )
             for fixing in table.fixings()
-        ]
+        )

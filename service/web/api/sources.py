@@ -59,6 +59,8 @@ def describe(memory: MemoryState, key: str, next_poll: datetime | None, now: dat
         condition = "recorded"
     else:
         condition = _AGES[freshness(source, news.date, now)]
+        if condition == "current" and state.left_out:
+            condition = "partial"
     return models.SourceDocument(
         key=key,
         name=source.name,
@@ -66,6 +68,7 @@ def describe(memory: MemoryState, key: str, next_poll: datetime | None, now: dat
         terms=source.terms,
         state=condition,
         error=state.error,
+        left_out=state.left_out,
         last_fixing=latest.date if latest else None,
         last_change=news.date if news else None,
         last_poll=state.polled_at,

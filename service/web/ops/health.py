@@ -195,6 +195,8 @@ def _problems(key: str, memory: MemoryState, described: models.SourceDocument) -
     state, latest, news = described.state, described.last_fixing, described.last_change
     if error := memory.states[key].error:
         yield error
+    if left_out := memory.states[key].left_out:
+        yield f"{key}: could not be read and was left out: {'; '.join(left_out)}"
     for entry in memory.pending_quarantine(key):
         if reasons := memory.needed_reasons(key, entry):
             yield f"{key}: {entry.fixing.date} is quarantined: {'; '.join(reasons)}"

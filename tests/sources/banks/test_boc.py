@@ -53,6 +53,9 @@ def test_missing_value_is_not_quoted(missing: bytes) -> None:
     assert known.rates.keys() - incomplete.rates.keys() == {"USD"}
 
 
+TWO_SERIES = b'{"observations":[{"d":"2026-04-02","FXEURCAD":{"v":"1.6040"},"FXUSDCAD":{"v":"1.3902"}}]}'
+
+
 @pytest.mark.parametrize(
     ("series", "message"),
     [
@@ -60,17 +63,22 @@ def test_missing_value_is_not_quoted(missing: bytes) -> None:
         (b'"FXUSDCAD":"1.3902"', "lacks FXUSDCAD, an object"),
         (b'"FXUSDCAD":null', "lacks FXUSDCAD, an object"),
         (b'"FXUSDCAD":{"v":true}', "has a v that is not text in a row"),
-        (b'"FXEURCAD":{"v":"1.6040"}', "an object has a duplicate name"),
         (b'"V39079":{"v":"1"}', "has the series 'V39079', which is not a rate in CAD"),
         (b'"USD":{"v":"1"}', "has the series 'USD', which is not a rate in CAD"),
         (b'"FXCADUSD":{"v":"0.72"}', "has the series 'FXCADUSD', which is not a rate in CAD"),
     ],
 )
-def test_series_of_another_form_is_rejected(series: bytes, message: str) -> None:
+def test_series_of_another_form_is_left_out(series: bytes, message: str) -> None:
     """Every field besides the day is the series of a currency with its value."""
-    body = b'{"observations":[{"d":"2026-04-02","FXEURCAD":{"v":"1.6040"},"FXUSDCAD":{"v":"1.3902"}}]}'
-    with pytest.raises(NotUnderstood, match=message):
-        parse("boc", body.replace(b'"FXUSDCAD":{"v":"1.3902"}', series))
+    parsed = parse("boc", TWO_SERIES.replace(b'"FXUSDCAD":{"v":"1.3902"}', series))
+    assert [fixing.rates.keys() for fixing in parsed] == [{"EUR"}]
+    assert len(parsed.left_out) == 1
+    assert message in parsed.left_out[0]
+
+
+def test_duplicate_series_is_rejected() -> None:
+    with pytest.raises(NotUnderstood, match="an object has a duplicate name"):
+        parse("boc", TWO_SERIES.replace(b"FXUSDCAD", b"FXEURCAD"))
 
 
 def test_response_without_observations_has_no_fixings() -> None:

@@ -1,11 +1,11 @@
 """Central Bank of Uzbekistan."""
 
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
 
 from service.domain.fixing import Quotation
-from service.errors import NotUnderstood
 from tests.sources.answers import URL, digits, document, metadata, parse, requested_paths
 from tests.support.fixings import FETCHED, day
 
@@ -47,10 +47,12 @@ def test_missing_change_is_none(missing: bytes) -> None:
         b'{"a":1}',
     ],
 )
-def test_invalid_change_is_rejected(diff: bytes) -> None:
-    """The bank publishes no `Diff` of another form."""
-    with pytest.raises(NotUnderstood):
-        parse("cbu", BODY.replace(b'"Diff":"-52.11"', b'"Diff":' + diff))
+def test_invalid_change_is_left_out(diff: bytes) -> None:
+    """The rate is used without the bank's own change."""
+    (whole,), odd = parse("cbu", BODY), parse("cbu", BODY.replace(b'"Diff":"-52.11"', b'"Diff":' + diff))
+    assert odd[0].rates["USD"] == replace(whole.rates["USD"], change=None)
+    assert odd[0].rates.keys() == whole.rates.keys()
+    assert len(odd.left_out) == 1
 
 
 def test_empty_array_has_no_fixings() -> None:

@@ -6,7 +6,6 @@ from hashlib import sha256
 import pytest
 
 from service.domain.fixing import Quotation
-from service.errors import NotUnderstood
 from tests.sources.answers import URL, digits, document, metadata, parse, requested_paths
 from tests.support.fixings import FETCHED, day
 
@@ -84,11 +83,11 @@ def test_pseudo_currency_row_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("code", ["", "_", "__", "____", "___A", "US_", "---", "255"])
-def test_other_invalid_code_is_rejected(code: str) -> None:
-    """Only the exact code `___` is the pseudo-currency."""
-    body = WITH_PSEUDO_CURRENCY.replace(b'"cc":"___"', f'"cc":"{code}"'.encode())
-    with pytest.raises(NotUnderstood, match=f"has '{code}' where a currency code is expected"):
-        parse("nbu", body)
+def test_other_invalid_code_is_left_out(code: str) -> None:
+    """Only the exact code `___` is the pseudo-currency, of which nothing is said."""
+    parsed = parse("nbu", WITH_PSEUDO_CURRENCY.replace(b'"cc":"___"', f'"cc":"{code}"'.encode()))
+    assert set(parsed.left_out) == {f"has '{code}' where a currency code is expected"}
+    assert list(parsed) != []
 
 
 async def test_range_is_one_request() -> None:
