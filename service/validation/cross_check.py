@@ -558,7 +558,10 @@ class CrossCheck:
         assessment = self._compare_with_all(source, fixing, code, base)
         is_decided = assessment.absolute or assessment.disagreeing or self.is_accepted(source, fixing, code)
         if not is_decided and fixing.quotes(code, base or fixing.base):
-            is_refuted = not assessment.agreeing and self._remains_refuted(source, fixing, code, base, assessment)
+            is_refuted = not assessment.agreeing and (
+                self._is_far_first_rate(source, fixing, code, base, assessment)
+                or self._remains_refuted(source, fixing, code, base, assessment)
+            )
             is_document_checked = assessment.agreeing or not assessment.awaited
             is_document_refuted = is_document_checked and self._is_discredited(source, fixing, min_banks=1)
             return replace(assessment, discredited=bool(is_refuted or is_document_refuted))
@@ -568,6 +571,17 @@ class CrossCheck:
         if disputing.other and self._is_discredited(disputing.source, disputing.other.fixing, min_banks=2):
             return Assessment()
         return assessment
+
+    def _is_far_first_rate(self, source: str, fixing: Fixing, code: str, base: str | None, latest: Assessment) -> bool:
+        """Return whether a source's first rate is far from the last rates of other banks.
+
+        Without a past of its own it is only believed if others confirm it, or if it is near to what they published
+        last. `latest` is the assessment of this rate.
+        """
+        subject = self.witnesses[source]
+        rate = _ObservedRate(subject, subject.publications.observe(fixing), code, base or fixing.base)
+        is_first = next(rate.previous(include_quarantined=True), None) is None
+        return is_first and latest.distance > self.tolerance.limit
 
     def _remains_refuted(self, source: str, fixing: Fixing, code: str, base: str | None, latest: Assessment) -> bool:
         """Return whether the rate before was refuted, and this one has not returned since.
@@ -586,8 +600,9 @@ class CrossCheck:
             assessment = self._compare_with_all(source, previous.observation.fixing, code, base)
             if not (assessment.agreeing or assessment.disagreeing):
                 continue
-            # If a single bank disputes the rate, it is unknown which of the two is wrong.
-            is_certain = assessment.contradicting or len(assessment.disagreeing) > 1
+            # If a single bank disputes the rate, it is unknown which of the two is wrong. Until it has published for
+            # the day of the latest rate, nothing has changed.
+            is_certain = latest.awaited or assessment.contradicting or len(assessment.disagreeing) > 1
             if not assessment.refuted or not is_certain:
                 return False
             if latest.awaited:
