@@ -35,6 +35,7 @@ from service.clock import Clock
 from service.domain.bounds import LATEST, date_errors, last_dates
 from service.domain.fixing import Fixing
 from service.domain.snapshot import Snapshot
+from service.runtime.background import run_in_thread
 from service.runtime.program import program
 from service.settings import Settings
 from service.state.memory import SourceState
@@ -143,6 +144,8 @@ class Store:
         self._save_raw = self._redis.register_script(_SAVE_RAW)
         self.last_date = last_date
         self.coordination = Coordination(self._connection, prefix, lock_life)
+        self._decoded_decisions = dict[str, dict[str, QuarantineDecision]]()
+        """By source: the decisions that were read last, by their JSON."""
         self._withheld = dict[str, date]()
         """By source: the first stored date that is not possible yet."""
 
@@ -327,10 +330,18 @@ class Store:
         return sorted(readable(WAITING, stored.items(), key), key=lambda entry: entry.fixing.date)
 
     async def decisions(self, source: str) -> list[QuarantineDecision]:
-        """Return the decisions that ended quarantines, newest first."""
-        key = f"decisions:{source}"
+        """Return the decisions that ended quarantines, newest first.
+
+        They are read at each change of the source: those that were read before are not decoded again, the others in a
+        worker thread, since a thousand of them take most of a second.
+        """
+        key, known = f"decisions:{source}", self._decoded_decisions.get(source, {})
         stored = await self._read(key, self._redis.lrange(self._key(key), 0, -1), [])
-        return list(readable(DECISION, _numbered(stored), key))
+        new = [(field, json) for field, json in _numbered(stored) if json not in known]
+        if new:
+            known = known | await run_in_thread(_decoded, new, key)
+        self._decoded_decisions[source] = {json: known[json] for json in stored if json in known}
+        return [known[json] for json in stored if json in known]
 
     async def save_raw(self, source: str, digest: str, body: bytes, keep: timedelta) -> None:
         """Store a raw response, compressed, for the time `keep`; if that is zero, do nothing.
@@ -516,6 +527,11 @@ def _written(replies: Sequence[str | None]) -> WriteResult:
 
 def _literal(text: str) -> str:
     return re.sub(r"([*?\[\]\\])", r"\\\1", text)
+
+
+def _decoded(stored: Iterable[tuple[str, str]], key: str) -> dict[str, QuarantineDecision]:
+    """Return the valid decisions of a list by their JSON."""
+    return {json: decision for field, json in stored for decision in readable(DECISION, [(field, json)], key)}
 
 
 def _numbered(values: Iterable[Any]) -> Iterator[tuple[str, str]]:

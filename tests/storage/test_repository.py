@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import zlib
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +21,7 @@ from service.errors import SettingsError, StoreError
 from service.settings import load
 from service.state.memory import SourceState
 from service.state.selection import snapshot
+from service.storage.codecs import Kind, Place
 from service.storage.repository import Store
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
 from tests.support.fixings import day, fixing, later, series
@@ -108,6 +110,27 @@ async def test_retracted_rates_are_removed_with_their_decision(store: Store, cod
     assert await store.fixing("nbk", day(3)) == (remaining if remaining.rates else None)
     assert await store.decisions("nbk") == [decision]
     assert (written.before, await store.version("nbk")) == (before.version, written.version)
+
+
+async def test_known_decisions_are_not_decoded_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are decoded outside the event loop's thread, once: a source may have a thousand."""
+    threads, read = list[threading.Thread](), Kind.read
+
+    def recorded(kind: Kind[Any], json: str | bytes, place: Place) -> Any:
+        threads.append(threading.current_thread())
+        return read(kind, json, place)
+
+    monkeypatch.setattr(Kind, "read", recorded)
+    decisions = [
+        QuarantineDecision(QuarantinedFixing(fixing(day(number), USD="1"), ("USD",), NOW), Outcome.REJECTED, NOW)
+        for number in range(1, 4)
+    ]
+    for count, decision in enumerate(decisions, 1):
+        await store.record_decision(decision)
+        assert await store.decisions("nbk") == decisions[count - 1 :: -1]
+        assert await store.decisions("nbk") == decisions[count - 1 :: -1]
+        assert len(threads) == count
+    assert threading.main_thread() not in threads
 
 
 async def test_breaks_of_a_decision_are_stored(store: Store) -> None:
