@@ -600,9 +600,15 @@ class CrossCheck:
             assessment = self._compare_with_all(source, previous.observation.fixing, code, base)
             if not (assessment.agreeing or assessment.disagreeing):
                 continue
-            # If a single bank disputes the rate, it is unknown which of the two is wrong. Until it has published for
-            # the day of the latest rate, nothing has changed.
-            is_certain = latest.awaited or assessment.contradicting or len(assessment.disagreeing) > 1
+            # If a single bank disputes the rate, it is unknown which of the two is wrong. If they never agreed, nothing
+            # has changed until that bank has published for the day of the latest rate.
+            is_certain = assessment.contradicting or len(assessment.disagreeing) > 1
+            if latest.awaited and not is_certain:
+                older_rates = earlier_rates[index + 1 :]
+                is_certain = not any(
+                    self._compare_with_all(source, older.observation.fixing, code, base).agreeing
+                    for older in older_rates
+                )
             if not assessment.refuted or not is_certain:
                 return False
             if latest.awaited:
