@@ -7,7 +7,7 @@ that publishes nothing.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
 from itertools import takewhile
 
@@ -18,6 +18,11 @@ STALE_AFTER = 3
 """Missed publications from which a series is stale."""
 _DAY = timedelta(days=1)
 _YEAR = timedelta(days=366)
+_FIRST_RETRY = timedelta(minutes=1)
+_MOST_DOUBLINGS = 20
+_SHORTEST_INTERVAL = timedelta(seconds=20)
+_DENSE_SHARE = 0.5
+"""Share of the requests per day that is used around the expected arrival."""
 _LOOKBACK = timedelta(days=14)
 """Upper limit of the time between a publication and its effective date: more than the longest holidays."""
 
@@ -37,6 +42,20 @@ class Publication:
     opens: datetime
     closes: datetime
     effective: date
+    day_ends: datetime
+    """End of the day on which it appears, in the source's time zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedArrival:
+    """When a publication is expected (UTC), both ends included."""
+
+    begin: datetime
+    end: datetime
+
+    def polling_interval(self, source: SourceSettings) -> timedelta:
+        """Return the interval between polls while it is expected: as short as the requests per day allow."""
+        return min(source.every, max(_SHORTEST_INTERVAL, (self.end - self.begin) / (_DENSE_SHARE * source.budget)))
 
 
 def today(source: SourceSettings, now: datetime) -> date:
@@ -111,16 +130,34 @@ def is_window_open(source: SourceSettings, latest: date | None, now: datetime) -
     return publication.opens <= now < publication.closes and (latest is None or latest < publication.effective)
 
 
+def publication_of(source: SourceSettings, effective: date) -> Publication | None:
+    """Return the publication with an effective date; None if no publication day has it."""
+    if source.window is None:
+        return None
+    for offset in range(_LOOKBACK.days):
+        day = effective - offset * _DAY
+        if is_publication_day(source, day) and effective_date(source, day) == effective:
+            return _on(source, day)
+    return None
+
+
+def awaited(source: SourceSettings, latest: date, now: datetime) -> Publication | None:
+    """Return the first publication that has not arrived and whose window is not closed yet."""
+    if source.window is None:
+        return None
+    start = max(latest, today(source, now) - _LOOKBACK)
+    return next(publication for publication in _after(source, start) if publication.closes > now)
+
+
 def next_due(source: SourceSettings, latest: date, now: datetime) -> datetime | None:
     """Return the next time at which the status of this series may change.
 
     This is the opening of the next window whose publication has not arrived; within such a window its close, by which
     the publication is due. None for a source that publishes nothing new.
     """
-    if source.window is None:
+    coming = awaited(source, latest, now)
+    if coming is None:
         return None
-    start = max(latest, today(source, now) - _LOOKBACK)
-    coming = next(publication for publication in _after(source, start) if publication.closes > now)
     return coming.opens if coming.opens > now else coming.closes
 
 
@@ -130,23 +167,45 @@ def next_poll(
     polled: datetime | None,
     now: datetime,
     not_before: datetime | None = None,
+    expected: ExpectedArrival | None = None,
+    failures: int = 0,
 ) -> datetime:
     """Return when the leader polls next, after the last poll at `polled` (None: never).
 
-    While a window is open and its publication has not arrived: `every` after the last poll; otherwise when the next
-    window opens. In any case no later than `sweep` after the last poll, but not before the end of a pause that the bank
-    has demanded. A last poll in the future comes from a wrong clock and counts as now; so does a pause of more than a
-    day.
+    While a window is open and its publication has not arrived: `every` after the last poll, and more often while the
+    publication is `expected`; otherwise when the next window opens. After a window has closed without its publication,
+    the intervals grow from `every` to `sweep`; after consecutive `failures`, from a minute. In any case no later than
+    `sweep` after the last poll, but not before the end of a pause that the bank has demanded. A last poll in the future
+    comes from a wrong clock and counts as now; so does a pause of more than a day.
     """
     polled = min(polled, now) if polled else None
     times = [polled + source.sweep if polled else now]
     if is_window_open(source, latest, now):
-        times.append((polled or now) + source.every)
+        interval = source.every
+        if expected and now < expected.begin:
+            times.append(expected.begin)
+        elif expected and now <= expected.end:
+            interval = expected.polling_interval(source)
+        times.append((polled or now) + interval)
     elif due := next_due(source, latest or today(source, now), now):
         times.append(due)
+    if latest and polled and source.window and (closed := _closed_since(source, latest, now)):
+        times.append(polled + min(max(now - closed, source.every), source.sweep))
+    if polled and failures:
+        times.append(polled + min(source.sweep, _FIRST_RETRY * 2 ** min(failures - 1, _MOST_DOUBLINGS)))
     if not_before is None or not_before > now + _DAY:
         not_before = now
     return max(not_before, min(times), now)
+
+
+def _closed_since(source: SourceSettings, latest: date, now: datetime) -> datetime | None:
+    """Return when the window of the last missed publication closed; None if none is missed."""
+    closed = None
+    for publication in _after(source, max(latest, today(source, now) - _LOOKBACK)):
+        if publication.closes > now:
+            break
+        closed = publication.closes
+    return closed
 
 
 def _after(source: SourceSettings, latest: date) -> Iterator[Publication]:
@@ -163,6 +222,7 @@ def _on(source: SourceSettings, day: date) -> Publication:
         datetime.combine(day, start, source.timezone).astimezone(UTC),
         datetime.combine(day, end, source.timezone).astimezone(UTC),
         effective_date(source, day),
+        datetime.combine(day + _DAY, time(), source.timezone).astimezone(UTC),
     )
 
 

@@ -36,6 +36,10 @@ _EXTRA_FIXINGS: Final = 21
 ParsedFixing = tuple[RawResponse, Fixing]
 
 
+class _NothingPublished(NotUnderstood):
+    """No response has a rate: a fault, unless only a publication was requested that may not be there yet."""
+
+
 @dataclass
 class Poller:
     memory: MemoryState
@@ -46,6 +50,8 @@ class Poller:
     now: Clock
     counters: Counters = field(default_factory=Counters)
     _polling: set[str] = field(default_factory=set)
+    _full_polls: dict[str, datetime] = field(default_factory=dict)
+    """By source: the last poll that requested all dates that may have changed."""
     _validating: asyncio.Lock = field(default_factory=asyncio.Lock)
     _newly_polled: set[str] = field(default_factory=set)
     """Sources polled since the quarantine of the others was validated."""
@@ -62,11 +68,16 @@ class Poller:
         self._polling.add(key)
         started, left_out = perf_counter(), list[str]()
         try:
-            since, until = self._requested_dates(key)
+            awaited = self._awaited_dates(key)
+            since, until = awaited or self._requested_dates(key)
             parsed, left_out, failure = await self._fetch_and_parse(key, since, until)
+            if awaited and isinstance(failure, _NothingPublished):
+                failure = None
             await self._validate_and_apply(key, parsed)  # even after a failure: fixings before it are valid
-            if not failure:
-                if not left_out:  # a date that could not be read is still published
+            if not awaited:
+                self._full_polls[key] = self.now()
+            if parsed and not failure:
+                if not (left_out or awaited):  # a date that could not be read is still published
                     self._withdraw_unpublished(key, parsed, since)
                 await self._validate_quarantine_again(key)
         except Exception as error:  # noqa: BLE001 - a bug in an adapter must not stop polling; it is recorded below
@@ -90,7 +101,7 @@ class Poller:
             return list(parsed), left_out, error
         if not parsed:
             problem = f"no rates for any day from {since} to {until}"
-            return [], left_out, NotUnderstood(key, self.sessions[key].url, problem)
+            return [], left_out, _NothingPublished(key, self.sessions[key].url, problem)
         return list(parsed), left_out, None
 
     async def _validate_and_apply(self, key: str, parsed: Collection[ParsedFixing]) -> bool:
@@ -173,6 +184,24 @@ class Poller:
         waiting = self.memory.quarantine[key].waiting
         quarantined = [entry.fixing for day, entry in waiting.items() if oldest < day < first_recent]
         return [*sorted(quarantined, key=lambda fixing: fixing.date), *recent]
+
+    def _awaited_dates(self, key: str) -> tuple[date, date] | None:
+        """Return the dates to request if only an awaited publication is looked for: one request instead of several.
+
+        All dates are requested at least every `sweep`, outside the window, and until the usual arrival is known.
+        """
+        source, now, latest = self.memory.settings.polled[key], self.now(), self.memory.series(key).latest_distinct
+        expected, last_full_poll = self.memory.expected_arrival(key, now), self._full_polls.get(key)
+        if latest is None or expected is None or last_full_poll is None or now - last_full_poll >= source.sweep:
+            return None
+        publication = publication_schedule.awaited(source, latest.date, now)
+        if publication is None or publication.opens > now:
+            return None
+        effective = publication.effective
+        if expected.begin <= now <= expected.end:
+            return effective, effective
+        # It may have another date, because of a holiday by decree.
+        return effective, publication_schedule.latest_possible_date(source, now)
 
     def _requested_dates(self, key: str) -> tuple[date, date]:
         source, now = self.memory.settings.polled[key], self.now()

@@ -270,6 +270,15 @@ class SourceSettings(_Table):
     sweep: Interval = Field(
         default=timedelta(hours=1), description="Maximum time between two polls at any time of day."
     )
+    budget: int = Field(
+        default=150,
+        ge=10,
+        le=100_000,
+        description=(
+            "Requests per day that it tolerates. Polls are more frequent than `every` while a publication is expected, "
+            "as far as the budget allows."
+        ),
+    )
     breaks: tuple[BreakSettings, ...] = Field(
         default=(), description="Its redenominations, see `[[sources.KEY.breaks]]`."
     )

@@ -11,9 +11,11 @@ from functools import partial
 from typing import NamedTuple
 
 from service.domain import publication_schedule
+from service.domain.arrivals import Arrivals, learned
 from service.domain.bounds import rate_errors
 from service.domain.breaks import Break, breaks_of
 from service.domain.fixing import Fixing, Series
+from service.domain.publication_schedule import ExpectedArrival
 from service.domain.snapshot import Snapshot
 from service.errors import RateLimited
 from service.settings import AcceptanceSettings, Settings, SourceSettings, TickerSettings
@@ -81,6 +83,8 @@ class MemoryState:
     """The oldest date of a source that was loaded from the store, if the store has older ones."""
     _series: dict[str, Series] = field(default_factory=dict)
     _snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    _arrivals: dict[str, tuple[Series, Arrivals | None]] = field(default_factory=dict)
+    """Cache by source: what was learned from a series."""
     _cross_check: CrossCheck | None = None
     _witnesses: dict[str, tuple[tuple[int, ...], Witness, object]] = field(default_factory=dict)
     """Cache by source: the identities of the witness's inputs, the witness, and references that keep them alive."""
@@ -147,7 +151,28 @@ class MemoryState:
             polled or state.polled_at,
             now,
             state.not_before,
+            self.expected_arrival(source, now),
+            state.failures,
         )
+
+    def expected_arrival(self, source: str, now: datetime) -> ExpectedArrival | None:
+        """Return when the next publication of a source is expected; None if too few were observed."""
+        settings, series = self.settings.polled[source], self._series[source]
+        known_series, arrivals = self._arrivals.get(source, (None, None))
+        if known_series is not series:
+            arrivals = learned(settings, series)
+            self._arrivals[source] = (series, arrivals)
+        if arrivals is None or series.latest_distinct is None:
+            return None
+        publication = publication_schedule.awaited(settings, series.latest_distinct.date, now)
+        return arrivals.of(publication) if publication else None
+
+    def expected_change(self, snapshot: Snapshot, now: datetime) -> ExpectedArrival | None:
+        """Return when a snapshot is expected to change: the next expected publication of a source in use."""
+        sources = {quote.source for quote in snapshot.quotes if quote.source in self.settings.polled}
+        arrivals = [self.expected_arrival(source, now) for source in sources if source]
+        coming = [arrival for arrival in arrivals if arrival and arrival.end > now]
+        return min(coming, key=lambda arrival: arrival.begin, default=None)
 
     def oldest_complete_date(self, source: str) -> date:
         """Return the date from which on memory has all stored fixings; earlier fixings cannot be validated."""

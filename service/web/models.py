@@ -156,7 +156,9 @@ class SourceDocument(Struct, frozen=True, kw_only=True):
 
     `last_fixing` is the date of its latest publication, `last_change` the first day of its latest rates: earlier if
     publications since, as on weekends, repeat them. `error` is that of the last poll; null if the poll succeeded.
-    `partial` is the state of a current source of which some rates could not be read: `left_out` says which.
+    `partial` is the state of a current source of which some rates could not be read: `left_out` says which. The next
+    publication is expected between `expected_from` and `expected_until`: as the last ones were first seen or, until
+    enough of them were, in its publication window.
     """
 
     key: str
@@ -171,6 +173,8 @@ class SourceDocument(Struct, frozen=True, kw_only=True):
     last_poll: Moment | None
     last_success: Moment | None
     next_poll: Moment | None
+    expected_from: Moment | None
+    expected_until: Moment | None
 
 
 class Sources(Struct, frozen=True, kw_only=True):

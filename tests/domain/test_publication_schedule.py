@@ -164,7 +164,8 @@ def test_every_bank_has_a_calendar() -> None:
         (day(2), astana(2, 15, 5), astana(2, 15, 31), astana(2, 15, 31)),  # inside, and that step is over
         (day(3), astana(2, 15, 40), astana(2, 15, 40), astana(2, 16, 40)),  # already published
         (day(2), astana(2, 18, 55), astana(2, 18, 55), astana(2, 19, 5)),
-        (day(2), astana(2, 19, 5), astana(2, 19, 5), astana(2, 20, 5)),  # missed: the sweep
+        (day(2), astana(2, 19, 5), astana(2, 19, 5), astana(2, 19, 15)),  # missed: growing intervals
+        (day(2), astana(2, 22), astana(2, 22), astana(2, 23)),  # and then the sweep
         (day(2), astana(9, 15), astana(2, 15, 31), astana(2, 15, 41)),  # polled by a clock that was ahead
     ],
 )

@@ -81,7 +81,8 @@ async def test_first_poll_after_a_start_waits_for_the_end_of_a_pause(settings: S
 )
 def test_next_poll_is_not_before_the_end_of_a_pause(pause: timedelta | None, delay: timedelta) -> None:
     now = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)  # 9:00 in Astana: nothing is due before the next hourly poll
-    source, pause_end = load(environ={}).sources["nbk"], now + pause if pause else None
+    source = load(environ={}, overrides={"sources": {"nbk": {"sweep": "PT1H"}}}).sources["nbk"]
+    pause_end = now + pause if pause else None
     assert next_poll(source, date(2026, 4, 2), now, now, pause_end) == now + delay
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from service.clock import Clock
-from service.domain.publication_schedule import Freshness, freshness, next_due, today
+from service.domain.publication_schedule import ExpectedArrival, Freshness, awaited, freshness, next_due, today
 from service.state.memory import MemoryState
 from service.web import models
 from service.web.http.problems import handle_errors
@@ -61,6 +61,7 @@ def describe(memory: MemoryState, key: str, next_poll: datetime | None, now: dat
         condition = _AGES[freshness(source, news.date, now)]
         if condition == "current" and state.left_out:
             condition = "partial"
+    expected = _expected(memory, key, now)
     return models.SourceDocument(
         key=key,
         name=source.name,
@@ -74,4 +75,15 @@ def describe(memory: MemoryState, key: str, next_poll: datetime | None, now: dat
         last_poll=state.polled_at,
         last_success=state.succeeded_at,
         next_poll=next_poll.astimezone(UTC) if next_poll else None,
+        expected_from=expected.begin if expected else None,
+        expected_until=expected.end if expected else None,
     )
+
+
+def _expected(memory: MemoryState, key: str, now: datetime) -> ExpectedArrival | None:
+    """Return when the next publication is expected; without observations, its window."""
+    if learned := memory.expected_arrival(key, now):
+        return learned
+    source, latest = memory.settings.polled[key], memory.series(key).latest_distinct
+    publication = awaited(source, latest.date if latest else today(source, now), now)
+    return ExpectedArrival(publication.opens, publication.closes) if publication else None

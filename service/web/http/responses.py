@@ -11,11 +11,13 @@ from email.utils import formatdate
 from gzip import compress
 from hashlib import sha256
 from http import HTTPStatus
+from math import inf
 from typing import Final
 
 from aiohttp import HttpVersion11, web
 from aiohttp.hdrs import ACCEPT_ENCODING, IF_NONE_MATCH
 
+from service.domain.publication_schedule import ExpectedArrival
 from service.web.http.problems import OPEN
 
 SECURE: Final = {
@@ -23,6 +25,8 @@ SECURE: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 """Headers of every document that a browser renders, in addition to its Content-Security-Policy."""
+_WHILE_EXPECTED: Final = 5
+"""Maximum `max-age`, in seconds, while a new publication is expected."""
 _MAX_BUFFERED: Final = 16 * 1024
 """Bytes in the write buffer above which a response waits until it drains; below asyncio's high-water mark."""
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
@@ -136,14 +140,22 @@ def matching(request: web.Request, tags: Mapping[str, str], preferred: str) -> s
     return next((coding for coding, tag in tags.items() if tag in cached), None)
 
 
-def cache_for(longest: int, until: datetime | None = None) -> Callable[[int], str]:
+def cache_for(
+    longest: int, until: datetime | None = None, expected: ExpectedArrival | None = None
+) -> Callable[[int], str]:
     """Return a function from the second of a response (Unix time) to its Cache-Control.
 
-    `max-age` is `longest` seconds, and never reaches past `until`.
+    `max-age` is `longest` seconds, and never reaches past `until`. While a new publication is `expected` it is
+    `_WHILE_EXPECTED` at most, and before that it does not reach past the beginning of that time.
     """
+    end = until.timestamp() if until else inf
+    begin_expected, end_expected = (expected.begin.timestamp(), expected.end.timestamp()) if expected else (inf, -inf)
 
     def cache_control(second: int) -> str:
-        age = longest if until is None else max(0, min(longest, int(until.timestamp()) - second))
+        age = min(longest, end - second)
+        if second <= end_expected:
+            age = min(age, max(_WHILE_EXPECTED, begin_expected - second))
+        age = max(0, int(age))
         return f"public, max-age={age}, stale-while-revalidate={age}, stale-if-error=86400"
 
     return cache_control

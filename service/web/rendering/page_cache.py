@@ -101,7 +101,7 @@ class PageCache:
         return Representation(
             output.render(self._view(snapshot, texts, options)),
             output.content_type,
-            cache_for(longest, snapshot.next_update),
+            cache_for(longest, snapshot.next_update, self.memory.expected_change(snapshot, self.now())),
             headers,
             vary="Accept-Language" if options.negotiated else None,
         )

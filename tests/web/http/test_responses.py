@@ -3,12 +3,13 @@
 import asyncio
 import resource
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from service.domain.publication_schedule import ExpectedArrival
 from service.web.http.responses import Representation, cache_for
 
 NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
@@ -120,3 +121,23 @@ def test_incompressible_body_is_not_compressed() -> None:
     page = Representation(b"usd -0.77%\n", "text/plain", cache_for(60))
     assert list(page._encoded) == [""]
     assert "Vary" not in page._headers
+
+
+@pytest.mark.parametrize(
+    ("second", "max_age"),
+    [
+        (0, 60),  # two minutes before
+        (90, 30),  # not past the beginning
+        (118, 5),
+        (120, 5),  # it may arrive at any moment
+        (300, 5),
+        (301, 60),  # it is late, until the close of the window
+        (590, 10),
+        (700, 0),
+    ],
+)
+def test_max_age_is_short_while_a_publication_is_expected(second: int, max_age: int) -> None:
+    begin = datetime(2026, 4, 2, 11, tzinfo=UTC)
+    expected = ExpectedArrival(begin + timedelta(minutes=2), begin + timedelta(minutes=5))
+    caching = cache_for(60, begin + timedelta(minutes=10), expected)
+    assert caching(int(begin.timestamp()) + second).split(", ")[1] == f"max-age={max_age}"
