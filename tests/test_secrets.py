@@ -15,7 +15,7 @@ import traceback
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import psutil
 import pytest
@@ -50,6 +50,8 @@ FORMATS = {
     "store.url": "redis://:{}@127.0.0.1:1/0",
     "http.public_url": "https://{}.example",
     "sources.nbk.url": "http://127.0.0.1:1/{}",
+    "client.proxy": "http://user:{}@127.0.0.1:1",
+    "sources.nbk.proxy": "http://user:{}@127.0.0.1:1",
 }
 """Formats for canaries in settings that do not accept any text."""
 
@@ -62,7 +64,7 @@ def setting_paths(model: type[BaseModel], path: str = "") -> Iterator[str]:
         if inside:
             yield from setting_paths(inside[0], f"{path}{name}.{below}")
         else:
-            yield f"{path}{name}.kk" if field.annotation == dict[str, str] else f"{path}{name}"
+            yield f"{path}{name}.kk" if get_origin(field.annotation) is dict else f"{path}{name}"
 
 
 def _type_arguments(kind: Any) -> Iterator[Any]:
@@ -162,14 +164,16 @@ def environ(url: str) -> dict[str, str]:
     values = {path: FORMATS.get(path, "{}").format(canary) for path, canary in canaries().items()}
     values |= {"store.url": url, "http.host": "127.0.0.1", "log.level": "debug"}
     values |= {"client.attempts": "1", "client.timeout": "1", "sources.nbk.sweep": "1", "sources.cbr.sweep": "1"}
-    for path in ("sources.nbk.provider", "store.data_dir", "tickers.0.id"):
+    # With a proxy no bank would respond; see tests/sources/test_outgoing.py.
+    for path in ("sources.nbk.provider", "store.data_dir", "tickers.0.id", "client.proxy", "sources.nbk.proxy"):
         values.pop(path, None)
     return {variable(path): value for path, value in values.items()}
 
 
 def test_secret_settings_have_canaries() -> None:
     """Includes the store's password and settings of free text."""
-    assert {"store.url", "store.prefix", "client.user_agent"} <= SECRETS.keys()
+    free_texts = {"store.url", "store.prefix", "client.user_agent", "sources.nbk.user_agent"}
+    assert free_texts | {"client.proxy", "sources.nbk.proxy", "sources.nbk.headers.kk"} <= SECRETS.keys()
 
 
 @pytest.fixture
