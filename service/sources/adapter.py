@@ -28,6 +28,10 @@ from typing import ClassVar, NoReturn, Protocol
 from service.domain.fixing import Fixing, Quotation, Rate
 from service.errors import BadAnswer, NotUnderstood
 
+BLANK = b"\xef\xbb\xbf \t\r\n"
+_NEW_YEAR = timedelta(days=7)
+"""Days at the beginning of a year in which its document may not exist yet."""
+
 
 @dataclass(frozen=True)
 class RawResponse:
@@ -46,6 +50,11 @@ class RawResponse:
     @cached_property
     def digest(self) -> str:
         return sha256(self.body).hexdigest()
+
+    @property
+    def is_html(self) -> bool:
+        """Whether it is a page for people, which no bank's document is."""
+        return self.body.lstrip(BLANK)[:20].lower().startswith((b"<!doctype html", b"<html"))
 
     def fixing(self, day: date, rates: Mapping[str, Rate], direction: Quotation = Quotation.DIRECT) -> Fixing:
         """Return the fixing of this response for `day`."""
@@ -143,9 +152,12 @@ async def by_year(
 ) -> AsyncIterator[RawResponse]:
     """Request each year from `since` to `until`, one after the other; rates before `since` are ignored.
 
-    The first year must exist. A later one may be missing (status 404): in its first days nothing is published yet.
+    The first year must exist. A later one may be missing: in its first days nothing is published yet. Some banks say so
+    by status 404, others by a page for people instead of the document.
     """
     yield replace(await session.get(step(since.year)), since=since)
     for year in range(since.year + 1, until.year + 1):
-        if response := await session.find(step(year)):
+        response = await session.find(step(year))
+        is_missing = response is None or (response.is_html and until < date(year, 1, 1) + _NEW_YEAR)
+        if response and not is_missing:
             yield response

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -13,7 +14,7 @@ from typing import Any, NoReturn, TypeAlias, TypeGuard
 
 from lxml import etree
 
-from service.sources.adapter import ParsedResponse, RawResponse
+from service.sources.adapter import BLANK, ParsedResponse, RawResponse
 from service.sources.rate_table import RateTableBuilder
 
 Element: TypeAlias = etree._Element  # noqa: SLF001 - lxml's name for it
@@ -27,7 +28,6 @@ _QUOTED = 60
 _LONGEST_DATE = 40
 _LONGEST_MANTISSA = 30
 _LARGEST_POWER = 15
-_HTML = (b"<!doctype html", b"<html")
 # The encodings that banks use, and that all parsers agree on. Others (UTF-7, EBCDIC) can hide content from a parser.
 _ENCODINGS = {"utf-8", "cp1251", "iso8859-1", "ascii"}
 
@@ -196,10 +196,9 @@ def _moment(published: str, form: str) -> datetime:
 
 
 def _body(response: RawResponse, body: bytes) -> bytes:
-    start = body.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if not start:
+    if not body.lstrip(BLANK):
         response.reject("is empty")
-    if start[:20].lower().startswith(_HTML):
+    if replace(response, body=body).is_html:
         response.reject("is an HTML page")
     if sum(map(body.count, (b"<", b"{", b"["))) > MOST_PARTS:
         response.reject(f"has more than {MOST_PARTS} tags, objects or lists")

@@ -73,3 +73,23 @@ async def test_year_is_one_request() -> None:
         "/years/nbrfxrates2025.xml",
         "/years/nbrfxrates2026.xml",
     ]
+
+
+HTML = b"<!DOCTYPE html><html><body>Banca Nationala a Romaniei</body></html>"
+
+
+@pytest.mark.parametrize(
+    ("until", "documents"), [(date(2027, 1, 3), 1), (date(2027, 1, 7), 1), (date(2027, 1, 8), 2), (date(2027, 6, 1), 2)]
+)
+async def test_page_instead_of_the_new_years_document_is_no_error(until: date, documents: int) -> None:
+    """In the first days of January the file does not exist yet; later a page means that the URL has changed."""
+    session = RecordingSession("bnr", responses={"/years/nbrfxrates2027.xml": HTML})
+    urls = [payload.url async for payload in SOURCES["bnr"].fetch(session, date(2026, 12, 30), until)]
+    assert len(urls) == documents
+
+
+async def test_page_instead_of_the_current_document_is_an_error() -> None:
+    session = RecordingSession("bnr", responses={"/years/nbrfxrates2026.xml": HTML})
+    (payload,) = [payload async for payload in SOURCES["bnr"].fetch(session, date(2026, 12, 20), date(2026, 12, 30))]
+    with pytest.raises(NotUnderstood, match="is an HTML page"):
+        SOURCES["bnr"].parse(payload)
