@@ -57,7 +57,8 @@ class PageCache:
         cached = self._cached.get(ticker)
         if cached is None or cached.snapshot is not snapshot:
             texts = sayer(snapshot, self.memory.settings)
-            variant = lru_cache(self.memory.settings.http.variants)(partial(self._page, snapshot, texts))
+            caching = self._caching(snapshot)
+            variant = lru_cache(self.memory.settings.http.variants)(partial(self._page, snapshot, texts, caching))
             cached = self._cached[ticker] = _CachedPage(snapshot, variant, texts)
         return cached
 
@@ -93,15 +94,21 @@ class PageCache:
             snapshot = replace(snapshot, quotes=tuple(quotes[code] for code in options.currencies))
         return View(snapshot, self.memory.settings, options, texts)
 
-    def _page(self, snapshot: Snapshot, texts: QuoteTexts, form: str, options: Options) -> Representation:
+    def _caching(self, snapshot: Snapshot) -> Callable[[int], str]:
+        """Return the function from the second of a response to the Cache-Control of a snapshot's pages."""
+        longest = int(self.memory.settings.http.max_age.total_seconds())
+        return cache_for(longest, snapshot.next_update, self.memory.expected_change(snapshot, self.now()))
+
+    def _page(
+        self, snapshot: Snapshot, texts: QuoteTexts, caching: Callable[[int], str], form: str, options: Options
+    ) -> Representation:
         settings, output = self.memory.settings, FORMATS[form]
         self.counters.rendered += 1
-        longest = int(settings.http.max_age.total_seconds())
         headers = embed_headers(settings.http.frame_ancestors) if form == "embed" else output.headers
         return Representation(
             output.render(self._view(snapshot, texts, options)),
             output.content_type,
-            cache_for(longest, snapshot.next_update, self.memory.expected_change(snapshot, self.now())),
+            caching,
             headers,
             vary="Accept-Language" if options.negotiated else None,
         )
