@@ -161,6 +161,21 @@ def next_due(source: SourceSettings, latest: date, now: datetime) -> datetime | 
     return coming.opens if coming.opens > now else coming.closes
 
 
+def last_missed(source: SourceSettings, latest: date, now: datetime) -> datetime | None:
+    """Return when the window of the last missed publication closed; None if none is missed."""
+    closed = None
+    for publication in _after(source, max(latest, today(source, now) - _LOOKBACK)):
+        if publication.closes > now:
+            break
+        closed = publication.closes
+    return closed
+
+
+def pause_end(not_before: datetime | None, now: datetime) -> datetime | None:
+    """Return when a demanded pause ends; None if it is over, or longer than a day, which comes from a wrong clock."""
+    return not_before if not_before and now < not_before <= now + _DAY else None
+
+
 def next_poll(
     source: SourceSettings,
     latest: date | None,
@@ -180,32 +195,23 @@ def next_poll(
     """
     polled = min(polled, now) if polled else None
     times = [polled + source.sweep if polled else now]
+    retry = timedelta()
+    if failures:
+        retry = min(source.sweep, _FIRST_RETRY * 2 ** min(failures - 1, _MOST_DOUBLINGS))
     if is_window_open(source, latest, now):
         interval = source.every
         if expected and now < expected.begin:
             times.append(expected.begin)
         elif expected and now <= expected.end:
             interval = expected.polling_interval(source)
-        times.append((polled or now) + interval)
+        times.append((polled or now) + max(interval, min(retry, source.every)))
     elif due := next_due(source, latest or today(source, now), now):
         times.append(due)
-    if latest and polled and source.window and (closed := _closed_since(source, latest, now)):
+    if latest and polled and source.window and (closed := last_missed(source, latest, now)):
         times.append(polled + min(max(now - closed, source.every), source.sweep))
     if polled and failures:
-        times.append(polled + min(source.sweep, _FIRST_RETRY * 2 ** min(failures - 1, _MOST_DOUBLINGS)))
-    if not_before is None or not_before > now + _DAY:
-        not_before = now
-    return max(not_before, min(times), now)
-
-
-def _closed_since(source: SourceSettings, latest: date, now: datetime) -> datetime | None:
-    """Return when the window of the last missed publication closed; None if none is missed."""
-    closed = None
-    for publication in _after(source, max(latest, today(source, now) - _LOOKBACK)):
-        if publication.closes > now:
-            break
-        closed = publication.closes
-    return closed
+        times.append(polled + retry)
+    return max(pause_end(not_before, now) or now, min(times), now)
 
 
 def _after(source: SourceSettings, latest: date) -> Iterator[Publication]:

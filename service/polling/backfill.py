@@ -69,10 +69,10 @@ class Backfill:
         """Fetch the dates from `since` to `until`, both included. Raises `TickerError` on failure; can be resumed."""
         if self.feed.provider and not self.feed.wanted:
             raise TickerError(f"{self.feed.key}: no ticker uses this relay, so there are no currencies to request")
-        await self._check_pause()
         steps = await self.steps(since, until)
         for number, step in enumerate(steps, 1):
             first, last = step
+            await self._check_pause()
             try:
                 fetched = await self._fetch(first, last)
                 start = min([first, *(fixing.date for _, fixing in self._held)])
@@ -88,10 +88,8 @@ class Backfill:
     async def _check_pause(self) -> None:
         """Raise `TickerError` during a pause that the bank has demanded, here or at a poll of the service."""
         state = await self._state()
-        if state.not_before and state.not_before > self.now():
-            raise TickerError(
-                f"{self.feed.key}: the bank demands a pause; run the command again after {state.not_before:%F %T} UTC"
-            )
+        if end := publication_schedule.pause_end(state.not_before, self.now()):
+            raise TickerError(f"{self.feed.key}: the bank demands a pause; run the command again after {end:%F %T} UTC")
 
     async def _record_pause(self, error: RateLimited) -> None:
         """Store the pause, so that the service observes it too."""

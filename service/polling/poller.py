@@ -62,11 +62,12 @@ class Poller:
 
         An error of the source is recorded in its state, not raised.
         """
-        pause_end = self.memory.states[key].not_before  # another instance, or a backfill, may have received it
-        if key in self._polling or (pause_end and self.now() < pause_end):
+        # Another instance, or a backfill, may have received the demand.
+        pause_end = publication_schedule.pause_end(self.memory.states[key].not_before, self.now())
+        if key in self._polling or pause_end:
             return
         self._polling.add(key)
-        started, left_out = perf_counter(), list[str]()
+        started, left_out, awaited = perf_counter(), list[str](), None
         try:
             awaited = self._awaited_dates(key)
             since, until = awaited or self._requested_dates(key)
@@ -74,7 +75,7 @@ class Poller:
             if awaited and isinstance(failure, _NothingPublished):
                 failure = None
             await self._validate_and_apply(key, parsed)  # even after a failure: fixings before it are valid
-            if not awaited:
+            if not awaited and not failure:
                 self._full_polls[key] = self.now()
             if parsed and not failure:
                 if not (left_out or awaited):  # a date that could not be read is still published
@@ -84,6 +85,8 @@ class Poller:
             failure = error
         finally:
             self._polling.discard(key)
+        if awaited:  # other dates were not read again
+            left_out = [*left_out, *self.memory.states[key].left_out]
         self._record_outcome(key, failure, left_out, started)
         await self.publisher.publish(self.now())
         await self.store_sync.request_sync()
@@ -188,14 +191,15 @@ class Poller:
     def _awaited_dates(self, key: str) -> tuple[date, date] | None:
         """Return the dates to request if only an awaited publication is looked for: one request instead of several.
 
-        All dates are requested at least every `sweep`, outside the window, and until the usual arrival is known.
+        All dates are requested at least every `sweep`, outside the window, after a missed publication, and until the
+        usual arrival is known.
         """
         source, now, latest = self.memory.settings.polled[key], self.now(), self.memory.series(key).latest_distinct
         expected, last_full_poll = self.memory.expected_arrival(key, now), self._full_polls.get(key)
         if latest is None or expected is None or last_full_poll is None or now - last_full_poll >= source.sweep:
             return None
         publication = publication_schedule.awaited(source, latest.date, now)
-        if publication is None or publication.opens > now:
+        if publication is None or publication.opens > now or publication_schedule.last_missed(source, latest.date, now):
             return None
         effective = publication.effective
         if expected.begin <= now <= expected.end:
@@ -221,7 +225,8 @@ class Poller:
         if unreadable and unreadable != before.left_out:
             log.warning("source.partial", source=key, left_out=unreadable)
         if failure is None:
-            state = SourceState(polled_at=self.now(), succeeded_at=self.now(), left_out=unreadable)
+            pause_end = publication_schedule.pause_end(before.not_before, self.now())
+            state = SourceState(self.now(), self.now(), left_out=unreadable, not_before=pause_end)
             if before.failing_since:
                 log.info("source.recovered", source=key, failing_since=before.failing_since.isoformat())
         else:

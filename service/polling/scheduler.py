@@ -9,6 +9,7 @@ from typing import Self
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.date import DateTrigger
 
+from service.domain.publication_schedule import pause_end
 from service.polling.poller import Poller
 from service.runtime.background import cancel_and_wait
 
@@ -34,8 +35,8 @@ class PollScheduler:
     async def __aenter__(self) -> Self:
         memory, now = self._poller.memory, self._poller.now()
         for key in memory.settings.polled:
-            pause_end = memory.states[key].not_before
-            self._arm(key, pause_end or now if self._at_once else memory.next_poll(key, now))
+            at_once = pause_end(memory.states[key].not_before, now) or now
+            self._arm(key, at_once if self._at_once else memory.next_poll(key, now))
         self._scheduler.start()
         return self
 

@@ -152,12 +152,11 @@ async def by_year(
 ) -> AsyncIterator[RawResponse]:
     """Request each year from `since` to `until`, one after the other; rates before `since` are ignored.
 
-    The first year must exist. A later one may be missing: in its first days nothing is published yet. Some banks say so
-    by status 404, others by a page for people instead of the document.
+    The first year must exist. A later one, and one that has just begun, may be missing: nothing is published yet. Some
+    banks say so by status 404, others by a page for people instead of the document.
     """
-    yield replace(await session.get(step(since.year)), since=since)
-    for year in range(since.year + 1, until.year + 1):
-        response = await session.find(step(year))
-        is_missing = response is None or (response.is_html and until < date(year, 1, 1) + _NEW_YEAR)
-        if response and not is_missing:
-            yield response
+    for year in range(since.year, until.year + 1):
+        is_new = until < date(year, 1, 1) + _NEW_YEAR
+        response = await (session.find if is_new or year > since.year else session.get)(step(year))
+        if response and not (is_new and response.is_html):
+            yield replace(response, since=since)

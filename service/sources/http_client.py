@@ -3,9 +3,10 @@
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import Self
+from typing import NamedTuple, Self
 
 import aiohttp
+from yarl import URL
 
 from service.settings import ClientSettings, SourceSettings
 from service.settings.types import DIRECT
@@ -14,6 +15,13 @@ ACCEPT = "application/xml, application/json, text/xml, text/csv;q=0.9, */*;q=0.1
 RECEIVED = 65_536
 """Receive buffer of a socket, in bytes. It limits how much is parsed in one step of the event loop: with the system's
 default, a flood of 1xx responses blocked the loop for seconds."""
+
+
+class Proxy(NamedTuple):
+    """A proxy and the headers with its login, which is kept apart: errors of aiohttp show the URL."""
+
+    url: URL | None
+    headers: dict[str, str] | None
 
 
 class Client:
@@ -51,11 +59,16 @@ class Client:
         own_agent = {"User-Agent": source.user_agent} if source.user_agent else {}
         return own_agent | {name: value.get_secret_value() for name, value in source.headers.items()}
 
-    def proxy(self, source: SourceSettings) -> str | None:
-        """Return the URL of the proxy for requests to a source, with its login; None for a direct connection."""
+    def proxy(self, source: SourceSettings) -> Proxy:
+        """Return the proxy for requests to a source; its URL is None for a direct connection."""
         proxy = source.proxy or self.settings.proxy
         address = proxy.get_secret_value() if proxy else DIRECT
-        return None if address == DIRECT else address
+        if address == DIRECT:
+            return Proxy(None, None)
+        url = URL(address)
+        # aiohttp renames it to Proxy-Authorization.
+        login = {"Authorization": aiohttp.encode_basic_auth(url.user, url.password or "")} if url.user else None
+        return Proxy(url.with_user(None), login)
 
 
 def _tls(settings: ClientSettings) -> ssl.SSLContext | bool:

@@ -40,9 +40,11 @@ class RateTableBuilder:
         self._rates: defaultdict[date, dict[str, Rate]] = defaultdict(dict)
         self._ambiguous = set[tuple[date, str]]()
         self._left_out = list[str]()
+        self._unreadable = 0
+        """Number of rates and days that were left out."""
 
     @contextmanager
-    def entry(self) -> Iterator[None]:
+    def entry(self, *, is_rate: bool = True) -> Iterator[None]:
         """Read one rate, or one day: if it cannot be read, leave it out, and name the problem."""
         try:
             yield
@@ -50,13 +52,16 @@ class RateTableBuilder:
             raise
         except NotUnderstood as error:
             self._left_out.append(error.problem.removeprefix("the response "))
+            self._unreadable += is_rate
 
     def add(self, on: date, code: str, value: str, nominal: str = "1", change: str = "") -> None:
         """Add one rate as published; `change` is the bank's own change, if it publishes one.
 
         A change that cannot be read is left out alone. A currency that is quoted twice is left out: which of the rates
-        is right is unknown.
+        is right is unknown. Rates of dates before the requested ones are ignored.
         """
+        if on < self._response.since:
+            return
         if not _CURRENCY.fullmatch(code):
             self._response.reject(f"has {code[:40]!r} where a currency code is expected")
         if on > LATEST:
@@ -74,14 +79,14 @@ class RateTableBuilder:
         published = self._number(value, f"{code} on {on}")
         own_change = None
         if change:
-            with self.entry():
+            with self.entry(is_rate=False):
                 own_change = self._number(change, f"the change of {code} on {on}")
         self._rates[on][code] = Rate(published, int(nominal), own_change)
 
     def optional(self, read: Callable[..., str], *arguments: object) -> str:
         """Return a value that a rate can do without, by a function of `parsing`; empty if it cannot be read."""
         value = ""
-        with self.entry():
+        with self.entry(is_rate=False):
             value = read(self._response, *arguments)
         return value  # noqa: RET504 - `entry` may have ended the block
 
@@ -90,7 +95,7 @@ class RateTableBuilder:
 
         If more entries are left out than read, it is not the expected document: raises `NotUnderstood`.
         """
-        if len(self._left_out) > sum(map(len, self._rates.values())):
+        if self._unreadable > sum(map(len, self._rates.values())):
             self._response.reject(self._left_out[0])
         requested_days = sorted(day for day, rates in self._rates.items() if rates and day >= self._response.since)
         fixings = [self._response.fixing(day, self._rates[day], direction) for day in requested_days]

@@ -31,7 +31,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HOPS = 3
 """Maximum number of redirects that are followed for one request."""
 _SHORTEST_PAUSE: Final = timedelta(minutes=1)
-"""Pause after the first refusal if the bank names none, or a shorter one; doubled with each further refusal."""
+"""Pause after the first refusal if the bank names none, or a shorter one; doubled up to `sweep` at each further one."""
 LONGEST_PAUSE: Final = timedelta(days=1)
 """Maximum pause, whatever a bank demands."""
 _MOST_DOUBLINGS: Final = 11
@@ -59,7 +59,7 @@ def retry_after(header: str, now: datetime) -> timedelta:
         return timedelta(seconds=int(header)) if len(header) < 10 else LONGEST_PAUSE
     try:
         until = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return timedelta()
     return max(timedelta(), (until if until.tzinfo else until.replace(tzinfo=UTC)) - now)
 
@@ -139,7 +139,7 @@ class BankSession:
 
     async def _with_retries(self, url: str, payload: _Payload | None = None) -> RawResponse:
         async with self._turn:
-            if self.not_before and self.now() < self.not_before:
+            if self.not_before and self.now() < self.not_before <= self.now() + LONGEST_PAUSE:
                 raise RateLimited(self.key, url, "the bank has demanded a pause", self.not_before)
             async for attempt in stamina.retry_context(
                 on=Unreachable, attempts=self.client.settings.attempts, timeout=None, wait_initial=0.5, wait_max=8.0
@@ -157,15 +157,10 @@ class BankSession:
             # One timeout for all redirects together; the client session's own applies to each.
             limit = asyncio.timeout(self.client.settings.timeout.total_seconds())
             async with limit, self._follow_redirects(method, url, body, headers) as response:
-                if self._demands_a_pause(response):
-                    raise self._refused(response, url)
                 if cached and response.status == 304:
                     self._refusals = 0
                     return cached.raw
-                if response.status >= 500:
-                    raise Unreachable(self.key, url, f"responded with status {response.status}")
-                if not 200 <= response.status < 300:
-                    raise BadAnswer(self.key, url, f"responded with status {response.status}", response.status)
+                self._check_status(response, url)
                 content = await self._read(response, url)
         except SourceError:
             raise
@@ -175,6 +170,8 @@ class BankSession:
             raise Unreachable(
                 self.key, url, f"no response within {self.client.settings.timeout.total_seconds():g} s"
             ) from None
+        except aiohttp.ClientResponseError as error:  # its text has the URL and the headers, also those of the proxy
+            raise Unreachable(self.key, url, f"request failed: {error.status} {error.message}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise Unreachable(self.key, url, f"request failed: {reason}") from error
@@ -183,6 +180,15 @@ class BankSession:
         if not payload:
             self._store(url, response, raw)
         return raw
+
+    def _check_status(self, response: aiohttp.ClientResponse, url: str) -> None:
+        """Raise `SourceError` for every status but 2xx."""
+        if self._demands_a_pause(response):
+            raise self._refused(response, url)
+        if response.status >= 500:
+            raise Unreachable(self.key, url, f"responded with status {response.status}")
+        if not 200 <= response.status < 300:
+            raise BadAnswer(self.key, url, f"responded with status {response.status}", response.status)
 
     def _demands_a_pause(self, response: aiohttp.ClientResponse) -> bool:
         """Return whether a status means "too many requests"; some banks block a client by status 403 instead."""
@@ -197,7 +203,7 @@ class BankSession:
     def _refused(self, response: aiohttp.ClientResponse, url: str) -> RateLimited:
         """Begin a pause; return the error that says so."""
         header, now = response.headers.get("Retry-After", ""), self.now()
-        own_pause = _SHORTEST_PAUSE * 2 ** min(self._refusals, _MOST_DOUBLINGS)
+        own_pause = min(_SHORTEST_PAUSE * 2 ** min(self._refusals, _MOST_DOUBLINGS), self.source.sweep)
         self._refusals += 1
         self.not_before = now + min(max(own_pause, retry_after(header, now)), LONGEST_PAUSE)
         named = f" and Retry-After: {header}" if header else ""
@@ -211,7 +217,7 @@ class BankSession:
 
         Redirects to other hosts are not followed, so that none can lead into the internal network.
         """
-        target = URL(url, encoded=True)
+        target, proxy = URL(url, encoded=True), self.client.proxy(self.source)
         for hop in range(HOPS + 1):
             async with self.client.session.request(
                 method,
@@ -219,7 +225,8 @@ class BankSession:
                 data=body,
                 headers={**self.client.headers(self.source), **headers},
                 allow_redirects=False,
-                proxy=self.client.proxy(self.source),
+                proxy=proxy.url,
+                proxy_headers=proxy.headers,
             ) as response:
                 if response.status not in REDIRECTS or "Location" not in response.headers:
                     yield response

@@ -56,7 +56,9 @@ class SourceState:
             failing_since=self.failing_since or now,
             failures=self.failures + 1,
             error=str(error),
-            not_before=error.until if isinstance(error, RateLimited) else None,
+            not_before=error.until
+            if isinstance(error, RateLimited)
+            else publication_schedule.pause_end(self.not_before, now),
         )
 
 

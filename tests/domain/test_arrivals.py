@@ -132,6 +132,13 @@ def test_failing_source_is_polled_again_soon(failures: int, minutes: int) -> Non
     assert next_poll(source, LATEST, now, now, failures=failures) == now + minutes * MINUTE
 
 
+@pytest.mark.parametrize(("failures", "seconds"), [(0, 24), (1, 60), (3, 240), (9, 600)])
+def test_failures_lengthen_the_interval_while_a_publication_is_expected(failures: int, seconds: int) -> None:
+    """Up to `every`."""
+    following = next_poll(NBK, LATEST, astana(16), astana(16), expected=EXPECTED, failures=failures)
+    assert following == astana(16) + timedelta(seconds=seconds)
+
+
 def test_nothing_is_polled_after_the_arrival_until_the_next_look() -> None:
     arrived = date(2026, 4, 15)
     assert next_poll(NBK, arrived, astana(16, 5), astana(16, 5), expected=None) == astana(16, 5) + NBK.sweep

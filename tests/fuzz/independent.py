@@ -78,6 +78,8 @@ def is_empty(key: str, body: bytes) -> bool:
 
 
 def _number(key: str, text: str) -> Decimal:
+    if key not in XML and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?[eE][-+]?[0-9]{1,2}", text):  # a JSON number
+        return Decimal(f"{Decimal(text):f}")
     mark = "," if key in ("cbr", "nbkr", "mnb") else "."
     whole, _, part = text.strip().partition(mark)
     if not re.fullmatch(r"[-+]?[0-9]+", whole) or not re.fullmatch(r"[0-9]*", part):
@@ -86,7 +88,11 @@ def _number(key: str, text: str) -> Decimal:
 
 
 def _change(key: str, text: str) -> Decimal | None:
-    return _number(key, text) if text.strip() else None
+    """Return the bank's own change; None if it is missing or invalid: the rate is used without it."""
+    try:
+        return _number(key, text) if text.strip() else None
+    except ValueError:
+        return None
 
 
 def _day(key: str, text: str) -> date:

@@ -11,6 +11,7 @@ from service.domain.publication_schedule import effective_date, is_publication_d
 from service.polling.poller import Poller
 from service.settings import Settings
 from tests.conftest import Clock
+from tests.support import standin
 from tests.support.fixings import fixing
 from tests.support.pollers import polling
 from tests.support.standin import Banks
@@ -97,3 +98,38 @@ async def test_quarantine_is_kept_if_only_the_awaited_date_is_requested(
     await poller.poll("nbk")
     assert list(poller.memory.quarantine["nbk"].waiting) == [WEDNESDAY]
     assert monday_rates in {each.date for each in poller.memory.series("nbk").fixings}
+
+
+async def test_all_dates_are_requested_after_a_missed_publication(poller: Poller, clock: Clock, banks: Banks) -> None:
+    """Otherwise the new rate would be compared with the publication before the missed one."""
+    monday = max(banks.published["nbk"])
+    del banks.published["nbk"][monday]
+    poller.memory.reset("nbk", [each for each in poller.memory.series("nbk").fixings if each.date != monday])
+    await poller.poll("nbk")
+    banks.published["nbk"] |= {monday: RATES | {"USD": "475.10"}, WEDNESDAY: RATES | {"USD": "475.30"}}
+    clock.forward(seconds=20)
+    await poller.poll("nbk")
+    (snapshot,) = poller.memory.snapshots.values()
+    assert (snapshot.quotes[0].date, snapshot.quotes[0].previous_date) == (WEDNESDAY, monday)
+
+
+async def test_failed_poll_of_all_dates_is_repeated(poller: Poller, clock: Clock, banks: Banks) -> None:
+    banks.faults["nbk"] = b"<html>maintenance</html>"
+    await poller.poll("nbk")
+    del banks.faults["nbk"]
+    banks.targets.clear()
+    clock.forward(minutes=1)
+    await poller.poll("nbk")
+    assert len(banks.targets) > 1
+
+
+async def test_unreadable_rate_stays_reported_while_only_the_awaited_date_is_requested(
+    poller: Poller, clock: Clock, banks: Banks
+) -> None:
+    latest = max(banks.published["nbk"])
+    whole = standin.nbk(latest, banks.published["nbk"][latest])
+    banks.faults[f"fdate={latest:%d.%m.%Y}"] = whole.replace(b"551.06", b"n/a")
+    for _ in range(3):
+        await poller.poll("nbk")
+        assert "EUR" in poller.memory.states["nbk"].left_out[0]
+        clock.forward(seconds=20)

@@ -1,7 +1,7 @@
 """Pauses that a bank demands are observed by polls, by other instances and by backfills, and are reported."""
 
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -121,3 +121,29 @@ async def test_backfill_observes_a_pause_and_stores_it(
         banks.published["nbk"] = {date(2026, 3, 3): {"USD": "500.00"}}
         await backfill()
     assert await store.dates("nbk") == [date(2026, 3, 3)]
+
+
+async def test_pause_from_a_wrong_clock_is_ignored(settings: Settings, clock: Clock, banks: Banks) -> None:
+    """A pause is a day at most; a clock that was ahead must not stop a source for longer."""
+    async with polling(settings, clock) as poller:
+        poller.memory.states["nbk"] = SourceState(not_before=clock.time + timedelta(days=3))
+        await poller.poll("nbk")
+    assert banks.requests["nbk"] > 0
+
+
+async def test_successful_poll_keeps_a_pause_that_came_meanwhile(
+    settings: Settings, clock: Clock, banks: Banks
+) -> None:
+    """A backfill has been refused while the poll was in progress."""
+    banks.published["nbk"] = {date(2026, 4, 2): {"USD": "500.00"}}
+    async with polling(settings, clock) as poller:
+        parse, pause_end = poller._fetch_and_parse, clock.time + 30 * MINUTE
+
+        async def refused_meanwhile(key: str, since: date, until: date) -> Any:
+            parsed = await parse(key, since, until)
+            poller.memory.states[key] = SourceState(polled_at=clock.time, not_before=pause_end)
+            return parsed
+
+        poller._fetch_and_parse = refused_meanwhile  # type: ignore[method-assign]
+        await poller.poll("nbk")
+        assert poller.memory.states["nbk"].not_before == pause_end

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import islice, pairwise, product
 from pathlib import Path
@@ -351,6 +351,15 @@ def test_odd_change_is_left_out_without_its_rate(key: str) -> None:
         {place: (rate.value, rate.nominal) for place, rate in rates_of(fixings).items()} for fixings in (whole, parsed)
     ]
     assert without_changes[0] == without_changes[1]
+
+
+def test_unreadable_rate_before_the_requested_dates_is_not_reported() -> None:
+    """A year's document keeps a cell of January until December."""
+    body = with_rate("cnb", '"n/a"')
+    first, *others = parse("cnb", document("cnb", FORMATS["cnb"].name))
+    response = replace(response_of("cnb", body), since=first.date + timedelta(days=1))
+    parsed = SOURCES["cnb"].parse(response)
+    assert (list(map(rates_of, [parsed])), parsed.left_out) == ([rates_of(others)], ())
 
 
 def rates_of(fixings: Iterable[Fixing]) -> dict[tuple[date, str], Rate]:

@@ -1,6 +1,8 @@
 """How requests leave for the banks: user agent, headers, proxy, trusted certificate authorities."""
 
+import asyncio
 import ssl
+import traceback
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -84,6 +86,27 @@ async def test_dead_proxy_is_reported_without_its_login(clock: Clock) -> None:
     with pytest.raises(Unreachable) as raised:
         await get("http://bank.example", clock, {"proxy": f"http://user:secret@127.0.0.1:{unused_port()}"})
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("reply", [b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", b"nonsense\r\n\r\n"])
+async def test_refusing_proxy_is_reported_without_its_login(clock: Clock, reply: bytes) -> None:
+    """Neither in the text nor in the cause: an error is public at /v1/sources."""
+    heads, password = list[bytes](), "s3" + "cr3t"  # not as a whole in this line, which is part of the traceback
+    login = b64encode(f"user:{password}".encode()).decode()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(reply)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Unreachable) as raised:
+            await get("https://bank.example", clock, {"proxy": f"http://user:{password}@127.0.0.1:{port}"})
+    assert b"\r\nproxy-authorization: basic " + login.lower().encode() in heads[0].lower()
+    shown = "".join(traceback.format_exception(raised.value)) + repr(raised.value.__cause__)
+    assert password not in shown
+    assert login not in shown
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ async def test_rest_of_a_poll_is_not_requested(bank: Bank) -> None:
     assert bank.requests == 1
 
 
-async def test_pause_is_doubled_up_to_a_day_and_reset_by_a_response(bank: Bank, clock: Clock) -> None:
+async def test_pause_is_doubled_up_to_the_sweep_and_reset_by_a_response(bank: Bank, clock: Clock) -> None:
     bank.status = 429
     pauses = list[timedelta]()
     for _ in range(13):
@@ -100,7 +100,7 @@ async def test_pause_is_doubled_up_to_a_day_and_reset_by_a_response(bank: Bank, 
         pauses.append(bank.pause(clock))
         clock.time += pauses[-1]
     assert pauses[:4] == [timedelta(minutes=minutes) for minutes in (1, 2, 4, 8)]
-    assert pauses[-1] == timedelta(days=1)
+    assert pauses[-1] == bank.session.source.sweep
 
     bank.status = 200
     await bank.session.get("/")
@@ -134,6 +134,7 @@ async def test_403_is_a_pause_only_after_a_response(bank: Bank) -> None:
     ("header", "pause"),
     [
         ("120", timedelta(minutes=2)),
+        ("0 Feb 23:59:60  Feb 99999999999", timedelta()),
         (" 120 ", timedelta(minutes=2)),
         ("0", timedelta()),
         ("9" * 5000, timedelta(days=1)),

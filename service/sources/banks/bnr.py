@@ -21,7 +21,7 @@ class Bnr(SourceAdapter):
     def parse(self, response: RawResponse) -> ParsedResponse:
         table = RateTableBuilder(response)
         root = parsing.xml(response, "{*}DataSet")
-        # At any depth: a day that is present twice, in two places, is rejected.
+        # At any depth: rates of a day that is present twice, in two places, are left out.
         for cube in list(root.iter("{*}Cube")) or response.reject("has no rates"):
             with table.entry():
                 day = parsing.day(response, cube.get("date", ""), "%Y-%m-%d")

@@ -23,7 +23,7 @@ class Frankfurter(SourceAdapter):
             return
         query = f"quotes={session.base}&providers={session.provider}&from={since}&to={until}"
         responses = [await session.get(f"/rates?base={code}&{query}") for code in session.wanted]
-        # Joined before parsing, so that one invalid response rejects all: a fixing has either all currencies or none.
+        # Joined before parsing, so that one response that is no JSON rejects all.
         body = b"[" + b",".join(response.body for response in responses) + b"]"
         yield replace(responses[-1], url=f"{session.url}/rates?{query}", body=body)
 

@@ -30,12 +30,14 @@ class Recorded(SourceAdapter):
             on = parsing.day(response, row["date"], "%Y-%m-%d")
             table.add(on, row["code"], row["value"], row["nominal"], row["change"])
             receipts[on] = row
-        return ParsedResponse(
+        parsed = table.fixings()
+        fixings = [
             replace(
                 fixing,
                 url=receipts[fixing.date]["url"],
                 fetched_at=parsing.moment(response, receipts[fixing.date]["fetched_at"], "%Y-%m-%dT%H:%M:%S%z"),
                 digest=receipts[fixing.date]["digest"],
             )
-            for fixing in table.fixings()
-        )
+            for fixing in parsed
+        ]
+        return ParsedResponse(fixings, parsed.left_out)

@@ -75,18 +75,23 @@ class _HistoryRequest:
     """A range and a format.
 
     Its rows are those of the fixings `recent` in memory and, if `stored_until` is set, of those in the store up to that
-    date.
+    date, which is the last one that memory does not have. Rows also depend on the `breaks` of the source.
     """
 
     part: RowRange
     form: str
     recent: tuple[Fixing, ...]
     stored_until: date | None
+    breaks: tuple[Break, ...]
 
     def tags(self, stamp: str | None) -> dict[str, str]:
         """Return the ETag of each content coding, from all inputs of the response; `stamp` is the store's version."""
-        recent = [(str(fixing.date), fixing.digest, str(fixing.fetched_at)) for fixing in self.recent]
-        message = repr((__version__, astuple(self.part), self.form, recent, stamp))
+        codes = (self.part.currency, self.part.base)  # a released rate leaves digest and time of its fixing unchanged
+        recent = [
+            (str(fixing.date), fixing.digest, str(fixing.fetched_at), *(repr(fixing.rates.get(code)) for code in codes))
+            for fixing in self.recent
+        ]
+        message = repr((__version__, astuple(self.part), self.form, recent, stamp, self.breaks))
         tag = sha256(message.encode()).hexdigest()[:20]
         return {"": f'"{tag}"', "gzip": f'"{tag}-gzip"'}
 
@@ -154,8 +159,8 @@ class Histories:
         recent = [fixing for fixing in known.fixings if earliest <= fixing.date <= until]
         refuted = memory.refuted(key, recent[-_CHECKED:], quote.code, snapshot.base)
         shown = tuple(fixing for fixing in recent if fixing.date not in refuted)
-        stored_until = min(until, oldest - _DAY) if oldest >= since else None  # memory has the dates from `oldest` on
-        return _HistoryRequest(part, suffix or "json", shown, stored_until)
+        stored_until = oldest - _DAY if oldest >= since else None
+        return _HistoryRequest(part, suffix or "json", shown, stored_until, tuple(memory.breaks(key)))
 
     def _known(self, ticker: str, key: str) -> Series:
         """Return a source's fixings in memory; for a ticker with `effective = "today"`, those up to today."""
@@ -216,12 +221,12 @@ class Histories:
 
     async def _rows(self, wanted: _HistoryRequest, stamp: str | None) -> AsyncGenerator[Sequence[bytes]]:
         """Yield the encoded rows of the range: those of each stored year, then those of memory."""
-        part, breaks, start = wanted.part, self.pages.memory.breaks(wanted.part.source), NO_PREDECESSOR
+        part, breaks, start = wanted.part, wanted.breaks, NO_PREDECESSOR
         if wanted.stored_until:
-            last = wanted.stored_until
+            last = min(part.until, wanted.stored_until)
             for year in range(min(part.since, last).year, last.year + 1):
-                until = min(last, date(year, 12, 31))
-                key = _YearKey(part.source, part.currency, part.base, wanted.form, year, until, tuple(breaks), stamp)
+                until = min(wanted.stored_until, date(year, 12, 31))  # for all clients the same
+                key = _YearKey(part.source, part.currency, part.base, wanted.form, year, until, breaks, stamp)
                 year_rows = self._years.get(key) or await self._render_year(key, part)
                 self._years.move_to_end(key)
                 yield year_rows.between(part.since, part.until)

@@ -116,6 +116,8 @@ class EventStreamHub:
         options = self.pages.options(request, ticker, "json")
         variant = (ticker, options)
         if variant not in self._open and len(self._open) >= self.variants:
+            self._drop_closed()
+        if variant not in self._open and len(self._open) >= self.variants:
             raise Problem(503, "Too many variants of open streams; poll /v1/ticker instead.", _LATER)
         own_variants = {stream.variant for stream in self._by_address.get(address, ()) if stream.alive}
         if variant not in own_variants and len(own_variants) >= self.variants_per_address:
@@ -190,6 +192,15 @@ class EventStreamHub:
                 await asyncio.sleep(0)
         if not connections:
             self._open.pop(variant, None)
+
+    def _drop_closed(self) -> None:
+        """Forget the variants of which every client has disconnected since the last heartbeat."""
+        for variant, connections in list(self._open.items()):
+            if not any(connection.alive for connection in connections):
+                for connection in connections:
+                    connection.close()
+                    self._forget(connection)
+                del self._open[variant]
 
     def _forget(self, connection: EventStreamResponse) -> None:
         others = self._by_address.get(connection.address, set())

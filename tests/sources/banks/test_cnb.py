@@ -73,9 +73,10 @@ async def test_only_requested_dates_of_a_year_are_used() -> None:
 
 
 async def test_new_year_may_be_missing() -> None:
-    """In the first days of a year its file may not exist; the year in which the range starts must."""
+    """In the first days of a year its file may not exist; later the year in which the range starts must."""
     session = RecordingSession("cnb", not_found=frozenset({"/daily-year?year=2026&lang=EN"}))
     urls = [payload.url async for payload in SOURCES["cnb"].fetch(session, date(2025, 12, 31), date(2026, 1, 1))]
     assert urls == ["http://bank.test/daily-year?year=2025&lang=EN"]
+    assert [payload async for payload in SOURCES["cnb"].fetch(session, date(2026, 1, 1), date(2026, 1, 2))] == []
     with pytest.raises(BadAnswer):
-        [payload async for payload in SOURCES["cnb"].fetch(session, date(2026, 1, 1), date(2026, 1, 2))]
+        [payload async for payload in SOURCES["cnb"].fetch(session, date(2026, 1, 8), date(2026, 1, 9))]

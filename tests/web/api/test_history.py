@@ -525,6 +525,27 @@ async def test_years_are_read_once(shared_app: HistoryApp, filled: str, monkeypa
     assert len(reads) == before
 
 
+async def test_ranges_with_another_end_use_the_same_years(
+    shared_app: HistoryApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a client with many of them would displace the years of all others."""
+    await shared_app.document("uzs?from=2021-01-01&to=2021-12-31")
+    monkeypatch.setattr(Store, "rates", None)  # no more reads
+    for day_of_month in range(1, 29):
+        document = await shared_app.document(f"uzs?from=2021-03-01&to=2021-03-{day_of_month:02}")
+        assert document.history == expected("nbk", "UZS", "KZT", date(2021, 3, 1), date(2021, 3, day_of_month))
+
+
+async def test_released_rate_changes_the_etag(store: Store, valkey: str, clock: Clock) -> None:
+    """It has the digest and the time of its fixing."""
+    later_rate = fixing(day(2), USD="475.09", UZS=("3.91", 100))
+    async with serve(valkey, store._prefix, clock, fixing(day(1), USD="478.77"), later_rate.without({"UZS"})) as app:
+        tags = [(await app.request(f"usd?{RECENT}"))[1]["etag"]]
+        app.memory.add(replace(later_rate, rates={**later_rate.rates, "USD": Rate(Decimal("475.10"))}))
+        tags.append((await app.request(f"usd?{RECENT}"))[1]["etag"])
+    assert tags[0] != tags[1]
+
+
 @pytest.mark.parametrize(
     ("limits", "status_of_others"),
     [(replace(LIMITS, per_address=3), 200), (replace(LIMITS, responses=3), 503)],

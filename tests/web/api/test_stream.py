@@ -417,6 +417,17 @@ async def test_stream_variants_are_limited() -> None:
             assert (await known.event())["event"] == "ticker"
 
 
+async def test_variants_of_closed_streams_do_not_count() -> None:
+    """A client that opens and closes streams of many variants denies them to nobody."""
+    async with serve(memory_with_rates(), variants=3) as app:
+        for query in ("?lang=kk", "?lang=ru", "?lang=de"):
+            async with app.connect(query, forwarded_for="192.0.2.7") as client:
+                await client.event()
+        await until_true(lambda: not any(each.alive for streams in app.streams._open.values() for each in streams))
+        async with app.connect("?lang=fr", forwarded_for="192.0.2.8") as other:
+            assert (await other.event())["event"] == "ticker"
+
+
 async def test_one_client_cannot_use_all_variants() -> None:
     """A client with too many different streams gets 429; it may open the same again, and others any."""
     async with AsyncExitStack() as stack:
