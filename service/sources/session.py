@@ -171,7 +171,7 @@ class BankSession:
                 self.key, url, f"no response within {self.client.settings.timeout.total_seconds():g} s"
             ) from None
         except aiohttp.ClientResponseError as error:  # its text has the URL and the headers, also those of the proxy
-            raise Unreachable(self.key, url, f"request failed: {error.status} {error.message}") from None
+            raise Unreachable(self.key, url, f"request failed: {error.status}, message={error.message!r}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise Unreachable(self.key, url, f"request failed: {reason}") from error
