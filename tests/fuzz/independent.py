@@ -6,6 +6,7 @@ possible values are returned, so that a currency with two rates on one day has t
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from itertools import product
@@ -58,7 +59,7 @@ def read(key: str, body: bytes) -> dict[tuple[date, str], list[ParsedRate]]:
     rates: dict[tuple[date, str], list[ParsedRate]] = {}
     for raw in _raw_rates(key, body):
         try:
-            rate = ParsedRate(_number(key, raw.value), int(raw.nominal), _change(key, raw.change))
+            rate = ParsedRate(_number(key, raw.value), int(_number(key, raw.nominal)), _change(key, raw.change))
             known = rates.setdefault((_day(key, raw.day), raw.code), [])
         except (ValueError, ArithmeticError):  # a value that is invalid here must be rejected by adapters too
             continue
@@ -193,7 +194,7 @@ def _json_rates(key: str, body: bytes) -> Iterator[RawRate]:
 
 def _nbg(body: bytes) -> Iterator[RawRate]:
     for valid in _rows(body):
-        for row in _rows(valid["currencies"]):
+        for row in _inner_rows(valid, "currencies"):
             yield RawRate(
                 _text_value(valid, "date"), *(_text_value(row, name) for name in ("code", "rate", "quantity", "diff"))
             )
@@ -201,17 +202,18 @@ def _nbg(body: bytes) -> Iterator[RawRate]:
 
 def _nbp(body: bytes) -> Iterator[RawRate]:
     for table in _rows(body):
-        for row in _rows(table["rates"]):
+        for row in _inner_rows(table, "rates"):
             yield RawRate(_text_value(table, "effectiveDate"), _text_value(row, "code"), _text_value(row, "mid"))
 
 
 def _boc(body: bytes) -> Iterator[RawRate]:
     for row in _rows(msgspec.json.decode(body, type=JSON)["observations"]):
         for name, observation in row.items():
-            if series := re.fullmatch("FX(.*)CAD", name):
-                yield RawRate(
-                    _text_value(row, "d"), series[1], _text_value(msgspec.json.decode(observation, type=JSON), "v")
-                )
+            series = re.fullmatch("FX(.*)CAD", name)
+            with suppress(msgspec.ValidationError):  # it is no object: left out
+                value = _text_value(msgspec.json.decode(observation, type=JSON), "v")
+                if series:
+                    yield RawRate(_text_value(row, "d"), series[1], value)
 
 
 def _frankfurter(body: bytes) -> Iterator[RawRate]:
@@ -223,6 +225,14 @@ def _frankfurter(body: bytes) -> Iterator[RawRate]:
 
 def _rows(raw: bytes | msgspec.Raw) -> list[JSON]:
     return msgspec.json.decode(raw, type=list[JSON])
+
+
+def _inner_rows(row: JSON, name: str) -> list[JSON]:
+    """Return the rows of a day; none if they are missing or no array of objects: the day is left out."""
+    try:
+        return _rows(row.get(name, msgspec.Raw(b"[]")))
+    except msgspec.ValidationError:
+        return []
 
 
 def _text_value(row: JSON, name: str) -> str:
