@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from service.storage.coordination import LIFE
-from tests.chaos.house import REST, Stack, dollar, run_stack, today
+from tests.chaos.stack import REST, Stack, dollar, run_stack, today
 from tests.support.wait import wait_until
 
 LONG = bool(os.environ.get("CHAOS_LONG"))
