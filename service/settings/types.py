@@ -1,5 +1,6 @@
 """Types of settings: durations, windows, time zones, currency codes, URLs, headers."""
 
+import re
 import ssl
 from datetime import time, timedelta
 from ipaddress import IPv4Network, IPv6Network
@@ -72,9 +73,13 @@ def _proxy(value: SecretStr) -> SecretStr:
     return value
 
 
-def _header_name(value: str) -> str:
-    if value.title() in ("Host", "Connection", "Content-Length", "Transfer-Encoding", "Accept-Encoding"):
-        raise ValueError("is set by the client")
+def _header_names(value: object) -> object:
+    """Check the names of headers here: an error of a key would quote it, and it may be a whole header by mistake."""
+    for name in value if isinstance(value, dict) else ():
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,60}", str(name)):
+            raise ValueError("has an invalid header name: letters, digits and hyphens are allowed")
+        if name.title() in ("Host", "Connection", "Content-Length", "Transfer-Encoding", "Accept-Encoding"):
+            raise ValueError(f"must not have {name.title()}, which is set by the client")
     return value
 
 
@@ -122,8 +127,7 @@ OptionalProxy = Annotated[
     Annotated[SecretStr, AfterValidator(_proxy)] | None, BeforeValidator(lambda value: value or None)
 ]
 """May contain a login."""
-HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,60}$"), AfterValidator(_header_name)]
-Headers = dict[HeaderName, Annotated[SecretStr, AfterValidator(_header_value)]]
+Headers = Annotated[dict[str, Annotated[SecretStr, AfterValidator(_header_value)]], BeforeValidator(_header_names)]
 CaFile = Annotated[Annotated[Path, AfterValidator(_ca_file)] | None, BeforeValidator(lambda value: value or None)]
 FrameAncestor = Annotated[
     str, StringConstraints(pattern=r"^(\*|'self'|'none'|https?:|(https?://)?[A-Za-z0-9*][A-Za-z0-9.*-]*(:[0-9*]+)?)$")
