@@ -28,7 +28,7 @@ from typing import ClassVar, NoReturn, Protocol
 from service.domain.fixing import Fixing, Quotation, Rate
 from service.errors import BadAnswer, NotUnderstood
 
-BLANK = b"\xef\xbb\xbf \t\r\n"
+_BLANK = b"\xef\xbb\xbf \t\r\n"
 _NEW_YEAR = timedelta(days=7)
 """Days at the beginning of a year in which its document may not exist yet."""
 
@@ -51,11 +51,6 @@ class RawResponse:
     def digest(self) -> str:
         return sha256(self.body).hexdigest()
 
-    @property
-    def is_html(self) -> bool:
-        """Whether it is a page for people, which no bank's document is."""
-        return self.body.lstrip(BLANK)[:20].lower().startswith((b"<!doctype html", b"<html"))
-
     def fixing(self, day: date, rates: Mapping[str, Rate], direction: Quotation = Quotation.DIRECT) -> Fixing:
         """Return the fixing of this response for `day`."""
         return Fixing(self.source, self.base, day, rates, self.url, self.fetched_at, self.digest, direction)
@@ -63,6 +58,15 @@ class RawResponse:
     def reject(self, problem: str) -> NoReturn:
         """Raise `NotUnderstood`; `problem` continues the words "the response …"."""
         raise NotUnderstood(self.source, self.url, f"the response {problem}")
+
+
+def is_blank(body: bytes) -> bool:
+    return not body.lstrip(_BLANK)
+
+
+def is_html(body: bytes) -> bool:
+    """Return whether a body is a page for people, which no bank's document is."""
+    return body.lstrip(_BLANK)[:20].lower().startswith((b"<!doctype html", b"<html"))
 
 
 class ParsedResponse(list[Fixing]):
@@ -158,5 +162,5 @@ async def by_year(
     for year in range(since.year, until.year + 1):
         is_new = until < date(year, 1, 1) + _NEW_YEAR
         response = await (session.find if is_new or year > since.year else session.get)(step(year))
-        if response and not (is_new and response.is_html):
+        if response and not (is_new and is_html(response.body)):
             yield replace(response, since=since)

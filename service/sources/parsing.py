@@ -5,7 +5,6 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -14,7 +13,7 @@ from typing import Any, NoReturn, TypeAlias, TypeGuard
 
 from lxml import etree
 
-from service.sources.adapter import BLANK, ParsedResponse, RawResponse
+from service.sources.adapter import ParsedResponse, RawResponse, is_blank, is_html
 from service.sources.rate_table import RateTableBuilder
 
 Element: TypeAlias = etree._Element  # noqa: SLF001 - lxml's name for it
@@ -196,9 +195,9 @@ def _moment(published: str, form: str) -> datetime:
 
 
 def _body(response: RawResponse, body: bytes) -> bytes:
-    if not body.lstrip(BLANK):
+    if is_blank(body):
         response.reject("is empty")
-    if replace(response, body=body).is_html:
+    if is_html(body):
         response.reject("is an HTML page")
     if sum(map(body.count, (b"<", b"{", b"["))) > MOST_PARTS:
         response.reject(f"has more than {MOST_PARTS} tags, objects or lists")
