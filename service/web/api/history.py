@@ -31,7 +31,7 @@ from service.storage.repository import Store
 from service.web.api.history_rows import FORMS, NO_PREDECESSOR, RowBuilder, RowRange, Rows
 from service.web.http.client_address import client_address
 from service.web.http.problems import OPEN, Problem, handle_async_errors
-from service.web.http.responses import accepts_gzip, cache_for, matching
+from service.web.http.responses import accepts_gzip, matching
 from service.web.rendering.page_cache import PageCache
 
 log = structlog.get_logger()
@@ -193,8 +193,7 @@ class Histories:
             return await _streamed(request, web.StreamResponse(headers=headers), first, body, self.limits)
 
     def _headers(self, wanted: _HistoryRequest, tag: str) -> dict[str, str]:
-        longest = int(self.pages.memory.settings.http.max_age.total_seconds())
-        caching = cache_for(longest, self.pages.snapshot(wanted.part.ticker).next_update)
+        caching = self.pages.caching(self.pages.snapshot(wanted.part.ticker))
         cache_control = caching(int(self.pages.now.seconds()))
         return {"ETag": tag, "Cache-Control": cache_control, "Vary": "Accept-Encoding", **OPEN}
 

@@ -95,7 +95,9 @@ def document() -> Json:
             "responses": {
                 "400": _problem("Bad request: missing or invalid parameter; `available` lists the valid values."),
                 "404": _problem("Not found; `available` lists the existing values."),
-                "429": _problem("Too many requests: too many open streams from one IP address.", "later"),
+                "429": _problem(
+                    "Too many requests: too many open streams or concurrent histories from one IP address.", "later"
+                ),
                 "500": _problem("Internal server error."),
                 "501": _problem("Not implemented: formats other than JSON."),
                 "503": _problem(
@@ -122,7 +124,7 @@ def _paths() -> Iterator[tuple[str, Json]]:
             _content(history_rows.FORMS[form].content_type, models.History), *(["name"] if form == "csv" else [])
         )
         summary = f"History of a quote as {form.upper()}, oldest publication first"
-        yield f"/v1/history/{{currency}}{suffix}", _get("rates", summary, parameters, responses, 400, 404, 503)
+        yield f"/v1/history/{{currency}}{suffix}", _get("rates", summary, parameters, responses, 400, 404, 429, 503)
     summary = "Receipt of a publication: rates as published, URL, fetch time and digest"
     receipt = _cacheable(_content(_JSON, models.Receipt))
     yield "/v1/fixings/{source}/{date}", _get("rates", summary, ["source", "date"], receipt, 404, 503)

@@ -57,7 +57,7 @@ class PageCache:
         cached = self._cached.get(ticker)
         if cached is None or cached.snapshot is not snapshot:
             texts = sayer(snapshot, self.memory.settings)
-            caching = self._caching(snapshot)
+            caching = self.caching(snapshot)
             variant = lru_cache(self.memory.settings.http.variants)(partial(self._page, snapshot, texts, caching))
             cached = self._cached[ticker] = _CachedPage(snapshot, variant, texts)
         return cached
@@ -94,8 +94,8 @@ class PageCache:
             snapshot = replace(snapshot, quotes=tuple(quotes[code] for code in options.currencies))
         return View(snapshot, self.memory.settings, options, texts)
 
-    def _caching(self, snapshot: Snapshot) -> Callable[[int], str]:
-        """Return the function from the second of a response to the Cache-Control of a snapshot's pages."""
+    def caching(self, snapshot: Snapshot) -> Callable[[int], str]:
+        """Return the function from the second of a response to the Cache-Control for a snapshot's rates."""
         longest = int(self.memory.settings.http.max_age.total_seconds())
         return cache_for(longest, snapshot.next_update, self.memory.expected_change(snapshot, self.now()))
 
