@@ -43,6 +43,7 @@ def test_publications_are_found_within_half_a_minute(key: str) -> None:
     """The median, once the usual arrival is known; all publications are found."""
     delays = sorted(simulated(key).delays[LEARNING:])
     assert len(delays) > 20
+    assert simulated(key).lost == 0
     median, most = delays[len(delays) // 2], delays[int(0.9 * len(delays))]
     if key in INTERVALS_TOO_LONG:
         assert median <= timedelta(minutes=2)

@@ -1,7 +1,7 @@
 """Simulated publications of a source with scattered arrival, polled as the scheduler does: delays and requests."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 from types import SimpleNamespace
@@ -42,6 +42,8 @@ class Simulation:
     """Whether the time of publications is learned; otherwise only `every` and `sweep` count."""
     delays: list[timedelta] = field(default_factory=list)
     requests: Counter[date] = field(default_factory=Counter)
+    lost: int = 0
+    """Publications that were overtaken by the next one before a poll requested them."""
     now: datetime = datetime(2026, 3, 2, tzinfo=UTC)
 
     def run(self, weeks: int) -> None:
@@ -68,9 +70,12 @@ class Simulation:
             for fixing, published_at in publications:
                 is_known = any(known.date == fixing.date for known in memory.series(self.key).fixings[-5:])
                 if published_at <= self.now and since <= fixing.date <= until and not is_known:
-                    memory.add(_fetched(fixing, self.now))
+                    memory.add(replace(fixing, fetched_at=self.now))
                     self.delays.append(self.now - published_at)
-            publications = [each for each in publications if each[0].date > _latest(memory, self.key)]
+            known = {fixing.date for fixing in memory.series(self.key).fixings}
+            overtaken = [fixing.date for fixing, _ in publications if fixing.date <= max(known, default=date.min)]
+            self.lost += len(set(overtaken) - known)
+            publications = [each for each in publications if each[0].date not in overtaken]
             memory.states[self.key] = SourceState(self.now, self.now)
             due = memory.next_poll(self.key, self.now)
             self.now = due + random.uniform(0, 1) * min(JITTER, (due - self.now) / 2)
@@ -98,12 +103,3 @@ class Simulation:
             )
             publications.append((fixing, at))
         return publications
-
-
-def _fetched(fixing: Fixing, at: datetime) -> Fixing:
-    return Fixing(fixing.source, fixing.base, fixing.date, fixing.rates, fixing.url, at, fixing.digest)
-
-
-def _latest(memory: MemoryState, key: str) -> date:
-    latest = memory.series(key).latest
-    return latest.date if latest else date.min
