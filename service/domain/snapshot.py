@@ -42,7 +42,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The quote of one currency, entirely from one source; all but `code` and `reason` are None if no source quotes it.
+    """The quote of one currency, entirely from one source; all but `code` and `reason` are None if no source has it.
 
     `date` and `previous_date` are the first days of their rates. `choice` is the source's position in the ticker's
     list, from 1; `reason` says why the sources before it were skipped. `cross` marks a rate computed through the

@@ -43,7 +43,7 @@ class QuoteWords(QuoteText):
 
 
 class QuoteDocument(Struct, frozen=True, kw_only=True):
-    """The quote of one currency, from one source. If no source quotes it, its values, dates and source are null.
+    """The quote of one currency, from one source. If no source has it, its values, dates and source are null.
 
     `rate`, `previous` and `change` are in units of the base for 1 unit of the currency; `percent` is the change in
     percent, rounded to two decimals. `date` and `previous_date` are the first days of their rates. `choice` is the
