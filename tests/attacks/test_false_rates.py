@@ -248,13 +248,23 @@ class RunningService:
     async def quotes(self) -> dict[str, Any]:
         return {quote["code"]: quote for quote in (await self.get("/v1/ticker")).get("quotes", ())}
 
+    async def _quotes_and_text(self) -> tuple[dict[str, Any], str]:
+        """Return the quotes and the text format of one snapshot: a poll may change it between two requests."""
+        quotes = await self.quotes()
+        while True:
+            text = await self.get("/v1/ticker.txt") if quotes else ""
+            quotes_before, quotes = quotes, await self.quotes()
+            if quotes == quotes_before:
+                return quotes, text
+
     async def wrong_quotes(self, *, allowed: float = 0.0) -> list[str]:
         """Return the wrong rates and percentages of the ticker; check that the text format has the same ones.
 
         `allowed` is the error allowed for unconfirmed rates.
         """
         found, lines = [], list[str]()
-        for code, quote in (await self.quotes()).items():
+        quotes, text = await self._quotes_and_text()
+        for code, quote in quotes.items():
             percent = "—" if quote["percent"] is None else f"{quote['percent']:+.2f}%".replace("+0.00", "0.00")
             lines.append(f"{code.lower()} {percent}")
             if quote["rate"] is None:
@@ -268,7 +278,7 @@ class RunningService:
             )
             found += self.errors(code, quote, description)
         if lines:
-            assert (await self.get("/v1/ticker.txt")).splitlines() == lines
+            assert text.splitlines() == lines
         return found
 
     def errors(self, code: str, point: Mapping[str, Any], description: str) -> list[str]:
