@@ -248,12 +248,16 @@ class MemoryState:
         """Return the known breaks of a source's currencies, including those declared by an operator."""
         return (*configured_breaks(self.settings.sources[source]), *self.quarantine[source].breaks)
 
-    def context(self, source: str, now: datetime) -> ValidationContext:
-        """Return the context for the validation of a source's fixings: its calendar, other sources, decisions."""
-        quarantine = self.quarantine[source]
-        return validation_context(
-            self.settings, source, now, self.cross_check.copied(), quarantine.rejected, self.breaks(source)
-        )
+    def context(self, source: str, now: datetime, series: Series | None = None) -> ValidationContext:
+        """Return the context for the validation of a source's fixings: its calendar, other sources, decisions.
+
+        `series` replaces the source's own series, if it is about to be loaded.
+        """
+        quarantine, cross_check = self.quarantine[source], self.cross_check.copied()
+        if series is not None:
+            witnesses = {**cross_check.witnesses, source: witness_of(self.settings.sources[source], source, series)}
+            cross_check = CrossCheck(witnesses, cross_check.tolerance, cross_check.accepted)
+        return validation_context(self.settings, source, now, cross_check, quarantine.rejected, self.breaks(source))
 
     @property
     def cross_check(self) -> CrossCheck:

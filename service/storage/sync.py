@@ -11,10 +11,10 @@ from datetime import date, datetime
 
 import structlog
 
-from service.domain.fixing import Fixing
+from service.domain.fixing import Fixing, Series
 from service.domain.snapshot import Snapshot
 from service.errors import StoreError
-from service.runtime.background import cancel_and_wait
+from service.runtime.background import cancel_and_wait, run_in_thread
 from service.sources.adapter import RawResponse
 from service.state.memory import KEEP, MemoryState, SourceState
 from service.storage import merge
@@ -149,7 +149,7 @@ class StoreSync:
                 if self._loaded:
                     self._merge(key, days[-KEEP:], stored)
                 else:
-                    self._load(key, stored)
+                    await self._load(key, stored)
                 self.memory.drop_rejected(key)
         self._versions, self._loaded = versions, True
         self.memory.merge_states(await self.store.states())
@@ -190,22 +190,25 @@ class StoreSync:
             for snapshot in self.memory.snapshots.values():
                 self.outbox.enqueue_snapshot(snapshot)
 
-    def _load(self, key: str, stored: Iterable[Fixing]) -> None:
+    async def _load(self, key: str, stored: Iterable[Fixing]) -> None:
         """Load stored fixings; validate again the fixings that were polled before the store could be read."""
-        polled = self.memory.series(key).fixings
-        self.memory.reset(key, stored)
-        for fixing in polled:
+        loaded = Series(tuple(stored))
+        while True:
+            polled = self.memory.series(key)
+            if not polled.fixings:
+                self.memory.reset(key, loaded.fixings)
+                return
+            now = max(fixing.fetched_at for fixing in polled.fixings)
+            context = self.memory.context(key, now, loaded)
+            judgements = await run_in_thread(judge_all, _newer(polled, loaded), loaded, context, KEEP)
+            if self.memory.series(key) is polled:  # else a poll has changed it in the meantime
+                break
+        self.memory.reset(key, loaded.fixings)
+        for fixing in polled.fixings:
             self.outbox.remove_fixing(key, fixing.date)
-        if polled:
-            now, series = max(fixing.fetched_at for fixing in polled), self.memory.series(key)
-            stored_times = {fixing.date: fixing.fetched_at for fixing in series.fixings}
-            newer = [
-                fixing for fixing in polled if fixing.fetched_at >= stored_times.get(fixing.date, fixing.fetched_at)
-            ]
-            judgements = judge_all(newer, series, self.memory.context(key, now), KEEP)
-            waiting = self.memory.quarantine[key].waiting
-            extended = [merge.still_held(judgement, waiting.get(judgement.fixing.date)) for judgement in judgements]
-            self.apply_judgements(key, extended, now)
+        waiting = self.memory.quarantine[key].waiting
+        extended = [merge.still_held(judgement, waiting.get(judgement.fixing.date)) for judgement in judgements]
+        self.apply_judgements(key, extended, now)
 
     def apply_judgements(self, key: str, judgements: list[Judgement], now: datetime) -> list[QuarantinedFixing]:
         """Apply judgements to memory; log and enqueue the changes.
@@ -232,3 +235,11 @@ class StoreSync:
             fixing = decision.waiting.fixing
             log.info("quarantine.ended", source=fixing.source, date=str(fixing.date), outcome=decision.outcome)
             self.outbox.enqueue_decision(decision)
+
+
+def _newer(polled: Series, stored: Series) -> list[Fixing]:
+    """Return the polled fixings that are not older than the stored ones of their dates."""
+    stored_times = {fixing.date: fixing.fetched_at for fixing in stored.fixings}
+    return [
+        fixing for fixing in polled.fixings if fixing.fetched_at >= stored_times.get(fixing.date, fixing.fetched_at)
+    ]

@@ -23,7 +23,7 @@ from service.storage.repository import Store
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import Judgement, ValidationContext, Verdict, judge_all
 from tests.conftest import Clock
-from tests.support.fixings import APRIL, day, fixing
+from tests.support.fixings import APRIL, day, fixing, later
 from tests.support.instances import refresh_poller
 from tests.support.pollers import polling
 from tests.support.standin import Banks, RawRates, nbk, nbu
@@ -384,6 +384,30 @@ async def test_rates_polled_without_the_store_are_validated_by_it(
         stored = await recovered.fixing("nbk", day(2))
         assert stored is not None
         assert str(stored.rates["USD"].value) == "475.09"
+
+
+async def test_rate_polled_while_the_store_is_loaded_is_kept(
+    settings: Settings, clock: Clock, banks: Banks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stored series is validated in a worker thread; what is polled in the meantime is validated by it too."""
+    banks.published["nbk"] = dict(APRIL)
+    async with polling(settings, clock) as poller, Store("redis://127.0.0.1:1/0", "t:") as unreachable:
+        working_store, poller.store_sync.store = poller.store_sync.store, unreachable
+        await working_store.save(fixing(day(15, 3), USD="470.00"))
+        await poller.poll("nbk")
+        poller.store_sync.store = working_store
+        memory, contexts = poller.memory, list[ValidationContext]()
+
+        def polled_meanwhile(key: str, now: datetime, series: Series | None = None) -> ValidationContext:
+            contexts.append(type(memory).context(memory, key, now, series))
+            if len(contexts) == 1:
+                asyncio.get_running_loop().call_soon(memory.add, later(fixing(day(3), USD="476.00")))
+            return contexts[-1]
+
+        monkeypatch.setattr(memory, "context", polled_meanwhile)
+        await poller.store_sync.sync()
+        assert [item.date for item in memory.series("nbk").fixings] == [day(15, 3), day(1), day(2), day(3)]
+        assert await working_store.dates("nbk") == [day(15, 3), day(1), day(2), day(3)]
 
 
 async def test_discontinued_currency_does_not_delay_others(poller: Poller, banks: Banks, clock: Clock) -> None:
