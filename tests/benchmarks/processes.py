@@ -3,7 +3,6 @@
 import os
 import platform
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from tests.benchmarks.load import MeasureError
+from tests.support.ports import unused_port
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
@@ -114,7 +114,7 @@ class Service:
 
     @contextmanager
     def running(self) -> Iterator[Server]:
-        port = free_port()
+        port = unused_port()
         command = ("-m", "service", "serve", "--config", str(self._config))
         with _serving(command, port, "/readyz", self._log, {**self._environ, "TICKER_HTTP__PORT": str(port)}) as server:
             yield server
@@ -141,7 +141,7 @@ def processor() -> str:
 @contextmanager
 def mock_server(name: str, folder: Path) -> Iterator[Server]:
     """Run a server of this package by the name of its module: `hello`, `bank` or `banks`."""
-    port = free_port()
+    port = unused_port()
     command = ("-m", f"tests.benchmarks.{name}", str(port))
     with _serving(command, port, "/", folder / f"{name}.log", os.environ) as server:
         yield server
@@ -210,9 +210,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
         raise MeasureError(f"{process.args!r} did not stop within 10 s of SIGTERM") from None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from tests.benchmarks.load import Load, MeasureError, fetch, repeated, request, wrk
-from tests.benchmarks.processes import Cores, Service, free_port, mock_server, on_core
+from tests.benchmarks.processes import Cores, Service, mock_server, on_core
 from tests.benchmarks.rows import Effort, Row
 from tests.support.edge import NGINX, run_edge
+from tests.support.ports import unused_port
 
 _STATIC: Final = """\
 user {user};
@@ -141,7 +142,7 @@ def _p99(load: Load) -> float:
 @contextmanager
 def _static(folder: Path, body: bytes) -> Iterator[int]:
     """Serve a file with nginx; yield its port."""
-    port = free_port()
+    port = unused_port()
     (folder / "root").mkdir(parents=True)
     (folder / "root" / "ticker.json").write_bytes(body)
     config = folder / "nginx.conf"
