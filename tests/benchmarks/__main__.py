@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import backfilling, decade, histories, refresh, rows, streams
+from tests.benchmarks import backfilling, decade, histories, latency, refresh, rows, streams
 from tests.benchmarks.bank import CURRENCIES
 from tests.benchmarks.load import CONNECTIONS, MeasureError, wrk_version
 from tests.benchmarks.processes import Cores, Service, available_cores, processor
@@ -37,9 +37,21 @@ QUICK = Effort(
     announcements=50,
     streams=(5_000,),
     stream_rounds=1,
+    publications=20,
 )
-GROUPS = ("requests", "histories", "refreshes", "backfills", "starts", "memory", "announcements", "streams")
-_DIGITS = {"requests/s": ",.0f", "s": ".2f", "ms": ".1f", "MB": ".1f", "KB": ".1f", "%": ".1f"}
+GROUPS = (
+    "requests",
+    "histories",
+    "refreshes",
+    "backfills",
+    "starts",
+    "memory",
+    "announcements",
+    "streams",
+    "latency",
+    "polling",
+)
+_DIGITS = {"requests/s": ",.0f", "requests": ",.0f", "s": ".2f", "ms": ".1f", "MB": ".1f", "KB": ".1f", "%": ".1f"}
 
 
 def main() -> int:
@@ -103,6 +115,8 @@ def _measured(folder: Path, cores: Cores, effort: Effort, only: Collection[str])
         "memory": memory,
         "announcements": lambda: [streams.announcements(folder / "announcements", effort)],
         "streams": open_streams,
+        "latency": lambda: latency.latency(folder / "latency", effort),
+        "polling": latency.polling,
     }
     measured: list[Row] = []
     with Console(stderr=True).status("filling the store") as status:

@@ -48,6 +48,7 @@ class Effort:
     announcements: int = 200
     streams: tuple[int, ...] = (5_000, 10_000)
     stream_rounds: int = 3
+    publications: int = 200
 
 
 @dataclass

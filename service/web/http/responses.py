@@ -25,7 +25,7 @@ SECURE: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 """Headers of every document that a browser renders, in addition to its Content-Security-Policy."""
-_WHILE_EXPECTED: Final = 5
+WHILE_EXPECTED: Final = 5
 """Maximum `max-age`, in seconds, while a new publication is expected."""
 _MAX_BUFFERED: Final = 16 * 1024
 """Bytes in the write buffer above which a response waits until it drains; below asyncio's high-water mark."""
@@ -146,7 +146,7 @@ def cache_for(
     """Return a function from the second of a response (Unix time) to its Cache-Control.
 
     `max-age` is `longest` seconds, and never reaches past `until`. While a new publication is `expected` it is
-    `_WHILE_EXPECTED` at most, and before that it does not reach past the beginning of that time.
+    `WHILE_EXPECTED` at most, and before that it does not reach past the beginning of that time.
     """
     end = until.timestamp() if until else inf
     begin_expected, end_expected = (expected.begin.timestamp(), expected.end.timestamp()) if expected else (inf, -inf)
@@ -154,7 +154,7 @@ def cache_for(
     def cache_control(second: int) -> str:
         age = min(longest, end - second)
         if second <= end_expected:
-            age = min(age, max(_WHILE_EXPECTED, begin_expected - second))
+            age = min(age, max(WHILE_EXPECTED, begin_expected - second))
         age = max(0, int(age))
         return f"public, max-age={age}, stale-while-revalidate={age}, stale-if-error=86400"
 
