@@ -1,18 +1,27 @@
 """Bank holidays by calendar: the only import of the `holidays` library.
 
 The library is loaded at the first use of a calendar, without the 250 countries that are not used. A holiday that it
-does not know yet (by decree) counts as a working day: a ticker is then `late` for a day, and its rates stay correct.
+does not know yet (by decree) is added here or in the settings (`days_off`). Otherwise it counts as a working day: a
+ticker is then `late` for a day, and its rates stay correct.
 """
 
 from datetime import date
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from service.errors import SettingsError
 from service.runtime.lazy_imports import skip_package_init
 
+if TYPE_CHECKING:
+    from holidays import HolidayBase
+
 _CATEGORIES: Final = ("public", "bank", "government")
 """Categories of holidays on which a central bank does not publish; a country may lack some."""
+_BY_DECREE: Final = {
+    # Transferred from weekends, to join New Year and Christmas (7 January); missing in version 0.109 of the library.
+    "KZ": (date(2027, 1, 5), date(2027, 1, 6), date(2027, 1, 8)),
+}
+"""Holidays that the library does not have, by country."""
 
 
 @lru_cache(maxsize=256)
@@ -24,6 +33,18 @@ def days_off(calendar: str, year: int) -> frozenset[date]:
     """
     if not calendar:
         return frozenset()
+    return frozenset(_holidays(calendar, year)) | {day for day in _BY_DECREE.get(calendar[:2], ()) if day.year == year}
+
+
+@lru_cache(maxsize=256)
+def worked_weekend_days(calendar: str, year: int) -> frozenset[date]:
+    """Return the weekend days of a year that are worked, because a day off was transferred from them."""
+    if not calendar:
+        return frozenset()
+    return frozenset(day for day in _holidays(calendar, year).weekend_workdays if day.year == year)
+
+
+def _holidays(calendar: str, year: int) -> "HolidayBase":
     skip_package_init("holidays.countries")  # it imports every country: 8 MB and 70 ms
     skip_package_init("holidays.financial")
     import holidays  # noqa: PLC0415 - loaded on first use
@@ -31,10 +52,10 @@ def days_off(calendar: str, year: int) -> frozenset[date]:
     name, _, part = calendar.partition("-")
     try:
         if len(name) > 2:
-            return frozenset(holidays.financial_holidays(name, years=year))
+            return holidays.financial_holidays(name, years=year)
         kinds = holidays.country_holidays(name).supported_categories
         categories = tuple(kind for kind in _CATEGORIES if kind in kinds)
-        return frozenset(holidays.country_holidays(name, subdiv=part or None, years=year, categories=categories))
+        return holidays.country_holidays(name, subdiv=part or None, years=year, categories=categories)
     except NotImplementedError:
         raise SettingsError(
             f"calendar: unknown calendar {calendar!r}; use a country (KZ), a subdivision (GB-ENG) or a market (XECB) "

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
 from itertools import takewhile
 
-from service.domain.holidays import days_off
+from service.domain.holidays import days_off, worked_weekend_days
 from service.settings import SourceSettings
 
 STALE_AFTER = 3
@@ -64,8 +64,17 @@ def today(source: SourceSettings, now: datetime) -> date:
 
 
 def is_publication_day(source: SourceSettings, day: date) -> bool:
-    """Return whether the source publishes on `day`: one of its weekdays, and not a holiday."""
-    return day.weekday() in source.weekdays and day not in days_off(source.calendar, day.year)
+    """Return whether the source publishes on `day`: one of its weekdays and no holiday, or one of its working days."""
+    if day in source.working_days:
+        return True
+    is_holiday = day in source.days_off or day in days_off(source.calendar, day.year)
+    return day.weekday() in source.weekdays and not is_holiday
+
+
+def _may_publish(source: SourceSettings, day: date) -> bool:
+    """Return whether `day` is a publication day, or a worked weekend day, on which some banks publish."""
+    is_worked = day in worked_weekend_days(source.calendar, day.year) and day not in source.days_off
+    return is_worked or is_publication_day(source, day)
 
 
 def effective_date(source: SourceSettings, day: date) -> date:
@@ -76,7 +85,7 @@ def effective_date(source: SourceSettings, day: date) -> date:
         case "next-day":
             return day + _DAY
         case "next-working-day":
-            return next(later for later in _days_from(day + _DAY) if is_publication_day(source, later))
+            return next(later for later in _days_from(day + _DAY) if _may_publish(source, later))
 
 
 def market_day(source: SourceSettings, effective_date: date) -> date:
@@ -122,12 +131,20 @@ def between(source: SourceSettings, earlier: date, later: date) -> int:
 
 
 def is_window_open(source: SourceSettings, latest: date | None, now: datetime) -> bool:
-    """Return whether a window is open and its publication has not arrived."""
-    local = now.astimezone(source.timezone)
-    if source.window is None or not is_publication_day(source, local.date()):
+    """Return whether a window is open and its publication has not arrived.
+
+    This includes windows on worked weekend days: some banks publish on them, so none is due but one may arrive.
+    """
+    publication = _possible_today(source, now)
+    if publication is None:
         return False
-    publication = _on(source, local.date())
     return publication.opens <= now < publication.closes and (latest is None or latest < publication.effective)
+
+
+def _possible_today(source: SourceSettings, now: datetime) -> Publication | None:
+    """Return the publication that may appear today; None if none can."""
+    day = today(source, now)
+    return _on(source, day) if source.window and _may_publish(source, day) else None
 
 
 def publication_of(source: SourceSettings, effective: date) -> Publication | None:
@@ -207,6 +224,9 @@ def next_poll(
         times.append((polled or now) + max(interval, min(retry, source.every)))
     elif due := next_due(source, latest or today(source, now), now):
         times.append(due)
+    possible = _possible_today(source, now)
+    if possible and now < possible.opens and (latest is None or latest < possible.effective):
+        times.append(possible.opens)
     if latest and polled and source.window and (closed := last_missed(source, latest, now)):
         times.append(polled + min(max(now - closed, source.every), source.sweep))
     if polled and failures:

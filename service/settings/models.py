@@ -18,6 +18,7 @@ from service.settings.types import (
     Calendar,
     Currencies,
     Currency,
+    Dates,
     Day,
     Duration,
     FrameAncestors,
@@ -247,6 +248,17 @@ class SourceSettings(_Table):
             "market (`XECB`); by default it has no holidays."
         ),
     )
+    days_off: Dates = Field(
+        default=(),
+        description="More dates on which it does not publish, e.g. holidays by decree: `[2027-01-05, 2027-01-06]`.",
+    )
+    working_days: Dates = Field(
+        default=(),
+        description=(
+            "Dates on which it publishes although they are weekends or holidays. On weekend days that the calendar "
+            "names as worked, it is polled for a publication, but none is missed."
+        ),
+    )
     window: OptionalWindow = Field(
         default=None,
         description=(
@@ -282,6 +294,12 @@ class SourceSettings(_Table):
     breaks: tuple[BreakSettings, ...] = Field(
         default=(), description="Its redenominations, see `[[sources.KEY.breaks]]`."
     )
+
+    @model_validator(mode="after")
+    def _has_no_contradiction(self) -> Self:
+        if both := set(self.days_off) & set(self.working_days):
+            raise ValueError(f"days_off and working_days both name {min(both)}")
+        return self
 
     @cached_property
     def weekdays(self) -> frozenset[int]:

@@ -2,7 +2,7 @@
 
 import re
 import ssl
-from datetime import time, timedelta
+from datetime import date, time, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, get_args
@@ -117,6 +117,7 @@ def _duration(value: object) -> object:
 Calendar = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}(-[A-Z0-9]{1,6})?|[A-Z]{4})?$")]
 Currency = Annotated[str, StringConstraints(to_upper=True), AfterValidator(_currency)]
 Currencies = Annotated[tuple[Currency, ...], BeforeValidator(_listed)]
+Dates = Annotated[tuple[date, ...], BeforeValidator(_listed)]
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0), le=timedelta(days=366))]
 Retention = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0), le=timedelta(days=3660))]

@@ -148,6 +148,44 @@ def test_horizon_follows_the_calendar(friday: date, horizon: date) -> None:
     assert publication_schedule.latest_possible_date(NBU, datetime(2026, 4, friday.day, 12, tzinfo=UTC)) == horizon
 
 
+def test_days_off_by_decree() -> None:
+    """Kazakhstan joins New Year and Christmas of 2027: nothing is published between 31 December and 11 January."""
+    published = [day for day in days_of(date(2026, 12, 28), 16) if publication_schedule.is_publication_day(NBK, day)]
+    assert published == [*days_of(date(2026, 12, 28), 4), *days_of(date(2027, 1, 11), 2)]
+    after_christmas = datetime(2027, 1, 9, 12, tzinfo=UTC)
+    assert publication_schedule.freshness(NBK, date(2027, 1, 1), after_christmas) is Freshness.CURRENT
+
+
+def test_operator_sets_days_off_and_working_days() -> None:
+    source = SourceSettings.model_validate(
+        NBK.model_dump() | {"days_off": "2026-06-10, 2026-06-11", "working_days": [date(2026, 6, 13)]}
+    )
+    week = [day for day in days_of(date(2026, 6, 8), 7) if publication_schedule.is_publication_day(source, day)]
+    assert week == [date(2026, 6, 8), date(2026, 6, 9), date(2026, 6, 12), date(2026, 6, 13)]
+    evening = datetime(2026, 6, 13, 15, tzinfo=UTC)
+    assert publication_schedule.freshness(source, date(2026, 6, 13), evening) is Freshness.LATE
+
+
+def test_worked_weekend_day_may_have_a_publication() -> None:
+    """In Uzbekistan, Saturday 12 December 2026 is worked: it is polled as on any other day, but nothing is missed."""
+    source, saturday = CBU.model_copy(update={"sweep": timedelta(days=1)}), date(2026, 12, 12)
+    assert source.window is not None
+    opens = datetime.combine(saturday, source.window.start, source.timezone)
+    latest = publication_schedule.effective_date(source, date(2026, 12, 11))
+    assert latest == saturday
+    polled = opens - timedelta(hours=3)
+    assert publication_schedule.next_poll(source, latest, polled, polled) == opens
+    assert publication_schedule.is_window_open(source, latest, opens)
+    assert not publication_schedule.is_window_open(source, latest, opens - timedelta(days=7))
+    assert publication_schedule.freshness(source, latest, opens + timedelta(hours=12)) is Freshness.CURRENT
+    closed = source.model_copy(update={"days_off": (saturday,)})
+    assert not publication_schedule.is_window_open(closed, latest, opens)
+
+
+def days_of(first: date, count: int) -> list[date]:
+    return [first + timedelta(days=number) for number in range(count)]
+
+
 def test_every_bank_has_a_calendar() -> None:
     """1 January 2026 is a holiday of every bank but Ukraine's, which has none during the war."""
     for key, source in SOURCES.items():
