@@ -25,8 +25,9 @@ from rich.table import Table
 
 from tests.abuse.attacks import ATTACKS, Attack
 from tests.abuse.honest import CLIENTS, RATE, p99
+from tests.benchmarks.decade import service_with_decade
 from tests.benchmarks.load import MeasureError
-from tests.benchmarks.processes import ROOT, Service, available_cores, on_core, processor
+from tests.benchmarks.processes import ROOT, available_cores, on_core, processor
 from tests.support.edge import NGINX, run_edge
 
 SETTINGS: Final = {
@@ -154,7 +155,8 @@ def main() -> int:
     attacks = [attack for attack in ATTACKS if not options.only or attack.name in options.only]
     with TemporaryDirectory(prefix="abuse-") as folder, ExitStack() as stack, Console(stderr=True).status("") as status:
         with on_core(cores.server):
-            server = stack.enter_context(Service(Path(folder), environ=SETTINGS).running())
+            service = service_with_decade(Path(folder), SETTINGS)  # histories cost what they cost in production
+            server = stack.enter_context(service.running())
             places = {"service": server.port}
             if NGINX:
                 places["edge"] = stack.enter_context(run_edge([server.port])).port

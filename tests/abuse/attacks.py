@@ -10,10 +10,10 @@ import json
 import socket
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import count, cycle
+from itertools import count, cycle, permutations, product, repeat
 from struct import pack
 from typing import Final
 
@@ -25,6 +25,14 @@ from tests.abuse.talk import connect, send_raw
 TICKER: Final = get(b"/v1/ticker", HOST.strip())
 _BOMB: Final = gzip.compress(bytes(10_000_000))
 _SHAPES: Final = cycle(SHAPES)
+_DECADE: Final = b"/v1/history/usd?from=2016-01-01&to=2026-04-01"
+_HISTORIES: Final = cycle(
+    b"/v1/history/%s?from=2016-01-%02d&to=2026-%02d-%02d" % (code, first, month, day)
+    for code, month, day, first in product((b"usd", b"eur", b"rub"), range(1, 4), range(1, 29), range(1, 31))
+)
+_ORDERS: Final = cycle(
+    b"/v1/stream?currencies=" + b",".join(order) for order in permutations((b"usd", b"eur", b"rub", b"gbp", b"cny"))
+)
 _SILENCE: Final = 0.5
 Seen = Counter[str]
 
@@ -110,11 +118,16 @@ async def _connect_and_reset(port: int, seen: Seen) -> None:
     seen["connected"] += 1
 
 
-async def _stream(port: int, seen: Seen) -> None:
+async def _send_history(port: int, seen: Seen) -> None:
+    """Request about ten years, another range each time, which is in no cache."""
+    await _send(port, seen, get(next(_HISTORIES), HOST.strip(), b"Connection: close"))
+
+
+async def _stream(port: int, seen: Seen, targets: Iterator[bytes]) -> None:
     loop = asyncio.get_running_loop()
     connection = await connect(port)
     try:
-        await loop.sock_sendall(connection, get(b"/v1/stream", HOST.strip()))
+        await loop.sock_sendall(connection, get(next(targets), HOST.strip()))
         seen[(await loop.sock_recv(connection, 4096))[9:12].decode() or "closed"] += 1
         while await loop.sock_recv(connection, 65536):
             pass
@@ -141,7 +154,16 @@ ATTACKS: Final = (
     Attack("GET with a body of 1 GB", partial(_hold, first=_HUGE_BODY, more=bytes(100_000), pause=0.02), rate=10),
     Attack("body of 10 MB in 10 KB of gzip", partial(_send, sent=_BOMBED), rate=20),
     Attack("all malformed requests", _send_any_shape, rate=100),
-    Attack("streams from one address", _stream, rate=200, most=300),
+    Attack("streams from one address", partial(_stream, targets=repeat(b"/v1/stream")), rate=200, most=300),
+    Attack("streams of all orders of currencies", partial(_stream, targets=_ORDERS), rate=200, most=300),
+    Attack("histories of ten years, any range", _send_history, rate=50),
+    Attack(
+        "histories of ten years, not read",
+        partial(_hold, first=get(_DECADE, HOST.strip()), more=b"\r\n", receive=4096),
+        rate=50,
+        most=100,
+        held=True,
+    ),
     Attack("requests from one address", partial(_send, sent=_SINGLE), rate=300),
 )
 

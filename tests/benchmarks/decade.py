@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,9 +16,9 @@ _FIRST, _LAST = date(2015, 12, 1), date(2026, 3, 31)
 """Up to the day before the sample data."""
 
 
-def service_with_decade(folder: Path) -> Service:
+def service_with_decade(folder: Path, environ: Mapping[str, str] | None = None) -> Service:
     """Return a service whose store has ten years of fixings."""
-    service = Service(folder)
+    service = Service(folder, environ=environ)
     with service.running():
         asyncio.run(_fill(f"unix://{service.data / 'valkey.sock'}"))
     return service
