@@ -67,13 +67,21 @@ def cbu(day: date, rates: RawRates, changes: Mapping[str, str] | None = None) ->
     return json.dumps([{**row, "Date": f"{day:%d.%m.%Y}"} for row in rows]).encode()
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A response that demands a pause."""
+
+    status: int
+    retry_after: str
+
+
 @dataclass
 class Banks:
     """Publications and faults of the banks; both may be changed while the server runs."""
 
     published: dict[str, dict[date, RawRates]] = field(default_factory=dict)
     faults: dict[str, Any] = field(default_factory=dict)
-    """Fault by bank or by query string: a status, a body to send instead, `hang` or `reset`."""
+    """Fault by bank or by query string: a status, a body to send instead, `hang`, `reset`, or a `Refusal`."""
     requests: Counter[str] = field(default_factory=Counter)
     targets: list[str] = field(default_factory=list)
     """Path and query of each request."""
@@ -104,6 +112,8 @@ class Banks:
                 request.transport.abort()
             if isinstance(fault, int):
                 return web.Response(status=fault, text="a fault")
+            if isinstance(fault, Refusal):
+                return web.Response(status=fault.status, headers={"Retry-After": fault.retry_after})
             if isinstance(fault, bytes):
                 return web.Response(body=fault)
             return web.Response(body=self._document(key, request))
