@@ -35,6 +35,11 @@ SLOWEST = (
     "tests/browser/test_docs.py",
     "tests/test_edge.py",
     "tests/test_alerts.py",
+    "tests/test_secrets.py",
+    "tests/web/api/test_history.py",
+    "tests/polling/test_backfill.py",
+    "tests/polling/test_month.py",
+    "tests/validation/test_invariant.py",
 )
 """The slowest modules; they run first, so that no worker starts one at the end."""
 
@@ -50,7 +55,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the tests of a module in one worker, and the slowest modules first."""
+    """Run the tests of a module, or of a marked group, in one worker, and the slowest modules first."""
     names = {item: item.path.relative_to(config.rootpath).as_posix() for item in items}
     items.sort(key=lambda item: SLOWEST.index(names[item]) if names[item] in SLOWEST else len(SLOWEST))
     for item in items:

@@ -457,6 +457,7 @@ class TestPastRevisions:
         assert await service.quarantined() == {}
 
 
+@pytest.mark.xdist_group("TestDrift")
 class TestDrift:
     """Rates that leave the market in small steps, or do not follow it."""
 
@@ -618,6 +619,7 @@ FIRST_ERRORS: Final[Mapping[str, Callable[[int], Mapping[str, float]]]] = {
 }
 
 
+@pytest.mark.xdist_group("TestFirstStart")
 class TestFirstStart:
     """The store is empty."""
 
@@ -684,6 +686,7 @@ WRONG_DOCUMENTS: Final[Mapping[str, Callable[[RawRates], RawRates]]] = {
 
 
 @SECOND_HALF
+@pytest.mark.xdist_group("TestScale")
 class TestScale:
     """Rates with another unit, code or direction."""
 
@@ -837,6 +840,7 @@ class TestRealJump:
 
 
 @SECOND_HALF
+@pytest.mark.xdist_group("TestTemporaryErrors")
 class TestTemporaryErrors:
     """One or two banks are wrong for some days, and then correct again."""
 

@@ -29,7 +29,13 @@ def simulated(key: str) -> Simulation:
     return simulation
 
 
-KEYS = [key for key, source in load(environ={}).sources.items() if source.window]
+FAST = {"nbk", "cbr", "nbkr"}
+"""Banks that `make test` simulates: by day, a table, and with few requests. `make test-slow` simulates the others."""
+KEYS = [
+    pytest.param(key, marks=() if key in FAST else pytest.mark.slow)
+    for key, source in load(environ={}).sources.items()
+    if source.window
+]
 
 
 @pytest.mark.parametrize("key", KEYS)
