@@ -125,7 +125,7 @@ async def check(client: Client, request: Request) -> None:
     if status == 200 and request.path == "/oembed":
         assert (kind, sniffed) == ("application/json", False)
         (frame,) = elements(JustHTML(json.loads(text)["html"], sanitize=False, strict=True, fragment=True).root)
-        assert set(frame.attrs) == {"src", "title", "width", "height", "style", "loading"}
+        assert set(frame.attrs) == {"src", "title", "width", "height", "frameborder", "style", "loading"}
         assert frame.name == "iframe"
     elif status == 200 and request.path == "/v1/ticker.svg":
         assert kind == "image/svg+xml"

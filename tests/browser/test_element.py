@@ -55,7 +55,69 @@ def test_attributes_change_the_element_in_place(site: Site, open_page: Open) -> 
         set_attribute("theme", theme)
         expect(box).to_have_css("background-color", surface)
     assert len(watched.urls_with("/v1/")) == 1
-    assert watched.console == []
+    known = {
+        "currencies": 'currencies "xyz"; known are usd, eur, rub, gbp, cny',
+        "layout": 'layout "nonsense"; known are strip, list, tape',
+    }
+    warnings = [message.split(" JSHandle")[0] for message in watched.settled(site).console]
+    assert warnings == [f"<currency-ticker>: unknown {known[name]}" for name in ("currencies", "layout")]
+
+
+def test_only_unknown_currencies_show_the_fallback(site: Site, open_page: Open) -> None:
+    """Not five others; a known currency brings the rates back."""
+    markup = (
+        "<currency-ticker currencies='xyz jpy'><i>the fallback</i></currency-ticker><currency-ticker></currency-ticker>"
+    )
+    watched = open_page(site.page(with_script(site, markup)))
+    elements = watched.page.locator("currency-ticker")
+    expect(elements.nth(1).locator("li").first).to_be_visible()
+    expect(elements.first.get_by_text("the fallback")).to_be_visible()
+    expect(elements.first.locator("li")).to_have_count(0)
+    elements.first.evaluate("node => node.setAttribute('currencies', 'usd')")
+    expect(elements.first.locator("li")).to_have_count(1)
+    expect(elements.first.get_by_text("the fallback")).not_to_be_visible()
+
+
+def test_element_sends_events(make_site: Callable[..., Site], open_page: Open) -> None:
+    """`ticker-ready` once, `ticker-change` with each change, `ticker-error` when the rates cannot be loaded."""
+    site = make_site()
+    record = (
+        "window.events = [];"
+        "for (const name of ['ready', 'change', 'error'])"
+        "  addEventListener(`ticker-${name}`, ({ detail, target }) => events.push("
+        "    [name, target.localName, detail.quotes?.[0].rate ?? detail.message.replace(/:\\d+/, '')]));"
+    )
+    watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")), record, clock=True)
+    element = wait_for_elements(watched.page).first
+
+    def events() -> list[list[object]]:
+        return watched.page.evaluate("events")  # type: ignore[no-any-return]
+
+    wait_until(lambda: events() == [["ready", "currency-ticker", 405.4]])
+    element.evaluate("node => node.setAttribute('layout', 'list')")
+    publish(site, USD="420.00")
+    watched.advance_until(lambda: len(events()) == 2)
+    assert events()[1] == ["change", "currency-ticker", 420]
+    site.stop()
+    watched.advance_until(lambda: len(events()) == 3)
+    assert events()[2] == ["error", "currency-ticker", "no rates from http://127.0.0.1/v1/ticker?lang=en"]
+
+
+COLOURS = {"light": "rgb(255, 255, 255)", "dark": "rgb(23, 29, 41)"}
+
+
+def test_auto_theme_is_that_of_the_page(site: Site, open_page: Open) -> None:
+    """`auto` inherits the colour scheme of the page; `system` follows the visitor's system, whatever the page is."""
+    pages = {"": "light", "color-scheme: light": "light", "color-scheme: dark": "dark", "color-scheme: light dark": ""}
+    for style, scheme in pages.items():
+        rules = f"<style>:root {{ {style} }}</style>"
+        markup = f"{rules}<currency-ticker></currency-ticker><currency-ticker theme='system'></currency-ticker>"
+        for system in ("light", "dark"):
+            with case(f"{style}, {system}"):
+                page = open_page(site.page(with_script(site, markup), policy=""), color_scheme=system).page
+                boxes = wait_for_elements(page, 2).locator(".ticker")
+                expect(boxes.first).to_have_css("background-color", COLOURS[scheme or system])
+                expect(boxes.nth(1)).to_have_css("background-color", COLOURS[system])
 
 
 def test_language_is_requested_once(site: Site, open_page: Open) -> None:
@@ -396,6 +458,70 @@ def test_live_updates_redraw_sparklines(make_site: Callable[..., Site], open_pag
     expect(line).to_have_accessible_name(re.compile("highest 420.00$"))
     assert watched.urls_with("/v1/ticker") == []
     assert watched.console == []
+
+
+RECORD_STREAMS = (
+    "const Real = EventSource; window.streams = [];"
+    "window.EventSource = class extends Real { constructor(url) { super(url); streams.push(this); } };"
+    "window.openStreams = () => streams.filter(({ readyState }) => readyState < 2);"
+)
+
+
+def test_elements_of_a_page_share_a_stream(make_site: Callable[..., Site], open_page: Open) -> None:
+    """Seven tickers: browsers open only six connections to a host. All get their own updates."""
+    tickers = [
+        {"id": f"t{number}", "base": "KZT", "currencies": [code], "sources": ["nbk"]}
+        for number, code in enumerate(("USD", "EUR", "RUB", "GBP", "CNY", "USD", "EUR"))
+    ]
+    site = make_site(tickers=tickers)
+    names = ["", *(f"ticker='t{number}'" for number in range(7))]
+    markup = "".join(f"<currency-ticker live {name} show='rate'></currency-ticker>" for name in names)
+    watched = open_page(site.page(with_script(site, markup)), RECORD_STREAMS)
+    elements = wait_for_elements(watched.page, 8)
+    assert watched.page.evaluate("openStreams().length") == 1
+    assert "ticker=&ticker=t0&ticker=t1" in watched.page.evaluate("openStreams()[0].url")
+    publish(site, USD="420.00")
+    for number in (0, 1, 6):
+        expect(elements.nth(number).locator(".rate")).to_have_text("420.00")
+    assert visible_text(elements.nth(2)) != visible_text(elements.nth(1))
+    assert watched.settled(site).urls_with("/v1/ticker") == []
+    elements.first.evaluate("node => node.remove()")
+    wait_until(lambda: "ticker=&" not in watched.page.evaluate("openStreams()[0].url"))
+    assert watched.page.evaluate("openStreams().length") == 1
+    assert watched.console == []
+
+
+def test_unknown_ticker_does_not_end_the_streams_of_others(site: Site, open_page: Open) -> None:
+    markup = "<currency-ticker live></currency-ticker><currency-ticker live ticker='zzz'><i>none</i></currency-ticker>"
+    watched = open_page(site.page(with_script(site, markup)), RECORD_STREAMS, clock=True)
+    expect(watched.page.locator("currency-ticker li").first).to_be_visible()
+    watched.advance_until(
+        lambda: bool(
+            watched.page.evaluate("openStreams().some(({ url, readyState }) => readyState === 1 && !/zzz/.test(url))")
+        )
+    )
+    expect(watched.page.get_by_text("none")).to_be_visible()
+
+
+def test_silent_stream_is_reopened(site: Site, open_page: Open) -> None:
+    """After 45 s without a heartbeat; while it beats, failing requests are no outage."""
+    watched = open_page(
+        site.page(with_script(site, "<currency-ticker live></currency-ticker>")), RECORD_STREAMS, clock=True
+    )
+    page, element = watched.page, wait_for_elements(watched.page).first
+    page.route("**/v1/ticker*", lambda route: route.abort())
+
+    def streams() -> list[object]:
+        return page.evaluate("streams.map(({ readyState }) => readyState)")  # type: ignore[no-any-return]
+
+    for _ in range(30):
+        page.clock.fast_forward(40_000)
+        page.evaluate("streams[0].dispatchEvent(new Event('heartbeat'))")
+    assert streams() == [1]
+    assert not has_class(element.locator(".ticker"), "away")
+    page.clock.fast_forward(46_000)
+    assert streams() == [2]
+    watched.advance_until(lambda: streams()[1:] in ([0], [1]))
 
 
 def set_hidden(page: Page, *, hidden: bool) -> None:

@@ -1,8 +1,8 @@
-"""`/v1/stream`: Server-Sent Events, a ticker's snapshot on each change.
+"""`/v1/stream`: Server-Sent Events, the snapshots of one or more tickers on each change.
 
 Each event is encoded once for all clients of a variant, and written directly to their transports. Clients that do not
-read are disconnected, so that they do not slow down others. Resuming is a comparison: if Last-Event-ID is the ETag of
-the current snapshot, the snapshot is not sent again.
+read are disconnected, so that they do not slow down others. Resuming is a comparison: the ID of an event is the list of
+the ETags of all current snapshots, and those that Last-Event-ID has are not sent again.
 """
 
 import asyncio
@@ -26,13 +26,17 @@ from service.web.rendering.page_cache import PageCache
 log = structlog.get_logger()
 
 HEARTBEAT: Final = 15.0
-"""Seconds between two comments, by which client and server detect broken connections."""
+"""Seconds between two heartbeats, by which client and server detect broken connections."""
+_MOST_TICKERS: Final = 16
+"""Maximum number of tickers in one stream."""
 _BATCH: Final = 25
 """Connections that are written to per turn of the event loop: a request takes several turns."""
 _MAX_UNSENT: Final = 64 * 1024
 """Bytes in the write buffer of a client above which it is disconnected."""
 _LATER: Final = {"Retry-After": "60"}
-_HEARTBEAT: Final = b":\n\n"
+_COMMENT: Final = b":\n\n"
+_HEARTBEAT: Final = _COMMENT + b"event: heartbeat\ndata: {}\n\n"
+"""Also an event, since scripts in browsers cannot see comments."""
 _HEADERS: Final = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
@@ -42,7 +46,8 @@ _HEADERS: Final = {
 }
 _HEAD: Final = "\r\n".join(["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in _HEADERS.items()), "", ""])
 
-Variant = tuple[str, Options]
+Variant = tuple[tuple[str, Options], ...]
+"""The tickers of a stream, each with its options."""
 
 
 class EventStreamResponse(PreparedResponse):
@@ -105,7 +110,7 @@ class EventStreamHub:
     def count(self) -> int:
         return sum(map(len, self._open.values()))
 
-    def answer(self, request: web.Request, ticker: str) -> web.StreamResponse:
+    def answer(self, request: web.Request) -> web.StreamResponse:
         """Open a stream. Raises `Problem`: 429 or 503 if too many are open."""
         http = self.pages.memory.settings.http
         address = client_address(request, http)
@@ -113,8 +118,7 @@ class EventStreamHub:
             raise Problem(429, "Too many open streams from your address; poll /v1/ticker instead.", _LATER)
         if self.count >= http.streams:
             raise Problem(503, "Too many open streams; poll /v1/ticker instead.", _LATER)
-        options = self.pages.options(request, ticker, "json")
-        variant = (ticker, options)
+        variant = self._variant(request)
         if variant not in self._open and len(self._open) >= self.variants:
             self._drop_closed()
         if variant not in self._open and len(self._open) >= self.variants:
@@ -123,15 +127,29 @@ class EventStreamHub:
         if variant not in own_variants and len(own_variants) >= self.variants_per_address:
             detail = "Too many different streams are open from your address; poll /v1/ticker instead."
             raise Problem(429, detail, _LATER)
-        page = self.pages.page(ticker, "json", options)
-        is_current = request.headers.get("Last-Event-ID") == page.tag
-        first = b"" if request.method == "HEAD" else _retry() + (_HEARTBEAT if is_current else _frame(page))
+        known = request.headers.get("Last-Event-ID", "").split(",")
+        frames = self._frames(variant, lambda _, page: page.tag not in known)
+        first = b"" if request.method == "HEAD" else _retry() + (frames or _COMMENT)
         connection = EventStreamResponse(first, variant, address)
         if request.method != "HEAD":
             self._open.setdefault(variant, set()).add(connection)
             if address:
                 self._by_address.setdefault(address, set()).add(connection)
         return connection
+
+    def _variant(self, request: web.Request) -> Variant:
+        """Return the tickers of a request, without duplicates; an empty id is the default one. Raises `Problem`."""
+        default = self.pages.memory.settings.tickers[0].id
+        tickers = dict.fromkeys(ticker or default for ticker in request.query.getall("ticker", [""]))
+        if len(tickers) > _MOST_TICKERS:
+            raise Problem(400, f"Too many tickers; a stream has at most {_MOST_TICKERS}.")
+        return tuple((ticker, self.pages.options(request, ticker, "json")) for ticker in tickers)
+
+    def _frames(self, variant: Variant, is_sent: Callable[[str, Representation], bool]) -> bytes:
+        """Return an event for each ticker of a variant that is sent, by its id and page. Raises `Problem`."""
+        pages = {ticker: self.pages.page(ticker, "json", options) for ticker, options in variant}
+        tags = ",".join(page.tag for page in pages.values()).encode()
+        return b"".join(_frame(tags, page) for ticker, page in pages.items() if is_sent(ticker, page))
 
     def _alive(self, address: str) -> int:
         """Return the number of streams of an IP address; disconnected ones do not count."""
@@ -164,13 +182,16 @@ class EventStreamHub:
             await self._wake.wait()
             self._wake.clear()
             changed, self._changed_tickers = self._changed_tickers, set()
-            for ticker, options in [variant for variant in self._open if variant[0] in changed]:
-                try:
-                    frame = _frame(self.pages.page(ticker, "json", options))
-                except Exception:
-                    log.exception("stream.crashed", ticker=ticker)
+            for variant in list(self._open):
+                tickers = [ticker for ticker, _ in variant if ticker in changed]
+                if not tickers:
                     continue
-                await self._write((ticker, options), frame)
+                try:
+                    frames = self._frames(variant, lambda ticker, _: ticker in changed)  # noqa: B023 - called at once
+                except Exception:
+                    log.exception("stream.crashed", ticker=tickers[0])
+                    continue
+                await self._write(variant, frames)
                 await asyncio.sleep(0)
 
     async def _send_heartbeats(self) -> None:
@@ -210,16 +231,11 @@ class EventStreamHub:
 
 
 def routes(streams: EventStreamHub) -> list[web.RouteDef]:
-    default = streams.pages.memory.settings.tickers[0].id
-    return [
-        web.get(
-            "/v1/stream", handle_errors(lambda request: streams.answer(request, request.query.get("ticker") or default))
-        )
-    ]
+    return [web.get("/v1/stream", handle_errors(streams.answer))]
 
 
-def _frame(page: Representation) -> bytes:
-    return b"id: %s\nevent: ticker\ndata: %s\n\n" % (page.tag.encode(), page.body)
+def _frame(event_id: bytes, page: Representation) -> bytes:
+    return b"id: %s\nevent: ticker\ndata: %s\n\n" % (event_id, page.body)
 
 
 def _retry() -> bytes:

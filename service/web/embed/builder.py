@@ -7,7 +7,8 @@ from typing import Final
 from service.web.i18n.messages import N_
 
 VALUES: Final[Mapping[str, str]] = {
-    "auto": N_("visitor's system"),
+    "auto": N_("same as the page"),
+    "system": N_("visitor's system"),
     "light": N_("light"),
     "dark": N_("dark"),
     "transparent": N_("transparent"),

@@ -42,14 +42,16 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
         ticker = embedded.get("ticker") or default
         snapshot = pages.snapshot(ticker)
         form = FORMATS["embed"]
-        options = parse_options(embedded, "", snapshot, form.takes, form.lang, form.theme)
+        options = parse_options(embedded, "", snapshot, form.takes, form.lang, form.theme, lenient=True)
+        if options.currencies == ():
+            raise Problem(404, f"The ticker {snapshot.id} has none of the currencies in the URL.")
         view = pages.view(ticker, options)
         width, height = _size(view, _pixels(query, "maxwidth"), _pixels(query, "maxheight"))
         title = view.texts[0].label
         source = f"{origin}/embed{options.query(embedded.get('ticker', ''))}"
         frame = (
             f'<iframe src="{escape(source)}" title="{escape(title)}" width="{width}" height="{height}" '
-            'style="border:0" loading="lazy"></iframe>'
+            'frameborder="0" style="display:block;border:0" loading="lazy"></iframe>'
         )
         document = models.Embed(
             provider_name="Currency ticker",

@@ -38,6 +38,7 @@ def described(settings: Settings) -> dict[str, Any]:
     shared = [code for code in currencies if all(code in ticker.currencies for ticker in settings.tickers)]
     parameters = document["components"]["parameters"]
     parameters["ticker"]["schema"] = one_of(["", *tickers])
+    parameters["tickers"]["schema"] = parameters["tickers"]["schema"] | {"items": one_of(["", *tickers])}
     parameters["id"]["schema"] = one_of(tickers)
     parameters["currency"]["schema"] = one_of(_spellings(currencies))
     parameters["currencies"]["schema"] = some_of(_spellings(shared)) if shared else one_of([""])

@@ -111,7 +111,7 @@ def document() -> Json:
 
 
 def _paths() -> Iterator[tuple[str, Json]]:
-    query_names = {form: ["currencies", *_query_names(form)] for form in FORMATS}
+    query_names = {form: _query_names(form) for form in FORMATS}
     for suffix, form in (("", "json"), *((f".{name}", name) for name in SUFFIXES)):
         summary, content = FORMATS[form].summary, _content(FORMATS[form].content_type, models.Ticker)
         responses = _cacheable(content, *(["policy"] if FORMATS[form].headers else []))
@@ -135,9 +135,9 @@ def _paths() -> Iterator[tuple[str, Json]]:
     )
     summary = "Sources: latest publication, polls and state"
     yield "/v1/sources", _get("rates", summary, [], _cacheable(_content(_JSON, models.Sources)))
-    summary = "Server-Sent Events: the ticker as JSON, on connection and on each change"
+    summary = "Server-Sent Events: each ticker as JSON, on connection and on each change"
     stream = {"200": _reply({"text/event-stream": {"schema": _EVENT}}, "no-store", "open")}
-    yield "/v1/stream", _get("rates", summary, ["ticker", *query_names["json"], "last"], stream, 400, 404, 429, 503)
+    yield "/v1/stream", _get("rates", summary, ["tickers", *query_names["json"], "last"], stream, 400, 404, 429, 503)
 
     for path, form, summary in (
         ("/", "index", "Builder: customize the strip and get the embed code"),
@@ -172,9 +172,10 @@ def _paths() -> Iterator[tuple[str, Json]]:
 
 
 def _query_names(form: str) -> list[str]:
-    """Return the names of the parameters that a format supports in addition to `currencies`."""
-    takes = FORMATS[form].takes
-    return [name for name in PARAMETERS if name in takes] + (["languages"] if "lang" in takes else [])
+    """Return the names of the parameters that a format supports."""
+    takes, currencies = FORMATS[form].takes, "shown_currencies" if FORMATS[form].lenient else "currencies"
+    languages = ["languages"] if "lang" in takes else []
+    return [currencies, *(name for name in PARAMETERS if name in takes), *languages]
 
 
 def _get(tag: str, summary: str, names: Iterable[str], responses: Json, *problems: int) -> Json:

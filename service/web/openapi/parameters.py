@@ -10,12 +10,16 @@ Json = dict[str, Any]
 _TEXT: Final = {"type": "string"}
 _DATE: Final = {"type": "string", "format": "date"}
 _DATE_OR_NONE: Final = {"type": "string", "anyOf": [_DATE, {"const": ""}]}
-_SHOWN_VALUES: Final = {"type": "string", "pattern": f"^[ ,]*(({'|'.join(SHOWN_VALUES)})([ ,]+|$))*$"}
+_UNKNOWN: Final = "Unknown values are ignored, and the parameter is named in the header `Ticker-Ignored`."
 _PIXELS: Final = {"type": "integer", "minimum": 1, "maximum": 99999}
 
 
 def one_of(values: Iterable[str]) -> Json:
     return {"type": "string", "enum": list(values)}
+
+
+def _named(values: Iterable[str]) -> str:
+    return ", ".join(f"`{value}`" for value in values)
 
 
 def some_of(values: Iterable[str]) -> Json:
@@ -28,12 +32,21 @@ def _parameter(name: str, description: str, schema: Json = _TEXT, where: str = "
     return {"name": name, "in": where, "description": description, "schema": schema, **more}
 
 
+def _example(value: str) -> Json:
+    return {value: {"value": value}}
+
+
 def _in_path(name: str, description: str, schema: Json = _TEXT, **more: object) -> Json:
     return _parameter(name, description, schema, "path", required=True, **more)
 
 
 PARAMETERS: Final = {
     "ticker": _parameter("ticker", "Id of the ticker. Default: the first configured ticker."),
+    "tickers": _parameter(
+        "ticker",
+        "Ids of the tickers: the parameter may be repeated. Default: the first configured ticker.",
+        {"type": "array", "items": _TEXT, "maxItems": 16},
+    ),
     "currencies": _parameter(
         "currencies",
         "Currencies to return, separated by commas, in this order. Default: all currencies of the ticker.",
@@ -45,12 +58,22 @@ PARAMETERS: Final = {
         "negotiated by `Accept-Language`.",
         examples={"kk": {"value": "kk"}, "auto": {"value": AUTO}},
     ),
-    "theme": _parameter("theme", "Colour theme. Empty: the default of the format.", one_of(("", *THEMES))),
-    "layout": _parameter("layout", f"Layout. Default: `{LAYOUTS[0]}`.", one_of(("", *LAYOUTS))),
+    "shown_currencies": _parameter(
+        "currencies",
+        "Currencies to show, separated by commas, in this order; unknown ones are left out. Default: all currencies of "
+        "the ticker.",
+    ),
+    "theme": _parameter(
+        "theme", f"Colour theme: {_named(THEMES)}. Default: that of the format. {_UNKNOWN}", examples=_example("dark")
+    ),
+    "layout": _parameter(
+        "layout", f"Layout: {_named(LAYOUTS)}. Default: `{LAYOUTS[0]}`. {_UNKNOWN}", examples=_example("list")
+    ),
     "show": _parameter(
         "show",
-        "Values to show, separated by commas or spaces. The default depends on the layout.",
-        _SHOWN_VALUES,
+        f"Values to show: {_named(SHOWN_VALUES)}, separated by commas or spaces. The default depends on the layout. "
+        f"{_UNKNOWN}",
+        examples=_example("rate,percent"),
     ),
     "spark": _parameter(
         "spark",

@@ -176,6 +176,8 @@ class OutputFormat:
     """Default language; None: no texts."""
     theme: str = AUTO
     headers: Mapping[str, str] | None = None
+    lenient: bool = False
+    """Ignore unknown values instead of refusing them: for what other sites embed."""
 
 
 _STILL = {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"}
@@ -184,15 +186,16 @@ _LOOK = frozenset({"lang", "theme", "layout", "show", "spark"})
 FORMATS: Final[Mapping[str, OutputFormat]] = {
     "json": OutputFormat(ticker_json, "application/json", frozenset({"lang", "spark"}), "as JSON"),
     "txt": OutputFormat(ticker_txt, "text/plain; charset=utf-8", frozenset(), "as text, one line per currency"),
-    "svg": OutputFormat(ticker_svg, "image/svg+xml", _LOOK, "as an SVG image", ENGLISH, "light", _STILL),
-    "html": OutputFormat(ticker_html, _HTML, _LOOK, "as an HTML fragment", ENGLISH, headers=_STILL),
-    "embed": OutputFormat(embed, _HTML, _LOOK | {"live", "origin"}, lang=AUTO),
+    "svg": OutputFormat(ticker_svg, "image/svg+xml", _LOOK, "as an SVG image", ENGLISH, "light", _STILL, lenient=True),
+    "html": OutputFormat(ticker_html, _HTML, _LOOK, "as an HTML fragment", ENGLISH, headers=_STILL, lenient=True),
+    "embed": OutputFormat(embed, _HTML, _LOOK | {"live", "origin"}, lang=AUTO, lenient=True),
     "index": OutputFormat(
         index,
         _HTML,
         frozenset({"lang", "origin"}),
         lang=AUTO,
         headers={**SECURE, "Content-Security-Policy": STRICT},
+        lenient=True,
     ),
 }
 """All output formats. To add one, add it here; new query parameters also go to the cache key in config/edge."""

@@ -1,4 +1,8 @@
-"""Options of the output formats: currencies, language, theme, layout. Parsed from the query and validated."""
+"""Options of the output formats: currencies, language, theme, layout. Parsed from the query and validated.
+
+The API refuses unknown values. Frames, images and fragments are part of other sites, where an error would be visible to
+visitors: they ignore unknown values, and name the parameters in a header and a comment.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +16,7 @@ from service.web.http.problems import Problem
 from service.web.i18n.locale import negotiate, resolve
 
 AUTO: Final = "auto"
-THEMES: Final = (AUTO, "light", "dark", "transparent")
+THEMES: Final = (AUTO, "system", "light", "dark", "transparent")
 LAYOUTS: Final = ("strip", "list", "tape")
 SHOWN_VALUES: Final = ("rate", "change", "percent")
 _DEFAULT_VALUES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -29,8 +33,8 @@ HEADER_LONGEST: Final = 200
 class Options:
     """The options of one representation: equal options give the same bytes."""
 
-    currencies: tuple[str, ...] = ()
-    """Codes to show, in this order; empty: all of the ticker."""
+    currencies: tuple[str, ...] | None = None
+    """Codes to show, in this order; None: all of the ticker; empty: only unknown ones were requested."""
     lang: str | None = None
     """A language tag known to CLDR; None: no texts."""
     negotiated: bool = False
@@ -43,12 +47,14 @@ class Options:
     live: bool = False
     origin: str = ""
     """Public URL of the service, for formats that contain it: `https://ticker.example`."""
+    ignored: tuple[str, ...] = ()
+    """Names of the parameters with unknown values, which were ignored."""
 
     def query(self, ticker: str = "") -> str:
         """Return the query string with which `/embed` shows the same; default values are omitted."""
         values = {
             "ticker": ticker,
-            "currencies": ",".join(self.currencies).lower(),
+            "currencies": ",".join(self.currencies or ()).lower(),
             "lang": None if self.negotiated else self.lang,
             "theme": self.theme != AUTO and self.theme,
             "layout": self.layout != LAYOUTS[0] and self.layout,
@@ -67,51 +73,61 @@ def parse_options(
     takes: frozenset[str],
     lang: str | None,
     theme: str,
+    *,
+    lenient: bool = False,
 ) -> Options:
     """Parse the options that a format `takes`; `lang` and `theme` are its defaults.
 
-    Unsupported and unknown parameters are ignored. Raises `Problem` for invalid values.
+    Unsupported and unknown parameters are ignored. Raises `Problem` for invalid values, unless it is `lenient`.
     """
-    negotiated = False
+    negotiated, ignored = False, list[str]()
+    problems = ignored if lenient else None
     if "lang" in takes:
         lang = query.get("lang", lang)
         if lang == AUTO:
             lang, negotiated = negotiate(accept_language[:HEADER_LONGEST]), True
         elif lang is not None:
             lang = resolve(lang)
-    layout = _choice_of(query, "layout", LAYOUTS, LAYOUTS[0]) if "layout" in takes else LAYOUTS[0]
+    currencies = parse_currencies(snapshot, ",".join(query.getall("currencies", [])), problems)
+    theme = _choice_of(query, "theme", THEMES, theme, problems) if "theme" in takes else theme
+    layout = _choice_of(query, "layout", LAYOUTS, LAYOUTS[0], problems) if "layout" in takes else LAYOUTS[0]
     return Options(
-        currencies=parse_currencies(snapshot, ",".join(query.getall("currencies", []))),
+        currencies=currencies,
         lang=lang,
         negotiated=negotiated,
-        theme=_choice_of(query, "theme", THEMES, theme) if "theme" in takes else theme,
+        theme=theme,
         layout=layout,
-        show=_shown_values(query, layout) if "show" in takes else _DEFAULT_VALUES[layout],
+        show=_shown_values(query, layout, problems) if "show" in takes else _DEFAULT_VALUES[layout],
         spark=_flag(query, "spark", takes) and _supports_spark(takes, layout, lang),
         live=_flag(query, "live", takes),
+        ignored=tuple(ignored),
     )
 
 
-def parse_currencies(snapshot: Snapshot, currencies: str) -> tuple[str, ...]:
-    """Return the codes of a `currencies` parameter in their order, without duplicates; empty if it is empty.
+def parse_currencies(snapshot: Snapshot, currencies: str, ignored: list[str] | None = None) -> tuple[str, ...] | None:
+    """Return the codes of a `currencies` parameter in their order, without duplicates; None if it is empty.
 
-    Raises `Problem` for unknown currencies.
+    Raises `Problem` for unknown currencies; with a list `ignored`, leaves them out and appends the parameter's name.
     """
     if not currencies:
-        return ()
+        return None
     available = [quote.code for quote in snapshot.quotes]
     codes = tuple(dict.fromkeys(code.strip().upper() for code in currencies.split(",")))
     if unknown := [code for code in codes if code not in available]:
-        names = ", ".join(repr(code[:8]) for code in unknown[:5])
-        raise Problem(400, f"Unknown currency {names} in the ticker {snapshot.id}.", available=available)
-    return codes
+        if ignored is None:
+            names = ", ".join(repr(code[:8]) for code in unknown[:5])
+            raise Problem(400, f"Unknown currency {names} in the ticker {snapshot.id}.", available=available)
+        ignored.append("currencies")
+    return tuple(code for code in codes if code in available)
 
 
-def _shown_values(query: MultiMapping[str], layout: str) -> tuple[str, ...]:
+def _shown_values(query: MultiMapping[str], layout: str, ignored: list[str] | None) -> tuple[str, ...]:
     """Return the values listed in `show`, separated by commas or spaces; they are shown in a fixed order."""
     named = set(query.get("show", "").replace(",", " ").split(" ")) - {""}
     if unknown := named.difference(SHOWN_VALUES):
-        raise Problem(400, f"Unknown value {min(unknown)[:20]!r} in show.", available=list(SHOWN_VALUES))
+        if ignored is None:
+            raise Problem(400, f"Unknown value {min(unknown)[:20]!r} in show.", available=list(SHOWN_VALUES))
+        ignored.append("show")
     return tuple(value for value in SHOWN_VALUES if value in named) or _DEFAULT_VALUES[layout]
 
 
@@ -124,8 +140,15 @@ def _supports_spark(takes: frozenset[str], layout: str, lang: str | None) -> boo
     return layout == "list" if "layout" in takes else lang is not None
 
 
-def _choice_of(query: MultiMapping[str], name: str, values: tuple[str, ...], default: str) -> str:
+def _choice_of(
+    query: MultiMapping[str], name: str, values: tuple[str, ...], default: str, ignored: list[str] | None
+) -> str:
     value = query.get(name, "") or default
-    if value not in values:
+    if value in values:
+        return value
+    if ignored is None:
         raise Problem(400, f"Unknown {name} {value[:20]!r}.", available=list(values))
-    return value
+    if value.lower() in values:
+        return value.lower()
+    ignored.append(name)
+    return default

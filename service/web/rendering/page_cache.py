@@ -20,6 +20,8 @@ from service.web.rendering.options import Options, parse_options
 
 Variant = Callable[[str, Options], Representation]
 """A function from an output format and options to the page of one snapshot."""
+IGNORED: Final = "Ticker-Ignored"
+"""Response header: the names of the parameters with unknown values."""
 _HOST: Final = re.compile(r"[\w.-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?", re.ASCII)
 
 _LOOPBACK: Final = re.compile(r"(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?", re.ASCII)
@@ -66,7 +68,15 @@ class PageCache:
         """Parse the options of a request for an output format. Raises `Problem`."""
         output = FORMATS[form]
         accepted = request.headers.get(ACCEPT_LANGUAGE, "")
-        options = parse_options(request.query, accepted, self.snapshot(ticker), output.takes, output.lang, output.theme)
+        options = parse_options(
+            request.query,
+            accepted,
+            self.snapshot(ticker),
+            output.takes,
+            output.lang,
+            output.theme,
+            lenient=output.lenient,
+        )
         return replace(options, origin=self._cacheable_origin(request)) if "origin" in output.takes else options
 
     def origin(self, request: web.Request) -> str:
@@ -89,7 +99,7 @@ class PageCache:
         return self._view(cached.snapshot, cached.texts, options)
 
     def _view(self, snapshot: Snapshot, texts: QuoteTexts, options: Options) -> View:
-        if options.currencies:
+        if options.currencies is not None:
             quotes = {quote.code: quote for quote in snapshot.quotes}
             snapshot = replace(snapshot, quotes=tuple(quotes[code] for code in options.currencies))
         return View(snapshot, self.memory.settings, options, texts)
@@ -105,6 +115,8 @@ class PageCache:
         settings, output = self.memory.settings, FORMATS[form]
         self.counters.rendered += 1
         headers = embed_headers(settings.http.frame_ancestors) if form == "embed" else output.headers
+        if options.ignored:
+            headers = {**(headers or {}), IGNORED: ", ".join(options.ignored)}
         return Representation(
             output.render(self._view(snapshot, texts, options)),
             output.content_type,

@@ -6,8 +6,11 @@ import { tape } from "./tape.js";
 
 const HERE = new URL(".", import.meta.url);
 const VALUES = ["rate", "change", "percent"];
+const THEMES = ["auto", "system", "light", "dark", "transparent"];
+const LAYOUTS = ["strip", "list", "tape"];
 const ARROWS = { up: "▲", down: "▼", flat: "■" };
 const sheet = new CSSStyleSheet();
+const warned = new Set();
 
 // One feed per URL, shared by all elements. A few feeds without elements are cached for new elements.
 const feeds = new Map();
@@ -22,18 +25,17 @@ class Feed {
     let feed = feeds.get(key);
     if (!feed) {
       for (const [old, { elements }] of feeds) if (feeds.size > 7 && !elements.size) feeds.delete(old);
-      if (ticker) query.set("ticker", ticker);
-      feeds.set(key, (feed = new Feed(url, live && new URL(`v1/stream?${query}`, HERE))));
+      feeds.set(key, (feed = new Feed(url, live && new URL(`v1/stream?${query}`, HERE).href, ticker)));
     }
     return feed;
   }
 
-  constructor(url, stream) {
+  constructor(url, stream, ticker) {
     this.elements = new Set();
-    this.refresh = new Refresh(url, stream, {
+    this.refresh = new Refresh(url, stream, ticker, {
       read: async (response) => this.take(await response.text()),
       received: (text) => this.take(text),
-      failed: (times) => times > 1 && !this.away && this.show((this.away = true)),
+      failed: (times) => times > 1 && !this.away && this.fail(),
     });
   }
 
@@ -41,13 +43,25 @@ class Feed {
     const data = JSON.parse(text);
     if (!data.quotes?.length || !data.text) throw Error("no ticker");
     const shown = JSON.stringify([data.quotes, data.text, data.status]);
-    const changed = shown !== this.shown || this.away;
+    const before = this.shown;
+    const changed = shown !== before || this.away;
     Object.assign(this, { data, shown, away: false });
     if (changed) this.show();
+    if (before && shown !== before) this.tell("ticker-change", data);
+  }
+
+  fail() {
+    this.away = true;
+    this.show();
+    this.tell("ticker-error", { message: `no rates from ${this.refresh.url}` });
   }
 
   show() {
     for (const element of this.elements) element.render();
+  }
+
+  tell(name, detail) {
+    for (const element of this.elements) element.tell(name, detail);
   }
 
   add(element) {
@@ -117,12 +131,19 @@ class CurrencyTicker extends HTMLElement {
     return this.hasAttribute(name) && this.get(name) !== "false";
   }
 
-  one(name, ...values) {
-    return values.find((value) => value === this.get(name)) ?? values[0];
+  one(name, values) {
+    return this.some(name, values)[0] ?? values[0];
   }
 
-  words(name) {
-    return this.get(name).split(/[\s,]+/).filter(Boolean);
+  // The words of an attribute that are known; each unknown one is reported once.
+  some(name, values) {
+    const known = [];
+    for (const word of this.get(name).split(/[\s,]+/).filter(Boolean)) {
+      const message = `<currency-ticker>: unknown ${name} "${word}"; known are ${values.join(", ")}`;
+      if (values.includes(word)) known.push(word);
+      else if (!warned.has(message)) console.warn(message, warned.add(message) && this);
+    }
+    return known;
   }
 
   language() {
@@ -136,29 +157,41 @@ class CurrencyTicker extends HTMLElement {
   }
 
   render() {
-    const layout = this.one("layout", "strip", "list", "tape");
+    const layout = this.one("layout", LAYOUTS);
     const data = (this.data = this.feed?.data ?? this.data);
+    const codes = data?.quotes.map(({ code }) => code.toLowerCase()) ?? [];
+    const picked = data && this.get("currencies") ? this.some("currencies", codes) : codes;
     const box = make("div", "ticker");
-    box.classList.add(layout, this.one("theme", "auto", "light", "dark", "transparent"));
+    box.classList.add(layout, this.one("theme", THEMES));
     box.part.add(layout);
-    if (data) this.fill(box, layout, data);
+    // Without any known currency the content of the tag stays, instead of others.
+    if (picked.length) this.fill(box, layout, data, picked);
     else this.wait(box, layout);
     const focused = this.shadowRoot.activeElement;
     this.shadowRoot.replaceChildren(box);
-    if (data && layout === "tape") tape(box, this.paused, (now) => (this.paused = now));
+    if (picked.length && layout === "tape") tape(box, this.paused, (now) => (this.paused = now));
     if (focused) box.querySelector("button")?.focus();
+    if (data && !this.ready) {
+      this.ready = true;
+      queueMicrotask(() => this.tell("ticker-ready", data));
+    }
+  }
+
+  tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
   }
 
   wait(box, layout) {
     box.append(make("slot"));
     // Reserve the minimum height of the rows and the footer of a list, to avoid a layout shift.
-    if (layout === "list") box.style.minHeight = `calc(${3.7 * (this.words("currencies").length || 5) + 3.84}em + 2px)`;
+    const rows = this.get("currencies").split(/[\s,]+/).filter(Boolean).length || 5;
+    if (layout === "list") box.style.minHeight = `calc(${3.7 * rows + 3.84}em + 2px)`;
   }
 
-  fill(box, layout, { quotes, text, status, as_of }) {
-    const picked = this.words("currencies");
-    const chosen = picked.map((code) => quotes.find((quote) => quote.code.toLowerCase() === code)).filter(Boolean);
-    const wanted = VALUES.filter((value) => this.words("show").includes(value));
+  fill(box, layout, { quotes, text, status, as_of }, picked) {
+    const chosen = picked.map((code) => quotes.find((quote) => quote.code.toLowerCase() === code));
+    const named = this.some("show", VALUES);
+    const wanted = VALUES.filter((value) => named.includes(value));
     const show = wanted.length ? wanted : layout === "strip" ? ["percent"] : ["rate", "percent"];
     const away = this.feed?.away;
     box.classList.add(status, ...(away ? ["away"] : []));
@@ -169,7 +202,7 @@ class CurrencyTicker extends HTMLElement {
     const list = make("ul", "");
     list.ariaLabel = text.label;
     list.role = "list";
-    list.append(...(chosen.length ? chosen : quotes).map((quote) => this.quote(quote, layout, show)));
+    list.append(...chosen.map((quote) => this.quote(quote, layout, show)));
     const date = make("p", "date");
     const said = [status !== "current" && text.status, away && text.away].filter(Boolean).map((words) => {
       const node = make("span", "status", words);

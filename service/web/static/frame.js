@@ -2,7 +2,8 @@
 import { Refresh } from "./refresh.js";
 import { tape } from "./tape.js";
 
-const { stream, away, maxAge } = document.body.dataset;
+const { stream, away, maxAge, ignored } = document.body.dataset;
+if (ignored) console.warn(`Unknown values of these parameters were ignored: ${ignored}`, location.href);
 let shown = document.querySelector(".ticker").outerHTML;
 let paused = false;
 let alone = false;
@@ -14,7 +15,7 @@ const place = () => {
   if (root.classList.contains("tape")) tape(root, paused, (now) => (paused = now));
   reach();
 };
-const refresh = new Refresh(location.href, stream && new URL(stream, location), {
+const refresh = new Refresh(location.href, stream && new URL(stream, location).href, "", {
   async read(response) {
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const fresh = page.querySelector(".ticker");

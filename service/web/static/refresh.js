@@ -1,11 +1,14 @@
 // Polls a URL at the interval of Cache-Control, pauses while the page is hidden, and retries with backoff on failures.
 // With an event stream it receives updates, and polls less often.
+import { subscribe } from "./stream.js";
+
 const wait = (seconds) => seconds * 1000 * (1 + Math.random() / 4);
 
 export class Refresh {
+  // `stream` is the URL of the event stream without the `ticker`, if there is one.
   // Callbacks: `read(response)` for a successful response, `failed(times)`, `received(data)` for an event.
-  constructor(url, stream, { read, failed, received }) {
-    Object.assign(this, { url, stream, read, failed, received, due: 0, listenAt: 0, failures: 0, broken: 0 });
+  constructor(url, stream, ticker, { read, failed, received }) {
+    Object.assign(this, { url, stream, ticker, read, failed, received, due: 0, listenAt: 0, failures: 0, broken: 0 });
   }
 
   start() {
@@ -33,12 +36,15 @@ export class Refresh {
     clearTimeout(this.timer);
     this.source?.close();
     this.source = null;
+    this.alive = false;
   }
 
   plan() {
     clearTimeout(this.timer);
     if (!this.on || document.hidden) return;
-    if (this.stream && !this.source && Date.now() >= this.listenAt) this.listen();
+    // An unknown ticker ends the stream of all; after that, it has to be known.
+    const joins = this.stream && (this.known || !this.broken);
+    if (joins && !this.source && Date.now() >= this.listenAt) this.listen();
     // At most an hour, even if the clock was set back.
     this.timer = setTimeout(() => this.update(), Math.min(3.6e6, Math.max(0, this.due - Date.now())));
   }
@@ -58,7 +64,8 @@ export class Refresh {
       this.known = true;
       this.took(Number(/max-age=(\d+)/.exec(response.headers.get("cache-control"))?.[1]) || 15);
     } catch {
-      this.failed(++this.failures);
+      // While the stream is alive, the rates are current.
+      if (!this.alive) this.failed(++this.failures);
       this.due = Date.now() + wait(Math.min(300, 2 ** this.failures)) * (0.5 + Math.random() / 2);
     } finally {
       this.fetching = false;
@@ -72,21 +79,27 @@ export class Refresh {
   }
 
   listen() {
-    const source = (this.source = new EventSource(this.stream));
     this.due = Math.max(this.due, Date.now() + 10000);
-    source.addEventListener("ticker", (event) => {
-      this.broken = 0;
-      this.took(300);
-      this.received(event.data);
-      this.plan();
+    this.source = subscribe(this.stream, {
+      ticker: this.ticker,
+      received: (text) => {
+        this.known = true;
+        this.took(300);
+        this.received(text);
+        this.plan();
+      },
+      beat: () => {
+        this.alive = true;
+        this.broken = 0;
+      },
+      lost: () => {
+        // Poll instead, and reconnect later.
+        this.source = null;
+        this.alive = false;
+        this.listenAt = Date.now() + wait(Math.min(300, 5 * 2 ** this.broken++));
+        this.due = Math.min(this.due, Date.now() + wait(4) * Math.random());
+        this.plan();
+      },
     });
-    source.onerror = () => {
-      // Poll instead, and reconnect later.
-      source.close();
-      this.source = null;
-      this.listenAt = Date.now() + wait(Math.min(300, 5 * 2 ** this.broken++));
-      this.due = Math.min(this.due, Date.now() + wait(4) * Math.random());
-      this.plan();
-    };
   }
 }

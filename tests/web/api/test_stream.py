@@ -68,8 +68,8 @@ class StreamClient:
         return (await asyncio.wait_for(self.reader.readuntil(b"\n\n"), 60)).decode().removesuffix("\n\n")
 
     async def event(self) -> dict[str, str]:
-        """Return the fields of the next event, skipping comments."""
-        while (block := await self.block()) == ":" or RETRY.fullmatch(block):
+        """Return the fields of the next event, skipping comments and heartbeats."""
+        while (block := await self.block()) == ":" or RETRY.fullmatch(block) or "heartbeat" in block:
             pass
         return dict(line.split(": ", 1) for line in block.split("\n"))
 
@@ -192,6 +192,18 @@ def memory_with_rates(**http: int | str) -> MemoryState:
     return memory
 
 
+def memory_with_two_tickers() -> MemoryState:
+    """Return the same rates for a second ticker, which has two of the currencies."""
+    memory = memory_with_rates()
+    first = memory.settings.tickers[0]
+    second = first.model_copy(update={"id": "two", "currencies": ("CNY", "USD")})
+    memory = MemoryState(memory.settings.model_copy(update={"tickers": (first, second)}))
+    for item in NBK.fixings:
+        memory.add(item)
+    memory.refresh(NOW)
+    return memory
+
+
 @pytest.mark.parametrize("query", VARIANTS)
 async def test_first_event_is_sent_at_once(query: str) -> None:
     """The retry time, then the snapshot: the bytes of `/v1/ticker` with the same query, its ETag as the id."""
@@ -276,6 +288,28 @@ async def test_resumed_stream_sends_only_newer_events(query: str) -> None:
             assert await client.event() == {"id": newer, "event": "ticker", "data": data}
 
 
+async def test_stream_of_several_tickers() -> None:
+    """Each ticker has its own events; the id names the versions of all, so a resumed stream sends what is newer."""
+    async with serve(memory_with_two_tickers()) as app, app.connect("?ticker=kzt&ticker=two&ticker=") as client:
+        first, second = [await client.event() for _ in range(2)]
+        assert [json.loads(event["data"])["id"] for event in (first, second)] == ["kzt", "two"]
+        tags = [(await app.ticker(path))[1] for path in ("/kzt", "/two")]
+        assert first["id"] == second["id"] == ",".join(tags)
+        app.publish("500.00")
+        changed = [await client.event() for _ in range(2)]
+        assert [json.loads(event["data"])["quotes"][0]["rate"] for event in changed] == [500, 69.12]
+        newer = changed[-1]["id"]
+        assert newer == ",".join([(await app.ticker(path))[1] for path in ("/kzt", "/two")])
+        async with app.connect("?ticker=kzt&ticker=two", last=f"{newer.split(',')[0]},{tags[1]}") as resumed:
+            assert json.loads((await resumed.event())["data"])["id"] == "two"
+
+
+async def test_number_of_tickers_in_a_stream_is_limited() -> None:
+    async with serve(memory_with_rates()) as app:
+        query = "&".join(f"ticker=t{number}" for number in range(17))
+        assert (await app.get(f"/v1/stream?{query}")).status == 400
+
+
 @pytest.mark.parametrize("last", ["0123456789abcdef0123", "x", "latin: \xe9", "-1", "{other}"])
 async def test_unknown_last_event_id_gets_the_latest(last: str) -> None:
     """An id of an earlier snapshot, of another variant, or an invalid one."""
@@ -285,14 +319,15 @@ async def test_unknown_last_event_id_gets_the_latest(last: str) -> None:
             assert (await client.event())["id"] == (await app.ticker())[1]
 
 
-async def test_heartbeat_is_a_comment() -> None:
-    """Every client gets it, and nothing else."""
+async def test_heartbeat_is_a_comment_and_an_event() -> None:
+    """Every client gets both, and nothing else; scripts in browsers see the event."""
     async with serve(memory_with_rates()) as app, app.connect() as first, app.connect("?lang=kk") as second:
         for client in (first, second):
             await client.event()
         for number in (1, 2):
             app.heartbeat_sleep.wake()
-            assert [await client.block() for client in (first, second)] == [":", ":"]
+            for client in (first, second):
+                assert [await client.block(), await client.block()] == [":", "event: heartbeat\ndata: {}"]
             assert app.heartbeat_sleep.requested_delays == [HEARTBEAT] * (number + 1)
     assert HEARTBEAT == 15
 
@@ -450,9 +485,9 @@ async def test_event_loop_runs_between_variants(monkeypatch: pytest.MonkeyPatch)
     iterations, iterations_of_frames = 0, []
     frame = stream._frame
 
-    def record_frame(page: Representation) -> bytes:
+    def record_frame(event_id: bytes, page: Representation) -> bytes:
         iterations_of_frames.append(iterations)
-        return frame(page)
+        return frame(event_id, page)
 
     async def count_iterations() -> None:
         nonlocal iterations

@@ -1,6 +1,7 @@
 """Visible formats of a ticker: they agree with each other, apply all options and link to each other."""
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
@@ -197,25 +198,48 @@ async def test_language_cannot_inject_markup_into_svg(client: Client, lang: str)
 @shared_loop
 @pytest.mark.parametrize("path", ["/embed", "/v1/ticker.html", "/v1/ticker.svg"])
 @pytest.mark.parametrize(
-    ("query", "detail", "available"),
+    ("query", "equal", "ignored"),
     [
-        ("theme=pink", "Unknown theme 'pink'", THEMES),
-        ("theme=Dark", "Unknown theme 'Dark'", THEMES),
-        ("layout=grid", "Unknown layout 'grid'", LAYOUTS),
-        ("show=percent,volume", "Unknown value 'volume'", SHOWN_VALUES),
-        ("currencies=usd,xyz", "Unknown currency 'XYZ'", CODES),
-        (f"theme={'x' * 1000}", f"Unknown theme '{'x' * 20}'", THEMES),
+        ("theme=pink", "", "theme"),
+        ("theme=Dark", "theme=dark", ""),
+        ("layout=grid", "", "layout"),
+        ("layout=grid&theme=dark", "theme=dark", "layout"),
+        ("show=percent,volume", "", "show"),
+        ("layout=list&show=volume", "layout=list", "show"),
+        ("currencies=usd,xyz", "currencies=usd", "currencies"),
+        ("currencies=usd,--%3E%3Cscript%3E", "currencies=usd", "currencies"),
+        ("currencies=usd,xyz&theme=pink&layout=grid&show=x", "currencies=usd", "currencies, theme, layout, show"),
+        (f"theme={'x' * 1000}", "", "theme"),
     ],
 )
-async def test_unknown_theme_or_layout_is_reported(
-    client: Client, path: str, query: str, detail: str, available: list[str]
+async def test_unknown_values_are_ignored_in_other_sites(
+    client: Client, path: str, query: str, equal: str, ignored: str
 ) -> None:
-    """400 as a problem document with the available values."""
+    """An error would be visible to visitors; the names of the parameters are in a header and a comment."""
+    text = await text_of(client, f"{path}?{query}")
+    comment = f"<!-- Unknown values of these parameters were ignored: {ignored} -->\n"
     async with client.get(f"{path}?{query}") as response:
-        assert (response.status, response.content_type) == (400, "application/problem+json")
-        problem = json.loads(await body(response))
-    assert detail in problem["detail"]
-    assert problem["available"] == list(available)
+        assert response.headers.get("Ticker-Ignored", "") == ignored
+    assert text.count(comment) == bool(ignored)
+    attribute = f' data-ignored="{ignored}"' if ignored else ""
+    assert text.replace(comment, "").replace(attribute, "") == await text_of(client, f"{path}?{equal}")
+
+
+@shared_loop
+@pytest.mark.parametrize("path", ["/embed", "/v1/ticker.html", "/v1/ticker.svg"])
+async def test_only_unknown_currencies_show_no_other_ones(client: Client, path: str) -> None:
+    text = await text_of(client, f"{path}?currencies=xyz,zzz")
+    assert "%" not in re.sub(r"<[^>]*>", "", text)
+    assert "2 Apr 2026" in text
+
+
+@shared_loop
+@pytest.mark.parametrize("path", ["/v1/ticker?lang=en", "/v1/ticker.txt"])
+async def test_unknown_currency_in_the_api_is_an_error(client: Client, path: str) -> None:
+    separator = "&" if "?" in path else "?"
+    problem = json.loads(await text_of(client, f"{path}{separator}currencies=usd,xyz", 400))
+    assert "Unknown currency 'XYZ'" in problem["detail"]
+    assert problem["available"] == list(CODES)
 
 
 @shared_loop
@@ -471,8 +495,7 @@ async def test_foreign_url_is_not_embedded(client: Client, url: str) -> None:
     ("pasted", "status", "detail"),
     [
         ("/embed?ticker=zzz", 404, "Unknown ticker 'zzz'"),
-        ("/embed?currencies=zzz", 400, "Unknown currency 'ZZZ'"),
-        ("/embed?theme=pink", 400, "Unknown theme 'pink'"),
+        ("/embed?currencies=zzz", 404, "The ticker kzt has none of the currencies in the URL"),
         ("/embed?" + "&".join(f"a{number}=1" for number in range(60)), 404, "Unknown URL"),
     ],
 )
