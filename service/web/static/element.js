@@ -47,21 +47,21 @@ class Feed {
     const changed = shown !== before || this.away;
     Object.assign(this, { data, shown, away: false });
     if (changed) this.show();
-    if (before && shown !== before) this.tell("ticker-change", data);
+    if (before && shown !== before) this.send("ticker-change", data);
   }
 
   fail() {
     this.away = true;
     this.show();
-    this.tell("ticker-error", { message: `no rates from ${this.refresh.url}` });
+    this.send("ticker-error", { message: `no rates from ${this.refresh.url}` });
   }
 
   show() {
     for (const element of this.elements) element.render();
   }
 
-  tell(name, detail) {
-    for (const element of this.elements) element.tell(name, detail);
+  send(name, detail) {
+    for (const element of this.elements) element.send(name, detail);
   }
 
   add(element) {
@@ -173,11 +173,11 @@ class CurrencyTicker extends HTMLElement {
     if (focused) box.querySelector("button")?.focus();
     if (data && !this.ready) {
       this.ready = true;
-      queueMicrotask(() => this.tell("ticker-ready", data));
+      queueMicrotask(() => this.send("ticker-ready", data));
     }
   }
 
-  tell(name, detail) {
+  send(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
   }
 
