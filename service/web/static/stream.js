@@ -28,7 +28,7 @@ class Stream {
 
   open() {
     const url = new URL(this.url);
-    // An empty ticker is the default one. It is sorted first, and so is its event, which tells its id.
+    // An empty ticker is the default one. It is sorted first, and so is its event, which has its id.
     const tickers = [...new Set([...this.listeners].map(({ ticker }) => ticker))].sort();
     if (tickers.length > 1 || tickers[0]) for (const ticker of tickers) url.searchParams.append("ticker", ticker);
     if (this.source?.url === url.href) return;
