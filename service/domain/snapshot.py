@@ -78,3 +78,12 @@ class Snapshot:
     updated_at: dt.datetime
     next_update: dt.datetime | None
     quotes: tuple[Quote, ...]
+
+
+def outdated_quotes(snapshot: Snapshot) -> list[Quote]:
+    """Return the quotes whose source has a later publication without a rate that may be shown."""
+    latest = dict[str | None, dt.date]()
+    for quote in snapshot.quotes:
+        if quote.date:
+            latest[quote.source] = max(quote.date, latest.get(quote.source, quote.date))
+    return [quote for quote in snapshot.quotes if quote.date and quote.date < latest[quote.source]]

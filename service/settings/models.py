@@ -197,6 +197,11 @@ class SourceSettings(_Table):
     """A source: a bank, or a relay of one, with its URL and its publication schedule."""
 
     name: str = Field(description="Name that visitors see.")
+    short_name: str = Field(
+        default="",
+        max_length=20,
+        description="Abbreviation that visitors see beside the date; by default the source's key.",
+    )
     names: dict[str, str] = Field(default={}, description="Names in other languages: `{ kk = …, ru = … }`.")
     base: Currency = Field(description="Currency in which it expresses its rates.")
     url: Address = Field(description="Base URL, to which the adapter appends the rest.")

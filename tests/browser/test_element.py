@@ -211,13 +211,13 @@ def test_outage_is_shown_and_recovery_needs_no_reload(make_site: Callable[..., S
     site.stop()
     watched.advance_until(lambda: has_class(box, "away"))
     assert visible_text(element) == STRIP
-    expect(element.locator(".date")).to_have_text(f"{date}, no connection")
+    expect(element.locator(".date")).to_have_text(f"NBK, {date}, no connection")
     expect(element.locator(".code").first).to_have_css("color", "rgb(91, 100, 116)")
     site.publish({**NEW, "USD": "420.00"})
     site.start()
     watched.advance_until(lambda: element.locator("li .percent").first.inner_text() == "+5.00%")
     expect(box).not_to_have_class(re.compile(r"\baway\b"))
-    expect(element.locator(".date")).to_have_text(date)
+    expect(element.locator(".date")).to_have_text(f"NBK, {date}")
     assert watched.page.evaluate("window.same")
 
 

@@ -16,7 +16,10 @@ _SHOWN_DIGITS: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class QuoteText:
-    """The texts of a quote. `sentence` is for screen readers; `note` marks a fallback source or a cross rate."""
+    """The texts of a quote. `sentence` is for screen readers; `note` marks a fallback source or a cross rate.
+
+    `own_date` is its date if that differs from the ticker's; else empty.
+    """
 
     name: str
     rate: str
@@ -29,6 +32,7 @@ class QuoteText:
     source: str
     date: str
     previous_date: str
+    own_date: str
 
     def accessible_label(self, show: tuple[str, ...]) -> str:
         """Return the text for screen readers: the sentence, which has the percentage, and the other shown values."""
@@ -39,7 +43,8 @@ class QuoteText:
 class TickerText:
     """The texts of a ticker. `words` is the language of its messages; `lang` that of numbers, dates and names.
 
-    `date` and `status` are for the date line, which shows the status unless it is `current`. `footer` names the dates
+    `sources` (abbreviated), `date` and `status` are for the date line, which shows the status unless it is `current`.
+    `footer` names the dates
     compared and the sources; `away` is shown while the service is unreachable.
     """
 
@@ -47,6 +52,7 @@ class TickerText:
     dir: str
     words: str
     label: str
+    sources: str
     date: str
     status: str
     footer: str
@@ -54,24 +60,28 @@ class TickerText:
     pause: str
 
 
-def quote_text(quote: Quote, base: str, settings: Settings, language: Language) -> QuoteText:
+def quote_text(quote: Quote, snapshot: Snapshot, settings: Settings, language: Language) -> QuoteText:
+    """Return the texts of a quote of a snapshot."""
+    base, own_date = snapshot.base, quote.date if quote.date != snapshot.as_of else None
     decimals = _decimals(quote)
     name, rate = language.name(quote.code), language.number(quote.rate, decimals)
     percent = language.percent(quote.percent)
     previous = language.number(quote.previous, decimals)
     note, source = _note(quote, settings, language), _source(quote, settings, language)
+    sentence = _sentence(quote, base, percent, note, language)
     return QuoteText(
         name=name,
         rate=rate,
         previous=previous,
         change=language.number(quote.change, decimals, signed=True),
         percent=percent,
-        sentence=_sentence(quote, base, percent, note, language),
+        sentence=f"{sentence}, {language.long_date(own_date)}" if own_date else sentence,
         details=_details(quote, f"{name}: {rate} {base}", previous, note or source, language),
         note=note,
         source=source,
         date=language.date(quote.date),
         previous_date=language.date(quote.previous_date),
+        own_date=language.date(own_date),
     )
 
 
@@ -87,6 +97,7 @@ def spark_text(quote: Quote, language: Language) -> str:
 
 def ticker_text(snapshot: Snapshot, settings: Settings, language: Language) -> TickerText:
     used = dict.fromkeys(quote.source for quote in snapshot.quotes if quote.source)
+    short_names = dict.fromkeys(settings.sources[key].short_name or key.upper() for key in used)
     names = "; ".join(_name(settings.sources[key], language) for key in used)
     return TickerText(
         lang=language.tag,
@@ -95,6 +106,7 @@ def ticker_text(snapshot: Snapshot, settings: Settings, language: Language) -> T
         label=language.gettext(messages.LABEL).format(base=language.base(snapshot.base))
         if language.spoken
         else language.name(snapshot.base),
+        sources=", ".join(short_names),
         date=language.date(snapshot.as_of),
         status=language.gettext(messages.STATUS[snapshot.status]),
         footer=f"{_compared(snapshot, language).removesuffix('.')}. {names}",

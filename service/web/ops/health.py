@@ -17,7 +17,7 @@ from service import __version__
 from service.clock import Clock
 from service.cluster.follower import StoreFollower
 from service.cluster.leader_election import LeaderElection
-from service.domain.snapshot import Snapshot, Status
+from service.domain.snapshot import Snapshot, Status, outdated_quotes
 from service.settings import TickerSettings
 from service.state.memory import MemoryState
 from service.storage.sync import StoreSync
@@ -143,7 +143,11 @@ def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) ->
     status: models.Verdict = "pass"
     if snapshot.status is not Status.CURRENT:
         status = "fail" if snapshot.status is Status.STALE else "warn"
-    problem = f"ticker {ticker.id}: {snapshot.status}, as of {snapshot.as_of}"
+    problems = [f"{snapshot.status}, as of {snapshot.as_of}"] if status != "pass" else []
+    if outdated := outdated_quotes(snapshot):
+        dates = ", ".join(f"{quote.code} is of {quote.date}" for quote in outdated)
+        problems.append(f"{dates}: not in the latest publication")
+        status = "fail" if status == "fail" else "warn"
     return Component(
         component_id=ticker.id,
         status=status,
@@ -159,7 +163,7 @@ def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) ->
             )
             for quote in snapshot.quotes
         },
-        output=UNSET if status == "pass" else problem,
+        output=f"ticker {ticker.id}: {'; '.join(problems)}" if problems else UNSET,
     )
 
 

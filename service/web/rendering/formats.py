@@ -73,7 +73,7 @@ def sayer(snapshot: Snapshot, settings: Settings) -> QuoteTexts:
     @lru_cache(_MAX_LANGUAGES)
     def texts(lang: str) -> Mapping[str, QuoteText]:
         locale = language(lang)
-        return {quote.code: quote_text(quote, snapshot.base, settings, locale) for quote in snapshot.quotes}
+        return {quote.code: quote_text(quote, snapshot, settings, locale) for quote in snapshot.quotes}
 
     return texts
 
@@ -129,7 +129,11 @@ def _without_history(quote: Quote) -> dict[str, Any]:
 
 
 def ticker_txt(view: View) -> bytes:
-    lines = (f"{quote.code.lower()} {percent_text(quote.percent)}\n" for quote in view.snapshot.quotes)
+    """Return a line for each quote; with its date if that is not the ticker's."""
+    lines = []
+    for quote in view.snapshot.quotes:
+        own_date = f" {quote.date}" if quote.date not in (None, view.snapshot.as_of) else ""
+        lines.append(f"{quote.code.lower()} {percent_text(quote.percent)}{own_date}\n")
     return "".join(lines).encode()
 
 

@@ -214,7 +214,7 @@ class CurrencyTicker extends HTMLElement {
       const time = make("time", "", text.date);
       time.dateTime = as_of;
       date.title = text.footer;
-      date.append(time, ...said.flatMap((node) => [", ", node]));
+      date.append(make("span", "source", text.sources), ", ", time, ...said.flatMap((node) => [", ", node]));
     }
     box.append(make("div", "view", "", list), date);
     if (layout === "tape") {
@@ -236,6 +236,7 @@ class CurrencyTicker extends HTMLElement {
     if (layout === "list") eye("name", text.name, ...(text.note ? [" ", make("span", "note", text.note)] : []));
     for (const value of show) eye(value, text[value]);
     if (direction && String(show) !== "rate") eye("arrow", ARROWS[direction]);
+    if (text.own_date) eye("own-date", text.own_date);
     const heard = show.filter((value) => value !== "percent").map((value) => text[value]);
     item.append(seen, make("span", "said", [text.sentence, ...heard].join(", ")));
     if (layout === "list" && text.spark) {

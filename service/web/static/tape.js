@@ -8,6 +8,8 @@ export function tape(root, paused = false, changed) {
   copy.inert = true;
   list.after(copy);
   root.classList.add("moving");
+  // With reduced motion the row is scrolled by hand. It is reached by the Tab key; not every browser does that by itself.
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) root.querySelector(".view").tabIndex = 0;
   const show = () => {
     root.classList.toggle("paused", paused);
     button.ariaPressed = String(paused);

@@ -35,14 +35,26 @@ UNKNOWN = replace(QUOTE, previous=None, change=None, percent=None, direction=Non
 
 
 def texts_of(quote: Quote, lang: str = "en", base: str = "KZT") -> QuoteText:
-    return quote_text(quote, base, SETTINGS, language(lang))
+    snapshot = Snapshot("kzt", base, Status.CURRENT, False, day(2), datetime.now(UTC), None, (quote,))
+    return quote_text(quote, snapshot, SETTINGS, language(lang))
 
 
 def all_texts(snapshot: Snapshot, lang: str = "en") -> tuple[TickerText, dict[str, QuoteText]]:
     """Return the texts of a ticker, and those of its quotes by currency."""
     return ticker_text(snapshot, SETTINGS, language(lang)), {
-        quote.code: texts_of(quote, lang, snapshot.base) for quote in snapshot.quotes
+        quote.code: quote_text(quote, snapshot, SETTINGS, language(lang)) for quote in snapshot.quotes
     }
+
+
+@pytest.mark.parametrize(
+    ("lang", "short", "long"),
+    [("en", "1 Apr 2026", "1 April 2026"), ("ru", f"1 апр. 2026{NARROW}г.", f"1 апреля 2026{NARROW}г.")],
+)
+def test_quote_of_another_day_has_its_own_date(lang: str, short: str, long: str) -> None:
+    text = texts_of(replace(QUOTE, date=day(1)), lang)
+    assert text.own_date == short
+    assert text.sentence == f"{texts_of(QUOTE, lang).sentence}, {long}"
+    assert texts_of(QUOTE, lang).own_date == ""
 
 
 @pytest.mark.parametrize(
