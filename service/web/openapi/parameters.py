@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from service.web.rendering.options import AUTO, LAYOUTS, SHOWN_VALUES, THEMES
+from service.web.rendering.options import AUTO, LAYOUTS, SCALES, SHOWN_VALUES, THEMES, WIDTHS
 
 Json = dict[str, Any]
 
@@ -79,6 +79,18 @@ PARAMETERS: Final = {
         "spark",
         "Show sparklines of the last 30 publications; needs the layout `list`, or for JSON `lang`. Disabled by "
         "default, and by `0`, `false` or `no`.",
+    ),
+    "width": _parameter(
+        "width",
+        "Width of the picture in pixels; texts are wrapped, not scaled. A smaller or larger number is moved into the "
+        "bounds, anything else ignored. Default: the width of all texts in one row.",
+        {"type": "integer", "minimum": WIDTHS[0], "maximum": WIDTHS[1]},
+    ),
+    "scale": _parameter(
+        "scale",
+        "Device pixels per pixel of the picture: 2 for screens of high resolution. A larger number is moved into the "
+        "bounds, anything else ignored.",
+        {"type": "integer", "minimum": SCALES[0], "maximum": SCALES[1], "default": SCALES[0]},
     ),
     "live": _parameter(
         "live", "Update the page by the event stream `/v1/stream`. Disabled by default, and by `0`, `false` or `no`."

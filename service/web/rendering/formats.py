@@ -1,9 +1,11 @@
 """Output formats: render a snapshot to bytes. Pure; the caller caches the bytes."""
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import cache, cached_property, lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +24,7 @@ from service.web.i18n.locale import ENGLISH, language
 from service.web.i18n.messages import BUILDER, STRIP, catalogue, languages
 from service.web.rendering.options import AUTO, LAYOUTS, SHOWN_VALUES, THEMES, Options
 from service.web.rendering.sparkline import Sparkline, path
-from service.web.rendering.svg import ARROWS, drawn
+from service.web.rendering.svg import ARROWS, DARK_STYLE, drawn
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -187,10 +189,12 @@ class OutputFormat:
 _STILL = {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"}
 _HTML = "text/html; charset=utf-8"
 _LOOK = frozenset({"lang", "theme", "layout", "show", "spark"})
+_STYLED = b64encode(sha256(DARK_STYLE.encode()).digest()).decode()
+_PICTURE = _STILL | {"Content-Security-Policy": f"{_STILL['Content-Security-Policy']}; style-src 'sha256-{_STYLED}'"}
 FORMATS: Final[Mapping[str, OutputFormat]] = {
     "json": OutputFormat(ticker_json, "application/json", frozenset({"lang", "spark"}), "as JSON"),
     "txt": OutputFormat(ticker_txt, "text/plain; charset=utf-8", frozenset(), "as text, one line per currency"),
-    "svg": OutputFormat(ticker_svg, "image/svg+xml", _LOOK, "as an SVG image", ENGLISH, "light", _STILL, lenient=True),
+    "svg": OutputFormat(ticker_svg, "image/svg+xml", _LOOK | {"width"}, "as an SVG image", ENGLISH, "light", _PICTURE, lenient=True),
     "html": OutputFormat(ticker_html, _HTML, _LOOK, "as an HTML fragment", ENGLISH, headers=_STILL, lenient=True),
     "embed": OutputFormat(embed, _HTML, _LOOK | {"live", "origin"}, lang=AUTO, lenient=True),
     "index": OutputFormat(

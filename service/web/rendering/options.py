@@ -25,6 +25,10 @@ _DEFAULT_VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "tape": ("rate", "percent"),
 }
 """The values that a layout shows by default."""
+WIDTHS: Final = (160, 1280)
+"""Least and largest width of a picture, in pixels."""
+SCALES: Final = (1, 3)
+"""Least and largest number of device pixels per pixel of a picture."""
 HEADER_LONGEST: Final = 200
 """Characters of Accept-Language that are parsed."""
 
@@ -45,6 +49,10 @@ class Options:
     spark: bool = False
     """Show a sparkline of each quote's last publications; True only if the format and layout support it."""
     live: bool = False
+    width: int | None = None
+    """Width of a picture in pixels; None: that of its texts in one row."""
+    scale: int = SCALES[0]
+    """Device pixels per pixel of a picture."""
     origin: str = ""
     """Public URL of the service, for formats that contain it: `https://ticker.example`."""
     ignored: tuple[str, ...] = ()
@@ -100,6 +108,8 @@ def parse_options(
         show=_shown_values(query, layout, problems) if "show" in takes else _DEFAULT_VALUES[layout],
         spark=_flag(query, "spark", takes) and _supports_spark(takes, layout, lang),
         live=_flag(query, "live", takes),
+        width=_number(query, "width", WIDTHS) if "width" in takes else None,
+        scale=(_number(query, "scale", SCALES) if "scale" in takes else None) or SCALES[0],
         ignored=tuple(ignored),
     )
 
@@ -133,6 +143,15 @@ def _shown_values(query: MultiMapping[str], layout: str, ignored: list[str] | No
 
 def _flag(query: MultiMapping[str], name: str, takes: frozenset[str]) -> bool:
     return name in takes and query.get(name, "0").lower() not in ("0", "false", "no")
+
+
+def _number(query: MultiMapping[str], name: str, bounds: tuple[int, int]) -> int | None:
+    """Return a whole number, moved into the bounds; None if it is missing or no number."""
+    text = query.get(name, "")
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    least, largest = bounds
+    return min(max(int(text[:9]), least), largest)
 
 
 def _supports_spark(takes: frozenset[str], layout: str, lang: str | None) -> bool:

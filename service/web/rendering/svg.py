@@ -1,13 +1,17 @@
 """Layout of `.svg`: the positions of texts, without knowing the visitor's font.
 
-The parts of a row are laid out inline, so that they overlap in no font. Only the length of a row is an estimate, for a
-wide font; spare space is between its start and its end. Colours are attributes, not styles, so that they work under a
-strict Content-Security-Policy and in e-mail clients.
+The parts of a text are laid out inline, so that they overlap in no font. Only the length of a text is an estimate, for
+a wide font; a strip is centred, so that spare space is on both sides. With the option `width` texts are wrapped, never
+scaled: no font size is below 11 px.
+
+Colours are attributes, so that they work under a strict Content-Security-Policy and in e-mail clients. A theme that
+follows the visitor's colour scheme has a style sheet with the dark colours in addition; without it the image is light.
 """
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from service.domain.snapshot import Quote, Snapshot, Status
@@ -16,7 +20,10 @@ from service.web.rendering.options import Options
 from service.web.rendering.sparkline import Sparkline
 
 ARROWS: Final[Mapping[str | None, str]] = {"up": "▲", "down": "▼", "flat": "■", None: ""}
-_PAD, _ROW, _SMALL = 12, 38, 12
+_PAD, _ROW, _LINE, _SMALL = 12, 38, 18, 12
+"""Padding at the sides, height of a row with one line, height of each further line, small font size."""
+_BASELINE, _ROOM = 24, 20
+"""Baseline of the first line of a row, and the least space between the columns of a wrapped strip."""
 _SPARK, _SPARK_GAP = 60, 16
 """Width of a sparkline, and the space before it, in pixels."""
 _GAP, _WIDE_GAP = "\u00a0", "\u2003\u00a0"
@@ -44,12 +51,22 @@ _DARK: Final = {
     "down": "#ff8a80",
     "flat": "#98a2b3",
 }
-_INKS: Final = {"dark": _DARK, "transparent": _LIGHT | {"surface": "none", "line": "none"}}
+_TRANSPARENT: Final = _LIGHT | {"surface": "none", "line": "none"}
+_INKS: Final = {"light": _LIGHT, "dark": _DARK, "transparent": _TRANSPARENT}
+"""Colours of the themes; other themes follow the visitor's colour scheme."""
+DARK_STYLE: Final = "@media(prefers-color-scheme:dark){{{rules}}}".format(
+    rules=f".surface{{fill:{_DARK['surface']};stroke:{_DARK['line']}}}.line{{stroke:{_DARK['line']}}}"
+    f".spark{{stroke:{_DARK['soft']}}}"
+    + "".join(f".{ink}{{fill:{_DARK[ink]}}}" for ink in ("ink", "soft", "warn", "up", "down", "flat"))
+)
+"""The style sheet of themes that follow the visitor's colour scheme."""
+_BREAKS: Final = re.compile(r"(?<= )|(?<=[\u2e80-\uffef])(?=\w)")
+"""Where a line may break: after a space, and between Chinese, Japanese and Korean characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextRun:
-    """A text within a row; `gap` is the white space before it, `size` the font size in pixels."""
+    """A text within a line; `ink` names its colour, `gap` is the space before it, `size` the font size in pixels."""
 
     text: str
     ink: str
@@ -64,27 +81,52 @@ class TextRun:
 
 
 @dataclass(frozen=True, slots=True)
-class SvgRow:
-    """A row: the texts at its start and at its end, and the path of its sparkline; empty: none."""
+class SvgText:
+    """A line of text at a position; `anchor` is the side of it that is at `x`: start, middle or end."""
 
+    x: float
     baseline: int
-    start: Sequence[TextRun]
-    end: Sequence[TextRun]
-    spark: str = ""
+    anchor: str
+    runs: Sequence[TextRun]
+
+
+@dataclass(frozen=True, slots=True)
+class SvgSpark:
+    """A sparkline: its path, and the position of its upper left corner."""
+
+    path: str
+    x: int
+    y: int
 
 
 @dataclass(frozen=True, slots=True)
 class SvgLayout:
     """The input of the template `ticker.svg`; lengths are in pixels."""
 
-    rows: Sequence[SvgRow]
+    texts: Sequence[SvgText]
+    sparks: Sequence[SvgSpark]
+    lines: Sequence[int]
+    """Upper edges of the rows, except the first."""
     inks: Mapping[str, str]
     width: int
     height: int
     turn: str
     """Inserted before each part: the right-to-left mark, or nothing."""
-    spark_at: int
-    """Left edge of the sparklines, next to the widest values."""
+    style: str
+    """Style sheet; empty: none."""
+
+
+_Line = Sequence[tuple[float | None, Sequence[TextRun]]]
+"""Texts: the distance of each from the start of the row, without padding (None: it is at the end), and its runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row before it is positioned."""
+
+    lines: Sequence[_Line]
+    spark: str = ""
+    centred: bool = False
 
 
 def drawn(
@@ -95,21 +137,31 @@ def drawn(
     sparks: Mapping[str, Sparkline],
 ) -> SvgLayout:
     """Lay out a ticker. The layout `tape` is drawn as a strip: the image is static."""
-    inks = _INKS.get(options.theme, _LIGHT)
+    inks = {name: name for name in _LIGHT}
     if snapshot.status in _MUTED:
-        inks = {**inks, **dict.fromkeys(("ink", "up", "down", "flat"), inks["soft"])}
+        inks |= dict.fromkeys(("ink", "up", "down", "flat"), "soft")
     if options.layout == "list":
-        rows = _list(snapshot, text, pairs, options, inks, sparks)
+        rows, natural, widest_end = _list(snapshot, text, pairs, options, inks, sparks)
     else:
-        rows = _strip(snapshot, text, pairs, options, inks)
-    rows_with_spark = [row for row in rows if row.spark]
-    widest_end = max((_length(row.end) for row in rows_with_spark), default=0)
-    lengths = [_length(row.start) + _length(row.end) for row in rows]
-    lengths += [_length(row.start) + _SPARK_GAP + _SPARK + widest_end for row in rows_with_spark]
-    width = round(max(lengths)) + 2 * _PAD
+        rows, natural, widest_end = _strip(snapshot, text, pairs, options, inks)
+    width = options.width or round(natural) + 2 * _PAD
     rtl = text.dir == "rtl"
-    spark_at = _PAD + round(widest_end) if rtl else width - _PAD - round(widest_end) - _SPARK
-    return SvgLayout(rows, inks, width, _ROW * len(rows), _TURN if rtl else "", spark_at)
+    texts, drawn_sparks, lines, top = list[SvgText](), list[SvgSpark](), list[int](), 0
+    for row in rows:
+        if top:
+            lines.append(top)
+        if row.spark:
+            left = _PAD + round(widest_end) if rtl else width - _PAD - round(widest_end) - _SPARK
+            drawn_sparks.append(SvgSpark(row.spark, left, top + 11))
+        for index, line in enumerate(row.lines):
+            for start, runs in line:
+                anchor = "end" if start is None else "middle" if row.centred else "start"
+                x = width / 2 if row.centred else width - _PAD if start is None else _PAD + start
+                texts.append(SvgText(width - x if rtl else x, top + _BASELINE + _LINE * index, anchor, runs))
+        top += _ROW + _LINE * (len(row.lines) - 1)
+    style = "" if options.theme in _INKS else DARK_STYLE
+    colours = _INKS.get(options.theme, _LIGHT)
+    return SvgLayout(texts, drawn_sparks, lines, colours, width, top, _TURN if rtl else "", style)
 
 
 def _length(parts: Sequence[TextRun]) -> float:
@@ -122,13 +174,34 @@ def _strip(
     pairs: Sequence[tuple[Quote, QuoteText]],
     options: Options,
     inks: Mapping[str, str],
-) -> list[SvgRow]:
-    parts: list[TextRun] = []
-    for quote, quote_text in pairs:
-        parts += [TextRun(quote.code, inks["ink"], _WIDE_GAP if parts else "", bold=True, size=13)]
-        parts += _values(quote, quote_text, options, inks)
-    date = TextRun(_date_line(snapshot, text), _date_ink(snapshot, inks), _WIDE_GAP, size=_SMALL)
-    return [SvgRow(24, parts, [date])]
+) -> tuple[list[_Row], float, float]:
+    """Return the rows, their natural width, and 0: a single row, or columns if the width is too small for it."""
+    quotes = [
+        [TextRun(quote.code, inks["ink"], "", bold=True, size=13), *_values(quote, quote_text, options, inks)]
+        for quote, quote_text in pairs
+    ]
+    date = TextRun(_date_line(snapshot, text), _date_ink(snapshot, inks), "", size=_SMALL)
+    cells = [*quotes, [date]]
+    flow = [
+        run for cell in cells for run in (replace(cell[0], gap=_WIDE_GAP if cell is not cells[0] else ""), *cell[1:])
+    ]
+    natural = _length(flow)
+    inner = _inner(options, natural)
+    if natural <= inner:
+        return [_Row([[(0, flow)]], centred=True)], natural, 0
+    columns = max(1, int((inner + _ROOM) // (max(map(_length, quotes)) + _ROOM)))
+    if columns == 1:
+        rows = [_Row(_at_start(_wrapped(quote, inner))) for quote in quotes]
+        return [*rows, _Row(_at_start(_paragraph([date], inner)))], natural, 0
+    step = (inner + _ROOM) / columns
+    grid = [quotes[first : first + columns] for first in range(0, len(quotes), columns)]
+    rows = [_Row([[(step * column, quote) for column, quote in enumerate(line)]]) for line in grid]
+    used = step * len(grid[-1])
+    if used + date.length <= inner:
+        rows[-1] = _Row([[*rows[-1].lines[0], (used, [date])]])
+    else:
+        rows.append(_Row(_at_start(_paragraph([date], inner))))
+    return rows, natural, 0
 
 
 def _list(
@@ -138,17 +211,82 @@ def _list(
     options: Options,
     inks: Mapping[str, str],
     sparks: Mapping[str, Sparkline],
-) -> list[SvgRow]:
-    rows = []
-    for index, (quote, quote_text) in enumerate(pairs):
+) -> tuple[list[_Row], float, float]:
+    """Return the rows, their natural width, and the width of the widest values beside a sparkline.
+
+    If the width is too small for a line, names are below the codes, and texts are wrapped. Sparklines are left out
+    where they would overlap a code.
+    """
+    quotes = []
+    for quote, quote_text in pairs:
         code = TextRun(quote.code, inks["ink"], "", bold=True, size=13)
         name = TextRun(quote_text.name, inks["soft"], size=_SMALL)
         values = [TextRun("", inks["ink"], _WIDE_GAP), *_values(quote, quote_text, options, inks)]
-        spark = sparks[quote.code].path if quote.code in sparks else ""
-        rows.append(SvgRow(_ROW * index + 24, [code, name], values, spark))
+        quotes.append((code, name, values, sparks[quote.code].path if quote.code in sparks else ""))
     status = [] if snapshot.status is Status.CURRENT else [TextRun(f"{text.status}:", inks["warn"], "", size=_SMALL)]
-    footer = TextRun(text.footer, inks["soft"], _GAP if status else "", size=_SMALL)
-    return [*rows, SvgRow(_ROW * len(pairs) + 24, [*status, footer], [])]
+    footer = [*status, TextRun(text.footer, inks["soft"], _GAP if status else "", size=_SMALL)]
+    widest_end = max((_length(values) for *_, values, spark in quotes if spark), default=0)
+    lengths = [
+        code.length + name.length + (_SPARK_GAP + _SPARK + widest_end if spark else _length(values))
+        for code, name, values, spark in quotes
+    ]
+    natural = max(*lengths, _length(footer))
+    inner = _inner(options, natural)
+    rows = []
+    if max(lengths) <= inner:
+        rows = [_Row([[(0, [code, name]), (None, values)]], spark) for code, name, values, spark in quotes]
+    else:
+        for code, name, values, spark in quotes:
+            beside, *below = _wrapped(values[1:], inner - code.length - _ROOM)
+            lines: list[_Line] = [[(0, [code]), (None, beside)], *([(None, line)] for line in below)]
+            lines += _at_start(_paragraph([replace(name, gap="")], inner))
+            has_space = code.length + _SPARK_GAP + _SPARK + widest_end <= inner
+            rows.append(_Row(lines, spark if has_space else ""))
+    return [*rows, _Row(_at_start(_paragraph(footer, inner)))], natural, widest_end
+
+
+def _inner(options: Options, natural: float) -> float:
+    """Return the width available to texts."""
+    return options.width - 2 * _PAD if options.width else natural
+
+
+def _at_start(lines: Sequence[Sequence[TextRun]]) -> list[_Line]:
+    return [[(0, line)] for line in lines]
+
+
+def _paragraph(runs: Sequence[TextRun], width: float) -> list[list[TextRun]]:
+    """Return runs as lines of at most `width` pixels, broken between words; a longer word has a line of its own."""
+    words = list[TextRun]()
+    for run in runs:
+        first, *others = _BREAKS.split(run.text)
+        words += [replace(run, text=first), *(replace(run, text=text, gap="") for text in others if text)]
+    lines = list[list[TextRun]]()
+    for line in _wrapped(words, width):
+        joined = [line[0]]
+        for word in line[1:]:
+            if word.gap:
+                joined.append(word)
+            else:
+                joined[-1] = replace(joined[-1], text=joined[-1].text + word.text)
+        lines.append(joined)
+    return lines
+
+
+def _wrapped(runs: Sequence[TextRun], width: float) -> list[list[TextRun]]:
+    """Return runs as lines of at most `width` pixels; a longer run has a line of its own. Arrows follow their value."""
+    units = list[list[TextRun]]()
+    for run in runs:
+        if units and run.text in ARROWS.values():
+            units[-1].append(run)
+        else:
+            units.append([run])
+    lines = list[list[TextRun]]()
+    for unit in units:
+        if lines and _length([*lines[-1], *unit]) <= width + 1:  # 1: for rounding errors of sums
+            lines[-1] += unit
+        else:
+            lines.append([replace(unit[0], gap=""), *unit[1:]])
+    return lines
 
 
 def _values(quote: Quote, text: QuoteText, options: Options, inks: Mapping[str, str]) -> list[TextRun]:
@@ -162,7 +300,7 @@ def _values(quote: Quote, text: QuoteText, options: Options, inks: Mapping[str, 
         else:
             parts.append(TextRun(text.percent, ink, bold=True))
     if quote.direction and options.show != ("rate",):
-        parts.append(TextRun(ARROWS[quote.direction], ink, size=9))
+        parts.append(TextRun(ARROWS[quote.direction], ink, size=11))
     return parts
 
 

@@ -1,5 +1,6 @@
 """Visible formats of a ticker: they agree with each other, apply all options and link to each other."""
 
+import itertools
 import json
 import re
 from base64 import b64encode
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from hashlib import sha256, sha384
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote as encoded
 
 import pytest
 import pytest_asyncio
@@ -95,8 +97,8 @@ async def test_all_formats_have_the_same_texts(client: Client, lang: str) -> Non
         assert (strip.attrs["lang"], strip.attrs["dir"]) == (lang, "rtl" if lang == "ar" else "ltr")
 
     svg = await picture_of(client, f"/v1/ticker.svg?lang={lang}")
-    strip_texts, date = svg_lines(svg)
-    assert (strip_texts[::3], strip_texts[1::3], date) == (CODES, percents, [document["text"]["date"]])
+    ((*strip_texts, date),) = svg_lines(svg)
+    assert (strip_texts[::3], strip_texts[1::3], date) == (CODES, percents, document["text"]["date"])
     assert (svg.get(f"{XML}lang"), svg.get("direction")) == (lang, document["text"]["dir"])
     sentences = "".join(f"{text['sentence']}. " for text in texts_of_json)
     assert svg.findtext(f"{SVG}desc") == f"{sentences}{document['text']['footer']}."
@@ -114,7 +116,7 @@ async def test_all_formats_have_the_same_values(client: Client, lang: str) -> No
         page = await page_of(client, path)
         columns = [texts(page, f"li .{field}") for field in SHOWN_VALUES]
         assert [list(row) for row in zip(*columns, strict=True)] == expected
-    strip_texts, _ = svg_lines(await picture_of(client, f"/v1/ticker.svg?{query}"))
+    (strip_texts,) = svg_lines(await picture_of(client, f"/v1/ticker.svg?{query}"))
     assert [strip_texts[1:4], strip_texts[6:9]] == expected
 
 
@@ -252,7 +254,7 @@ async def test_inapplicable_parameters_are_ignored(client: Client) -> None:
 @shared_loop
 async def test_svg_is_accessible_and_has_no_styles(client: Client) -> None:
     """Mail clients and strict policies keep it intact; screen readers get its title and description."""
-    for query in ("", "?layout=list", "?theme=dark&show=rate,change,percent&lang=ar"):
+    for query in ("", "?layout=list&width=200", "?theme=dark&show=rate,change,percent&lang=ar"):
         svg = await picture_of(client, f"/v1/ticker.svg{query}")
         assert svg.tag == f"{SVG}svg"
         assert svg.get("role") == "img"
@@ -281,9 +283,49 @@ async def test_svg_has_themes(client: Client) -> None:
 
     by_theme = {theme: colours(await picture_of(client, f"/v1/ticker.svg?theme={theme}")) for theme in THEMES}
     assert colours(await picture_of(client, "/v1/ticker.svg")) == by_theme["light"] == by_theme["auto"]
+    (style,) = await styles_of(client)
+    assert by_theme["dark"]["ink"] <= set(re.findall("#[0-9a-f]+", style))
     assert by_theme["transparent"] == {"surface": {"none"}, "ink": by_theme["light"]["ink"]}
     assert not by_theme["dark"]["surface"] & by_theme["light"]["surface"]
     assert not by_theme["dark"]["ink"] & by_theme["light"]["ink"]
+
+
+async def styles_of(client: Client) -> list[str]:
+    """Return the style sheets of the SVG whose theme follows the visitor's colour scheme."""
+    svg = await picture_of(client, "/v1/ticker.svg?theme=auto")
+    return ["".join(map(str, style.itertext())) for style in svg.findall(f"{SVG}style")]
+
+
+@shared_loop
+async def test_style_of_svg_is_allowed_by_its_policy(client: Client) -> None:
+    """The theme that follows the visitor's colour scheme needs one; the policy names its hash."""
+    (style,) = await styles_of(client)
+    async with client.get("/v1/ticker.svg?theme=auto") as response:
+        policy = response.headers["Content-Security-Policy"]
+    assert f"style-src 'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" in policy
+    assert style.startswith("@media(prefers-color-scheme:dark){")
+
+
+@shared_loop
+@pytest.mark.parametrize(
+    ("width", "expected"), [("320", 320), ("1", 160), ("160", 160), ("1280", 1280), ("9" * 40, 1280)]
+)
+async def test_svg_has_the_requested_width(client: Client, width: str, expected: int) -> None:
+    """Moved into the bounds; all texts of the row are there, wrapped."""
+    for layout in ("strip", "list"):
+        svg = await picture_of(client, f"/v1/ticker.svg?layout={layout}&width={width}")
+        assert svg.get("width") == str(expected)
+        words = " ".join(itertools.chain(*svg_lines(svg))).split()
+        natural = " ".join(itertools.chain(*svg_lines(await picture_of(client, f"/v1/ticker.svg?layout={layout}"))))
+        assert sorted(words) == sorted(natural.split())
+        assert {*CODES, "-0.77%", "+0.44%", "0.00%", "-0.02%", "-0.27%"} <= set(words)
+
+
+@shared_loop
+@pytest.mark.parametrize("width", ["", "0x10", "-320", "320px", "3.2e2", "٣٢٠"])
+async def test_unusable_width_is_ignored(client: Client, width: str) -> None:
+    """A picture on another site shows rates rather than an error."""
+    assert await text_of(client, f"/v1/ticker.svg?width={encoded(width)}") == await text_of(client, "/v1/ticker.svg")
 
 
 @shared_loop

@@ -1,0 +1,82 @@
+"""`/v1/ticker.svg` in a browser: nothing is cut off or overlaps at any width, and `theme=auto` follows the visitor."""
+
+import itertools
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import Open, case
+from tests.browser.site import Site
+
+WIDTHS = (160, 200, 240, 320, 375, 480, 650, 768, 1024, 1280)
+MEASURE = """async (url) => {
+  const svg = new DOMParser().parseFromString(await (await fetch(url)).text(), "image/svg+xml").documentElement;
+  document.body.replaceChildren(svg);
+  const box = (node) => node.getBoundingClientRect();
+  return {
+    ...box(svg).toJSON(),
+    texts: [...svg.querySelectorAll("text")].map((text) => ({
+      ...box(text).toJSON(),
+      sizes: [...text.querySelectorAll("tspan")].filter((part) => part.textContent.trim())
+        .map((part) => parseFloat(getComputedStyle(part).fontSize)),
+    })),
+  };
+}"""
+"""The box of a picture, the boxes of its texts, and their font sizes."""
+SURFACES = {"light": "rgb(255, 255, 255)", "dark": "rgb(23, 29, 41)"}
+
+
+@pytest.mark.parametrize("lang", ["en", "ar", "kk", pytest.param("ru", marks=pytest.mark.slow)])
+def test_texts_fit_every_width(site: Site, open_page: Open, lang: str) -> None:
+    """All texts are inside the picture, none overlaps another, and none is smaller than 11 px."""
+    page = open_page(f"{site.service}/livez").page
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for width, layout in itertools.product(WIDTHS, ("strip", "list&spark=1")):
+        for show in ("percent", "rate,change,percent"):
+            with case(lang, width, layout, show):
+                _assert_fits(page, f"{site.service}/v1/ticker.svg?{lang=!s}&{layout=!s}&{show=!s}&{width=!s}", width)
+
+
+def _assert_fits(page: Page, url: str, width: int) -> None:
+    picture: dict[str, Any] = page.evaluate(MEASURE, url)
+    assert picture["width"] == width
+    assert picture["texts"]
+    for text in picture["texts"]:
+        assert picture["left"] <= text["left"] <= text["right"] <= picture["right"], f"cut off: {text}"
+        assert picture["top"] <= text["top"] <= text["bottom"] <= picture["bottom"], f"cut off: {text}"
+        assert min(text["sizes"]) >= 11
+    for one, other in itertools.combinations(picture["texts"], 2):
+        beside = one["right"] <= other["left"] or other["right"] <= one["left"]
+        above = one["bottom"] <= other["top"] + 2 or other["bottom"] <= one["top"] + 2  # line boxes, not letters
+        assert beside or above, f"overlapping: {one}, {other}"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_auto_theme_follows_the_visitors_colour_scheme(site: Site, open_page: Open, scheme: str) -> None:
+    """Also where the picture is opened by itself, under its Content-Security-Policy; others keep their colours."""
+    watched = open_page(f"{site.service}/livez", color_scheme=scheme)
+    expected = {"auto": scheme, "light": "light", "dark": "dark"}
+    for theme, shown in expected.items():
+        watched.page.goto(f"{site.service}/v1/ticker.svg?theme={theme}")
+        fill = watched.page.evaluate("getComputedStyle(document.querySelector('rect')).fill")
+        assert fill == SURFACES[shown]
+    assert watched.console == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_auto_theme_works_in_an_image(site: Site, open_page: Open, scheme: str) -> None:
+    """In `img`, where most sites show it: the surface of the image has the colour of the scheme."""
+    page = open_page(f"{site.service}/livez", color_scheme=scheme).page
+    colour = page.evaluate(
+        """async (source) => {
+          const image = new Image();
+          image.src = source;
+          await image.decode();
+          const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
+          context.drawImage(image, 0, 0);
+          return `rgb(${[...context.getImageData(image.width / 2, 4, 1, 1).data].slice(0, 3).join(", ")})`;
+        }""",
+        f"{site.service}/v1/ticker.svg?theme=auto",
+    )
+    assert colour == SURFACES[scheme]
