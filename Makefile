@@ -9,7 +9,7 @@ RUN := $(BIN)/python -m
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run workers test test-slow test-all coverage matrix browser beside pictures docs messages assets viewer pin passwords check fix interface chaos abuse fuzz bench truth soak audit licences sbom lock clean
+.PHONY: help setup run workers test test-slow test-all coverage matrix browser beside pictures docs messages assets fonts viewer pin passwords check fix interface chaos abuse fuzz bench truth soak audit licences sbom lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -112,6 +112,18 @@ viewer: ## Update the viewer of /docs (Swagger UI) in service/web/viewer/ (needs
 	tar -xzf "$$new/swagger-ui-dist-$(VIEWER).tgz" -C "$$new"; \
 	cd "$$new/package"; gzip -9n swagger-ui-bundle.js swagger-ui.css; \
 	cp swagger-ui-bundle.js.gz swagger-ui.css.gz swagger-ui-bundle.js.LICENSE.txt LICENSE NOTICE $(CURDIR)/service/web/viewer/
+
+# The font of the PNG image, with the characters that `png.py` lists, from Debian's package fonts-noto-core
+NOTO := /usr/share/fonts/truetype/noto
+FONTS := NotoSans-Regular NotoSans-Bold NotoSansMath-Regular NotoSansSymbols2-Regular
+
+fonts: $(VENV)/.dev ## Subset the font of the PNG image into service/web/fonts/ (needs Debian's fonts-noto-core)
+	test -f $(NOTO)/NotoSans-Regular.ttf || $(call install,fonts-noto-core)
+	set -e; characters=$$($(BIN)/python -c 'from service.web.rendering.png import CHARACTERS; print(CHARACTERS)'); \
+	for font in $(FONTS); do \
+	  $(RUN) fontTools.subset $(NOTO)/$$font.ttf --unicodes="$$characters" --layout-features=ccmp,kern,locl,mark,mkmk \
+	    --drop-tables+=MATH,meta --no-hinting --output-file=service/web/fonts/$$font.ttf; \
+	done
 
 pin: $(VENV)/.runtime ## Copy the script of the web component to service/web/released, at a release
 	$(RUN) service.web.http.assets

@@ -130,9 +130,11 @@ def test_image_contains_only_what_it_needs(image: Path) -> None:
     assert not [name for name, _ in RUNTIME if name == "ADD"]
     assert {path.name for path in image.iterdir()} == {".venv", "config", "service"}
     assert {path.name for path in (image / "config").iterdir()} == {"default.toml", "example.toml", "production.toml"}
-    viewer, files = image / "service" / "web" / "viewer", (image / "service").rglob("*")
+    viewer, fonts = image / "service" / "web" / "viewer", image / "service" / "web" / "fonts"
+    files = (image / "service").rglob("*")
     assert {path.suffix for path in viewer.iterdir()} == {".gz", ".txt", ""}  # compressed, with its licences
-    kinds = {path.suffix for path in files if path.is_file() and path.parent != viewer}
+    kinds = {path.suffix for path in files if path.is_file() and path.parent not in (viewer, fonts)}
+    assert {path.suffix for path in fonts.iterdir()} == {".ttf", ".txt"}  # with their licence
     assert kinds == {".py", ".csv", ".css", ".js", ".svg", ".html", ".json", ".po", ".mo", ".cfg", ".typed"}
 
 

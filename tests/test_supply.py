@@ -75,18 +75,20 @@ def test_licence_that_is_not_allowed_is_refused(licence: str, not_allowed: list[
 
 
 VIEWER = ROOT / "service" / "web" / "viewer"
+FONTS = ROOT / "service" / "web" / "fonts"
 VENDORED = {"swagger-ui-bundle.js.gz", "swagger-ui.css.gz"}
 
 
 def test_vendored_files_include_their_licence() -> None:
-    """The viewer of /docs has a directory of its own; all other files are the project's own."""
+    """The viewer of /docs and the font have directories of their own; all other files are the project's own."""
+    assert "SIL OPEN FONT LICENSE Version 1.1" in (FONTS / "OFL.txt").read_text(encoding="utf-8")
     assert {path.name for path in VIEWER.iterdir()} == VENDORED | {
         *("LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt")
     }
     assert "Apache License" in (VIEWER / "LICENSE").read_text(encoding="utf-8")
     files = [path for name in ("service", "config") for path in (ROOT / name).rglob("*") if path.is_file()]
     for path in files:
-        if path.suffix not in (".pyc", ".mo") and path.parent != VIEWER:
+        if path.suffix not in (".pyc", ".mo") and path.parent not in (VIEWER, FONTS):
             text = path.read_text(encoding="utf-8").lower()
             assert not {"copyright", "@license", "spdx-license-identifier:"} & set(text.split()), path
 
@@ -107,8 +109,12 @@ def test_sbom_lists_the_locked_packages() -> None:
     dependencies = {component["bom-ref"] for component in components.values()}
     viewer = components.pop(canonicalize_name("swagger-ui-dist"))
     assert [file["name"].rpartition("/")[2] for file in viewer["components"]] == sorted(VENDORED)
+    font = components.pop(canonicalize_name("noto-sans"))
+    assert [file["name"].rpartition("/")[2] for file in font["components"]] == sorted(
+        path.name for path in FONTS.glob("*.ttf")
+    )
     assert {name: component["version"] for name, component in components.items()} == lock.locked()
-    assert len(components) + 1 == len(document["components"])
+    assert len(components) + 2 == len(document["components"])
     for name, component in components.items():
         hashes = {f"sha256:{item['content']}" for ref in component["externalReferences"] for item in ref["hashes"]}
         assert hashes == lock.hashes()[name]

@@ -1,4 +1,4 @@
-"""`/v1/ticker.svg` in a browser: nothing is cut off or overlaps at any width, and `theme=auto` follows the visitor."""
+"""Pictures in a browser: no text is cut off or overlaps at any width, `theme=auto` follows the visitor, e-mail."""
 
 import itertools
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
+from service.settings.loader import ROOT
 from tests.browser.conftest import Open, case
 from tests.browser.site import Site
 
@@ -80,3 +81,16 @@ def test_auto_theme_works_in_an_image(site: Site, open_page: Open, scheme: str) 
         f"{site.service}/v1/ticker.svg?theme=auto",
     )
     assert colour == SURFACES[scheme]
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_email_shows_the_picture(site: Site, open_page: Open, width: int) -> None:
+    """The message of the documentation: twice as many pixels as its width, nothing wider than the window, no script."""
+    message = (ROOT / "docs" / "email.html").read_text(encoding="utf-8").replace("https://ticker.example", site.service)
+    assert "<script" not in message
+    page = open_page(f"{site.service}/livez").page
+    page.set_viewport_size({"width": width, "height": 700})
+    page.set_content(message)
+    page.wait_for_function("document.images[0].complete")
+    shown = page.evaluate("[document.images[0].naturalWidth, document.images[0].width, document.body.scrollWidth]")
+    assert shown == [640, min(320, width), width]

@@ -24,6 +24,8 @@ ALLOWED: Final = {
     "Python Software Foundation License",
 }
 """Licences that only require their texts, which the packages contain; spelled as in package metadata."""
+_BY_TEXT: Final = {"resvg-py": "MIT"}
+"""Licences of packages whose metadata name none, by their licence text; resvg itself is Apache-2.0 OR MIT."""
 _SEPARATOR: Final = re.compile(r" AND | OR |;")
 
 
@@ -31,7 +33,9 @@ def licences() -> dict[str, tuple[str, str]]:
     """Return version and licence of each deployed package that is installed here, from its metadata."""
     command = (sys.executable, "-m", "piplicenses", "--from", "mixed", "--format", "json", "--packages", *lock.locked())
     packages: list[Mapping[str, Any]] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    return {canonicalize_name(package["Name"]): (package["Version"], package["License"]) for package in packages}
+    named = {canonicalize_name(package["Name"]): (package["Version"], package["License"]) for package in packages}
+    unnamed = {name for name, (_, licence) in named.items() if licence == "UNKNOWN"}
+    return named | {name: (named[name][0], _BY_TEXT.get(name, "UNKNOWN")) for name in unnamed}
 
 
 def refused(licence: str) -> list[str]:

@@ -17,20 +17,13 @@ from tests.supply import lock
 _COMMAND: Final = ("-W", "ignore", "-m", "cyclonedx_py", "requirements", "--output-reproducible", "--no-validate")
 VERSION: Final = "1.6"
 _VIEWER: Final = ROOT / "service" / "web" / "viewer"
+_FONTS: Final = ROOT / "service" / "web" / "fonts"
 
 
 def viewer() -> dict[str, Any]:
-    """Return the component that is not in the lock file: the vendored viewer of /docs."""
+    """Return a component that is not in the lock file: the vendored viewer of /docs."""
     (version,) = re.findall(r"^VIEWER := (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     name = f"pkg:npm/swagger-ui-dist@{version}"
-    files = [
-        {
-            "type": "file",
-            "name": f"service/web/viewer/{path.name}",
-            "hashes": [{"alg": "SHA-256", "content": sha256(path.read_bytes()).hexdigest()}],
-        }
-        for path in sorted(_VIEWER.glob("*.gz"))
-    ]
     return {
         "type": "library",
         "bom-ref": name,
@@ -38,8 +31,31 @@ def viewer() -> dict[str, Any]:
         "version": version,
         "purl": name,
         "licenses": [{"license": {"id": "Apache-2.0"}}],
-        "components": files,
+        "components": _files(_VIEWER, "*.gz"),
     }
+
+
+def font() -> dict[str, Any]:
+    """Return the component of the bundled font: subsets of fonts of one project."""
+    return {
+        "type": "library",
+        "bom-ref": "noto-sans",
+        "name": "noto-sans",
+        "description": "Subsets of Noto Sans, Noto Sans Math and Noto Sans Symbols2 (make fonts)",
+        "licenses": [{"license": {"id": "OFL-1.1"}}],
+        "components": _files(_FONTS, "*.ttf"),
+    }
+
+
+def _files(folder: Path, pattern: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "file",
+            "name": path.relative_to(ROOT).as_posix(),
+            "hashes": [{"alg": "SHA-256", "content": sha256(path.read_bytes()).hexdigest()}],
+        }
+        for path in sorted(folder.glob(pattern))
+    ]
 
 
 def sbom() -> str:
@@ -54,7 +70,7 @@ def sbom() -> str:
         str(lock.DEPLOYED),
     )
     document = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    document["components"].append(viewer())
+    document["components"] += [viewer(), font()]
     root = document["metadata"]["component"]["bom-ref"]
     (project,) = (item for item in document["dependencies"] if item["ref"] == root)
     # A lock file does not contain the dependencies between packages.

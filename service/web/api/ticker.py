@@ -2,25 +2,30 @@
 
 from aiohttp import web
 
-from service.web.http.problems import Problem, handle_errors
-from service.web.rendering.formats import SUFFIXES
+from service.web.http.problems import Problem, handle_async_errors, handle_errors
+from service.web.rendering.formats import FORMATS, SUFFIXES
 from service.web.rendering.page_cache import PageCache
 
 
 def routes(pages: PageCache) -> list[web.RouteDef]:
     default = pages.memory.settings.tickers[0].id
 
-    def form(name: str) -> web.RouteDef:
-        return web.get(f"/v1/ticker.{name}", handle_errors(lambda request: pages.reply(request, default, name)))
+    async def reply(request: web.Request, ticker: str, form: str) -> web.StreamResponse:
+        if FORMATS[form].drawn:
+            return await pages.picture(request, ticker, form)
+        return pages.reply(request, ticker, form)
 
-    def ticker(request: web.Request) -> web.StreamResponse:
+    def form(name: str) -> web.RouteDef:
+        return web.get(f"/v1/ticker.{name}", handle_async_errors(lambda request: reply(request, default, name)))
+
+    async def ticker(request: web.Request) -> web.StreamResponse:
         name, dot, suffix = request.match_info["ticker"].partition(".")
         if dot and suffix not in SUFFIXES:
             raise Problem(404, f"Unknown format .{suffix}.", available=[f".{supported}" for supported in SUFFIXES])
-        return pages.reply(request, name, suffix or "json")
+        return await reply(request, name, suffix or "json")
 
     return [
         web.get("/v1/ticker", handle_errors(lambda request: pages.reply(request, default, "json"))),
         *map(form, SUFFIXES),
-        web.get("/v1/ticker/{ticker}", handle_errors(ticker)),
+        web.get("/v1/ticker/{ticker}", handle_async_errors(ticker)),
     ]

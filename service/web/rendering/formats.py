@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import cache, cached_property, lru_cache
 from hashlib import sha256
+from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,8 +24,9 @@ from service.web.i18n.formatting import QuoteText, TickerText, quote_text, spark
 from service.web.i18n.locale import ENGLISH, language
 from service.web.i18n.messages import BUILDER, STRIP, catalogue, languages
 from service.web.rendering.options import AUTO, LAYOUTS, SHOWN_VALUES, THEMES, Options
+from service.web.rendering.png import MAX_PIXELS, is_drawable
 from service.web.rendering.sparkline import Sparkline, path
-from service.web.rendering.svg import ARROWS, DARK_STYLE, drawn
+from service.web.rendering.svg import ARROWS, DARK_STYLE, SvgLayout, drawn
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -140,8 +142,29 @@ def ticker_txt(view: View) -> bytes:
 
 
 def ticker_svg(view: View) -> bytes:
-    text, pairs = view.texts
-    return _rendered("ticker.svg", view, picture=drawn(view.snapshot, text, pairs, view.options, view.sparks))
+    return _rendered("ticker.svg", view, picture=_picture(view))
+
+
+def ticker_png(view: View) -> bytes:
+    """Render the SVG of which the PNG is drawn.
+
+    It is in English if the font lacks a character of the requested language. A theme that follows the visitor's colour
+    scheme is light. The scale is reduced if the picture would be too large.
+    """
+    options = view.options
+    theme = "light" if options.theme not in ("dark", "transparent") else options.theme
+    view = replace(view, options=replace(options, theme=theme))
+    picture = _picture(view)
+    if not all(is_drawable(run.text) for text in picture.texts for run in text.runs):
+        view = replace(view, options=replace(view.options, lang=ENGLISH))
+        picture = _picture(view)
+    largest = isqrt(MAX_PIXELS // (picture.width * picture.height))
+    view = replace(view, options=replace(view.options, scale=max(1, min(options.scale, largest))))
+    return _rendered("ticker.svg", view, picture=picture)
+
+
+def _picture(view: View) -> SvgLayout:
+    return drawn(view.snapshot, *view.texts, view.options, view.sparks)
 
 
 def ticker_html(view: View) -> bytes:
@@ -184,6 +207,8 @@ class OutputFormat:
     headers: Mapping[str, str] | None = None
     lenient: bool = False
     """Ignore unknown values instead of refusing them: for what other sites embed."""
+    drawn: bool = False
+    """True if `render` returns an SVG that is to be drawn as PNG."""
 
 
 _STILL = {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"}
@@ -194,7 +219,19 @@ _PICTURE = _STILL | {"Content-Security-Policy": f"{_STILL['Content-Security-Poli
 FORMATS: Final[Mapping[str, OutputFormat]] = {
     "json": OutputFormat(ticker_json, "application/json", frozenset({"lang", "spark"}), "as JSON"),
     "txt": OutputFormat(ticker_txt, "text/plain; charset=utf-8", frozenset(), "as text, one line per currency"),
-    "svg": OutputFormat(ticker_svg, "image/svg+xml", _LOOK | {"width"}, "as an SVG image", ENGLISH, "light", _PICTURE, lenient=True),
+    "svg": OutputFormat(
+        ticker_svg, "image/svg+xml", _LOOK | {"width"}, "as an SVG image", ENGLISH, "light", _PICTURE, lenient=True
+    ),
+    "png": OutputFormat(
+        ticker_png,
+        "image/png",
+        _LOOK | {"width", "scale"},
+        "as a PNG image, for e-mail",
+        ENGLISH,
+        "light",
+        lenient=True,
+        drawn=True,
+    ),
     "html": OutputFormat(ticker_html, _HTML, _LOOK, "as an HTML fragment", ENGLISH, headers=_STILL, lenient=True),
     "embed": OutputFormat(embed, _HTML, _LOOK | {"live", "origin"}, lang=AUTO, lenient=True),
     "index": OutputFormat(

@@ -1,5 +1,6 @@
 """Cache of rendered pages: each is rendered once per snapshot, and the number of variants per ticker is limited."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from service.web.http.problems import Problem
 from service.web.http.responses import Representation, cache_for
 from service.web.rendering.formats import FORMATS, QuoteTexts, View, embed_headers, sayer
 from service.web.rendering.options import Options, parse_options
+from service.web.rendering.png import PngRenderer
 
 Variant = Callable[[str, Options], Representation]
 """A function from an output format and options to the page of one snapshot."""
@@ -24,6 +26,8 @@ IGNORED: Final = "Ticker-Ignored"
 """Response header: the names of the parameters with unknown values."""
 _HOST: Final = re.compile(r"[\w.-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?", re.ASCII)
 
+_MAX_PICTURES: Final = 32
+"""Drawn pictures that are cached per ticker: they are larger than other pages, some 20 KB each."""
 _LOOPBACK: Final = re.compile(r"(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?", re.ASCII)
 
 
@@ -34,6 +38,7 @@ class _CachedPage:
     snapshot: Snapshot
     variant: Variant
     texts: QuoteTexts
+    pictures: dict[Options, "asyncio.Task[Representation]"] = field(default_factory=dict)
 
 
 @dataclass
@@ -43,6 +48,7 @@ class PageCache:
     memory: MemoryState
     now: Clock
     counters: Counters = field(default_factory=Counters)
+    png: PngRenderer = field(default_factory=PngRenderer)
     _cached: dict[str, _CachedPage] = field(default_factory=dict)
 
     def reply(self, request: web.Request, ticker: str, form: str) -> web.StreamResponse:
@@ -53,6 +59,33 @@ class PageCache:
     def page(self, ticker: str, form: str, options: Options) -> Representation:
         """Return the page of the ticker's current snapshot, from the cache if possible. Raises `Problem`."""
         return self._current(ticker).variant(form, options)
+
+    async def picture(self, request: web.Request, ticker: str, form: str) -> web.StreamResponse:
+        """Respond with a ticker as a drawn picture, as `reply` does with other formats. Raises `Problem`.
+
+        A picture is drawn once, however many requests wait for it.
+        """
+        options = self.options(request, ticker, form)
+        cached = self._current(ticker)
+        pictures = cached.pictures
+        drawing = pictures.get(options)
+        if drawing is None:
+            if len(pictures) >= _MAX_PICTURES:
+                del pictures[next(iter(pictures))]
+            drawing = pictures[options] = asyncio.create_task(self._drawn(cached, form, options))
+            drawing.add_done_callback(partial(_forget_failed, pictures, options))
+        page = await asyncio.shield(drawing)
+        if self._current(ticker) is not cached:  # the rates have changed meanwhile
+            return await self.picture(request, ticker, form)
+        return page.reply(request, self.now.seconds())
+
+    async def _drawn(self, cached: _CachedPage, form: str, options: Options) -> Representation:
+        output = FORMATS[form]
+        png = await self.png.draw(output.render(self._view(cached.snapshot, cached.texts, options)))
+        self.counters.rendered += 1
+        vary = "Accept-Language" if options.negotiated else None
+        caching = self.caching(cached.snapshot)
+        return Representation(png, output.content_type, caching, output.headers, vary, compressed=False)
 
     def _current(self, ticker: str) -> _CachedPage:
         snapshot = self.snapshot(ticker)
@@ -134,3 +167,11 @@ class PageCache:
                 raise Problem(503, f"No source of the ticker {ticker} has responded yet.", {"Retry-After": "5"})
             raise Problem(404, f"Unknown ticker {ticker[:40]!r}.", available=ids)
         return snapshot
+
+
+def _forget_failed(
+    pictures: dict[Options, "asyncio.Task[Representation]"], options: Options, drawing: "asyncio.Task[Representation]"
+) -> None:
+    """Remove a picture that could not be drawn, so that the next request tries again."""
+    if (drawing.cancelled() or drawing.exception()) and pictures.get(options) is drawing:
+        del pictures[options]
