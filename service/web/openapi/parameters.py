@@ -82,15 +82,15 @@ PARAMETERS: Final = {
     ),
     "width": _parameter(
         "width",
-        "Width of the picture in pixels; texts are wrapped, not scaled. A smaller or larger number is moved into the "
-        "bounds, anything else ignored. Default: the width of all texts in one row.",
-        {"type": "integer", "minimum": WIDTHS[0], "maximum": WIDTHS[1]},
+        f"Width of the picture in pixels, from {WIDTHS[0]} to {WIDTHS[1]}; texts are wrapped, not scaled. A smaller or "
+        f"larger number is moved into the bounds. Default: the width of all texts in one row. {_UNKNOWN}",
+        examples=_example("320"),
     ),
     "scale": _parameter(
         "scale",
-        "Device pixels per pixel of the picture: 2 for screens of high resolution. A larger number is moved into the "
-        "bounds, anything else ignored.",
-        {"type": "integer", "minimum": SCALES[0], "maximum": SCALES[1], "default": SCALES[0]},
+        f"Device pixels per pixel of the picture, from {SCALES[0]} to {SCALES[1]}: 2 for screens of high resolution. A "
+        f"larger number is moved into the bounds. {_UNKNOWN}",
+        examples=_example("2"),
     ),
     "live": _parameter(
         "live", "Update the page by the event stream `/v1/stream`. Disabled by default, and by `0`, `false` or `no`."

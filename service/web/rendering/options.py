@@ -108,8 +108,8 @@ def parse_options(
         show=_shown_values(query, layout, problems) if "show" in takes else _DEFAULT_VALUES[layout],
         spark=_flag(query, "spark", takes) and _supports_spark(takes, layout, lang),
         live=_flag(query, "live", takes),
-        width=_number(query, "width", WIDTHS) if "width" in takes else None,
-        scale=(_number(query, "scale", SCALES) if "scale" in takes else None) or SCALES[0],
+        width=_number(query, "width", WIDTHS, ignored) if "width" in takes else None,
+        scale=(_number(query, "scale", SCALES, ignored) if "scale" in takes else None) or SCALES[0],
         ignored=tuple(ignored),
     )
 
@@ -145,10 +145,12 @@ def _flag(query: MultiMapping[str], name: str, takes: frozenset[str]) -> bool:
     return name in takes and query.get(name, "0").lower() not in ("0", "false", "no")
 
 
-def _number(query: MultiMapping[str], name: str, bounds: tuple[int, int]) -> int | None:
+def _number(query: MultiMapping[str], name: str, bounds: tuple[int, int], ignored: list[str]) -> int | None:
     """Return a whole number, moved into the bounds; None if it is missing or no number."""
     text = query.get(name, "")
     if not (text.isascii() and text.isdecimal()):
+        if text:
+            ignored.append(name)
         return None
     least, largest = bounds
     return min(max(int(text[:9]), least), largest)

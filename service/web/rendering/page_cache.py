@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Final
@@ -85,7 +85,9 @@ class PageCache:
         self.counters.rendered += 1
         vary = "Accept-Language" if options.negotiated else None
         caching = self.caching(cached.snapshot)
-        return Representation(png, output.content_type, caching, output.headers, vary, compressed=False)
+        return Representation(
+            png, output.content_type, caching, _headers(output.headers, options), vary, compressed=False
+        )
 
     def _current(self, ticker: str) -> _CachedPage:
         snapshot = self.snapshot(ticker)
@@ -148,13 +150,11 @@ class PageCache:
         settings, output = self.memory.settings, FORMATS[form]
         self.counters.rendered += 1
         headers = embed_headers(settings.http.frame_ancestors) if form == "embed" else output.headers
-        if options.ignored:
-            headers = {**(headers or {}), IGNORED: ", ".join(options.ignored)}
         return Representation(
             output.render(self._view(snapshot, texts, options)),
             output.content_type,
             caching,
-            headers,
+            _headers(headers, options),
             vary="Accept-Language" if options.negotiated else None,
         )
 
@@ -175,3 +175,9 @@ def _forget_failed(
     """Remove a picture that could not be drawn, so that the next request tries again."""
     if (drawing.cancelled() or drawing.exception()) and pictures.get(options) is drawing:
         del pictures[options]
+
+
+def _headers(headers: Mapping[str, str] | None, options: Options) -> Mapping[str, str]:
+    """Return the headers of a page, with the names of the parameters that were ignored."""
+    ignored = {IGNORED: ", ".join(options.ignored)} if options.ignored else {}
+    return {**(headers or {}), **ignored}

@@ -189,7 +189,8 @@ def _strip(
     inner = _inner(options, natural)
     if natural <= inner:
         return [_Row([[(0, flow)]], centred=True)], natural, 0
-    columns = max(1, int((inner + _ROOM) // (max(map(_length, quotes)) + _ROOM)))
+    widest = max(map(_length, quotes), default=inner)
+    columns = max(1, int((inner + _ROOM) // (widest + _ROOM)))
     if columns == 1:
         rows = [_Row(_at_start(_wrapped(quote, inner))) for quote in quotes]
         return [*rows, _Row(_at_start(_paragraph([date], inner)))], natural, 0
@@ -230,10 +231,10 @@ def _list(
         code.length + name.length + (_SPARK_GAP + _SPARK + widest_end if spark else _length(values))
         for code, name, values, spark in quotes
     ]
-    natural = max(*lengths, _length(footer))
+    natural = max([*lengths, _length(footer)])
     inner = _inner(options, natural)
     rows = []
-    if max(lengths) <= inner:
+    if max(lengths, default=0) <= inner:
         rows = [_Row([[(0, [code, name]), (None, values)]], spark) for code, name, values, spark in quotes]
     else:
         for code, name, values, spark in quotes:
@@ -301,11 +302,14 @@ def _values(quote: Quote, text: QuoteText, options: Options, inks: Mapping[str, 
             parts.append(TextRun(text.percent, ink, bold=True))
     if quote.direction and options.show != ("rate",):
         parts.append(TextRun(ARROWS[quote.direction], ink, size=11))
+    if text.own_date:
+        parts.append(TextRun(text.own_date, inks["warn"], size=_SMALL))
     return parts
 
 
 def _date_line(snapshot: Snapshot, text: TickerText) -> str:
-    return text.date if snapshot.status is Status.CURRENT else f"{text.date}, {text.status}"
+    status = [] if snapshot.status is Status.CURRENT else [text.status]
+    return ", ".join([text.sources, text.date, *status])
 
 
 def _date_ink(snapshot: Snapshot, inks: Mapping[str, str]) -> str:

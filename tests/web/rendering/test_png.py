@@ -158,10 +158,12 @@ async def test_many_new_pictures_at_once_are_refused(client: Client) -> None:
 
 
 @shared_loop
-async def test_unknown_ticker_or_option_is_a_problem(client: Client) -> None:
-    for path, expected in (("/v1/ticker/xyz.png", 404), ("/v1/ticker/kzt.png?currencies=xyz", 400)):
-        async with client.get(path) as response:
-            assert (response.status, response.content_type) == (expected, "application/problem+json")
+async def test_unknown_ticker_is_a_problem_and_an_unknown_option_is_ignored(client: Client) -> None:
+    async with client.get("/v1/ticker/xyz.png") as response:
+        assert (response.status, response.content_type) == (404, "application/problem+json")
+    async with client.get("/v1/ticker/kzt.png?currencies=usd,xyz&theme=pink&scale=x") as response:
+        assert (response.status, response.content_type) == (200, "image/png")
+        assert response.headers["Ticker-Ignored"] == "currencies, theme, scale"
 
 
 async def test_large_picture_has_a_lower_scale(valkey: str) -> None:
