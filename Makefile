@@ -9,7 +9,7 @@ RUN := $(BIN)/python -m
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run workers test test-slow test-all coverage matrix browser beside pictures docs messages assets fonts viewer pin passwords check fix interface chaos abuse fuzz bench truth soak audit licences sbom lock clean
+.PHONY: help setup run workers test test-slow test-all coverage matrix browser beside pictures docs messages assets fonts viewer wordpress pin passwords check fix interface chaos abuse fuzz bench truth soak audit licences sbom lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -125,6 +125,12 @@ fonts: $(VENV)/.dev ## Subset the font of the PNG image into service/web/fonts/ 
 	    --drop-tables+=MATH,meta --no-hinting --output-file=service/web/fonts/$$font.ttf; \
 	done
 
+DIST ?= dist
+wordpress: ## Pack the WordPress plugin as dist/currency-ticker-wordpress.zip
+	@mkdir -p "$(DIST)"
+	cd packages/wordpress && $(PYTHON) -m zipfile -c "$(abspath $(DIST))/currency-ticker-wordpress.zip" currency-ticker
+	@echo "$(DIST)/currency-ticker-wordpress.zip"
+
 pin: $(VENV)/.runtime ## Copy the script of the web component to service/web/released, at a release
 	$(RUN) service.web.http.assets
 
@@ -140,7 +146,7 @@ check: $(VENV)/.dev ## Check format, lint, types, import layers, spelling and wo
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/codespell service docs config tests *.md Makefile
+	$(BIN)/codespell service docs config packages tests *.md Makefile
 	$(RUN) tests.language
 
 fix: $(VENV)/.dev ## Format the code and apply safe fixes of the linter

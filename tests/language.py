@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-TEXTS: Final = ("*.py", "*.md", "*.html", "*.js", "*.css", "*.toml", "*.yml", "*.conf", "Makefile", "*.json")
+TEXTS: Final = ("*.py", "*.md", "*.html", "*.js", "*.css", "*.toml", "*.yml", "*.conf", "*.php", "Makefile", "*.json")
 FOLDERS: Final = (
     "service",
     "docs",
+    "packages",
     "config",
     "README.md",
     "CONTRIBUTING.md",
