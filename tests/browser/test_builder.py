@@ -1,130 +1,428 @@
 """The embed builder at `/`."""
 
 import re
+from collections.abc import Callable
+from gzip import compress
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import expect
+import pytest
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Open, case
-from tests.browser.element import visible_text, wait_for_elements
-from tests.browser.site import Site
+from tests.browser.conftest import Open, axe_report, case
+from tests.browser.element import visible_text
+from tests.browser.site import OLD, Site
+
+KINDS: Final = ("element", "iframe", "wordpress", "react", "svg", "json", "html", "oembed")
+MAX_SIZE: Final = 40_000
+"""Bytes of the page with all its assets, compressed."""
+MANY: Final = {"id": "kzt", "base": "KZT", "currencies": [*OLD, "CHF", "JPY", "TRY", "UZS", "KGS"], "sources": ["nbk"]}
+NO_CLIPBOARD: Final = "Object.defineProperty(navigator, 'clipboard', { value: undefined });"
+"""A page that is served by http has no clipboard; one of this computer has it."""
 
 
-def test_choices_apply_to_preview_and_every_snippet(site: Site, open_page: Open) -> None:
-    """Cover currencies, language, theme, layout, values and live updates, in the real element and in the snippets."""
+def preview_of(page: Page) -> Locator:
+    """Wait until the preview shows rates, and return it."""
+    preview = page.locator(".stage currency-ticker")
+    expect(preview.locator("li:visible").first).to_be_visible()
+    return preview
+
+
+def builder(open_page: Open, site: Site, fragment: str = "", lang: str = "en", **options: Any) -> Page:
+    page = open_page(f"{site.service}/?lang={lang}{fragment and f'#{fragment}'}", **options).page
+    preview_of(page)
+    return page
+
+
+def choose(page: Page, group: str, label: str) -> None:
+    page.get_by_role("group", name=group).get_by_role("radio", name=label, exact=True).check()
+
+
+def embed_code(page: Page, kind: str = "") -> str:
+    """Return the embed code of a kind; by default that which is shown."""
+    if kind:
+        page.locator(f"[role=tab][id={kind}]").click()
+    return page.locator("#code code").text_content() or ""
+
+
+def query_of(code: str) -> dict[str, str]:
+    """Return the query parameters of the first URL in embed code that has some."""
+    url = re.search(r'(?:https?:/)?/[^\s"]*\?[^\s"]*', code)
+    return (
+        {name: values[0] for name, values in parse_qs(urlsplit(url[0].replace("&amp;", "&")).query).items()}
+        if url
+        else {}
+    )
+
+
+def picked(page: Page) -> list[str]:
+    return [text.split()[0] for text in page.locator(".currencies li:has(:checked) label").all_inner_texts()]
+
+
+def test_choices_apply_to_preview_and_every_kind_of_code(site: Site, open_page: Open) -> None:
+    """Cover currencies, language, theme, layout, values and live updates."""
     watched = open_page(f"{site.service}/?lang=en")
     page = watched.page
-    preview = wait_for_elements(page).first
-    page.get_by_label("EUR").uncheck()
-    page.get_by_label("RUB").uncheck()
-    page.get_by_label("Language same as the page").select_option("kk")
+    preview = preview_of(page)
+    page.get_by_role("checkbox", name="EUR").uncheck()
+    page.get_by_role("checkbox", name="RUB").uncheck()
+    page.get_by_role("combobox", name="Language").select_option("kk")
     expect(preview.locator(".percent:visible").first).to_have_text("+1,35%")
-    page.get_by_label("Theme").select_option("dark")
-    page.get_by_label("Layout").select_option("list")
+    choose(page, "Theme", "Dark")
+    choose(page, "Layout", "List")
     expect(preview.locator(".rate:visible").first).to_have_text("405,40")
-    page.get_by_role("checkbox", name="change").check()
-    page.get_by_label("Live updates").check()
+    page.get_by_role("checkbox", name="Change").check()
+    page.get_by_role("checkbox", name="Live updates").check()
     expect(preview.locator(".ticker:visible")).to_have_class(re.compile("list dark"))
     assert "usd АҚШ доллары 405,40 +5,40 +1,35% ▲ gbp" in visible_text(preview)
-    snippets = {
-        name: page.locator(f"[data-snippet={name}]").inner_text()
-        for name in ("element", "iframe", "svg", "html", "oembed", "json")
-    }
-    query = "currencies=usd,gbp,cny&lang=kk&theme=dark&layout=list&show=rate,change,percent"
-    assert snippets["element"].count("\n") == 0
+    code = {kind: embed_code(page, kind) for kind in KINDS}
+    look = {"currencies": "usd,gbp,cny", "lang": "kk", "theme": "dark", "layout": "list", "show": "rate,change,percent"}
+    attributes = " ".join(f'{name}="{value}"' for name, value in look.items())
     reserved = re.search(
-        '<currency-ticker currencies="usd,gbp,cny" theme="dark" layout="list" lang="kk" show="rate,change,percent" '
-        r'live style="display:block;min-height:(\d+)px"><a href="[^"]+">'
+        rf'<currency-ticker {attributes} live style="display:block;min-height:(\d+)px"><a href="[^"]+">'
         "Валюта бағамдарының теңгеге қатысты өзгерісі</a>",
-        snippets["element"],
+        code["element"],
     )
     assert reserved
     assert 0 <= int(reserved[1]) - preview.bounding_box()["height"] <= 1  # type: ignore[index]
-    assert re.search(
+    assert "\n" not in code["element"]
+    script = (
         rf'<script type="module" src="{site.service}/embed\.[0-9a-f]{{12}}\.js" integrity="sha384-[\w+/=]+" '
-        'crossorigin="anonymous"></script>',
-        snippets["element"],
+        'crossorigin="anonymous"></script>'
     )
-    for name, path in (
-        ("iframe", "embed"),
-        ("svg", "v1/ticker.svg"),
-        ("json", "v1/ticker.json"),
-    ):
-        assert f"{site.service}/{path}?" in snippets[name]
-    assert snippets["html"].startswith('<!--#include virtual="/v1/ticker.html?')
-    assert sorted(snippets["oembed"].split("?")[1].split("&")) == sorted([*query.split("&"), "live=1"])
-    for name in ("iframe", "svg"):
-        url = re.search('src="([^"]+)"', snippets[name])[1].replace("&amp;", "&")  # type: ignore[index]
-        assert page.request.get(url).ok
+    assert re.match(script, code["element"])
+    assert re.search(script, code["react"])
+    assert (
+        f'<currency-ticker {attributes} live style={{{{ display: "block", minHeight: {reserved[1]} }}}}>'
+        in code["react"]
+    )
+    assert code["wordpress"] == f'[currency_ticker {attributes} live="1"]'
+    assert query_of(code["iframe"]) == query_of(code["oembed"]) == {**look, "live": "1"}
+    assert query_of(code["svg"]) == query_of(code["html"]) == look
+    assert query_of(code["json"]) == {"currencies": "usd,gbp,cny", "lang": "kk"}
+    for attribute in ('frameborder="0"', 'style="display:block;border:0"', 'loading="lazy"'):
+        assert attribute in code["iframe"]
+    assert '<!--#include virtual="/v1/ticker.html?' in code["html"]
+    for kind in ("iframe", "svg", "json", "oembed"):
+        url = re.search(r'https?:[^"]+', code[kind])
+        assert url
+        assert page.request.get(url[0].replace("&amp;", "&")).ok
     assert watched.console == []
 
 
+def test_code_gives_the_language_of_the_preview(site: Site, open_page: Open) -> None:
+    """Frame, image, fragment and JSON have no page whose language they could follow: they get that of the builder."""
+    page = builder(open_page, site, lang="ru")
+    for kind in ("iframe", "svg", "json", "html", "oembed"):
+        with case(kind):
+            assert query_of(embed_code(page, kind))["lang"] == "ru"
+    assert "lang=" not in embed_code(page, "element").partition("<a ")[0]
+    shown = visible_text(preview_of(page))
+    frame = re.search('src="([^"]+)"', embed_code(page, "iframe"))
+    assert frame
+    page.goto(frame[1])
+    assert visible_text(page.locator("body")) == shown
+
+
 def test_sparklines_are_offered_only_for_lists(site: Site, open_page: Open) -> None:
-    """A list has them in preview and snippets; other layouts cannot show them."""
-    page = open_page(f"{site.service}/?lang=en").page
-    preview, box = wait_for_elements(page).first, page.get_by_label("Sparkline")
+    """A list has them in preview and code; other layouts cannot show them."""
+    page = builder(open_page, site)
+    preview, box = preview_of(page), page.get_by_role("checkbox", name="Sparkline")
     expect(box).not_to_be_visible()
-    page.get_by_label("Layout").select_option("list")
+    choose(page, "Layout", "List")
     expect(box).not_to_be_checked()
     box.check()
     expect(preview.get_by_role("img")).to_have_count(5)
-    snippets = {
-        code: page.locator(f"[data-snippet={code}]").inner_text() for code in ("element", "iframe", "svg", "html")
-    }
-    assert '<currency-ticker layout="list" spark style=' in snippets["element"]
-    for name in ("iframe", "svg", "html"):
-        assert re.search(r"[?](amp;)?layout=list&(amp;)?spark=1\b", snippets[name]), name
-    assert page.locator("[data-snippet=oembed]").inner_text() == f"{site.service}/embed?layout=list&spark=1"
-    page.get_by_label("Layout").select_option("tape")
+    assert '<currency-ticker layout="list" spark style=' in embed_code(page, "element")
+    for kind in ("iframe", "svg", "html", "oembed"):
+        with case(kind):
+            assert query_of(embed_code(page, kind)) == {"lang": "en", "layout": "list", "spark": "1"}
+    choose(page, "Layout", "Scrolling")
     expect(box).not_to_be_visible()
-    expect(page.locator("[data-snippet=oembed]")).to_have_text(f"{site.service}/embed?layout=tape")
-    assert "spark" not in page.locator("[data-snippet=element]").inner_text()
+    assert query_of(embed_code(page, "oembed")) == {"lang": "en", "layout": "tape"}
+    assert "spark" not in embed_code(page, "element")
 
 
-def test_sparkline_option_is_translated(site: Site, open_page: Open) -> None:
-    """The checkbox has an accessible name."""
-    page = open_page("about:blank").page
-    for lang, label in (
-        ("en", "Sparkline of the last 30 publications"),
-        ("ru", "График за последние 30 публикаций"),
-        ("kk", "Соңғы 30 жарияланымның графигі"),
-    ):
+def test_choices_are_in_the_url(site: Site, open_page: Open) -> None:
+    """A reload and a shared link restore them; a link to another language keeps them; the service gets none of them."""
+    fragment = (
+        "currencies=cny,usd&lang=kk&theme=light&layout=tape&show=percent&live=1&surface=fffdf5&ink=222222&up=0a7a3d"
+        "&down=b3261e&size=18&radius=0&font=serif&speed=60&tab=iframe&width=column&ground=e8f0e4"
+    )
+    watched = open_page(f"{site.service}/?lang=en#{fragment}")
+    page = watched.page
+    for lang in ("en", "ru"):
         with case(lang):
-            page.goto(f"{site.service}/?lang={lang}")
-            wait_for_elements(page)
-            page.locator("[name=layout]").select_option("list")
-            expect(page.get_by_role("checkbox", name=label)).to_be_visible()
+            preview = preview_of(page)
+            expect(preview.locator(".code:visible").first).to_have_text("cny")
+            assert urlsplit(page.url).fragment == fragment
+            assert picked(page) == ["CNY", "USD"]
+            expect(page.locator("#iframe")).to_have_attribute("aria-selected", "true")
+            expect(page.locator(".stage > div")).to_have_css("width", "650px")
+            expect(page.locator(".stage")).to_have_css("background-color", "rgb(232, 240, 228)")
+            ticker = preview.locator(".ticker")
+            for name, value in {
+                "background-color": "rgb(255, 253, 245)",
+                "color": "rgb(34, 34, 34)",
+                "font-size": "18px",
+                "border-radius": "0px",
+                "font-family": "Georgia, serif",
+            }.items():
+                expect(ticker).to_have_css(name, value)
+            expect(ticker.locator("ul").first).to_have_css("animation-duration", "60s")
+            shared = query_of(embed_code(page))
+            page.reload()
+            assert query_of(embed_code(page)) == shared
+            page.get_by_role("link", name="Русский").click()
+            expect(page.locator("html")).to_have_attribute("lang", "ru")
+    choose(page, "Вид", "Строка")
+    assert "layout" not in urlsplit(page.url).fragment
+    assert watched.urls_with("surface") == []
 
 
-def test_copy_button_copies_the_snippet(site: Site, open_page: Open) -> None:
-    """The clipboard has the snippet, and a status confirms it."""
-    page = open_page(f"{site.service}/?lang=en", permissions=["clipboard-read", "clipboard-write"]).page
-    wait_for_elements(page)
-    page.get_by_role("button", name="Copy").first.click()
-    expect(page.get_by_role("status")).to_have_text("Copied")
-    assert page.evaluate("navigator.clipboard.readText()") == page.locator("[data-snippet=element]").inner_text()
+def test_invalid_choices_in_the_url_are_ignored(site: Site, open_page: Open) -> None:
+    page = builder(
+        open_page, site, "currencies=usd,xxx&theme=no&layout=x&lang=zz&size=99&ink=red&tab=x&width=x&ground=x"
+    )
+    assert picked(page) == ["USD"]
+    assert urlsplit(page.url).fragment == "currencies=usd&size=24"
+    assert '<currency-ticker currencies="usd" style="display:block;' in embed_code(page)
+
+
+def test_choices_are_kept_for_another_ticker(make_site: Callable[..., Site], open_page: Open) -> None:
+    """The ticker is in the query, and in the code unless it is the first."""
+    first = {"id": "kzt", "base": "KZT", "currencies": ["USD", "EUR"], "sources": ["nbk"]}
+    site = make_site(tickers=[first, {**first, "id": "other", "currencies": ["USD", "GBP"]}])
+    page = builder(open_page, site, "theme=dark")
+    page.get_by_role("combobox", name="Ticker").select_option("other")
+    expect(page.get_by_role("checkbox", name="GBP")).to_be_checked()
+    preview_of(page)
+    assert urlsplit(page.url)[3:] == ("lang=en&ticker=other", "theme=dark")
+    assert '<currency-ticker ticker="other" theme="dark" ' in embed_code(page)
+    assert "/v1/ticker/other.svg?" in embed_code(page, "svg")
+
+
+def test_currencies_are_ordered_by_keys(site: Site, open_page: Open) -> None:
+    """Arrow keys on the handle move a currency, which keeps the focus; the new position is announced."""
+    page = builder(open_page, site)
+    handle = page.get_by_role("button", name="Move GBP")
+    handle.focus()
+    for key in ("ArrowLeft", "ArrowUp"):
+        page.keyboard.press(key)
+    expect(handle).to_be_focused()
+    assert picked(page) == ["USD", "GBP", "EUR", "RUB", "CNY"]
+    expect(page.locator("#status")).to_have_text("GBP: position 2 of 5")
+    page.keyboard.press("ArrowRight")
+    assert picked(page) == ["USD", "EUR", "GBP", "RUB", "CNY"]
+    assert 'currencies="usd,eur,gbp,rub,cny"' in embed_code(page)
+    expect(preview_of(page).locator(".code:visible").nth(2)).to_have_text("gbp")
+
+
+def test_currencies_are_ordered_by_dragging(site: Site, open_page: Open) -> None:
+    page = builder(open_page, site)
+    page.get_by_role("button", name="Move CNY").hover()
+    page.mouse.down()
+    start = page.locator(".currencies li").first.bounding_box()
+    assert start
+    page.mouse.move(start["x"] + 60, start["y"] + 10, steps=5)
+    page.mouse.up()
+    assert picked(page) == ["CNY", "USD", "EUR", "RUB", "GBP"]
+    page.mouse.move(start["x"] + 300, start["y"] + 100, steps=5)
+    assert picked(page)[0] == "CNY"
+    assert query_of(embed_code(page, "oembed"))["currencies"] == "cny,usd,eur,rub,gbp"
+
+
+def test_currencies_are_searched(make_site: Callable[..., Site], open_page: Open) -> None:
+    """Of many, by code or name; Enter picks the first match, behind those that are picked."""
+    page = builder(open_page, make_site(tickers=[MANY]), "currencies=eur,usd")
+    box = page.get_by_role("searchbox", name="Search currencies")
+    box.fill("lira")
+    expect(page.locator(".currencies li:visible")).to_have_count(3)
+    box.press("Enter")
+    expect(page.locator(".currencies li:visible")).to_have_count(len(MANY["currencies"]))
+    assert picked(page) == ["EUR", "USD", "TRY"]
+    box.fill("nothing")
+    expect(page.locator("#unmatched")).to_have_text("No currency found")
+    box.fill("")
+    page.get_by_role("checkbox", name="JPY").check()
+    expect(page.get_by_role("checkbox", name="JPY")).to_be_focused()
+    assert picked(page) == ["EUR", "USD", "TRY", "JPY"]
+
+
+def test_colours_size_radius_font_and_speed_are_custom_properties(site: Site, open_page: Open) -> None:
+    """The element gets them by its style; softer colours are mixed, so that they fit."""
+    page = builder(open_page, site)
+    page.get_by_text("Colours, size, font").click()
+    page.get_by_role("checkbox", name="Own colours").check()
+    page.get_by_label("Background", exact=True).fill("#101010")
+    page.get_by_label("Text", exact=True).fill("#ffffff")
+    page.get_by_role("slider", name="Text size").fill("20")
+    page.get_by_role("slider", name="Corner radius").fill("2")
+    choose(page, "Font", "Monospace")
+    expect(page.get_by_role("slider", name="Duration")).not_to_be_visible()
+    choose(page, "Layout", "Scrolling")
+    page.get_by_role("slider", name="Duration").fill("90")
+    own = "--ticker-size:20px;--ticker-family:ui-monospace,monospace;--ticker-radius:2px;--ticker-speed:90s"
+    colours = (
+        "--ticker-surface:#101010;--ticker-ink:#ffffff;--ticker-soft:#c3c3c3;--ticker-line:#343434;"
+        "--ticker-up:#0a7a3d;--ticker-down:#b3261e;--ticker-warn:#ffffff"
+    )
+    assert re.search(rf'style="display:block;min-height:\d+px;{colours};{own}"', embed_code(page, "element"))
+    warning = page.get_by_role("group", name="Colours").locator(".warning")
+    expect(warning).to_have_text(re.compile("Low contrast.*: Rise, Fall$"))
+    page.get_by_label("Rise").fill("#44ff88")
+    page.get_by_label("Fall").fill("#ff8888")
+    expect(warning).to_have_text("")
+
+
+def test_last_choice_is_marked_in_the_code(site: Site, open_page: Open) -> None:
+    """In all kinds of code, also in one that is opened later."""
+    page = builder(open_page, site)
+    marks = page.locator("#code mark")
+    expect(marks).to_have_count(0)
+    choose(page, "Theme", "Dark")
+    expect(marks.first).to_have_text('theme="dark"')
+    page.get_by_role("checkbox", name="EUR").uncheck()
+    expect(marks.first).to_have_text('currencies="usd,rub,gbp,cny"')
+    expect(marks).to_have_count(2)  # the attribute, and the parameter of the link in the fallback content
+    embed_code(page, "iframe")
+    expect(marks).to_have_text(["?currencies=usd,rub,gbp,cny"])
+    choose(page, "Layout", "List")
+    expect(marks).to_have_text(["&amp;layout=list"])
+
+
+def test_tabs_are_operated_by_keys(site: Site, open_page: Open) -> None:
+    """The WAI-ARIA pattern: one tab stop, arrow keys, Home and End."""
+    page = builder(open_page, site)
+    page.locator("#element").focus()
+    for key, kind in (
+        ("ArrowRight", "iframe"),
+        ("End", "oembed"),
+        ("ArrowRight", "element"),
+        ("ArrowLeft", "oembed"),
+        ("Home", "element"),
+    ):
+        page.keyboard.press(key)
+        with case(key, kind):
+            expect(page.locator(f"#{kind}")).to_be_focused()
+            expect(page.get_by_role("tab", selected=True)).to_have_id(kind)
+            expect(page.locator("[role=tab][tabindex='-1']")).to_have_count(len(KINDS) - 1)
+            expect(page.get_by_role("tabpanel")).to_have_attribute("aria-labelledby", kind)
+            expect(page.locator(f"[data-hint={kind}]")).to_be_visible()
+
+
+def test_copy_button_copies_the_code(site: Site, open_page: Open) -> None:
+    """The button itself confirms it, and so does a status."""
+    page = builder(open_page, site, permissions=["clipboard-read", "clipboard-write"], clock=True)
+    copy = page.locator(".copy")
+    copy.click()
+    expect(copy).to_have_text("Copied")
+    expect(page.locator("#status")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == embed_code(page)
+    page.clock.fast_forward(5000)
+    expect(copy).to_have_text("Copy")
+
+
+def test_code_is_selected_where_there_is_no_clipboard(site: Site, open_page: Open) -> None:
+    page = builder(open_page, site, script=NO_CLIPBOARD)
+    page.get_by_role("button", name="Copy").click()
+    expect(page.locator(".copy")).to_have_text("Press Ctrl+C")
+    expect(page.locator("#status")).to_have_text("Press Ctrl+C")
+    selected = page.evaluate("String(getSelection())")
+    assert selected.replace("\n", "") == embed_code(page)
+
+
+def test_code_for_this_computer_has_a_warning(site: Site, open_page: Open) -> None:
+    """Its URL is that of a loopback interface, which a site of one's own cannot use."""
+    expect(builder(open_page, site).locator(".loopback")).to_be_visible()
+
+
+def test_preview_stays_in_view(site: Site, open_page: Open) -> None:
+    """Beside the controls, together with the longest code, or at the bottom of a narrow screen."""
+    for width in (1280, 375):
+        with case(width):
+            page = builder(open_page, site, "size=17&tab=react", viewport={"width": width, "height": 780})
+            page.get_by_role("radio", name="Monospace").scroll_into_view_if_needed()
+            expect(preview_of(page)).to_be_in_viewport(ratio=1)
+            page.close()
+
+
+def test_preview_has_widths_and_grounds(site: Site, open_page: Open) -> None:
+    """The ground is that of the visitor's system until another is selected."""
+    for scheme, light in (("light", True), ("dark", False)):
+        page = builder(open_page, site, color_scheme=scheme, viewport={"width": 1280, "height": 900})
+        stage = page.locator(".stage")
+        assert ("light" in (stage.get_attribute("class") or "")) == light
+        choose(page, "Page", "Light" if scheme == "dark" else "Dark")
+        expect(stage).to_have_css("color-scheme", "light" if scheme == "dark" else "dark")
+        choose(page, "Width", "Phone")
+        expect(stage.locator("> div")).to_have_css("width", "343px")
+        page.get_by_label("Colour of the page").fill("#002040")
+        expect(stage).to_have_css("background-color", "rgb(0, 32, 64)")
+        expect(stage).to_have_css("color-scheme", "dark")
+        page.close()
+
+
+def test_rates_are_shown_at_once(site: Site, open_page: Open) -> None:
+    """The strip at the top is the real one, rendered by the service: it needs no script."""
+    page = open_page(f"{site.service}/?lang=en", java_script_enabled=False).page
+    assert "usd +1.35% ▲" in visible_text(page.locator("currency-ticker").first)
+    assert page.locator("noscript code").inner_text().startswith(f'<iframe src="{site.service}/embed?lang=en"')
+    expect(page.get_by_role("row", name="US Dollar USD").get_by_role("link").first).to_be_visible()
+    assert page.get_by_role("combobox").count() == 0
 
 
 def test_builder_is_in_the_visitors_language(site: Site, open_page: Open) -> None:
     """By Accept-Language, and by a link."""
     page = open_page(f"{site.service}/", locale="kk-KZ").page
-    expect(page.get_by_role("heading", level=1)).to_have_text("Валюта бағамдарының виджеті")
+    brand = page.get_by_role("banner")
+    expect(brand).to_contain_text("Валюта бағамдарының виджеті")
     page.get_by_role("link", name="Русский").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Виджет курсов валют")
+    expect(brand).to_contain_text("Виджет курсов валют")
     expect(page.locator("html")).to_have_attribute("lang", "ru")
-    expect(wait_for_elements(page).first.locator(".percent:visible").first).to_have_text("+1,35\u00a0%")
+    expect(preview_of(page).locator(".percent:visible").first).to_have_text("+1,35\u00a0%")
 
 
-def test_builder_is_useful_without_javascript(site: Site, open_page: Open) -> None:
-    """Show rates, dates, sources and a snippet."""
-    page = open_page(f"{site.service}/?lang=en", java_script_enabled=False).page
-    assert "usd +1.35% ▲" in visible_text(page.locator("currency-ticker"))
-    assert page.locator("noscript code").inner_text().startswith(f'<iframe src="{site.service}/embed"')
-    expect(page.get_by_role("row", name="US Dollar USD").get_by_role("link").first).to_be_visible()
-    assert page.get_by_role("combobox").count() == 0
+@pytest.mark.parametrize("lang", ["en", "ru", "kk"])
+def test_builder_is_accessible_in_all_states(site: Site, open_page: Open, lang: str) -> None:
+    """With all controls open and a marked choice, in light and dark, wide and narrow."""
+    page = builder(open_page, site, "layout=list&ink=222222&surface=ffffff&tab=iframe", lang)
+    page.get_by_role("checkbox", name="USD").uncheck()
+    for scheme, width in (("light", 1280), ("dark", 375)):
+        with case(scheme, width):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.set_viewport_size({"width": width, "height": 800})
+            assert axe_report(page) == ""
+
+
+def test_selection_is_visible_in_forced_colours(site: Site, open_page: Open) -> None:
+    """Backgrounds are replaced there; an outline shows what is selected."""
+    page = builder(open_page, site, forced_colors="active")
+    style = "node => getComputedStyle(node).outlineStyle"
+    layout = page.get_by_role("group", name="Layout").locator("label > span")
+    assert layout.first.evaluate(style) == "solid"
+    assert layout.last.evaluate(style) == "none"
+    chips = page.locator(".currencies li")
+    page.get_by_role("checkbox", name="CNY").uncheck()
+    assert [chips.first.evaluate(style), chips.last.evaluate(style)] == ["solid", "none"]
 
 
 def test_builder_fits_a_narrow_screen(site: Site, open_page: Open) -> None:
-    """At 320 px only the snippets and the table scroll sideways, in their own boxes."""
-    page = open_page(f"{site.service}/?lang=kk", viewport={"width": 320, "height": 800}).page
-    wait_for_elements(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    """At 320 px only the preview, the tabs and the table scroll sideways, in their own boxes."""
+    for lang in ("en", "ru", "kk"):
+        with case(lang):
+            page = builder(open_page, site, "layout=list&surface=ffffff", lang, viewport={"width": 320, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= 320
+            page.close()
+
+
+def test_builder_with_all_assets_is_small(site: Site, open_page: Open) -> None:
+    """As compressed for the transfer, with the data of the ticker."""
+    watched = open_page(f"{site.service}/?lang=kk", new=True)
+    preview_of(watched.page)
+    watched.settled(site)
+    size = 0
+    for url in {request.url for request in watched.requests}:
+        assert url.startswith(site.service)
+        size += len(compress(watched.page.request.get(url).body(), 9))
+    assert size < MAX_SIZE

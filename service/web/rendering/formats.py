@@ -1,7 +1,7 @@
 """Output formats: render a snapshot to bytes. Pure; the caller caches the bytes."""
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import cache, cached_property, lru_cache
@@ -17,7 +17,7 @@ from service.domain.change import percent_text
 from service.domain.snapshot import Quote, Snapshot
 from service.settings import Settings
 from service.web import models
-from service.web.embed.builder import SNIPPETS, VALUES
+from service.web.embed.builder import COLOURS, FONTS, SNIPPETS, VALUES, WIDTHS
 from service.web.http.assets import ASSETS
 from service.web.http.responses import SECURE
 from service.web.i18n.formatting import QuoteText, TickerText, quote_text, spark_text, ticker_text
@@ -180,15 +180,15 @@ def index(view: View) -> bytes:
     tag = language(view.options.lang or ENGLISH).words_tag
     tag = tag if tag in languages(BUILDER) else ENGLISH
     view = replace(view, options=replace(view.options, lang=tag))
-    choices = {
-        "themes": THEMES,
-        "layouts": LAYOUTS,
-        "shown_values": SHOWN_VALUES,
-        "names": VALUES,
-        "snippets": SNIPPETS,
-    }
+    translate = catalogue(tag, BUILDER).gettext
+
+    def named(values: Iterable[str], names: Mapping[str, str] = VALUES) -> list[tuple[str, str]]:
+        return [(value, translate(names[value])) for value in values]
+
+    choices: dict[str, Any] = {"themes": THEMES, "layouts": LAYOUTS, "shown_values": SHOWN_VALUES, "colours": COLOURS}
+    choices |= {"fonts": named(FONTS, FONTS), "widths": named(WIDTHS, WIDTHS), "snippets": SNIPPETS}
     tags = {"translations": languages(BUILDER), "languages": languages(STRIP)}
-    return _rendered("index.html", view, _=catalogue(tag, BUILDER).gettext, **choices, **tags)
+    return _rendered("index.html", view, _=translate, named=named, **choices, **tags)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,6 @@ _GAP, _WIDE_GAP = "\u00a0", "\u2003\u00a0"
 _TURN: Final = "\u200f"
 """Right-to-left mark between the parts of a right-to-left row: without it Latin codes and values run left to right."""
 _NARROW: Final = frozenset(".,:;'|!()il1 \u00a0\u202f")
-_MUTED: Final = (Status.STALE, Status.RECORDED)
 _LIGHT: Final = {
     "surface": "#fff",
     "ink": "#1c2230",
@@ -138,7 +137,7 @@ def drawn(
 ) -> SvgLayout:
     """Lay out a ticker. The layout `tape` is drawn as a strip: the image is static."""
     inks = {name: name for name in _LIGHT}
-    if snapshot.status in _MUTED:
+    if snapshot.status is Status.STALE:
         inks |= dict.fromkeys(("ink", "up", "down", "flat"), "soft")
     if options.layout == "list":
         rows, natural, widest_end = _list(snapshot, text, pairs, options, inks, sparks)

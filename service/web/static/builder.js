@@ -1,86 +1,371 @@
-// The builder: applies the selected options to the preview, which is the real element, and to the snippets.
+// The builder: applies the selected options to the preview, which is the real element, and to the embed code. The
+// options are in the URL's fragment, which is not sent to the service: it can be shared, and needs no copy in caches.
 const form = document.querySelector("form");
-const preview = document.querySelector("currency-ticker");
-const stage = preview.parentElement;
-const { script, integrity } = document.querySelector(".snippets").dataset;
+const stage = document.querySelector(".stage");
+const preview = stage.querySelector("currency-ticker");
+const panel = document.querySelector("#code");
+const code = panel.querySelector("code");
+const copy = panel.querySelector(".copy");
+const tabs = [...document.querySelectorAll("[role=tab]")];
+const chips = form.querySelector(".currencies");
+const search = form.querySelector("[type=search]");
+const status = document.querySelector("#status");
+const inputs = form.elements;
+const page = document.documentElement.lang;
 const here = new URL(".", location.href).href;
-const usual = { theme: "auto", layout: "strip", lang: "auto" };
+const usual = { lang: "auto", theme: inputs.theme.value, layout: "strip", size: "15", font: "system", speed: "30" };
 const usualValues = { strip: "percent", list: "rate,percent", tape: "rate,percent" };
+const usualRadius = { strip: "8", list: "12", tape: "8" };
+const colours = ["surface", "ink", "up", "down"];
+const families = { serif: "Georgia,serif", mono: "ui-monospace,monospace" };
+const look = ["currencies", "lang", "theme", "layout", "show", "spark"];
+const style = [...colours, "size", "radius", "font"];
+const all = [...chips.children];
+const codes = all.map((chip) => chip.querySelector("input").value);
+
+const picked = () => [...chips.children].filter((chip) => chip.querySelector(":checked"));
+const valueOf = (chip) => chip.querySelector("input").value;
+
+// The options that differ from their defaults.
+function chosen() {
+  const options = {};
+  const shown = picked().map(valueOf).join();
+  const show = [...inputs.show].filter((box) => box.checked).map((box) => box.value).join();
+  const layout = inputs.layout.value;
+  if (inputs.ticker.value !== form.dataset.default) options.ticker = inputs.ticker.value;
+  if (shown && shown !== codes.join()) options.currencies = shown;
+  for (const name of ["lang", "theme", "layout"]) if (inputs[name].value !== usual[name]) options[name] = inputs[name].value;
+  if (show && show !== usualValues[layout]) options.show = show;
+  for (const name of ["spark", "live"]) if (inputs[name].checked && !inputs[name].disabled) options[name] = "";
+  if (inputs.colours.checked) for (const name of colours) options[name] = inputs[name].value.slice(1);
+  if (inputs.size.value !== usual.size) options.size = inputs.size.value;
+  if (inputs.radius.value !== usualRadius[layout]) options.radius = inputs.radius.value;
+  if (inputs.font.value !== usual.font) options.font = inputs.font.value;
+  if (layout === "tape" && inputs.speed.value !== usual.speed) options.speed = inputs.speed.value;
+  return options;
+}
+
+const query = (values) => new URLSearchParams(Object.entries(values).map(([name, value]) => [name, value || "1"])).toString().replaceAll("%2C", ",");
+
+// What the URL's fragment has: all options, and the selections of this page alone.
+function state(options) {
+  const { ticker, ...values } = options;
+  const tab = tabs.find((tab) => tab.ariaSelected === "true").id;
+  const ground = inputs.ground.value;
+  if (tab !== "element") values.tab = tab;
+  if (inputs.width.value !== "full") values.width = inputs.width.value;
+  if (ground !== systemGround()) values.ground = ground === "own" ? inputs.backdrop.value.slice(1) : ground;
+  return query(values);
+}
+
+const systemGround = () => (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+
+// Unknown and invalid values are ignored.
+function restore() {
+  const values = new URLSearchParams(location.hash.slice(1));
+  const hex = (name) => /^[0-9a-f]{6}$/i.test(values.get(name)) && `#${values.get(name)}`;
+  form.reset();
+  const wanted = (values.get("currencies") ?? "").toLowerCase().split(",").filter((value) => codes.includes(value));
+  const order = [...new Set([...wanted, ...codes])];
+  chips.append(...order.map((value) => all[codes.indexOf(value)]));
+  for (const chip of all) chip.querySelector("input").checked = !wanted.length || wanted.includes(valueOf(chip));
+  for (const name of ["theme", "layout", "font", "width"]) if (values.has(name)) inputs[name].value = values.get(name);
+  if ([...inputs.lang.options].some(({ value }) => value === values.get("lang"))) inputs.lang.value = values.get("lang");
+  const show = values.get("show")?.split(",") ?? usualValues[inputs.layout.value].split(",");
+  for (const box of inputs.show) box.checked = show.includes(box.value);
+  for (const name of ["spark", "live"]) inputs[name].checked = values.has(name);
+  for (const name of colours) {
+    if (!hex(name)) continue;
+    inputs[name].value = hex(name);
+    inputs.colours.checked = true;
+  }
+  inputs.radius.value = usualRadius[inputs.layout.value];
+  for (const name of ["size", "radius", "speed"]) if (/^\d+$/.test(values.get(name))) inputs[name].value = values.get(name);
+  inputs.ground.value = systemGround();
+  if (hex("ground")) [inputs.ground.value, inputs.backdrop.value] = ["own", hex("ground")];
+  else if (values.has("ground")) inputs.ground.value = values.get("ground");
+  if (style.concat("speed").some((name) => values.has(name))) form.querySelector("details").open = true;
+  select(tabs.find((tab) => tab.id === values.get("tab")) ?? tabs[0]);
+}
+
+const rgb = (hex) => hex.match(/[0-9a-f]{2}/gi).map((pair) => parseInt(pair, 16));
+const mixed = (hex, other, share) =>
+  `#${rgb(hex).map((value, index) => Math.round(value * share + rgb(other)[index] * (1 - share)).toString(16).padStart(2, "0")).join("")}`;
+// Relative luminance and contrast of colours (WCAG 2.2).
+function luminance(hex) {
+  const [red, green, blue] = rgb(hex).map((value) => (value <= 10.31 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+}
+function contrast(hex, other) {
+  const [dark, light] = [luminance(hex), luminance(other)].sort((one, two) => one - two);
+  return (light + 0.05) / (dark + 0.05);
+}
+
+// The custom properties of the element.
+function properties({ surface, ink, up, down, size, radius, font, speed }) {
+  const values = {};
+  if (surface) {
+    Object.assign(values, { surface: `#${surface}`, ink: `#${ink}`, soft: mixed(ink, surface, 0.75), line: mixed(ink, surface, 0.15), up: `#${up}`, down: `#${down}`, warn: `#${ink}` });
+  }
+  if (size) values.size = `${size}px`;
+  if (font) values.family = families[font];
+  if (radius) values.radius = `${radius}px`;
+  if (speed) values.speed = `${speed}s`;
+  return Object.entries(values).map(([name, value]) => [`--ticker-${name}`, value]);
+}
 
 const signs = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 const escaped = (text) => text.replace(/[&<>"]/g, (sign) => signs[sign]);
 const attribute = ([name, value]) => (value === "" ? ` ${name}` : ` ${name}="${escaped(String(value))}"`);
-const tag = (name, attributes, inner = "") => `<${name}${attributes.map(attribute).join("")}>${inner}</${name}>`;
+const open = (name, attributes) => `<${name}${attributes.map(attribute).join("")}>`;
+const tag = (name, attributes, inner = "") => `${open(name, attributes)}${inner}</${name}>`;
 
-function chosen() {
-  const data = new FormData(form);
-  const options = {};
-  const codes = data.getAll("currencies");
-  const show = data.getAll("show").join();
-  if (data.get("ticker") !== form.dataset.default) options.ticker = data.get("ticker");
-  if (codes.length && codes.length < form.querySelectorAll("[name=currencies]").length) options.currencies = codes.join();
-  for (const [name, value] of Object.entries(usual)) if (data.get(name) !== value) options[name] = data.get(name);
-  if (show && show !== usualValues[data.get("layout")]) options.show = show;
-  for (const name of ["spark", "live"]) if (data.has(name)) options[name] = "";
-  return options;
-}
-
-function snippets(options) {
-  const query = (...names) => {
-    const said = new URLSearchParams(Object.entries(options).filter(([name]) => names.includes(name)).map(([name, value]) => [name, value || "1"]));
-    return String(said) && `?${String(said).replaceAll("%2C", ",")}`;
+function snippet(kind, options) {
+  // Requests of these kinds have no page whose language they could follow.
+  const said = { lang: page, ...(kind === "svg" && { theme: inputs.theme.value }), ...options };
+  const picks = (...names) => {
+    const text = query(Object.fromEntries(names.filter((name) => name in said).map((name) => [name, said[name]])));
+    return text && `?${text}`;
   };
-  const path = (suffix, ...names) => here + "v1/ticker" + (options.ticker ? `/${options.ticker}` : "") + suffix + query(...names);
-  const embed = here + "embed" + query("ticker", "currencies", "lang", "theme", "layout", "show", "spark", "live");
-  const high = Math.ceil(preview.getBoundingClientRect().height);
+  const path = (suffix, ...names) => here + "v1/ticker" + (options.ticker ? `/${options.ticker}` : "") + suffix + picks(...names);
+  const embed = here + "embed" + picks("ticker", ...look, "live", ...style, "speed");
+  const own = Object.entries(options).filter(([name]) => preview.constructor.observedAttributes.includes(name));
   const label = preview.shadowRoot.querySelector("ul")?.ariaLabel ?? document.title;
-  const reserved = `display:block;min-height:${high}px`;
+  const high = Math.ceil(preview.getBoundingClientRect().height);
+  // A frame of one row scrolls sideways where it is narrow.
+  const row = inputs.layout.value === "strip" && preview.shadowRoot.querySelector("li")?.getBoundingClientRect().height;
+  const frame = row ? Math.ceil(row) + 3 : high + 2;
   const link = tag("a", [["href", embed]], escaped(label));
-  return {
-    element:
-      tag("script", [["type", "module"], ["src", here + script], ["integrity", integrity], ["crossorigin", "anonymous"]]) +
-      tag("currency-ticker", [...Object.entries(options), ["style", reserved]], link),
-    iframe: tag("iframe", [["src", embed], ["title", label], ["width", "100%"], ["height", high + 2], ["style", "border:0"], ["loading", "lazy"]]),
-    svg: tag("img", [["src", path(".svg", "currencies", "lang", "theme", "layout", "show", "spark")], ["alt", label]]).replace("</img>", ""),
-    html: `<!--#include virtual="${path(".html", "currencies", "lang", "theme", "layout", "show", "spark").slice(location.origin.length)}" -->`,
-    oembed: embed,
-    json: path(".json", "currencies", "lang"),
-  };
-}
-
-function show() {
-  // Only the list layout supports sparklines.
-  form.spark.disabled = form.spark.parentElement.hidden = form.layout.value !== "list";
-  const options = chosen();
-  for (const name of preview.constructor.observedAttributes) {
-    if (name === "lang") preview.setAttribute("lang", options.lang ?? document.documentElement.lang);
-    else if (!(name in options)) preview.removeAttribute(name);
-    else if (preview.getAttribute(name) !== options[name]) preview.setAttribute(name, options[name]);
-  }
-  stage.className = `stage ${options.theme ?? ""}`;
-  const made = snippets(options);
-  for (const code of document.querySelectorAll("[data-snippet]")) code.textContent = made[code.dataset.snippet];
-}
-
-form.addEventListener("change", ({ target }) => {
-  if (target.name === "ticker") location.search = new URLSearchParams({ lang: document.documentElement.lang, ticker: target.value });
-  if (target.name === "layout") {
-    for (const box of form.querySelectorAll("[name=show]")) box.checked = usualValues[target.value].split(",").includes(box.value);
-  }
-  show();
-});
-for (const button of document.querySelectorAll(".snippet button")) {
-  button.addEventListener("click", async () => {
-    const code = button.parentElement.querySelector("code");
-    try {
-      await navigator.clipboard.writeText(code.textContent);
-      document.querySelector(".copied").textContent = button.dataset.done;
-    } catch {
-      getSelection().selectAllChildren(code); // The clipboard API needs HTTPS: select the text to copy by keyboard.
+  const loaded = [["type", "module"], ["src", here + panel.dataset.script], ["integrity", panel.dataset.integrity], ["crossorigin", "anonymous"]];
+  switch (kind) {
+    case "element": {
+      const css = [["display", "block"], ["min-height", `${high}px`], ...properties(options)].map((pair) => pair.join(":")).join(";");
+      return tag("script", loaded) + tag("currency-ticker", [...own, ["style", css]], link);
     }
+    case "iframe":
+      return tag("iframe", [["src", embed], ["title", label], ["width", "100%"], ["height", frame], ["frameborder", "0"], ["style", "display:block;border:0"], ["loading", "lazy"]]);
+    case "wordpress":
+      return `[currency_ticker${Object.entries(options).map(([name, value]) => ` ${name}="${value || "1"}"`).join("")}]`;
+    case "react": {
+      const css = [["display", '"block"'], ["minHeight", high], ...properties(options).map(([name, value]) => [`"${name}"`, `"${value}"`])];
+      const body = `    ${open("currency-ticker", own).slice(0, -1)} style={{ ${css.map((pair) => pair.join(": ")).join(", ")} }}>\n      ${link}\n    </currency-ticker>`;
+      return `// index.html: ${tag("script", loaded)}\nexport function Rates() {\n  return (\n${body}\n  );\n}`;
+    }
+    case "svg":
+      return open("img", [["src", path(".svg", ...look, ...style)], ["alt", label]]);
+    case "html":
+      return `${open("link", [["rel", "stylesheet"], ["href", `${here}embed.css`]])}\n<!--#include virtual="${path(".html", ...look).slice(location.origin.length)}" -->`;
+    case "oembed":
+      return embed;
+    case "json":
+      return path(".json", "currencies", "lang");
+  }
+}
+
+// Parts of embed code: tags, query parameters, properties, attributes.
+const PARTS = /<\/?[a-z][\w-]*|\/?>|[?&](?:amp;)?[a-z]+=[^&"\s]*|(?<=[";]|[{,] )(?:"--|[a-z-])[\w-]*"?:(?!\/\/) ?(?:"[^"]*"|[^;"},]+)|\b(?:style|src|href|virtual)=|\b[a-z]+="[^"]*"|\s(?:live|spark)(?=[\s>])/g;
+const normal = (part) => part.replace(/^[?&](amp;)?/, "&");
+const pieces = (text) => new Set((text.match(PARTS) ?? []).map(normal));
+// The height follows the other options.
+const measured = (part) => /^(height|min-?height)/i.test(part);
+let before = {};
+let shown = {};
+
+function highlighted(text, old) {
+  const nodes = [];
+  let line;
+  let end = 0;
+  const add = (node) => (line ? line.append(node) : nodes.push(node));
+  const span = (name, text) => Object.assign(document.createElement("span"), { className: name, textContent: text });
+  for (const match of text.matchAll(PARTS)) {
+    const [part] = match;
+    const after = text.slice(end, match.index);
+    if (after) add(after);
+    end = match.index + part.length;
+    if (part === "<currency-ticker" && text.startsWith("<script")) nodes.push((line = span("line", "")));
+    const [, name, value] = part.match(/^([^=:]*[=:])(.+)$/s) ?? [];
+    const inner = name ? [span("name", name), span("value", value)] : [span(/[<>]/.test(part) ? "tag" : "name", part)];
+    if (old && !/[<>]/.test(part) && !measured(part) && !old.has(normal(part))) {
+      const mark = document.createElement("mark");
+      mark.append(...inner);
+      add(mark);
+    } else inner.forEach(add);
+  }
+  if (end < text.length) add(text.slice(end));
+  return nodes;
+}
+
+function show(changed) {
+  // Only the list layout supports sparklines; only the tape moves.
+  const layout = inputs.layout.value;
+  inputs.spark.disabled = inputs.spark.parentElement.hidden = layout !== "list";
+  inputs.speed.parentElement.hidden = layout !== "tape";
+  form.querySelector(".colours").hidden = !inputs.colours.checked;
+  for (const output of form.querySelectorAll("output")) {
+    const { value, dataset } = output.parentElement.querySelector("input");
+    output.value = `${value}\u00a0${dataset.unit}`;
+  }
+  const options = chosen();
+  const warning = form.querySelector(".warning");
+  const low = inputs.colours.checked ? ["ink", "up", "down"].filter((name) => contrast(inputs[name].value, inputs.surface.value) < 4.5) : [];
+  const warned = low.length ? `${warning.dataset.text} ${low.map((name) => inputs[name].parentElement.textContent.trim()).join(", ")}` : "";
+  if (warning.textContent !== warned) warning.textContent = warned;
+
+  for (const name of preview.constructor.observedAttributes) {
+    const value = name === "lang" ? options.lang ?? page : options[name];
+    if (value === undefined && name !== "ticker") preview.removeAttribute(name);
+    else if (value !== undefined && preview.getAttribute(name) !== value) preview.setAttribute(name, value);
+  }
+  preview.removeAttribute("style");
+  for (const [name, value] of properties(options)) preview.style.setProperty(name, value);
+  const ground = inputs.ground.value;
+  const own = inputs.backdrop.value;
+  const scheme = ground === "own" ? (luminance(own) < 0.18 ? "dark" : "light") : ground;
+  stage.className = `stage ${scheme} ${inputs.width.value}`;
+  stage.style.background = ground === "own" ? own : "";
+
+  const texts = Object.fromEntries(tabs.map(({ id }) => [id, snippet(id, options)]));
+  if (changed) before = Object.fromEntries(Object.entries(shown).map(([id, text]) => [id, pieces(text)]));
+  shown = texts;
+  const tab = tabs.find((tab) => tab.ariaSelected === "true");
+  code.replaceChildren(...highlighted(texts[tab.id], before[tab.id]));
+  const fragment = state(options);
+  if (fragment !== location.hash.slice(1)) history.replaceState(null, "", `${location.pathname}${location.search}${fragment && `#${fragment}`}`);
+  for (const link of document.querySelectorAll(".languages a")) link.hash = fragment;
+}
+
+function select(tab) {
+  for (const other of tabs) {
+    other.ariaSelected = String(other === tab);
+    other.tabIndex = other === tab ? 0 : -1;
+  }
+  for (const hint of panel.querySelectorAll("[data-hint]")) hint.hidden = hint.dataset.hint !== tab.id;
+  panel.setAttribute("aria-labelledby", tab.id);
+}
+
+for (const tab of tabs) {
+  tab.addEventListener("click", () => {
+    select(tab);
+    show();
+  });
+  tab.addEventListener("keydown", ({ key }) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
+    const next = { Home: tabs[0], End: tabs.at(-1) }[key] ?? (step && tabs.at((tabs.indexOf(tab) + step) % tabs.length));
+    if (!next) return;
+    next.focus();
+    next.click();
   });
 }
+
+// Move a currency before or after another; the moved one stays in the document, so that it keeps focus and pointer.
+function move(chip, target) {
+  const order = [...chips.children];
+  const from = order.indexOf(chip);
+  const to = order.indexOf(target);
+  if (to < from) chip.after(...order.slice(to, from));
+  else chip.before(...order.slice(from + 1, to + 1));
+  const now = picked();
+  status.textContent = status.dataset.moved.replace("{code}", valueOf(chip).toUpperCase()).replace("{number}", now.indexOf(chip) + 1).replace("{count}", now.length);
+  show(true);
+}
+
+chips.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+  if (!step || !event.target.matches(".grip")) return;
+  event.preventDefault();
+  const chip = event.target.parentElement;
+  const order = picked();
+  const target = order[order.indexOf(chip) + step];
+  if (target) move(chip, target);
+});
+chips.addEventListener("pointerdown", (event) => {
+  if (!event.target.matches(".grip") || event.button) return;
+  const chip = event.target.parentElement;
+  const controller = new AbortController();
+  const on = (name, act) => addEventListener(name, act, { signal: controller.signal });
+  const end = () => {
+    chip.classList.remove("dragged");
+    controller.abort();
+  };
+  event.target.setPointerCapture(event.pointerId);
+  chip.classList.add("dragged");
+  on("pointermove", ({ clientX, clientY }) => {
+    const target = document.elementFromPoint(clientX, clientY)?.closest(".currencies li:has(:checked)");
+    if (target && target !== chip) move(chip, target);
+  });
+  on("pointerup", end);
+  on("pointercancel", end);
+});
+
+search?.addEventListener("input", () => {
+  const words = search.value.trim().toLowerCase();
+  for (const chip of chips.children) chip.hidden = !chip.textContent.toLowerCase().includes(words) && !chip.querySelector(":checked");
+  const found = [...chips.children].some((chip) => chip.textContent.toLowerCase().includes(words));
+  const unmatched = form.querySelector("#unmatched");
+  unmatched.textContent = found ? "" : unmatched.dataset.text;
+});
+search?.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  event.preventDefault();
+  const match = [...chips.children].find((chip) => !chip.hidden && !chip.querySelector(":checked"));
+  if (!search.value || !match) return;
+  match.querySelector("input").click();
+  search.value = "";
+  search.dispatchEvent(new Event("input"));
+});
+
+form.addEventListener("submit", (event) => event.preventDefault());
+function changed({ target }) {
+  if (target === search || target.form !== form) return;
+  if (target.name === "ticker") return location.assign(`?${new URLSearchParams({ lang: page, ticker: target.value })}${location.hash}`);
+  if (target.name === "layout") {
+    for (const box of inputs.show) box.checked = usualValues[target.value].split(",").includes(box.value);
+    if (Object.values(usualRadius).includes(inputs.radius.value)) inputs.radius.value = usualRadius[target.value];
+  }
+  if (target.name === "backdrop") inputs.ground.value = "own";
+  if (target.name === "currencies" && target.checked) {
+    // A picked currency follows the others that are picked.
+    const chip = target.closest("li");
+    const last = picked().filter((other) => other !== chip).at(-1);
+    if (last && last !== chip.previousElementSibling) {
+      last.after(chip);
+      target.focus();
+    }
+  }
+  show(true);
+}
+document.addEventListener("change", changed);
+document.addEventListener("input", (event) => event.target.matches("[type=range], [type=color]") && changed(event));
+addEventListener("hashchange", () => {
+  restore();
+  show();
+});
+
+const copyText = copy.textContent;
+let settled;
+copy.addEventListener("click", async () => {
+  let result = copy.dataset.done;
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+  } catch {
+    // The clipboard API needs HTTPS: select the code, to be copied by keyboard.
+    getSelection().selectAllChildren(code);
+    result = /Mac|iP/.test(navigator.platform) ? copy.dataset.keys.replace("Ctrl+", "⌘") : copy.dataset.keys;
+  }
+  copy.textContent = status.textContent = result;
+  copy.classList.add("done");
+  clearTimeout(settled);
+  settled = setTimeout(() => {
+    copy.textContent = copyText;
+    copy.classList.remove("done");
+  }, 2500);
+});
+
+panel.querySelector(".loopback").hidden = !/^(localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
 await customElements.whenDefined("currency-ticker");
-new ResizeObserver(show).observe(preview);
-new MutationObserver(show).observe(preview.shadowRoot, { childList: true });
+restore();
+new ResizeObserver(() => show()).observe(preview);
+const card = stage.parentElement;
+new ResizeObserver(() => card.parentElement.style.setProperty("--preview-height", `${card.offsetHeight}px`)).observe(card);
+new MutationObserver(() => show()).observe(preview.shadowRoot, { childList: true });
 show();
