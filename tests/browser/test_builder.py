@@ -124,6 +124,37 @@ def test_code_gives_the_language_of_the_preview(site: Site, open_page: Open) -> 
     assert visible_text(page.locator("body")) == shown
 
 
+def test_frame_and_image_have_the_scheme_of_the_ground(site: Site, open_page: Open) -> None:
+    """They cannot follow that of the page; the element can."""
+    page = builder(open_page, site, "ground=dark")
+    for kind, theme in (("iframe", "dark"), ("svg", "dark"), ("oembed", "dark"), ("html", None), ("element", None)):
+        with case(kind):
+            assert query_of(embed_code(page, kind)).get("theme") == theme
+    choose(page, "Theme", "Visitor's system")
+    assert query_of(embed_code(page, "iframe"))["theme"] == "system"
+
+
+def test_frame_looks_like_the_preview(site: Site, open_page: Open) -> None:
+    """Own colours, size, radius, font and speed work in the frame, under its policy and without JavaScript."""
+    style = "surface=fffdf5&ink=222244&up=0a7a3d&down=b3261e&size=18&radius=3&font=serif&speed=60&layout=tape"
+    page = builder(open_page, site, style)
+    code = embed_code(page, "iframe")
+    assert {*style.split("&")} < {f"{name}={value}" for name, value in query_of(code).items()}
+    source = re.search('src="([^"]+)"', code)
+    assert source
+    frame = open_page(source[1].replace("&amp;", "&"))
+    still = open_page(source[1].replace("&amp;", "&"), java_script_enabled=False)
+    names = ["backgroundColor", "color", "borderColor", "fontSize", "borderRadius", "fontFamily"]
+    shown = "(node, names) => names.map((name) => getComputedStyle(node)[name])"
+    expected = page.locator(".stage .ticker").evaluate(shown, names)
+    date = preview_of(page).locator(".date").evaluate(shown, ["color"])
+    for other in (frame.page, still.page):
+        assert other.locator(".ticker").evaluate(shown, names) == expected
+        assert other.locator(".date").evaluate(shown, ["color"]) == date
+    expect(frame.page.locator("ul").first).to_have_css("animation-duration", "60s")
+    assert frame.console == []
+
+
 def test_sparklines_are_offered_only_for_lists(site: Site, open_page: Open) -> None:
     """A list has them in preview and code; other layouts cannot show them."""
     page = builder(open_page, site)

@@ -14,6 +14,7 @@ from service.web.http.responses import Representation, cache_for
 from service.web.rendering.formats import FORMATS, View, to_json
 from service.web.rendering.options import parse_options
 from service.web.rendering.page_cache import PageCache
+from service.web.rendering.style import zoom
 from service.web.rendering.svg import drawn
 
 _PATHS: Final = ("", "/", "/embed")
@@ -94,18 +95,18 @@ def _pixels(query: MultiMapping[str], name: str) -> int | None:
 
 def _size(view: View, max_width: int | None, max_height: int | None) -> tuple[int, int]:
     """Return the width and height of the frame. They are estimates: fonts differ between visitors."""
-    layout = view.options.layout
-    natural = (
-        _TAPE if layout == "tape" else round(drawn(view.snapshot, *view.texts, view.options, view.sparks).width * 1.15)
-    )
+    layout, factor = view.options.layout, zoom(dict(view.options.style))
+    wide, line = round(_WIDE * factor), round(_LINE * factor)
+    picture = drawn(view.snapshot, *view.texts, view.options, view.sparks)
+    natural = _TAPE if layout == "tape" else round(picture.width * 1.15 * factor)
     width = min(natural, max_width or natural)
     count = len(view.snapshot.quotes)
     if layout == "list":
-        narrow = width < _WIDE
-        height = (_QUOTE + narrow * _WRAPPED_LINE) * count + _FOOTER + narrow * _WRAPPED_LINE
+        narrow = width < wide
+        height = round(((_QUOTE + narrow * _WRAPPED_LINE) * count + _FOOTER + narrow * _WRAPPED_LINE) * factor)
     elif layout == "tape":
-        height = _LINE
+        height = line
     else:
         per_line = max(1, width * (count + 1) // natural)  # quotes do not wrap; the date then has its own line
-        height = _LINE + (_NEXT_LINE * ceil(count / per_line) if width < natural else 0)
+        height = line + (round(_NEXT_LINE * factor) * ceil(count / per_line) if width < natural else 0)
     return width, min(height, max_height or height)

@@ -95,6 +95,27 @@ PARAMETERS: Final = {
     "live": _parameter(
         "live", "Update the page by the event stream `/v1/stream`. Disabled by default, and by `0`, `false` or `no`."
     ),
+    **{
+        name: _parameter(name, f"Colour of {of}, as `rrggbb`. {_UNKNOWN}", examples=_example(value))
+        for name, of, value in (
+            ("surface", "the background", "ffffff"),
+            ("ink", "the text", "1c2230"),
+            ("up", "a rise", "0a7a3d"),
+            ("down", "a fall", "b3261e"),
+        )
+    },
+    "size": _parameter(
+        "size", f"Size of the text in pixels, 12 to 24. Default: 15. {_UNKNOWN}", examples=_example("18")
+    ),
+    "radius": _parameter("radius", f"Radius of the corners in pixels, 0 to 24. {_UNKNOWN}", examples=_example("0")),
+    "font": _parameter(
+        "font", f"Font: `system`, `serif`, `mono`. Default: `system`. {_UNKNOWN}", examples=_example("serif")
+    ),
+    "speed": _parameter(
+        "speed",
+        f"Duration of one round of the layout `tape`, in seconds, 10 to 120. Default: 30. {_UNKNOWN}",
+        examples=_example("60"),
+    ),
     "from": _parameter(
         "from", "First day, at most ten years before the last day. Default: one year before it.", _DATE_OR_NONE
     ),

@@ -1,11 +1,9 @@
 """Output formats: render a snapshot to bytes. Pure; the caller caches the bytes."""
 
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import cache, cached_property, lru_cache
-from hashlib import sha256
 from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +24,7 @@ from service.web.i18n.messages import BUILDER, STRIP, catalogue, languages
 from service.web.rendering.options import AUTO, LAYOUTS, SHOWN_VALUES, THEMES, Options
 from service.web.rendering.png import MAX_PIXELS, is_drawable
 from service.web.rendering.sparkline import Sparkline, path
+from service.web.rendering.style import STYLE, digest, style_sheet
 from service.web.rendering.svg import ARROWS, DARK_STYLE, SvgLayout, drawn
 
 if TYPE_CHECKING:
@@ -158,7 +157,8 @@ def ticker_png(view: View) -> bytes:
     if not all(is_drawable(run.text) for text in picture.texts for run in text.runs):
         view = replace(view, options=replace(view.options, lang=ENGLISH))
         picture = _picture(view)
-    largest = isqrt(MAX_PIXELS // (picture.width * picture.height))
+    area = picture.width * picture.height * picture.zoom**2
+    largest = isqrt(int(MAX_PIXELS / area))
     view = replace(view, options=replace(view.options, scale=max(1, min(options.scale, largest))))
     return _rendered("ticker.svg", view, picture=picture)
 
@@ -172,7 +172,7 @@ def ticker_html(view: View) -> bytes:
 
 
 def embed(view: View) -> bytes:
-    return _rendered("embed.html", view)
+    return _rendered("embed.html", view, sheet=style_sheet(dict(view.options.style)))
 
 
 def index(view: View) -> bytes:
@@ -214,18 +214,24 @@ class OutputFormat:
 _STILL = {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"}
 _HTML = "text/html; charset=utf-8"
 _LOOK = frozenset({"lang", "theme", "layout", "show", "spark"})
-_STYLED = b64encode(sha256(DARK_STYLE.encode()).digest()).decode()
-_PICTURE = _STILL | {"Content-Security-Policy": f"{_STILL['Content-Security-Policy']}; style-src 'sha256-{_STYLED}'"}
+_PICTURE = _STILL | {"Content-Security-Policy": f"{_STILL['Content-Security-Policy']}; style-src {digest(DARK_STYLE)}"}
 FORMATS: Final[Mapping[str, OutputFormat]] = {
     "json": OutputFormat(ticker_json, "application/json", frozenset({"lang", "spark"}), "as JSON"),
     "txt": OutputFormat(ticker_txt, "text/plain; charset=utf-8", frozenset(), "as text, one line per currency"),
     "svg": OutputFormat(
-        ticker_svg, "image/svg+xml", _LOOK | {"width"}, "as an SVG image", ENGLISH, "light", _PICTURE, lenient=True
+        ticker_svg,
+        "image/svg+xml",
+        _LOOK | {"width"} | STYLE.keys() - {"speed"},
+        "as an SVG image",
+        ENGLISH,
+        "light",
+        _PICTURE,
+        lenient=True,
     ),
     "png": OutputFormat(
         ticker_png,
         "image/png",
-        _LOOK | {"width", "scale"},
+        _LOOK | {"width", "scale"} | STYLE.keys() - {"speed", "font"},
         "as a PNG image, for e-mail",
         ENGLISH,
         "light",
@@ -233,7 +239,7 @@ FORMATS: Final[Mapping[str, OutputFormat]] = {
         drawn=True,
     ),
     "html": OutputFormat(ticker_html, _HTML, _LOOK, "as an HTML fragment", ENGLISH, headers=_STILL, lenient=True),
-    "embed": OutputFormat(embed, _HTML, _LOOK | {"live", "origin"}, lang=AUTO, lenient=True),
+    "embed": OutputFormat(embed, _HTML, _LOOK | STYLE.keys() | {"live", "origin"}, lang=AUTO, lenient=True),
     "index": OutputFormat(
         index,
         _HTML,
@@ -248,9 +254,11 @@ SUFFIXES: Final = tuple(name for name, output in FORMATS.items() if output.summa
 """The formats of `/v1/ticker.<suffix>`."""
 
 
-def embed_headers(frame_ancestors: tuple[str, ...]) -> Mapping[str, str]:
+def embed_headers(frame_ancestors: tuple[str, ...], options: Options) -> Mapping[str, str]:
     """Return the headers of `/embed`, which the sites in `frame_ancestors` may frame."""
-    return {**SECURE, "Content-Security-Policy": f"{_LOCKED}{_SAME_ORIGIN}frame-ancestors {' '.join(frame_ancestors)}"}
+    sheet = style_sheet(dict(options.style))
+    sources = _SAME_ORIGIN.replace("style-src 'self'", f"style-src 'self' {digest(sheet)}") if sheet else _SAME_ORIGIN
+    return {**SECURE, "Content-Security-Policy": f"{_LOCKED}{sources}frame-ancestors {' '.join(frame_ancestors)}"}
 
 
 def docs(viewer: Mapping[str, str]) -> bytes:

@@ -4,6 +4,7 @@ The API refuses unknown values. Frames, images and fragments are part of other s
 visitors: they ignore unknown values, and name the parameters in a header and a comment.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,7 @@ from multidict import MultiMapping
 from service.domain.snapshot import Snapshot
 from service.web.http.problems import Problem
 from service.web.i18n.locale import negotiate, resolve
+from service.web.rendering.style import STYLE
 
 AUTO: Final = "auto"
 THEMES: Final = (AUTO, "system", "light", "dark", "transparent")
@@ -53,6 +55,8 @@ class Options:
     """Width of a picture in pixels; None: that of its texts in one row."""
     scale: int = SCALES[0]
     """Device pixels per pixel of a picture."""
+    style: tuple[tuple[str, str], ...] = ()
+    """Names and values of the parameters in `STYLE` that were given."""
     origin: str = ""
     """Public URL of the service, for formats that contain it: `https://ticker.example`."""
     ignored: tuple[str, ...] = ()
@@ -69,6 +73,7 @@ class Options:
             "show": self.show != _DEFAULT_VALUES[self.layout] and ",".join(self.show),
             "spark": self.spark and "1",
             "live": self.live and "1",
+            **dict(self.style),
         }
         query = urlencode({name: value for name, value in values.items() if value}, safe=",")
         return f"?{query}" if query else ""
@@ -110,6 +115,7 @@ def parse_options(
         live=_flag(query, "live", takes),
         width=_number(query, "width", WIDTHS, ignored) if "width" in takes else None,
         scale=(_number(query, "scale", SCALES, ignored) if "scale" in takes else None) or SCALES[0],
+        style=_style(query, takes, problems),
         ignored=tuple(ignored),
     )
 
@@ -139,6 +145,19 @@ def _shown_values(query: MultiMapping[str], layout: str, ignored: list[str] | No
             raise Problem(400, f"Unknown value {min(unknown)[:20]!r} in show.", available=list(SHOWN_VALUES))
         ignored.append("show")
     return tuple(value for value in SHOWN_VALUES if value in named) or _DEFAULT_VALUES[layout]
+
+
+def _style(query: MultiMapping[str], takes: frozenset[str], ignored: list[str] | None) -> tuple[tuple[str, str], ...]:
+    style = []
+    for name, pattern in STYLE.items():
+        value = query.get(name, "").lower() if name in takes else ""
+        if re.fullmatch(pattern, value):
+            style.append((name, value))
+        elif value and ignored is None:
+            raise Problem(400, f"Invalid {name} {value[:20]!r}; it must match {pattern}.")
+        elif value and ignored is not None:
+            ignored.append(name)
+    return tuple(style)
 
 
 def _flag(query: MultiMapping[str], name: str, takes: frozenset[str]) -> bool:

@@ -149,7 +149,7 @@ class PageCache:
     ) -> Representation:
         settings, output = self.memory.settings, FORMATS[form]
         self.counters.rendered += 1
-        headers = embed_headers(settings.http.frame_ancestors) if form == "embed" else output.headers
+        headers = embed_headers(settings.http.frame_ancestors, options) if form == "embed" else output.headers
         return Representation(
             output.render(self._view(snapshot, texts, options)),
             output.content_type,

@@ -6,6 +6,7 @@ scaled: no font size is below 11 px.
 
 Colours are attributes, so that they work under a strict Content-Security-Policy and in e-mail clients. A theme that
 follows the visitor's colour scheme has a style sheet with the dark colours in addition; without it the image is light.
+Own colours are the same in both schemes.
 """
 
 import re
@@ -18,8 +19,10 @@ from service.domain.snapshot import Quote, Snapshot, Status
 from service.web.i18n.formatting import QuoteText, TickerText
 from service.web.rendering.options import Options
 from service.web.rendering.sparkline import Sparkline
+from service.web.rendering.style import colours, family, zoom
 
 ARROWS: Final[Mapping[str | None, str]] = {"up": "▲", "down": "▼", "flat": "■", None: ""}
+_RADIUS: Final = 8
 _PAD, _ROW, _LINE, _SMALL = 12, 38, 18, 12
 """Padding at the sides, height of a row with one line, height of each further line, small font size."""
 _BASELINE, _ROOM = 24, 20
@@ -113,6 +116,11 @@ class SvgLayout:
     """Inserted before each part: the right-to-left mark, or nothing."""
     style: str
     """Style sheet; empty: none."""
+    zoom: float
+    """The displayed size of the picture, as a multiple of its lengths."""
+    radius: float
+    family: str
+    """The value of `font-family`; empty: the default."""
 
 
 _Line = Sequence[tuple[float | None, Sequence[TextRun]]]
@@ -136,6 +144,10 @@ def drawn(
     sparks: Mapping[str, Sparkline],
 ) -> SvgLayout:
     """Lay out a ticker. The layout `tape` is drawn as a strip: the image is static."""
+    custom = dict(options.style)
+    factor, own = zoom(custom), colours(custom)
+    if options.width:
+        options = replace(options, width=round(options.width / factor))
     inks = {name: name for name in _LIGHT}
     if snapshot.status is Status.STALE:
         inks |= dict.fromkeys(("ink", "up", "down", "flat"), "soft")
@@ -158,9 +170,21 @@ def drawn(
                 x = width / 2 if row.centred else width - _PAD if start is None else _PAD + start
                 texts.append(SvgText(width - x if rtl else x, top + _BASELINE + _LINE * index, anchor, runs))
         top += _ROW + _LINE * (len(row.lines) - 1)
-    style = "" if options.theme in _INKS else DARK_STYLE
-    colours = _INKS.get(options.theme, _LIGHT)
-    return SvgLayout(texts, drawn_sparks, lines, colours, width, top, _TURN if rtl else "", style)
+    style = "" if options.theme in _INKS or own else DARK_STYLE
+    palette = _palette(options.theme, own)
+    radius = int(custom["radius"]) / factor if "radius" in custom else _RADIUS
+    turn = _TURN if rtl else ""
+    return SvgLayout(texts, drawn_sparks, lines, palette, width, top, turn, style, factor, radius, family(custom))
+
+
+def _palette(theme: str, own: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the colours by name: those of the theme, replaced by own ones."""
+    palette = {**_INKS.get(theme, _LIGHT), **own}
+    if "soft" in own:
+        palette["flat"] = own["soft"]
+    if theme == "transparent":
+        palette |= {"surface": "none", "line": "none"}
+    return palette
 
 
 def _length(parts: Sequence[TextRun]) -> float:

@@ -121,8 +121,9 @@ const open = (name, attributes) => `<${name}${attributes.map(attribute).join("")
 const tag = (name, attributes, inner = "") => `${open(name, attributes)}${inner}</${name}>`;
 
 function snippet(kind, options) {
-  // Requests of these kinds have no page whose language they could follow.
-  const said = { lang: page, ...(kind === "svg" && { theme: inputs.theme.value }), ...options };
+  // Frames and images cannot follow the language and the colour scheme of the page around them.
+  const dark = ["iframe", "svg", "oembed"].includes(kind) && stage.classList.contains("dark");
+  const said = { lang: page, ...(dark && { theme: "dark" }), ...options };
   const picks = (...names) => {
     const text = query(Object.fromEntries(names.filter((name) => name in said).map((name) => [name, said[name]])));
     return text && `?${text}`;
@@ -153,8 +154,11 @@ function snippet(kind, options) {
     }
     case "svg":
       return open("img", [["src", path(".svg", ...look, ...style)], ["alt", label]]);
-    case "html":
-      return `${open("link", [["rel", "stylesheet"], ["href", `${here}embed.css`]])}\n<!--#include virtual="${path(".html", ...look).slice(location.origin.length)}" -->`;
+    case "html": {
+      const css = properties(options).map((pair) => pair.join(":")).join(";");
+      const include = `<!--#include virtual="${path(".html", ...look).slice(location.origin.length)}" -->`;
+      return `${open("link", [["rel", "stylesheet"], ["href", `${here}embed.css`]])}\n${css ? tag("div", [["style", css]], include) : include}`;
+    }
     case "oembed":
       return embed;
     case "json":

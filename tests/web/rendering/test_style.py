@@ -1,0 +1,124 @@
+"""Custom style of frames and images: `surface`, `ink`, `up`, `down`, `size`, `radius`, `font`, `speed`."""
+
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import pytest
+import pytest_asyncio
+from aiohttp.test_utils import TestClient
+from yarl import URL
+
+from service.app import create_app
+from service.settings import load
+from service.web.rendering.style import STYLE, colours, style_sheet
+from tests.conftest import Clock, ProductionServer
+from tests.support.http import Client, body, until_ready
+from tests.support.pages import SVG, json_of, page_of, picture_of, published, select, select_one, text_of
+from tests.support.standin import Banks, serving
+
+shared_loop = pytest.mark.asyncio(loop_scope="module")
+QUERY = "surface=FFFDF5&ink=222222&up=0a7a3d&down=b3261e&size=18&radius=0&font=serif&speed=60"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(valkey: str) -> AsyncIterator[Client]:
+    """Yield a client of a service that has polled 1 and 2 April 2026."""
+    async with serving(published(Banks())) as banks:
+        environ = banks.environ() | {"TICKER_STORE__URL": valkey, "TICKER_STORE__PREFIX": "style:"}
+        app = create_app(load(environ=environ), None, Clock(datetime(2026, 4, 2, 4, 0, tzinfo=UTC)))
+        async with TestClient(ProductionServer(app), auto_decompress=False) as client:
+            await until_ready(client)
+            yield client
+
+
+@shared_loop
+async def test_frame_has_custom_properties_that_its_policy_permits(client: Client) -> None:
+    async with client.get(f"/embed?{QUERY}") as response:
+        policy = response.headers["Content-Security-Policy"]
+        assert "Ticker-Ignored" not in response.headers
+    sheet = select_one(await page_of(client, f"/embed?{QUERY}"), "style").to_text()
+    assert sheet == (
+        ":root{--ticker-surface:#fffdf5;--ticker-ink:#222222;--ticker-up:#0a7a3d;--ticker-down:#b3261e;"
+        "--ticker-soft:#595957;--ticker-line:#dedcd5;--ticker-warn:#222222;--ticker-size:1.125rem;"
+        "--ticker-family:Georgia,serif;--ticker-radius:0px;--ticker-speed:60s}"
+    )
+    digest = b64encode(sha256(sheet.encode()).digest()).decode()
+    assert f"style-src 'self' 'sha256-{digest}';" in policy
+    assert "unsafe" not in policy
+
+
+@shared_loop
+async def test_frame_without_own_style_has_no_style_sheet(client: Client) -> None:
+    for query in ("", "?size=&ink=", "?font=system"):
+        assert select(await page_of(client, f"/embed{query}"), "style") == []
+        async with client.get(f"/embed{query}") as response:
+            assert "style-src 'self'; " in response.headers["Content-Security-Policy"]
+
+
+@shared_loop
+async def test_image_has_attributes(client: Client) -> None:
+    """Colours, size, radius and font; no styles, which policies and e-mail clients refuse."""
+    plain, own = await picture_of(client, "/v1/ticker.svg"), await picture_of(client, f"/v1/ticker.svg?{QUERY}")
+    assert own.get("viewBox") == plain.get("viewBox")
+    for side in ("width", "height"):
+        assert int(own.get(side, "")) == round(int(plain.get(side, "")) * 18 / 15)
+    assert own.get("font-family") == "Georgia,serif"
+    box = own.find(f"{SVG}rect")
+    assert box is not None
+    assert dict(box.attrib).items() >= {"rx": "0", "fill": "#fffdf5", "stroke": "#dedcd5"}.items()
+    inks = {run.get("fill") for run in own.iter(f"{SVG}tspan")}
+    assert inks == {"#222222", "#0a7a3d", "#b3261e", "#595957"}
+    assert "style" not in await text_of(client, f"/v1/ticker.svg?{QUERY}")
+
+
+@shared_loop
+async def test_radius_of_an_image_is_in_displayed_pixels(client: Client) -> None:
+    box = (await picture_of(client, "/v1/ticker.svg?size=12&radius=8")).find(f"{SVG}rect")
+    assert box is not None
+    assert box.get("rx") == "10"
+
+
+@shared_loop
+@pytest.mark.parametrize(
+    "value",
+    [
+        "surface=fff", "surface=red", "ink=%23222222", "up=12345g", "down=1234567", "ink=222222;}", "size=11",
+        "size=25", "size=15px", "size=%D9%A1%D9%A5", "size=-1", "size=015", "radius=25", "radius=1.5", "font=Comic",
+        "speed=9", "speed=121", "speed=60%0A", "surface=%3C/style%3E",
+    ],
+)  # fmt: skip
+async def test_invalid_values_are_ignored_and_reported(client: Client, value: str) -> None:
+    name = value.partition("=")[0]
+    for path in ("/embed", "/v1/ticker.svg"):
+        if (name, path) == ("speed", "/v1/ticker.svg"):
+            continue
+        async with client.get(f"{path}?lang=en&{value}") as response:
+            assert response.headers["Ticker-Ignored"] == name
+            assert "--ticker" not in await body(response)
+
+
+@shared_loop
+async def test_oembed_keeps_the_style_and_its_size(client: Client) -> None:
+    """The frame is as high as the larger row."""
+    url = str(client.make_url("")).rstrip("/")
+    for layout in ("strip", "list", "tape"):
+        sizes = []
+        for size in (15, 24):
+            query = {"url": f"{url}/embed?layout={layout}&size={size}"}
+            document = await json_of(client, str(URL.build(path="/oembed", query=query)))
+            assert f"size={size}" in document["html"]
+            sizes.append(document["height"])
+        assert sizes[1] == pytest.approx(sizes[0] * 24 / 15, abs=1)
+
+
+def test_neutral_colours_are_mixed_only_from_both() -> None:
+    assert colours({"ink": "000000"}) == {"ink": "#000000"}
+    assert colours({"ink": "000000", "surface": "ffffff"})["soft"] == "#404040"
+
+
+def test_every_parameter_has_a_rule() -> None:
+    values = {"size": "12", "radius": "1", "font": "mono", "speed": "10"}
+    for name in STYLE:
+        assert style_sheet({name: values.get(name, "123456")}).startswith(":root{--ticker-")
