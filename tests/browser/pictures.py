@@ -87,11 +87,11 @@ def _take_element(site: Site, browser: Browser) -> None:
 def _take_builder(site: Site, browser: Browser) -> None:
     """Take the embed builder, in light and dark."""
     for theme in ("light", "dark"):
-        page = browser.new_page(viewport={"width": 960, "height": 900}, color_scheme=theme)
+        page = browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme=theme)
         page.goto(f"{site.service}/?lang=en")
         page.locator("currency-ticker li:visible").first.wait_for()
         page.wait_for_timeout(300)
-        page.screenshot(path=IMAGES / f"builder-{theme}.png", full_page=True)
+        page.screenshot(path=IMAGES / f"builder-{theme}.png")
         page.close()
 
 

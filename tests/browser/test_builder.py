@@ -320,6 +320,9 @@ def test_last_choice_is_marked_in_the_code(site: Site, open_page: Open) -> None:
     expect(marks).to_have_text(["?currencies=usd,rub,gbp,cny"])
     choose(page, "Layout", "List")
     expect(marks).to_have_text(["&amp;layout=list"])
+    page.get_by_text("Colours, size, font").click()
+    page.get_by_role("slider", name="Text size").fill("20")
+    expect(marks).to_have_text(["&amp;size=20"])
 
 
 def test_tabs_are_operated_by_keys(site: Site, open_page: Open) -> None:

@@ -135,7 +135,7 @@ function snippet(kind, options) {
   const high = Math.ceil(preview.getBoundingClientRect().height);
   // A frame of one row scrolls sideways where it is narrow.
   const row = inputs.layout.value === "strip" && preview.shadowRoot.querySelector("li")?.getBoundingClientRect().height;
-  const frame = row ? Math.ceil(row) + 3 : high + 2;
+  const frame = row ? Math.ceil(Math.max(row + 2, 3 * inputs.size.value)) + 1 : high + 2;
   const link = tag("a", [["href", embed]], escaped(label));
   const loaded = [["type", "module"], ["src", here + panel.dataset.script], ["integrity", panel.dataset.integrity], ["crossorigin", "anonymous"]];
   switch (kind) {
@@ -229,7 +229,7 @@ function show(changed) {
   stage.style.background = ground === "own" ? own : "";
 
   const texts = Object.fromEntries(tabs.map(({ id }) => [id, snippet(id, options)]));
-  if (changed) before = Object.fromEntries(Object.entries(shown).map(([id, text]) => [id, pieces(text)]));
+  if (changed && tabs.some(({ id }) => texts[id] !== shown[id])) before = Object.fromEntries(Object.entries(shown).map(([id, text]) => [id, pieces(text)]));
   shown = texts;
   const tab = tabs.find((tab) => tab.ariaSelected === "true");
   code.replaceChildren(...highlighted(texts[tab.id], before[tab.id]));
@@ -287,6 +287,7 @@ chips.addEventListener("pointerdown", (event) => {
   const chip = event.target.parentElement;
   const controller = new AbortController();
   const on = (name, act) => addEventListener(name, act, { signal: controller.signal });
+  let over;
   const end = () => {
     chip.classList.remove("dragged");
     controller.abort();
@@ -295,7 +296,9 @@ chips.addEventListener("pointerdown", (event) => {
   chip.classList.add("dragged");
   on("pointermove", ({ clientX, clientY }) => {
     const target = document.elementFromPoint(clientX, clientY)?.closest(".currencies li:has(:checked)");
-    if (target && target !== chip) move(chip, target);
+    // A wide chip that was passed may still be under the pointer.
+    if (target && target !== chip && target !== over) move(chip, target);
+    over = target;
   });
   on("pointerup", end);
   on("pointercancel", end);
