@@ -18,7 +18,7 @@ from tests.support.fixings import APRIL
 from tests.support.http import Client, body, until_ready
 from tests.support.standin import Banks
 
-PATHS = ("/embed", "/v1/ticker.svg", "/v1/ticker.html", "/oembed", "/")
+PATHS = ("/embed", "/v1/ticker.svg", "/v1/ticker.atom", "/v1/ticker.html", "/oembed", "/")
 PAYLOAD = '"><script>x</script>'
 PAYLOADS = (
     PAYLOAD,
@@ -135,8 +135,8 @@ async def check(client: Client, request: Request) -> None:
         (frame,) = elements(JustHTML(json.loads(text)["html"], sanitize=False, strict=True, fragment=True).root)
         assert set(frame.attrs) == {"src", "title", "width", "height", "frameborder", "style", "loading"}
         assert frame.name == "iframe"
-    elif status == 200 and request.path == "/v1/ticker.svg":
-        assert kind == "image/svg+xml"
+    elif status == 200 and request.path in ("/v1/ticker.svg", "/v1/ticker.atom"):
+        assert kind == {"svg": "image/svg+xml", "atom": "application/atom+xml"}[request.path.rpartition(".")[2]]
         assert MARKER not in text.lower()
         assert not [element for element in etree.fromstring(text.encode()).iter() if "script" in str(element.tag)]
     elif status == 200:

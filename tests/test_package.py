@@ -179,6 +179,7 @@ def test_installed_script_serves_outside_a_checkout(installed: Path, tmp_path: P
             ("/embed?lang=kk", "үлгі деректер"),
             ("/embed.js", "customElements"),
             ("/v1/ticker.svg", "<svg"),
+            ("/v1/ticker.atom", "<feed"),
             ("/docs", '<div id="viewer">'),
             ("/openapi.json", '"openapi":"3.1.'),
         ):

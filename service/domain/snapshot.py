@@ -80,6 +80,18 @@ class Snapshot:
     quotes: tuple[Quote, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PublishedQuotes:
+    """The quotes of a ticker that were published for one date, with the changes since the publications before.
+
+    `updated_at` is when the last of their rates was fetched, in UTC.
+    """
+
+    date: dt.date
+    updated_at: dt.datetime
+    quotes: tuple[Quote, ...]
+
+
 def outdated_quotes(snapshot: Snapshot) -> list[Quote]:
     """Return the quotes whose source has a later publication without a rate that may be shown."""
     latest = dict[str | None, dt.date]()

@@ -57,7 +57,10 @@ class HttpSettings(_Table):
     )
     public_url: OptionalAddress = Field(
         default=None,
-        description="Public URL of the service, e.g. `https://ticker.example`; oEmbed needs it behind a reverse proxy.",
+        description=(
+            "Public URL of the service, e.g. `https://ticker.example`; oEmbed and the feed need it behind a reverse "
+            "proxy."
+        ),
     )
     frame_ancestors: FrameAncestors = Field(
         default=("*",), description="Sites that may embed the ticker in an iframe (CSP `frame-ancestors`)."

@@ -16,10 +16,10 @@ from service.domain.bounds import rate_errors
 from service.domain.breaks import Break, breaks_of
 from service.domain.fixing import Fixing, Series
 from service.domain.publication_schedule import ExpectedArrival
-from service.domain.snapshot import Snapshot
+from service.domain.snapshot import PublishedQuotes, Snapshot
 from service.errors import RateLimited
 from service.settings import AcceptanceSettings, Settings, SourceSettings, TickerSettings
-from service.state.selection import Evidence, snapshot
+from service.state.selection import Evidence, publications, snapshot
 from service.validation.cross_check import CrossCheck, Publications, Tolerance, Witness, describe
 from service.validation.published_change import Check, check
 from service.validation.quarantine import Quarantine, QuarantineDecision, QuarantinedFixing
@@ -316,6 +316,14 @@ class MemoryState:
         polled, series, evidence = self.settings.polled, dict(self._series), self.evidence
         snapshots = dict(self._snapshots)
         return lambda ticker: snapshot(ticker, polled, series, now, evidence, snapshots.get(ticker.id))
+
+    def publications(self) -> Callable[[Snapshot, int], tuple[PublishedQuotes, ...]]:
+        """Return a function that returns the last publications behind a snapshot, newest first, at most so many.
+
+        It uses what is known now, in any thread.
+        """
+        series, evidence = dict(self._series), self.evidence
+        return lambda shown, count: publications(shown, series, evidence, count)
 
     def show(self, new: Snapshot | None) -> Snapshot | None:
         """Take over a snapshot and notify watchers if it differs from the one shown; return it then.

@@ -1,6 +1,7 @@
 """Select the rates of a ticker by the priority of its sources, their freshness, and the evidence. Pure."""
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -9,7 +10,7 @@ from service.domain.breaks import Break, conversion
 from service.domain.change import Change, change, rate
 from service.domain.fixing import Fixing, Series
 from service.domain.publication_schedule import Freshness, freshness, next_due, today
-from service.domain.snapshot import HISTORY, Confidence, Point, Quote, Snapshot, Status
+from service.domain.snapshot import HISTORY, Confidence, Point, PublishedQuotes, Quote, Snapshot, Status
 from service.settings import SourceSettings, TickerSettings
 from service.validation.cross_check import CrossCheck
 from service.validation.rules import TrustedRates, trusted_rates
@@ -78,6 +79,55 @@ def snapshot(
         updated_at=max(candidate.new.fetched_at for candidate in used),
         next_update=_next_update(ticker, sources, used, now),
         quotes=quotes,
+    )
+
+
+def publications(
+    snapshot: Snapshot, series: Mapping[str, Series], evidence: Evidence, count: int
+) -> tuple[PublishedQuotes, ...]:
+    """Return the last `count` publications of the sources of a snapshot's quotes, newest first.
+
+    Each has the quotes that the ticker would have shown by the present evidence: those that other banks refute are
+    missing. A publication without any change, the first one that is known, is left out.
+    """
+    published = defaultdict[dt.date, list[tuple[Quote, dt.datetime]]](list)
+    for quote in snapshot.quotes:
+        if quote.source and quote.date:
+            known = series[quote.source].publications(quote.code, snapshot.base)
+            in_force = [fixing for fixing in known if fixing.date <= quote.date]
+            for end in range(max(1, len(in_force) - count + 1), len(in_force) + 1):
+                fixing = in_force[end - 1]
+                earlier = _earlier_quote(quote, snapshot.base, in_force[:end], evidence)
+                if earlier:
+                    published[fixing.date].append((earlier, fixing.fetched_at))
+    found = [
+        PublishedQuotes(day, max(fetched_at for _, fetched_at in quotes), tuple(quote for quote, _ in quotes))
+        for day, quotes in sorted(published.items(), reverse=True)
+        if any(quote.percent is not None for quote, _ in quotes)
+    ]
+    return tuple(found[:count])
+
+
+def _earlier_quote(quote: Quote, base: str, published: Sequence[Fixing], evidence: Evidence) -> Quote | None:
+    """Return a quote as of the last of the given publications; None if its rate may not be shown."""
+    breaks = evidence.breaks.get(published[-1].source, ())
+    trusted = trusted_rates(quote.code, base, published, evidence.cross_check, breaks, evidence.jump)
+    if trusted is None or trusted.new is not published[-1]:
+        return None
+    new, old = trusted.new, trusted.old
+    factor = conversion(breaks, quote.code, base, old, new) if old else None
+    earlier = change(quote.code, base, new, old, factor or Fraction(1))
+    return replace(
+        quote,
+        rate=earlier.rate,
+        previous=earlier.previous,
+        change=earlier.change,
+        percent=earlier.percent,
+        direction=earlier.direction,
+        date=new.date,
+        previous_date=old.date if old else None,
+        confidence=trusted.confidence,
+        history=(),
     )
 
 

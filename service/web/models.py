@@ -20,6 +20,11 @@ from service.web.i18n.formatting import QuoteText, TickerText
 Moment = Annotated[dt.datetime, Meta(tz=True)]
 
 
+def receipt_path(source: str, day: dt.date) -> str:
+    """Return the path of the receipt of a fixing."""
+    return f"/v1/fixings/{source}/{day}"
+
+
 class ProblemDocument(Struct, frozen=True, kw_only=True):
     """An error (RFC 9457). `available` lists the valid values, if there is a list of them."""
 

@@ -12,7 +12,7 @@ from service.domain.fixing import Fixing, Quotation, Series
 from service.domain.snapshot import HISTORY, Confidence, Point, Quote, Snapshot, Status
 from service.settings import TickerSettings
 from service.state.memory import MemoryState, witness_of
-from service.state.selection import Evidence, snapshot
+from service.state.selection import Evidence, publications, snapshot
 from service.validation.cross_check import CrossCheck
 from service.validation.quarantine import QuarantinedFixing
 from tests.support.fixings import day, fixing, series
@@ -368,3 +368,39 @@ def test_change_across_a_break_is_exact_or_not_shown(factor: str | None, percent
     assert (str(quote.rate), quote.date) == ("168.90", date(2016, 7, 5))
     assert (str(quote.percent) if quote.percent is not None else None) == percent
     assert [str(point.rate) for point in quote.history] == (["169.1", "168.90"] if factor else ["168.90"])
+
+
+def test_publications_have_the_changes_of_their_dates() -> None:
+    """Newest first, as many as requested; the first known one has no change and is left out."""
+    nbk = series(*(fixing(day(number), USD=f"4{number}0.00", EUR="500.00") for number in (1, 2, 3)))
+    built = snapshot_of(nbk=nbk)
+    found = publications(built, {"nbk": nbk}, Evidence(), 10)
+    assert [(publication.date, [quote.code for quote in publication.quotes]) for publication in found] == [
+        (day(3), ["USD", "EUR"]),
+        (day(2), ["USD", "EUR"]),
+    ]
+    assert [quote.percent for quote in found[1].quotes] == [Decimal("2.44"), Decimal("0.00")]
+    assert found[0].quotes[0] == replace(built.quotes[0], history=())
+    assert found[0].updated_at == nbk.fixings[-1].fetched_at
+    assert publications(built, {"nbk": nbk}, Evidence(), 1) == found[:1]
+
+
+def test_publication_with_an_unconfirmed_jump_has_no_change() -> None:
+    """A change beyond the limit is shown nowhere, also not among earlier publications."""
+    rates = ("400.00", "401.00", "600.00", "601.00")
+    nbk = series(*(fixing(day(number), USD=rate) for number, rate in enumerate(rates, 1)))
+    shown = [
+        quote.percent
+        for publication in publications(snapshot_of(nbk=nbk), {"nbk": nbk}, Evidence(), 10)
+        for quote in publication.quotes
+    ]
+    assert all(percent is None or abs(percent) < 1 for percent in shown)
+    assert Decimal("0.25") in shown
+
+
+def test_carry_over_is_no_publication() -> None:
+    """A weekend, on which a bank repeats its rates, has no entry."""
+    rates = ("400.00", "410.00", "410.00", "420.00")
+    nbk = series(*(fixing(day(number), USD=rate, EUR=rate) for number, rate in enumerate(rates, 1)))
+    found = publications(snapshot_of(nbk=nbk), {"nbk": nbk}, Evidence(), 10)
+    assert [publication.date for publication in found] == [day(4), day(2)]

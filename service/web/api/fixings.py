@@ -18,7 +18,7 @@ from service.web import models
 from service.web.api.sources import due
 from service.web.http.problems import Problem, handle_async_errors
 from service.web.http.responses import Representation, cache_for
-from service.web.rendering.formats import receipt_path, to_json
+from service.web.rendering.formats import to_json
 
 _LISTED_DATES: Final = 30
 """Latest dates that an error lists."""
@@ -76,7 +76,7 @@ def routes(memory: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
 
 def receipt(new: Fixing, before: Fixing | None, source: SourceSettings, cross_check: CrossCheck) -> models.Receipt:
     """Return the receipt of a fixing: the rates as published, with everything needed to verify them."""
-    raw = f"{receipt_path(new.source, new.date)}.raw"
+    raw = f"{models.receipt_path(new.source, new.date)}.raw"
     confidence = {code: cross_check.assess(new.source, new, code).confidence for code in new.rates}
     return models.Receipt(
         name=source.name, confidence=confidence, check=check(new, before, source), raw=raw, **asdict(new)

@@ -11,8 +11,8 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
     default = pages.memory.settings.tickers[0].id
 
     async def reply(request: web.Request, ticker: str, form: str) -> web.StreamResponse:
-        if FORMATS[form].drawn:
-            return await pages.picture(request, ticker, form)
+        if FORMATS[form].in_thread:
+            return await pages.slow_reply(request, ticker, form)
         return pages.reply(request, ticker, form)
 
     def form(name: str) -> web.RouteDef:

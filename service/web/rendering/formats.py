@@ -1,8 +1,7 @@
 """Output formats: render a snapshot to bytes. Pure; the caller caches the bytes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from functools import cache, cached_property, lru_cache
 from math import isqrt
 from pathlib import Path
@@ -12,7 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from service.domain.change import percent_text
-from service.domain.snapshot import Quote, Snapshot
+from service.domain.snapshot import PublishedQuotes, Quote, Snapshot
 from service.settings import Settings
 from service.web import models
 from service.web.embed.builder import COLOURS, FONTS, SNIPPETS, VALUES, WIDTHS
@@ -21,6 +20,7 @@ from service.web.http.responses import SECURE
 from service.web.i18n.formatting import QuoteText, TickerText, quote_text, spark_text, ticker_text
 from service.web.i18n.locale import ENGLISH, language
 from service.web.i18n.messages import BUILDER, STRIP, catalogue, languages
+from service.web.rendering.atom import ENTRIES, feed
 from service.web.rendering.options import AUTO, LAYOUTS, SHOWN_VALUES, THEMES, Options
 from service.web.rendering.png import MAX_PIXELS, is_drawable
 from service.web.rendering.sparkline import Sparkline, path
@@ -51,6 +51,8 @@ class View:
     settings: Settings
     options: Options
     quote_texts: QuoteTexts
+    publications: Callable[[Snapshot, int], Sequence[PublishedQuotes]] = lambda _, __: ()
+    """Returns the last publications behind a snapshot, newest first: at most so many."""
 
     @cached_property
     def texts(self) -> tuple[TickerText, list[tuple[Quote, QuoteText]]]:
@@ -86,15 +88,10 @@ def to_json(value: object) -> bytes:
     return _ENCODER.encode(value)
 
 
-def receipt_path(source: str, day: date) -> str:
-    """Return the path of the receipt of a fixing."""
-    return f"/v1/fixings/{source}/{day}"
-
-
 def _receipts(quote: Quote) -> list[str]:
     """Return the paths of the receipts of a quote's fixings: at most two, none without a source."""
     days = (day for day in (quote.date, quote.previous_date) if day)
-    return [receipt_path(quote.source, day) for day in days] if quote.source else []
+    return [models.receipt_path(quote.source, day) for day in days] if quote.source else []
 
 
 def ticker_json(view: View) -> bytes:
@@ -167,6 +164,12 @@ def _picture(view: View) -> SvgLayout:
     return drawn(view.snapshot, *view.texts, view.options, view.sparks)
 
 
+def ticker_atom(view: View) -> bytes:
+    published = view.publications(view.snapshot, ENTRIES)
+    document = feed(view.snapshot, published, view.settings, view.options)
+    return _rendered("ticker.atom", view, feed=document, receipt_path=models.receipt_path)
+
+
 def ticker_html(view: View) -> bytes:
     return _rendered("ticker.html", view)
 
@@ -207,8 +210,10 @@ class OutputFormat:
     headers: Mapping[str, str] | None = None
     lenient: bool = False
     """Ignore unknown values instead of refusing them: for what other sites embed."""
+    in_thread: bool = False
+    """Whether it is rendered in a worker thread: it takes 10 ms or more."""
     drawn: bool = False
-    """True if `render` returns an SVG that is to be drawn as PNG."""
+    """Whether `render` returns an SVG that is still to be drawn as PNG."""
 
 
 _STILL = {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"}
@@ -236,9 +241,19 @@ FORMATS: Final[Mapping[str, OutputFormat]] = {
         ENGLISH,
         "light",
         lenient=True,
+        in_thread=True,
         drawn=True,
     ),
     "html": OutputFormat(ticker_html, _HTML, _LOOK, "as an HTML fragment", ENGLISH, headers=_STILL, lenient=True),
+    "atom": OutputFormat(
+        ticker_atom,
+        "application/atom+xml; charset=utf-8",
+        frozenset({"lang", "origin"}),
+        "as an Atom feed, one entry per publication",
+        ENGLISH,
+        headers=_STILL,
+        in_thread=True,
+    ),
     "embed": OutputFormat(embed, _HTML, _LOOK | STYLE.keys() | {"live", "origin"}, lang=AUTO, lenient=True),
     "index": OutputFormat(
         index,

@@ -13,6 +13,7 @@ from aiohttp.hdrs import ACCEPT_LANGUAGE
 from service.clock import Clock
 from service.domain.snapshot import Snapshot
 from service.observability.counters import Counters
+from service.runtime.background import run_in_thread
 from service.state.memory import MemoryState
 from service.web.http.problems import Problem
 from service.web.http.responses import Representation, cache_for
@@ -26,8 +27,10 @@ IGNORED: Final = "Ticker-Ignored"
 """Response header: the names of the parameters with unknown values."""
 _HOST: Final = re.compile(r"[\w.-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?", re.ASCII)
 
-_MAX_PICTURES: Final = 32
-"""Drawn pictures that are cached per ticker: they are larger than other pages, some 20 KB each."""
+_MAX_SLOW_PAGES: Final = 32
+"""Pictures and feeds that are cached per ticker: they are larger than other pages, some 20 KB each."""
+_MAX_SLOW_RENDERINGS: Final = 8
+"""Pictures and feeds that are being rendered, one after the other. The edge waits 3 s for a response."""
 _LOOPBACK: Final = re.compile(r"(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?", re.ASCII)
 
 
@@ -38,7 +41,7 @@ class _CachedPage:
     snapshot: Snapshot
     variant: Variant
     texts: QuoteTexts
-    pictures: dict[Options, "asyncio.Task[Representation]"] = field(default_factory=dict)
+    slow_pages: dict[tuple[str, Options], "asyncio.Task[Representation]"] = field(default_factory=dict)
 
 
 @dataclass
@@ -50,6 +53,7 @@ class PageCache:
     counters: Counters = field(default_factory=Counters)
     png: PngRenderer = field(default_factory=PngRenderer)
     _cached: dict[str, _CachedPage] = field(default_factory=dict)
+    _slow_renderings: int = 0
 
     def reply(self, request: web.Request, ticker: str, form: str) -> web.StreamResponse:
         """Respond with a ticker in an output format, with the options of the query. Raises `Problem`."""
@@ -60,34 +64,46 @@ class PageCache:
         """Return the page of the ticker's current snapshot, from the cache if possible. Raises `Problem`."""
         return self._current(ticker).variant(form, options)
 
-    async def picture(self, request: web.Request, ticker: str, form: str) -> web.StreamResponse:
-        """Respond with a ticker as a drawn picture, as `reply` does with other formats. Raises `Problem`.
+    async def slow_reply(self, request: web.Request, ticker: str, form: str) -> web.StreamResponse:
+        """Respond as `reply` does, with a format that is rendered in a worker thread. Raises `Problem`.
 
-        A picture is drawn once, however many requests wait for it.
+        A page is rendered once, however many requests wait for it: 503 if too many other pages are being rendered.
         """
         options = self.options(request, ticker, form)
         cached = self._current(ticker)
-        pictures = cached.pictures
-        drawing = pictures.get(options)
-        if drawing is None:
-            if len(pictures) >= _MAX_PICTURES:
-                del pictures[next(iter(pictures))]
-            drawing = pictures[options] = asyncio.create_task(self._drawn(cached, form, options))
-            drawing.add_done_callback(partial(_forget_failed, pictures, options))
-        page = await asyncio.shield(drawing)
+        key = form, options
+        rendering = cached.slow_pages.get(key)
+        if rendering is None:
+            if self._slow_renderings >= _MAX_SLOW_RENDERINGS:
+                raise Problem(503, "Too many concurrent requests for new pages.", {"Retry-After": "5"})
+            if len(cached.slow_pages) >= _MAX_SLOW_PAGES:
+                del cached.slow_pages[next(iter(cached.slow_pages))]
+            rendering = cached.slow_pages[key] = asyncio.create_task(self._slow_page(cached, form, options))
+            rendering.add_done_callback(partial(self._end_slow_rendering, cached, key))
+            self._slow_renderings += 1
+        page = await asyncio.shield(rendering)
         if self._current(ticker) is not cached:  # the rates have changed meanwhile
-            return await self.picture(request, ticker, form)
+            return await self.slow_reply(request, ticker, form)
         return page.reply(request, self.now.seconds())
 
-    async def _drawn(self, cached: _CachedPage, form: str, options: Options) -> Representation:
+    async def _slow_page(self, cached: _CachedPage, form: str, options: Options) -> Representation:
         output = FORMATS[form]
-        png = await self.png.draw(output.render(self._view(cached.snapshot, cached.texts, options)))
+        body = await run_in_thread(output.render, self._view(cached.snapshot, cached.texts, options))
+        if output.drawn:
+            body = await self.png.draw(body)
         self.counters.rendered += 1
-        vary = "Accept-Language" if options.negotiated else None
-        caching = self.caching(cached.snapshot)
+        caching, vary = self.caching(cached.snapshot), "Accept-Language" if options.negotiated else None
         return Representation(
-            png, output.content_type, caching, _headers(output.headers, options), vary, compressed=False
+            body, output.content_type, caching, _headers(output.headers, options), vary, compressed=not output.drawn
         )
+
+    def _end_slow_rendering(
+        self, cached: _CachedPage, key: tuple[str, Options], rendering: "asyncio.Task[Representation]"
+    ) -> None:
+        """Forget a page that could not be rendered, so that the next request tries again."""
+        self._slow_renderings -= 1
+        if (rendering.cancelled() or rendering.exception()) and cached.slow_pages.get(key) is rendering:
+            del cached.slow_pages[key]
 
     def _current(self, ticker: str) -> _CachedPage:
         snapshot = self.snapshot(ticker)
@@ -137,7 +153,7 @@ class PageCache:
         if options.currencies is not None:
             quotes = {quote.code: quote for quote in snapshot.quotes}
             snapshot = replace(snapshot, quotes=tuple(quotes[code] for code in options.currencies))
-        return View(snapshot, self.memory.settings, options, texts)
+        return View(snapshot, self.memory.settings, options, texts, self.memory.publications())
 
     def caching(self, snapshot: Snapshot) -> Callable[[int], str]:
         """Return the function from the second of a response to the Cache-Control for a snapshot's rates."""
@@ -167,14 +183,6 @@ class PageCache:
                 raise Problem(503, f"No source of the ticker {ticker} has responded yet.", {"Retry-After": "5"})
             raise Problem(404, f"Unknown ticker {ticker[:40]!r}.", available=ids)
         return snapshot
-
-
-def _forget_failed(
-    pictures: dict[Options, "asyncio.Task[Representation]"], options: Options, drawing: "asyncio.Task[Representation]"
-) -> None:
-    """Remove a picture that could not be drawn, so that the next request tries again."""
-    if (drawing.cancelled() or drawing.exception()) and pictures.get(options) is drawing:
-        del pictures[options]
 
 
 def _headers(headers: Mapping[str, str] | None, options: Options) -> Mapping[str, str]:

@@ -21,8 +21,6 @@ MAX_PIXELS: Final = 4_000_000
 """Largest picture: it takes 16 MB while it is drawn."""
 _TIMEOUT: Final = 10
 """Seconds after which the process is killed. It takes some 0.1 s."""
-_MAX_WAITING: Final = 8
-"""Pictures that may wait to be drawn, one after the other. The edge waits 3 s for a response."""
 _PROGRAM: Final = (sys.executable, "-I", str(Path(__file__).with_name("resvg.py")))
 
 log = structlog.get_logger()
@@ -44,24 +42,18 @@ def is_drawable(text: str) -> bool:
 
 @dataclass
 class PngRenderer:
-    """Draws pictures, one at a time; the number of waiting ones is limited."""
+    """Draws pictures, one at a time."""
 
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _waiting: int = 0
 
     async def draw(self, svg: bytes) -> bytes:
-        """Return the PNG of an SVG. Raises `Problem`: 503 if too many pictures are waiting, or it cannot be drawn."""
-        if self._waiting >= _MAX_WAITING:
-            raise Problem(503, "Too many concurrent requests for new pictures.", {"Retry-After": "5"})
-        self._waiting += 1
+        """Return the PNG of an SVG. Raises `Problem`: 503 if it cannot be drawn."""
         try:
             async with self._turn, asyncio.timeout(_TIMEOUT):
                 return await _run(svg)
         except (OSError, TimeoutError, ValueError) as error:
             log.warning("picture.failed", error=str(error) or type(error).__name__)
             raise Problem(503, "The picture could not be drawn.", {"Retry-After": "30"}) from None
-        finally:
-            self._waiting -= 1
 
 
 async def _run(svg: bytes) -> bytes:

@@ -605,7 +605,7 @@ async def test_malformed_host_is_not_linked(client: Client, host: str) -> None:
             if response.status == 400:  # refused by the HTTP server
                 continue
         page = JustHTML(text, sanitize=False, strict=True).root
-        assert select(page, 'link[rel="alternate"]') == []
+        assert select(page, 'link[type="application/json+oembed"]') == []
         assert host not in text
 
 

@@ -149,7 +149,7 @@ async def test_many_new_pictures_at_once_are_refused(client: Client) -> None:
         async with client.get(f"/v1/ticker.png?width={width}") as response:
             if response.status == 503:
                 assert response.headers["Retry-After"] == "5"
-                assert "Too many concurrent requests for new pictures." in await body(response)
+                assert "Too many concurrent requests for new pages." in await body(response)
             return response.status
 
     statuses = await asyncio.gather(*map(status, range(400, 430)))
