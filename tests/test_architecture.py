@@ -32,6 +32,7 @@ FLOATS = {
     "service.web.api.stream",
     "service.web.http.responses",
     "service.web.ops.collector",
+    "service.web.rendering.style",  # sizes and colours
     "service.web.rendering.svg",
 }
 """Header weights, lengths, durations, metrics and clocks; never money."""

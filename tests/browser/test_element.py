@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable
-from math import log2
+from math import ceil, log2
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Open, axe_report, case, publish, ticker_json
 from tests.browser.element import STRIP, has_class, visible_text, wait_for_elements, with_script
@@ -288,7 +288,7 @@ def test_live_falls_back_to_polling(make_site: Callable[..., Site], open_page: O
 def test_second_script_has_no_effect(site: Site, open_page: Open) -> None:
     """Of a pinned and an unpinned copy the first one counts, and the console stays empty."""
     watched = open_page(f"{site.service}/?lang=en")
-    pinned = watched.page.locator(".snippets").get_attribute("data-script")
+    pinned = watched.page.locator("#code").get_attribute("data-script")
     markup = f'<script type="module" src="{site.service}/{pinned}"></script><currency-ticker></currency-ticker>'
     watched = open_page(site.page(with_script(site, markup)))
     assert visible_text(wait_for_elements(watched.page).first) == STRIP
@@ -356,10 +356,17 @@ def test_element_causes_no_layout_shift(site: Site, open_page: Open) -> None:
     snippets: dict[str, str] = {}
     for name in ("strip", "list", "tape", "list with sparklines"):
         layout, _, sparklines = name.partition(" with ")
-        builder.get_by_label("Layout").select_option(layout)
+        builder.locator(f"input[name=layout][value={layout}]").dispatch_event("click")
         if sparklines:
-            builder.get_by_label("Sparkline").check()
-        snippets[name] = builder.locator("[data-snippet=element]").inner_text()
+            builder.locator("input[name=spark]").dispatch_event("click")
+        preview = builder.locator(".stage currency-ticker")
+
+        def reserved(preview: Locator = preview) -> bool:
+            height = ceil(preview.evaluate("node => node.getBoundingClientRect().height"))
+            return f"min-height:{height}px" in builder.locator("#code code").inner_text()
+
+        wait_until(reserved, "the height of the preview is in the embed code")
+        snippets[name] = builder.locator("#code code").inner_text()
         assert f'layout="{layout}"' in snippets[name] or layout == "strip"
         assert (" spark " in snippets[name]) is bool(sparklines)
     observe = (
