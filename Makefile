@@ -87,11 +87,13 @@ ESBUILD_SHA256 := 9573bb2233aab0f9ea7647d5cca9726113cc1768de61d66b17267f4db84488
 ESBUILD := .venv/esbuild-$(ESBUILD_VERSION)
 BUNDLE := --bundle --minify --format=esm --target=esnext --charset=utf8 --loader:.css=text
 
-assets: $(ESBUILD) ## Build service/web/assets from service/web/static (needs npm)
+assets: $(ESBUILD) ## Build service/web/assets and service/web/types (needs npm)
 	$(ESBUILD) --log-level=warning --minify --charset=utf8 --outdir=service/web/assets service/web/static/*.css
 	cd service/web/static && $(CURDIR)/$(ESBUILD) --log-level=warning $(BUNDLE) --outdir=../assets \
 	  embed=element.js frame=frame.js builder=builder.js docs=docs.js
 	cp service/web/static/*.svg service/web/assets/
+	mkdir -p service/web/types
+	cp packages/element/embed.d.ts packages/element/custom-elements.json service/web/types/
 
 $(ESBUILD):
 	set -e; new=$$(mktemp -d); trap 'rm -r "$$new"' EXIT; \

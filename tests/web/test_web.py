@@ -78,6 +78,8 @@ async def test_text_has_one_line_per_currency(client: Client, path: str) -> None
         ("/embed", "text/html", "-0.77%"),
         ("/embed.js", "text/javascript", "currency-ticker"),
         ("/embed.css", "text/css", ".ticker"),
+        ("/embed.d.ts", "text/plain", '"currency-ticker": CurrencyTickerElement'),
+        ("/custom-elements.json", "application/json", '"tagName": "currency-ticker"'),
         ("/oembed?url={own}/embed", "application/json", '"rich"'),
         ("/", "text/html", "National Bank of Kazakhstan"),
         ("/v1/sources", "application/json", '"key":"nbk"'),

@@ -1,6 +1,7 @@
-"""`/embed`, `/embed.js`, the builder at `/`, and their assets."""
+"""`/embed`, `/embed.js` with its types, the builder at `/`, and their assets."""
 
 import re
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -15,8 +16,16 @@ _HASH: Final = re.compile(r"\.[0-9a-f]{12}(?=\.)")
 _SHORT: Final = cache_for(300)
 _NEWEST: Final = {name: Representation(*ASSETS.files[hashed], _SHORT) for name, hashed in ASSETS.names.items()}
 """The current version of each asset: served for outdated hashes, which cached pages may link."""
-_UNPINNED: Final = {"embed.js": _NEWEST["embed.js"], "embed.css": _NEWEST["strip.css"]}
-"""Assets under names without a hash, cached briefly."""
+_TYPES: Final = Path(__file__).parents[1] / "types"
+"""Types of the web component: `make assets` copies them from `packages/element`, which is not installed."""
+_UNPINNED: Final = {
+    "embed.js": _NEWEST["embed.js"],
+    "embed.css": _NEWEST["strip.css"],
+    # TypeScript has no registered media type; browsers show plain text.
+    "embed.d.ts": Representation((_TYPES / "embed.d.ts").read_bytes(), "text/plain; charset=utf-8", _SHORT),
+    "custom-elements.json": Representation((_TYPES / "custom-elements.json").read_bytes(), "application/json", _SHORT),
+}
+"""Files under names without a hash, cached briefly."""
 
 
 def routes(pages: PageCache) -> list[web.RouteDef]:

@@ -151,6 +151,10 @@ def _paths() -> Iterator[tuple[str, Json]]:
     script, style = _cacheable(_content("text/javascript")), _cacheable(_content("text/css"))
     yield "/embed.js", _get("strip", "Script of the web component `<currency-ticker>`", [], script)
     yield "/embed.css", _get("strip", "Style sheet of the HTML fragment", [], style)
+    summary = "TypeScript types of the web component, also for React, Vue and Svelte"
+    yield "/embed.d.ts", _get("strip", summary, [], _cacheable(_content("text/plain")))
+    manifest = {_JSON: {"schema": {"type": "object", "required": ["schemaVersion", "modules"]}}}
+    yield "/custom-elements.json", _get("strip", "Custom elements manifest, for editors", [], _cacheable(manifest))
     yield "/embed.{hash}.js", _get("strip", "Script of the web component, by content hash", ["hash"], script, 404)
     static = {kind: schema for name in _STATIC for kind, schema in _content(name).items()}
     yield "/static/{name}", _get("strip", "Assets of the pages, by content hash", ["name"], _cacheable(static), 404)

@@ -16,6 +16,7 @@ def test_committed_assets_equal_the_esbuild_output(tmp_path: Path) -> None:
     """Built from a copy of the sources by the release that the Makefile pins."""
     web = tmp_path / "service" / "web"
     shutil.copytree(ROOT / "service" / "web" / "static", web / "static")
+    shutil.copytree(ROOT / "packages" / "element", tmp_path / "packages" / "element")
     (tmp_path / ".venv").mkdir()
     for release in (ROOT / ".venv").glob("esbuild-*"):
         shutil.copy2(release, tmp_path / ".venv")

@@ -51,6 +51,7 @@ JSON = {
     "/v1/fixings/{source}/{date}": [""],
     "/v1/sources": [""],
     "/oembed": [f"?url={PUBLIC}/embed", "", "?url=https://foreign.example/", f"?url={PUBLIC}/embed&format=xml"],
+    "/custom-elements.json": [""],
     "/livez": [""],
     "/readyz": [""],
     "/health": [""],

@@ -1,0 +1,192 @@
+/**
+ * Types of the web component `<currency-ticker>` for TypeScript, JSX (React), templates of Vue, and Svelte.
+ *
+ * The service serves this file at `/embed.d.ts`; the package `@currency-ticker/element` contains it. Frameworks that a
+ * project does not use need not be installed: `@ts-ignore` accepts a missing module.
+ */
+
+// @ts-ignore
+import type * as React from "react";
+// @ts-ignore
+import type * as Svelte from "svelte/elements";
+// @ts-ignore
+import type * as Vue from "vue";
+
+/** `auto` follows the colour scheme of the visitor's system. */
+export type CurrencyTickerTheme = "auto" | "light" | "dark" | "transparent";
+
+export type CurrencyTickerLayout = "strip" | "list" | "tape";
+
+/** A value that is shown of each currency. */
+export type CurrencyTickerValue = "rate" | "change" | "percent";
+
+/** Values separated by commas: `"rate,percent"`. They are shown in a fixed order. */
+export type CurrencyTickerShow =
+  | CurrencyTickerValue
+  | `${CurrencyTickerValue},${CurrencyTickerValue}`
+  | `${CurrencyTickerValue},${CurrencyTickerValue},${CurrencyTickerValue}`;
+
+/** An attribute without a value is set; the value `"false"` is the same as no attribute. */
+export type CurrencyTickerFlag = boolean | "" | "true" | "false";
+
+/** The attributes of `<currency-ticker>`. All are optional and may change at any time. */
+export interface CurrencyTickerAttributes {
+  /** Id of a ticker. Default: the first ticker of the service. */
+  ticker?: string | undefined;
+  /** Codes separated by commas, in the order in which they are shown: `"usd,eur"`. Default: all of the ticker. */
+  currencies?: string | undefined;
+  /** A CLDR locale: `"kk"`, `"pt-BR"`. Default, and `"auto"`: the language of the page, else the visitor's. */
+  lang?: string | undefined;
+  /** Default: `"auto"`. */
+  theme?: CurrencyTickerTheme | undefined;
+  /** Default: `"strip"`. */
+  layout?: CurrencyTickerLayout | undefined;
+  /** Default: `"percent"` in a strip, `"rate,percent"` in a list and a tape. */
+  show?: CurrencyTickerShow | undefined;
+  /** Receive each new state by Server-Sent Events, instead of about once a minute. */
+  live?: CurrencyTickerFlag | undefined;
+  /** Show a sparkline of each currency; in a list only. */
+  spark?: CurrencyTickerFlag | undefined;
+}
+
+/** The response of `/v1/ticker`: the state of a ticker, with texts in the language of the element. */
+export interface CurrencyTickerData {
+  id: string;
+  /** Code of the currency in which the rates are expressed. */
+  base: string;
+  status: "current" | "late" | "stale" | "recorded";
+  /** True if some rates are sample data. */
+  recorded: boolean;
+  /** Latest effective date, `YYYY-MM-DD`. */
+  as_of: string;
+  /** When the latest publication was fetched, in ISO 8601. */
+  updated_at: string;
+  /** When the next publication is due, in ISO 8601. */
+  next_update: string | null;
+  /** All quotes of the ticker, also those that the element does not show. */
+  quotes: CurrencyTickerQuote[];
+  text?: CurrencyTickerText;
+}
+
+/** The quote of one currency. If no source has it, its values, dates and source are null. */
+export interface CurrencyTickerQuote {
+  /** Code in upper case, `"USD"`. */
+  code: string;
+  name: string;
+  /** Units of the base currency for 1 unit of this currency. */
+  rate: number | null;
+  previous: number | null;
+  /** In units of the base currency. */
+  change: number | null;
+  /** Change in percent, rounded to two decimals. */
+  percent: number | null;
+  direction: "up" | "down" | "flat" | null;
+  date: string | null;
+  previous_date: string | null;
+  source: string | null;
+  /** Priority of the source in the ticker, from 1. */
+  choice: number | null;
+  /** Why sources with a higher priority were not used. */
+  reason: string | null;
+  /** True for a rate that is converted with the source's own rate of the base currency. */
+  cross: boolean;
+  confidence: "confirmed" | "unconfirmed" | "diverging" | null;
+  /** Paths of the receipts of both publications. */
+  receipts: string[];
+  text?: CurrencyTickerQuoteText;
+}
+
+/** The texts of a ticker in one language. */
+export interface CurrencyTickerText {
+  /** Language of numbers, dates and names. */
+  lang: string;
+  dir: string;
+  /** Language of the messages. */
+  words: string;
+  label: string;
+  date: string;
+  status: string;
+  footer: string;
+  away: string;
+  pause: string;
+}
+
+/** The texts of a quote in one language. */
+export interface CurrencyTickerQuoteText {
+  name: string;
+  rate: string;
+  previous: string;
+  change: string;
+  percent: string;
+  /** For screen readers: the name and the change in words. */
+  sentence: string;
+  details: string;
+  note: string;
+  source: string;
+  date: string;
+  previous_date: string;
+  /** With `spark`: SVG path in a box of 240 by 64, and its text alternative; null with few publications. */
+  spark?: string | null;
+  spark_label?: string | null;
+}
+
+/** The events of `<currency-ticker>`. All bubble and are composed. */
+export interface CurrencyTickerEventMap {
+  /** The first rates are shown; dispatched once. */
+  "ticker-ready": CustomEvent<CurrencyTickerData>;
+  /** The shown rates have changed. */
+  "ticker-change": CustomEvent<CurrencyTickerData>;
+  /** Rates could not be loaded repeatedly; those shown before stay visible. */
+  "ticker-error": CustomEvent<{ message: string }>;
+}
+
+/** The element. It is controlled by its attributes alone. */
+export interface CurrencyTickerElement extends HTMLElement {}
+
+type On<Prefix extends string> = {
+  [Name in keyof CurrencyTickerEventMap as `${Prefix}${Name}`]?:
+    | ((event: CurrencyTickerEventMap[Name]) => void)
+    | undefined;
+};
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "currency-ticker": CurrencyTickerElement;
+  }
+
+  // The base of HTMLElementEventMap, DocumentEventMap and WindowEventMap: the events bubble.
+  interface GlobalEventHandlersEventMap extends CurrencyTickerEventMap {}
+
+  // Svelte 5
+  namespace svelteHTML {
+    interface IntrinsicElements {
+      "currency-ticker": Omit<Svelte.HTMLAttributes<CurrencyTickerElement>, keyof CurrencyTickerAttributes> &
+        CurrencyTickerAttributes &
+        On<"on">;
+    }
+  }
+}
+
+// React 19
+// @ts-ignore
+declare module "react" {
+  namespace JSX {
+    interface IntrinsicElements {
+      "currency-ticker": React.HTMLAttributes<CurrencyTickerElement> &
+        React.RefAttributes<CurrencyTickerElement> &
+        CurrencyTickerAttributes &
+        On<"on">;
+    }
+  }
+}
+
+// Vue 3
+// @ts-ignore
+declare module "vue" {
+  interface GlobalComponents {
+    "currency-ticker": new () => CurrencyTickerElement & {
+      $props: Vue.HTMLAttributes & Vue.PublicProps & CurrencyTickerAttributes;
+      $emit: Vue.EmitFn<{ [Name in keyof CurrencyTickerEventMap]: (event: CurrencyTickerEventMap[Name]) => void }>;
+    };
+  }
+}
