@@ -12,12 +12,29 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-TEXTS: Final = ("*.py", "*.md", "*.html", "*.js", "*.css", "*.toml", "*.yml", "*.conf", "*.php", "Makefile", "*.json")
+TEXTS: Final = (
+    "*.py",
+    "*.md",
+    "*.html",
+    "*.js",
+    "*.css",
+    "*.ts",
+    "*.tsx",
+    "*.vue",
+    "*.svelte",
+    "*.toml",
+    "*.yml",
+    "*.conf",
+    "*.php",
+    "Makefile",
+    "*.json",
+)
 FOLDERS: Final = (
     "service",
     "docs",
     "packages",
     "config",
+    "packages",
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
