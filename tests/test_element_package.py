@@ -86,6 +86,15 @@ def test_values_of_types_manifest_and_script_agree(attribute: str) -> None:
     assert in_manifest.get("default", "percent") in values_in_script(attribute)
 
 
+def test_element_has_no_property_named_as_an_attribute() -> None:
+    """React and Vue set a property that exists, instead of the attribute that the element observes."""
+    code = SCRIPT.partition("class CurrencyTicker")[2]
+    assert "this.getAttribute" in code
+    for attribute in ELEMENT["attributes"]:
+        name = attribute["name"]
+        assert not re.search(rf"\bthis\.{name} =|^  (?:[gs]et )?{name}\(|^  {name} =", code, re.MULTILINE), name
+
+
 def test_events_of_types_and_manifest_agree() -> None:
     types = dict(re.findall(r'^  "([\w-]+)": (.+);$', body_of("CurrencyTickerEventMap"), re.MULTILINE))
     assert {event["name"]: event["type"]["text"] for event in ELEMENT["events"]} == types

@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, WatchedPage, case
+from tests.browser.conftest import Open, WatchedPage, case, ticker_json
 from tests.browser.element import visible_text, wait_for_elements
 from tests.browser.site import Site
 from tests.support.examples import TIMEOUT, bin_of, run, working_copy
@@ -103,6 +103,22 @@ def test_example_shows_rates(examples: tuple[Site, Path], open_page: Open, frame
         assert len(watched.urls_with("/embed.js")) == len(watched.urls_with("/v1/ticker")) == 1
         page_host = re.sub(r"/$", "", watched.page.url)
         assert hosts(watched) == {site.service, page_host}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_example_receives_events_and_changes_the_ticker(
+    examples: tuple[Site, Path], open_page: Open, framework: str
+) -> None:
+    """`ticker-ready` brings the date of the rates; another ticker is requested and shown."""
+    site, folder = examples
+    as_of = ticker_json(site)["as_of"]
+    with opened(site, folder, framework, open_page) as watched:
+        page = watched.page
+        expect(page.locator("section > p")).to_have_text(as_of)
+        page.get_by_role("button", name="Another ticker").click()
+        codes = wait_for_elements(page).first.locator("li:visible .code")
+        expect(codes).to_have_text(["cny", "usd"])
+        assert watched.console == []
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

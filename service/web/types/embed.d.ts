@@ -12,8 +12,8 @@ import type * as Svelte from "svelte/elements";
 // @ts-ignore
 import type * as Vue from "vue";
 
-/** `auto` follows the colour scheme of the visitor's system. */
-export type CurrencyTickerTheme = "auto" | "light" | "dark" | "transparent";
+/** `auto` follows the colour scheme of the page, `system` that of the visitor's system. */
+export type CurrencyTickerTheme = "auto" | "light" | "dark" | "transparent" | "system";
 
 export type CurrencyTickerLayout = "strip" | "list" | "tape";
 
