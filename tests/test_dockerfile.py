@@ -135,7 +135,21 @@ def test_image_contains_only_what_it_needs(image: Path) -> None:
     assert {path.suffix for path in viewer.iterdir()} == {".gz", ".txt", ""}  # compressed, with its licences
     kinds = {path.suffix for path in files if path.is_file() and path.parent not in (viewer, fonts)}
     assert {path.suffix for path in fonts.iterdir()} == {".ttf", ".txt"}  # with their licence
-    assert kinds == {".py", ".csv", ".css", ".js", ".svg", ".atom", ".html", ".json", ".po", ".mo", ".cfg", ".ts", ".typed"}
+    assert kinds == {
+        ".py",
+        ".csv",
+        ".css",
+        ".js",
+        ".svg",
+        ".atom",
+        ".html",
+        ".json",
+        ".po",
+        ".mo",
+        ".cfg",
+        ".ts",
+        ".typed",
+    }
 
 
 @pytest.mark.slow
