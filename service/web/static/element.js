@@ -117,9 +117,9 @@ class CurrencyTicker extends HTMLElement {
       this.feed = feed;
       feed.add(this);
       // Keep the old language until the new one is loaded; rates of another ticker would be wrong.
-      if (!feed.data && this.data && ticker !== this.ticker) this.data = null;
+      if (!feed.data && this.data && ticker !== this.shownTicker) this.data = null;
     }
-    this.ticker = ticker;
+    this.shownTicker = ticker;
     this.render();
   }
 

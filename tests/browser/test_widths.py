@@ -1,0 +1,121 @@
+"""The element at every width, in four languages, on light and dark pages, with both system schemes."""
+
+from itertools import product
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.browser.conftest import Open, case
+from tests.browser.element import wait_for_elements, with_script
+from tests.browser.site import Site
+
+WIDTHS = (160, 200, 240, 320, 375, 480, 650, 768, 1024, 1280)
+FORMS = (("strip", "percent"), ("strip", "rate,percent"), ("list", "rate,percent"), ("list", "rate,change,percent"),
+         ("tape", "rate,percent"))  # fmt: skip
+each_language = pytest.mark.parametrize(
+    "lang", ["en", "ar", pytest.param("kk", marks=pytest.mark.slow), pytest.param("ru", marks=pytest.mark.slow)]
+)
+MEASURE = """(host) => {
+  const root = host.shadowRoot, box = root.querySelector(".ticker").getBoundingClientRect();
+  const letters = (node) => {
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    const { left, right, top, bottom } = range.getBoundingClientRect();
+    return { name: node.className, left, right, top, bottom };
+  };
+  const list = root.querySelector("ul"), date = root.querySelector(".date");
+  return {
+    width: host.parentElement.clientWidth,
+    page: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    box: { left: box.left, right: box.right, top: box.top, bottom: box.bottom },
+    quotes: [...list.children].map((item) => [...item.querySelectorAll(".seen > span")].map(letters)),
+    date: letters(date),
+  };
+}"""
+"""Measure the letters of every text of the first element, and of its date line."""
+CONTRAST = """(host) => {
+  const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  const luminance = (colour) => {
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((value) => {
+      const part = value / 255;
+      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const box = host.shadowRoot.querySelector(".ticker"), ground = luminance(getComputedStyle(box).backgroundColor);
+  return [...box.querySelectorAll("li span, .date, .date *")].map((node) => {
+    const ink = luminance(getComputedStyle(node).color);
+    return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+  });
+}"""
+SLACK = 2
+"""How far line boxes of a font may differ, in pixels."""
+
+
+@each_language
+def test_rates_and_source_are_visible_at_every_width(site: Site, open_page: Open, lang: str) -> None:
+    """The first rate is whole, nothing overlaps or is cut off, and the source is visible."""
+    markup = "<div id='column'><currency-ticker></currency-ticker></div>"
+    page = open_page(site.page(with_script(site, markup), policy="", lang=lang), reduced_motion="reduce").page
+    page.set_viewport_size({"width": 1320, "height": 900})
+    element = wait_for_elements(page).first
+    for (layout, show), width in product(FORMS, WIDTHS):
+        with case(lang, layout, show, width):
+            element.evaluate(
+                """(host, [layout, show, width]) => {
+                  host.setAttribute("layout", layout);
+                  host.setAttribute("show", show);
+                  host.parentElement.style.width = `${width}px`;
+                }""",
+                [layout, show, width],
+            )
+            measured = element.evaluate(MEASURE)
+            assert measured["width"] == width
+            assert measured["page"] == 0
+            _assert_is_readable(measured, is_tape=layout == "tape")
+            expect(element.locator(".date")).to_contain_text("NBK" if layout != "list" else "20")
+
+
+def _assert_is_readable(measured: dict[str, Any], *, is_tape: bool) -> None:
+    box, quotes, date = measured["box"], measured["quotes"], measured["date"]
+    for text in (*quotes[0][:2], date):  # the code and the first value: a tape is scrolled for the others
+        assert box["left"] - SLACK <= text["left"] < text["right"] <= box["right"] + SLACK, text
+        assert box["top"] - SLACK <= text["top"] < text["bottom"] <= box["bottom"] + SLACK, text
+    if not is_tape:
+        for text in (text for quote in quotes for text in quote):
+            assert box["left"] - SLACK <= text["left"] < text["right"] <= box["right"] + SLACK, text
+        texts = [text for quote in quotes for text in quote] + [date]
+        for number, text in enumerate(texts):
+            for other in texts[number + 1 :]:
+                assert not _overlap(text, other), (text, other)
+
+
+def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    across = min(one["right"], other["right"]) - max(one["left"], other["left"])
+    down = min(one["bottom"], other["bottom"]) - max(one["top"], other["top"])
+    return bool(across > SLACK and down > 2 * SLACK)
+
+
+@pytest.mark.parametrize(
+    "style", ["", "color-scheme: light", "color-scheme: dark; background: #10151f", "color-scheme: light dark"]
+)
+def test_contrast_is_sufficient_on_every_page(site: Site, open_page: Open, style: str) -> None:
+    """At least 4.5 to 1 in every theme with a background, on light and dark pages, with both system schemes."""
+    themes = ("auto", "system", "light", "dark")
+    markup = "".join(f"<currency-ticker theme='{theme}' layout='list'></currency-ticker>" for theme in themes)
+    rules = f"<style>:root {{ {style} }}</style>"
+    for system in ("light", "dark"):
+        page = open_page(site.page(with_script(site, rules + markup), policy=""), color_scheme=system).page
+        elements = wait_for_elements(page, len(themes))
+        for number, theme in enumerate(themes):
+            with case(style, system, theme):
+                assert min(_contrasts(elements.nth(number))) >= 4.5
+
+
+def _contrasts(element: Locator) -> list[float]:
+    contrasts = element.evaluate(CONTRAST)
+    assert len(contrasts) > 20
+    return contrasts  # type: ignore[no-any-return]
