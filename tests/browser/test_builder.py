@@ -299,6 +299,8 @@ def test_colours_size_radius_font_and_speed_are_custom_properties(site: Site, op
         "--ticker-up:#0a7a3d;--ticker-down:#b3261e;--ticker-warn:#ffffff"
     )
     assert re.search(rf'style="display:block;min-height:\d+px;{colours};{own}"', embed_code(page, "element"))
+    assert re.fullmatch(rf"\[embed\]{site.service}/embed\?\S+\[/embed\]", embed_code(page, "wordpress"))
+    embed_code(page, "element")
     warning = page.get_by_role("group", name="Colours").locator(".warning")
     expect(warning).to_have_text(re.compile("Low contrast.*: Rise, Fall$"))
     page.get_by_label("Rise").fill("#44ff88")

@@ -122,7 +122,7 @@ const tag = (name, attributes, inner = "") => `${open(name, attributes)}${inner}
 
 function snippet(kind, options) {
   // Frames and images cannot follow the language and the colour scheme of the page around them.
-  const dark = ["iframe", "svg", "oembed"].includes(kind) && stage.classList.contains("dark");
+  const dark = ["iframe", "svg", "oembed", "wordpress"].includes(kind) && stage.classList.contains("dark");
   const said = { lang: page, ...(dark && { theme: "dark" }), ...options };
   const picks = (...names) => {
     const text = query(Object.fromEntries(names.filter((name) => name in said).map((name) => [name, said[name]])));
@@ -146,7 +146,9 @@ function snippet(kind, options) {
     case "iframe":
       return tag("iframe", [["src", embed], ["title", label], ["width", "100%"], ["height", frame], ["frameborder", "0"], ["style", "display:block;border:0"], ["loading", "lazy"]]);
     case "wordpress":
-      return `[currency_ticker${Object.entries(options).map(([name, value]) => ` ${name}="${value || "1"}"`).join("")}]`;
+      // The shortcode has no parameters of style; the embed, a frame, has.
+      if (properties(options).length) return `[embed]${embed}[/embed]`;
+      return `[currency_ticker${own.map(([name, value]) => ` ${name}="${value || "1"}"`).join("")}]`;
     case "react": {
       const css = [["display", '"block"'], ["minHeight", high], ...properties(options).map(([name, value]) => [`"${name}"`, `"${value}"`])];
       const body = `    ${open("currency-ticker", own).slice(0, -1)} style={{ ${css.map((pair) => pair.join(": ")).join(", ")} }}>\n      ${link}\n    </currency-ticker>`;
