@@ -60,12 +60,10 @@ def values_in_types(attribute: str) -> set[str]:
 
 
 def values_in_script(attribute: str) -> set[str]:
-    """Return the words that the script lists after an attribute's name, or in the constant VALUES for `show`."""
-    code = re.sub(r"observedAttributes = \[.*?\]", "", SCRIPT, flags=re.DOTALL)
-    name = "VALUES" if attribute == "show" and re.search(r"\bVALUES = \[", code) else attribute
-    lists = re.findall(rf'\b{name}"?\s*[,:=]\s*\[?\s*((?:"\w+"[,\s]*){{2,}})', code)
-    assert len(lists) == 1, f"{attribute}: the script should list its values once"
-    return quoted(lists[0])
+    """Return the words of the script's constant."""
+    name = {"theme": "THEMES", "layout": "LAYOUTS", "show": "VALUES"}[attribute]
+    (values,) = re.findall(rf"^const {name} = \[(.*)\];$", SCRIPT, re.MULTILINE)
+    return quoted(values)
 
 
 def test_attributes_of_types_manifest_and_script_agree() -> None:

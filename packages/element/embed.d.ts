@@ -104,6 +104,8 @@ export interface CurrencyTickerText {
   /** Language of the messages. */
   words: string;
   label: string;
+  /** The sources, abbreviated. */
+  sources: string;
   date: string;
   status: string;
   footer: string;
@@ -125,6 +127,8 @@ export interface CurrencyTickerQuoteText {
   source: string;
   date: string;
   previous_date: string;
+  /** Its date, if that differs from the ticker's. */
+  own_date: string;
   /** With `spark`: SVG path in a box of 240 by 64, and its text alternative; null with few publications. */
   spark?: string | null;
   spark_label?: string | null;
