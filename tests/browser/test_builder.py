@@ -408,6 +408,18 @@ def test_rates_are_shown_at_once(site: Site, open_page: Open) -> None:
     assert page.get_by_role("combobox").count() == 0
 
 
+def test_sample_data_keeps_its_colours(site: Site, open_page: Open) -> None:
+    """Words mark it; grey is for outdated rates."""
+    page = open_page(f"{site.service}/embed?lang=en").page
+    colour = "node => getComputedStyle(node).color"
+    strip, percent = page.locator(".ticker"), page.locator(".up .percent").first
+    usual = percent.evaluate(colour)
+    for status, same in (("recorded", True), ("stale", False)):
+        with case(status):
+            strip.evaluate("(node, status) => node.className = `ticker strip auto ${status}`", status)
+            assert (percent.evaluate(colour) == usual) == same
+
+
 def test_builder_is_in_the_visitors_language(site: Site, open_page: Open) -> None:
     """By Accept-Language, and by a link."""
     page = open_page(f"{site.service}/", locale="kk-KZ").page

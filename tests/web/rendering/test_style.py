@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -11,11 +12,16 @@ from aiohttp.test_utils import TestClient
 from yarl import URL
 
 from service.app import create_app
+from service.domain.snapshot import Status
 from service.settings import load
+from service.web.rendering.formats import View, sayer
+from service.web.rendering.options import Options
 from service.web.rendering.style import STYLE, colours, style_sheet
+from service.web.rendering.svg import drawn
 from tests.conftest import Clock, ProductionServer
 from tests.support.http import Client, body, until_ready
 from tests.support.pages import SVG, json_of, page_of, picture_of, published, select, select_one, text_of
+from tests.support.snapshots import NBK, SETTINGS, snapshot_of
 from tests.support.standin import Banks, serving
 
 shared_loop = pytest.mark.asyncio(loop_scope="module")
@@ -74,6 +80,18 @@ async def test_image_has_attributes(client: Client) -> None:
 
 
 @shared_loop
+async def test_png_is_as_large_as_the_image(client: Client) -> None:
+    """With its width wrapped, it stays as wide as requested."""
+    for query, width in (("size=24", None), ("size=24&width=320&scale=2", 640)):
+        svg = await picture_of(client, f"/v1/ticker.svg?{query}")
+        async with client.get(f"/v1/ticker.png?{query}&surface=102030&ink=ffffff") as response:
+            header = (await response.read())[:24]
+        scale = 2 if width else 1
+        assert int.from_bytes(header[16:20]) == int(svg.get("width", "")) * scale
+        assert int(svg.get("width", "")) * scale == pytest.approx(width or int(svg.get("width", "")), abs=scale)
+
+
+@shared_loop
 async def test_radius_of_an_image_is_in_displayed_pixels(client: Client) -> None:
     box = (await picture_of(client, "/v1/ticker.svg?size=12&radius=8")).find(f"{SVG}rect")
     assert box is not None
@@ -111,6 +129,17 @@ async def test_oembed_keeps_the_style_and_its_size(client: Client) -> None:
             assert f"size={size}" in document["html"]
             sizes.append(document["height"])
         assert sizes[1] == pytest.approx(sizes[0] * 24 / 15, abs=1)
+
+
+def test_image_of_sample_data_keeps_its_colours() -> None:
+    """Words mark it; grey is for outdated rates."""
+    snapshot = snapshot_of(nbk=NBK)
+    texts = sayer(snapshot, SETTINGS)
+    for status, inks in ((Status.CURRENT, {"up", "down"}), (Status.RECORDED, {"up", "down"}), (Status.STALE, {"soft"})):
+        view = View(replace(snapshot, status=status), SETTINGS, Options(), texts)
+        picture = drawn(view.snapshot, *view.texts, view.options, {})
+        shown = {run.ink for text in picture.texts for run in text.runs if run.text.endswith("%")}
+        assert shown & {"up", "down", "soft"} == inks
 
 
 def test_neutral_colours_are_mixed_only_from_both() -> None:
