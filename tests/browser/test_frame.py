@@ -11,7 +11,7 @@ from tests.browser.site import Site
 from tests.support.wait import wait_until
 
 WIDTHS = (160, 200, 240, 320, 375, 480, 650, 768, 1024, 1280)
-HEIGHTS = (44, 46, 64)
+HEIGHTS = (44, 46, 80)
 """In pixels: a low frame, that of our embed code, and the highest one that gets a single row."""
 SLACK = 2
 """How far line boxes of a font may differ, in pixels."""
