@@ -19,6 +19,7 @@ _CATEGORIES: Final = ("public", "bank", "government")
 """Categories of holidays on which a central bank does not publish; a country may lack some."""
 _BY_DECREE: Final = {
     # Transferred from weekends, to join New Year and Christmas (7 January); missing in version 0.109 of the library.
+    # As announced: the number of the decree, and the days worked instead, are not known here.
     "KZ": (date(2027, 1, 5), date(2027, 1, 6), date(2027, 1, 8)),
 }
 """Holidays that the library does not have, by country."""

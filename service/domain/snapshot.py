@@ -90,12 +90,3 @@ class PublishedQuotes:
     date: dt.date
     updated_at: dt.datetime
     quotes: tuple[Quote, ...]
-
-
-def outdated_quotes(snapshot: Snapshot) -> list[Quote]:
-    """Return the quotes whose source has a later publication without a rate that may be shown."""
-    latest = dict[str | None, dt.date]()
-    for quote in snapshot.quotes:
-        if quote.date:
-            latest[quote.source] = max(quote.date, latest.get(quote.source, quote.date))
-    return [quote for quote in snapshot.quotes if quote.date and quote.date < latest[quote.source]]

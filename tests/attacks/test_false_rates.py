@@ -264,9 +264,11 @@ class RunningService:
         """
         found, lines = [], list[str]()
         quotes, text = await self._quotes_and_text()
+        as_of = max((quote["date"] for quote in quotes.values() if quote["date"]), default=None)
         for code, quote in quotes.items():
             percent = "—" if quote["percent"] is None else f"{quote['percent']:+.2f}%".replace("+0.00", "0.00")
-            lines.append(f"{code.lower()} {percent}")
+            own_date = f" {quote['date']}" if quote["date"] not in (None, as_of) else ""
+            lines.append(f"{code.lower()} {percent}{own_date}")
             if quote["rate"] is None:
                 continue
             correct = self.market.prices(market_day_of(date.fromisoformat(quote["date"])))[code]

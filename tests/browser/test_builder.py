@@ -46,10 +46,14 @@ def embed_code(page: Page, kind: str = "") -> str:
 
 
 def query_of(code: str) -> dict[str, str]:
-    """Return the query parameters of the first URL in embed code that has some."""
+    """Return the query parameters of the first URL in embed code that has some, but not the width of an image."""
     url = re.search(r'(?:https?:/)?/[^\s"]*\?[^\s"]*', code)
     return (
-        {name: values[0] for name, values in parse_qs(urlsplit(url[0].replace("&amp;", "&")).query).items()}
+        {
+            name: values[0]
+            for name, values in parse_qs(urlsplit(url[0].replace("&amp;", "&")).query).items()
+            if name != "width"
+        }
         if url
         else {}
     )

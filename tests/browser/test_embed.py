@@ -85,6 +85,20 @@ def test_live_updates_arrive_at_once(make_site: Callable[..., Site], open_page: 
     assert watched.console == []
 
 
+def test_failed_requests_are_shown_beside_a_live_stream(make_site: Callable[..., Site], open_page: Open) -> None:
+    """An event has no markup for the frame, so rates that cannot be loaded are an outage; requests become rare."""
+    site = make_site()
+    watched = open_page(f"{site.service}/embed?lang=en&live=1", COUNT_EVENTS, clock=True)
+    page = watched.page
+    wait_until(lambda: page.evaluate("received") == 1)
+    page.route("**/embed?*", lambda route: route.abort())
+    publish(site, USD="420.00")
+    watched.advance_until(lambda: has_class(page.locator(".ticker"), "away"))
+    requests = len(watched.settled(site).urls_with("/embed?"))
+    page.clock.fast_forward(3_000)
+    assert len(watched.settled(site).urls_with("/embed?")) <= requests + 1
+
+
 def test_other_sites_can_frame_embed(site: Site, open_page: Open) -> None:
     """In an iframe under a policy that allows only our frame: no console messages, no cookies."""
     policy = "default-src 'none'; frame-src {service}"

@@ -104,10 +104,10 @@ def test_row_scrolls_by_keyboard(site: Site, open_page: Open, lang: str, arrow: 
 
 def test_higher_frame_wraps_with_the_date_last(site: Site, open_page: Open) -> None:
     """Nothing scrolls sideways, and the date is in the last line."""
-    page = open_page(f"{site.service}/embed?lang=en", viewport={"width": 1280, "height": 65}).page
+    page = open_page(f"{site.service}/embed?lang=en", viewport={"width": 1280, "height": 81}).page
     for width in WIDTHS:
         with case(width):
-            page.set_viewport_size({"width": width, "height": 65})
+            page.set_viewport_size({"width": width, "height": 81})
             row = page.evaluate(ROW)
             assert row["page_width"] <= width
             assert row["width"] <= width

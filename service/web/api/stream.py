@@ -1,8 +1,8 @@
 """`/v1/stream`: Server-Sent Events, the snapshots of one or more tickers on each change.
 
 Each event is encoded once for all clients of a variant, and written directly to their transports. Clients that do not
-read are disconnected, so that they do not slow down others. Resuming is a comparison: the ID of an event is the list of
-the ETags of all current snapshots, and those that Last-Event-ID has are not sent again.
+read are disconnected, so that they do not slow down others. Resuming is a comparison: the ID of an event lists the
+ETags of the snapshots that the client has by then, and those in Last-Event-ID are not sent again.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _MOST_TICKERS: Final = 16
 _BATCH: Final = 25
 """Connections that are written to per turn of the event loop: a request takes several turns."""
 _MAX_UNSENT: Final = 64 * 1024
-"""Bytes in the write buffer of a client above which it is disconnected."""
+"""Bytes in the write buffer of a client above which it is disconnected; at least twice its first events."""
 _LATER: Final = {"Retry-After": "60"}
 _COMMENT: Final = b":\n\n"
 _HEARTBEAT: Final = _COMMENT + b"event: heartbeat\ndata: {}\n\n"
@@ -57,6 +57,7 @@ class EventStreamResponse(PreparedResponse):
         super().__init__(HTTPStatus.OK, _HEAD.encode(), first, close=True)
         self.variant = variant
         self.address = address
+        self._max_unsent = max(_MAX_UNSENT, 2 * len(first))
         self._transport: asyncio.Transport | None = None
         self._ended = asyncio.Event()
 
@@ -76,9 +77,14 @@ class EventStreamResponse(PreparedResponse):
     @property
     def alive(self) -> bool:
         """Whether the client is connected, and receives its data."""
+        is_reading = self._transport is None or self._transport.get_write_buffer_size() <= self._max_unsent
+        return self.connected and is_reading
+
+    @property
+    def connected(self) -> bool:
         if self._transport is None:  # not prepared yet
             return not self._ended.is_set()
-        return not self._transport.is_closing() and self._transport.get_write_buffer_size() <= _MAX_UNSENT
+        return not self._transport.is_closing()
 
     def send(self, frame: bytes) -> None:
         if self._transport and not self._transport.is_closing():
@@ -114,7 +120,7 @@ class EventStreamHub:
         """Open a stream. Raises `Problem`: 429 or 503 if too many are open."""
         http = self.pages.memory.settings.http
         address = client_address(request, http)
-        if address and self._alive(address) >= http.streams_per_address:
+        if address and self._connected(address) >= http.streams_per_address:
             raise Problem(429, "Too many open streams from your address; poll /v1/ticker instead.", _LATER)
         if self.count >= http.streams:
             raise Problem(503, "Too many open streams; poll /v1/ticker instead.", _LATER)
@@ -123,7 +129,7 @@ class EventStreamHub:
             self._drop_closed()
         if variant not in self._open and len(self._open) >= self.variants:
             raise Problem(503, "Too many variants of open streams; poll /v1/ticker instead.", _LATER)
-        own_variants = {stream.variant for stream in self._by_address.get(address, ()) if stream.alive}
+        own_variants = {stream.variant for stream in self._by_address.get(address, ()) if stream.connected}
         if variant not in own_variants and len(own_variants) >= self.variants_per_address:
             detail = "Too many different streams are open from your address; poll /v1/ticker instead."
             raise Problem(429, detail, _LATER)
@@ -146,14 +152,22 @@ class EventStreamHub:
         return tuple((ticker, self.pages.options(request, ticker, "json")) for ticker in tickers)
 
     def _frames(self, variant: Variant, is_sent: Callable[[str, Representation], bool]) -> bytes:
-        """Return an event for each ticker of a variant that is sent, by its id and page. Raises `Problem`."""
-        pages = {ticker: self.pages.page(ticker, "json", options) for ticker, options in variant}
-        tags = ",".join(page.tag for page in pages.values()).encode()
-        return b"".join(_frame(tags, page) for ticker, page in pages.items() if is_sent(ticker, page))
+        """Return an event for each ticker of a variant that is sent, by its id and page. Raises `Problem`.
 
-    def _alive(self, address: str) -> int:
+        The ID of an event has the tags of what the client then knows: not of tickers whose events follow.
+        """
+        pages = {ticker: self.pages.page(ticker, "json", options) for ticker, options in variant}
+        sent = [ticker for ticker, page in pages.items() if is_sent(ticker, page)]
+        following = {*sent, *self._changed_tickers}
+        tags, frames = [page.tag for ticker, page in pages.items() if ticker not in following], list[bytes]()
+        for ticker in sent:
+            tags.append(pages[ticker].tag)
+            frames.append(_frame(",".join(tags).encode(), pages[ticker]))
+        return b"".join(frames)
+
+    def _connected(self, address: str) -> int:
         """Return the number of streams of an IP address; disconnected ones do not count."""
-        return sum(connection.alive for connection in self._by_address.get(address, ()))
+        return sum(connection.connected for connection in self._by_address.get(address, ()))
 
     async def __aenter__(self) -> Self:
         self.pages.memory.watchers.append(self._changed)

@@ -17,7 +17,7 @@ from service import __version__
 from service.clock import Clock
 from service.cluster.follower import StoreFollower
 from service.cluster.leader_election import LeaderElection
-from service.domain.snapshot import Snapshot, Status, outdated_quotes
+from service.domain.snapshot import Quote, Status
 from service.settings import TickerSettings
 from service.state.memory import MemoryState
 from service.storage.sync import StoreSync
@@ -81,10 +81,7 @@ def routes(health: HealthReport) -> list[web.RouteDef]:
 def report(health: HealthReport) -> models.HealthDocument:
     """Return the health document: checks of each ticker and source, of the store, and of parts of this instance."""
     memory, now = health.memory, health.now()
-    checks = {
-        f"ticker:{ticker.id}": _ticker(ticker, memory.snapshots.get(ticker.id), now)
-        for ticker in memory.settings.tickers
-    }
+    checks = {f"ticker:{ticker.id}": _ticker(ticker, memory, now) for ticker in memory.settings.tickers}
     for key in memory.settings.polled:
         checks[f"source:{key}"] = _source(memory, key, health.polling.next_poll(key), now)
     follower = health.follower.error
@@ -135,7 +132,8 @@ def _tenths(value: SupportsFloat) -> Decimal:
     return Decimal(f"{value:.1f}")
 
 
-def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) -> Component:
+def _ticker(ticker: TickerSettings, memory: MemoryState, now: datetime) -> Component:
+    snapshot = memory.snapshots.get(ticker.id)
     if snapshot is None:
         return Component(
             component_id=ticker.id, status="fail", output=f"ticker {ticker.id}: no source has responded yet"
@@ -144,10 +142,10 @@ def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) ->
     if snapshot.status is not Status.CURRENT:
         status = "fail" if snapshot.status is Status.STALE else "warn"
     problems = [f"{snapshot.status}, as of {snapshot.as_of}"] if status != "pass" else []
-    if outdated := outdated_quotes(snapshot):
-        dates = ", ".join(f"{quote.code} is of {quote.date}" for quote in outdated)
-        problems.append(f"{dates}: not in the latest publication")
-        status = "fail" if status == "fail" else "warn"
+    for quote in snapshot.quotes:
+        if _is_missing(quote, memory):
+            problems.append(f"{quote.code} is of {quote.date}, and not in the latest publication of {quote.source}")
+            status = "fail" if status == "fail" else "warn"
     return Component(
         component_id=ticker.id,
         status=status,
@@ -165,6 +163,14 @@ def _ticker(ticker: TickerSettings, snapshot: Snapshot | None, now: datetime) ->
         },
         output=f"ticker {ticker.id}: {'; '.join(problems)}" if problems else UNSET,
     )
+
+
+def _is_missing(quote: Quote, memory: MemoryState) -> bool:
+    """Return whether the source of a quote has a later publication without a valid rate of its currency."""
+    if quote.source not in memory.settings.polled or quote.date is None:
+        return False
+    latest = memory.series(quote.source).latest
+    return latest is not None and quote.date < latest.date and quote.code not in {*latest.rates, latest.base}
 
 
 def _source(memory: MemoryState, key: str, next_poll: datetime | None, now: datetime) -> Component:

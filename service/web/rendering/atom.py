@@ -66,11 +66,13 @@ def feed(snapshot: Snapshot, published: Iterable[PublishedQuotes], settings: Set
 def _entry(identifier: str, snapshot: Snapshot, publication: PublishedQuotes, settings: Settings, lang: str) -> Entry:
     locale, quotes = language(lang), publication.quotes
     published = replace(snapshot, as_of=publication.date, quotes=quotes)
+    sources = dict.fromkeys(quote.source for quote in quotes if quote.source)
     pairs = [(quote, quote_text(quote, published, settings, locale)) for quote in quotes]
     own = [receipt_path(quote.source, publication.date) for quote in quotes if quote.source]
     previous = [receipt_path(quote.source, day) for quote in quotes if quote.source and (day := quote.previous_date)]
     return Entry(
-        id=f"{identifier}#{publication.date}",
+        # Of another source the entry is another one: its rates differ.
+        id=f"{identifier}#{','.join([str(publication.date), *sources])}",
         updated=_time(publication.updated_at),
         text=ticker_text(published, settings, locale),
         pairs=pairs,

@@ -43,6 +43,11 @@ QuoteTexts = Callable[[str], Mapping[str, QuoteText]]
 """A function from a language tag to the texts of a snapshot's quotes, by currency code."""
 
 
+def no_publications(_: Snapshot, __: int) -> Sequence[PublishedQuotes]:
+    """Return nothing, for the output formats that show only the snapshot."""
+    return ()
+
+
 @dataclass(frozen=True)
 class View:
     """A snapshot with the selected quotes, the options and the texts: the input of all output formats."""
@@ -51,7 +56,7 @@ class View:
     settings: Settings
     options: Options
     quote_texts: QuoteTexts
-    publications: Callable[[Snapshot, int], Sequence[PublishedQuotes]] = lambda _, __: ()
+    publications: Callable[[Snapshot, int], Sequence[PublishedQuotes]] = no_publications
     """Returns the last publications behind a snapshot, newest first: at most so many."""
 
     @cached_property

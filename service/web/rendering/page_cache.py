@@ -17,7 +17,7 @@ from service.runtime.background import run_in_thread
 from service.state.memory import MemoryState
 from service.web.http.problems import Problem
 from service.web.http.responses import Representation, cache_for
-from service.web.rendering.formats import FORMATS, QuoteTexts, View, embed_headers, sayer
+from service.web.rendering.formats import FORMATS, QuoteTexts, View, embed_headers, no_publications, sayer
 from service.web.rendering.options import Options, parse_options
 from service.web.rendering.png import PngRenderer
 
@@ -72,8 +72,10 @@ class PageCache:
         options = self.options(request, ticker, form)
         cached = self._current(ticker)
         key = form, options
-        rendering = cached.slow_pages.get(key)
-        if rendering is None:
+        rendering = cached.slow_pages.pop(key, None)
+        if rendering is not None:
+            cached.slow_pages[key] = rendering  # the least recently requested page is the first
+        else:
             if self._slow_renderings >= _MAX_SLOW_RENDERINGS:
                 raise Problem(503, "Too many concurrent requests for new pages.", {"Retry-After": "5"})
             if len(cached.slow_pages) >= _MAX_SLOW_PAGES:
@@ -88,7 +90,7 @@ class PageCache:
 
     async def _slow_page(self, cached: _CachedPage, form: str, options: Options) -> Representation:
         output = FORMATS[form]
-        body = await run_in_thread(output.render, self._view(cached.snapshot, cached.texts, options))
+        body = await run_in_thread(output.render, self._view(cached.snapshot, cached.texts, options, form))
         if output.drawn:
             body = await self.png.draw(body)
         self.counters.rendered += 1
@@ -149,11 +151,12 @@ class PageCache:
         cached = self._current(ticker)
         return self._view(cached.snapshot, cached.texts, options)
 
-    def _view(self, snapshot: Snapshot, texts: QuoteTexts, options: Options) -> View:
+    def _view(self, snapshot: Snapshot, texts: QuoteTexts, options: Options, form: str = "") -> View:
         if options.currencies is not None:
             quotes = {quote.code: quote for quote in snapshot.quotes}
             snapshot = replace(snapshot, quotes=tuple(quotes[code] for code in options.currencies))
-        return View(snapshot, self.memory.settings, options, texts, self.memory.publications())
+        publications = self.memory.publications() if form == "atom" else no_publications
+        return View(snapshot, self.memory.settings, options, texts, publications)
 
     def caching(self, snapshot: Snapshot) -> Callable[[int], str]:
         """Return the function from the second of a response to the Cache-Control for a snapshot's rates."""

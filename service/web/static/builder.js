@@ -129,6 +129,7 @@ function snippet(kind, options) {
     return text && `?${text}`;
   };
   const path = (suffix, ...names) => here + "v1/ticker" + (options.ticker ? `/${options.ticker}` : "") + suffix + picks(...names);
+  const narrow = (url) => `${url}${url.includes("?") ? "&" : "?"}width=320`;
   const embed = here + "embed" + picks("ticker", ...look, "live", ...style, "speed");
   const own = Object.entries(options).filter(([name]) => preview.constructor.observedAttributes.includes(name));
   const label = preview.shadowRoot.querySelector("ul")?.ariaLabel ?? document.title;
@@ -155,7 +156,9 @@ function snippet(kind, options) {
       return `// index.html: ${tag("script", loaded)}\nexport function Rates() {\n  return (\n${body}\n  );\n}`;
     }
     case "svg":
-      return open("img", [["src", path(".svg", ...look, ...style)], ["alt", label]]);
+      // Scaled down to a narrow page, the texts of an image would be too small: it gets one with wrapped texts.
+      return tag("picture", [], open("source", [["media", "(max-width: 700px)"], ["srcset", narrow(path(".svg", ...look, ...style))]])
+        + open("img", [["src", path(".svg", ...look, ...style)], ["alt", label], ["style", "max-width:100%"]]));
     case "html": {
       const css = properties(options).map((pair) => pair.join(":")).join(";");
       const include = `<!--#include virtual="${path(".html", ...look).slice(location.origin.length)}" -->`;

@@ -35,6 +35,7 @@ class Feed {
     this.refresh = new Refresh(url, stream, ticker, {
       read: async (response) => this.take(await response.text()),
       received: (text) => this.take(text),
+      streamed: true,
       failed: (times) => times > 1 && !this.away && this.fail(),
     });
   }
@@ -171,7 +172,7 @@ class CurrencyTicker extends HTMLElement {
     this.shadowRoot.replaceChildren(box);
     if (picked.length && layout === "tape") tape(box, this.paused, (now) => (this.paused = now));
     if (focused) box.querySelector("button")?.focus();
-    if (data && !this.ready) {
+    if (picked.length && !this.ready) {
       this.ready = true;
       queueMicrotask(() => this.send("ticker-ready", data));
     }

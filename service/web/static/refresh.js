@@ -6,9 +6,10 @@ const wait = (seconds) => seconds * 1000 * (1 + Math.random() / 4);
 
 export class Refresh {
   // `stream` is the URL of the event stream without the `ticker`, if there is one.
-  // Callbacks: `read(response)` for a successful response, `failed(times)`, `received(data)` for an event.
-  constructor(url, stream, ticker, { read, failed, received }) {
-    Object.assign(this, { url, stream, ticker, read, failed, received, due: 0, listenAt: 0, failures: 0, broken: 0 });
+  // Callbacks: `read(response)` for a successful response, `failed(times)`, `received(data)` for an event, which has
+  // the rates if they are `streamed`.
+  constructor(url, stream, ticker, { read, failed, received, streamed }) {
+    Object.assign(this, { url, stream, ticker, read, failed, received, streamed, due: 0, listenAt: 0, failures: 0, broken: 0 });
   }
 
   start() {
@@ -59,13 +60,15 @@ export class Refresh {
         referrerPolicy: "no-referrer",
         signal: AbortSignal.timeout(15000),
       });
+      if (response.status === 404) this.known = false;
       if (!response.ok) throw Error(response.status);
       await this.read(response);
       this.known = true;
       this.took(Number(/max-age=(\d+)/.exec(response.headers.get("cache-control"))?.[1]) || 15);
     } catch {
-      // While the stream is alive, the rates are current.
-      if (!this.alive) this.failed(++this.failures);
+      this.failures++;
+      // While a stream with the rates is alive, they are current.
+      if (!(this.alive && this.streamed)) this.failed(this.failures);
       this.due = Date.now() + wait(Math.min(300, 2 ** this.failures)) * (0.5 + Math.random() / 2);
     } finally {
       this.fetching = false;

@@ -1,5 +1,6 @@
 // Event streams: all tickers of a page share one connection, because browsers open few connections to a host.
 const SILENCE = 45000; // three heartbeats
+const MOST_TICKERS = 16; // the service's limit; others are polled
 const streams = new Map();
 
 class Stream {
@@ -29,7 +30,7 @@ class Stream {
   open() {
     const url = new URL(this.url);
     // An empty ticker is the default one. It is sorted first, and so is its event, which has its id.
-    const tickers = [...new Set([...this.listeners].map(({ ticker }) => ticker))].sort();
+    const tickers = [...new Set([...this.listeners].map(({ ticker }) => ticker))].sort().slice(0, MOST_TICKERS);
     if (tickers.length > 1 || tickers[0]) for (const ticker of tickers) url.searchParams.append("ticker", ticker);
     if (this.source?.url === url.href) return;
     this.source?.close();

@@ -17,8 +17,8 @@ from service.storage.coordination import Coordination, PingResult
 from service.storage.repository import Store
 from service.storage.sync import StoreSync
 from tests.conftest import Started
-from tests.support.fixings import APRIL
-from tests.support.http import Client
+from tests.support.fixings import APRIL, day
+from tests.support.http import Client, body
 from tests.support.standin import Banks
 from tests.support.wait import until
 
@@ -86,6 +86,20 @@ async def test_verbose_health_is_readable_text(client: Client, banks: Banks) -> 
     assert "pass  leader           leader" in lines
     # An offset of zero is shown as 0.
     assert any(re.fullmatch(r"(pass|warn)  clock +-?\d+(\.\d+)? s", line) for line in lines), lines
+
+
+async def test_currency_that_a_bank_has_stopped_quoting_is_a_warning(start: Started, banks: Banks) -> None:
+    """Its quote keeps the last rate, with its own date in every format."""
+    banks.published["nbk"][day(2)] = {code: value for code, value in APRIL[day(2)].items() if code != "RUB"}
+    client = await start()
+    check = await check_that(client, "ticker:kzt", lambda check: check["status"] == "warn")
+    assert check["output"].endswith("; RUB is of 2026-04-01, and not in the latest publication of nbk")
+    async with client.get("/v1/ticker.txt") as response:
+        assert "rub — 2026-04-01\n" in (text := await body(response))
+        assert "usd -0.77%\n" in text
+    for path in ("/embed?lang=en", "/v1/ticker.svg", "/v1/ticker.html"):
+        async with client.get(path) as response:
+            assert "1 Apr 2026" in await body(response)
 
 
 async def test_failing_bank_is_a_warning(client: Client, start: Started, banks: Banks) -> None:
