@@ -99,6 +99,26 @@ def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return bool(across > SLACK and down > 2 * SLACK)
 
 
+def test_large_text_and_the_pause_button_fit_a_narrow_column(site: Site, open_page: Open) -> None:
+    """At 160 px with text of 24 px, in the language with the longest status: nothing is cut off."""
+    rules = "<style>html { font-size: 24px } div { width: 160px }</style>"
+    markup = "".join(
+        f"<div><currency-ticker layout='{layout}'></currency-ticker></div>" for layout in ("strip", "list", "tape")
+    )
+    url = site.page(with_script(site, rules + markup), policy="", lang="ru")
+    page = open_page(url, reduced_motion="no-preference").page
+    elements = wait_for_elements(page, 3)
+    for number, part in ((0, ".date"), (0, ".source"), (1, ".name"), (1, ".date"), (2, ".date"), (2, ".pause")):
+        with case(number, part):
+            box, outer = elements.nth(number).locator(part).first.bounding_box(), elements.nth(number).bounding_box()
+            assert box
+            assert outer
+            assert outer["x"] - SLACK <= box["x"]
+            assert box["x"] + box["width"] <= outer["x"] + outer["width"] + SLACK
+            overflow = "node => node.scrollWidth - node.clientWidth"
+            assert elements.nth(number).locator(part).first.evaluate(overflow) <= SLACK
+
+
 @pytest.mark.parametrize(
     "style", ["", "color-scheme: light", "color-scheme: dark; background: #10151f", "color-scheme: light dark"]
 )

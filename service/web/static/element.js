@@ -144,7 +144,7 @@ class CurrencyTicker extends HTMLElement {
       if (values.includes(word)) known.push(word);
       else if (!warned.has(message)) console.warn(message, warned.add(message) && this);
     }
-    return known;
+    return [...new Set(known)];
   }
 
   language() {

@@ -47,7 +47,9 @@ export class Refresh {
     const joins = this.stream && (this.known || !this.broken);
     if (joins && !this.source && Date.now() >= this.listenAt) this.listen();
     // At most an hour, even if the clock was set back.
-    this.timer = setTimeout(() => this.update(), Math.min(3.6e6, Math.max(0, this.due - Date.now())));
+    const until = (time) => Math.min(3.6e6, Math.max(0, time - Date.now()));
+    const reconnects = joins && !this.source && this.listenAt < this.due;
+    this.timer = reconnects ? setTimeout(() => this.plan(), until(this.listenAt)) : setTimeout(() => this.update(), until(this.due));
   }
 
   async update() {
@@ -100,7 +102,7 @@ export class Refresh {
         this.source = null;
         this.alive = false;
         this.listenAt = Date.now() + wait(Math.min(300, 5 * 2 ** this.broken++));
-        this.due = Math.min(this.due, Date.now() + wait(4) * Math.random());
+        this.due = this.known ? Math.min(this.due, Date.now() + wait(4) * Math.random()) : 0;
         this.plan();
       },
     });
