@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -30,7 +31,7 @@ _HOST: Final = re.compile(r"[\w.-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d
 _MAX_SLOW_PAGES: Final = 32
 """Pictures and feeds that are cached per ticker: they are larger than other pages, some 20 KB each."""
 _MAX_SLOW_RENDERINGS: Final = 8
-"""Pictures and feeds that are being rendered, one after the other. The edge waits 3 s for a response."""
+"""Pages of a format that are being rendered, one after the other. The edge waits 3 s for a response."""
 _LOOPBACK: Final = re.compile(r"(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?", re.ASCII)
 
 
@@ -53,7 +54,7 @@ class PageCache:
     counters: Counters = field(default_factory=Counters)
     png: PngRenderer = field(default_factory=PngRenderer)
     _cached: dict[str, _CachedPage] = field(default_factory=dict)
-    _slow_renderings: int = 0
+    _slow_renderings: Counter[str] = field(default_factory=Counter)
 
     def reply(self, request: web.Request, ticker: str, form: str) -> web.StreamResponse:
         """Respond with a ticker in an output format, with the options of the query. Raises `Problem`."""
@@ -76,13 +77,13 @@ class PageCache:
         if rendering is not None:
             cached.slow_pages[key] = rendering  # the least recently requested page is the first
         else:
-            if self._slow_renderings >= _MAX_SLOW_RENDERINGS:
+            if self._slow_renderings[form] >= _MAX_SLOW_RENDERINGS:
                 raise Problem(503, "Too many concurrent requests for new pages.", {"Retry-After": "5"})
             if len(cached.slow_pages) >= _MAX_SLOW_PAGES:
                 del cached.slow_pages[next(iter(cached.slow_pages))]
             rendering = cached.slow_pages[key] = asyncio.create_task(self._slow_page(cached, form, options))
             rendering.add_done_callback(partial(self._end_slow_rendering, cached, key))
-            self._slow_renderings += 1
+            self._slow_renderings[form] += 1
         page = await asyncio.shield(rendering)
         if self._current(ticker) is not cached:  # the rates have changed meanwhile
             return await self.slow_reply(request, ticker, form)
@@ -103,7 +104,7 @@ class PageCache:
         self, cached: _CachedPage, key: tuple[str, Options], rendering: "asyncio.Task[Representation]"
     ) -> None:
         """Forget a page that could not be rendered, so that the next request tries again."""
-        self._slow_renderings -= 1
+        self._slow_renderings[key[0]] -= 1
         if (rendering.cancelled() or rendering.exception()) and cached.slow_pages.get(key) is rendering:
             del cached.slow_pages[key]
 
