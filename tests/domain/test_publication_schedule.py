@@ -182,6 +182,16 @@ def test_worked_weekend_day_may_have_a_publication() -> None:
     assert not publication_schedule.is_window_open(closed, latest, opens)
 
 
+@pytest.mark.parametrize("key", [key for key, source in SOURCES.items() if source.window])
+def test_bank_that_is_down_all_day_is_polled_within_its_budget(key: str) -> None:
+    source, start = SOURCES[key], datetime(2026, 6, 3, tzinfo=UTC)
+    latest, now, polls = publication_schedule.today(source, start), start, 0
+    while now < start + ONE_DAY:
+        polls += 1
+        now = max(publication_schedule.next_poll(source, latest, now, now, failures=polls), now + timedelta(seconds=1))
+    assert polls <= source.budget
+
+
 def days_of(first: date, count: int) -> list[date]:
     return [first + timedelta(days=number) for number in range(count)]
 
