@@ -214,7 +214,7 @@ class OutputFormat:
     theme: str = AUTO
     headers: Mapping[str, str] | None = None
     lenient: bool = False
-    """Ignore unknown values instead of refusing them: for what other sites embed."""
+    """Leave out unknown currencies instead of refusing them: for what other sites embed."""
     in_thread: bool = False
     """Whether it is rendered in a worker thread: it takes 10 ms or more."""
     drawn: bool = False

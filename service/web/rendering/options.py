@@ -1,7 +1,7 @@
 """Options of the output formats: currencies, language, theme, layout. Parsed from the query and validated.
 
-The API refuses unknown values. Frames, images and fragments are part of other sites, where an error would be visible to
-visitors: they ignore unknown values, and name the parameters in a header and a comment.
+JSON and text refuse unknown currencies. Frames, images and fragments are part of other sites, where an error would be
+visible to visitors: they ignore unknown values, and name the parameters in a header and a comment.
 """
 
 import re
@@ -91,31 +91,31 @@ def parse_options(
 ) -> Options:
     """Parse the options that a format `takes`; `lang` and `theme` are its defaults.
 
-    Unsupported and unknown parameters are ignored. Raises `Problem` for invalid values, unless it is `lenient`.
+    Unsupported and unknown parameters are ignored, and so are unknown values of the appearance, which no format of the
+    API has. Raises `Problem` for unknown currencies, unless it is `lenient`.
     """
     negotiated, ignored = False, list[str]()
-    problems = ignored if lenient else None
     if "lang" in takes:
         lang = query.get("lang", lang)
         if lang == AUTO:
             lang, negotiated = negotiate(accept_language[:HEADER_LONGEST]), True
         elif lang is not None:
             lang = resolve(lang)
-    currencies = parse_currencies(snapshot, ",".join(query.getall("currencies", [])), problems)
-    theme = _choice_of(query, "theme", THEMES, theme, problems) if "theme" in takes else theme
-    layout = _choice_of(query, "layout", LAYOUTS, LAYOUTS[0], problems) if "layout" in takes else LAYOUTS[0]
+    currencies = parse_currencies(snapshot, ",".join(query.getall("currencies", [])), ignored if lenient else None)
+    theme = _choice_of(query, "theme", THEMES, theme, ignored) if "theme" in takes else theme
+    layout = _choice_of(query, "layout", LAYOUTS, LAYOUTS[0], ignored) if "layout" in takes else LAYOUTS[0]
     return Options(
         currencies=currencies,
         lang=lang,
         negotiated=negotiated,
         theme=theme,
         layout=layout,
-        show=_shown_values(query, layout, problems) if "show" in takes else _DEFAULT_VALUES[layout],
+        show=_shown_values(query, layout, ignored) if "show" in takes else _DEFAULT_VALUES[layout],
         spark=_flag(query, "spark", takes) and _supports_spark(takes, layout, lang),
         live=_flag(query, "live", takes),
         width=_number(query, "width", WIDTHS, ignored) if "width" in takes else None,
         scale=(_number(query, "scale", SCALES, ignored) if "scale" in takes else None) or SCALES[0],
-        style=_style(query, takes, problems),
+        style=_style(query, takes, ignored),
         ignored=tuple(ignored),
     )
 
@@ -137,25 +137,21 @@ def parse_currencies(snapshot: Snapshot, currencies: str, ignored: list[str] | N
     return tuple(code for code in codes if code in available)
 
 
-def _shown_values(query: MultiMapping[str], layout: str, ignored: list[str] | None) -> tuple[str, ...]:
+def _shown_values(query: MultiMapping[str], layout: str, ignored: list[str]) -> tuple[str, ...]:
     """Return the values listed in `show`, separated by commas or spaces; they are shown in a fixed order."""
     named = set(query.get("show", "").replace(",", " ").split(" ")) - {""}
-    if unknown := named.difference(SHOWN_VALUES):
-        if ignored is None:
-            raise Problem(400, f"Unknown value {min(unknown)[:20]!r} in show.", available=list(SHOWN_VALUES))
+    if named.difference(SHOWN_VALUES):
         ignored.append("show")
     return tuple(value for value in SHOWN_VALUES if value in named) or _DEFAULT_VALUES[layout]
 
 
-def _style(query: MultiMapping[str], takes: frozenset[str], ignored: list[str] | None) -> tuple[tuple[str, str], ...]:
+def _style(query: MultiMapping[str], takes: frozenset[str], ignored: list[str]) -> tuple[tuple[str, str], ...]:
     style = []
     for name, pattern in STYLE.items():
         value = query.get(name, "").lower() if name in takes else ""
         if re.fullmatch(pattern, value):
             style.append((name, value))
-        elif value and ignored is None:
-            raise Problem(400, f"Invalid {name} {value[:20]!r}; it must match {pattern}.")
-        elif value and ignored is not None:
+        elif value:
             ignored.append(name)
     return tuple(style)
 
@@ -180,15 +176,9 @@ def _supports_spark(takes: frozenset[str], layout: str, lang: str | None) -> boo
     return layout == "list" if "layout" in takes else lang is not None
 
 
-def _choice_of(
-    query: MultiMapping[str], name: str, values: tuple[str, ...], default: str, ignored: list[str] | None
-) -> str:
-    value = query.get(name, "") or default
+def _choice_of(query: MultiMapping[str], name: str, values: tuple[str, ...], default: str, ignored: list[str]) -> str:
+    value = query.get(name, "").lower() or default
     if value in values:
         return value
-    if ignored is None:
-        raise Problem(400, f"Unknown {name} {value[:20]!r}.", available=list(values))
-    if value.lower() in values:
-        return value.lower()
     ignored.append(name)
     return default
