@@ -4,29 +4,25 @@ import itertools
 import json
 import re
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from hashlib import sha256, sha384
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote as encoded
 
 import pytest
-import pytest_asyncio
-from aiohttp.test_utils import TestClient
 from justhtml import Element, JustHTML, Node
 from lxml import etree
 from yarl import URL
 
-from service.app import create_app
-from service.settings import Settings, load
+from service.settings import Settings
 from service.web.http.assets import ASSETS, Assets
 from service.web.rendering.options import LAYOUTS, SHOWN_VALUES, THEMES
-from tests.conftest import Clock, ProductionServer, Started
+from tests.conftest import Started
 from tests.support.fixings import APRIL
 from tests.support.http import Client, body, until_ready
 from tests.support.pages import SVG, json_of, page_of, picture_of, published, select, select_one, text_of
-from tests.support.standin import Banks, serving
+from tests.support.standin import Banks
 from tests.support.wait import until
 
 XML = "{http://www.w3.org/XML/1998/namespace}"
@@ -48,21 +44,6 @@ DOLLAR = {
 
 shared_loop = pytest.mark.asyncio(loop_scope="module")
 """For read-only tests, which share one service and therefore its event loop."""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["true", "false"], ids=["cached", "uncached"])
-async def client(valkey: str, request: pytest.FixtureRequest) -> AsyncIterator[Client]:
-    """Yield a client of a service with and without the response cache; it has polled 1 and 2 April 2026."""
-    async with serving(published(Banks())) as banks:
-        environ = banks.environ() | {
-            "TICKER_STORE__URL": valkey,
-            "TICKER_STORE__PREFIX": f"forms {request.param}:",
-            "TICKER_HTTP__RESPONSE_CACHE": request.param,
-        }
-        app = create_app(load(environ=environ), None, Clock(datetime(2026, 4, 2, 4, 0, tzinfo=UTC)))
-        async with TestClient(ProductionServer(app), auto_decompress=False) as client:
-            await until_ready(client)
-            yield client
 
 
 def texts(page: Node, selector: str) -> list[str]:

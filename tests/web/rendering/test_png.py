@@ -4,14 +4,12 @@ import asyncio
 import re
 import struct
 import unicodedata
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
 import psutil
 import pytest
-import pytest_asyncio
 from aiohttp.test_utils import TestClient
 from fontTools.ttLib import TTFont
 from structlog.testing import capture_logs
@@ -37,21 +35,6 @@ UNDRAWABLE = {"ar", "zh"}
 """Translated languages whose scripts the font lacks."""
 
 shared_loop = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["true", "false"], ids=["cached", "uncached"])
-async def client(valkey: str, request: pytest.FixtureRequest) -> AsyncIterator[Client]:
-    """Yield a client of a service with and without the response cache; it has polled 1 and 2 April 2026."""
-    async with serving(published(Banks())) as banks:
-        environ = banks.environ() | {
-            "TICKER_STORE__URL": valkey,
-            "TICKER_STORE__PREFIX": f"png {request.param}:",
-            "TICKER_HTTP__RESPONSE_CACHE": request.param,
-        }
-        app = create_app(load(environ=environ), None, Clock(datetime(2026, 4, 2, 4, 0, tzinfo=UTC)))
-        async with TestClient(ProductionServer(app), auto_decompress=False) as client:
-            await until_ready(client)
-            yield client
 
 
 async def png_of(client: Client, query: str = "", path: str = "/v1/ticker.png") -> bytes:

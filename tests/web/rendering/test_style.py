@@ -1,42 +1,23 @@
 """Custom style of frames and images: `surface`, `ink`, `up`, `down`, `size`, `radius`, `font`, `speed`."""
 
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
-import pytest_asyncio
-from aiohttp.test_utils import TestClient
 from yarl import URL
 
-from service.app import create_app
 from service.domain.snapshot import Status
-from service.settings import load
 from service.web.rendering.formats import View, sayer
 from service.web.rendering.options import Options
 from service.web.rendering.style import STYLE, colours, style_sheet
 from service.web.rendering.svg import drawn
-from tests.conftest import Clock, ProductionServer
-from tests.support.http import Client, body, until_ready
-from tests.support.pages import SVG, json_of, page_of, picture_of, published, select, select_one, text_of
+from tests.support.http import Client, body
+from tests.support.pages import SVG, json_of, page_of, picture_of, select, select_one, text_of
 from tests.support.snapshots import NBK, SETTINGS, snapshot_of
-from tests.support.standin import Banks, serving
 
 shared_loop = pytest.mark.asyncio(loop_scope="module")
 QUERY = "surface=FFFDF5&ink=222222&up=0a7a3d&down=b3261e&size=18&radius=0&font=serif&speed=60"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(valkey: str) -> AsyncIterator[Client]:
-    """Yield a client of a service that has polled 1 and 2 April 2026."""
-    async with serving(published(Banks())) as banks:
-        environ = banks.environ() | {"TICKER_STORE__URL": valkey, "TICKER_STORE__PREFIX": "style:"}
-        app = create_app(load(environ=environ), None, Clock(datetime(2026, 4, 2, 4, 0, tzinfo=UTC)))
-        async with TestClient(ProductionServer(app), auto_decompress=False) as client:
-            await until_ready(client)
-            yield client
 
 
 @shared_loop
