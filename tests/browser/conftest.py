@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from shutil import which
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT, AxeResults
@@ -111,6 +111,13 @@ class WatchedPage:
         """Return the time of the page's clock, in seconds."""
         return float(self.page.evaluate("Date.now() / 1000"))
 
+
+WITHOUT_POLLS: Final = """
+  const { setTimeout } = window, now = Date.now();
+  Date.now = () => now;
+  window.setTimeout = (callback, delay, ...rest) => (delay >= 4000 ? 0 : setTimeout(callback, delay, ...rest));
+"""
+"""A script for a page whose requests are counted: its rates never become due again, however long the test takes."""
 
 Open = Callable[..., WatchedPage]
 Profile = Callable[..., BrowserContext]

@@ -6,7 +6,7 @@ from math import ceil, log2
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Open, axe_report, case, publish, ticker_json
+from tests.browser.conftest import WITHOUT_POLLS, Open, axe_report, case, publish, ticker_json
 from tests.browser.element import STRIP, has_class, visible_text, wait_for_elements, with_script
 from tests.browser.site import NEW, Site
 from tests.support.wait import wait_until
@@ -14,7 +14,9 @@ from tests.support.wait import wait_until
 
 def test_element_works_under_a_strict_policy(site: Site, open_page: Open) -> None:
     """On a page that allows scripts and connections only to our host: shown, no console messages, no cookies."""
-    watched = open_page(site.page(with_script(site, "<currency-ticker><i>the fallback</i></currency-ticker>")))
+    watched = open_page(
+        site.page(with_script(site, "<currency-ticker><i>the fallback</i></currency-ticker>")), WITHOUT_POLLS
+    )
     element = wait_for_elements(watched.page).first
     assert visible_text(element) == STRIP
     expect(element.get_by_text("the fallback")).not_to_be_visible()
@@ -29,7 +31,7 @@ def test_element_works_under_a_strict_policy(site: Site, open_page: Open) -> Non
 
 def test_attributes_change_the_element_in_place(site: Site, open_page: Open) -> None:
     """Currencies, theme, layout and values: the same data is shown differently without a request or reload."""
-    watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")))
+    watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")), WITHOUT_POLLS)
     element = wait_for_elements(watched.page).first
     box = element.locator(".ticker")
 
@@ -122,7 +124,7 @@ def test_auto_theme_is_that_of_the_page(site: Site, open_page: Open) -> None:
 
 def test_language_is_requested_once(site: Site, open_page: Open) -> None:
     """Another language needs one request; a known one needs none. `auto` follows the page, also later."""
-    watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>"), lang="ru"))
+    watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>"), lang="ru"), WITHOUT_POLLS)
     element = wait_for_elements(watched.page).first
     expect(element.locator("li .percent").first).to_have_text("+1,35\u00a0%")
     for lang, text in (("kk", "+1,35%"), ("ru", "+1,35\u00a0%"), ("kk", "+1,35%"), ("xx-unknown", "+1.35%")):
@@ -144,7 +146,7 @@ def test_many_elements_share_one_request(site: Site, open_page: Open) -> None:
         for attributes in layouts
         for code in ("usd", "eur")
     )
-    watched = open_page(site.page(with_script(site, markup)))
+    watched = open_page(site.page(with_script(site, markup)), WITHOUT_POLLS)
     wait_for_elements(watched.page, 10)
     assert len(watched.settled(site).urls_with("/v1/")) == 1
 
@@ -290,7 +292,7 @@ def test_second_script_has_no_effect(site: Site, open_page: Open) -> None:
     watched = open_page(f"{site.service}/?lang=en")
     pinned = watched.page.locator("#code").get_attribute("data-script")
     markup = f'<script type="module" src="{site.service}/{pinned}"></script><currency-ticker></currency-ticker>'
-    watched = open_page(site.page(with_script(site, markup)))
+    watched = open_page(site.page(with_script(site, markup)), WITHOUT_POLLS)
     assert visible_text(wait_for_elements(watched.page).first) == STRIP
     watched.settled(site)
     assert watched.console == []
@@ -428,7 +430,9 @@ def test_texts_equal_those_of_the_json(site: Site, open_page: Open) -> None:
 
 def test_list_shows_requested_sparklines(site: Site, open_page: Open) -> None:
     """Drawn from the JSON under the strictest policy; other layouts ignore the attribute, and it can be removed."""
-    watched = open_page(site.page(with_script(site, "<currency-ticker layout='list' spark></currency-ticker>")))
+    watched = open_page(
+        site.page(with_script(site, "<currency-ticker layout='list' spark></currency-ticker>")), WITHOUT_POLLS
+    )
     page, element = watched.page, wait_for_elements(watched.page).first
     texts = [quote["text"] for quote in ticker_json(site, "?lang=en&spark=1")["quotes"]]
     lines = element.get_by_role("img")

@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, WatchedPage, case, ticker_json
+from tests.browser.conftest import WITHOUT_POLLS, Open, WatchedPage, case, ticker_json
 from tests.browser.element import visible_text, wait_for_elements
 from tests.browser.site import Site
 from tests.support.examples import TIMEOUT, bin_of, run, working_copy
@@ -73,7 +73,7 @@ def opened(site: Site, folder: Path, framework: str, open_page: Open) -> Iterato
     """Build an example with Vite, and open it."""
     run(bin_of(folder, "vite"), "build", "--logLevel", "warn", cwd=folder / framework)
     with serving(folder / framework / "dist", POLICY.format(service=site.service)) as url:
-        yield open_page(url, new=True)
+        yield open_page(url, WITHOUT_POLLS, new=True)
 
 
 def hosts(watched: WatchedPage) -> set[str]:
@@ -149,7 +149,7 @@ def test_next_example_shows_rates_with_and_without_javascript(examples: tuple[Si
         content = plain.locator("currency-ticker .ticker.list")
         expect(content.locator(".percent")).to_have_text(PERCENTS)
         expect(content).to_have_css("border-top-style", "solid")
-        watched = open_page(url, new=True)
+        watched = open_page(url, WITHOUT_POLLS, new=True)
         expect_rates(watched.page)
         watched.settled(site)
         assert watched.console == []
