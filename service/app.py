@@ -1,7 +1,10 @@
 """Create and run the aiohttp application. Everything that holds a resource is a cleanup context."""
 
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -15,6 +18,7 @@ from service.observability.counters import Counters
 from service.observability.logging import configure
 from service.polling.lifecycle import PollingLifecycle
 from service.runtime import gc_tuning
+from service.runtime.background import BackgroundTask, run_in_thread
 from service.settings import Settings, load
 from service.sources.banks import validate
 from service.state.memory import MemoryState
@@ -37,15 +41,34 @@ from service.web.server.runner import RESPONSE_CACHE, Runner, run
 
 log = structlog.get_logger()
 
+_LOADED_AFTER_START: Final = ("babel.dates", "babel.numbers", "jinja2", "service.web.ops.collector")
+"""Modules of the first page and the first scrape. Those of polling are loaded by its lifecycle."""
+
+
+class ModuleLoader(BackgroundTask):
+    """Background task that loads the remaining modules: an upgrade in place may replace their files later."""
+
+    async def _run(self) -> None:
+        for name in _LOADED_AFTER_START:
+            await run_in_thread(import_module, name)
+
 
 def serve(settings: Settings, server: EmbeddedValkey | None, obey: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests in flight.
 
-    `obey` exits the process if SIGTERM arrived during startup. Raises `TickerError` if the port cannot be bound.
+    `obey` exits the process if SIGTERM arrived during startup. Raises `TickerError` if the port cannot be bound, or
+    when polling gives up.
     """
     configure(settings.log)
     http = settings.http
-    app = create_app(settings, server, Clock())
+    gave_up = False
+
+    def give_up() -> None:
+        nonlocal gave_up
+        gave_up = True
+        signal.raise_signal(signal.SIGTERM)
+
+    app = create_app(settings, server, Clock(), give_up=give_up)
     gc_tuning.tune_runtime()
     obey()
     try:
@@ -53,6 +76,8 @@ def serve(settings: Settings, server: EmbeddedValkey | None, obey: Callable[[], 
         run(app, http, lambda: log.info("service.ready", url=url, version=__version__))
     except OSError as error:
         raise TickerError(f"cannot listen on {http.host}:{http.port}: {error.strerror or error}") from None
+    if gave_up:
+        raise TickerError("polling has crashed several times in a row, see the log; the process ends to be restarted")
 
 
 def shared_settings() -> Settings:
@@ -72,7 +97,7 @@ def shared_settings() -> Settings:
 async def create_worker() -> Runner:
     """Return the runner of a gunicorn worker. It has our own timeouts: gunicorn closes idle connections after 2 s."""
     settings = shared_settings()
-    app = create_app(settings, None, Clock())
+    app = create_app(settings, None, Clock(), give_up=lambda: signal.raise_signal(signal.SIGTERM))
     gc_tuning.tune_runtime()
     log.info("worker.started", version=__version__)
     return Runner(app, settings.http)
@@ -85,11 +110,12 @@ def create_app(
     *,
     machine: Clock | None = None,
     lock_life: float = LIFE,
+    give_up: Callable[[], None] = lambda: None,
 ) -> web.Application:
     """Return the application. It connects to banks and the store only when it is started.
 
     `machine` is the system clock, which is compared with the store's; `lock_life` the time to live of the leader's lock
-    in seconds.
+    in seconds; `give_up` ends the process when it cannot poll.
     """
     memory = MemoryState(validate(settings))
     store = open_store(settings, server, now, lock_life=lock_life)
@@ -98,7 +124,7 @@ def create_app(
     publisher = SnapshotPublisher(memory, store_sync.outbox.enqueue_snapshot)
     follower = StoreFollower(store_sync, publisher, now)
     election = LeaderElection(store.coordination, own=server is not None, machine=machine or Clock())
-    polling = PollingLifecycle(memory, store_sync, publisher, election, now, counters)
+    polling = PollingLifecycle(memory, store_sync, publisher, election, now, counters, give_up)
     pages = PageCache(memory, now, counters)
     streams = EventStreamHub(pages)
 
@@ -136,6 +162,7 @@ def create_app(
         election,
         follower,
         polling,
+        ModuleLoader(),
     ]
     if server:
         contexts.insert(0, server)

@@ -129,6 +129,10 @@ CASES = {
         {"b up": f"1x9 0x{DAYS}"}, {"instance": "b", "job": "ticker"},
     ),
     "an instance is removed": Case("NoSpareInstance", 24, "Only one instance is left", {"b up": "1x9 stale"}),
+    "polling crashes": Case(
+        "PollingCrashed", 10, "Polling has crashed in a",
+        {"a ticker_polling_crashes_total": f"0x9 1x{DAYS}"}, {"instance": "a", "job": "ticker"},
+    ),
     "no leader": Case("NoLeader", 10, "No instance is the leader", {"a ticker_leader": f"1x9 0x{DAYS}"}),
     "no leader, and no metrics of one": Case(
         "NoLeader", 10, "No instance is the leader",

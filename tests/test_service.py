@@ -326,6 +326,30 @@ def test_invalid_settings_are_reported_at_startup(variables: dict[str, str], mes
     assert "canary" not in log
 
 
+BROKEN_POLLING = """
+import sys
+from service.polling import lifecycle
+from service.sources import http_client
+
+class BrokenClient(http_client.Client):
+    async def __aenter__(self):
+        raise ImportError("no such module")
+
+http_client.Client, lifecycle._MOST_CRASHES = BrokenClient, 1
+sys.argv = ["service", "serve", "--port", "0"]
+from service.cli.main import cli
+cli()
+"""
+
+
+def test_process_that_cannot_poll_ends_for_its_supervisor(tmp_path: Path) -> None:
+    """With exit status 1 and a message, after a regular shutdown."""
+    done = process(offline(tmp_path), "-c", BROKEN_POLLING)
+    assert done.returncode == 1
+    assert "error: polling has crashed several times in a row" in done.stderr
+    assert "service.stopped" in f"{done.stdout}{done.stderr}"
+
+
 def test_address_in_use_is_reported(tmp_path: Path) -> None:
     """A second service on the same port exits with one line and status 1."""
     with running(offline(tmp_path)) as service:

@@ -31,6 +31,8 @@ _RESIGN: Final = 1.0
 """Timeout in seconds for releasing the lock at shutdown; if it fails, the lock expires."""
 _FAILURES: Final = 2
 """Consecutive failed attempts after which a follower polls for itself."""
+_STEPPED_DOWN: Final = 4
+"""Lives of the lock for which an instance that stepped down does not acquire it, if no other one has."""
 _NEVER: Final = float("-inf")
 
 
@@ -63,6 +65,7 @@ class LeaderElection(BackgroundTask):
     offset: timedelta | None = None
     """By how much the local clock is ahead of the store's; None if the last ping failed."""
     _leads_until: float = _NEVER
+    _stepped_down_until: float = _NEVER
     _failures: int = _FAILURES
     _known: bool = False
     _crashed: bool = False
@@ -75,6 +78,21 @@ class LeaderElection(BackgroundTask):
             release = asyncio.create_task(self._resign())
             await asyncio.wait([release], timeout=_RESIGN)
             await cancel_and_wait(release)
+
+    async def step_down(self) -> None:
+        """Release the lock, and leave it to another instance for some time: this one could not poll.
+
+        An instance that has its own store, or that polls because the store is down, goes on: there is no other one.
+        """
+        if self.own:
+            return
+        was_leader = self.role is Role.LEADER
+        self._stepped_down_until = self.monotonic() + _STEPPED_DOWN * self.coordination.life
+        self._leads_until = _NEVER
+        if was_leader and self.error is None:
+            await self._resign()
+        async with self._refreshed:
+            self._refreshed.notify_all()
 
     async def _resign(self) -> None:
         try:
@@ -113,10 +131,10 @@ class LeaderElection(BackgroundTask):
         try:
             ping = await self.coordination.ping()
             self.latency, self.offset = ping.latency, self.machine() - ping.time
-            if not self.own and await self.coordination.acquire_or_renew():
-                self._leads_until = started + self.coordination.life
-            elif not self.own:
-                self._leads_until = _NEVER
+            if not self.own:
+                is_candidate = self.monotonic() >= self._stepped_down_until
+                acquired = is_candidate and await self.coordination.acquire_or_renew()
+                self._leads_until = started + self.coordination.life if acquired else _NEVER
             if self._crashed:
                 log.info("leader.recovered")
             self._failures, self._crashed, self.error = 0, False, None

@@ -19,6 +19,8 @@ STALE_AFTER = 3
 _DAY = timedelta(days=1)
 _YEAR = timedelta(days=366)
 _FIRST_RETRY = timedelta(minutes=1)
+_FIRST_RETRY_WITHOUT_RATES = timedelta(seconds=5)
+"""While a source has no rates at all, visitors may see none: at a first start, the network may come up later."""
 _MOST_DOUBLINGS = 20
 _SHORTEST_INTERVAL = timedelta(seconds=20)
 _DENSE_SHARE = 0.5
@@ -206,7 +208,8 @@ def next_poll(
 
     While a window is open and its publication has not arrived: `every` after the last poll, and more often while the
     publication is `expected`; otherwise when the next window opens. After a window has closed without its publication,
-    the intervals grow from `every` to `sweep`; after consecutive `failures`, from a minute. In any case no later than
+    the intervals grow from `every` to `sweep`; after consecutive `failures`, from a minute, or from seconds while the
+    source has no rates. In any case no later than
     `sweep` after the last poll, but not before the end of a pause that the bank has demanded. A last poll in the future
     comes from a wrong clock and counts as now; so does a pause of more than a day.
     """
@@ -214,7 +217,8 @@ def next_poll(
     times = [polled + source.sweep if polled else now]
     retry = timedelta()
     if failures:
-        retry = min(source.sweep, _FIRST_RETRY * 2 ** min(failures - 1, _MOST_DOUBLINGS))
+        first = _FIRST_RETRY if latest else _FIRST_RETRY_WITHOUT_RATES
+        retry = min(source.sweep, first * 2 ** min(failures - 1, _MOST_DOUBLINGS))
     if is_window_open(source, latest, now):
         interval = source.every
         if expected and now < expected.begin:

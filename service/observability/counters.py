@@ -46,6 +46,8 @@ class Counters:
     """Durations of polls by source."""
     fixings: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Fixings by source and verdict: `accepted` or `refused`; one that is refused at every poll counts once."""
+    polling_crashes: int = 0
+    """Crashes of polling as a whole: bugs, after which it was restarted."""
     rendered: int = 0
     """Pages rendered (cache misses)."""
     replies: dict[str, RouteCounters] = field(default_factory=dict)

@@ -1,8 +1,11 @@
 """Start and stop polling: create the bank sessions, the poller and the scheduler while this instance may poll."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
+from typing import Final
 
 import structlog
 
@@ -20,11 +23,21 @@ log = structlog.get_logger()
 START_DELAY = 0.05
 """Delay of polling after the start, in seconds, so that clients are served first: a tenth of all imports is needed only
 for polling."""
+_MOST_CRASHES: Final = 5
+"""Consecutive crashes after which polling gives up."""
+_RESTART_DELAY: Final = 5.0
+"""Delay in seconds of a restart after the first crash; doubled after each further one."""
+_RECOVERED: Final = 3600.0
+"""Seconds of polling without a crash after which earlier ones do not count."""
 
 
 @dataclass
 class PollingLifecycle(BackgroundTask):
-    """Background task that polls the banks while this instance is the leader, or the store is down."""
+    """Background task that polls the banks while this instance is the leader, or the store is down.
+
+    A crash, which is a bug, releases the leader's lock, so that another instance polls, and polling is restarted. After
+    several crashes in a row this instance gives up: `give_up` is called, which ends the process for its supervisor.
+    """
 
     memory: MemoryState
     store_sync: StoreSync
@@ -32,6 +45,9 @@ class PollingLifecycle(BackgroundTask):
     election: LeaderElection
     now: Clock
     counters: Counters
+    give_up: Callable[[], None] = lambda: None
+    monotonic: Callable[[], float] = monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def next_poll(self, key: str) -> datetime:
         """Return when a source is polled next, without jitter."""
@@ -39,17 +55,25 @@ class PollingLifecycle(BackgroundTask):
 
     @property
     def stopped(self) -> bool:
-        """Whether polling has crashed while the service is running; reported by `/health`."""
+        """Whether polling has given up while the service is running; reported by `/health`."""
         return self._task is not None and self._task.done()
 
     async def _run(self) -> None:
-        await asyncio.sleep(START_DELAY)
-        try:
-            await self.election.until(polling=True)
-            await self._poll()
-        except Exception:
-            log.exception("polling.crashed")
-            raise
+        await self.sleep(START_DELAY)
+        crashes = 0
+        while True:
+            started = self.monotonic()
+            try:
+                await self._poll()
+            except Exception:
+                crashes = 1 if self.monotonic() - started >= _RECOVERED else crashes + 1
+                self.counters.polling_crashes += 1
+                log.exception("polling.crashed", gives_up=crashes == _MOST_CRASHES)
+                await self.election.step_down()
+                if crashes == _MOST_CRASHES:
+                    self.give_up()
+                    raise
+            await self.sleep(_RESTART_DELAY * 2 ** (crashes - 1))
 
     async def _poll(self) -> None:
         from service.polling.poller import Poller  # noqa: PLC0415 - requests are served first
@@ -57,6 +81,7 @@ class PollingLifecycle(BackgroundTask):
         from service.sources.http_client import Client  # noqa: PLC0415
         from service.sources.session import BankSession  # noqa: PLC0415
 
+        await self.election.until(polling=True)
         async with Client(self.memory.settings.client) as client:
             settings = self.memory.settings
             polled = settings.polled

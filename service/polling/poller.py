@@ -196,7 +196,9 @@ class Poller:
         """
         source, now, latest = self.memory.settings.polled[key], self.now(), self.memory.series(key).latest_distinct
         expected, last_full_poll = self.memory.expected_arrival(key, now), self._full_polls.get(key)
-        if latest is None or expected is None or last_full_poll is None or now - last_full_poll >= source.sweep:
+        if latest is None or expected is None or last_full_poll is None:
+            return None
+        if not timedelta() <= now - last_full_poll < source.sweep:  # negative after the clock was set back
             return None
         publication = publication_schedule.awaited(source, latest.date, now)
         if publication is None or publication.opens > now or publication_schedule.last_missed(source, latest.date, now):

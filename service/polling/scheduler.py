@@ -1,11 +1,14 @@
 """Schedule the polls of each source by `MemoryState.next_poll`: the only import of apscheduler."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from random import uniform
-from typing import Self
+from time import monotonic
+from typing import Final, Self
 
+import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.date import DateTrigger
 
@@ -13,8 +16,14 @@ from service.domain.publication_schedule import pause_end
 from service.polling.poller import Poller
 from service.runtime.background import cancel_and_wait
 
+log = structlog.get_logger()
+
 JITTER = timedelta(seconds=30)
 """Maximum random delay of a poll, so that not all installations poll a bank at the same time."""
+_CLOCK_CHECK: Final = 20.0
+"""Seconds between two comparisons of the clock with the monotonic clock."""
+_CLOCK_STEP: Final = timedelta(seconds=30)
+"""A larger difference is a step: the clock was set, or the machine was suspended."""
 
 
 class PollScheduler:
@@ -24,10 +33,20 @@ class PollScheduler:
     night when clocks go back (APScheduler issue 1021).
     """
 
-    def __init__(self, poller: Poller, *, at_once: bool) -> None:
+    def __init__(
+        self,
+        poller: Poller,
+        *,
+        at_once: bool,
+        monotonic: Callable[[], float] = monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         """Create a scheduler that polls every source `at_once`, or when its next poll is due."""
         self._poller = poller
         self._at_once = at_once
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._following_clock: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._stopped = False
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None})
@@ -38,6 +57,7 @@ class PollScheduler:
             at_once = pause_end(memory.states[key].not_before, now) or now
             self._arm(key, at_once if self._at_once else memory.next_poll(key, now))
         self._scheduler.start()
+        self._following_clock = asyncio.create_task(self._follow_clock())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -47,7 +67,28 @@ class PollScheduler:
         try:
             await asyncio.sleep(0)  # the scheduler stops in a callback of the event loop
         finally:
-            await cancel_and_wait(*self._running)
+            following = [self._following_clock] if self._following_clock else []
+            await cancel_and_wait(*self._running, *following)
+
+    async def _follow_clock(self) -> None:
+        """Schedule all polls again when the clock was set: a timer waits as long as was right before.
+
+        Set back by a day, polls would stop for a day; set forward, they would come too late.
+        """
+        origin = self._monotonic_origin()
+        while True:
+            await self._sleep(_CLOCK_CHECK)
+            before, origin = origin, self._monotonic_origin()
+            if abs(origin - before) < _CLOCK_STEP:
+                continue
+            log.warning("clock.stepped", seconds=round((origin - before).total_seconds()))
+            memory, now = self._poller.memory, self._poller.now()
+            for job in self._scheduler.get_jobs():  # a source that is being polled now is scheduled afterwards
+                self._arm(job.id, memory.next_poll(job.id, now))
+
+    def _monotonic_origin(self) -> datetime:
+        """Return when the monotonic clock was 0 by the clock: it changes only if the clock is set."""
+        return self._poller.now() - timedelta(seconds=self._monotonic())
 
     def _arm(self, key: str, due: datetime) -> None:
         """Schedule the poll of a source for a time of the poller's clock; a time in the past means now."""

@@ -192,6 +192,17 @@ def test_bank_that_is_down_all_day_is_polled_within_its_budget(key: str) -> None
     assert polls <= source.budget
 
 
+def test_source_without_rates_is_polled_again_within_seconds() -> None:
+    """At a first start the network may come up later; a bank that is down for long is polled less and less often."""
+    source, now = SOURCES["nbk"], datetime(2026, 6, 3, 3, tzinfo=UTC)
+    delays = [
+        publication_schedule.next_poll(source, None, now, now, failures=failures) - now for failures in (1, 2, 3, 4, 60)
+    ]
+    assert [delay.total_seconds() for delay in delays[:4]] == [5, 10, 20, 40]
+    assert timedelta(minutes=10) <= delays[4] <= source.sweep
+    assert publication_schedule.next_poll(source, now.date(), now, now, failures=1) - now == timedelta(minutes=1)
+
+
 def days_of(first: date, count: int) -> list[date]:
     return [first + timedelta(days=number) for number in range(count)]
 

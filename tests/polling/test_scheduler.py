@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.polling.scheduler import JITTER, PollScheduler, jitter
 from service.runtime.background import BackgroundTask
@@ -126,3 +127,46 @@ async def test_source_is_polled_again_after_an_error() -> None:
     async with PollScheduler(cast("Poller", poller), at_once=True) as schedule:
         await until_true(lambda: len(poller.polled) >= len(SETTINGS.polled))
         await until_true(lambda: {job.id for job in schedule._scheduler.get_jobs()} == SETTINGS.polled.keys())
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+async def test_schedule_follows_a_clock_that_is_set(days: int) -> None:
+    """Set back, all polls would wait for a day more; set forward, they would not come in time. Drift is no step."""
+    poller = RecordingPoller(datetime(2026, 4, 2, 10, 31, tzinfo=UTC))
+    for key in SETTINGS.polled:
+        poller.memory.states[key] = SourceState(polled_at=poller.time)
+    elapsed, steps, checked = 0.0, asyncio.Queue[timedelta](), asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        nonlocal elapsed
+        checked.set()
+        step = await steps.get()
+        elapsed += seconds
+        poller.time += timedelta(seconds=seconds) + step
+
+    def due() -> dict[str, datetime]:
+        return {job.id: job.next_run_time for job in schedule._scheduler.get_jobs()}
+
+    schedule = PollScheduler(cast("Poller", poller), at_once=False, monotonic=lambda: elapsed, sleep=sleep)
+    with capture_logs() as logs:
+        async with schedule:
+            await checked.wait()
+            before = due()
+            assert before.keys() == SETTINGS.polled.keys()
+            checked.clear()
+            steps.put_nowait(timedelta(seconds=2))
+            await checked.wait()
+            assert due() == before
+            checked.clear()
+            started = datetime.now(UTC)
+            steps.put_nowait(timedelta(days=days))
+            await checked.wait()
+            for key, at in due().items():
+                expected = poller.memory.next_poll(key, poller.now()) - poller.now()
+                assert started + expected <= at <= datetime.now(UTC) + expected
+            assert all(at - started <= SETTINGS.sources[key].sweep + timedelta(minutes=1) for key, at in due().items())
+            if days > 0:
+                await until_true(lambda: "nbk" in poller.polled)
+    assert [log for log in logs if log["event"] == "clock.stepped"] == [
+        {"event": "clock.stepped", "log_level": "warning", "seconds": days * 86400}
+    ]

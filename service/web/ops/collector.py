@@ -172,6 +172,11 @@ class _Counters(Collector):
                 _add(polling, key, self._counters.polling[key])
         yield from (polls, polling, fixings)
         yield CounterMetricFamily(
+            "ticker_polling_crashes",
+            "Crashes of polling as a whole, after which it was restarted.",
+            value=self._counters.polling_crashes,
+        )
+        yield CounterMetricFamily(
             "ticker_pages_rendered",
             "Pages rendered (cache misses).",
             value=self._counters.rendered,
