@@ -1,29 +1,41 @@
 #!/bin/sh
-# Start a store or a Sentinel, announced to the others under a host name:
-#   start.sh store NAME [MASTER]
-#   start.sh sentinel NAME
+# Start a store or a Sentinel at an address:
+#   start.sh store ADDRESS [PRIMARY]
+#   start.sh sentinel ADDRESS PRIMARY
+# The configuration is kept in the volume, since Sentinels change it: after a failover the primary must not start as a
+# replica of the store that it replaced, which has older data. Only what an operator may change is written again.
 # The password is written from the environment to a file that only this user can read: every process of the machine can
 # read arguments. The variable is REDISCLI_AUTH because valkey-cli reads it too.
 set -eu
 umask 077
 here=$(dirname "$0")
-memory=${MEMORY:-/tmp}
 data=${DATA:-/data}
 
 case $1 in
 store)
+  state=$data/valkey.conf
+  if [ -e "$state" ]; then
+    role=$(grep '^replicaof ' "$state" || true)
+  else
+    role=${3:+replicaof $3 6379}
+  fi
   {
     cat "$here/valkey.conf"
     echo "requirepass $REDISCLI_AUTH"
     echo "primaryauth $REDISCLI_AUTH"
     echo "replica-announce-ip $2"
-    [ -z "${3:-}" ] || echo "replicaof $3 6379"
-  } > "$memory/valkey.conf"
-  exec valkey-server "$memory/valkey.conf"
+    echo "$role"
+  } > "$state.new"
+  mv "$state.new" "$state"
+  exec valkey-server "$state"
   ;;
 sentinel)
   state=$data/sentinel.conf
-  [ -e "$state" ] || { cat "$here/sentinel.conf" && echo "sentinel announce-ip $2"; } > "$state"
+  [ -e "$state" ] || {
+    echo "sentinel monitor ticker $3 6379 2"
+    cat "$here/sentinel.conf"
+    echo "sentinel announce-ip $2"
+  } > "$state"
   sed -i '/^sentinel auth-pass /d' "$state" # the password may have changed
   echo "sentinel auth-pass ticker $REDISCLI_AUTH" >> "$state"
   exec valkey-server "$state" --sentinel
