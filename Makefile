@@ -9,7 +9,7 @@ RUN := $(BIN)/python -m
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run workers test test-slow test-all coverage matrix browser beside pictures docs messages assets fonts viewer wordpress pin passwords check fix interface chaos abuse fuzz bench truth soak audit licences sbom lock clean
+.PHONY: help setup run workers test test-slow test-all coverage matrix containers browser beside pictures docs messages assets fonts viewer wordpress pin passwords check fix interface chaos abuse fuzz bench truth soak audit licences sbom lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -27,7 +27,7 @@ setup: $(VENV)/.dev ## Create .venv with all dependencies, those for development
 PARALLEL := -n auto --dist loadgroup --no-loadscope-reorder
 
 test: $(VENV)/.dev browser beside ## Run all tests except the slow ones (ARGS="-k name" selects)
-	$(RUN) pytest $(PARALLEL) -m "not slow" $(ARGS)
+	$(RUN) pytest $(PARALLEL) -m "not slow and not containers" $(ARGS)
 
 test-slow: $(VENV)/.dev browser beside ## Run the slow tests (packaging, chaos, soak), and property tests with many more examples
 	HYPOTHESIS_PROFILE=thorough $(RUN) pytest $(PARALLEL) -m "slow or fuzz" $(ARGS)
@@ -35,7 +35,7 @@ test-slow: $(VENV)/.dev browser beside ## Run the slow tests (packaging, chaos, 
 test-all: test test-slow ## Run all tests
 
 coverage: $(VENV)/.dev browser beside ## Run the tests of `make test` and measure branch coverage
-	$(RUN) pytest $(PARALLEL) -m "not slow" --cov --cov-report=term:skip-covered $(ARGS)
+	$(RUN) pytest $(PARALLEL) -m "not slow and not containers" --cov --cov-report=term:skip-covered $(ARGS)
 
 matrix: ## Run the tests of `make test`, without browser tests, on every installed Python from 3.11 to 3.14
 	@set -e; for python in python3.11 python3.12 python3.13 python3.14; do \
@@ -57,6 +57,11 @@ beside: # Install nginx (the edge) and promtool (alert rules), if possible
 	  || echo "WARNING: no nginx, and it cannot be installed: tests of the edge will be skipped" >&2
 	@command -v promtool || $(call install,prometheus) \
 	  || echo "WARNING: no promtool, and it cannot be installed: tests of the alerts will be skipped" >&2
+
+containers: $(VENV)/.dev ## Run the Dockerfile and docker-compose.yml on a container engine of their own (Debian, as root)
+	@command -v dockerd >/dev/null && command -v mmdebstrap >/dev/null || $(call install,docker.io iptables mmdebstrap) \
+	  || echo "WARNING: no container engine, and it cannot be installed: all tests will be skipped" >&2
+	$(RUN) pytest -m containers tests/containers $(ARGS)
 
 pictures: $(VENV)/.dev browser ## Regenerate the images of README and docs
 	$(RUN) tests.browser.pictures

@@ -127,6 +127,8 @@ class Banks:
             return nbk(day, published.get(day, {}))
         if key == "cbr":
             requested = datetime.strptime(query["date_req"], "%d/%m/%Y").date()
+            if not published:
+                return b""
             day = max((day for day in published if day <= requested), default=min(published))
             return cbr(day, published[day])
         if key == "ecb":
@@ -140,9 +142,9 @@ class Banks:
 
 
 @asynccontextmanager
-async def serving(banks: Banks) -> AsyncIterator[Banks]:
+async def serving(banks: Banks, host: str = "127.0.0.1") -> AsyncIterator[Banks]:
     app = web.Application()
     app.router.add_get("/{path:.*}", banks.respond)
-    async with TestServer(app, shutdown_timeout=0) as server:
+    async with TestServer(app, host=host, shutdown_timeout=0) as server:
         banks.url = f"http://{server.host}:{server.port}"
         yield banks

@@ -1,0 +1,149 @@
+"""A Docker engine with a socket, a data directory and networks of its own, and images made of Debian packages."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+
+from service.settings.loader import ROOT
+from tests.support.wait import wait_until
+
+CACHE: Final = ROOT / ".containers"
+"""Root file systems, wheels, the compose plugin, and the engine's images: a second run takes a minute."""
+GATEWAY: Final = "172.30.229.1"
+"""The address of this machine in the engine's default network, where containers reach the banks' stand-in."""
+IMAGE: Final = "currency-ticker-ticker"
+"""The name that compose gives to the image of the Dockerfile."""
+_SUITES: Final = {
+    "trixie": "ca-certificates,passwd,python3,python3-venv",
+    "forky": "docker-compose,netcat-openbsd,nginx,prometheus,valkey-server,valkey-tools",
+}
+"""The packages of each base system."""
+_EXCLUDED: Final = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
+_PLUGIN: Final = "./usr/libexec/docker/cli-plugins/docker-compose"
+_PYTHON: Final = """
+FROM trixie
+RUN python3 -m venv /usr/local && printf '[global]\\nno-index = true\\nfind-links = /wheels\\n' > /etc/pip.conf
+COPY wheels /wheels
+"""
+_TOOLS: Final = """
+FROM forky
+RUN mkdir -p /data /prometheus && chown valkey:valkey /data && chown 65534:65534 /prometheus
+WORKDIR /data
+"""
+_PROMETHEUS: Final = f'{_TOOLS}ENTRYPOINT ["prometheus"]\n'
+
+
+class Unavailable(Exception):
+    """No container engine can run here."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The command line of a running engine."""
+
+    socket: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        settings = {"DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONFIG": str(CACHE / "config")}
+        return {"PATH": os.environ["PATH"], "HOME": str(CACHE), "DOCKER_BUILDKIT": "0", **settings}
+
+    def run(self, *arguments: str | Path, cwd: Path = CACHE, check: bool = True) -> str:
+        """Return what `docker ARGUMENTS` prints; fail with its output if it fails."""
+        done = subprocess.run(
+            ("/usr/bin/docker", *arguments), cwd=cwd, env=self.environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0 or not check, f"docker {' '.join(map(str, arguments))}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """Return what the engine knows of a container."""
+        (document,) = json.loads(self.run("inspect", name))
+        return dict(document)
+
+
+@contextmanager
+def engine(folder: Path) -> Iterator[Engine]:
+    """Run an engine; raise `Unavailable`, with the reason, where none can run."""
+    if os.geteuid() != 0:
+        raise Unavailable("a container engine needs root")
+    missing = [name for name in ("dockerd", "mmdebstrap") if not shutil.which(name)]
+    if missing:
+        raise Unavailable(f"not installed: {', '.join(missing)} (Debian's docker.io and mmdebstrap)")
+    CACHE.mkdir(exist_ok=True)
+    log, running = folder / "dockerd.log", Engine(folder / "docker.sock")
+    with log.open("wb") as output:
+        daemon = subprocess.Popen(
+            ("dockerd", "--data-root", CACHE / "data", "--exec-root", folder / "exec", "--pidfile", folder / "pid",
+             "--host", f"unix://{running.socket}", "--bip", f"{GATEWAY}/24"),
+            stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        wait_until(lambda: daemon.poll() is not None or running.run("version", check=False).count("Version") > 1)
+        if daemon.poll() is not None:
+            raise Unavailable(f"dockerd does not start: {log.read_text(encoding='utf-8').strip().splitlines()[-1]}")
+        yield running
+    finally:
+        daemon.terminate()
+        daemon.wait(timeout=60)
+
+
+def prepare(engine: Engine) -> None:
+    """Make the images that the Dockerfile and docker-compose.yml name, and build the service's own."""
+    for suite, packages in _SUITES.items():
+        _debian(suite, packages)
+    plugin = CACHE / "config" / "cli-plugins" / "docker-compose"
+    if not plugin.exists():
+        subprocess.run(("tar", "-xf", CACHE / "forky.tar", "-C", CACHE, _PLUGIN), check=True)
+        plugin.parent.mkdir(parents=True, exist_ok=True)
+        (CACHE / _PLUGIN).rename(plugin)
+    context = CACHE / "context"
+    wheels = context / "wheels"
+    wheels.mkdir(parents=True, exist_ok=True)
+    subprocess.run(
+        (sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--no-deps", "--only-binary=:all:",
+         "--python-version=3.13", "--dest", wheels, "--requirement", ROOT / "requirements.lock"),
+        check=True,
+    )  # fmt: skip
+    services = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"].values()
+    named = {service["image"] for service in services if "image" in service}
+    (python,) = set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE))
+    _build(engine, "trixie", _PYTHON, context, [python])
+    prometheus = {name for name in named if name.startswith("prom/")}
+    _build(engine, "forky", _TOOLS, context, sorted(named - prometheus))
+    _build(engine, "forky", _PROMETHEUS, context, sorted(prometheus))
+    engine.run("build", "--quiet", "--tag", IMAGE, ROOT)
+
+
+def _debian(suite: str, packages: str) -> None:
+    """Make a base system, from the archive that this machine uses."""
+    archive = CACHE / f"{suite}.tar"
+    if archive.exists():
+        return
+    sources = [*Path("/etc/apt/sources.list.d").glob("*"), Path("/etc/apt/sources.list")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources if path.is_file())
+    mirror = re.search(r"^(?:URIs:|deb(?: \[.*\])?) *(\S+)", text, re.MULTILINE)
+    assert mirror, "no archive in /etc/apt"
+    partial = archive.with_suffix(".partial")
+    options = ["--quiet", "--variant=apt", "--format=tar", f"--include={packages}", *_EXCLUDED]
+    unexpiring = '--aptopt=Acquire::Check-Valid-Until "false"'  # a mirror may be days old
+    subprocess.run(("mmdebstrap", *options, unexpiring, suite, partial, mirror[1]), check=True)
+    partial.rename(archive)
+
+
+def _build(engine: Engine, base: str, dockerfile: str, context: Path, names: Sequence[str]) -> None:
+    if not engine.run("images", "--quiet", base).strip():
+        engine.run("import", CACHE / f"{base}.tar", base)
+    (context / f"{base}.Dockerfile").write_text(dockerfile, encoding="utf-8")
+    tags = [option for name in names for option in ("--tag", name)]
+    engine.run("build", "--quiet", "--file", context / f"{base}.Dockerfile", *tags, context)
