@@ -19,7 +19,9 @@ FLOATS = {
     "service.cluster.follower",
     "service.cluster.leader_election",
     "service.observability.counters",
+    "service.polling.lifecycle",
     "service.polling.poller",  # how long a poll took
+    "service.polling.scheduler",
     "service.settings.types",
     "service.sources.parsing",
     "service.state.memory",  # the tolerance that JUDGING compares by
