@@ -1,6 +1,8 @@
 """Create and run the aiohttp application. Everything that holds a resource is a cleanup context."""
 
+import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
@@ -17,7 +19,7 @@ from service.errors import SettingsError, TickerError
 from service.observability.counters import Counters
 from service.observability.logging import configure
 from service.polling.lifecycle import PollingLifecycle
-from service.runtime import gc_tuning
+from service.runtime import gc_tuning, systemd
 from service.runtime.background import BackgroundTask, run_in_thread
 from service.settings import Settings, load
 from service.sources.banks import validate
@@ -53,8 +55,16 @@ class ModuleLoader(BackgroundTask):
             await run_in_thread(import_module, name)
 
 
-def serve(settings: Settings, server: EmbeddedValkey | None, obey: Callable[[], None]) -> None:
+def serve(
+    settings: Settings,
+    server: EmbeddedValkey | None,
+    obey: Callable[[], None],
+    read_settings: Callable[[], Settings] | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests in flight.
+
+    On SIGHUP the process starts again if the settings, which `read_settings` reads, are valid. Started from a terminal,
+    where SIGHUP means that it was closed, `read_settings` is None.
 
     `obey` exits the process if SIGTERM arrived during startup. Raises `TickerError` if the port cannot be bound, or
     when polling gives up.
@@ -68,14 +78,28 @@ def serve(settings: Settings, server: EmbeddedValkey | None, obey: Callable[[], 
         gave_up = True
         signal.raise_signal(signal.SIGTERM)
 
+    def ready() -> None:
+        log.info("service.ready", url=f"http://{http.host}:{http.port}", version=__version__)
+        systemd.notify("READY=1")
+
+    def may_restart() -> bool:
+        try:
+            validate((read_settings or load)())
+        except SettingsError as error:
+            log.warning("settings.refused", error=str(error))
+            return False
+        log.info("settings.changed")
+        return True
+
     app = create_app(settings, server, Clock(), give_up=give_up)
     gc_tuning.tune_runtime()
     obey()
     try:
-        url = f"http://{http.host}:{http.port}"
-        run(app, http, lambda: log.info("service.ready", url=url, version=__version__))
+        restarts = run(app, http, ready, may_restart if read_settings else None)
     except OSError as error:
         raise TickerError(f"cannot listen on {http.host}:{http.port}: {error.strerror or error}") from None
+    if restarts:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself
     if gave_up:
         raise TickerError("polling has crashed several times in a row, see the log; the process ends to be restarted")
 
@@ -163,6 +187,7 @@ def create_app(
         follower,
         polling,
         ModuleLoader(),
+        systemd.Watchdog(),
     ]
     if server:
         contexts.insert(0, server)

@@ -326,6 +326,29 @@ def test_invalid_settings_are_reported_at_startup(variables: dict[str, str], mes
     assert "canary" not in log
 
 
+def test_sighup_reads_the_settings_again_or_changes_nothing(tmp_path: Path) -> None:
+    """Invalid settings are reported, and the service goes on; with valid ones the same process starts again."""
+    config = tmp_path / "ticker.toml"
+    ticker = '[[tickers]]\nid = "kzt"\nbase = "KZT"\ncurrencies = {}\nsources = ["recorded"]\n'
+    config.write_text(ticker.format('["USD", "EUR"]'))
+    with running(offline(tmp_path), "--config", str(config)) as service:
+        assert service.wait_for("/v1/ticker.txt", "eur") == "usd -0.77%\neur +0.44%\n"
+        config.write_text(ticker.format('["USD", "EURO"]'))
+        service.process.send_signal(signal.SIGHUP)
+        assert service.process.stderr
+        refusal = next(line for line in service.process.stderr if "settings.refused" in line)
+        assert "tickers.0.currencies.1: is not a currency code" in refusal
+        assert service.wait_for("/v1/ticker.txt", "eur") == "usd -0.77%\neur +0.44%\n"
+        config.write_text(ticker.format('["GBP"]'))
+        service.process.send_signal(signal.SIGHUP)
+        assert service.wait_for("/v1/ticker.txt", "gbp") == "gbp -0.02%\n"
+        service.process.send_signal(signal.SIGTERM)
+        status, log = service.ended()
+    assert status == 0
+    assert log.count("settings.changed") == log.count("service.ready") == 1
+    assert "settings.refused" not in log
+
+
 BROKEN_POLLING = """
 import sys
 from service.polling import lifecycle

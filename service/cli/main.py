@@ -81,13 +81,18 @@ def serve(
         from service.storage.embedded_valkey import embedded
 
         listen = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-        settings = _settings(config, http=listen)
+
+        def read() -> "Settings":
+            return _settings(config, http=listen)
+
+        settings = read()
         server = embedded(settings.store, exclusive=True)
         if server:
             server.begin()  # it starts while the application is imported
         from service import app
 
-        app.serve(settings, server, stop.obey)
+        has_terminal = sys.stdin is not None and sys.stdin.isatty()
+        app.serve(settings, server, stop.obey, None if has_terminal else read)
 
 
 @cli.command()

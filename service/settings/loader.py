@@ -51,7 +51,15 @@ def load(
     try:
         return Settings.model_validate(_merge(layers))
     except ValidationError as error:
-        raise SettingsError("; ".join(_problem(detail, layers) for detail in error.errors())) from None
+        details = [detail for detail in error.errors() if not _is_consequence(detail, error.errors())]
+        raise SettingsError("; ".join(_problem(detail, layers) for detail in details)) from None
+
+
+def _is_consequence(detail: Mapping[str, Any], details: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether a list only counts as too short because its items are invalid."""
+    path = detail["loc"]
+    is_list = detail["type"] == "too_short"
+    return is_list and any(other["loc"][: len(path)] == path != other["loc"] for other in details)
 
 
 def _layers(file: Path | None, environ: Mapping[str, str] | None, overrides: Mapping[str, Any] | None) -> list[Layer]:

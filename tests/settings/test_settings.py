@@ -126,6 +126,11 @@ def test_invalid_setting_is_reported_in_one_line(tmp_path: Path, text: str, mess
         ("TICKER_HTPT__PORT", "1", r"TICKER_HTPT__PORT: htpt: unknown setting; did you mean http\?"),
         ("TICKER_HTTP__PROT", "1", r"^TICKER_HTTP__PROT: unknown setting; did you mean http.port\?"),
         ("TICKER_TICKERS", '[{"id": "x"}]', "^TICKER_TICKERS: tickers.0.base: is required"),
+        (
+            "TICKER_TICKERS",
+            '[{"id": "x", "base": "KZT", "currencies": ["EURO"], "sources": ["nbk"]}]',
+            r"^TICKER_TICKERS: tickers.0.currencies.0: is not a currency code of ISO 4217$",
+        ),
         ("TICKER_FOO", "1", "^TICKER_FOO: unknown setting$"),
         ("TICKER_HTTP__PORT", "x", "^TICKER_HTTP__PORT: http.port: "),
         ("TICKER_TICKERS", "[oops", r"TICKER_TICKERS: invalid JSON"),

@@ -32,7 +32,13 @@ class Service:
         listen = ["--port", str(port)] if port else []
         command = [sys.executable, "-m", "service", "serve", *listen, *arguments]
         self.process = subprocess.Popen(
-            command, cwd=ROOT, env=clean | dict(env), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+            command,
+            cwd=ROOT,
+            env=clean | dict(env),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
         )
 
     def get(self, path: str) -> tuple[int, str]:

@@ -36,18 +36,33 @@ class Runner(web.AppRunner):
         return LimitedServer(server, self._http)
 
 
-def run(app: web.Application, http: HttpSettings, ready: Callable[[], None]) -> None:
+def run(
+    app: web.Application, http: HttpSettings, ready: Callable[[], None], may_restart: Callable[[], bool] | None = None
+) -> bool:
     """Serve until SIGTERM or SIGINT, then finish requests in progress; call `ready` once connections are accepted.
 
-    Raises `OSError` if the address cannot be bound.
+    SIGHUP, if `may_restart` is given and returns true, ends serving too; returns whether it was the reason. Raises
+    `OSError` if the address cannot be bound.
     """
-    uvloop.run(_serve(Runner(app, http), http, ready))
+    return uvloop.run(_serve(Runner(app, http), http, ready, may_restart))
 
 
-async def _serve(runner: Runner, http: HttpSettings, ready: Callable[[], None]) -> None:
-    stopped = asyncio.Event()
+async def _serve(
+    runner: Runner, http: HttpSettings, ready: Callable[[], None], may_restart: Callable[[], bool] | None
+) -> bool:
+    stopped, restarts = asyncio.Event(), False
+    loop = asyncio.get_running_loop()
+
+    def hang_up() -> None:
+        nonlocal restarts
+        if may_restart and may_restart():
+            restarts = True
+            stopped.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, stopped.set)
+    if may_restart:
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
     stopping = asyncio.create_task(stopped.wait())
     starting = asyncio.create_task(_start(runner, http))
     try:
@@ -61,6 +76,7 @@ async def _serve(runner: Runner, http: HttpSettings, ready: Callable[[], None]) 
         await cancel_and_wait(starting, stopping)
         await runner.cleanup()
     log.info("service.stopped")
+    return restarts
 
 
 async def _start(runner: Runner, http: HttpSettings) -> None:
