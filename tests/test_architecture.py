@@ -61,9 +61,10 @@ def attributes(path: Path) -> set[str]:
     return {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
 
 
-def test_only_the_loader_reads_the_environment() -> None:
+def test_only_the_loader_reads_settings_from_the_environment() -> None:
+    """What systemd passes to the service that it starts is no setting."""
     reading = {module for module, path in MODULES.items() if {"os.environ", "os.getenv"} & attributes(path)}
-    assert reading == {"service.settings.loader"}
+    assert reading == {"service.settings.loader", "service.runtime.systemd"}
 
 
 def test_rates_are_not_floats() -> None:

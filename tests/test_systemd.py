@@ -24,7 +24,8 @@ def test_units_are_valid(tmp_path: Path) -> None:
         text = unit.read_text(encoding="utf-8")
         text = text.replace("/opt/currency-ticker/current/.venv/bin/python", sys.executable)
         (tmp_path / unit.name).write_text(text.replace("/opt/currency-ticker/current", str(ROOT)), encoding="utf-8")
-    command = ("systemd-analyze", "verify", "--man=no", *(tmp_path / unit.name for unit in UNITS))
+    copies = [str(tmp_path / unit.name) for unit in UNITS]
+    command = ("systemd-analyze", "verify", "--man=no", *copies)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     messages = [line for line in done.stderr.splitlines() if str(tmp_path) in line or "currency-ticker" in line]
     assert (done.returncode, messages) == (0, [])
