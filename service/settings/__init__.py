@@ -11,6 +11,7 @@ from service.settings.models import (
     SourceSettings,
     StoreSettings,
     TickerSettings,
+    WebhookSettings,
 )
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "SourceSettings",
     "StoreSettings",
     "TickerSettings",
+    "WebhookSettings",
     "load",
 ]

@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -21,6 +22,7 @@ from service.settings.types import (
     Dates,
     Day,
     Duration,
+    EventType,
     FrameAncestors,
     Headers,
     Interval,
@@ -30,6 +32,8 @@ from service.settings.types import (
     OptionalProxy,
     OptionalWindow,
     Retention,
+    WebhookSecrets,
+    WebhookUrl,
     Zone,
 )
 
@@ -81,6 +85,13 @@ class HttpSettings(_Table):
         default=100,
         ge=0,
         description="Maximum number of open event streams per client: an IPv4 address or an IPv6 /64 network.",
+    )
+    surrogate_keys: bool = Field(
+        default=False,
+        description=(
+            "Send `Surrogate-Key` and `Cache-Tag` with rates, so that a webhook can purge them from a CDN; see "
+            "docs/webhooks.md."
+        ),
     )
     proxies: Networks = Field(
         default=LOOPBACK,
@@ -341,6 +352,64 @@ class TickerSettings(_Table):
         return self
 
 
+class WebhookSettings(_Table):
+    """A receiver of events, described in [webhooks.md](webhooks.md)."""
+
+    url: WebhookUrl = Field(
+        description="URL to which events are sent; it is treated as a secret, since it may contain a token."
+    )
+    name: str = Field(
+        default="",
+        pattern=r"^([a-z0-9][a-z0-9._:-]{0,79})?$",
+        description="Name in health, metrics and logs; by default the host of the URL. Its queue belongs to the name.",
+    )
+    events: tuple[EventType, ...] = Field(
+        default=("ticker.changed",),
+        min_length=1,
+        description=(
+            "Events to send: `ticker.changed`, `ticker.late`, `ticker.stale`, `fixing.quarantined`, `fixing.revised`."
+        ),
+    )
+    threshold: Decimal = Field(
+        default=Decimal(0),
+        ge=0,
+        le=1000,
+        description="Smallest change of a quote, in percent, for which `ticker.changed` is sent; 0 sends every change.",
+    )
+    secret: WebhookSecrets = Field(
+        default=(),
+        description=(
+            "Secret of the signature, `whsec_` and 24 to 64 random bytes in base64. Several, the newest first: the "
+            "request has a signature by each. Required unless `format` is that of a cache."
+        ),
+    )
+    format: Literal["cloudevents", "fastly", "cloudflare", "varnish"] = Field(
+        default="cloudevents",
+        description=(
+            '`"cloudevents"`: the event as signed JSON; `"fastly"`, `"cloudflare"`, `"varnish"`: a request that purges '
+            "what the event has changed from that cache."
+        ),
+    )
+    headers: Headers = Field(default={}, description='More headers of its requests: `{ Fastly-Key = "…" }`.')
+    allow_private: bool = Field(
+        default=False,
+        description="Allow private, loopback and link-local addresses, and `http://`.",
+    )
+
+    @model_validator(mode="after")
+    def _is_protected(self) -> Self:
+        if self.format == "cloudevents" and not self.secret:
+            raise ValueError("secret is required")
+        if not self.allow_private and not self.url.get_secret_value().startswith("https:"):
+            raise ValueError("url must begin with https:// unless allow_private is set")
+        return self
+
+    @cached_property
+    def label(self) -> str:
+        """The name, by default the host of the URL with its port."""
+        return self.name or urlsplit(self.url.get_secret_value()).netloc.lower()
+
+
 class Settings(_Table):
     http: HttpSettings = HttpSettings()
     store: StoreSettings = StoreSettings()
@@ -350,12 +419,16 @@ class Settings(_Table):
     runtime: RuntimeSettings = RuntimeSettings()
     tickers: tuple[TickerSettings, ...] = Field(min_length=1)
     sources: dict[Key, SourceSettings] = Field(min_length=1)
+    webhooks: tuple[WebhookSettings, ...] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         ids = [ticker.id for ticker in self.tickers]
         if len(set(ids)) < len(ids):
             raise ValueError("tickers: two have the same id")
+        labels = [webhook.label for webhook in self.webhooks]
+        if len(set(labels)) < len(labels):
+            raise ValueError("webhooks: two have the same name or host; set name")
         for ticker in self.tickers:
             for key in ticker.sources:
                 if key not in self.polled:

@@ -106,6 +106,7 @@ def _title(path: tuple[str, ...]) -> str:
     return {
         ("tickers", "*"): "`[[tickers]]`",
         ("sources", "*"): "`[sources.KEY]`",
+        ("webhooks", "*"): "`[[webhooks]]`",
         ("sources", "*", "breaks", "*"): "`[[sources.KEY.breaks]]`",
     }.get(path, f"`[{'.'.join(path)}]`")
 

@@ -1,7 +1,9 @@
 """Types of settings: durations, windows, time zones, currency codes, URLs, headers."""
 
+import binascii
 import re
 import ssl
+from base64 import b64decode
 from datetime import date, time, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -15,6 +17,8 @@ from service.settings.currencies import CODES
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS = get_args(Day)
+EventType = Literal["ticker.changed", "ticker.late", "ticker.stale", "fixing.quarantined", "fixing.revised"]
+SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with, by the Standard Webhooks specification
 
 DIRECT = "direct"
 """No proxy, where a setting expects one."""
@@ -90,6 +94,31 @@ def _header_value(value: SecretStr) -> SecretStr:
     return value
 
 
+def _webhook_url(value: SecretStr) -> SecretStr:
+    address = value.get_secret_value()
+    try:
+        parts = urlsplit(address)
+        is_valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
+    except ValueError:  # the port is not a number
+        is_valid = False
+    if not is_valid or not address.isascii() or not address.isprintable() or " " in address:
+        raise ValueError("must be a URL like https://receiver.example/events")
+    if "@" in parts.netloc or parts.fragment:
+        raise ValueError("must not contain a login or a fragment; set headers")
+    return value
+
+
+def _webhook_secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    try:
+        length = len(b64decode(text.removeprefix(SECRET_PREFIX), validate=True))
+    except (binascii.Error, ValueError):
+        length = 0
+    if not text.startswith(SECRET_PREFIX) or not 24 <= length <= 64:
+        raise ValueError(f"must be {SECRET_PREFIX} and 24 to 64 random bytes in base64")
+    return value
+
+
 def _ca_file(value: Path) -> Path:
     try:
         ssl.create_default_context(cafile=value)
@@ -129,6 +158,9 @@ OptionalProxy = Annotated[
 ]
 """May contain a login."""
 Headers = Annotated[dict[str, Annotated[SecretStr, AfterValidator(_header_value)]], BeforeValidator(_header_names)]
+WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
+"""May contain a token in its path or query."""
+WebhookSecrets = Annotated[tuple[Annotated[SecretStr, AfterValidator(_webhook_secret)], ...], BeforeValidator(_listed)]
 CaFile = Annotated[Annotated[Path, AfterValidator(_ca_file)] | None, BeforeValidator(lambda value: value or None)]
 FrameAncestor = Annotated[
     str, StringConstraints(pattern=r"^(\*|'self'|'none'|https?:|(https?://)?[A-Za-z0-9*][A-Za-z0-9.*-]*(:[0-9*]+)?)$")

@@ -181,3 +181,39 @@ def test_unknown_calendar_is_an_error() -> None:
         load(environ={"TICKER_SOURCES__NBK__CALENDAR": "Kazakhstan"})
     with pytest.raises(SettingsError, match=r"sources\.nbk\.calendar: unknown calendar 'XX'"):
         validate(load(environ={"TICKER_SOURCES__NBK__CALENDAR": "XX"}))
+
+
+WEBHOOK = '[[webhooks]]\nurl = "https://r.example/events"\nsecret = "whsec_c2VjcmV0IG9mIGEgdGVzdCwgMzIgYnl0ZXMgbG9uZyE="\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (WEBHOOK.replace("https", "http"), "webhooks.0: url must begin with https:// unless allow_private is set"),
+        (WEBHOOK.partition("secret")[0], "webhooks.0: secret is required"),
+        (WEBHOOK.replace("whsec_", ""), "webhooks.0.secret.0: must be whsec_ and 24 to 64 random bytes in base64"),
+        (WEBHOOK.replace("IGVz", "").replace("MzIgYnl0ZXMgbG9uZyE=", ""), "webhooks.0.secret.0: must be whsec_"),
+        (WEBHOOK.replace("r.example", "user:p@r.example"), "webhooks.0.url: must not contain a login or a fragment"),
+        (WEBHOOK.replace("https://r.example/events", "r.example"), "webhooks.0.url: must be a URL like https://"),
+        (WEBHOOK + WEBHOOK, "webhooks: two have the same name or host; set name"),
+        (WEBHOOK + 'events = ["ticker.moved"]', "webhooks.0.events.0: Input should be 'ticker.changed', "),
+        (WEBHOOK + "threshold = -1", "webhooks.0.threshold: Input should be greater than or equal to 0"),
+        (WEBHOOK + "tresh = 1", "webhooks.0.tresh: unknown setting; did you mean"),
+    ],
+)
+def test_invalid_webhook_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        load(file, environ={})
+    assert problem in str(error.value)
+
+
+def test_webhook_is_named_after_its_host(tmp_path: Path) -> None:
+    """Its own name counts first. Several secrets may be given, also as one text."""
+    file = tmp_path / "mine.toml"
+    secret = WEBHOOK.partition('secret = "')[2].strip('"\n')
+    file.write_text(WEBHOOK + WEBHOOK.replace(secret, f"{secret} {secret}") + 'name = "other"\nallow_private = true')
+    first, second = load(file, environ={}).webhooks
+    assert (first.label, len(first.secret), first.events) == ("r.example", 1, ("ticker.changed",))
+    assert (second.label, len(second.secret)) == ("other", 2)
