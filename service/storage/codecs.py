@@ -30,6 +30,8 @@ from service.domain.bounds import (
 from service.domain.fixing import Fixing, Quotation, RateTable
 from service.domain.snapshot import Snapshot
 from service.errors import LONGEST
+from service.state.deliveries import DeliveryState, QueuedEvent
+from service.state.events import ReportedSource, ReportedTicker
 from service.state.memory import MOST_LEFT_OUT, SourceState
 from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
 
@@ -142,12 +144,29 @@ def _spans(spans: Spans, _: Place) -> Iterator[str]:
             yield f"{first} to {last} is not a span of dates up to {LATEST}"
 
 
+def _delivery(state: DeliveryState, _: Place) -> Iterator[str]:
+    for name in ("failing_since", "not_before", "delivered_at", "dropped_at", "stopped_at"):
+        yield from time_errors(name, getattr(state, name))
+
+
+def _queued(event: QueuedEvent, _: Place) -> Iterator[str]:
+    yield from time_errors("time", event.time)
+
+
+def _nothing(_: object, __: Place) -> Iterator[str]:
+    yield from ()
+
+
 FIXING: Final = Kind("Fixing", TypeAdapter(Fixing), _fixing)
 WAITING: Final = Kind("QuarantinedFixing", TypeAdapter(QuarantinedFixing), _waiting)
 DECISION: Final = Kind("QuarantineDecision", TypeAdapter(QuarantineDecision), _decision)
 STATE: Final = Kind("SourceState", TypeAdapter(SourceState), _state)
 SNAPSHOT: Final = Kind("Snapshot", TypeAdapter(Snapshot), _snapshot)
 SPANS: Final = Kind("Spans", TypeAdapter(Spans), _spans)
+DELIVERIES: Final = Kind("DeliveryState", TypeAdapter(DeliveryState), _delivery)
+QUEUED_EVENT: Final = Kind("QueuedEvent", TypeAdapter(QueuedEvent), _queued)
+REPORTED_TICKER: Final = Kind("ReportedTicker", TypeAdapter(ReportedTicker), _nothing)
+REPORTED_SOURCE: Final = Kind("ReportedSource", TypeAdapter(ReportedSource), _nothing)
 
 
 class StoredRate(Struct, frozen=True, gc=False):

@@ -100,6 +100,11 @@ class Outbox:
     def enqueue_snapshot(self, snapshot: Snapshot) -> None:
         self._enqueue(PendingWrite(RecordKind.SNAPSHOT, snapshot.id, "", snapshot))
 
+    @property
+    def has_rates(self) -> bool:
+        """Whether published or quarantined rates, or decisions on them, are pending."""
+        return any(write.kind <= RecordKind.QUARANTINED for write in self._writes.values())
+
     def decided_dates(self, source: str) -> set[date]:
         """Return the dates of a source with a pending decision."""
         return {

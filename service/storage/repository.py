@@ -15,6 +15,8 @@ Keys, all under the configured prefix::
     aside:<source>         hash    key and field -> invalid record that `check --repair` moved, unchanged
     aside:<source>:<key>           whole key of a wrong type that `check --repair` moved
     leader, news           see `service.storage.coordination`
+    webhooks:<webhook>, deliveries, reported_tickers, reported_sources
+                           see `service.storage.webhook_queue`
 """
 
 import asyncio
@@ -41,7 +43,11 @@ from service.settings import Settings
 from service.state.memory import SourceState
 from service.storage.codecs import (
     DECISION,
+    DELIVERIES,
     FIXING,
+    QUEUED_EVENT,
+    REPORTED_SOURCE,
+    REPORTED_TICKER,
     SNAPSHOT,
     SPANS,
     STATE,
@@ -56,6 +62,7 @@ from service.storage.codecs import (
 from service.storage.coordination import LIFE, Coordination
 from service.storage.embedded_valkey import EmbeddedValkey
 from service.storage.redis_connection import TIMEOUT, RedisConnection
+from service.storage.webhook_queue import WebhookQueue
 from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
 
 _DECISIONS = 1000
@@ -68,13 +75,17 @@ _BY_SOURCE: Final[Mapping[str, tuple[Kind[Any] | None, str]]] = {
     "quarantine": (WAITING, "hash"),
     "decisions": (DECISION, "list"),
     "raws": (None, "zset"),
+    "webhooks": (QUEUED_EVENT, "list"),
 }
-"""Keys per source: kind of the records and Redis type."""
+"""Keys per source, or per webhook: kind of the records and Redis type."""
 _SHARED: Final[Mapping[str, Kind[Any] | None]] = {
     "states": STATE,
     "snapshots": SNAPSHOT,
     "backfilled": SPANS,
     "stamps": None,
+    "deliveries": DELIVERIES,
+    "reported_tickers": REPORTED_TICKER,
+    "reported_sources": REPORTED_SOURCE,
 }
 """Hashes that are shared by all sources."""
 # Stores a raw response, and removes the oldest ones that exceed the limit (counted from the newest).
@@ -144,6 +155,7 @@ class Store:
         self._save_raw = self._redis.register_script(_SAVE_RAW)
         self.last_date = last_date
         self.coordination = Coordination(self._connection, prefix, lock_life)
+        self.webhooks = WebhookQueue(self._connection, prefix)
         self._decoded_decisions = dict[str, dict[str, QuarantineDecision]]()
         """By source: the decisions that were read last, by their JSON."""
         self._withheld = dict[str, date]()
@@ -444,7 +456,7 @@ class Store:
             name = f"{bad.place.key} {bad.place.field}"
             while await pipe.hexists(aside, name):
                 name += "'"
-            is_list = bad.place.key.startswith("decisions:")
+            is_list = _BY_SOURCE.get(bad.place.key.partition(":")[0], (None, "hash"))[1] == "list"
             stored_values = await pipe.lrange(key, 0, -1) if is_list else [await pipe.hget(key, bad.place.field)]
             pipe.multi()  # type: ignore[no-untyped-call]
             if value not in stored_values:

@@ -58,14 +58,18 @@ class StoreSync:
             if self._syncing:
                 await cancel_and_wait(self._syncing)
 
-    async def request_sync(self) -> None:
-        """Start a sync, or repeat the running one, which may have read already; wait for `patience` seconds."""
+    async def request_sync(self) -> bool:
+        """Start a sync, or repeat the running one, which may have read already; wait for `patience` seconds.
+
+        Return whether it has ended, with or without an error.
+        """
         self._requested = True
         if self._syncing is None or self._syncing.done():
             self._syncing = asyncio.create_task(self._sync_as_requested())
         done, _ = await asyncio.wait([self._syncing], timeout=self.patience)
         for task in done:  # self._syncing may be another task by now
             task.result()
+        return bool(done)
 
     async def _sync_as_requested(self) -> None:
         while self._requested:
