@@ -8,6 +8,7 @@ from aiohttp import web
 
 from service.clock import Clock
 from service.domain.fixing import Fixing, Series
+from service.domain.surrogate_keys import source_key, surrogate_headers
 from service.errors import StoreError
 from service.settings import SourceSettings
 from service.state.memory import MemoryState
@@ -31,7 +32,7 @@ _SANDBOX: Final = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 
 
 def routes(memory: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
-    polled = memory.settings.polled
+    polled, http = memory.settings.polled, memory.settings.http
 
     async def requested(request: web.Request) -> tuple[Fixing, Fixing | None]:
         key, day = request.match_info["source"], request.match_info["date"]
@@ -51,7 +52,10 @@ def routes(memory: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
         new, before = await requested(request)
         document = receipt(new, before, polled[new.source], await _cross_check(memory, store, new))
         caching = cache_for(_MAX_AGE, due(memory, new.source, now()))
-        return Representation(to_json(document), "application/json", caching).reply(request, now.seconds())
+        page = Representation(
+            to_json(document), "application/json", caching, surrogate_headers(http, source_key(new.source))
+        )
+        return page.reply(request, now.seconds())
 
     async def raw(request: web.Request) -> web.StreamResponse:
         new, _ = await requested(request)
@@ -63,7 +67,8 @@ def routes(memory: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
         if body is None:
             detail = f"The raw response of {new.source} for {new.date} is no longer stored; the receipt has its digest."
             raise Problem(404, detail)
-        headers = {**_SANDBOX, "Content-Disposition": f'attachment; filename="{new.source}-{new.date}.raw"'}
+        keys = surrogate_headers(http, source_key(new.source))
+        headers = {**_SANDBOX, **keys, "Content-Disposition": f'attachment; filename="{new.source}-{new.date}.raw"'}
         caching = cache_for(_MAX_AGE, due(memory, new.source, now()))
         page = Representation(body, "application/octet-stream", caching, headers, compressed=False)
         return page.reply(request, now.seconds())

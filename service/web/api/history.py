@@ -26,6 +26,7 @@ from service.domain.breaks import Break
 from service.domain.fixing import Fixing, Series
 from service.domain.publication_schedule import today
 from service.domain.snapshot import Quote, Snapshot
+from service.domain.surrogate_keys import source_key, surrogate_headers, ticker_key
 from service.errors import StoreError
 from service.storage.repository import Store
 from service.web.api.history_rows import FORMS, NO_PREDECESSOR, RowBuilder, RowRange, Rows
@@ -195,7 +196,9 @@ class Histories:
     def _headers(self, wanted: _HistoryRequest, tag: str) -> dict[str, str]:
         caching = self.pages.caching(self.pages.snapshot(wanted.part.ticker))
         cache_control = caching(int(self.pages.now.seconds()))
-        return {"ETag": tag, "Cache-Control": cache_control, "Vary": "Accept-Encoding", **OPEN}
+        keys = (ticker_key(wanted.part.ticker), source_key(wanted.part.source))
+        surrogate = surrogate_headers(self.pages.memory.settings.http, *keys)
+        return {"ETag": tag, "Cache-Control": cache_control, "Vary": "Accept-Encoding", **OPEN, **surrogate}
 
     async def _body(self, wanted: _HistoryRequest, coding: str, stamp: str | None) -> AsyncGenerator[bytes]:
         """Yield the body in chunks, compressed with gzip if there is a coding. Raises `StoreError`."""

@@ -13,6 +13,7 @@ from aiohttp.hdrs import ACCEPT_LANGUAGE
 
 from service.clock import Clock
 from service.domain.snapshot import Snapshot
+from service.domain.surrogate_keys import surrogate_headers, ticker_key
 from service.observability.counters import Counters
 from service.runtime.background import run_in_thread
 from service.state.memory import MemoryState
@@ -97,7 +98,12 @@ class PageCache:
         self.counters.rendered += 1
         caching, vary = self.caching(cached.snapshot), "Accept-Language" if options.negotiated else None
         return Representation(
-            body, output.content_type, caching, _headers(output.headers, options), vary, compressed=not output.drawn
+            body,
+            output.content_type,
+            caching,
+            self._headers(output.headers, options, cached.snapshot),
+            vary,
+            compressed=not output.drawn,
         )
 
     def _end_slow_rendering(
@@ -174,9 +180,14 @@ class PageCache:
             output.render(self._view(snapshot, texts, options)),
             output.content_type,
             caching,
-            _headers(headers, options),
+            self._headers(headers, options, snapshot),
             vary="Accept-Language" if options.negotiated else None,
         )
+
+    def _headers(self, headers: Mapping[str, str] | None, options: Options, snapshot: Snapshot) -> Mapping[str, str]:
+        """Return the headers of a page, with its surrogate key and the names of the parameters that were ignored."""
+        ignored = {IGNORED: ", ".join(options.ignored)} if options.ignored else {}
+        return {**(headers or {}), **ignored, **surrogate_headers(self.memory.settings.http, ticker_key(snapshot.id))}
 
     def snapshot(self, ticker: str) -> Snapshot:
         """Return the current snapshot of a ticker. Raises `Problem`: 404 if unknown, 503 if it has no rates yet."""
@@ -187,9 +198,3 @@ class PageCache:
                 raise Problem(503, f"No source of the ticker {ticker} has responded yet.", {"Retry-After": "5"})
             raise Problem(404, f"Unknown ticker {ticker[:40]!r}.", available=ids)
         return snapshot
-
-
-def _headers(headers: Mapping[str, str] | None, options: Options) -> Mapping[str, str]:
-    """Return the headers of a page, with the names of the parameters that were ignored."""
-    ignored = {IGNORED: ", ".join(options.ignored)} if options.ignored else {}
-    return {**(headers or {}), **ignored}
