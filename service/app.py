@@ -23,6 +23,7 @@ from service.runtime import gc_tuning, systemd
 from service.runtime.background import BackgroundTask, run_in_thread
 from service.settings import Settings, load
 from service.sources.banks import validate
+from service.state.deliveries import WebhookStatus
 from service.state.memory import MemoryState
 from service.state.publisher import SnapshotPublisher
 from service.storage.coordination import LIFE
@@ -151,6 +152,7 @@ def create_app(
     polling = PollingLifecycle(memory, store_sync, publisher, election, now, counters, give_up)
     pages = PageCache(memory, now, counters)
     streams = EventStreamHub(pages)
+    webhooks = {webhook.label: WebhookStatus() for webhook in settings.webhooks}
 
     app = web.Application()
     if settings.http.response_cache:
@@ -162,9 +164,9 @@ def create_app(
         *oembed.routes(pages),
         *sources.routes(memory, polling.next_poll, now),
         *fixings.routes(memory, store, now),
-        *health.routes(HealthReport(memory, store_sync, election, follower, polling, now)),
+        *health.routes(HealthReport(memory, store_sync, election, follower, polling, now, webhooks)),
         *docs.routes(pages),
-        *prometheus.routes(memory, store_sync, election, counters, streams),
+        *prometheus.routes(memory, store_sync, election, counters, streams, webhooks, now),
     ]
     app.add_routes(counted(cached, counters))
     app.add_routes(timed(computed, counters))
@@ -189,6 +191,10 @@ def create_app(
         ModuleLoader(),
         systemd.Watchdog(),
     ]
+    if settings.webhooks:
+        from service.webhooks.delivery import Webhooks  # noqa: PLC0415 - disabled by default
+
+        contexts.append(Webhooks(store_sync, publisher, election, counters, webhooks, now))
     if server:
         contexts.insert(0, server)
     app.on_shutdown.append(streams.close)

@@ -48,6 +48,8 @@ class Counters:
     """Fixings by source and verdict: `accepted` or `refused`; one that is refused at every poll counts once."""
     polling_crashes: int = 0
     """Crashes of polling as a whole: bugs, after which it was restarted."""
+    deliveries: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Events by webhook and outcome: `delivered`, `dropped`, or `failed` (an attempt that is repeated)."""
     rendered: int = 0
     """Pages rendered (cache misses)."""
     replies: dict[str, RouteCounters] = field(default_factory=dict)

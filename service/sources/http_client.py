@@ -1,11 +1,12 @@
-"""HTTP client for all banks: no cookies, no proxy from the environment, timeouts, a small receive buffer."""
+"""HTTP client for banks and webhooks: no cookies, no proxy from the environment, timeouts, a small receive buffer."""
 
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Self
 
 import aiohttp
+from pydantic import SecretStr
 from yarl import URL
 
 from service.settings import ClientSettings, SourceSettings
@@ -27,8 +28,12 @@ class Proxy(NamedTuple):
 class Client:
     """The shared HTTP session as an async context manager."""
 
-    def __init__(self, settings: ClientSettings) -> None:
+    def __init__(
+        self, settings: ClientSettings, new_socket: Callable[[aiohttp.AddrInfoType], socket.socket] | None = None
+    ) -> None:
+        """Create the client; `new_socket` creates the socket for a connection to an address, or raises `OSError`."""
         self.settings = settings
+        self._new_socket = new_socket or new_client_socket
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -38,7 +43,7 @@ class Client:
                 total=self.settings.timeout.total_seconds(),
                 sock_connect=self.settings.connect_timeout.total_seconds(),
             ),
-            connector=aiohttp.TCPConnector(socket_factory=_socket, ssl=_tls(self.settings)),
+            connector=aiohttp.TCPConnector(socket_factory=self._new_socket, ssl=_tls(self.settings)),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
@@ -61,14 +66,18 @@ class Client:
 
     def proxy(self, source: SourceSettings) -> Proxy:
         """Return the proxy for requests to a source; its URL is None for a direct connection."""
-        proxy = source.proxy or self.settings.proxy
-        address = proxy.get_secret_value() if proxy else DIRECT
-        if address == DIRECT:
-            return Proxy(None, None)
-        url = URL(address)
-        # aiohttp renames it to Proxy-Authorization.
-        login = {"Authorization": aiohttp.encode_basic_auth(url.user, url.password or "")} if url.user else None
-        return Proxy(url.with_user(None), login)
+        return proxy_of(source.proxy or self.settings.proxy)
+
+
+def proxy_of(setting: SecretStr | None) -> Proxy:
+    """Return the proxy that a setting names; its URL is None for a direct connection."""
+    address = setting.get_secret_value() if setting else DIRECT
+    if address == DIRECT:
+        return Proxy(None, None)
+    url = URL(address)
+    # aiohttp renames it to Proxy-Authorization.
+    login = {"Authorization": aiohttp.encode_basic_auth(url.user, url.password or "")} if url.user else None
+    return Proxy(url.with_user(None), login)
 
 
 def _tls(settings: ClientSettings) -> ssl.SSLContext | bool:
@@ -80,7 +89,8 @@ def _tls(settings: ClientSettings) -> ssl.SSLContext | bool:
     return context
 
 
-def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+def new_client_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """Return a socket for a connection to an address, with the receive buffer `RECEIVED`."""
     family, kind, protocol, *_ = address
     created = socket.socket(family, kind, protocol)
     created.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED)

@@ -6,7 +6,7 @@ registry.
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, time
 from itertools import accumulate
 from typing import Final
@@ -23,13 +23,16 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from service import __version__
+from service.clock import Clock
 from service.cluster.leader_election import LeaderElection, Role
 from service.domain.snapshot import Status
 from service.observability.counters import Counters, Histogram
+from service.state.deliveries import WebhookStatus
 from service.state.memory import MemoryState
 from service.storage.sync import StoreSync
 
 _RESULTS: Final = ("ok", "failed")
+_OUTCOMES: Final = ("delivered", "failed", "dropped")
 _VERDICTS: Final = ("accepted", "refused")
 _NO_SOURCE: Final = "none"
 """The label of quotes without a source."""
@@ -48,10 +51,14 @@ def register(
     election: LeaderElection,
     counters: Counters,
     streams: Callable[[], int],
+    webhooks: Mapping[str, WebhookStatus],
+    now: Clock,
 ) -> None:
     """Register the metrics of one instance; `streams` returns the number of open streams."""
     registry.register(_Gauges(memory, store_sync, election, streams))
     registry.register(_Counters(memory, counters))
+    if webhooks:
+        registry.register(_Webhooks(webhooks, counters, now))
 
 
 class _Gauges(Collector):
@@ -193,6 +200,33 @@ class _Counters(Collector):
             if any(replies.durations.counts):
                 _add(durations, route, replies.durations)
         yield from (requests, durations)
+
+
+class _Webhooks(Collector):
+    """Queues and deliveries of webhooks."""
+
+    def __init__(self, webhooks: Mapping[str, WebhookStatus], counters: Counters, now: Clock) -> None:
+        self._webhooks = webhooks
+        self._counters = counters
+        self._now = now
+
+    def collect(self) -> Iterator[Metric]:
+        deliveries = CounterMetricFamily(
+            "ticker_webhook_deliveries",
+            "Deliveries by outcome: delivered, failed (to be repeated), or dropped.",
+            labels=["webhook", "outcome"],
+        )
+        waiting = GaugeMetricFamily("ticker_webhook_waiting", "Events that wait for delivery.", labels=["webhook"])
+        oldest = GaugeMetricFamily(
+            "ticker_webhook_oldest_seconds", "Age of the oldest event that waits, 0 if none does.", labels=["webhook"]
+        )
+        for name, webhook in self._webhooks.items():
+            for outcome in _OUTCOMES:
+                deliveries.add_metric([name, outcome], self._counters.deliveries[name, outcome])
+            age = (self._now() - webhook.first.event.time).total_seconds() if webhook.first else 0
+            waiting.add_metric([name], webhook.waiting)
+            oldest.add_metric([name], max(0, age))
+        yield from (deliveries, waiting, oldest)
 
 
 def _add(family: HistogramMetricFamily, label: str, durations: Histogram) -> None:

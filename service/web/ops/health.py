@@ -4,8 +4,8 @@
 plain text.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Final, Protocol, SupportsFloat
@@ -19,6 +19,7 @@ from service.cluster.follower import StoreFollower
 from service.cluster.leader_election import LeaderElection
 from service.domain.snapshot import Quote, Status
 from service.settings import TickerSettings
+from service.state.deliveries import GIVE_UP, WebhookStatus
 from service.state.memory import MemoryState
 from service.storage.sync import StoreSync
 from service.web import models
@@ -56,6 +57,8 @@ class HealthReport:
     follower: StoreFollower
     polling: PollingState
     now: Clock
+    webhooks: Mapping[str, WebhookStatus] = field(default_factory=dict)
+    """By name."""
 
 
 def routes(health: HealthReport) -> list[web.RouteDef]:
@@ -84,6 +87,8 @@ def report(health: HealthReport) -> models.HealthDocument:
     checks = {f"ticker:{ticker.id}": _ticker(ticker, memory, now) for ticker in memory.settings.tickers}
     for key in memory.settings.polled:
         checks[f"source:{key}"] = _source(memory, key, health.polling.next_poll(key), now)
+    for name, webhook in health.webhooks.items():
+        checks[f"webhook:{name}"] = _webhook(name, webhook, now)
     follower = health.follower.error
     stopped = health.polling.stopped
     checks["polling"] = Component(status="fail", output=_POLLING_STOPPED) if stopped else Component(status="pass")
@@ -225,6 +230,27 @@ def _problems(key: str, memory: MemoryState, described: models.SourceDocument) -
     if state in ("late", "stale"):
         repeated = f"rates up to {latest} repeat those of {news}" if latest != news else f"no new rates since {news}"
         yield f"{key}: {state}, {repeated}"
+
+
+def _webhook(name: str, webhook: WebhookStatus, now: datetime) -> Component:
+    state, problems = webhook.state, list[str]()
+    if state.stopped_at:
+        problems.append(f"the receiver refuses all events since {state.stopped_at:%F %T} UTC (status 410)")
+    elif state.failing_since:
+        problems.append(f"failing since {state.failing_since:%F %T} UTC, {webhook.waiting} events wait: {state.error}")
+    if state.dropped_at and now - state.dropped_at < GIVE_UP:
+        problems.append(f"events were dropped at {state.dropped_at:%F %T} UTC, {state.dropped} so far")
+    return Component(
+        component_id=name,
+        component_type="system",
+        status="warn" if problems else "pass",
+        observed_value=webhook.waiting,
+        observed_unit="events",
+        time=state.delivered_at or UNSET,
+        failing_since=state.failing_since,
+        consecutive_failures=state.failures,
+        output=f"webhook {name}: {'; '.join(problems)}" if problems else UNSET,
+    )
 
 
 def _age(since: datetime | None, now: datetime) -> int | None:

@@ -1,13 +1,16 @@
 """`/metrics`: metrics for Prometheus, in the negotiated format. Never cached, and without CORS headers."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from aiohttp.hdrs import ACCEPT
 
+from service.clock import Clock
 from service.cluster.leader_election import LeaderElection
 from service.observability.counters import Counters
+from service.state.deliveries import WebhookStatus
 from service.state.memory import MemoryState
 from service.storage.sync import StoreSync
 from service.web.api.stream import EventStreamHub
@@ -20,7 +23,13 @@ _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosni
 
 
 def routes(
-    memory: MemoryState, store_sync: StoreSync, election: LeaderElection, counters: Counters, streams: EventStreamHub
+    memory: MemoryState,
+    store_sync: StoreSync,
+    election: LeaderElection,
+    counters: Counters,
+    streams: EventStreamHub,
+    webhooks: Mapping[str, WebhookStatus],
+    now: Clock,
 ) -> list[web.RouteDef]:
     @cache
     def registry() -> "CollectorRegistry":
@@ -29,7 +38,7 @@ def routes(
         from service.web.ops.collector import register  # noqa: PLC0415
 
         collectors = CollectorRegistry()
-        register(collectors, memory, store_sync, election, counters, lambda: streams.count)
+        register(collectors, memory, store_sync, election, counters, lambda: streams.count, webhooks, now)
         return collectors
 
     def metrics(request: web.Request) -> web.StreamResponse:

@@ -1,0 +1,1 @@
+"""Webhooks: record events, and deliver them to receivers."""
