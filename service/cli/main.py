@@ -295,3 +295,44 @@ def retract(
 
 
 quarantine_commands.command(name="retract")(retract)
+
+
+webhook_commands = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="List webhooks, and send a test event to them."
+)
+cli.add_typer(webhook_commands, name="webhooks")
+Name = Annotated[str, typer.Argument(help="Name, URL, or number from 1.", metavar="WEBHOOK")]
+
+
+@webhook_commands.command(name="list")
+def list_(
+    config: Config = None, *, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
+    """List the webhooks with the events that wait and the result of the last deliveries."""
+    from service.cli import webhooks
+
+    with _reported_errors():
+        webhooks.list_all(_settings(config), as_json=as_json)
+
+
+@webhook_commands.command(name="test")
+def send_test(
+    which: Annotated[
+        str | None, typer.Argument(help="Name, URL, or number from 1 (default: all).", metavar="WEBHOOK")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Send a signed test event and print the response. A cache is sent a purge of the first ticker."""
+    from service.cli import webhooks
+
+    with _reported_errors():
+        webhooks.send_test(_settings(config), which)
+
+
+@webhook_commands.command()
+def resume(which: Name, config: Config = None) -> None:
+    """Resume a webhook whose receiver has refused all events by status 410."""
+    from service.cli import webhooks
+
+    with _reported_errors():
+        webhooks.resume(_settings(config), which)
