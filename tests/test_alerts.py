@@ -38,6 +38,8 @@ HEALTHY = {
     'ticker_source_last_success_timestamp_seconds{source="recorded"}': f"0x1440 86460x1440 172920x{DAYS}",
     'ticker_polls_total{source="nbk",result="ok"}': f"0+1x{DAYS}",
     'ticker_polls_total{source="nbk",result="failed"}': f"0x{DAYS}",
+    'ticker_webhook_oldest_seconds{webhook="shop"}': f"0x{DAYS}",
+    'ticker_webhook_deliveries_total{webhook="shop",outcome="dropped"}': f"0x{DAYS}",
     'ticker_requests_total{route="/v1/ticker",status="200"}': f"0+98x{DAYS}",
     'ticker_requests_total{route="/v1/ticker",status="404"}': f"0+1x{DAYS}",
     'ticker_requests_total{route="/health",status="503"}': f"0+4x{DAYS}",
@@ -78,6 +80,8 @@ NBK = {"source": "nbk"}
 CURRENT = 'ticker_status{ticker="kzt",status="current"}'
 SUCCESS = 'ticker_source_last_success_timestamp_seconds{source="nbk"}'
 FAILED = 'ticker_polls_total{source="nbk",result="failed"}'
+OLDEST = 'ticker_webhook_oldest_seconds{webhook="shop"}'
+DROPPED = 'ticker_webhook_deliveries_total{webhook="shop",outcome="dropped"}'
 BROKEN = 'ticker_requests_total{route="/v1/ticker",status="500"}'
 CASES = {
     "stale": Case("TickerStale", 24, "The ticker kzt is stale", status("stale", f"0x9 1x{DAYS}"), KZT),
@@ -122,6 +126,14 @@ CASES = {
         "NoBankAnswers", 10 + 240 + 15, "No bank has responded for 4h 16m 0s",
         {SUCCESS: f"0+60x10 600x{DAYS}", SUCCESS.replace("nbk", "recorded"): f"0x150 9000x{DAYS}"},
     ),
+    "a receiver is down": Case(
+        "WebhookFailing", 10 + 60 + 15, "The webhook shop has not delivered an event for 1h 16m 0s",
+        {OLDEST: f"0x9 0+60x{DAYS}"}, {"webhook": "shop"},
+    ),
+    "events are dropped": Case(
+        "WebhookDropped", 10, "Events of the webhook shop were dropped",
+        {f"a {DROPPED}": f"0x9 1x{DAYS}"}, {"webhook": "shop"},
+    ),
     "all instances are down": Case("NoInstance", 11, "No instance responds", {"up": f"1x9 0x{DAYS}"}),
     "all instances are removed": Case("NoInstance", 11, "No instance responds", {"up": "1x9 stale"}),
     "an instance is down": Case(
@@ -159,6 +171,7 @@ QUIET = {
     "other banks publish in the afternoon": {'ticker_source_diverging{source="nbk"}': f"0x9 1x225 0x{DAYS}"},
     "a currency is omitted from one document": {'ticker_source_missing{source="nbk"}': f"0x9 1x1400 0x{DAYS}"},
     "a bank recovers in the evening": {SUCCESS: f"0+60x10 600x235 15000+60x{DAYS}"},
+    "a receiver is restarted": {OLDEST: f"0x9 0+60x65 0x{DAYS}"},
     "one error": {
         BROKEN: f"0x9 1x{DAYS}",
         'ticker_requests_total{route="/v1/ticker",status="200"}': f"0+2x{DAYS}",

@@ -14,11 +14,15 @@ import pytest
 from pydantic import SecretStr
 
 from service.settings import Settings, load
+from service.state.deliveries import QueuedEvent
+from service.state.events import Reported
+from service.storage.repository import Store
 from tests.conftest import Clock, Started
 from tests.support.fixings import APRIL, day
 from tests.support.http import Client
 from tests.support.metrics import BANKS, RESULTS, Samples, scraped, until_scraped, value
 from tests.support.promtool import DASHBOARD, FOLDER, PROMTOOL, check_alerts, check_results, dashboard
+from tests.support.receiver import Receiver, receiving, with_webhooks
 from tests.support.standin import Banks, RawRates
 
 pytestmark = pytest.mark.slow
@@ -33,6 +37,8 @@ QUOTES = 5
 """Currencies of the default ticker."""
 SUCCESS = "ticker_source_last_success_timestamp_seconds"
 OFFSET = "ticker_clock_offset_seconds"
+OLDEST = "ticker_webhook_oldest_seconds"
+DELIVERIES = "ticker_webhook_deliveries_total"
 
 
 def convert_to_base(rates: RawRates, tenge: str) -> RawRates:
@@ -221,6 +227,32 @@ class TestAlerts:
         client = await start(settings.model_copy(update={"store": unreachable}))
         await check_service(tmp_path, client, clock, status("current"), StoreDown=1)
 
+    async def test_webhook(
+        self, start: Started, settings: Settings, banks: Banks, clock: Clock, tmp_path: Path
+    ) -> None:
+        """A receiver fails for two hours; then for a day, and its event is dropped."""
+        publish_all(banks)
+        async with receiving() as receiver:
+            receiver.default = 500
+            client = await start(with_webhooks(settings, receiver.webhook()))
+            async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
+                event = QueuedEvent("e1", "ticker.changed", "kzt", clock(), "{}")
+                assert await store.webhooks.add(await store.webhooks.reported(), Reported(), {"receiver": [event]})
+            clock.forward(hours=2)
+            condition = status("current")
+
+            def is_old(samples: Samples) -> bool:
+                return condition(samples) and value(samples, OLDEST, webhook="receiver") == 2 * 3600
+
+            await check_service(tmp_path, client, clock, is_old, WebhookFailing=1)
+            before = await scraped(client)
+            clock.forward(hours=22)
+            dropped = {"webhook": "receiver", "outcome": "dropped"}
+            samples = await until_scraped(client, lambda found: value(found, DELIVERIES, **dropped) == 1)
+        series = kept_series(samples, clock.seconds(), "a", before)
+        alerts = {"WebhookDropped": 1, "NoLeader": 1}  # the metric of the leader is missing
+        check_instances(tmp_path, alerts, {name: values for name, values in series.items() if DELIVERIES in name})
+
     async def test_wrong_clock(self, start: Started, banks: Banks, clock: Clock, tmp_path: Path) -> None:
         """The clock of the machine is a day ahead of the store's."""
         publish_all(banks)
@@ -283,10 +315,11 @@ async def all_metrics(client: Client) -> Samples:
     return await until_scraped(client, lambda samples: value(samples, OFFSET) is not None)
 
 
-async def test_rules_and_dashboard_use_existing_metrics(start: Started, banks: Banks) -> None:
+async def test_rules_and_dashboard_use_existing_metrics(start: Started, settings: Settings, banks: Banks) -> None:
     """An alert on a metric that does not exist would never fire."""
     publish_all(banks)
-    existing = {name for name, _ in await all_metrics(await start())}
+    settings = with_webhooks(settings, Receiver("http://127.0.0.1:1").webhook())
+    existing = {name for name, _ in await all_metrics(await start(settings))}
     for path in (FOLDER / "alerts.yml", DASHBOARD):
         named = set(re.findall(r"\bticker_\w+", path.read_text(encoding="utf-8")))
         assert named
@@ -294,10 +327,13 @@ async def test_rules_and_dashboard_use_existing_metrics(start: Started, banks: B
 
 
 @needs_promtool
-async def test_dashboard_panels_have_data(start: Started, banks: Banks, clock: Clock, tmp_path: Path) -> None:
+async def test_dashboard_panels_have_data(
+    start: Started, settings: Settings, banks: Banks, clock: Clock, tmp_path: Path
+) -> None:
     """Every panel has data, except those that are empty without a problem."""
     publish_all(banks)
-    series = kept_series(await all_metrics(await start()), clock.seconds(), "a", {})
+    settings = with_webhooks(settings, Receiver("http://127.0.0.1:1").webhook())
+    series = kept_series(await all_metrics(await start(settings)), clock.seconds(), "a", {})
     empty = {"Alerts", "Errors per second"}
     panels = {panel["title"]: panel.get("targets", ()) for panel in dashboard()["panels"]}
     assert empty < panels.keys()
