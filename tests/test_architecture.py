@@ -36,6 +36,8 @@ FLOATS = {
     "service.web.ops.collector",
     "service.web.rendering.style",  # sizes and colours
     "service.web.rendering.svg",
+    "service.webhooks.delivery",  # seconds between two looks at a queue
+    "service.webhooks.recorder",
 }
 """Header weights, lengths, durations, metrics and clocks; never money."""
 JUDGING = {"service.validation.rules", "service.validation.cross_check"}
@@ -45,9 +47,11 @@ EXACT = [
     "domain.bounds",
     "domain.breaks",
     "domain.change",
+    "domain.event",
     "domain.fixing",
     "domain.snapshot",
     "polling.backfill",
+    "state.events",
     "state.memory",
     "state.selection",
     "validation.published_change",

@@ -36,7 +36,7 @@ def test_each_alert_has_a_section_and_each_section_an_alert() -> None:
 def test_commands_are_real(command: str) -> None:
     """The command, its options and its number of arguments are valid."""
     words = shlex.split(command)
-    subcommands = [word for word in words[:2] if word in ("accept", "reject")]
+    subcommands = [word for word in words[:2] if word in ("accept", "reject", "list", "test", "resume")]
     result = CliRunner().invoke(cli, [words[0], *subcommands, "--help"], prog_name="python -m service")
     assert result.exit_code == 0, result.output
     options = [word for word in words if word.startswith("--")]

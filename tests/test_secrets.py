@@ -6,6 +6,7 @@ Every setting counts as a secret unless it is in `SHOWN`, including new ones.
 import asyncio
 import contextlib
 import gzip
+import json
 import os
 import re
 import signal
@@ -31,6 +32,7 @@ from service.storage.repository import Store, open_store
 from tests.support.cli import command, process
 from tests.support.ports import unused_port
 from tests.support.process import NEW, OLD, Service, local, running
+from tests.support.receiver import SECRET
 from tests.support.servers import Server, sentinel, valkey
 from tests.support.standin import Banks, serving
 from tests.support.wait import wait_until
@@ -43,6 +45,7 @@ SHOWN = {
     "store.data_dir",  # in errors of the embedded store
     "tickers.0.id",  # in URLs
     "tickers.0.sources",  # keys that identify sources
+    "webhooks.0.name",  # in health, metrics and logs
     *(f"sources.nbk.{name}" for name in ("name", "names.kk", "url", "terms", "provider", "timezone", "calendar")),
 }
 """Settings that are public, or shown in errors."""
@@ -52,6 +55,8 @@ FORMATS = {
     "sources.nbk.url": "http://127.0.0.1:1/{}",
     "client.proxy": "http://user:{}@127.0.0.1:1",
     "sources.nbk.proxy": "http://user:{}@127.0.0.1:1",
+    "webhooks.0.url": "https://127.0.0.1:1/{}",
+    "webhooks.0.secret": "whsec_{}AAAAAAAAA",  # a canary of 27 letters: 36 characters of base64
 }
 """Formats for canaries in settings that do not accept any text."""
 
@@ -60,7 +65,7 @@ def setting_paths(model: type[BaseModel], path: str = "") -> Iterator[str]:
     """Yield the path of every setting."""
     for name, field in model.model_fields.items():
         inside = [kind for kind in (field.annotation, *_type_arguments(field.annotation)) if _is_model(kind)]
-        below = {"tickers": "0.", "sources": "nbk."}.get(name, "") if not path else ""
+        below = {"tickers": "0.", "sources": "nbk.", "webhooks": "0."}.get(name, "") if not path else ""
         if inside:
             yield from setting_paths(inside[0], f"{path}{name}.{below}")
         else:
@@ -78,6 +83,7 @@ def _is_model(kind: object) -> bool:
 
 
 SETTING_PATHS = list(setting_paths(Settings))
+WEBHOOK = {"url": "https://127.0.0.1:1/", "secret": SECRET}
 TICKER = {"id": "kzt", "base": "KZT", "currencies": ["USD"], "sources": ["nbk"]}
 
 
@@ -86,6 +92,8 @@ def nested(path: str, value: object) -> dict[str, Any]:
     *parents, last = path.split(".")
     if parents[:1] == ["tickers"]:
         return {"tickers": [TICKER | {last: value}]}
+    if parents[:1] == ["webhooks"]:
+        return {"webhooks": [WEBHOOK | ({"headers": {last: value}} if "headers" in parents else {last: value})]}
     for name in (last, *reversed(parents)):
         value = {name: value}
     assert isinstance(value, dict)
@@ -111,7 +119,7 @@ def test_no_settings_error_shows_a_value(path: str) -> None:
     ]
     for value in (*texts, [CANARY], [[CANARY]], {"x": CANARY}, [{"x": CANARY}], f"[{CANARY}", f'{{"x": "{CANARY}"'):
         assert CANARY not in fault(overrides=nested(path, value)).lower()
-        if isinstance(value, str) and not path.startswith("tickers"):
+        if isinstance(value, str) and not path.startswith(("tickers", "webhooks")):
             assert CANARY not in fault(environ={variable(path): value}).lower()
 
 
@@ -167,13 +175,17 @@ def environ(url: str) -> dict[str, str]:
     # With a proxy no bank would respond; see tests/sources/test_outgoing.py.
     for path in ("sources.nbk.provider", "store.data_dir", "tickers.0.id", "client.proxy", "sources.nbk.proxy"):
         values.pop(path, None)
-    return {variable(path): value for path, value in values.items()}
+    webhook = WEBHOOK | {"url": values.pop("webhooks.0.url"), "secret": values.pop("webhooks.0.secret")}
+    webhook |= {"headers": {"kk": values.pop("webhooks.0.headers.kk")}, "allow_private": True}
+    values = {path: value for path, value in values.items() if not path.startswith("webhooks")}
+    return {variable(path): value for path, value in values.items()} | {"TICKER_WEBHOOKS": json.dumps([webhook])}
 
 
 def test_secret_settings_have_canaries() -> None:
     """Includes the store's password and settings of free text."""
     free_texts = {"store.url", "store.prefix", "client.user_agent", "sources.nbk.user_agent"}
     assert free_texts | {"client.proxy", "sources.nbk.proxy", "sources.nbk.headers.kk"} <= SECRETS.keys()
+    assert {"webhooks.0.url", "webhooks.0.secret", "webhooks.0.headers.kk"} <= SECRETS.keys()
 
 
 @pytest.fixture
@@ -233,6 +245,8 @@ async def test_failing_service_shows_no_secret(tmp_path: Path, banks: Banks, for
                 service.wait_for("/v1/ticker", '"source":"nbk"')
                 request_all()
                 wait_until(lambda: len(stored(server)) > 3, "rates in the store")
+                add_event(server)
+                service.wait_for("/health?verbose", "webhook 127.0.0.1:1: failing")
                 outputs.append(str(stored(server)))
                 outputs.append(command_lines(service.process.pid))
                 server.kill()
@@ -251,9 +265,17 @@ async def test_failing_service_shows_no_secret(tmp_path: Path, banks: Banks, for
         log, outputs = await asyncio.to_thread(check)
     assert "store.lost" in log
     assert "source.failing" in log
+    assert "webhook.failing" in log
     assert leaked(log) == set()
     for output in outputs:
         assert leaked(output) == set(), output[:100]
+
+
+def add_event(server: Server) -> None:
+    """Add an event to the queue of the webhook, whose receiver does not listen."""
+    event = {"id": "e1", "type": "ticker.changed", "subject": "kzt", "time": "2026-04-02T04:00:00Z", "body": "{}"}
+    with redis.Redis(port=server.port, password=SECRETS["store.url"]) as client:
+        client.rpush(f"{SECRETS['store.prefix']}webhooks:127.0.0.1:1", json.dumps(event))
 
 
 def command_lines(pid: int) -> str:
@@ -266,6 +288,7 @@ COMMANDS = (
     ("backfill", "nbk", "--from", "{today}", "--pause", "0"), ("show",), ("sources",), ("poll", "nbk"), ("poll", "cbr"),
     ("poll", "nbu"), ("quarantine",), ("quarantine", "accept", "nbk", "2026-01-01"), ("export", "{file}"),
     ("import", "{file}"), ("sources", "--markdown"), ("check",), ("check", "--repair"),
+    ("webhooks", "list"), ("webhooks", "list", "--json"), ("webhooks", "test"), ("webhooks", "test", "nowhere"),
 )  # fmt: skip
 
 

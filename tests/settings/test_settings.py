@@ -183,7 +183,9 @@ def test_unknown_calendar_is_an_error() -> None:
         validate(load(environ={"TICKER_SOURCES__NBK__CALENDAR": "XX"}))
 
 
-WEBHOOK = '[[webhooks]]\nurl = "https://r.example/events"\nsecret = "whsec_c2VjcmV0IG9mIGEgdGVzdCwgMzIgYnl0ZXMgbG9uZyE="\n'
+WEBHOOK = (
+    '[[webhooks]]\nurl = "https://r.example/events"\nsecret = "whsec_c2VjcmV0IG9mIGEgdGVzdCwgMzIgYnl0ZXMgbG9uZyE="\n'
+)
 
 
 @pytest.mark.parametrize(
