@@ -175,7 +175,7 @@ def environ(url: str) -> dict[str, str]:
     # With a proxy no bank would respond; see tests/sources/test_outgoing.py.
     for path in ("sources.nbk.provider", "store.data_dir", "tickers.0.id", "client.proxy", "sources.nbk.proxy"):
         values.pop(path, None)
-    webhook = WEBHOOK | {"url": values.pop("webhooks.0.url"), "secret": values.pop("webhooks.0.secret")}
+    webhook: dict[str, Any] = WEBHOOK | {"url": values.pop("webhooks.0.url"), "secret": values.pop("webhooks.0.secret")}
     webhook |= {"headers": {"kk": values.pop("webhooks.0.headers.kk")}, "allow_private": True}
     values = {path: value for path, value in values.items() if not path.startswith("webhooks")}
     return {variable(path): value for path, value in values.items()} | {"TICKER_WEBHOOKS": json.dumps([webhook])}

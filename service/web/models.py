@@ -229,8 +229,8 @@ Observed = Annotated[Any, Meta(extra_json_schema={"type": ["string", "number"]})
 class Component(Struct, frozen=True, kw_only=True, rename="camel"):
     """The health of a component (draft-inadarei-api-health-check). Ages are in seconds.
 
-    Tickers have the fields from `asOf` to `choices`, sources those from `lastFixing` to `quarantine`. `output`
-    describes the problem.
+    Tickers have the fields from `asOf` to `choices`, sources those from `lastFixing` to `quarantine`, and webhooks
+    `failingSince` and `consecutiveFailures`. `output` describes the problem.
     """
 
     component_id: str | UnsetType = UNSET

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+from multidict import CIMultiDict
+
 from service import __version__
 from service.domain.surrogate_keys import source_key, ticker_key
 from service.settings import WebhookSettings
@@ -22,26 +24,24 @@ class OutgoingRequest(NamedTuple):
 
 
 def outgoing_request(webhook: WebhookSettings, event: QueuedEvent, now: datetime) -> OutgoingRequest:
-    """Return the request that sends an event to a webhook at `now`."""
-    own = {"User-Agent": f"currency-ticker/{__version__}", "Accept": "*/*"}
-    own |= {name: value.get_secret_value() for name, value in webhook.headers.items()}
-    key = purge_key(event)
+    """Return the request that sends an event at `now`. Headers of the settings cannot replace those of the format."""
+    headers = CIMultiDict({"User-Agent": f"currency-ticker/{__version__}", "Accept": "*/*"})
+    headers.update({name: value.get_secret_value() for name, value in webhook.headers.items()})
+    key, method, body = purge_key(event), "POST", ""
     match webhook.format:
         case "fastly":
-            return OutgoingRequest("POST", own | {"Surrogate-Key": key}, "")
+            headers["Surrogate-Key"] = key
         case "cloudflare":
-            body = json.dumps({"tags": [key]})
-            return OutgoingRequest("POST", own | {"Content-Type": "application/json"}, body)
+            headers["Content-Type"], body = "application/json", json.dumps({"tags": [key]})
         case "varnish":
-            return OutgoingRequest("PURGE", own | {"xkey-purge": key}, "")
-    timestamp = int(now.timestamp())
-    headers = {
-        "Content-Type": "application/cloudevents+json",
-        "webhook-id": event.id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(webhook.secret, event.id, timestamp, event.body),
-    }
-    return OutgoingRequest("POST", own | headers, event.body)
+            headers["xkey-purge"], method = key, "PURGE"
+        case "cloudevents":
+            timestamp, body = int(now.timestamp()), event.body
+            headers["Content-Type"] = "application/cloudevents+json"
+            headers["webhook-id"] = event.id
+            headers["webhook-timestamp"] = str(timestamp)
+            headers["webhook-signature"] = signature(webhook.secret, event.id, timestamp, body)
+    return OutgoingRequest(method, headers, body)
 
 
 def purge_key(event: QueuedEvent) -> str:

@@ -152,7 +152,7 @@ async def test_queue_is_bounded(store: Store, clock: Clock) -> None:
     assert (state.dropped, waiting, first and first.event.id) == (5, MOST_WAITING, "e5")
 
 
-async def test_receiver_that_is_gone_is_not_requested_again(store: Store, clock: Clock) -> None:
+async def test_receiver_that_responds_with_410_is_not_requested_again(store: Store, clock: Clock) -> None:
     """Status 410 stops the webhook; its events are dropped, later ones too."""
     async with receiving() as receiver:
         receiver.responses = [(410, {})]

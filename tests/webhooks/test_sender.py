@@ -44,7 +44,7 @@ async def send(
 async def test_request_is_a_signed_cloud_event(clock: SetClock) -> None:
     """Structured mode, with the headers of Standard Webhooks; own headers are added and cannot replace these."""
     async with receiving() as receiver:
-        own = {"Authorization": "Bearer t", "webhook-id": "mine"}
+        own = {"Authorization": "Bearer t", "Webhook-Id": "mine"}
         attempt = await send(receiver.webhook(headers=own), now=clock)
     assert attempt == Attempt(None, 204)
     (request,) = receiver.requests
@@ -104,7 +104,12 @@ async def test_name_that_is_rebound_after_a_check_is_refused(monkeypatch: pytest
     """The address is checked that the socket connects to, whatever the name resolved to before."""
     answers = iter(["1.1.1.1", "127.0.0.1", "127.0.0.1"])
     checked, is_public = list[str](), addresses.is_public
-    monkeypatch.setattr(addresses, "is_public", lambda host: checked.append(host) or is_public(host))
+
+    def recorded(host: str) -> bool:
+        checked.append(host)
+        return is_public(host)
+
+    monkeypatch.setattr(addresses, "is_public", recorded)
 
     async def rebound(*_: Any, **__: Any) -> list[aiohttp.abc.ResolveResult]:
         address = next(answers)

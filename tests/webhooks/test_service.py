@@ -1,5 +1,6 @@
 """Webhooks of a whole service: events from polls of banks, health, metrics, surrogate keys."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,13 +8,15 @@ from typing import Any
 import pytest
 
 from service.settings import Settings, load
+from service.state.deliveries import QueuedEvent
+from service.storage.repository import Store
 from tests.conftest import Clock, Started
 from tests.support.fixings import APRIL, day
 from tests.support.http import Client
 from tests.support.metrics import scraped, value
-from tests.support.receiver import Receiver, receiving, with_webhooks
+from tests.support.receiver import Received, Receiver, receiving, with_webhooks
 from tests.support.standin import Banks
-from tests.support.wait import until, until_true
+from tests.support.wait import PATIENCE, until, until_true
 
 EVENTS = ("ticker.changed", "ticker.late", "ticker.stale", "fixing.quarantined", "fixing.revised")
 
@@ -31,7 +34,8 @@ def settings(settings: Settings, receiver: Receiver, banks: Banks) -> Settings:
     store = {"TICKER_STORE__URL": settings.store.url.get_secret_value(), "TICKER_STORE__PREFIX": settings.store.prefix}
     currencies = settings.tickers[0].currencies
     ticker = {"id": "kzt", "base": "KZT", "currencies": currencies, "sources": ["nbk"]}
-    loaded = load(environ=banks.environ() | store, overrides={"tickers": [ticker], "sources": {"nbk": {"sweep": 1}}})
+    changes = {"tickers": [ticker], "sources": {"nbk": {"sweep": 1}}, "client": {"timeout": 2 * PATIENCE}}
+    loaded = load(environ=banks.environ() | store, overrides=changes)
     return with_webhooks(loaded, receiver.webhook(events=EVENTS))
 
 
@@ -45,8 +49,6 @@ async def health(client: Client) -> dict[str, Any]:
 
 async def until_baseline(client: Client, settings: Settings) -> None:
     """Wait until the service has recorded the present rates."""
-    from service.storage.repository import Store  # noqa: PLC0415
-
     async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
 
         async def is_recorded() -> bool:
@@ -127,3 +129,30 @@ async def test_responses_have_surrogate_keys_if_enabled(start: Started, settings
         async with client.get(path) as response:
             assert "Surrogate-Key" not in response.headers
             assert "Cache-Tag" not in response.headers
+
+
+async def test_shutdown_does_not_wait_for_a_receiver(
+    start: Started, settings: Settings, receiver: Receiver, clock: Clock
+) -> None:
+    """The event stays in the queue for the next leader."""
+    never = asyncio.Event()
+
+    async def hang(_: Received) -> None:
+        await never.wait()
+
+    receiver.on_request = hang
+    client = await start()
+    await until_baseline(client, settings)
+    async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
+        event = QueuedEvent("e1", "ticker.changed", "kzt", clock(), "{}")
+
+        async def is_added() -> bool:
+            stored = await store.webhooks.reported()
+            return await store.webhooks.add(stored, stored.reported, {"receiver": [event]}) is not None
+
+        await until(is_added)
+        await until_true(lambda: receiver.requests)
+        async with asyncio.timeout(PATIENCE):  # the receiver never responds, and `client.timeout` is a minute longer
+            await client.close()
+        assert [item.event for item in await store.webhooks.waiting("receiver")] == [event]
+    never.set()
