@@ -159,3 +159,11 @@ def test_currency_that_is_added_to_the_ticker_is_no_event() -> None:
         events(memory_of(OLD, NEW), replace(before, tickers={"kzt": replace(before.tickers["kzt"], quotes=known)}))
         == []
     )
+
+
+def test_revision_that_memory_lacks_for_a_while_is_no_second_event() -> None:
+    """The store was restored from a backup, and completed by another instance."""
+    revised = later(replace(NEW, rates=NEXT.rates)).with_revision_of(NEW)
+    before = detect(memory_of(OLD, revised), reported(OLD, NEW), NOW).reported
+    lacking = detect(memory_of(OLD, NEW), before, NOW).reported
+    assert [event.type for event in events(memory_of(OLD, revised), lacking)] == ["ticker.changed"]
