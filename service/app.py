@@ -175,8 +175,13 @@ def create_app(
 
     @asynccontextmanager
     async def stored_rates() -> AsyncIterator[None]:
-        """Load stored rates before the first request is served; flush pending writes on cleanup."""
+        """Load stored rates before the first request is served; flush pending writes on cleanup.
+
+        Raises `NewerSchemaError` if a newer version has written the store.
+        """
         await follower.refresh()
+        if store_sync.newer:
+            raise store_sync.newer
         gc_tuning.freeze()
         yield
         await store_sync.close()

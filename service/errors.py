@@ -5,6 +5,7 @@
     TickerError                 base class; the message is one line for humans
     ├── SettingsError           invalid configuration (exit status 2)
     ├── StoreError              Redis or Valkey is down, or replied with an error
+    │   └── NewerSchemaError    a newer version has written the store
     └── SourceError             a request to a bank failed; has the source, the URL and the problem
         ├── Unreachable         failed request: no connection, timeout, status 5xx
         ├── BadAnswer           unusable response: status, size, encoding
@@ -31,6 +32,10 @@ class StoreError(TickerError):
 
     refused = False
     """Redis replied with an error (the connection works): other commands may succeed."""
+
+
+class NewerSchemaError(StoreError):
+    """A newer version of the service has written the store: this one could misread or damage its records."""
 
 
 class SourceError(TickerError):

@@ -107,9 +107,10 @@ def _quiet_logs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the URL of a real Valkey server."""
+    """Yield the URL of a real Valkey server, as durable as `/health` demands."""
     folder = tmp_path_factory.mktemp("valkey")
-    with ValkeyServer(port=0, data_dir=folder, persist=True, unix_socket_path=folder / "valkey.sock"):
+    config = {"appendonly": "yes"}
+    with ValkeyServer(port=0, data_dir=folder, persist=True, unix_socket_path=folder / "valkey.sock", config=config):
         yield f"unix://{folder}/valkey.sock"
 
 

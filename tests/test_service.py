@@ -167,7 +167,7 @@ async def test_killed_store_is_restarted(env: tuple[dict[str, str], Banks]) -> N
 
 
 async def test_invalid_records_in_the_store_are_skipped(env: tuple[dict[str, str], Banks], tmp_path: Path) -> None:
-    """Invalid dates, numbers and bytes, and a key of the wrong type: the log names each record."""
+    """Invalid dates, numbers and bytes, and a key of the wrong type, which is moved aside: the log names each."""
     variables, banks = env
     today = local("Asia/Almaty")
     yesterday = today - timedelta(days=1)
@@ -202,9 +202,10 @@ async def test_invalid_records_in_the_store_are_skipped(env: tuple[dict[str, str
             for field in (*broken, str(today - timedelta(days=4))):
                 assert any("fixings:nbk" in line and field in line for line in reported), field
             assert any("quarantine:nbk" in line for line in reported)
-            assert any("fixings:cbu" in line and "wrong type" in line for line in reported)
+            assert any("store.moved_aside" in line and "fixings:cbu" in line for line in log.splitlines())
+            assert client.get("ticker:aside:cbu:fixings:cbu") == "oops"
             listed = command(variables, "check")
-            assert (listed.exit_code, listed.stdout.count("\n")) == (1, 8)
+            assert (listed.exit_code, listed.stdout.count("\n")) == (1, 7)
             assert "fixings:nbk 9999-12-31: it is dated 9999-12-31, after" in listed.stdout
             assert command(variables, "check", "--repair").exit_code == command(variables, "check").exit_code == 0
             assert client.hget("ticker:aside:nbk", "fixings:nbk 9999-12-31") == far_future
@@ -383,6 +384,27 @@ def test_address_in_use_is_reported(tmp_path: Path) -> None:
     assert status == 1
     assert re.search(rf"error: cannot listen on 127\.0\.0\.1:{service.port}: ", log)
     assert "Traceback" not in log
+
+
+def test_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    """The service and every command that uses the store end with one line and status 1; nothing is changed."""
+    problem = (
+        r"error: the store has schema 99, this version of the service knows up to 1: start the newer version, .*\n"
+    )
+    with valkey(tmp_path / "v") as store, store.client() as client:
+        client.set("ticker:schema", 99)
+        env = offline(tmp_path) | {"TICKER_STORE__URL": f"redis://127.0.0.1:{store.port}/0"}
+        with running(env) as service:
+            status, log = service.ended()
+        assert status == 1
+        assert re.fullmatch(problem, log)
+        file = tmp_path / "fixings.gz"
+        file.write_bytes(b"")
+        for arguments in (("show",), ("sources",), ("quarantine",), ("check",), ("import", str(file))):
+            done = command(env, *arguments)
+            assert (done.exit_code, done.stdout) == (1, "")
+            assert re.fullmatch(problem, done.stderr)
+        assert client.keys("*") == ["ticker:schema"]
 
 
 @pytest.mark.parametrize("known", [False, True])

@@ -137,7 +137,9 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
         async with AsyncExitStack() as stack:
             if server:
                 await stack.enter_async_context(server)
-            return await work(await stack.enter_async_context(open_store(settings, server, Clock())))
+            store = await stack.enter_async_context(open_store(settings, server, Clock()))
+            await store.check_schema(prepare=False)
+            return await work(store)
 
     return run_interruptibly(run())
 

@@ -63,6 +63,8 @@ class RedisConnection:
         parts = urlsplit(url)
         self.where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         """The URL without user and password, for messages."""
+        self.wrong_type_seen = False
+        """Whether a command has failed because a key is of a wrong type; reset by whoever looks for that key."""
         self._timeout = timeout
 
     async def close(self) -> None:
@@ -77,6 +79,7 @@ class RedisConnection:
         except (RedisError, OSError, TimeoutError) as error:
             store_error = StoreError(f"{self.where}: {_problem(error, self._timeout)}")
             store_error.refused = isinstance(error, ResponseError)
+            self.wrong_type_seen |= store_error.refused and "WRONGTYPE" in str(error)
             raise store_error from error
         except ValidationError as error:
             raise StoreError(f"{self.where}: a record cannot be read by this version: {error.title}") from error

@@ -14,6 +14,7 @@ Keys, all under the configured prefix::
     snapshots              hash    ticker -> its last snapshot, for programs that read Redis directly
     aside:<source>         hash    key and field -> invalid record that `check --repair` moved, unchanged
     aside:<source>:<key>           whole key of a wrong type that `check --repair` moved
+    schema                 string  version of this layout, see `service.storage.schema`
     leader, news           see `service.storage.coordination`
     webhooks:<webhook>, deliveries, reported_tickers, reported_sources
                            see `service.storage.webhook_queue`
@@ -37,10 +38,12 @@ from service.clock import Clock
 from service.domain.bounds import LATEST, date_errors, last_dates
 from service.domain.fixing import Fixing
 from service.domain.snapshot import Snapshot
+from service.errors import StoreError
 from service.runtime.background import run_in_thread
 from service.runtime.program import program
 from service.settings import Settings
 from service.state.memory import SourceState
+from service.storage import schema
 from service.storage.codecs import (
     DECISION,
     DELIVERIES,
@@ -88,6 +91,8 @@ _SHARED: Final[Mapping[str, Kind[Any] | None]] = {
     "reported_sources": REPORTED_SOURCE,
 }
 """Hashes that are shared by all sources."""
+_FIXING_ASIDE: Final = re.compile(r"^fixings:\S+ (\d{4}-\d\d-\d\d)'*$")
+"""Fields of `aside:<source>` with a fixing that `check --repair` moved there."""
 # Stores a raw response, and removes the oldest ones that exceed the limit (counted from the newest).
 _SAVE_RAW: Final = """
 redis.call('SET', ARGV[1] .. ARGV[2], ARGV[3], 'PX', ARGV[4])
@@ -116,6 +121,37 @@ class WriteResult(NamedTuple):
     before: str | None
     version: str
     whole: bool = True
+
+
+class Sizes(NamedTuple):
+    """Numbers of records of a source."""
+
+    fixings: int = 0
+    quarantined: int = 0
+    decisions: int = 0
+
+
+class Durability(NamedTuple):
+    """How safe records are in the server; None: unknown, the server does not report it to this user."""
+
+    policy: str | None = None
+    """`maxmemory-policy`."""
+    appends: bool | None = None
+    """Whether the append-only file is on."""
+    is_writing: bool | None = None
+    """Whether the last write to the append-only file succeeded."""
+
+    @property
+    def problems(self) -> list[str]:
+        """What can lose records, with the remedy."""
+        problems = list[str]()
+        if self.policy not in (None, "noeviction"):
+            problems.append(f"maxmemory-policy is {self.policy}, so records can be evicted; set it to noeviction")
+        if self.appends is False:
+            problems.append("the append-only file is off, so a restart can lose records; set appendonly to yes")
+        if self.appends and self.is_writing is False:
+            problems.append("the append-only file cannot be written; check whether the disk is full")
+        return problems
 
 
 class BadRecord(NamedTuple):
@@ -254,6 +290,33 @@ class Store:
         pipe.hset(key, source, version)
         pipe.hget(key, source)
 
+    async def check_schema(self, *, prepare: bool) -> None:
+        """Check the version of the store's layout.
+
+        With `prepare`, it is written if the store is new, and an older layout is migrated. Raises `NewerSchemaError`
+        for a newer layout, and `StoreError` for an older one that is not migrated.
+        """
+        stored = await self._read("schema", self._redis.get(self._key("schema")), None)
+        if stored == str(schema.VERSION):
+            return
+        if stored is not None and not stored.isdecimal():
+            report("schema", Place("schema", ""), "it is not a version", stored)
+            return
+        with self._errors():
+            is_new = stored is None and not await self._redis.exists(self._key("stamps"))
+        version = schema.VERSION if is_new else int(stored or schema.UNVERSIONED)
+        schema.check(version, or_older=prepare)
+        if prepare and version < schema.VERSION:
+            with self._errors():
+                await schema.migrate(self._redis, self._key)
+        elif prepare:
+            try:
+                with self._errors():
+                    await self._redis.set(self._key("schema"), version, nx=True)
+            except StoreError as error:  # a replica, a full server: records can still be read
+                if not error.refused:
+                    raise
+
     async def versions(self) -> dict[str, str]:
         """Return an opaque version per source; it changes with every write and is never reused.
 
@@ -270,6 +333,39 @@ class Store:
         with self._errors():
             keys = [str(key) async for key in self._redis.scan_iter(f"{_literal(prefix)}*")]
         return sorted(key.removeprefix(prefix) for key in keys)
+
+    async def sizes(self, sources: Sequence[str]) -> dict[str, Sizes]:
+        """Return the numbers of records of each source, also of records that are skipped when read."""
+        with self._errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for source in sources:
+                    pipe.hlen(self._key("fixings", source))
+                    pipe.hlen(self._key("quarantine", source))
+                    pipe.llen(self._key("decisions", source))
+                replies = [reply if isinstance(reply, int) else 0 for reply in await pipe.execute(raise_on_error=False)]
+        return {source: Sizes(*replies[3 * place : 3 * place + 3]) for place, source in enumerate(sources)}
+
+    async def durability(self) -> Durability:
+        """Return the persistence and eviction of the server; unknown where an ACL or a proxy does not allow `INFO`."""
+        try:
+            with self._errors():
+                memory, persistence = await self._redis.info("memory"), await self._redis.info("persistence")
+        except StoreError as error:
+            if not error.refused:
+                raise
+            return Durability()
+        appends = persistence.get("aof_enabled")
+        return Durability(
+            memory.get("maxmemory_policy"),
+            None if appends is None else bool(appends),
+            persistence.get("aof_last_write_status", "ok") == "ok",
+        )
+
+    async def dates_aside(self, source: str) -> list[date]:
+        """Return the dates of the fixings that `check --repair` has moved aside."""
+        stored = await self._read("aside", self._redis.hkeys(self._key("aside", source)), [])
+        matches = (_FIXING_ASIDE.match(field) for field in stored)
+        return [date.fromisoformat(match[1]) for match in matches if match and _field_error(match[1], date.max) is None]
 
     async def version(self, source: str) -> str | None:
         """Return the version of one source; None if nothing of it is stored."""
@@ -444,6 +540,28 @@ class Store:
         # `stamps` comes first: while that key is of a wrong type, no other record can be moved.
         return [bad[place] for place in sorted(bad, key=lambda place: (place[0] != "stamps", place))]
 
+    async def wrong_keys(self, sources: Iterable[str]) -> list[BadRecord]:
+        """Return the keys of these sources, and the shared ones, that are of a wrong type."""
+        self._connection.wrong_type_seen = False
+        expected = dict.fromkeys(_SHARED, "hash") | {"schema": "string"}
+        for source in sources:
+            expected |= {f"{name}:{source}": redis_type for name, (_, redis_type) in _BY_SOURCE.items()}
+        with self._errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for key in expected:
+                    pipe.type(self._key(key))
+                types = await pipe.execute()
+        return [
+            BadRecord(Place(key, ""), f"it is of type {actual}, not {expected[key]}")
+            for key, actual in zip(expected, map(str, types), strict=True)
+            if actual not in (expected[key], "none")
+        ]
+
+    @property
+    def wrong_type_seen(self) -> bool:
+        """Whether a command has failed because of the type of its key since `wrong_keys` was called."""
+        return self._connection.wrong_type_seen
+
     async def set_aside(self, bad: BadRecord) -> bool:
         """Move an invalid record, unchanged, to `aside:<source>`; return False if it has changed since it was read.
 
@@ -518,6 +636,7 @@ class Store:
             except ResponseError as error:
                 if not str(error).startswith("WRONGTYPE"):
                     raise
+        self._connection.wrong_type_seen = True
         report("key", Place(key, ""), f"it is of a wrong type; see: {program()} check", "")
         return empty
 

@@ -5,29 +5,34 @@ memory are written again.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from time import monotonic
+from typing import Final
 
 import structlog
 
 from service.domain.fixing import Fixing, Series
 from service.domain.snapshot import Snapshot
-from service.errors import StoreError
+from service.errors import NewerSchemaError, StoreError
 from service.runtime.background import cancel_and_wait, run_in_thread
 from service.sources.adapter import RawResponse
 from service.state.memory import KEEP, MemoryState, SourceState
 from service.storage import merge
 from service.storage.embedded_valkey import EmbeddedValkey
+from service.storage.inventory import Inventory
 from service.storage.outbox import Outbox, PendingWrite
-from service.storage.repository import Store, WriteResult
-from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
+from service.storage.repository import Durability, Sizes, Store, WriteResult
+from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import Judgement, Verdict, judge_all
 
 log = structlog.get_logger()
 
 _PATIENCE = 1.0
 """Seconds that a caller waits for a sync; after that it continues in the background."""
+_INSPECTED_EVERY: Final = 600.0
+"""Seconds between inspections of the server's persistence and eviction."""
 
 
 @dataclass
@@ -40,8 +45,18 @@ class StoreSync:
     """The embedded server, if this process runs one."""
     error: str | None = None
     """Error of the last sync; None if it succeeded."""
+    newer: NewerSchemaError | None = None
+    """The error of the last sync if a newer version has written the store."""
     outbox: Outbox = field(default_factory=Outbox)
     patience: float = _PATIENCE
+    inventory: Inventory = field(default_factory=Inventory)
+    durability: Durability = field(default_factory=Durability)
+    """Persistence and eviction of the server at the last inspection."""
+    moved_aside: dict[str, str] = field(default_factory=dict)
+    """Keys of a wrong type that were moved aside since the start, with their problem."""
+    _sizes: dict[str, Sizes] = field(default_factory=dict)
+    """By source: the numbers of records at the last sync."""
+    _inspected_at: float | None = None
     _loaded: bool = False
     _versions: dict[str, str] = field(default_factory=dict)
     """By source: the stored version that was loaded last."""
@@ -85,16 +100,55 @@ class StoreSync:
         try:
             if self.server:
                 await self.server.ensure()
+            await self.store.check_schema(prepare=True)
+            await self._inspect()
+            if not self._loaded or self.store.wrong_type_seen:
+                await self._move_wrong_keys_aside()
             await self._pull()
             await self._flush()
         except StoreError as error:
-            if self.error is None:
+            self.newer = error if isinstance(error, NewerSchemaError) else None
+            if self.error is None and (self._loaded or not self.newer):  # otherwise the start fails with it
                 log.warning("store.lost", error=str(error))
             self.error = str(error)
         else:
             if self.error is not None:
                 log.info("store.back")
-            self.error = None
+            self.error = self.newer = None
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what an operator should know about a store that works: lost records, and what may lose them."""
+        lost = {key: days for key in self.memory.settings.polled if (days := self.inventory.lost(key))}
+        if lost:
+            listed = ", ".join(f"{key} {len(days)} ({days[0]} to {days[-1]})" for key, days in lost.items())
+            yield f"the store has lost fixings: {listed}; import the latest export, or run a backfill"
+        for key, problem in self.moved_aside.items():
+            yield f"{key} was moved aside: {problem}"
+        yield from self.durability.problems
+
+    async def _inspect(self) -> None:
+        """Look at the server's persistence and eviction: at the start, after an outage, and every few minutes."""
+        now = monotonic()
+        if self.error is None and self._inspected_at is not None and now - self._inspected_at < _INSPECTED_EVERY:
+            return
+        durability = await self.store.durability()
+        if durability.problems and durability != self.durability:
+            log.warning("store.not_durable", problems=durability.problems)
+        self.durability, self._inspected_at = durability, now
+
+    async def _move_wrong_keys_aside(self) -> None:
+        """Move keys of a wrong type aside: until then the records of their kind can neither be read nor written."""
+        for bad in await self.store.wrong_keys(self.memory.settings.polled):
+            try:
+                if not await self.store.set_aside(bad):
+                    continue
+            except StoreError as error:
+                if not error.refused:
+                    raise
+                log.warning("store.not_moved", key=bad.place.key, problem=bad.problem, error=str(error))
+                continue
+            self.moved_aside[bad.place.key] = bad.problem
+            log.warning("store.moved_aside", source=bad.place.owner, key=bad.place.key, problem=bad.problem)
 
     async def _flush(self) -> None:
         """Write the outbox, then notify other instances.
@@ -123,6 +177,7 @@ class StoreSync:
         match write.record:
             case Fixing() as fixing:
                 self._wrote(write.owner, await self.store.save(fixing))
+                self.inventory.add(write.owner, fixing.date)
             case QuarantineDecision() as decision:
                 self._wrote(write.owner, await self.store.record_decision(decision))
             case QuarantinedFixing() as quarantined:
@@ -142,10 +197,14 @@ class StoreSync:
             self._versions[source] = written.version
 
     async def _pull(self) -> None:
-        """Load the sources that have changed in the store since the last pull; the first time all."""
-        versions = await self.store.versions()
+        """Load the sources that have changed in the store since the last pull; the first time all.
+
+        Records that vanish without a write (eviction) do not change the version of their source, but its size.
+        """
+        versions, sizes = await self.store.versions(), await self.store.sizes(tuple(self.memory.settings.polled))
         for key in self.memory.settings.polled:
-            if not self._loaded or versions.get(key) != self._versions.get(key):
+            is_changed = versions.get(key) != self._versions.get(key)
+            if not self._loaded or is_changed or _has_shrunk(self._sizes.get(key, Sizes()), sizes[key]):
                 days = await self.store.dates(key)
                 stored = await self.store.fixings(key, days[-KEEP:])
                 self.memory.stored_from[key] = days[-KEEP] if len(days) > KEEP else date.min
@@ -155,8 +214,32 @@ class StoreSync:
                 else:
                     await self._load(key, stored)
                 self.memory.drop_rejected(key)
-        self._versions, self._loaded = versions, True
+                await self._take_stock(key, days)
+        self._versions, self._sizes, self._loaded = versions, sizes, True
         self.memory.merge_states(await self.store.states())
+
+    async def _take_stock(self, key: str, days: Collection[date]) -> None:
+        """Report the dates that the store has lost. Memory has written the recent ones to the outbox again."""
+        removed = {
+            decision.waiting.fixing.date
+            for decision in self.memory.quarantine[key].decisions
+            if decision.outcome is Outcome.RETRACTED
+        }
+        latest = self.store.last_date(key)
+        known = self.inventory.known(key)
+        removed |= {day for day in known if day > latest}  # the clock was set back: they are not read
+        if not set(known) <= {*days, *removed}:
+            removed |= {*await self.store.dates_aside(key)}
+        loss = self.inventory.update(key, days, removed, (fixing.date for fixing in self.memory.series(key).fixings))
+        if loss.dates:
+            log.warning(
+                "store.fixings_lost",
+                source=key,
+                fixings=len(loss.dates),
+                written_again=len(loss.held),
+                oldest=str(loss.dates[0]),
+                newest=str(loss.dates[-1]),
+            )
 
     async def _pull_quarantine(self, key: str, days: Collection[date], stored: Iterable[Fixing]) -> None:
         """Merge the quarantine of a source with the stored one; enqueue entries and decisions that the store has lost.
@@ -239,6 +322,10 @@ class StoreSync:
             fixing = decision.waiting.fixing
             log.info("quarantine.ended", source=fixing.source, date=str(fixing.date), outcome=decision.outcome)
             self.outbox.enqueue_decision(decision)
+
+
+def _has_shrunk(before: Sizes, now: Sizes) -> bool:
+    return any(count < earlier for earlier, count in zip(before, now, strict=True))
 
 
 def _newer(polled: Series, stored: Series) -> list[Fixing]:

@@ -1,0 +1,334 @@
+"""A store that loses records, may lose them, or was written by another version: on real Valkey servers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from service.errors import NewerSchemaError, StoreError
+from service.settings import Settings
+from service.state.memory import KEEP, MemoryState
+from service.storage import schema
+from service.storage.repository import Durability, Store
+from service.storage.sync import StoreSync
+from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
+from tests.conftest import Started
+from tests.support.fixings import day, fixing
+from tests.support.metrics import scraped, value
+from tests.support.servers import valkey as server
+from tests.support.wait import until
+
+NOW = datetime(2026, 4, 2, 4, tzinfo=UTC)
+LONG = [date(2025, 6, 1) + timedelta(days=number) for number in range(300)]
+"""More dates than an instance keeps in memory."""
+
+
+def instance_of(settings: Settings, store: Store) -> StoreSync:
+    return StoreSync(MemoryState(settings), store)
+
+
+async def filled(settings: Settings, store: Store) -> StoreSync:
+    """Return an instance that has loaded a long history."""
+    await store.save(*(fixing(on, USD="475.09") for on in LONG))
+    instance = instance_of(settings, store)
+    await instance.sync()
+    assert instance.error is None
+    assert instance.inventory.count("nbk") == len(LONG)
+    return instance
+
+
+async def flush(store: Store) -> None:
+    """Delete everything, as FLUSHALL or a restart without persistence does."""
+    await store._redis.delete(*[key async for key in store._redis.scan_iter(f"{store._prefix}*")])
+
+
+async def evict(store: Store) -> None:
+    """Delete the largest key alone, as `allkeys-lru` may: no version changes."""
+    await store._redis.delete(store._key("fixings", "nbk"))
+
+
+@pytest.mark.parametrize("lose", [flush, evict])
+async def test_lost_fixings_are_reported(
+    settings: Settings, store: Store, lose: Callable[[Store], Awaitable[None]]
+) -> None:
+    """What memory holds is written again; the rest is logged once, and named until it is back."""
+    instance = await filled(settings, store)
+    await lose(store)
+    with capture_logs() as logs:
+        await instance.sync()
+        await instance.sync()
+    (event,) = [entry for entry in logs if entry["event"] == "store.fixings_lost"]
+    assert {name: event[name] for name in ("source", "fixings", "written_again", "oldest", "newest")} == {
+        "source": "nbk",
+        "fixings": 300,
+        "written_again": KEEP,
+        "oldest": "2025-06-01",
+        "newest": "2026-03-27",
+    }
+    assert await store.count("nbk") == instance.inventory.count("nbk") == KEEP
+    assert instance.inventory.oldest("nbk") == LONG[-KEEP]
+    (warning,) = instance.warnings()
+    assert warning == (
+        "the store has lost fixings: nbk 210 (2025-06-01 to 2025-12-27); import the latest export, or run a backfill"
+    )
+    await store.save(*(fixing(on, USD="475.09") for on in LONG))  # as an import does
+    await instance.sync()
+    assert list(instance.warnings()) == []
+
+
+@pytest.mark.parametrize("name", ["quarantine", "decisions"])
+async def test_evicted_operator_records_are_written_again(settings: Settings, store: Store, name: str) -> None:
+    """Although the version of the source stays."""
+    await store.save(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09"))
+    await store.quarantine(QuarantinedFixing(fixing(day(3), USD="4750.90"), ("USD moved",), NOW))
+    rejected = QuarantinedFixing(fixing(date(2026, 3, 31), USD="1.00"), ("USD moved",), NOW)
+    await store.record_decision(QuarantineDecision(rejected, Outcome.REJECTED, NOW))
+    instance = instance_of(settings, store)
+    await instance.sync()
+    before = await store.waiting("nbk"), await store.decisions("nbk")
+    await store._redis.delete(store._key(name, "nbk"))
+    await instance.sync()
+    assert (await store.waiting("nbk"), await store.decisions("nbk")) == before
+
+
+async def test_retracted_and_repaired_dates_are_not_lost(settings: Settings, store: Store) -> None:
+    """Nothing is reported: an operator removed them."""
+    instance = await filled(settings, store)
+    entry = QuarantinedFixing(fixing(LONG[0], USD="475.09"), ("retracted by an operator",), NOW)
+    await store.retract(fixing(LONG[0], USD="475.09"), QuarantineDecision(entry, Outcome.RETRACTED, NOW))
+    await store._redis.hset(store._key("fixings", "nbk"), str(LONG[1]), "junk")
+    for bad in await store.bad_records():
+        assert await store.set_aside(bad)
+    with capture_logs() as logs:
+        await instance.sync()
+    assert [entry for entry in logs if entry["event"] == "store.fixings_lost"] == []
+    assert list(instance.warnings()) == []
+    assert instance.inventory.count("nbk") == 298
+
+
+async def test_clock_that_is_set_back_loses_nothing(settings: Settings, store: Store) -> None:
+    """Dates that are not possible yet are not read, but they are there."""
+    instance = await filled(settings, store)
+    store.last_date = lambda _: LONG[-10]
+    await store._redis.hset(store._key("stamps"), "nbk", "another")
+    await instance.sync()
+    assert list(instance.warnings()) == []
+
+
+async def test_health_and_metrics_report_the_loss(start: Started, settings: Settings, store: Store) -> None:
+    """`/health` warns; the metrics have the numbers by source and the oldest date."""
+    url, prefix = settings.store.url.get_secret_value(), settings.store.prefix
+    async with Store(url, prefix) as same:
+        await same.save(*(fixing(on, USD="475.09") for on in LONG))
+        client = await start()
+        samples = await scraped(client)
+        assert value(samples, "ticker_store_fixings", source="nbk") == 300
+        assert value(samples, "ticker_store_fixings_lost", source="nbk") == 0
+        midnight = datetime(2025, 6, 1, tzinfo=UTC).timestamp()
+        assert value(samples, "ticker_store_oldest_date_seconds", source="nbk") == midnight
+        assert value(samples, "ticker_store_durable") == 1
+        await flush(same)
+
+        async def is_reported() -> bool:
+            document = await (await client.get("/health")).json(content_type=None)
+            return any(note.startswith("the store has lost fixings: nbk 210 (") for note in document["notes"])
+
+        await until(is_reported)
+        samples = await scraped(client)
+        assert value(samples, "ticker_store_fixings_lost", source="nbk") == 210
+        oldest = datetime.combine(LONG[-KEEP], datetime.min.time(), UTC).timestamp()
+        assert value(samples, "ticker_store_oldest_date_seconds", source="nbk") == oldest
+
+
+async def durability_of(url: str) -> Durability:
+    async with Store(url, "t:") as store:
+        return await store.durability()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problems"),
+    [
+        (("--appendonly", "yes"), []),
+        ((), ["the append-only file is off, so a restart can lose records; set appendonly to yes"]),
+        (
+            ("--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"),
+            ["maxmemory-policy is allkeys-lru, so records can be evicted; set it to noeviction"],
+        ),
+    ],
+)
+async def test_server_that_can_lose_records_is_reported(
+    settings: Settings, start: Started, tmp_path: Path, arguments: tuple[str, ...], problems: list[str]
+) -> None:
+    """Once in the log, always in `/health`."""
+    with server(tmp_path, *arguments) as own:
+        url = f"redis://127.0.0.1:{own.port}/0"
+        assert (await durability_of(url)).problems == problems
+        with capture_logs() as logs:
+            client = await start(
+                settings.model_copy(update={"store": settings.store.model_copy(update={"url": SecretStr(url)})})
+            )
+            await asyncio.sleep(0)
+        events = [entry["problems"] for entry in logs if entry["event"] == "store.not_durable"]
+        assert events == ([problems] if problems else [])
+        document = await (await client.get("/health")).json(content_type=None)
+        (check,) = document["checks"]["store"]
+        assert check["status"] == ("warn" if problems else "pass")
+        assert check.get("output", "") == "; ".join(problems)
+        assert check["persistence"] == ("none" if not arguments else "append-only file")
+        assert value(await scraped(client), "ticker_store_durable") == (0 if problems else 1)
+        await client.close()
+
+
+async def test_unknown_durability_is_not_a_warning(settings: Settings, tmp_path: Path) -> None:
+    """A user without the right to INFO is served: nothing is logged."""
+    with server(tmp_path) as own:
+        with own.client() as client:
+            client.execute_command("ACL SETUSER ticker on >s3cret ~* &* +@all -info")
+        async with Store(f"redis://ticker:s3cret@127.0.0.1:{own.port}/0", "t:") as store:
+            instance = instance_of(settings, store)
+            with capture_logs() as logs:
+                await instance.sync()
+            assert instance.error is None
+            assert instance.durability == Durability()
+            assert list(instance.warnings()) == []
+            assert [entry["event"] for entry in logs] == []
+
+
+class TestSchema:
+    async def test_version_is_written_at_the_first_start(self, settings: Settings, store: Store) -> None:
+        """Also into a store with records from before the version existed."""
+        await store.check_schema(prepare=False)
+        assert await store._redis.get(store._key("schema")) is None
+        await store.save(fixing(day(1), USD="478.77"))
+        instance = instance_of(settings, store)
+        await instance.sync()
+        assert await store._redis.get(store._key("schema")) == str(schema.VERSION)
+        await flush(store)
+        await instance.sync()
+        assert await store._redis.get(store._key("schema")) == str(schema.VERSION)
+
+    async def test_newer_version_is_refused(self, settings: Settings, store: Store) -> None:
+        """Nothing is read or written; a store that becomes newer while the service runs is an outage."""
+        await store.save(fixing(day(1), USD="478.77"))
+        instance = instance_of(settings, store)
+        await instance.sync()
+        await store._redis.set(store._key("schema"), schema.VERSION + 1)
+        added = fixing(day(2), USD="475.09")
+        instance.outbox.enqueue_fixing(added)
+        await instance.sync()
+        assert isinstance(instance.newer, NewerSchemaError)
+        assert instance.error == (
+            "the store has schema 2, this version of the service knows up to 1: start the newer version,"
+            " or restore an export into an empty store"
+        )
+        assert await store.dates("nbk") == [day(1)]
+        await store._redis.set(store._key("schema"), schema.VERSION)
+        await instance.sync()
+        assert [instance.newer, instance.error] == [None, None]
+        assert await store.dates("nbk") == [day(1), day(2)]
+
+    async def test_older_version_is_migrated_once(
+        self, settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Step by step, by one of two instances; commands refuse the store until then."""
+        steps = list[int]()
+
+        def step(number: int) -> schema.Migration:
+            async def migrate(redis: object, key: schema.Key) -> None:
+                steps.append(number)
+                await asyncio.sleep(0.01)
+                assert key("fixings", "nbk") == store._key("fixings", "nbk")
+
+            return migrate
+
+        await store.save(fixing(day(1), USD="478.77"))
+        await instance_of(settings, store).sync()
+        monkeypatch.setattr(schema, "VERSION", 3)
+        monkeypatch.setattr(schema, "MIGRATIONS", {1: step(1), 2: step(2)})
+        with pytest.raises(StoreError, match="the store has schema 1, this version of the service needs 3"):
+            await store.check_schema(prepare=False)
+        instances = [instance_of(settings, store), instance_of(settings, store)]
+        await asyncio.gather(*(instance.sync() for instance in instances))
+        for instance in instances:
+            await instance.sync()
+            assert instance.error is None
+        assert steps == [1, 2]
+        assert await store._redis.get(store._key("schema")) == "3"
+
+    async def test_unreadable_version_stops_nothing(self, settings: Settings, store: Store) -> None:
+        """It is logged; a key of a wrong type is moved aside and written again."""
+        await store.save(fixing(day(1), USD="478.77"))
+        await store._redis.set(store._key("schema"), "junk")
+        instance = instance_of(settings, store)
+        with capture_logs() as logs:
+            await instance.sync()
+        assert instance.error is None
+        assert "store.unreadable" in [entry["event"] for entry in logs]
+        await store._redis.delete(store._key("schema"))
+        await store._redis.hset(store._key("schema"), "a", "b")
+        await instance.sync()
+        await instance.sync()
+        assert await store._redis.get(store._key("schema")) == str(schema.VERSION)
+
+
+KEYS = ("fixings:nbk", "quarantine:nbk", "decisions:nbk", "raws:nbk", "states", "snapshots", "backfilled", "stamps")
+
+
+@pytest.mark.parametrize("key", KEYS)
+async def test_key_of_a_wrong_type_is_moved_aside(settings: Settings, store: Store, key: str) -> None:
+    """A new instance names it and has the rates of the other banks; what it writes later is stored."""
+    for source, base in (("nbk", "KZT"), ("cbr", "RUB")):
+        await store.save(*(fixing(day(number), source, base, USD="475.09") for number in (1, 2)))
+    await store._redis.delete(store._key(key))
+    await store._redis.set(store._key(key), "junk")
+    instance = instance_of(settings, store)
+    with capture_logs() as logs:
+        await instance.sync()
+    assert instance.error is None
+    assert len(instance.memory.series("cbr").fixings) == 2
+    assert len(instance.memory.series("nbk").fixings) == (0 if key == "fixings:nbk" else 2)
+    expected = "list" if key == "decisions:nbk" else "zset" if key == "raws:nbk" else "hash"
+    problem = f"it is of type string, not {expected}"
+    (event,) = [entry for entry in logs if entry["event"] == "store.moved_aside"]
+    assert (event["key"], event["problem"]) == (key, problem)
+    assert list(instance.warnings()) == [f"{key} was moved aside: {problem}"]
+    owner = key.partition(":")[2] or key
+    assert await store._redis.get(store._key("aside", owner, key)) == "junk"
+    polled = fixing(day(3), USD="476.00")
+    instance.memory.add(polled)
+    instance.outbox.enqueue_fixing(polled)
+    await instance.sync()
+    assert await store.fixing("nbk", day(3)) == polled
+
+
+async def test_key_of_a_wrong_type_is_moved_aside_while_running(settings: Settings, store: Store) -> None:
+    """Found by the write that fails; what memory holds is written again."""
+    await store.save(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09"))
+    instance = instance_of(settings, store)
+    await instance.sync()
+    await store._redis.delete(store._key("fixings", "nbk"))
+    await store._redis.set(store._key("fixings", "nbk"), "junk")
+    for _ in range(3):
+        await instance.sync()
+    assert instance.error is None
+    assert await store.dates("nbk") == [day(1), day(2)]
+    assert instance.inventory.lost("nbk") == []
+
+
+async def test_key_that_cannot_be_moved_is_named(settings: Settings, tmp_path: Path) -> None:
+    """An ACL without RENAMENX: the instance still has the other banks."""
+    with server(tmp_path, "--appendonly", "yes") as own:
+        with own.client() as client:
+            client.execute_command("ACL SETUSER ticker on >s3cret ~* &* +@all -renamenx")
+            client.set("t:fixings:nbk", "junk")
+        async with Store(f"redis://ticker:s3cret@127.0.0.1:{own.port}/0", "t:") as store:
+            await store.save(fixing(day(1), "cbr", "RUB", USD="80.00"))
+            instance = instance_of(settings, store)
+            with capture_logs() as logs:
+                await instance.sync()
+            assert len(instance.memory.series("cbr").fixings) == 1
+            assert [entry["key"] for entry in logs if entry["event"] == "store.not_moved"] == ["fixings:nbk"]
