@@ -24,6 +24,11 @@ HEALTHY = {
     "b ticker_leader": f"0x{DAYS}",
     "ticker_store_up": f"1x{DAYS}",
     "ticker_clock_offset_seconds": f"-0.004x{DAYS}",
+    'ticker_store_fixings{source="nbk"}': f"300x1000 301x{DAYS}",
+    'ticker_store_fixings{source="cbr"}': f"90x{DAYS}",
+    'ticker_store_fixings_lost{source="nbk"}': f"0x{DAYS}",
+    'ticker_store_fixings_lost{source="cbr"}': f"0x{DAYS}",
+    "ticker_store_durable": f"1x{DAYS}",
     'ticker_status{ticker="kzt",status="current"}': f"1x{DAYS}",
     'ticker_status{ticker="kzt",status="late"}': f"0x{DAYS}",
     'ticker_status{ticker="kzt",status="stale"}': f"0x{DAYS}",
@@ -158,6 +163,21 @@ CASES = {
     "the store is unreachable for one instance": Case(
         "StoreDown", 14, "1 instances cannot use the store", {"b ticker_store_up": f"1x9 0x{DAYS}"}
     ),
+    "the store loses fixings": Case(
+        "StoreLostFixings", 14, "The store has lost 215 fixings",
+        {
+            'ticker_store_fixings_lost{source="nbk"}': f"0x9 210x{DAYS}",
+            'ticker_store_fixings{source="nbk"}': f"300x9 90x{DAYS}",
+            'b ticker_store_fixings_lost{source="cbr"}': f"0x9 5x{DAYS}",
+        },
+    ),
+    "the store loses fixings while all instances are down": Case(
+        "StoreLostFixings", 14, "The store has lost 210 fixings",
+        {'ticker_store_fixings{source="nbk"}': f"300x9 90x{DAYS}"},
+    ),
+    "the store is not durable": Case(
+        "StoreNotDurable", 69, "The store can lose records", {"ticker_store_durable": f"1x9 0x{DAYS}"}
+    ),
     "a clock is wrong": Case(
         "ClockWrong", 14, "The clock of b is off by 1d 0h 0m 0s",
         {"b ticker_clock_offset_seconds": f"60x9 -86400x{DAYS}"}, {"instance": "b", "job": "ticker"},
@@ -185,6 +205,12 @@ QUIET = {
     },
     "the leader changes": {"a ticker_leader": f"1x9 0x{DAYS}", "b ticker_leader": f"0x7 1x{DAYS}"},
     "the store is restarted": {"ticker_store_up": f"1x9 0x4 1x{DAYS}", "a ticker_leader": f"1x9 0x4 1x{DAYS}"},
+    "an operator retracts dates": {'ticker_store_fixings{source="nbk"}': f"300x9 290x{DAYS}"},
+    "lost fixings are written again": {
+        'ticker_store_fixings_lost{source="nbk"}': f"0x9 90x3 0x{DAYS}",
+        'ticker_store_fixings{source="nbk"}': f"300x9 210x3 300x{DAYS}",
+    },
+    "the durability of the store is unknown": {"ticker_store_durable": "stale"},
     "clocks are off by a minute": {
         "a ticker_clock_offset_seconds": f"60x{DAYS}",
         "b ticker_clock_offset_seconds": f"-60x{DAYS}",

@@ -16,13 +16,15 @@ from pydantic import SecretStr
 from service.settings import Settings, load
 from service.state.deliveries import QueuedEvent
 from service.state.events import Reported
+from service.state.memory import KEEP
 from service.storage.repository import Store
 from tests.conftest import Clock, Started
-from tests.support.fixings import APRIL, day
+from tests.support.fixings import APRIL, day, fixing
 from tests.support.http import Client
 from tests.support.metrics import BANKS, RESULTS, Samples, scraped, until_scraped, value
 from tests.support.promtool import DASHBOARD, FOLDER, PROMTOOL, check_alerts, check_results, dashboard
 from tests.support.receiver import Receiver, receiving, with_webhooks
+from tests.support.servers import valkey as server
 from tests.support.standin import Banks, RawRates
 
 pytestmark = pytest.mark.slow
@@ -252,6 +254,44 @@ class TestAlerts:
         series = kept_series(samples, clock.seconds(), "a", before)
         alerts = {"WebhookDropped": 1, "NoLeader": 1}  # the metric of the leader is missing
         check_instances(tmp_path, alerts, {name: values for name, values in series.items() if DELIVERIES in name})
+
+    async def test_lost_fixings(
+        self, start: Started, settings: Settings, banks: Banks, clock: Clock, tmp_path: Path
+    ) -> None:
+        """The store loses its keys; a fixing that is older than what the instance has in memory stays lost."""
+        publish_all(banks)
+        older = [day(1) - timedelta(days=number) for number in range(200, 0, -1)]
+        store_url, held, lost = (
+            settings.store.url.get_secret_value(),
+            "ticker_store_fixings",
+            "ticker_store_fixings_lost",
+        )
+        async with Store(store_url, settings.store.prefix) as store:
+            await store.save(*(fixing(on, USD="478.77") for on in older))
+            client, condition = await start(), status("current")
+            await until_scraped(
+                client, lambda samples: condition(samples) and value(samples, held, source="nbk") == len(older) + 2
+            )
+            await store._redis.delete(*[key async for key in store._redis.scan_iter(f"{store._prefix}*")])
+            await check_service(
+                tmp_path,
+                client,
+                clock,
+                lambda samples: condition(samples) and value(samples, lost, source="nbk") == len(older) + 2 - KEEP,
+                StoreLostFixings=1,
+            )
+
+    async def test_store_that_is_not_durable(
+        self, start: Started, settings: Settings, banks: Banks, clock: Clock, tmp_path: Path
+    ) -> None:
+        """A server without an append-only file."""
+        publish_all(banks)
+        with server(tmp_path / "valkey") as own:
+            url = SecretStr(f"redis://127.0.0.1:{own.port}/0")
+            other = settings.store.model_copy(update={"url": url})
+            client = await start(settings.model_copy(update={"store": other}))
+            await check_service(tmp_path, client, clock, status("current"), StoreNotDurable=1)
+            await client.close()
 
     async def test_wrong_clock(self, start: Started, banks: Banks, clock: Clock, tmp_path: Path) -> None:
         """The clock of the machine is a day ahead of the store's."""

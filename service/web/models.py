@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -226,11 +226,17 @@ class Held(Struct, frozen=True, kw_only=True):
 Observed = Annotated[Any, Meta(extra_json_schema={"type": ["string", "number"]})]
 
 
+Persistence = Literal["append-only file", "none", "unknown"]
+PERSISTENCE: Final[Mapping[bool | None, Persistence]] = {True: "append-only file", False: "none", None: "unknown"}
+"""By whether the append-only file of the store is on."""
+
+
 class Component(Struct, frozen=True, kw_only=True, rename="camel"):
     """The health of a component (draft-inadarei-api-health-check). Ages are in seconds.
 
-    Tickers have the fields from `asOf` to `choices`, sources those from `lastFixing` to `quarantine`, and webhooks
-    `failingSince` and `consecutiveFailures`. `output` describes the problem.
+    Tickers have the fields from `asOf` to `choices`, sources those from `lastFixing` to `quarantine`, webhooks
+    `failingSince` and `consecutiveFailures`, the store `persistence` and `eviction` (its `maxmemory-policy`). `output`
+    describes the problem.
     """
 
     component_id: str | UnsetType = UNSET
@@ -251,6 +257,8 @@ class Component(Struct, frozen=True, kw_only=True, rename="camel"):
     consecutive_failures: int | UnsetType = UNSET
     next_poll: Moment | UnsetType | None = UNSET
     quarantine: list[Held] | UnsetType = UNSET
+    persistence: Persistence | UnsetType = UNSET
+    eviction: str | UnsetType = UNSET
     output: str | UnsetType = UNSET
 
 

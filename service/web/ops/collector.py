@@ -7,7 +7,7 @@ registry.
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, time
+from datetime import UTC, datetime, time
 from itertools import accumulate
 from typing import Final
 
@@ -93,6 +93,7 @@ class _Gauges(Collector):
         yield from (offset, latency)
         yield GaugeMetricFamily("ticker_streams_open", "Open event streams.", value=self._streams())
         yield from self._sources()
+        yield from self._stored()
         yield from self._tickers()
 
     def _sources(self) -> Iterator[Metric]:
@@ -132,6 +133,35 @@ class _Gauges(Collector):
             diverging.add_metric([key], len(self._memory.diverging(key)))
             missing.add_metric([key], len(self._memory.missing(key)))
         yield from (success, fixing, quarantined, diverging, missing)
+
+    def _stored(self) -> Iterator[Metric]:
+        fixings = GaugeMetricFamily("ticker_store_fixings", "Fixings of the source in the store.", labels=["source"])
+        oldest = GaugeMetricFamily(
+            "ticker_store_oldest_date_seconds",
+            "Start of the oldest effective date of the source in the store, in UTC.",
+            labels=["source"],
+        )
+        lost = GaugeMetricFamily(
+            "ticker_store_fixings_lost",
+            "Fixings that the store has lost since the start of this instance, and that were not restored.",
+            labels=["source"],
+        )
+        inventory = self._store_sync.inventory
+        for key in self._memory.settings.polled:
+            count, day = inventory.count(key), inventory.oldest(key)
+            if count is not None:
+                fixings.add_metric([key], count)
+                lost.add_metric([key], len(inventory.lost(key)))
+            if day:
+                oldest.add_metric([key], datetime.combine(day, time(), UTC).timestamp())
+        durable = GaugeMetricFamily(
+            "ticker_store_durable",
+            "1 if the store has an append-only file and evicts nothing, 0 if not; absent if unknown.",
+        )
+        durability = self._store_sync.durability
+        if durability.problems or None not in durability:
+            durable.add_metric([], not durability.problems)
+        yield from (fixings, oldest, lost, durable)
 
     def _tickers(self) -> Iterator[Metric]:
         statuses = GaugeMetricFamily(

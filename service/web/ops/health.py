@@ -111,12 +111,16 @@ def _store(health: HealthReport) -> Component:
     error, latency = health.store_sync.error or health.election.error, health.election.latency
     if not error and latency is not None and latency > _MAX_LATENCY:
         error = f"the store is slow: latency {1000 * latency:.0f} ms"
+    durability = health.store_sync.durability
+    problems = [error] if error else [*health.store_sync.warnings()]
     return Component(
         component_type="datastore",
-        status="warn" if error else "pass",
+        status="warn" if problems else "pass",
         observed_value=UNSET if latency is None else _tenths(1000 * latency),
         observed_unit=UNSET if latency is None else "ms",
-        output=error or UNSET,
+        persistence=models.PERSISTENCE[durability.appends],
+        eviction=durability.policy or "unknown",
+        output="; ".join(problems) or UNSET,
     )
 
 

@@ -222,7 +222,8 @@ async def test_client_input_adds_no_labels(client: Client) -> None:
             pass
 
     await junk("junk")
-    before = await scraped(client)
+    oldest = "ticker_store_oldest_date_seconds"  # rates are shown before they are stored
+    before = await until_scraped(client, lambda samples: value(samples, oldest, source="nbk") is not None)
     for number in range(20):
         await junk(f"junk{number}")
     exposition = await text(client)
