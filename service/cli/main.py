@@ -160,20 +160,31 @@ def backfill(
 
 @cli.command()
 def export(
-    file: Annotated[Path, typer.Argument(help="File to write, e.g. fixings.ndjson.gz.")], config: Config = None
+    file: Annotated[Path, typer.Argument(help="File to write, e.g. fixings.ndjson.gz; - is standard output.")],
+    config: Config = None,
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a file that is not an export, or has more records.")
+    ] = False,
+    keep: Annotated[
+        int, typer.Option(min=0, max=1000, help="Earlier files to keep as FILE.1 (the newest), FILE.2, ...")
+    ] = 0,
 ) -> None:
-    """Export all fixings to a file, as a backup or for another installation."""
+    """Export all fixings, quarantined fixings and decisions to a file, as a backup or for another installation.
+
+    A file with more records is not overwritten if it would shrink by more than 5 %.
+    """
     from service.cli import maintenance
 
     with _reported_errors():
-        maintenance.export(_settings(config), file)
+        maintenance.export(_settings(config), file, force=force, keep=keep)
 
 
 @cli.command(name="import")
 def import_(
     file: Annotated[Path, typer.Argument(help="File written by export.", exists=True)], config: Config = None
 ) -> None:
-    """Import fixings from a file. Stored fixings are not changed."""
+    """Import fixings, quarantined fixings and decisions from a file. Stored records are not changed."""
     from service.cli import maintenance
 
     with _reported_errors():

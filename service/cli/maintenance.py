@@ -344,19 +344,42 @@ def backfill(settings: Settings, key: str, since: date, until: date | None, paus
         console(soft_wrap=True).print(f"  {problem}")
 
 
-def export(settings: Settings, path: Path) -> None:
-    """Export all fixings to a file. Raises `TickerError` if some could not be read; the others are exported."""
+def export(settings: Settings, path: Path, *, force: bool = False, keep: int = 0) -> None:
+    """Export all fixings, quarantined fixings and decisions to a file; `-` is standard output.
+
+    Raises `TickerError` if some could not be read; the others are exported.
+    """
     configure(QUIET)
-    count, unreadable = with_store(settings, lambda store: transfer.export(store, path))
-    console().print(f"{path}: {count} fixings")
-    if unreadable:
-        raise TickerError(f"{unreadable} fixings are unreadable and not in the file; see: {program()} check")
+    if str(path) == "-":
+        if sys.stdout.isatty():
+            raise SettingsError("-: standard output is a terminal; redirect it to a file or a pipe")
+        exported = with_store(settings, _to_stdout)
+    else:
+        exported = with_store(settings, lambda store: transfer.export(store, path, force=force, keep=keep))
+    console(stderr=str(path) == "-", soft_wrap=True).print(f"{path}: {exported}")
+    if exported.unreadable:
+        raise TickerError(f"{exported.unreadable} records are unreadable and not in the file; see: {program()} check")
+
+
+async def _to_stdout(store: Store) -> transfer.Exported:
+    try:
+        exported = await transfer.write(store, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise TickerError(f"-: cannot be written: {error.strerror or error}") from None
+    return exported
 
 
 def load(settings: Settings, path: Path) -> None:
-    """Import fixings from a file. Stored fixings are not changed."""
+    """Import fixings, quarantined fixings and decisions from a file. Stored records are not changed."""
     configure(QUIET)
-    new, known, skipped = with_store(settings, lambda store: transfer.load(store, path, Clock()()))
-    console().print(
-        f"{path}: {new} new, {known} known, {skipped} skipped (a different fixing is stored, or rejected here)"
-    )
+    fixings, others = with_store(settings, lambda store: transfer.load(store, path, Clock()()))
+    output = console(soft_wrap=True)
+    output.print(f"{path}: {fixings}")
+    if others.added or others.unchanged or others.refused:
+        output.print(f"quarantine and decisions: {others}")
+    refused = [*fixings.refused, *others.refused]
+    for place, reason in refused[:_LISTED]:
+        output.print(f"  {place}: {reason}")
+    if len(refused) > _LISTED:
+        output.print(f"  and {len(refused) - _LISTED} more")

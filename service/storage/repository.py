@@ -25,7 +25,7 @@ import re
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple, Self, TypeVar, cast
 from uuid import uuid4
@@ -254,6 +254,34 @@ class Store:
                 self._change_version(pipe, decision.waiting.fixing.source)
                 return _written(await pipe.execute())
 
+    async def restore_decisions(self, source: str, decisions: Sequence[QuarantineDecision]) -> int:
+        """Add decisions that are not stored, in the order of their times; return how many.
+
+        They end no quarantine: it is newer than they are.
+        """
+        key = self._key("decisions", source)
+
+        async def write(pipe: Pipeline) -> int:
+            stored = list[tuple[datetime, str]]()
+            known, latest = list[QuarantineDecision](), datetime.max.replace(tzinfo=UTC)
+            for field, json in _numbered(await pipe.lrange(key, 0, -1)):
+                for decision in readable(DECISION, [(field, json)], f"decisions:{source}"):
+                    known.append(decision)
+                    latest = decision.at
+                stored.append((latest, json))  # an unreadable one stays where it is
+            new = [decision for decision in decisions if decision not in known]
+            stored += [(decision.at, DECISION.adapter.dump_json(decision).decode()) for decision in new]
+            stored.sort(key=lambda entry: entry[0], reverse=True)
+            pipe.multi()  # type: ignore[no-untyped-call]
+            if new:
+                pipe.delete(key)
+                pipe.rpush(key, *(json for _, json in stored[:_DECISIONS]))
+                self._change_version(pipe, source)
+            return len(new)
+
+        with self._errors():
+            return cast("int", await self._redis.transaction(write, key, value_from_callable=True))
+
     async def retract(self, published: Fixing, decision: QuarantineDecision) -> WriteResult:
         """Remove the rates of a decision from a published fixing, and save the decision, in one transaction."""
         source, day, retracted = published.source, str(published.date), decision.waiting.fixing.rates
@@ -328,11 +356,13 @@ class Store:
         return stored | {source: f"{stored[source]} {day}" for source, day in due.items() if source in stored}
 
     async def sources(self) -> list[str]:
-        """Return all sources with stored fixings, in alphabetical order."""
-        prefix = self._key("fixings", "")
-        with self._errors():
-            keys = [str(key) async for key in self._redis.scan_iter(f"{_literal(prefix)}*")]
-        return sorted(key.removeprefix(prefix) for key in keys)
+        """Return all sources with stored fixings, quarantined fixings or decisions, in alphabetical order."""
+        found = set[str]()
+        for prefix in (self._key(name, "") for name in ("fixings", "quarantine", "decisions")):
+            with self._errors():
+                keys = [str(key) async for key in self._redis.scan_iter(f"{_literal(prefix)}*")]
+            found.update(key.removeprefix(prefix) for key in keys)
+        return sorted(found)
 
     async def sizes(self, sources: Sequence[str]) -> dict[str, Sizes]:
         """Return the numbers of records of each source, also of records that are skipped when read."""
