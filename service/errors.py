@@ -19,6 +19,13 @@ LONGEST = 400
 """Maximum length of a source's problem, in characters."""
 
 
+def safe(untrusted: str) -> str:
+    """Replace the control characters of a text, which a terminal would obey; line breaks stay."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in untrusted
+    )
+
+
 class TickerError(Exception):
     """Base of all errors of this project."""
 

@@ -312,7 +312,7 @@ async def test_sigterm_does_not_wait_for_hung_connections(env: tuple[dict[str, s
     ("variables", "message"),
     [
         ({"TICKER_HTPT__PORT": "1"}, "error: TICKER_HTPT__PORT: htpt: unknown setting; did you mean http?"),
-        ({"TICKER_HTTP__PORT": "canary"}, "error: TICKER_HTTP__PORT: http.port: Input should be a valid integer"),
+        ({"TICKER_HTTP__PORT": "canary"}, "error: TICKER_HTTP__PORT: http.port: must be a whole number"),
         ({"TICKER_STORE__URL": "http://canary"}, "error: store.url: "),
         ({"TICKER_CONFIG": "/nowhere.toml"}, "error: /nowhere.toml: cannot be read"),
     ],
@@ -449,17 +449,26 @@ class TestCommands:
     def test_status_output_and_errors_of_a_process(self, tmp_path: Path) -> None:
         """A command in this process has the same result as in a shell, as other tests assume."""
         variables = offline(tmp_path)
-        for arguments, status in ((("show",), 1), (("sources", "--markdown"), 0), (("show", "xyz"), 2)):
+        for arguments, status in (
+            (("quarantine", "accept", "nbk", "2026-04-02"), 1),
+            (("sources", "--markdown"), 0),
+            (("show", "xyz"), 2),
+        ):
             done, same = process(variables, "-m", "service", *arguments), command(variables, *arguments)
             assert (done.returncode, done.stdout, done.stderr) == (status, same.stdout, same.stderr)
             assert same.exit_code == status
 
     def test_show_prints_what_is_served(self, tmp_path: Path) -> None:
-        """As a table and as the service's JSON; before the first snapshot, one line and exit status 1."""
+        """As a table and as the service's JSON; without any rates, the errors of the banks and exit status 1."""
         variables = offline(tmp_path)
-        empty = command(variables, "show")
+        (tmp_path / "banks.toml").write_text(
+            '[[tickers]]\nid = "kzt"\nbase = "KZT"\ncurrencies = ["USD"]\nsources = ["nbk"]\n'
+        )
+        empty = command(variables, "show", "--config", str(tmp_path / "banks.toml"))
         assert (empty.exit_code, empty.stdout) == (1, "")
-        assert empty.stderr == "error: ticker 'kzt' has no rates yet; start the service: python -m service serve\n"
+        failed, error = empty.stderr.splitlines()
+        assert failed.startswith("nbk: request failed: ")
+        assert error == "error: ticker 'kzt' has no rates yet; no bank has responded"
         with running(variables) as service:
             service.wait_for("/v1/ticker", "recorded")
 

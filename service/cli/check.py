@@ -1,14 +1,16 @@
-"""List invalid stored records and move them aside (`python -m service check`)."""
+"""Check stored records (`python -m service check`) and the configuration (`check-config`)."""
 
 import sys
 
 from service.cli.commands import QUIET, with_store
+from service.clock import Clock
 from service.errors import TickerError
 from service.observability.logging import configure
 from service.runtime.program import program
 from service.settings import Settings
+from service.sources.banks import validate
 from service.storage.codecs import printable
-from service.storage.repository import BadRecord, Store
+from service.storage.repository import BadRecord, Store, open_store
 
 
 def check(settings: Settings, *, repair: bool) -> None:
@@ -32,3 +34,15 @@ def check(settings: Settings, *, repair: bool) -> None:
         raise TickerError(f"{remaining} invalid stored records; move them aside: {program()} check --repair")
     if not records:
         sys.stdout.write("All stored records are valid.\n")
+
+
+def check_config(settings: Settings) -> None:
+    """Check settings as the start of the service does, without the store and the banks, and print what they mean.
+
+    Raises `SettingsError` if they are invalid.
+    """
+    validate(settings)
+    if settings.store.url.get_secret_value() != "embedded":
+        open_store(settings, None, Clock())  # rejects an invalid URL
+    tickers = ", ".join(ticker.id for ticker in settings.tickers)
+    sys.stdout.write(f"The configuration is valid: tickers {tickers}; sources {', '.join(settings.polled)}.\n")

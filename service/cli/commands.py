@@ -1,35 +1,37 @@
 """Commands that print a ticker, the sources, or the result of one poll."""
 
-import sys
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
-from datetime import datetime
-from decimal import Decimal
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
-from rich.console import Console
-from rich.table import Table
-
+from service.cli.output import add_row, coloured, console, lines, table, write_json
 from service.clock import Clock
+from service.cluster.follower import INTERVAL
 from service.domain import publication_schedule
 from service.domain.change import percent_text
-from service.domain.fixing import Series
+from service.domain.fixing import Fixing, Series
+from service.domain.snapshot import Snapshot
 from service.errors import SettingsError, StoreError, TickerError
 from service.observability.logging import configure
-from service.polling.poller import LOOKBACK, published
-from service.runtime.background import run_interruptibly
+from service.polling.poller import LOOKBACK, Poller, published
+from service.runtime.background import run_in_thread, run_interruptibly
 from service.runtime.program import program
 from service.settings import LogSettings, Settings, SourceSettings
 from service.sources.banks import SOURCES, validate
 from service.sources.http_client import Client
 from service.sources.session import BankSession
 from service.state.memory import KEEP, MemoryState, configured_breaks, validation_context
+from service.state.publisher import SnapshotPublisher
 from service.storage.embedded_valkey import embedded
 from service.storage.repository import Store, open_store
 from service.storage.sync import StoreSync
-from service.validation.rules import judge
+from service.validation.quarantine import Quarantine
+from service.validation.rules import Judgement, Verdict, judge_all
+from service.web import models
 from service.web.api.sources import describe
-from service.web.rendering.formats import View, sayer, ticker_json
+from service.web.rendering.formats import View, sayer, ticker_json, to_json
 from service.web.rendering.options import Options
 
 T = TypeVar("T")
@@ -38,59 +40,176 @@ QUIET = LogSettings(level="critical")
 """Log settings of commands: errors are printed once, by `service.cli.main`."""
 
 
-def console(*, soft_wrap: bool = False, stderr: bool = False) -> Console:
-    """Return a console without markup: the text of a bank may contain square brackets."""
-    return Console(markup=False, soft_wrap=soft_wrap, stderr=stderr)
+def show(settings: Settings, ticker: str | None, *, as_json: bool, watch: bool = False) -> None:
+    """Print a ticker as the service serves it now.
 
-
-def show(settings: Settings, ticker: str | None, *, as_json: bool) -> None:
-    """Print a ticker as the service serves it now, from stored rates."""
+    If no service is running, the banks that are due are polled once, and their rates are stored. With `watch`, it is
+    printed again at each change, until SIGINT.
+    """
     configure(QUIET)
     ids = [configured.id for configured in settings.tickers]
     ticker_id = ticker or ids[0]
     if ticker_id not in ids:
         raise SettingsError(f"unknown ticker {ticker_id!r} (known: {', '.join(ids)})")
-    memory = with_store(settings, lambda store: _memory(settings, store))
-    memory.refresh(Clock()())
-    snapshot = memory.snapshots.get(ticker_id)
-    if snapshot is None:
-        raise TickerError(f"ticker {ticker_id!r} has no rates yet; start the service: {program()} serve")
-    if as_json:
-        sys.stdout.write(ticker_json(View(snapshot, settings, Options(), sayer(snapshot, settings))).decode() + "\n")
-        return
-    title = f"{snapshot.base}, {snapshot.status}, as of {snapshot.as_of}"
-    table = Table("currency", "rate", "previous", "change", "date", "source", title=title)
+
+    def print_snapshot(snapshot: Snapshot) -> None:
+        if as_json:
+            write_json(ticker_json(View(snapshot, settings, Options(), sayer(snapshot, settings))))
+        else:
+            _print_snapshot(snapshot, is_repeated=watch)
+
+    try:
+        run_interruptibly(_show(validate(settings), ticker_id, print_snapshot, watch=watch))
+    except KeyboardInterrupt:
+        if not watch:
+            raise
+
+
+async def _show(settings: Settings, ticker: str, show: Callable[[Snapshot], None], *, watch: bool) -> None:
+    async with _opened(settings) as (store, is_alone):
+        memory, shown = MemoryState(settings), None
+        store_sync = StoreSync(memory, store)
+        while True:
+            await store_sync.sync()
+            if store_sync.error:
+                raise StoreError(store_sync.error)
+            problems = await _poll_due(memory, store_sync) if is_alone else []
+            memory.refresh(Clock()())
+            snapshot = memory.snapshots.get(ticker)
+            if shown is None:
+                lines(console(stderr=True), problems)
+            if snapshot is None and not watch:
+                advice = "no bank has responded" if is_alone else f"start the service: {program()} serve"
+                raise TickerError(f"ticker {ticker!r} has no rates yet; {advice}")
+            if snapshot and snapshot != shown:
+                show(snapshot)
+                shown = snapshot
+            if not watch:
+                return
+            await asyncio.sleep(INTERVAL)
+
+
+async def _poll_due(memory: MemoryState, store_sync: StoreSync) -> list[str]:
+    """Poll the sources that are due, unless a service does; return the errors of sources that a ticker names."""
+    coordination, clock, settings = store_sync.store.coordination, Clock(), memory.settings
+    if not await coordination.acquire_or_renew():
+        return []
+    try:
+        async with Client(settings.client) as client:
+            sessions = {
+                key: BankSession(key, source, client, clock, settings.wanted(key))
+                for key, source in settings.polled.items()
+            }
+            adapters = {key: SOURCES[settings.adapter(key)] for key in sessions}
+            publisher = SnapshotPublisher(memory, store_sync.outbox.enqueue_snapshot)
+            poller = Poller(memory, store_sync, publisher, adapters, sessions, clock)
+            due = [
+                key
+                for key, state in memory.states.items()
+                if state.polled_at is None or memory.next_poll(key, clock()) <= clock()
+            ]
+            await asyncio.gather(*map(poller.poll, due))
+            await store_sync.close()
+    finally:
+        await coordination.release()
+    named = {source for ticker in settings.tickers for source in ticker.sources}
+    return [error for key in due if key in named and (error := memory.states[key].error)]
+
+
+def _print_snapshot(snapshot: Snapshot, *, is_repeated: bool) -> None:
+    output = console()
+    title = f"{snapshot.id}: {snapshot.base}, {snapshot.status}, as of {snapshot.as_of}"
+    rows = table("currency", "rate", "previous", "change", "date", "source", title=title)
     for quote in snapshot.quotes:
-        cells = (quote.rate, quote.previous, percent_text(quote.percent), quote.date, quote.source)
-        table.add_row(quote.code, *map(text, cells))
-    console().print(table)
+        change = coloured(percent_text(quote.percent), quote.percent)
+        add_row(rows, (quote.code, quote.rate, quote.previous, change, quote.date, quote.source))
+    if is_repeated and output.is_terminal:
+        output.clear()
+    output.print(rows)
 
 
-def sources(settings: Settings) -> None:
+def sources(settings: Settings, *, as_json: bool = False) -> None:
     """List the sources with their latest publication and the result of their last poll."""
     configure(QUIET)
-    memory = with_store(settings, lambda store: _memory(settings, store))
+    memory, now = with_store(settings, lambda store: _memory(settings, store)), Clock()()
+    described = [describe(memory, key, memory.next_poll(key, now), now) for key in settings.polled]
+    if as_json:
+        write_json(to_json(models.Sources(sources=described)))
+        return
     columns = ("name", "base", "state", "last_fixing", "last_success", "error")
-    table = Table("source", *(column.replace("_", " ") for column in columns))
-    for key in settings.polled:
-        described = describe(memory, key, None, Clock()())
-        table.add_row(key, *(text(getattr(described, column)) for column in columns))
-    console().print(table)
+    rows = table("source", *(column.replace("_", " ") for column in columns))
+    for source in described:
+        add_row(rows, (source.key, *(getattr(source, column) for column in columns)))
+    console().print(rows)
 
 
-def poll(settings: Settings, key: str) -> None:
-    """Poll a source once, as with an empty store, and print its rates and their validation. Store nothing."""
+def poll(settings: Settings, key: str, *, as_json: bool = False) -> None:
+    """Poll a source once, and print its rates and how the service validates them. Store nothing."""
     configure(QUIET)
     source_of(settings, key)
-    series = run_interruptibly(_poll(validate(settings), key))
-    if series.latest is None:
+    validate(settings)
+    polled = with_store(settings, lambda store: _poll(settings, store, key))
+    if as_json:
+        write_json(to_json(polled.document()))
+    else:
+        polled.print()
+    if not any(judgement.verdict is not Verdict.REFUSED for judgement in polled.judgements):
         raise TickerError(f"{key}: no publishable rates")
-    rates = Table(
-        "currency", "nominal", f"{series.latest.base}, {series.latest.direction}", title=str(series.latest.date)
-    )
-    for code, rate in sorted(series.latest.rates.items()):
-        rates.add_row(code, str(rate.nominal), f"{rate.value:f}")
-    console().print(rates)
+
+
+@dataclass(frozen=True)
+class _Polled:
+    """The result of a poll; `left_out` is what could not be read."""
+
+    source: str
+    name: str
+    judgements: Sequence[Judgement]
+    left_out: Sequence[str]
+
+    @property
+    def latest(self) -> Fixing | None:
+        """The latest fixing that would be published, or is already."""
+        published = [j.publish or j.fixing for j in self.judgements if j.verdict is not Verdict.REFUSED]
+        return max(published, key=lambda fixing: fixing.date, default=None)
+
+    def document(self) -> dict[str, object]:
+        fixings = [
+            {
+                "date": str(judgement.fixing.date),
+                "digest": judgement.fixing.digest,
+                "verdict": judgement.verdict,
+                "reasons": judgement.reasons,
+                "base": judgement.fixing.base,
+                "direction": judgement.fixing.direction,
+                "rates": {
+                    code: {"value": rate.value, "nominal": rate.nominal, "quarantined": code in _held(judgement)}
+                    for code, rate in sorted(judgement.fixing.rates.items())
+                },
+            }
+            for judgement in self.judgements
+        ]
+        return {"source": self.source, "fixings": fixings, "left_out": self.left_out}
+
+    def print(self) -> None:
+        output = console()
+        rows = table("date", "currencies", "digest of the response", "verdict", title=self.name)
+        for judgement in self.judgements:
+            fixing, verdict = (
+                judgement.fixing,
+                ": ".join(filter(None, (judgement.verdict, "; ".join(judgement.reasons)))),
+            )
+            add_row(rows, (fixing.date, len(fixing.rates), fixing.digest[:16], verdict))
+        output.print(rows)
+        lines(output, [f"left out: {problem}" for problem in self.left_out])
+        if latest := self.latest:
+            rates = table("currency", "nominal", f"{latest.base}, {latest.direction}", title=str(latest.date))
+            for code, rate in sorted(latest.rates.items()):
+                add_row(rates, (code, rate.nominal, rate.value))
+            output.print(rates)
+
+
+def _held(judgement: Judgement) -> Collection[str]:
+    return judgement.held.rates if judgement.held else ()
 
 
 def source_of(settings: Settings, key: str) -> SourceSettings:
@@ -100,25 +219,29 @@ def source_of(settings: Settings, key: str) -> SourceSettings:
     return settings.sources[key]
 
 
-async def _poll(settings: Settings, key: str) -> Series:
+async def _poll(settings: Settings, store: Store, key: str) -> _Polled:
+    """Poll a source, and judge what it returns by the stored rates, as the service does."""
     source, clock = settings.sources[key], Clock()
-    now = clock()
-    today, last_day = publication_schedule.today(source, now), publication_schedule.latest_possible_date(source, now)
-    series, left_out = Series(), list[str]()
-    table = Table("date", "currencies", "digest of the response", "verdict", title=source.name)
+    now, memory = clock(), await _memory(settings, store)
+    first, last = (
+        publication_schedule.today(source, now) - LOOKBACK,
+        publication_schedule.latest_possible_date(source, now),
+    )
+    fixings, left_out = list[Fixing](), list[str]()
     async with Client(settings.client) as client:
         session = BankSession(key, source, client, clock, settings.wanted(key))
-        async for _, fixing in published(SOURCES[settings.adapter(key)], session, today - LOOKBACK, last_day, left_out):
-            context = validation_context(settings, key, now, None, {}, configured_breaks(source))
-            judgement = judge(fixing, series, context)
-            if judgement.publish:
-                series = series.with_fixing(judgement.publish, KEEP)
-            verdict = f"{judgement.verdict}: {'; '.join(judgement.reasons)}" if judgement.reasons else judgement.verdict
-            table.add_row(str(fixing.date), str(len(fixing.rates)), fixing.digest[:16], verdict)
-    console().print(table)
-    for problem in left_out:
-        console(soft_wrap=True).print(f"left out: {problem}")
-    return series
+        async for _, fixing in published(SOURCES[settings.adapter(key)], session, first, last, left_out):
+            fixings.append(fixing)
+    if key in settings.polled:
+        series, context = memory.series(key), memory.context(key, now)
+        fixings = [fixing for fixing in fixings if fixing.date >= memory.oldest_complete_date(key)]
+    else:  # it is judged by its own past, and by the polled sources
+        series = Series(tuple(await store.recent(key, KEEP)))
+        quarantine = Quarantine.of([], await store.decisions(key))
+        breaks = (*configured_breaks(source), *quarantine.breaks)
+        context = validation_context(settings, key, now, memory.cross_check, quarantine.rejected, breaks)
+    judgements = await run_in_thread(judge_all, fixings, series, context, KEEP)
+    return _Polled(key, source.name, judgements, left_out)
 
 
 async def _memory(settings: Settings, store: Store) -> MemoryState:
@@ -133,21 +256,23 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
     """Run `work` with the configured store and return its result. The service may be running or not."""
 
     async def run() -> T:
-        server = embedded(settings.store, exclusive=False)
-        async with AsyncExitStack() as stack:
-            if server:
-                await stack.enter_async_context(server)
-            store = await stack.enter_async_context(open_store(settings, server, Clock()))
-            await store.check_schema(prepare=False)
+        async with _opened(settings) as (store, _):
             return await work(store)
 
     return run_interruptibly(run())
 
 
-def text(value: object) -> str:
-    """Format a table cell: a dash for None, a number without an exponent, a time in UTC to the minute."""
-    if value is None:
-        return "—"
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    return f"{value:%Y-%m-%d %H:%M} UTC" if isinstance(value, datetime) else str(value)
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[tuple[Store, bool]]:
+    """Open the configured store; yield it, and whether this process may poll the banks.
+
+    It may not if a service runs the embedded server; with another store, the leader's lock decides. Raises
+    `NewerSchemaError` if a newer version has written the store.
+    """
+    server = embedded(settings.store, exclusive=False)
+    async with AsyncExitStack() as stack:
+        if server:
+            await stack.enter_async_context(server)
+        store = await stack.enter_async_context(open_store(settings, server, Clock()))
+        await store.check_schema(prepare=False)
+        yield store, server is None or server.is_own

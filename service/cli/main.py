@@ -7,28 +7,76 @@ Exit status: 0 for success, 1 for a failure, 2 for invalid settings or usage.
 # ruff: noqa: PLC0415
 
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date
 from pathlib import Path
 from signal import SIGTERM, signal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Abort
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
-from service import runtime
-from service.errors import SettingsError, TickerError
+from service import __version__, runtime
+from service.errors import SettingsError, TickerError, safe
 from service.runtime import gc_tuning
+from service.runtime.program import SCRIPT, program
 
 if TYPE_CHECKING:
     from service.settings import Settings
 
+
+class _Commands(TyperGroup):
+    """The commands; a wrong usage is reported as one line, like any other error."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        is_help = not (sys.argv[1:] if args is None else args)
+
+        def run(*, standalone_mode: bool) -> object:
+            return super(_Commands, self).main(
+                args, prog_name, complete_var, standalone_mode, windows_expand_args, **extra
+            )
+
+        if is_help or not standalone_mode:
+            return run(standalone_mode=standalone_mode)
+        try:
+            status = run(standalone_mode=False)
+        except TyperException as error:
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context else program()
+            message = error.format_message().rstrip(".")
+            typer.echo(f"error: {safe(message[:1].lower() + message[1:])}; see: {command} --help", err=True)
+            sys.exit(2)
+        except (Abort, KeyboardInterrupt):
+            sys.exit(130)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
 cli = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=__doc__,
 )
 Config = Annotated[
     Path | None, typer.Option("--config", help="Configuration file (TOML); overrides the default settings.")
 ]
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class _Stop:
@@ -50,14 +98,59 @@ class _Stop:
 
 @contextmanager
 def _reported_errors(stop: _Stop | None = None) -> Iterator[None]:
-    """Print a `TickerError` as one line on standard error, and exit with its status."""
+    """Print an error as one line on standard error, and exit with its status.
+
+    An unexpected error of a command is named by its type and place; the service logs the traceback.
+    """
     try:
         yield
     except TickerError as error:
         if stop:
             stop.obey()
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {safe(str(error))}", err=True)
         raise typer.Exit(2 if isinstance(error, SettingsError) else 1) from None
+    except (typer.Exit, BrokenPipeError):
+        raise
+    except Exception as error:
+        if stop or sys.flags.dev_mode:
+            raise
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
+        typer.echo(f"error: internal error ({place}); PYTHONDEVMODE=1 shows the traceback, please report it", err=True)
+        raise typer.Exit(1) from None
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"{SCRIPT} {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _date(value: str) -> date:
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise typer.BadParameter("must be a date like 2026-04-02") from None
+
+
+def _complete_source(incomplete: str) -> list[str]:
+    """Return the source keys of the default settings, and of the file that TICKER_CONFIG names."""
+    from service.settings import load
+
+    try:
+        return [key for key in load().sources if key.startswith(incomplete)]
+    except TickerError:
+        return []
 
 
 def _settings(config: Path | None, **overrides: dict[str, Any]) -> "Settings":
@@ -66,6 +159,9 @@ def _settings(config: Path | None, **overrides: dict[str, Any]) -> "Settings":
     settings = load(config, overrides={key: value for key, value in overrides.items() if value})
     runtime.configure(settings.runtime)
     return settings
+
+
+Source = Annotated[str, typer.Argument(help="Source key.", autocompletion=_complete_source)]
 
 
 @cli.command()
@@ -99,27 +195,46 @@ def serve(
 def show(
     ticker: Annotated[str | None, typer.Argument(help="Ticker id (default: the first ticker).")] = None,
     config: Config = None,
+    *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON of the API.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Print it again at each change, until Ctrl-C.")] = False,
 ) -> None:
-    """Print the current state of a ticker, computed from stored rates."""
+    """Print the current state of a ticker.
+
+    If no service is running, the banks are polled first.
+    """
     from service.cli import commands
 
     with _reported_errors():
-        commands.show(_settings(config), ticker, as_json=as_json)
+        commands.show(_settings(config), ticker, as_json=as_json, watch=watch)
 
 
 @cli.command()
-def poll(source: Annotated[str, typer.Argument(help="Source key.")], config: Config = None) -> None:
-    """Poll a source once and print its rates and their validation. Nothing is stored."""
+def poll(source: Source, config: Config = None, *, as_json: Json = False) -> None:
+    """Poll a source once and print its rates and their validation against stored rates. Nothing is stored."""
     from service.cli import commands
 
     with _reported_errors():
-        commands.poll(_settings(config), source)
+        commands.poll(_settings(config), source, as_json=as_json)
+
+
+@cli.command()
+def check_config(
+    file: Annotated[Path | None, typer.Argument(help="Configuration file (default: that of --config).")] = None,
+    config: Config = None,
+) -> None:
+    """Check the configuration, without the store and the banks. Exit status 2 if it is invalid."""
+    from service.cli import check
+
+    with _reported_errors():
+        check.check_config(_settings(file or config))
 
 
 @cli.command()
 def sources(
     config: Config = None,
+    *,
+    as_json: Json = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print all known sources as Markdown (docs/sources.md).")
     ] = False,
@@ -133,15 +248,16 @@ def sources(
             return
         from service.cli import commands
 
-        commands.sources(_settings(config))
+        commands.sources(_settings(config), as_json=as_json)
 
 
 @cli.command()
 def backfill(
-    source: Annotated[str, typer.Argument(help="Source key.")],
-    since: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First effective date.")],
+    source: Source,
+    since: Annotated[date, typer.Option("--from", parser=_date, metavar="DATE", help="First effective date.")],
     until: Annotated[
-        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last effective date (default: today).")
+        date | None,
+        typer.Option("--to", parser=_date, metavar="DATE", help="Last effective date (default: today)."),
     ] = None,
     pause: Annotated[
         float | None, typer.Option(min=0, help="Seconds between requests (default: the setting client.pause).")
@@ -155,7 +271,7 @@ def backfill(
 
     with _reported_errors():
         request_pause = None if pause is None else timedelta(seconds=pause)
-        maintenance.backfill(_settings(config), source, since.date(), until.date() if until else None, request_pause)
+        maintenance.backfill(_settings(config), source, since, until, request_pause)
 
 
 @cli.command()
@@ -181,9 +297,7 @@ def export(
 
 
 @cli.command(name="import")
-def import_(
-    file: Annotated[Path, typer.Argument(help="File written by export.", exists=True)], config: Config = None
-) -> None:
+def import_(file: Annotated[Path, typer.Argument(help="File written by export.")], config: Config = None) -> None:
     """Import fixings, quarantined fixings and decisions from a file. Stored records are not changed."""
     from service.cli import maintenance
 
@@ -210,8 +324,7 @@ quarantine_commands = typer.Typer(
     invoke_without_command=True, rich_markup_mode=None, help="List and resolve quarantined rates."
 )
 cli.add_typer(quarantine_commands, name="quarantine")
-Source = Annotated[str, typer.Argument(help="Source key.")]
-Day = Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="Effective date.")]
+Day = Annotated[date, typer.Argument(parser=_date, metavar="DATE", help="Effective date.")]
 Which = Annotated[
     list[str] | None,
     typer.Argument(help="Currencies (default: all of that date), or the digest.", metavar="CURRENCY"),
@@ -232,7 +345,7 @@ def _codes(which: list[str] | None, digest: str | None) -> tuple[list[str], str 
 
 def _confirm(question: str) -> bool:
     """Prompt for confirmation on standard error, so that output can be redirected. End of input means no."""
-    typer.echo(f"{question} [y/N]: ", nl=False, err=True)
+    typer.echo(f"{safe(question)} [y/N]: ", nl=False, err=True)
     try:
         return sys.stdin.readline().strip().lower() in ("y", "yes")
     except KeyboardInterrupt:
@@ -244,7 +357,7 @@ def quarantine(
     context: typer.Context,
     config: Config = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List quarantined rates with their reasons, and the latest decisions."""
     from service.cli import maintenance
@@ -273,7 +386,7 @@ def accept(
     codes, shown_digest = _codes(which, digest)
     with _reported_errors():
         maintenance.decide(
-            _settings(config), source, day.date(), Outcome.ACCEPTED, _confirm, codes, shown_digest, is_break=is_break
+            _settings(config), source, day, Outcome.ACCEPTED, _confirm, codes, shown_digest, is_break=is_break
         )
 
 
@@ -285,7 +398,7 @@ def reject(source: Source, day: Day, which: Which = None, config: Config = None,
 
     codes, shown_digest = _codes(which, digest)
     with _reported_errors():
-        maintenance.decide(_settings(config), source, day.date(), Outcome.REJECTED, _confirm, codes, shown_digest)
+        maintenance.decide(_settings(config), source, day, Outcome.REJECTED, _confirm, codes, shown_digest)
 
 
 @cli.command()
@@ -299,7 +412,7 @@ def retract(
         maintenance.retract(
             _settings(config),
             source,
-            day.date(),
+            day,
             [code.upper() for code in currencies or []],
             (lambda _: True) if yes else _confirm,
         )

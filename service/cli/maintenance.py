@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Final
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
-from rich.table import Column, Table
+from rich.table import Column
 
 from service.cli import transfer
-from service.cli.commands import QUIET, console, source_of, text, with_store
+from service.cli.commands import QUIET, source_of, with_store
+from service.cli.output import add_row, console, lines, table
 from service.clock import Clock
 from service.domain import publication_schedule
 from service.domain.bounds import structural_errors
 from service.domain.breaks import Break
 from service.domain.fixing import Fixing
-from service.errors import SettingsError, TickerError
+from service.errors import SettingsError, TickerError, safe
 from service.observability.logging import configure
 from service.polling.backfill import Backfill, Count
 from service.runtime.program import program
@@ -65,18 +66,16 @@ def quarantine(settings: Settings, *, as_json: bool = False) -> None:
         ]
         sys.stdout.write(json.dumps(documents, indent=2) + "\n")
         return
-    table = Table("source", "date", Column("digest", no_wrap=True), "since", "reasons", title="quarantined")
+    rows = table("source", "date", Column("digest", no_wrap=True), "since", "reasons", title="quarantined")
     for entry in quarantined:
         fixing = entry.fixing
-        reasons = "\n".join(entry.reasons)
-        table.add_row(fixing.source, str(fixing.date), rates_digest(fixing), text(entry.since), reasons)
+        add_row(rows, (fixing.source, fixing.date, rates_digest(fixing), entry.since, "\n".join(entry.reasons)))
     output = console()
-    output.print(table if quarantined else "Nothing is quarantined.")
-    decided = Table("source", "date", "rates", "since", "decided", "outcome", title="decisions")
+    output.print(rows if quarantined else "Nothing is quarantined.")
+    decided = table("source", "date", "rates", "since", "decided", "outcome", title="decisions")
     for decision in sorted(decisions, key=lambda decision: decision.at, reverse=True)[:_SHOWN_DECISIONS]:
         fixing, since = decision.waiting.fixing, decision.waiting.since
-        rates = _listed(fixing)
-        decided.add_row(fixing.source, str(fixing.date), rates, text(since), text(decision.at), decision.outcome)
+        add_row(decided, (fixing.source, fixing.date, _listed(fixing), since, decision.at, decision.outcome))
     if decisions:
         output.print(decided)
 
@@ -130,7 +129,7 @@ def decide(
             raise TickerError(f"{key} {day} cannot be published: {'; '.join(errors)}")
         summary = f"{key} {day}: {_listed(selected.fixing)}"
         reasons = "".join(f"\n  {reason}" for reason in selected.reasons)
-        if digest is None and not confirm(f"{summary}{reasons}\n{_QUESTIONS[outcome]}"):
+        if digest is None and not confirm(f"{summary}{safe(reasons)}\n{_QUESTIONS[outcome]}"):
             raise TickerError(
                 f"{key} {day}: not confirmed, nothing was changed; skip the confirmation with"
                 f" --digest {rates_digest(quarantined.fixing)}"
@@ -151,7 +150,7 @@ def decide(
             units += f" (1 new = {declared.factor:f} old)" if declared.factor else ""
         return f"{summary}: {outcome}{units}"
 
-    console(soft_wrap=True).print(with_store(settings, end))
+    console(soft_wrap=True).print(safe(with_store(settings, end)))
 
 
 def _publication_errors(store: Store, fixing: Fixing) -> tuple[str, ...]:
@@ -192,7 +191,7 @@ def retract(settings: Settings, key: str, day: date, codes: Sequence[str], confi
         await store.retract(published, QuarantineDecision(entry, Outcome.RETRACTED, now))
         return f"{summary}: retracted"
 
-    console(soft_wrap=True).print(with_store(settings, end))
+    console(soft_wrap=True).print(safe(with_store(settings, end)))
 
 
 def _completed(accepted: Fixing, published: Fixing | None) -> Fixing:
@@ -340,8 +339,7 @@ def backfill(settings: Settings, key: str, since: date, until: date | None, paus
         console().print(f"  and {len(count.held) - _LISTED} more dates; list all: {program()} quarantine")
     if count.left_out:
         console().print(f"{len(count.left_out)} rates or days could not be read:")
-    for problem in count.left_out[:_LISTED]:
-        console(soft_wrap=True).print(f"  {problem}")
+    lines(console(), [f"  {problem}" for problem in count.left_out[:_LISTED]])
 
 
 def export(settings: Settings, path: Path, *, force: bool = False, keep: int = 0) -> None:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from service.errors import SettingsError
 from service.settings.models import Settings
+from service.settings.wording import problem
 
 PREFIX = "TICKER_"
 ROOT = Path(__file__).parents[2]
@@ -137,11 +138,11 @@ def _override(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
 def _problem(detail: Mapping[str, Any], layers: list[Layer]) -> str:
     """Return `origin: setting: problem`, without the value, which may be a secret."""
     path = tuple(str(part) for part in detail["loc"])
-    message, table = detail["msg"].removeprefix("Value error, "), path
+    message, table = problem(detail), path
     if not path:
-        return str(message)
+        return message
     if detail["type"] == "missing":
-        message, table = "is required", path[:-1]
+        table = path[:-1]
     if detail["type"] == "extra_forbidden":
         similar = get_close_matches(path[-1], _names(path[:-1]), n=1)
         suggestion = f"; did you mean {'.'.join((*path[:-1], similar[0]))}?" if similar else ""

@@ -30,6 +30,7 @@ from service.domain.bounds import (
 from service.domain.fixing import Fixing, Quotation, RateTable
 from service.domain.snapshot import Snapshot
 from service.errors import LONGEST
+from service.settings import wording
 from service.state.deliveries import DeliveryState, QueuedEvent
 from service.state.events import ReportedSource, ReportedTicker
 from service.state.memory import MOST_LEFT_OUT, SourceState
@@ -81,7 +82,7 @@ class Kind(Generic[T]):
 def problem(error: ValidationError) -> str:
     """Return the first error of a failed validation as one line: the field and the message."""
     first = error.errors(include_url=False, include_input=False)[0]
-    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+    return ": ".join(filter(None, (".".join(map(str, first["loc"])), wording.problem(first))))
 
 
 def _misplaced(fixing: Fixing, place: Place) -> Iterator[str]:

@@ -58,6 +58,11 @@ class EmbeddedValkey:
     def url(self) -> str:
         return f"unix://{self._socket}"
 
+    @property
+    def is_own(self) -> bool:
+        """Whether this process runs the server; False if it uses that of another one."""
+        return self._server is not None
+
     def begin(self) -> "Future[None]":
         """Start the server in a separate thread, so that the caller can continue its own startup."""
         if self._startup is None:

@@ -224,7 +224,7 @@ async def test_unreadable_record_is_logged_and_skipped(store: Store) -> None:
     logged = {
         (log["event"], log["source"], log["kind"], log["field"], log["problem"], log["beginning"]) for log in logs
     }
-    missing = "source: Field required", "Object missing required field `date`"
+    missing = "source: is required", "Object missing required field `date`"
     assert logged == {
         ("store.unreadable", "nbk", "Fixing", "2026-19-39", "it is not a date", ""),
         ("store.unreadable", "nbk", "Fixing", "oops", "it is not a date", ""),
@@ -253,9 +253,9 @@ QUARANTINED = QuarantinedFixing(VALID, ("USD is 0",), NOW)
         ("2026-04-01", json_of(VALID, source="cbr"), "it is of source 'cbr'"),
         ("2026-04-01", json_of(VALID, date="2026-03-31"), "it is dated 2026-03-31"),
         ("2026-04-01", json_of(VALID, fetched_at="2026-04-01T00:00:00"), "fetched_at 2026-04-01 00:00:00 has no time"),
-        ("2026-04-01", b"\xff\x00 junk", "Input should be a valid string"),
-        ("2026-04-01", "[" * 100_000, "Invalid JSON: recursion limit exceeded"),
-        ("2026-04-01", '{"more":' + "[" * 100_000, "Invalid JSON: recursion limit exceeded"),
+        ("2026-04-01", b"\xff\x00 junk", "must be text"),
+        ("2026-04-01", "[" * 100_000, "is not JSON"),
+        ("2026-04-01", '{"more":' + "[" * 100_000, "is not JSON"),
         ("9999-12-31", json_of(VALID, date="9999-12-31"), "it is dated 9999-12-31, after 2026-04-09, the last"),
         ("2026-04-10", json_of(VALID, date="2026-04-10"), "it is dated 2026-04-10, after 2026-04-09, the last"),
         ("1900-01-01", json_of(VALID, date="1900-01-01"), "it is dated 1900-01-01, before 1949-01-01"),
