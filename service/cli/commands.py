@@ -177,7 +177,7 @@ class _Polled:
             {
                 "date": str(judgement.fixing.date),
                 "digest": judgement.fixing.digest,
-                "verdict": judgement.verdict,
+                "verdict": _verdict(judgement),
                 "reasons": judgement.reasons,
                 "base": judgement.fixing.base,
                 "direction": judgement.fixing.direction,
@@ -194,10 +194,8 @@ class _Polled:
         output = console()
         rows = table("date", "currencies", "digest of the response", "verdict", title=self.name)
         for judgement in self.judgements:
-            fixing, verdict = (
-                judgement.fixing,
-                ": ".join(filter(None, (judgement.verdict, "; ".join(judgement.reasons)))),
-            )
+            fixing, reasons = judgement.fixing, "; ".join(judgement.reasons)
+            verdict = f"{_verdict(judgement)}: {reasons}" if reasons else _verdict(judgement)
             add_row(rows, (fixing.date, len(fixing.rates), fixing.digest[:16], verdict))
         output.print(rows)
         lines(output, [f"left out: {problem}" for problem in self.left_out])
@@ -206,6 +204,11 @@ class _Polled:
             for code, rate in sorted(latest.rates.items()):
                 add_row(rates, (code, rate.nominal, rate.value))
             output.print(rates)
+
+
+def _verdict(judgement: Judgement) -> str:
+    """Return the verdict; `quarantined in part` if a part is published, whatever the verdict on that part is."""
+    return "quarantined in part" if judgement.held and judgement.publish else judgement.verdict
 
 
 def _held(judgement: Judgement) -> Collection[str]:
