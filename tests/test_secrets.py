@@ -330,10 +330,12 @@ cli()
 
 
 def test_traceback_of_a_crash_shows_no_values() -> None:
-    """The traceback contains no values."""
-    done = process(environ(FORMATS["store.url"].format(SECRETS["store.url"])), "-c", CRASHING_COMMAND)
-    assert "RuntimeError: oops" in done.stderr
-    assert leaked(f"{done.stdout}{done.stderr}") == set()
+    """Neither the line that reports it, nor the traceback that is printed on request."""
+    variables = environ(FORMATS["store.url"].format(SECRETS["store.url"]))
+    for mode, found in (({}, "internal error (RuntimeError in "), ({"PYTHONDEVMODE": "1"}, "RuntimeError: oops")):
+        done = process(variables | mode, "-c", CRASHING_COMMAND)
+        assert found in done.stderr
+        assert leaked(f"{done.stdout}{done.stderr}") == set()
 
 
 CRASHING_POLL = """
