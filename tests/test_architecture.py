@@ -23,6 +23,7 @@ FLOATS = {
     "service.polling.poller",  # how long a poll took
     "service.polling.scheduler",
     "service.settings.types",
+    "service.settings.wording",  # the name of an error
     "service.sources.parsing",
     "service.state.memory",  # the tolerance that JUDGING compares by
     "service.storage.coordination",
