@@ -84,6 +84,23 @@ class Language:
 
         return format_date(day, "long", locale=self._dates)
 
+    def day_month(self, day: dt.date) -> str:
+        """`2 Apr`."""
+        return self._skeleton("MMMd", day)
+
+    def month_year(self, day: dt.date) -> str:
+        """`Apr 2026`."""
+        return self._skeleton("yMMM", day)
+
+    def year(self, day: dt.date) -> str:
+        """`2026`."""
+        return self._skeleton("y", day)
+
+    def _skeleton(self, skeleton: str, day: dt.date) -> str:
+        from babel.dates import format_skeleton  # noqa: PLC0415
+
+        return format_skeleton(skeleton, day, locale=self._dates)
+
     def name(self, code: str) -> str:
         """Return the name of a currency on its own: `US Dollar`."""
         return str(self._locale.currencies.get(code, code))

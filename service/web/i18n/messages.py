@@ -60,6 +60,27 @@ SPARK: Final = (
 )
 """Text alternative of a sparkline, singular and plural."""
 
+REVISED: Final = N_("corrected by the source")
+QUARANTINED: Final = N_("suspicious rate, not published")
+NEW_UNIT: Final = N_("new currency unit")
+"""Marks of a chart."""
+RANGES: Final[Mapping[str, str]] = {
+    "1m": N_("1 month"),
+    "3m": N_("3 months"),
+    "1y": N_("1 year"),
+    "5y": N_("5 years"),
+    "all": N_("All"),
+}
+"""Ranges of a chart, by their names in the interface."""
+RANGE: Final = N_("Range")
+RATE: Final = N_("Rate")
+DATE: Final = N_("Date")
+CHANGE_COLUMN: Final = N_("Change")
+TABLE: Final = N_("Show as a table")
+INDEXED: Final = N_("first day = 100")
+LOGARITHMIC: Final = N_("logarithmic scale")
+"""Texts of a chart."""
+
 
 @cache
 def catalogue(language: str, domain: str) -> NullTranslations:

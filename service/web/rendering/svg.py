@@ -33,7 +33,7 @@ _GAP, _WIDE_GAP = "\u00a0", "\u2003\u00a0"
 _TURN: Final = "\u200f"
 """Right-to-left mark between the parts of a right-to-left row: without it Latin codes and values run left to right."""
 _NARROW: Final = frozenset(".,:;'|!()il1 \u00a0\u202f")
-_LIGHT: Final = {
+LIGHT: Final = {
     "surface": "#fff",
     "ink": "#1c2230",
     "soft": "#5b6474",
@@ -43,7 +43,7 @@ _LIGHT: Final = {
     "down": "#b3261e",
     "flat": "#5b6474",
 }
-_DARK: Final = {
+DARK: Final = {
     "surface": "#171d29",
     "ink": "#e8ecf3",
     "soft": "#98a2b3",
@@ -53,13 +53,13 @@ _DARK: Final = {
     "down": "#ff8a80",
     "flat": "#98a2b3",
 }
-_TRANSPARENT: Final = _LIGHT | {"surface": "none", "line": "none"}
-_INKS: Final = {"light": _LIGHT, "dark": _DARK, "transparent": _TRANSPARENT}
+_TRANSPARENT: Final = LIGHT | {"surface": "none", "line": "none"}
+_INKS: Final = {"light": LIGHT, "dark": DARK, "transparent": _TRANSPARENT}
 """Colours of the themes; other themes follow the visitor's colour scheme."""
 DARK_STYLE: Final = "@media(prefers-color-scheme:dark){{{rules}}}".format(
-    rules=f".surface{{fill:{_DARK['surface']};stroke:{_DARK['line']}}}.line{{stroke:{_DARK['line']}}}"
-    f".spark{{stroke:{_DARK['soft']}}}"
-    + "".join(f".{ink}{{fill:{_DARK[ink]}}}" for ink in ("ink", "soft", "warn", "up", "down", "flat"))
+    rules=f".surface{{fill:{DARK['surface']};stroke:{DARK['line']}}}.line{{stroke:{DARK['line']}}}"
+    f".spark{{stroke:{DARK['soft']}}}"
+    + "".join(f".{ink}{{fill:{DARK[ink]}}}" for ink in ("ink", "soft", "warn", "up", "down", "flat"))
 )
 """The style sheet of themes that follow the visitor's colour scheme."""
 _BREAKS: Final = re.compile(r"(?<= )|(?<=[\u2e80-\uffef])(?=\w)")
@@ -148,7 +148,7 @@ def drawn(
     factor, own = zoom(custom), colours(custom)
     if options.width:
         options = replace(options, width=round(options.width / factor))
-    inks = {name: name for name in _LIGHT}
+    inks = {name: name for name in LIGHT}
     if snapshot.status is Status.STALE:
         inks |= dict.fromkeys(("ink", "up", "down", "flat"), "soft")
     if options.layout == "list":
@@ -179,7 +179,7 @@ def drawn(
 
 def _palette(theme: str, own: Mapping[str, str]) -> Mapping[str, str]:
     """Return the colours by name: those of the theme, replaced by own ones."""
-    palette = {**_INKS.get(theme, _LIGHT), **own}
+    palette = {**_INKS.get(theme, LIGHT), **own}
     if "soft" in own:
         palette["flat"] = own["soft"]
     if theme == "transparent":

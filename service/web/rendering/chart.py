@@ -1,0 +1,394 @@
+"""Line chart of rates as SVG: complete without JavaScript. Pure: publications in, markup out.
+
+The picture is scaled by its `viewBox`, from phones to desktops; a style sheet enlarges the labels where it is narrow.
+The line is never drawn across a gap or a redenomination. The scale is logarithmic where a range contains a
+redenomination, or its highest rate is more than ten times its lowest one.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from functools import cached_property
+from itertools import pairwise
+from math import ceil, floor, log10
+from statistics import median
+from typing import Final
+
+from markupsafe import escape
+
+from service.domain.change import DERIVED_DIGITS, Trend, half_up
+from service.web.i18n import messages
+from service.web.i18n.locale import Language
+from service.web.rendering.svg import DARK, LIGHT
+
+RANGES: Final = ("1m", "3m", "1y", "5y", "all")
+WIDTH, HEIGHT = 720, 320
+"""Default size, in pixels."""
+WIDTHS: Final = (240, 1600)
+HEIGHTS: Final = (120, 1200)
+"""Least and largest width and height, in pixels."""
+LOG_FACTOR: Final = 10
+"""The scale is logarithmic above this ratio of the highest to the lowest value."""
+_MONTHS: Final = {"1m": 1, "3m": 3, "1y": 12, "5y": 60}
+_LONGEST_GAP: Final = 16
+"""Days between two publications that are drawn as a line: longer than any run of bank holidays."""
+_TOP, _BOTTOM, _SIDE = 14, 26, 10
+"""Padding above the line, space of the dates below it, and padding at the sides, in pixels."""
+_SHOWN_DIGITS: Final = 6
+"""Significant digits of a derived rate in texts."""
+_TICKS: Final = 5
+"""Approximate number of values on the vertical axis."""
+_MONTH_STEPS: Final = (1, 2, 3, 6, 12, 24, 60, 120, 240)
+_DASHES: Final = ("", "6 4")
+"""`stroke-dasharray` of the lines: the second is distinguished without colours too."""
+_INKS: Final = ("ink", "soft", "line", "warn", "up", "down")
+STYLE: Final = "@media(max-width:480px){text{font-size:22px}.fine{display:none}}"
+"""The style sheet of a picture with fixed colours."""
+DARK_STYLE: Final = STYLE + "@media(prefers-color-scheme:dark){{{rules}}}".format(
+    rules=f".surface{{fill:{DARK['surface']};stroke:{DARK['line']}}}"
+    + "".join(f".{ink}{{fill:{DARK[ink]}}}.{ink}-stroke{{stroke:{DARK[ink]}}}" for ink in _INKS)
+)
+"""The style sheet of themes that follow the visitor's colour scheme."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A publication: the rate from `day` on, and its change in percent against the publication before.
+
+    `new_unit` is True if there was a redenomination since the publication before: the rates are not comparable.
+    """
+
+    day: dt.date
+    rate: Decimal
+    percent: Decimal | None = None
+    new_unit: bool = False
+
+
+@dataclass(frozen=True)
+class ChartLine:
+    """The publications of one currency in one base, oldest first, with the days that are marked."""
+
+    code: str
+    base: str
+    points: Sequence[Point]
+    revised: frozenset[dt.date] = frozenset()
+    """Days whose publication the bank has corrected."""
+    quarantined: frozenset[dt.date] = frozenset()
+    """Days with a suspicious rate that is not published."""
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """The indices of the points that are not joined with the point before: after a gap, or with a new unit."""
+        days = [(new.day - old.day).days for old, new in pairwise(self.points)]
+        longest = max(_LONGEST_GAP, 4 * median(days)) if days else 0
+        return tuple(
+            index
+            for index, (length, point) in enumerate(zip(days, self.points[1:], strict=True), 1)
+            if length > longest or point.new_unit
+        )
+
+    @property
+    def segments(self) -> Iterator[Sequence[Point]]:
+        """The parts of the line, each without a gap."""
+        for begin, end in pairwise((0, *self.starts, len(self.points))):
+            yield self.points[begin:end]
+
+    @property
+    def is_logarithmic(self) -> bool:
+        """Whether a linear scale would hide most of the line."""
+        rates = [point.rate for point in self.points]
+        return any(point.new_unit for point in self.points[1:]) or max(rates) > LOG_FACTOR * min(rates)
+
+    def since(self, first: dt.date) -> "ChartLine":
+        """Return the part from `first` on."""
+        return ChartLine(
+            self.code,
+            self.base,
+            [point for point in self.points if point.day >= first],
+            frozenset(day for day in self.revised if day >= first),
+            frozenset(day for day in self.quarantined if day >= first),
+        )
+
+    @property
+    def percent(self) -> Decimal | None:
+        """The change from the first to the last publication in percent; None across a redenomination."""
+        if len(self.points) < 2 or any(point.new_unit for point in self.points[1:]):
+            return None
+        first, last = (point.rate for point in (self.points[0], self.points[-1]))
+        return half_up(100 * (Fraction(last) / Fraction(first) - 1), 2)
+
+    @property
+    def decimals(self) -> int:
+        """The number of decimals that its rates are shown with: as published, fewer for derived rates."""
+        return max((_shown_decimals(point.rate) for point in self.points), default=0)
+
+
+def range_start(name: str, latest: dt.date, earliest: dt.date = dt.date.min) -> dt.date:
+    """Return the first day of a range of `RANGES` that ends with `latest`; `earliest` for `all`."""
+    if name not in _MONTHS:
+        return earliest
+    months = latest.year * 12 + latest.month - 1 - _MONTHS[name]
+    return max(earliest, _day_of(months // 12, months % 12 + 1, latest.day))
+
+
+def title(lines: Sequence[ChartLine], language: Language) -> str:
+    """Return the title: the currencies, the base and the dates."""
+    names = ", ".join(language.name(line.code) for line in lines)
+    first = min(line.points[0].day for line in lines)
+    last = max(line.points[-1].day for line in lines)
+    return f"{names} / {lines[0].base}, {language.date(first)} – {language.date(last)}"
+
+
+def summary(line: ChartLine, language: Language) -> str:
+    """Return the text alternative: the change over the range, the number of publications, the lowest and highest."""
+    rates = [point.rate for point in line.points]
+    low, high = (language.number(rate, line.decimals) for rate in (min(rates), max(rates)))
+    first, last = (language.long_date(line.points[index].day) for index in (0, -1))
+    pattern = language.ngettext(*messages.SPARK, len(rates)) if language.spoken else messages.SPARK_WITHOUT_WORDS
+    range_text = pattern.format(count=len(rates), first=first, last=last, low=low, high=high)
+    percent = line.percent
+    if percent is None:
+        return f"{range_text}."
+    if not language.spoken:
+        return f"{language.name(line.code)} {language.percent(percent)}. {range_text}."
+    trend = Trend.UP if percent > 0 else Trend.DOWN if percent < 0 else Trend.FLAT
+    change = language.gettext(messages.CHANGE[trend]).format(
+        name=language.name_of_one(line.code), percent=language.number(abs(percent), 2), base=language.base(line.base)
+    )
+    return f"{change}. {range_text}."
+
+
+def chart_svg(
+    lines: Sequence[ChartLine],
+    language: Language,
+    *,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    theme: str = "light",
+    scale: int = 1,
+    prefix: str = "chart",
+) -> str:
+    """Return the chart of one currency; with several, of their indices (100 on the first day that all have).
+
+    Every line must have a point. `theme` is `light`, `dark`, `transparent`, `auto` (light, and dark where the visitor's
+    system is), or `page`: within a page, in the colour of its text, without a background or style sheet. `prefix`
+    begins the ids of `<title>` and `<desc>`, which must be unique in a page. `scale` is the number of device pixels per
+    pixel.
+    """
+    return _Chart(lines, language, width, height, theme, scale, prefix).markup()
+
+
+@dataclass(frozen=True)
+class _Chart:
+    lines: Sequence[ChartLine]
+    language: Language
+    width: int
+    height: int
+    theme: str
+    scale: int
+    prefix: str
+
+    def markup(self) -> str:
+        ids = f'aria-labelledby="{self.prefix}-title" aria-describedby="{self.prefix}-desc"'
+        page = self.theme == "page"
+        size = "" if page else f' width="{self.width * self.scale}" height="{self.height * self.scale}"'
+        style = "" if page else f"<style>{DARK_STYLE if self._follows else STYLE}</style>"
+        described = " ".join(summary(line, self.language) for line in self.lines)
+        return "".join(
+            [
+                f'<svg xmlns="http://www.w3.org/2000/svg"{size} viewBox="0 0 {self.width} {self.height}" role="img" {ids} ',
+                f'class="currency-chart" xml:lang="{self.language.tag}" font-size="12" ',
+                "font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif\">",
+                f'<title id="{self.prefix}-title">{escape(title(self.lines, self.language))}</title>',
+                f'<desc id="{self.prefix}-desc">{escape(described)}</desc>',
+                style,
+                "" if page else self._surface(),
+                *self._value_axis(),
+                *self._date_axis(),
+                *self._marks(),
+                *self._paths(),
+                "</svg>\n",
+            ]
+        )
+
+    @property
+    def _follows(self) -> bool:
+        return self.theme in ("auto", "system")
+
+    def _paint(self, name: str, attribute: str = "fill") -> str:
+        """Return the attribute of a colour, with the class by which style sheets replace it."""
+        kind = f"{name}-stroke" if attribute == "stroke" and name != "surface" else name
+        if self.theme == "page":
+            return f'class="{kind}" {attribute}="currentColor"'
+        palette = DARK if self.theme == "dark" else LIGHT
+        return f'class="{kind}" {attribute}="{palette[name]}"'
+
+    def _surface(self) -> str:
+        if self.theme == "transparent":
+            return ""
+        palette = DARK if self.theme == "dark" else LIGHT
+        size = f'x=".5" y=".5" width="{self.width - 1}" height="{self.height - 1}" rx="8"'
+        return f'<rect {size} {self._paint("surface")} stroke="{palette["line"]}"/>'
+
+    # Values
+
+    @cached_property
+    def _values(self) -> Sequence[Sequence[Sequence[tuple[dt.date, float]]]]:
+        """The values of each line by segment: rates, or indices if there are several lines."""
+        common = max(line.points[0].day for line in self.lines)
+        values = []
+        for line in self.lines:
+            factor = 1.0
+            if len(self.lines) > 1:
+                start = next((point for point in line.points if point.day >= common), line.points[-1])
+                factor = 100 / float(start.rate)
+            values.append([[(point.day, float(point.rate) * factor) for point in part] for part in line.segments])
+        return values
+
+    @cached_property
+    def _logarithmic(self) -> bool:
+        return len(self.lines) == 1 and self.lines[0].is_logarithmic
+
+    @cached_property
+    def _bounds(self) -> tuple[float, float]:
+        values = [value for segments in self._values for segment in segments for _, value in segment]
+        low, high = min(values), max(values)
+        if low == high:
+            low, high = low * 0.99, high * 1.01
+        if self._logarithmic:
+            return low / (high / low) ** 0.05, high * (high / low) ** 0.05
+        return low - (high - low) * 0.05, high + (high - low) * 0.05
+
+    @cached_property
+    def _days(self) -> tuple[dt.date, dt.date]:
+        first = min(line.points[0].day for line in self.lines)
+        last = max(line.points[-1].day for line in self.lines)
+        return first, max(last, first + dt.timedelta(1))
+
+    def _x(self, day: dt.date) -> str:
+        first, last = self._days
+        return f"{_SIDE + (self.width - 2 * _SIDE) * (day - first).days / (last - first).days:.1f}"
+
+    def _y(self, value: float) -> str:
+        low, high = self._bounds
+        share = log10(value / low) / log10(high / low) if self._logarithmic else (value - low) / (high - low)
+        return f"{_TOP + (self.height - _TOP - _BOTTOM) * (1 - share):.1f}"
+
+    # Parts
+
+    def _value_axis(self) -> Iterator[str]:
+        low, high = self._bounds
+        ticks = log_ticks(low, high) if self._logarithmic else linear_ticks(low, high, _TICKS)
+        decimals = max(map(_decimals, ticks), default=0)
+        right = self.width - _SIDE
+        faint = ' stroke-opacity=".2"' if self.theme == "page" else ""
+        for tick in ticks:
+            y = self._y(float(tick))
+            yield f'<path d="M{_SIDE} {y}H{right}" {self._paint("line", "stroke")}{faint}/>'
+            label = escape(self.language.number(tick, decimals))
+            yield f'<text x="{_SIDE}" y="{float(y) - 4:.1f}" {self._paint("soft")} aria-hidden="true">'
+            yield f"{label}</text>"
+
+    def _date_axis(self) -> Iterator[str]:
+        first, last = self._days
+        ticks, label = date_ticks(first, last, self.language)
+        for index, day in enumerate(ticks):
+            share = (day - first).days / (last - first).days
+            anchor = "start" if share < 0.08 else "end" if share > 0.92 else "middle"
+            fine = f'class="soft{" fine" if index % 2 else ""}"'
+            paint = self._paint("soft").replace('class="soft"', fine)
+            yield f'<text x="{self._x(day)}" y="{self.height - 8}" text-anchor="{anchor}" {paint} aria-hidden="true">'
+            yield f"{escape(label(day))}</text>"
+
+    def _marks(self) -> Iterator[str]:
+        """Mark redenominations by a dashed line, quarantined days by a triangle at the bottom."""
+        bottom = self.height - _BOTTOM
+        first, last = self._days
+        for line in self.lines:
+            for point in line.points[1:]:
+                if point.new_unit:
+                    text = self._mark(messages.NEW_UNIT, point.day)
+                    yield f'<path d="M{self._x(point.day)} {_TOP}V{bottom}" stroke-dasharray="2 4" '
+                    yield f'data-mark="unit" {self._paint("warn", "stroke")}>{text}</path>'
+            for day in sorted(line.quarantined):
+                if first <= day <= last:
+                    text = self._mark(messages.QUARANTINED, day)
+                    yield f'<path d="M{self._x(day)} {bottom - 9}l5 9h-10z" data-mark="quarantined" '
+                    yield f"{self._paint('warn')}>{text}</path>"
+
+    def _mark(self, message: str, day: dt.date) -> str:
+        text = f"{self.language.date(day)}: {self.language.gettext(message)}"
+        return f"<title>{escape(text)}</title>"
+
+    def _paths(self) -> Iterator[str]:
+        for number, (line, segments) in enumerate(zip(self.lines, self._values, strict=True)):
+            dash = f' stroke-dasharray="{_DASHES[number % 2]}"' if number % 2 else ""
+            parts = list[str]()
+            for segment in segments:
+                coordinates = " ".join(f"{self._x(day)} {self._y(value)}" for day, value in segment)
+                parts.append(f"M{coordinates}" + ("h.1" if len(segment) == 1 else ""))
+            yield f'<path d="{"".join(parts)}" data-currency="{line.code}" fill="none" stroke-width="1.5" '
+            yield f'stroke-linejoin="round" stroke-linecap="round"{dash} {self._paint("soft" if number % 2 else "ink", "stroke")}/>'
+            for segment in segments:
+                for day, value in segment:
+                    if day in line.revised:
+                        text = self._mark(messages.REVISED, day)
+                        yield f'<circle cx="{self._x(day)}" cy="{self._y(value)}" r="4" data-mark="revised" '
+                        yield f"{self._paint('warn')}>{text}</circle>"
+
+
+def linear_ticks(low: float, high: float, count: int) -> list[Decimal]:
+    """Return round values between the bounds, about `count` of them: multiples of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / count
+    power = floor(log10(rough))
+    step = next(Decimal(factor).scaleb(power) for factor in (1, 2, 5, 10) if factor * 10.0**power >= rough * 0.999)
+    return [step * index for index in range(ceil(low / float(step)), floor(high / float(step)) + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[Decimal]:
+    """Return round values between the bounds of a logarithmic scale: powers of ten, with 2 and 5 times them if few."""
+    powers = range(floor(log10(low)), ceil(log10(high)) + 1)
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [Decimal(factor).scaleb(power) for power in powers for factor in factors]
+        inside = [tick for tick in ticks if low <= float(tick) <= high]
+        if len(inside) <= 2 * _TICKS:
+            return inside
+    return inside[:: ceil(len(inside) / (2 * _TICKS))]
+
+
+def date_ticks(first: dt.date, last: dt.date, language: Language) -> tuple[list[dt.date], Callable[[dt.date], str]]:
+    """Return at most six round dates from `first` to `last`, and the function that formats them."""
+    days = (last - first).days
+    if days < 75:
+        step = max(1, ceil(days / 4))
+        return [first + dt.timedelta(offset) for offset in range(0, days + 1, step)], language.day_month
+    begin, end = first.year * 12 + first.month - 1, last.year * 12 + last.month - 1
+    for step in _MONTH_STEPS:
+        months = range(-(-(begin + (first.day > 1)) // step) * step, end + 1, step)
+        if len(months) <= 6:
+            break
+    label = language.year if step >= 12 else language.month_year
+    return [dt.date(month // 12, month % 12 + 1, 1) for month in months], label
+
+
+def _shown_decimals(rate: Decimal) -> int:
+    _, digits, exponent = rate.as_tuple()
+    if len(digits) >= DERIVED_DIGITS:
+        return max(2, _SHOWN_DIGITS - rate.adjusted() - 1)
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def _decimals(value: Decimal) -> int:
+    exponent = value.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def _day_of(year: int, month: int, day: int) -> dt.date:
+    """Return a date; the last one of its month if that is shorter."""
+    while True:
+        try:
+            return dt.date(max(year, 1), month, day)
+        except ValueError:
+            day -= 1
