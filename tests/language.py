@@ -41,7 +41,7 @@ FOLDERS: Final = (
     "CHANGELOG.md",
     "Makefile",
 )
-NOT_OURS: Final = ("service/web/viewer/", "service/web/assets/")
+NOT_OURS: Final = ("service/web/viewer/", "service/web/static/uplot/", "service/web/assets/")
 BANNED: Final = {
     r"(?<!screen )(?<!screen-)\breaders?\b": "client, visitor",
     r"\bfigures?\b": "rate, value",

@@ -153,6 +153,85 @@ class Receipt(FixingDocument, frozen=True, kw_only=True):
     raw: str
 
 
+class ChartNumbers(Struct, frozen=True, kw_only=True):
+    """How numbers are formatted: `sizes` are those of the last group of digits and of the others."""
+
+    decimal: str
+    group: str
+    sizes: tuple[int, int]
+    plus: str
+    minus: str
+    percent: str
+
+
+class ChartRange(Struct, frozen=True, kw_only=True, rename={"since": "from"}):
+    """A range that ends with the latest publication; `summary` is its text alternative."""
+
+    id: str
+    label: str
+    name: str
+    since: dt.date
+    summary: str
+
+
+class ChartText(Struct, frozen=True, kw_only=True):
+    """The texts of a chart in one language; `words` is the language of its messages.
+
+    `day`, `short` and `month` are the patterns of dates for each month, with `{d}`, `{dd}` and `{y}`; `year` is that of
+    a year.
+    """
+
+    lang: str
+    dir: str
+    words: str
+    title: str
+    source: str
+    ranges: Sequence[ChartRange]
+    number: ChartNumbers
+    day: Sequence[str]
+    short: Sequence[str]
+    month: Sequence[str]
+    year: str
+    range: str
+    table: str
+    date: str
+    rate: str
+    change: str
+    indexed: str
+    logarithmic: str
+    revised: str
+    quarantined: str
+    unit: str
+    away: str
+
+
+class Chart(Struct, frozen=True, kw_only=True):
+    """All publications of a currency, in columns; each has an entry in `days`, `rates` and `percents`.
+
+    `days` are the days since the publication before; the first one is of the date `first`. `percents` are the changes
+    against the publication before. `starts`, `units` and `revised` are positions: of publications that are not joined
+    with the one before (after a gap, or with a new unit), of those with a new unit after a redenomination, and of those
+    that the source has corrected. `quarantined` are days with a suspicious rate, which is not published.
+    """
+
+    ticker: str
+    base: str
+    currency: str
+    name: str
+    source: str
+    cross: bool
+    decimals: int
+    first: dt.date
+    days: Sequence[int]
+    rates: Sequence[Decimal]
+    percents: Sequence[Decimal | None]
+    starts: Sequence[int]
+    units: Sequence[int]
+    revised: Sequence[int]
+    quarantined: Sequence[dt.date]
+    text: ChartText
+
+
 State = Literal["failing", "empty", "recorded", "partial", "current", "late", "stale"]
 
 

@@ -5,7 +5,8 @@ Browsers cannot do it: `Intl` in Chromium has no Kazakh or Uzbek, and silently f
 
 import datetime as dt
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,22 @@ _UNUSED: Final = (
 )
 """CLDR data that the strip does not use: three quarters of a locale."""
 _DASH: Final = "—"
+
+
+_SOME_YEAR, _SOME_DAY = 2222, 28
+"""A year and a day whose digits occur in no date pattern and not in each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFormat:
+    """Format of numbers: symbols, sizes of the last group of digits and of the others, percent with `{}` for digits."""
+
+    decimal: str
+    group: str
+    sizes: tuple[int, int]
+    plus: str
+    minus: str
+    percent: str
 
 
 class Language:
@@ -95,6 +112,31 @@ class Language:
     def year(self, day: dt.date) -> str:
         """`2026`."""
         return self._skeleton("y", day)
+
+    def number_format(self) -> "NumberFormat":
+        """Return how scripts format numbers as `number` and `percent` do."""
+        from babel.numbers import get_decimal_symbol, get_group_symbol  # noqa: PLC0415
+
+        *_, second, first = ["", *self._number.split(",")]
+        sizes = (len(first), len(second) if "," in self._number.partition(",")[2] else len(first))
+        zero = self.number(Decimal(0), 2)
+        return NumberFormat(
+            decimal=get_decimal_symbol(self._locale),
+            group=get_group_symbol(self._locale),
+            sizes=sizes if "," in self._number else (99, 99),
+            plus=self._signs[1],
+            minus=self._signs[-1],
+            percent=self.percent(Decimal(0)).replace(zero, "{}"),
+        )
+
+    def date_format(self, skeleton: str) -> Sequence[str]:
+        """Return a pattern for each month, with `{d}` or `{dd}` (two digits) for the day, and `{y}` for the year."""
+        patterns = []
+        for month in range(1, 13):
+            day = "{dd}" if "05" in self._skeleton(skeleton, dt.date(_SOME_YEAR, month, 5)) else "{d}"
+            text = self._skeleton(skeleton, dt.date(_SOME_YEAR, month, _SOME_DAY))
+            patterns.append(text.replace(str(_SOME_YEAR), "{y}").replace(str(_SOME_DAY), day))
+        return patterns
 
     def _skeleton(self, skeleton: str, day: dt.date) -> str:
         from babel.dates import format_skeleton  # noqa: PLC0415

@@ -64,21 +64,21 @@ REVISED: Final = N_("corrected by the source")
 QUARANTINED: Final = N_("suspicious rate, not published")
 NEW_UNIT: Final = N_("new currency unit")
 """Marks of a chart."""
-RANGES: Final[Mapping[str, str]] = {
-    "1m": N_("1 month"),
-    "3m": N_("3 months"),
-    "1y": N_("1 year"),
-    "5y": N_("5 years"),
-    "all": N_("All"),
+RANGES: Final[Mapping[str, tuple[str, str]]] = {
+    "1m": (N_("1M"), N_("1 month")),
+    "3m": (N_("3M"), N_("3 months")),
+    "1y": (N_("1Y"), N_("1 year")),
+    "5y": (N_("5Y"), N_("5 years")),
+    "all": (N_("All"), N_("All publications")),
 }
-"""Ranges of a chart, by their names in the interface."""
+"""Ranges of a chart by their names in the interface: the label of a button, and its name for screen readers."""
 RANGE: Final = N_("Range")
 RATE: Final = N_("Rate")
 DATE: Final = N_("Date")
 CHANGE_COLUMN: Final = N_("Change")
 TABLE: Final = N_("Show as a table")
-INDEXED: Final = N_("first day = 100")
-LOGARITHMIC: Final = N_("logarithmic scale")
+INDEXED: Final = N_("First day = 100.")
+LOGARITHMIC: Final = N_("Logarithmic scale.")
 """Texts of a chart."""
 
 

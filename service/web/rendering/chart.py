@@ -7,7 +7,7 @@ redenomination, or its highest rate is more than ten times its lowest one.
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
@@ -19,11 +19,13 @@ from typing import Final
 from markupsafe import escape
 
 from service.domain.change import DERIVED_DIGITS, Trend, half_up
+from service.web import models
 from service.web.i18n import messages
 from service.web.i18n.locale import Language
 from service.web.rendering.svg import DARK, LIGHT
 
-RANGES: Final = ("1m", "3m", "1y", "5y", "all")
+RANGES: Final = tuple(messages.RANGES)
+"""Names of the ranges: `1m`, `3m`, `1y`, `5y`, `all`."""
 WIDTH, HEIGHT = 720, 320
 """Default size, in pixels."""
 WIDTHS: Final = (240, 1600)
@@ -158,6 +160,69 @@ def summary(line: ChartLine, language: Language) -> str:
         name=language.name_of_one(line.code), percent=language.number(abs(percent), 2), base=language.base(line.base)
     )
     return f"{change}. {range_text}."
+
+
+def chart_document(line: ChartLine, ticker: str, source: str, *, cross: bool, language: Language) -> models.Chart:
+    """Return the publications and texts that scripts draw; `source` is the name of the source. A point must exist."""
+    points, days = line.points, [point.day for point in line.points]
+    return models.Chart(
+        ticker=ticker,
+        base=line.base,
+        currency=line.code,
+        name=language.name(line.code),
+        source=source,
+        cross=cross,
+        decimals=line.decimals,
+        first=days[0],
+        days=[0, *((new - old).days for old, new in pairwise(days))],
+        rates=[point.rate for point in points],
+        percents=[point.percent for point in points],
+        starts=line.starts,
+        units=[index for index, point in enumerate(points) if point.new_unit],
+        revised=[index for index, day in enumerate(days) if day in line.revised],
+        quarantined=sorted(line.quarantined),
+        text=_chart_text(line, source, language),
+    )
+
+
+def _chart_text(line: ChartLine, source: str, language: Language) -> models.ChartText:
+    translate = language.gettext
+    ranges = []
+    for name, (label, long_label) in messages.RANGES.items():
+        since = range_start(name, line.points[-1].day, line.points[0].day)
+        ranges.append(
+            models.ChartRange(
+                id=name,
+                label=translate(label),
+                name=translate(long_label),
+                since=since,
+                summary=summary(line.since(since), language),
+            )
+        )
+    return models.ChartText(
+        lang=language.tag,
+        dir=language.dir,
+        words=language.words_tag,
+        title=title([line], language),
+        source=source,
+        ranges=ranges,
+        number=models.ChartNumbers(**asdict(language.number_format())),
+        day=language.date_format("yMMMd"),
+        short=language.date_format("MMMd"),
+        month=language.date_format("yMMM"),
+        year=language.date_format("y")[0],
+        range=translate(messages.RANGE),
+        table=translate(messages.TABLE),
+        date=translate(messages.DATE),
+        rate=translate(messages.RATE),
+        change=translate(messages.CHANGE_COLUMN),
+        indexed=translate(messages.INDEXED),
+        logarithmic=translate(messages.LOGARITHMIC),
+        revised=translate(messages.REVISED),
+        quarantined=translate(messages.QUARANTINED),
+        unit=translate(messages.NEW_UNIT),
+        away=translate(messages.NO_CONNECTION),
+    )
 
 
 def chart_svg(
