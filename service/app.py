@@ -30,7 +30,7 @@ from service.storage.coordination import LIFE
 from service.storage.embedded_valkey import EmbeddedValkey
 from service.storage.repository import open_store
 from service.storage.sync import StoreSync
-from service.web.api import fixings, history, sources, stream, ticker
+from service.web.api import chart, fixings, history, sources, stream, ticker
 from service.web.api.stream import EventStreamHub
 from service.web.embed import oembed, views
 from service.web.http.problems import not_found, unexpecting
@@ -153,14 +153,20 @@ def create_app(
     pages = PageCache(memory, now, counters)
     streams = EventStreamHub(pages)
     webhooks = {webhook.label: WebhookStatus() for webhook in settings.webhooks}
+    histories = history.Histories(pages, store)
 
     app = web.Application()
     if settings.http.response_cache:
         app[RESPONSE_CACHE] = cache = ResponseCache(now)
         memory.watchers.append(cache.forget)
-    cached = [*ticker.routes(pages), *stream.routes(streams), *views.routes(pages)]
+    cached = [
+        *ticker.routes(pages),
+        *stream.routes(streams),
+        *views.routes(pages),
+        *chart.routes(chart.Charts(pages, histories)),
+    ]
     computed = [
-        *history.routes(pages, store),
+        *history.routes(histories),
         *oembed.routes(pages),
         *sources.routes(memory, polling.next_poll, now),
         *fixings.routes(memory, store, now),

@@ -1,7 +1,7 @@
 """Fixings and series of fixings: what a source published for each effective date. Pure."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -51,6 +51,7 @@ class RateTable:
     date: date
     rates: Mapping[str, RateLike]
     direction: Quotation
+    revisions: Sequence["RateTable"]
 
     def value(self, code: str) -> Fraction:
         """Return the exact rate of `code`: units of `base` for 1 unit; 1 for the base itself."""
@@ -104,6 +105,10 @@ class RateTable:
     def moves(self, other: "RateTable", code: str, base: str) -> bool:
         """Return whether the rate of `code` in `base` differs from that in `other`; both must quote it."""
         return any(not _same(self.rates[quoted], other.rates[quoted]) for quoted in {code, base} - {self.base})
+
+    def is_revised(self, code: str, base: str) -> bool:
+        """Return whether the source has corrected the rate of `code` in `base` since its first publication."""
+        return any(version.quotes(code, base) and self.moves(version, code, base) for version in self.revisions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,12 +178,13 @@ class StoredRate(Struct, frozen=True, gc=False):
 
 
 class StoredRates(RateTable, Struct, frozen=True):
-    """The rates of a stored fixing, without its receipt."""
+    """The rates of a stored fixing and of its earlier versions, without their receipts."""
 
     date: dt.date
     base: str
     direction: Quotation
     rates: dict[str, StoredRate]
+    revisions: tuple["StoredRates", ...] = ()
 
 
 RECORD = Decoder(StoredRates)

@@ -29,7 +29,7 @@ from service.domain.snapshot import Quote, Snapshot
 from service.domain.surrogate_keys import source_key, surrogate_headers, ticker_key
 from service.errors import StoreError
 from service.storage.repository import Store
-from service.web.api.history_rows import FORMS, NO_PREDECESSOR, RowBuilder, RowRange, Rows
+from service.web.api.history_rows import CHART, FORMS, NO_PREDECESSOR, RowBuilder, RowRange, Rows
 from service.web.http.client_address import client_address
 from service.web.http.problems import OPEN, Problem, handle_async_errors
 from service.web.http.responses import accepts_gzip, matching
@@ -39,6 +39,8 @@ log = structlog.get_logger()
 
 _CHECKED: Final = 20
 """Latest fixings that are compared with other banks; those that these contradict are omitted."""
+_ROWS: Final = {**FORMS, "chart": CHART}
+"""The formats of rows; `chart` is that of other modules."""
 _DAY: Final = timedelta(days=1)
 _YEARS: Final = 10
 """Maximum length of a response."""
@@ -110,6 +112,15 @@ class _YearKey(NamedTuple):
     stamp: str | None
 
 
+class WholeHistory(NamedTuple):
+    """All publications of a currency, not yet read; `tag` changes with them."""
+
+    part: RowRange
+    tag: str
+    wanted: _HistoryRequest
+    stamp: str | None
+
+
 @dataclass
 class Histories:
     """Handler of requests for histories; limits how many are in progress, and caches the rows of years."""
@@ -118,6 +129,8 @@ class Histories:
     store: Store
     limits: Limits = LIMITS
     _years: OrderedDict[_YearKey, Rows] = field(default_factory=OrderedDict)
+    _first: dict[str, tuple[str | None, date]] = field(default_factory=dict)
+    """The first stored date of a source, with the store's version of the source."""
     _by_address: Counter[str] = field(default_factory=Counter)
     _chunks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CONCURRENT_CHUNKS))
     _in_progress: int = 0
@@ -151,9 +164,34 @@ class Histories:
             raise Problem(404, f"Unknown format .{suffix[:20]}.", available=[f".{name}" for name in FORMS])
         snapshot = self.pages.snapshot(query.get("ticker") or memory.settings.tickers[0].id)
         key, quote = _quote(snapshot, code)
-        known = self._known(snapshot.id, key)
-        oldest, latest = known.fixings[0].date, known.fixings[-1].date
-        since, until = _span(query, latest)
+        since, until = _span(query, self._known(snapshot.id, key).fixings[-1].date)
+        return self._wanted(snapshot, key, quote, since, until, suffix or "json")
+
+    async def whole(self, ticker: str, code: str) -> WholeHistory:
+        """Return all that is known of a currency; its rows are computed by `rows_of`.
+
+        Raises `Problem` for an unknown ticker or currency, `StoreError`.
+        """
+        snapshot = self.pages.snapshot(ticker)
+        key, quote = _quote(snapshot, code)
+        stamp = await self.store.version(key)
+        if self._first.get(key, ("", date.max))[0] != stamp:
+            self._first[key] = stamp, min(await self.store.dates(key), default=date.max)
+        known = self._known(snapshot.id, key).fixings
+        first = min(self._first[key][1], known[0].date)
+        wanted = self._wanted(snapshot, key, quote, first, known[-1].date, "chart")
+        return WholeHistory(wanted.part, wanted.tags(stamp)[""], wanted, stamp)
+
+    async def rows_of(self, whole: WholeHistory) -> list[bytes]:
+        """Return the rows of `CHART`, oldest first. Raises `StoreError`."""
+        async with aclosing(self._rows(whole.wanted, whole.stamp)) as parts:
+            return [row async for rows in parts for row in rows]
+
+    def _wanted(
+        self, snapshot: Snapshot, key: str, quote: Quote, since: date, until: date, form: str
+    ) -> _HistoryRequest:
+        memory, known = self.pages.memory, self._known(snapshot.id, key)
+        oldest = known.fixings[0].date
         name = memory.settings.polled[key].name
         part = RowRange(snapshot.id, snapshot.base, quote.code, key, name, quote.cross, since, until)
         earliest = date.fromordinal(max(1, since.toordinal() - _BEFORE))
@@ -161,7 +199,7 @@ class Histories:
         refuted = memory.refuted(key, recent[-_CHECKED:], quote.code, snapshot.base)
         shown = tuple(fixing for fixing in recent if fixing.date not in refuted)
         stored_until = oldest - _DAY if oldest >= since else None
-        return _HistoryRequest(part, suffix or "json", shown, stored_until, tuple(memory.breaks(key)))
+        return _HistoryRequest(part, form, shown, stored_until, tuple(memory.breaks(key)))
 
     def _known(self, ticker: str, key: str) -> Series:
         """Return a source's fixings in memory; for a ticker with `effective = "today"`, those up to today."""
@@ -234,13 +272,13 @@ class Histories:
                 yield year_rows.between(part.since, part.until)
                 start = year_rows.end
         async with self._chunks:
-            builder = RowBuilder(part, FORMS[wanted.form], breaks, start)
+            builder = RowBuilder(part, _ROWS[wanted.form], breaks, start)
             builder.add(wanted.recent, part.since)
         yield builder.rows.encoded
 
     async def _render_year(self, key: _YearKey, part: RowRange) -> Rows:
         """Encode the rows of a stored year, up to `key.until`, and cache them."""
-        builder, begin = RowBuilder(part, FORMS[key.form], key.breaks), date(key.year, 1, 1)
+        builder, begin = RowBuilder(part, _ROWS[key.form], key.breaks), date(key.year, 1, 1)
         for day in range(max(1, begin.toordinal() - _BEFORE), key.until.toordinal() + 1, _CHUNK):
             since, until = date.fromordinal(day), min(date.fromordinal(day + _CHUNK - 1), key.until)
             async with self._chunks:
@@ -334,6 +372,5 @@ def _years_before(day: date, years: int) -> date:
         return day.replace(year=day.year - years, day=28)
 
 
-def routes(pages: PageCache, store: Store, limits: Limits = LIMITS) -> list[web.RouteDef]:
-    histories = Histories(pages, store, limits)
+def routes(histories: Histories) -> list[web.RouteDef]:
     return [web.get("/v1/history/{currency}", handle_async_errors(histories.answer))]

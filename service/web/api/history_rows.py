@@ -7,13 +7,15 @@ import datetime as dt
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Final, NamedTuple
 
 from service.domain.breaks import Break, conversion
-from service.domain.change import Change, change
+from service.domain.change import change
 from service.domain.fixing import RateTable
 from service.web.models import History, PointDocument
+from service.web.rendering.chart import Point
 from service.web.rendering.formats import to_json
 
 
@@ -40,9 +42,17 @@ class RowFormat:
 
     content_type: str
     head: Callable[[RowRange], bytes]
-    row: Callable[[RowRange, PointDocument], bytes]
+    row: Callable[[RowRange, "Row"], bytes]
     between: bytes
     tail: bytes
+
+
+class Row(NamedTuple):
+    """A publication. `is_new_unit`: since the one before there was a redenomination. `is_revised`: it was corrected."""
+
+    point: PointDocument
+    is_new_unit: bool = False
+    is_revised: bool = False
 
 
 class Predecessor(NamedTuple):
@@ -96,18 +106,18 @@ class RowBuilder:
                 continue
             if self._last is None or not new.carries_over(self._last) or new.moves(self._last, code, base):
                 if new.date >= since:
-                    row = self._change(new)
-                    point = PointDocument(new.date, row.rate, row.previous, row.change, row.percent)
                     self._dates.append(new.date)
-                    self._encoded.append(self._form.row(self._part, point))
+                    self._encoded.append(self._form.row(self._part, self._row(new)))
                 self._published = new
             self._last = new
 
-    def _change(self, new: RateTable) -> Change:
-        """Return the change since the previous publication; across a break with an unknown factor, none."""
+    def _row(self, new: RateTable) -> Row:
+        """Return a row with the change since the previous publication; across a break with an unknown factor, none."""
         code, base, old = self._part.currency, self._part.base, self._published
         factor = conversion(self._breaks, code, base, old, new) if old else None
-        return change(code, base, new, old if factor else None, factor or Fraction(1))
+        moved = change(code, base, new, old if factor else None, factor or Fraction(1))
+        point = PointDocument(new.date, moved.rate, moved.previous, moved.change, moved.percent)
+        return Row(point, old is not None and factor != 1, new.is_revised(code, base))
 
 
 _JSON_TAIL: Final = b"]}"
@@ -117,16 +127,17 @@ def _json_head(part: RowRange) -> bytes:
     return to_json(History(**asdict(part), history=())).removesuffix(_JSON_TAIL)
 
 
-def _json_row(_: RowRange, point: PointDocument) -> bytes:
-    return to_json(point)
+def _json_row(_: RowRange, row: Row) -> bytes:
+    return to_json(row.point)
 
 
 def _csv_head(_: RowRange) -> bytes:
     return b"date,currency,base,rate,change,percent,source\r\n"
 
 
-def _csv_row(part: RowRange, point: PointDocument) -> bytes:
+def _csv_row(part: RowRange, row: Row) -> bytes:
     """Return a record of RFC 4180; codes, keys and numbers need no quoting."""
+    point = row.point
     values = ",".join("" if value is None else f"{value:f}" for value in (point.rate, point.change, point.percent))
     return f"{point.date},{part.currency},{part.base},{values},{part.source}\r\n".encode()
 
@@ -135,3 +146,20 @@ FORMS: Final[Mapping[str, RowFormat]] = {
     "json": RowFormat("application/json", _json_head, _json_row, b",", _JSON_TAIL),
     "csv": RowFormat("text/csv; charset=utf-8; header=present", _csv_head, _csv_row, b"", b""),
 }
+
+
+def _chart_row(_: RowRange, row: Row) -> bytes:
+    """Return what a chart needs of a publication; `chart_point` reads it."""
+    percent = "" if row.point.percent is None else f"{row.point.percent}"
+    return f"{row.point.date},{row.point.rate:f},{percent},{row.is_new_unit:d},{row.is_revised:d}".encode()
+
+
+def chart_point(row: bytes) -> tuple[Point, bool]:
+    """Return a publication of a chart, and whether the source has corrected it."""
+    day, rate, percent, is_new_unit, is_revised = row.decode().split(",")
+    point = Point(dt.date.fromisoformat(day), Decimal(rate), Decimal(percent) if percent else None, is_new_unit == "1")
+    return point, is_revised == "1"
+
+
+CHART: Final = RowFormat("", lambda _: b"", _chart_row, b"", b"")
+"""Rows for charts: small, since they are cached."""

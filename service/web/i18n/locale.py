@@ -117,8 +117,8 @@ class Language:
         """Return how scripts format numbers as `number` and `percent` do."""
         from babel.numbers import get_decimal_symbol, get_group_symbol  # noqa: PLC0415
 
-        *_, second, first = ["", *self._number.split(",")]
-        sizes = (len(first), len(second) if "," in self._number.partition(",")[2] else len(first))
+        *_, second, first = ["", *str(self._number).split(",")]
+        sizes = (len(first), len(second) if self._number.count(",") > 1 else len(first))
         zero = self.number(Decimal(0), 2)
         return NumberFormat(
             decimal=get_decimal_symbol(self._locale),

@@ -6,7 +6,7 @@ redenomination, or its highest rate is more than ten times its lowest one.
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -24,13 +24,8 @@ from service.web.i18n import messages
 from service.web.i18n.locale import Language
 from service.web.rendering.svg import DARK, LIGHT
 
-RANGES: Final = tuple(messages.RANGES)
-"""Names of the ranges: `1m`, `3m`, `1y`, `5y`, `all`."""
 WIDTH, HEIGHT = 720, 320
 """Default size, in pixels."""
-WIDTHS: Final = (240, 1600)
-HEIGHTS: Final = (120, 1200)
-"""Least and largest width and height, in pixels."""
 LOG_FACTOR: Final = 10
 """The scale is logarithmic above this ratio of the highest to the lowest value."""
 _MONTHS: Final = {"1m": 1, "3m": 3, "1y": 12, "5y": 60}
@@ -41,18 +36,26 @@ _TOP, _BOTTOM, _SIDE = 14, 26, 10
 _SHOWN_DIGITS: Final = 6
 """Significant digits of a derived rate in texts."""
 _TICKS: Final = 5
-"""Approximate number of values on the vertical axis."""
+"""Approximate number of values on the vertical axis, where there is space."""
+_DATES: Final = 6
+"""Maximum number of dates on the horizontal axis."""
 _MONTH_STEPS: Final = (1, 2, 3, 6, 12, 24, 60, 120, 240)
 _DASHES: Final = ("", "6 4")
 """`stroke-dasharray` of the lines: the second is distinguished without colours too."""
 _INKS: Final = ("ink", "soft", "line", "warn", "up", "down")
+_WIDE: Final = 600
+"""Width above which a picture is made for desktops: on phones it is scaled down, and its labels are enlarged."""
+_PER_DATE, _PER_VALUE = 110, 55
+"""Pixels for each label of the axes."""
 STYLE: Final = "@media(max-width:480px){text{font-size:22px}.fine{display:none}}"
-"""The style sheet of a picture with fixed colours."""
-DARK_STYLE: Final = STYLE + "@media(prefers-color-scheme:dark){{{rules}}}".format(
+"""The style sheet of a wide picture, on phones."""
+DARK_STYLE: Final = "@media(prefers-color-scheme:dark){{{rules}}}".format(
     rules=f".surface{{fill:{DARK['surface']};stroke:{DARK['line']}}}"
     + "".join(f".{ink}{{fill:{DARK[ink]}}}.{ink}-stroke{{stroke:{DARK[ink]}}}" for ink in _INKS)
 )
 """The style sheet of themes that follow the visitor's colour scheme."""
+STYLES: Final = (STYLE, DARK_STYLE)
+"""All style sheets, for the Content-Security-Policy of a picture; each has an element of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ def title(lines: Sequence[ChartLine], language: Language) -> str:
     names = ", ".join(language.name(line.code) for line in lines)
     first = min(line.points[0].day for line in lines)
     last = max(line.points[-1].day for line in lines)
-    return f"{names} / {lines[0].base}, {language.date(first)} – {language.date(last)}"
+    return f"{names} / {lines[0].base}, {language.date(first)} \N{EN DASH} {language.date(last)}"
 
 
 def summary(line: ChartLine, language: Language) -> str:
@@ -259,16 +262,16 @@ class _Chart:
         ids = f'aria-labelledby="{self.prefix}-title" aria-describedby="{self.prefix}-desc"'
         page = self.theme == "page"
         size = "" if page else f' width="{self.width * self.scale}" height="{self.height * self.scale}"'
-        style = "" if page else f"<style>{DARK_STYLE if self._follows else STYLE}</style>"
+        sheets = [] if page else [STYLE] * (self.width >= _WIDE) + [DARK_STYLE] * (self.theme in ("auto", "system"))
         described = " ".join(summary(line, self.language) for line in self.lines)
         return "".join(
             [
-                f'<svg xmlns="http://www.w3.org/2000/svg"{size} viewBox="0 0 {self.width} {self.height}" role="img" {ids} ',
-                f'class="currency-chart" xml:lang="{self.language.tag}" font-size="12" ',
+                f'<svg xmlns="http://www.w3.org/2000/svg"{size} viewBox="0 0 {self.width} {self.height}" role="img" ',
+                f'{ids} class="currency-chart" xml:lang="{self.language.tag}" font-size="12" ',
                 "font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif\">",
                 f'<title id="{self.prefix}-title">{escape(title(self.lines, self.language))}</title>',
                 f'<desc id="{self.prefix}-desc">{escape(described)}</desc>',
-                style,
+                *(f"<style>{sheet}</style>" for sheet in sheets),
                 "" if page else self._surface(),
                 *self._value_axis(),
                 *self._date_axis(),
@@ -277,10 +280,6 @@ class _Chart:
                 "</svg>\n",
             ]
         )
-
-    @property
-    def _follows(self) -> bool:
-        return self.theme in ("auto", "system")
 
     def _paint(self, name: str, attribute: str = "fill") -> str:
         """Return the attribute of a colour, with the class by which style sheets replace it."""
@@ -345,7 +344,8 @@ class _Chart:
 
     def _value_axis(self) -> Iterator[str]:
         low, high = self._bounds
-        ticks = log_ticks(low, high) if self._logarithmic else linear_ticks(low, high, _TICKS)
+        count = max(2, min(_TICKS, self.height // _PER_VALUE))
+        ticks = log_ticks(low, high, 2 * count) if self._logarithmic else linear_ticks(low, high, count)
         decimals = max(map(_decimals, ticks), default=0)
         right = self.width - _SIDE
         faint = ' stroke-opacity=".2"' if self.theme == "page" else ""
@@ -358,7 +358,8 @@ class _Chart:
 
     def _date_axis(self) -> Iterator[str]:
         first, last = self._days
-        ticks, label = date_ticks(first, last, self.language)
+        count = max(2, min(_DATES, self.width // _PER_DATE))
+        ticks, label = date_ticks(first, last, count, self.language)
         for index, day in enumerate(ticks):
             share = (day - first).days / (last - first).days
             anchor = "start" if share < 0.08 else "end" if share > 0.92 else "middle"
@@ -390,12 +391,13 @@ class _Chart:
     def _paths(self) -> Iterator[str]:
         for number, (line, segments) in enumerate(zip(self.lines, self._values, strict=True)):
             dash = f' stroke-dasharray="{_DASHES[number % 2]}"' if number % 2 else ""
+            paint = self._paint("soft" if number % 2 else "ink", "stroke")
             parts = list[str]()
             for segment in segments:
                 coordinates = " ".join(f"{self._x(day)} {self._y(value)}" for day, value in segment)
                 parts.append(f"M{coordinates}" + ("h.1" if len(segment) == 1 else ""))
             yield f'<path d="{"".join(parts)}" data-currency="{line.code}" fill="none" stroke-width="1.5" '
-            yield f'stroke-linejoin="round" stroke-linecap="round"{dash} {self._paint("soft" if number % 2 else "ink", "stroke")}/>'
+            yield f'stroke-linejoin="round" stroke-linecap="round"{dash} {paint}/>'
             for segment in segments:
                 for day, value in segment:
                     if day in line.revised:
@@ -412,27 +414,32 @@ def linear_ticks(low: float, high: float, count: int) -> list[Decimal]:
     return [step * index for index in range(ceil(low / float(step)), floor(high / float(step)) + 1)]
 
 
-def log_ticks(low: float, high: float) -> list[Decimal]:
-    """Return round values between the bounds of a logarithmic scale: powers of ten, with 2 and 5 times them if few."""
+def log_ticks(low: float, high: float, most: int) -> list[Decimal]:
+    """Return at most so many round values between the bounds of a logarithmic scale.
+
+    They are powers of ten; if these are few, also 2 and 5 times them.
+    """
     powers = range(floor(log10(low)), ceil(log10(high)) + 1)
     for factors in ((1, 2, 5), (1, 3), (1,)):
         ticks = [Decimal(factor).scaleb(power) for power in powers for factor in factors]
         inside = [tick for tick in ticks if low <= float(tick) <= high]
-        if len(inside) <= 2 * _TICKS:
+        if len(inside) <= most:
             return inside
-    return inside[:: ceil(len(inside) / (2 * _TICKS))]
+    return inside[:: ceil(len(inside) / most)]
 
 
-def date_ticks(first: dt.date, last: dt.date, language: Language) -> tuple[list[dt.date], Callable[[dt.date], str]]:
-    """Return at most six round dates from `first` to `last`, and the function that formats them."""
+def date_ticks(
+    first: dt.date, last: dt.date, most: int, language: Language
+) -> tuple[list[dt.date], Callable[[dt.date], str]]:
+    """Return at most so many round dates from `first` to `last`, and the function that formats them."""
     days = (last - first).days
     if days < 75:
-        step = max(1, ceil(days / 4))
+        step = max(1, ceil((days + 1) / min(most, 5)))
         return [first + dt.timedelta(offset) for offset in range(0, days + 1, step)], language.day_month
     begin, end = first.year * 12 + first.month - 1, last.year * 12 + last.month - 1
     for step in _MONTH_STEPS:
         months = range(-(-(begin + (first.day > 1)) // step) * step, end + 1, step)
-        if len(months) <= 6:
+        if len(months) <= most:
             break
     label = language.year if step >= 12 else language.month_year
     return [dt.date(month // 12, month % 12 + 1, 1) for month in months], label

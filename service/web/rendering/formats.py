@@ -224,7 +224,14 @@ class OutputFormat:
 _STILL = {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"}
 _HTML = "text/html; charset=utf-8"
 _LOOK = frozenset({"lang", "theme", "layout", "show", "spark"})
-_PICTURE = _STILL | {"Content-Security-Policy": f"{_STILL['Content-Security-Policy']}; style-src {digest(DARK_STYLE)}"}
+
+
+def picture_headers(*sheets: str) -> Mapping[str, str]:
+    """Return the headers of an SVG image that may contain one of these style sheets."""
+    styles = " ".join(map(digest, sheets))
+    return _STILL | {"Content-Security-Policy": f"{_STILL['Content-Security-Policy']}; style-src {styles}"}
+
+
 FORMATS: Final[Mapping[str, OutputFormat]] = {
     "json": OutputFormat(ticker_json, "application/json", frozenset({"lang", "spark"}), "as JSON"),
     "txt": OutputFormat(ticker_txt, "text/plain; charset=utf-8", frozenset(), "as text, one line per currency"),
@@ -235,7 +242,7 @@ FORMATS: Final[Mapping[str, OutputFormat]] = {
         "as an SVG image",
         ENGLISH,
         "light",
-        _PICTURE,
+        picture_headers(DARK_STYLE),
         lenient=True,
     ),
     "png": OutputFormat(

@@ -15,6 +15,7 @@ from multidict import MultiMapping
 from service.domain.snapshot import Snapshot
 from service.web.http.problems import Problem
 from service.web.i18n.locale import negotiate, resolve
+from service.web.i18n.messages import RANGES as RANGE_NAMES
 from service.web.rendering.style import STYLE
 
 AUTO: Final = "auto"
@@ -27,8 +28,12 @@ _DEFAULT_VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "tape": ("rate", "percent"),
 }
 """The values that a layout shows by default."""
+RANGES: Final = tuple(RANGE_NAMES)
+"""Ranges of a chart: `1m`, `3m`, `1y`, `5y`, `all`."""
 WIDTHS: Final = (160, 1280)
 """Least and largest width of a picture, in pixels."""
+HEIGHTS: Final = (120, 720)
+"""Least and largest height of a chart, in pixels."""
 SCALES: Final = (1, 3)
 """Least and largest number of device pixels per pixel of a picture."""
 HEADER_LONGEST: Final = 200
@@ -53,6 +58,10 @@ class Options:
     live: bool = False
     width: int | None = None
     """Width of a picture in pixels; None: that of its texts in one row."""
+    height: int | None = None
+    """Height of a chart in pixels; None: the default one."""
+    range: str = "1y"
+    """Range of a chart, one of `RANGES`."""
     scale: int = SCALES[0]
     """Device pixels per pixel of a picture."""
     style: tuple[tuple[str, str], ...] = ()
@@ -114,6 +123,8 @@ def parse_options(
         spark=_flag(query, "spark", takes) and _supports_spark(takes, layout, lang),
         live=_flag(query, "live", takes),
         width=_number(query, "width", WIDTHS, ignored) if "width" in takes else None,
+        height=_number(query, "height", HEIGHTS, ignored) if "height" in takes else None,
+        range=_choice_of(query, "range", RANGES, "1y", ignored) if "range" in takes else "1y",
         scale=(_number(query, "scale", SCALES, ignored) if "scale" in takes else None) or SCALES[0],
         style=_style(query, takes, ignored),
         ignored=tuple(ignored),

@@ -33,7 +33,7 @@ from service.state.memory import KEEP, MemoryState
 from service.storage.codecs import StoredRates
 from service.storage.repository import Store
 from service.web.api import history
-from service.web.api.history import LIMITS, Limits
+from service.web.api.history import LIMITS, Histories, Limits
 from service.web.rendering.page_cache import PageCache
 from tests.conftest import Clock, Started
 from tests.support.fixings import APRIL, day, fixing, later
@@ -209,7 +209,7 @@ async def serve(
     memory.refresh(clock())
     async with Store(url, prefix) as store, ClientSession(auto_decompress=False) as session:
         app = web.Application()
-        app.add_routes(history.routes(PageCache(memory, clock), store, limits))
+        app.add_routes(history.routes(Histories(PageCache(memory, clock), store, limits)))
         runner = web.AppRunner(app)
         await runner.setup()
         listening = listening or socket.socket()

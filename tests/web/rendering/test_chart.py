@@ -82,7 +82,7 @@ def test_redenomination_ends_the_line_and_makes_the_scale_logarithmic() -> None:
 
 
 @pytest.mark.parametrize(("high", "logarithmic"), [("20.0", False), ("20.1", True)])
-def test_scale_is_logarithmic_above_a_factor_of_ten(high: str, logarithmic: bool) -> None:  # noqa: FBT001
+def test_scale_is_logarithmic_above_a_factor_of_ten(high: str, logarithmic: bool) -> None:
     assert line(["2.0", high]).is_logarithmic is logarithmic
 
 
@@ -159,8 +159,8 @@ def test_dates_have_few_labels(days: int) -> None:
 def test_ticks_are_round_values_between_the_bounds() -> None:
     assert linear_ticks(469.8, 480.4, 5) == [470, 475, 480]
     assert linear_ticks(0.0123, 0.0137, 5) == [Decimal(text) for text in ("0.0125", "0.0130", "0.0135")]
-    assert log_ticks(1.5, 30) == [2, 5, 10, 20]
-    assert log_ticks(1.5, 20_000_000) == [Decimal(10) ** power for power in range(1, 8)]
+    assert log_ticks(1.5, 30, 10) == [2, 5, 10, 20]
+    assert log_ticks(1.5, 20_000_000, 10) == [Decimal(10) ** power for power in range(1, 8)]
 
 
 def test_themes_set_colours_without_scripts() -> None:
