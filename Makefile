@@ -95,7 +95,7 @@ BUNDLE := --bundle --minify --format=esm --target=esnext --charset=utf8 --loader
 assets: $(ESBUILD) ## Build service/web/assets and service/web/types (needs npm)
 	$(ESBUILD) --log-level=warning --minify --charset=utf8 --outdir=service/web/assets service/web/static/*.css
 	cd service/web/static && $(CURDIR)/$(ESBUILD) --log-level=warning $(BUNDLE) --outdir=../assets \
-	  embed=element.js frame=frame.js builder=builder.js docs=docs.js
+	  embed=element.js chart=chart-element.js frame=frame.js builder=builder.js docs=docs.js
 	cp service/web/static/*.svg service/web/assets/
 	mkdir -p service/web/types
 	cp packages/element/embed.d.ts packages/element/custom-elements.json service/web/types/

@@ -20,6 +20,7 @@ _TYPES: Final = Path(__file__).parents[1] / "types"
 """Types of the web component: `make assets` copies them from `packages/element`, which is not installed."""
 _UNPINNED: Final = {
     "embed.js": _NEWEST["embed.js"],
+    "chart.js": _NEWEST["chart.js"],
     "embed.css": _NEWEST["strip.css"],
     # TypeScript has no registered media type; browsers show plain text.
     "embed.d.ts": Representation((_TYPES / "embed.d.ts").read_bytes(), "text/plain; charset=utf-8", _SHORT),
@@ -49,7 +50,7 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
         web.get("/", handle_errors(lambda request: named("index", request))),
         web.get("/embed", handle_errors(lambda request: named("embed", request))),
         *map(unpinned, _UNPINNED),
-        # Next to /embed.js instead of in /static: both scripts resolve the URLs of the service relative to their own.
-        web.get(r"/{name:embed\.[0-9a-f]{12}\.js}", handle_errors(file)),
+        # Next to /embed.js instead of in /static: they all resolve the URLs of the service relative to their own.
+        web.get(r"/{name:(?:embed|chart)\.[0-9a-f]{12}\.js}", handle_errors(file)),
         web.get("/static/{name}", handle_errors(file)),
     ]

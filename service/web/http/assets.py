@@ -14,6 +14,9 @@ _RELEASED: Final = Path(__file__).parents[1] / "released"
 """Scripts of earlier releases, under their hashed names: sites pin them, so they stay available."""
 _TYPES: Final = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
+PINNED: Final = ("embed.js", "chart.js")
+"""The scripts that sites can pin by their hash."""
+
 
 class Assets:
     """All assets: contents, hashed names and integrity values (SRI)."""
@@ -28,7 +31,7 @@ class Assets:
         """Value of the `integrity` attribute by file name."""
         for path in sorted(folder.iterdir()):
             self._add(path.name, path.read_bytes())
-        for path in sorted(released.glob("embed.*.js")):
+        for path in sorted(path for script in PINNED for path in released.glob(f"{Path(script).stem}.*.js")):
             self.files[path.name] = (path.read_bytes(), _TYPES[path.suffix])
 
     def _add(self, name: str, body: bytes) -> None:
@@ -43,6 +46,6 @@ ASSETS: Final = Assets(_FOLDER, _RELEASED)
 
 
 if __name__ == "__main__":  # `make pin`
-    name = ASSETS.names["embed.js"]
     _RELEASED.mkdir(exist_ok=True)
-    (_RELEASED / name).write_bytes(ASSETS.files[name][0])
+    for name in map(ASSETS.names.__getitem__, PINNED):
+        (_RELEASED / name).write_bytes(ASSETS.files[name][0])

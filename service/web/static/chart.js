@@ -204,7 +204,7 @@ class Chart {
         height: this.height,
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
         legend: { show: false },
-        padding: [12, 12, 0, 0],
+        padding: [12, 28, 0, 0],
         cursor: {
           y: false,
           drag: { x: false, y: false },

@@ -1,6 +1,7 @@
 // <currency-ticker>: the strip as a web component, for pages of other sites. Its texts are formatted by the service.
 // The content of the tag is shown until data is loaded.
 import style from "../assets/strip.css";
+import { languageOf } from "./language.js";
 import { Refresh } from "./refresh.js";
 import { tape } from "./tape.js";
 
@@ -112,7 +113,7 @@ class CurrencyTicker extends HTMLElement {
 
   follow() {
     const ticker = this.get("ticker");
-    const feed = Feed.of(ticker, this.language(), this.has("live"), this.has("spark"));
+    const feed = Feed.of(ticker, languageOf(this), this.has("live"), this.has("spark"));
     if (feed !== this.feed) {
       this.feed?.remove(this);
       this.feed = feed;
@@ -145,16 +146,6 @@ class CurrencyTicker extends HTMLElement {
       else if (!warned.has(message)) console.warn(message, warned.add(message) && this);
     }
     return [...new Set(known)];
-  }
-
-  language() {
-    const own = this.getAttribute("lang");
-    if (own && own !== "auto") return own;
-    const host = (node) => node.getRootNode().host;
-    for (let node = this.parentElement ?? host(this); node; node = node.parentElement ?? host(node)) {
-      if (node.lang) return node.lang;
-    }
-    return "auto";
   }
 
   render() {
