@@ -35,6 +35,7 @@ FLOATS = {
     "service.web.api.stream",
     "service.web.http.responses",
     "service.web.ops.collector",
+    "service.web.rendering.chart",  # coordinates
     "service.web.rendering.style",  # sizes and colours
     "service.web.rendering.svg",
     "service.webhooks.delivery",  # seconds between two looks at a queue

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from service.web.api.chart import FORMATS as CHARTS
 from service.web.http.responses import accepts_gzip
 from service.web.rendering.formats import FORMATS
 from tests.abuse.talk import send_raw
@@ -174,6 +175,7 @@ class TestCacheKey:
     async def test_edge_forwards_the_parameters_of_each_path(self, stack: Stack) -> None:
         """Each path receives exactly the parameters that its format reads, with unchanged values."""
         every = {name for form in FORMATS.values() for name in form.takes} | {"currencies", "ticker"}
+        every |= {name for output in CHARTS.values() for name in output.takes}
         every |= {"from", "to", "url", "format", "maxwidth", "maxheight"}
         named = {"embed": ["/embed"], "index": ["/"]}
         for form, definition in FORMATS.items():
@@ -186,6 +188,8 @@ class TestCacheKey:
             "/v1/stream": FORMATS["json"].takes | {"ticker", "currencies"},
             "/v1/history/usd": {"ticker", "from", "to"},
             "/v1/history/usd.csv": {"ticker", "from", "to"},
+            "/v1/chart/usd": {"ticker", *CHARTS["json"].takes},
+            **{f"/v1/chart/usd.{form}": {"ticker", *output.takes} for form, output in CHARTS.items()},
             "/oembed": {"url", "format", "maxwidth", "maxheight"},
             "/v1/sources": set(),
             "/v1/fixings/nbk/2026-04-02": set(),

@@ -12,6 +12,7 @@ import pytest
 
 from service.settings import Settings
 from service.settings.loader import ROOT
+from service.web.rendering.options import RANGES
 from tests.conftest import Started
 from tests.support.examples import EXAMPLES, PACKAGE, bin_of, run, run_unchecked, toolchain, unpack, working_copy
 from tests.support.http import until_ready
@@ -24,6 +25,9 @@ ELEMENT: Final[dict[str, Any]] = MANIFEST["modules"][0]["declarations"][0]
 SCRIPT: Final = (ROOT / "service" / "web" / "static" / "element.js").read_text(encoding="utf-8")
 STYLE: Final = (ROOT / "service" / "web" / "static" / "strip.css").read_text(encoding="utf-8")
 DOCUMENT: Final = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
+CHART: Final[dict[str, Any]] = MANIFEST["modules"][1]["declarations"][0]
+CHART_SCRIPT: Final = (ROOT / "service" / "web" / "static" / "chart-element.js").read_text(encoding="utf-8")
+CHART_STYLE: Final = (ROOT / "service" / "web" / "static" / "chart.css").read_text(encoding="utf-8")
 LISTED: Final = ("theme", "layout", "show")
 """Attributes whose values are known words."""
 CHECKS: Final = {
@@ -84,13 +88,43 @@ def test_values_of_types_manifest_and_script_agree(attribute: str) -> None:
     assert in_manifest.get("default", "percent") in values_in_script(attribute)
 
 
+def test_chart_of_types_manifest_and_script_agrees() -> None:
+    """Attributes, their known values, and events."""
+
+    def words(text: str) -> list[str]:
+        return re.findall(r'"(\w+)"', text)
+
+    (observed,) = re.findall(r"observedAttributes = \[(.*?)\]", CHART_SCRIPT)
+    attributes = {entry["name"]: entry for entry in CHART["attributes"]}
+    assert re.findall(r"^  (\w+)\??:", body_of("CurrencyChartAttributes"), re.MULTILINE) == words(observed)
+    assert list(attributes) == words(observed)
+    (ranges,) = re.findall(r"^const RANGES = \[(.*)\];$", CHART_SCRIPT, re.MULTILINE)
+    (typed,) = re.findall(r"export type CurrencyChartRange = ([^;]+);", TYPES)
+    assert words(ranges) == words(typed) == words(attributes["range"]["type"]["text"]) == list(RANGES)
+    (themes,) = re.findall(r"^const THEMES = \[(.*)\];$", CHART_SCRIPT, re.MULTILINE)
+    assert set(words(themes)) == values_in_types("theme") == quoted(attributes["theme"]["type"]["text"])
+    types = dict(re.findall(r'^  "([\w-]+)": (.+);$', body_of("CurrencyChartEventMap"), re.MULTILINE))
+    assert {event["name"]: event["type"]["text"] for event in CHART["events"]} == types
+    (sent,) = re.findall(r'before \? "([\w-]+)" : "[\w-]+"', CHART_SCRIPT)
+    assert {*re.findall(r'send\("([\w-]+)"', CHART_SCRIPT), sent, "chart-ready"} == types.keys()
+
+
+def test_custom_properties_and_parts_of_the_chart_exist() -> None:
+    for entry in CHART["cssProperties"]:
+        assert f"var({entry['name']}" in CHART_STYLE
+    described = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
+    for entry in CHART["cssParts"]:
+        assert f"`{entry['name']}`" in described
+
+
 def test_element_has_no_property_named_as_an_attribute() -> None:
     """React and Vue set a property that exists, instead of the attribute that the element observes."""
-    code = SCRIPT.partition("class CurrencyTicker")[2]
-    assert "this.getAttribute" in code
-    for attribute in ELEMENT["attributes"]:
-        name = attribute["name"]
-        assert not re.search(rf"\bthis\.{name} =|^  (?:[gs]et )?{name}\(|^  {name} =", code, re.MULTILINE), name
+    for script, name, element in ((SCRIPT, "CurrencyTicker", ELEMENT), (CHART_SCRIPT, "CurrencyChart", CHART)):
+        code = script.partition(f"class {name}")[2]
+        assert "this.getAttribute" in code
+        for attribute in (entry["name"] for entry in element["attributes"]):
+            property_named_so = rf"\bthis\.{attribute} =|^  (?:[gs]et )?{attribute}\(|^  {attribute} ="
+            assert not re.search(property_named_so, code, re.MULTILINE), attribute
 
 
 def test_events_of_types_and_manifest_agree() -> None:
@@ -183,11 +217,14 @@ async def test_types_describe_the_response(settings: Settings, start: Started, b
     client = await start(settings)
     await until_ready(client)
     response = await text_of(client, "/v1/ticker?lang=kk&spark=1")
+    chart = await text_of(client, "/v1/chart/usd?lang=kk")
     (tmp_path / "embed.d.ts").write_text(TYPES, encoding="utf-8")
     (tmp_path / "page.ts").write_text(
         f"""
-        import type {{ CurrencyTickerData }} from "./embed.d.ts";
+        import type {{ CurrencyChartData, CurrencyTickerData }} from "./embed.d.ts";
         ({response}) satisfies CurrencyTickerData;
+        ({chart}) satisfies CurrencyChartData;
+        document.createElement("currency-chart").addEventListener("chart-range", (event) => event.detail.range);
         const element = document.createElement("currency-ticker");
         const sameType: CurrencyTickerData[] = [];
         element.addEventListener("ticker-ready", (event) => sameType.push(event.detail));

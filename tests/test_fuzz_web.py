@@ -18,7 +18,7 @@ from tests.support.fixings import APRIL
 from tests.support.http import Client, body, until_ready
 from tests.support.standin import Banks
 
-PATHS = ("/embed", "/v1/ticker.svg", "/v1/ticker.atom", "/v1/ticker.html", "/oembed", "/")
+PATHS = ("/embed", "/v1/ticker.svg", "/v1/ticker.atom", "/v1/ticker.html", "/v1/chart/usd.svg", "/oembed", "/")
 PAYLOAD = '"><script>x</script>'
 PAYLOADS = (
     PAYLOAD,
@@ -43,6 +43,9 @@ VALID = {
     "radius": ("0", "24", ""),
     "font": ("system", "serif", "mono", ""),
     "speed": ("10", "120", ""),
+    "range": ("1m", "5y", "ALL", ""),
+    "width": ("160", "600", ""),
+    "height": ("120", "720", ""),
     "live": ("0", "1", "true", ""),
     "spark": ("0", "1", "true", ""),
     "ticker": ("kzt", "eur"),
@@ -135,7 +138,7 @@ async def check(client: Client, request: Request) -> None:
         (frame,) = elements(JustHTML(json.loads(text)["html"], sanitize=False, strict=True, fragment=True).root)
         assert set(frame.attrs) == {"src", "title", "width", "height", "frameborder", "style", "loading"}
         assert frame.name == "iframe"
-    elif status == 200 and request.path in ("/v1/ticker.svg", "/v1/ticker.atom"):
+    elif status == 200 and request.path in ("/v1/ticker.svg", "/v1/ticker.atom", "/v1/chart/usd.svg"):
         assert kind == {"svg": "image/svg+xml", "atom": "application/atom+xml"}[request.path.rpartition(".")[2]]
         assert MARKER not in text.lower()
         assert not [element for element in etree.fromstring(text.encode()).iter() if "script" in str(element.tag)]

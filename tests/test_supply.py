@@ -76,19 +76,25 @@ def test_licence_that_is_not_allowed_is_refused(licence: str, not_allowed: list[
 
 VIEWER = ROOT / "service" / "web" / "viewer"
 FONTS = ROOT / "service" / "web" / "fonts"
+UPLOT = ROOT / "service" / "web" / "static" / "uplot"
+CHART = ROOT / "service" / "web" / "assets" / "chart.js"
+"""The script that contains uPlot, with its licence."""
 VENDORED = {"swagger-ui-bundle.js.gz", "swagger-ui.css.gz"}
 
 
 def test_vendored_files_include_their_licence() -> None:
-    """The viewer of /docs and the font have directories of their own; all other files are the project's own."""
+    """The viewer of /docs, the font and uPlot have directories of their own; other files are the project's own."""
     assert "SIL OPEN FONT LICENSE Version 1.1" in (FONTS / "OFL.txt").read_text(encoding="utf-8")
     assert {path.name for path in VIEWER.iterdir()} == VENDORED | {
         *("LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt")
     }
     assert "Apache License" in (VIEWER / "LICENSE").read_text(encoding="utf-8")
+    licence = (UPLOT / "LICENSE").read_text(encoding="utf-8").rstrip()
+    assert {path.name for path in UPLOT.iterdir()} == {"LICENSE", "uPlot.js"}
+    assert all(licence in path.read_text(encoding="utf-8") for path in (UPLOT / "uPlot.js", CHART))
     files = [path for name in ("service", "config") for path in (ROOT / name).rglob("*") if path.is_file()]
     for path in files:
-        if path.suffix not in (".pyc", ".mo") and path.parent not in (VIEWER, FONTS):
+        if path.suffix not in (".pyc", ".mo") and path.parent not in (VIEWER, FONTS, UPLOT) and path != CHART:
             text = path.read_text(encoding="utf-8").lower()
             assert not {"copyright", "@license", "spdx-license-identifier:"} & set(text.split()), path
 
@@ -113,8 +119,10 @@ def test_sbom_lists_the_locked_packages() -> None:
     assert [file["name"].rpartition("/")[2] for file in font["components"]] == sorted(
         path.name for path in FONTS.glob("*.ttf")
     )
+    charts = components.pop(canonicalize_name("uplot"))
+    assert [file["name"].rpartition("/")[2] for file in charts["components"]] == ["uPlot.js"]
     assert {name: component["version"] for name, component in components.items()} == lock.locked()
-    assert len(components) + 2 == len(document["components"])
+    assert len(components) + 3 == len(document["components"])
     for name, component in components.items():
         hashes = {f"sha256:{item['content']}" for ref in component["externalReferences"] for item in ref["hashes"]}
         assert hashes == lock.hashes()[name]

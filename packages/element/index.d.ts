@@ -7,3 +7,6 @@ export type * from "./embed.d.ts";
  * On a server, `load` does nothing.
  */
 export declare function load(url: string | URL): Promise<void>;
+
+/** Load the web component `<currency-chart>`, in the same way. */
+export declare function loadChart(url: string | URL): Promise<void>;

@@ -184,8 +184,6 @@ class ChartText(Struct, frozen=True, kw_only=True):
     lang: str
     dir: str
     words: str
-    title: str
-    source: str
     ranges: Sequence[ChartRange]
     number: ChartNumbers
     day: Sequence[str]
@@ -195,12 +193,10 @@ class ChartText(Struct, frozen=True, kw_only=True):
     range: str
     table: str
     date: str
-    rate: str
     change: str
     indexed: str
     logarithmic: str
     revised: str
-    quarantined: str
     unit: str
     away: str
 

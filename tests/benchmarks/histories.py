@@ -1,9 +1,10 @@
-"""Long history responses: their duration, and the delay of other requests."""
+"""Long history responses and charts: their duration, and the delay of other requests."""
 
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from threading import Event
@@ -15,6 +16,10 @@ from tests.benchmarks.requests import Subject
 from tests.benchmarks.rows import Effort, Row
 
 _REQUESTS: Final = 10
+_CHART: Final = "/v1/chart/usd.svg?range=all"
+_WIDEST: Final = 1280
+_WIDTHS: Final = cycle(range(_WIDEST - 1, 600, -1))
+"""Widths of pictures: each is rendered for the first time, in at most sixty rounds."""
 
 
 def history(service: Service, folder: Path, cores: Cores, effort: Effort) -> Iterator[Row]:
@@ -25,8 +30,10 @@ def history(service: Service, folder: Path, cores: Cores, effort: Effort) -> Ite
             ("/v1/history, one year", one_year, {}, 15),
             ("/v1/history, ten years", decade, {}, 100),
             ("/v1/history, ten years, gzip", decade, {"Accept-Encoding": "gzip"}, 100),
+            ("/v1/chart, ten years as SVG, rendered", f"{_CHART}&width={{unique}}", {}, 60),
+            ("/v1/chart, ten years as SVG, cached", _CHART, {}, 15),
         ):
-            Subject(path, headers).check(server.port)
+            Subject(path.format(unique=_WIDEST), headers).check(server.port)
             row = Row(name, "hello", "ms", most=most, related=False)
             for _ in range(effort.rounds):
                 row.pairs.append((_median_duration(plain.port, "/", {}), _median_duration(server.port, path, headers)))
@@ -43,8 +50,9 @@ def _median_duration(port: int, path: str, headers: Mapping[str, str]) -> float:
     """Return the median duration of some requests, from connect to the last byte, in ms."""
     durations = []
     for _ in range(_REQUESTS):
+        unique_path = path.format(unique=next(_WIDTHS))
         started = time.perf_counter()
-        fetch(port, path, headers)
+        fetch(port, unique_path, headers)
         durations.append(time.perf_counter() - started)
     return median(durations) * 1000
 

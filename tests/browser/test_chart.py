@@ -138,7 +138,7 @@ def test_text_alternatives(site: Site, open_page: Open) -> None:
     """A sentence on the range, read when the range changes; a table of all rates; nothing that axe-core objects to."""
     page = open_chart(site, open_page, 'range="all"').page
     summary = page.locator(".chart-summary")
-    expect(summary).to_have_text(document(site)["text"]["ranges"][-1]["summary"])
+    expect(summary).to_have_text(f"{document(site)['text']['ranges'][-1]['summary']} {document(site)['source']}.")
     expect(summary).to_have_attribute("aria-live", "polite")
     page.get_by_text("Show as a table").click()
     rows = page.get_by_role("row")

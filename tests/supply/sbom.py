@@ -18,20 +18,32 @@ _COMMAND: Final = ("-W", "ignore", "-m", "cyclonedx_py", "requirements", "--outp
 VERSION: Final = "1.6"
 _VIEWER: Final = ROOT / "service" / "web" / "viewer"
 _FONTS: Final = ROOT / "service" / "web" / "fonts"
+_UPLOT: Final = ROOT / "service" / "web" / "static" / "uplot"
 
 
 def viewer() -> dict[str, Any]:
     """Return a component that is not in the lock file: the vendored viewer of /docs."""
-    (version,) = re.findall(r"^VIEWER := (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    name = f"pkg:npm/swagger-ui-dist@{version}"
+    return _vendored("swagger-ui-dist", "VIEWER", "Apache-2.0", _files(_VIEWER, "*.gz"))
+
+
+def charts() -> dict[str, Any]:
+    """Return the component of the vendored library of charts."""
+    return _vendored("uplot", "UPLOT", "MIT", _files(_UPLOT, "*.js"))
+
+
+def _vendored(package: str, variable: str, licence: str, files: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the component of a package of npm; the Makefile has its version."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (version,) = re.findall(rf"^{variable} := (\S+)$", makefile, re.MULTILINE)
+    name = f"pkg:npm/{package}@{version}"
     return {
         "type": "library",
         "bom-ref": name,
-        "name": "swagger-ui-dist",
+        "name": package,
         "version": version,
         "purl": name,
-        "licenses": [{"license": {"id": "Apache-2.0"}}],
-        "components": _files(_VIEWER, "*.gz"),
+        "licenses": [{"license": {"id": licence}}],
+        "components": files,
     }
 
 
@@ -70,7 +82,7 @@ def sbom() -> str:
         str(lock.DEPLOYED),
     )
     document = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    document["components"] += [viewer(), font()]
+    document["components"] += [viewer(), charts(), font()]
     root = document["metadata"]["component"]["bom-ref"]
     (project,) = (item for item in document["dependencies"] if item["ref"] == root)
     # A lock file does not contain the dependencies between packages.

@@ -27,6 +27,7 @@ from service.web.rendering.chart import (
     STYLES,
     WIDTH,
     ChartLine,
+    caption,
     chart_document,
     chart_svg,
     range_start,
@@ -51,6 +52,8 @@ class LoadedLine(NamedTuple):
 
     line: ChartLine
     part: RowRange
+    short_name: str
+    """The abbreviated name of the source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class ChartFormat:
 
 
 def _json(loaded: LoadedLine, options: Options) -> bytes:
-    line, part = loaded
+    line, part = loaded.line, loaded.part
     spoken = language(options.lang or ENGLISH)
     return to_json(chart_document(line, part.ticker, part.name, cross=part.cross, language=spoken))
 
@@ -76,7 +79,8 @@ def _svg(loaded: LoadedLine, options: Options) -> bytes:
     line = loaded.line
     shown = line.since(range_start(options.range, line.points[-1].day, line.points[0].day))
     width, height, lang = options.width or WIDTH, options.height or HEIGHT, language(options.lang or ENGLISH)
-    svg = chart_svg([shown], lang, width=width, height=height, theme=options.theme, scale=options.scale)
+    text = caption(line, loaded.short_name, lang)
+    svg = chart_svg([shown], lang, width=width, height=height, theme=options.theme, scale=options.scale, caption=text)
     return svg.encode()
 
 
@@ -176,7 +180,8 @@ class Charts:
             revised = frozenset(point.day for point, is_revised in points if is_revised)
             return ChartLine(part.currency, part.base, [point for point, _ in points], revised, quarantined)
 
-        return LoadedLine(await run_in_thread(line), part)
+        source = self.pages.memory.settings.sources[part.source]
+        return LoadedLine(await run_in_thread(line), part, source.short_name or part.source.upper())
 
     async def _page(self, ticker: str, code: str, form: str, options: Options) -> Representation:
         """Return a page, rendered once however many requests wait for it. Raises `Problem`."""

@@ -15,7 +15,7 @@ from service.domain.breaks import Break, conversion
 from service.domain.change import change
 from service.domain.fixing import RateTable
 from service.web.models import History, PointDocument
-from service.web.rendering.chart import Point
+from service.web.rendering.chart import ChartPoint
 from service.web.rendering.formats import to_json
 
 
@@ -154,10 +154,12 @@ def _chart_row(_: RowRange, row: Row) -> bytes:
     return f"{row.point.date},{row.point.rate:f},{percent},{row.is_new_unit:d},{row.is_revised:d}".encode()
 
 
-def chart_point(row: bytes) -> tuple[Point, bool]:
+def chart_point(row: bytes) -> tuple[ChartPoint, bool]:
     """Return a publication of a chart, and whether the source has corrected it."""
     day, rate, percent, is_new_unit, is_revised = row.decode().split(",")
-    point = Point(dt.date.fromisoformat(day), Decimal(rate), Decimal(percent) if percent else None, is_new_unit == "1")
+    point = ChartPoint(
+        dt.date.fromisoformat(day), Decimal(rate), Decimal(percent) if percent else None, is_new_unit == "1"
+    )
     return point, is_revised == "1"
 
 

@@ -73,7 +73,6 @@ RANGES: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Ranges of a chart by their names in the interface: the label of a button, and its name for screen readers."""
 RANGE: Final = N_("Range")
-RATE: Final = N_("Rate")
 DATE: Final = N_("Date")
 CHANGE_COLUMN: Final = N_("Change")
 TABLE: Final = N_("Show as a table")

@@ -45,6 +45,7 @@ def described(settings: Settings) -> dict[str, Any]:
     parameters["source"]["schema"] = one_of(settings.polled)
     script, public = ASSETS.names["embed.js"], settings.http.public_url
     examples = {"name": ASSETS.names["page.css"], "file": next(iter(_shipped())), "hash": script.split(".")[1]}
+    examples["chart_hash"] = ASSETS.names["chart.js"].split(".")[1]
     for name, example in (examples | ({"url": f"{public.rstrip('/')}/embed"} if public else {})).items():
         parameters[name]["example"] = example
     return document

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from service import __version__
 from service.web import models
-from service.web.api import history_rows
+from service.web.api import chart, history_rows
 from service.web.openapi.json_schema import ref, schemas
 from service.web.openapi.parameters import PARAMETERS
 from service.web.rendering.formats import FORMATS, SUFFIXES
@@ -125,6 +125,7 @@ def _paths() -> Iterator[tuple[str, Json]]:
         )
         summary = f"History of a quote as {form.upper()}, oldest publication first"
         yield f"/v1/history/{{currency}}{suffix}", _get("rates", summary, parameters, responses, 400, 404, 429, 503)
+    yield from _charts()
     summary = "Receipt of a publication: rates as published, URL, fetch time and digest"
     receipt = _cacheable(_content(_JSON, models.Receipt))
     yield "/v1/fixings/{source}/{date}", _get("rates", summary, ["source", "date"], receipt, 404, 503)
@@ -180,6 +181,19 @@ def _query_names(form: str) -> list[str]:
     takes, currencies = FORMATS[form].takes, "shown_currencies" if FORMATS[form].lenient else "currencies"
     languages = ["languages"] if "lang" in takes else []
     return [currencies, *(name for name in PARAMETERS if name in takes), *languages]
+
+
+def _charts() -> Iterator[tuple[str, Json]]:
+    names = {"width": "chart_width"}
+    for suffix, form in (("", "json"), *((f".{name}", name) for name in chart.FORMATS)):
+        output = chart.FORMATS[form]
+        parameters = ["currency", "ticker", *(names.get(name, name) for name in sorted(output.takes)), "languages"]
+        responses = _cacheable(_content(output.content_type, models.Chart), *(["policy"] if output.headers else []))
+        summary = f"Chart of a quote: {output.summary}"
+        yield f"/v1/chart/{{currency}}{suffix}", _get("rates", summary, parameters, responses, 404, 503)
+    script, summary = _cacheable(_content("text/javascript")), "Script of the web component `<currency-chart>`"
+    yield "/chart.js", _get("strip", summary, [], script)
+    yield "/chart.{hash}.js", _get("strip", f"{summary}, by content hash", ["chart_hash"], script, 404)
 
 
 def _get(tag: str, summary: str, names: Iterable[str], responses: Json, *problems: int) -> Json:

@@ -10,6 +10,7 @@ from service.web import models
 REPLIES: Final = (
     models.Ticker,
     models.History,
+    models.Chart,
     models.Receipt,
     models.Sources,
     models.Embed,

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from service.web.rendering.options import AUTO, LAYOUTS, SCALES, SHOWN_VALUES, THEMES, WIDTHS
+from service.web.rendering.chart import HEIGHT, WIDTH
+from service.web.rendering.options import AUTO, HEIGHTS, LAYOUTS, RANGES, SCALES, SHOWN_VALUES, THEMES, WIDTHS
 
 Json = dict[str, Any]
 
@@ -92,6 +93,23 @@ PARAMETERS: Final = {
         f"larger number is moved into the bounds. {_UNKNOWN}",
         examples=_example("2"),
     ),
+    "range": _parameter(
+        "range",
+        f"Range of the chart, which ends with the latest publication: {_named(RANGES)}. Default: `1y`. {_UNKNOWN}",
+        examples=_example("3m"),
+    ),
+    "chart_width": _parameter(
+        "width",
+        f"Width of the chart in pixels, from {WIDTHS[0]} to {WIDTHS[1]}. A smaller or larger number is moved into the "
+        f"bounds. Default: {WIDTH}. {_UNKNOWN}",
+        examples=_example("480"),
+    ),
+    "height": _parameter(
+        "height",
+        f"Height of the chart in pixels, from {HEIGHTS[0]} to {HEIGHTS[1]}. A smaller or larger number is moved into "
+        f"the bounds. Default: {HEIGHT}. {_UNKNOWN}",
+        examples=_example("240"),
+    ),
     "live": _parameter(
         "live", "Update the page by the event stream `/v1/stream`. Disabled by default, and by `0`, `false` or `no`."
     ),
@@ -133,6 +151,7 @@ PARAMETERS: Final = {
     "name": _in_path("name", "File name, as linked by the pages."),
     "file": _in_path("name", "File name, as linked by `/docs`."),
     "hash": _in_path("hash", "Hash of the content.", {"type": "string", "pattern": "^[0-9a-f]{12}$"}),
+    "chart_hash": _in_path("hash", "Hash of the content.", {"type": "string", "pattern": "^[0-9a-f]{12}$"}),
     "known": _parameter("If-None-Match", "ETags of cached representations.", where="header"),
     "languages": _parameter("Accept-Language", "Preferred languages, used if `lang` is `auto`.", where="header"),
     "last": _parameter(

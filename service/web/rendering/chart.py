@@ -35,6 +35,10 @@ _TOP, _BOTTOM, _SIDE = 14, 26, 10
 """Padding above the line, space of the dates below it, and padding at the sides, in pixels."""
 _SHOWN_DIGITS: Final = 6
 """Significant digits of a derived rate in texts."""
+_CAPTION: Final = 26
+"""Height of the caption, in pixels."""
+_DESCRIBED_MARKS: Final = 5
+"""Marked days in the text alternative."""
 _TICKS: Final = 5
 """Approximate number of values on the vertical axis, where there is space."""
 _DATES: Final = 6
@@ -59,7 +63,7 @@ STYLES: Final = (STYLE, DARK_STYLE)
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class ChartPoint:
     """A publication: the rate from `day` on, and its change in percent against the publication before.
 
     `new_unit` is True if there was a redenomination since the publication before: the rates are not comparable.
@@ -77,7 +81,7 @@ class ChartLine:
 
     code: str
     base: str
-    points: Sequence[Point]
+    points: Sequence[ChartPoint]
     revised: frozenset[dt.date] = frozenset()
     """Days whose publication the bank has corrected."""
     quarantined: frozenset[dt.date] = frozenset()
@@ -95,7 +99,7 @@ class ChartLine:
         )
 
     @property
-    def segments(self) -> Iterator[Sequence[Point]]:
+    def segments(self) -> Iterator[Sequence[ChartPoint]]:
         """The parts of the line, each without a gap."""
         for begin, end in pairwise((0, *self.starts, len(self.points))):
             yield self.points[begin:end]
@@ -147,22 +151,46 @@ def title(lines: Sequence[ChartLine], language: Language) -> str:
 
 
 def summary(line: ChartLine, language: Language) -> str:
-    """Return the text alternative: the change over the range, the number of publications, the lowest and highest."""
+    """Return the text alternative: the change over the range, the number of publications, the lowest and highest.
+
+    The latest marked days follow, with what they are marked for.
+    """
     rates = [point.rate for point in line.points]
     low, high = (language.number(rate, line.decimals) for rate in (min(rates), max(rates)))
     first, last = (language.long_date(line.points[index].day) for index in (0, -1))
     pattern = language.ngettext(*messages.SPARK, len(rates)) if language.spoken else messages.SPARK_WITHOUT_WORDS
     range_text = pattern.format(count=len(rates), first=first, last=last, low=low, high=high)
     percent = line.percent
+    marks = "".join(f" {text}." for text in _mark_texts(line, language)[-_DESCRIBED_MARKS:])
     if percent is None:
-        return f"{range_text}."
+        return f"{range_text}.{marks}"
     if not language.spoken:
-        return f"{language.name(line.code)} {language.percent(percent)}. {range_text}."
+        return f"{language.name(line.code)} {language.percent(percent)}. {range_text}.{marks}"
     trend = Trend.UP if percent > 0 else Trend.DOWN if percent < 0 else Trend.FLAT
     change = language.gettext(messages.CHANGE[trend]).format(
         name=language.name_of_one(line.code), percent=language.number(abs(percent), 2), base=language.base(line.base)
     )
-    return f"{change}. {range_text}."
+    return f"{change}. {range_text}.{marks}"
+
+
+def _mark_texts(line: ChartLine, language: Language) -> list[str]:
+    """Return the texts of the marked days, oldest first."""
+    units = {point.day for point in line.points[1:] if point.new_unit}
+    kinds = ((units, messages.NEW_UNIT), (line.revised, messages.REVISED), (line.quarantined, messages.QUARANTINED))
+    marks = sorted((day, message) for days, message in kinds for day in days)
+    return [mark_text(day, message, language) for day, message in marks]
+
+
+def mark_text(day: dt.date, message: str, language: Language) -> str:
+    """Return the text of a marked day."""
+    return f"{language.date(day)}: {language.gettext(message)}"
+
+
+def caption(line: ChartLine, source: str, language: Language) -> str:
+    """Return the line above a picture: currency, latest rate, its date, and the short name of the source."""
+    latest = line.points[-1]
+    rate = language.number(latest.rate, line.decimals)
+    return f"{line.code}/{line.base} {rate} · {language.date(latest.day)} · {source}"
 
 
 def chart_document(line: ChartLine, ticker: str, source: str, *, cross: bool, language: Language) -> models.Chart:
@@ -184,11 +212,11 @@ def chart_document(line: ChartLine, ticker: str, source: str, *, cross: bool, la
         units=[index for index, point in enumerate(points) if point.new_unit],
         revised=[index for index, day in enumerate(days) if day in line.revised],
         quarantined=sorted(line.quarantined),
-        text=_chart_text(line, source, language),
+        text=_chart_text(line, language),
     )
 
 
-def _chart_text(line: ChartLine, source: str, language: Language) -> models.ChartText:
+def _chart_text(line: ChartLine, language: Language) -> models.ChartText:
     translate = language.gettext
     ranges = []
     for name, (label, long_label) in messages.RANGES.items():
@@ -206,8 +234,6 @@ def _chart_text(line: ChartLine, source: str, language: Language) -> models.Char
         lang=language.tag,
         dir=language.dir,
         words=language.words_tag,
-        title=title([line], language),
-        source=source,
         ranges=ranges,
         number=models.ChartNumbers(**asdict(language.number_format())),
         day=language.date_format("yMMMd"),
@@ -217,12 +243,10 @@ def _chart_text(line: ChartLine, source: str, language: Language) -> models.Char
         range=translate(messages.RANGE),
         table=translate(messages.TABLE),
         date=translate(messages.DATE),
-        rate=translate(messages.RATE),
         change=translate(messages.CHANGE_COLUMN),
         indexed=translate(messages.INDEXED),
         logarithmic=translate(messages.LOGARITHMIC),
         revised=translate(messages.REVISED),
-        quarantined=translate(messages.QUARANTINED),
         unit=translate(messages.NEW_UNIT),
         away=translate(messages.NO_CONNECTION),
     )
@@ -237,15 +261,16 @@ def chart_svg(
     theme: str = "light",
     scale: int = 1,
     prefix: str = "chart",
+    caption: str = "",
 ) -> str:
     """Return the chart of one currency; with several, of their indices (100 on the first day that all have).
 
     Every line must have a point. `theme` is `light`, `dark`, `transparent`, `auto` (light, and dark where the visitor's
     system is), or `page`: within a page, in the colour of its text, without a background or style sheet. `prefix`
     begins the ids of `<title>` and `<desc>`, which must be unique in a page. `scale` is the number of device pixels per
-    pixel.
+    pixel, `caption` a line above the chart.
     """
-    return _Chart(lines, language, width, height, theme, scale, prefix).markup()
+    return _Chart(lines, language, width, height, theme, scale, prefix, caption).markup()
 
 
 @dataclass(frozen=True)
@@ -257,6 +282,7 @@ class _Chart:
     theme: str
     scale: int
     prefix: str
+    caption: str
 
     def markup(self) -> str:
         ids = f'aria-labelledby="{self.prefix}-title" aria-describedby="{self.prefix}-desc"'
@@ -273,6 +299,7 @@ class _Chart:
                 f'<desc id="{self.prefix}-desc">{escape(described)}</desc>',
                 *(f"<style>{sheet}</style>" for sheet in sheets),
                 "" if page else self._surface(),
+                *self._caption(),
                 *self._value_axis(),
                 *self._date_axis(),
                 *self._marks(),
@@ -328,7 +355,7 @@ class _Chart:
     @cached_property
     def _days(self) -> tuple[dt.date, dt.date]:
         first = min(line.points[0].day for line in self.lines)
-        last = max(line.points[-1].day for line in self.lines)
+        last = max(day for line in self.lines for day in (line.points[-1].day, *line.quarantined))
         return first, max(last, first + dt.timedelta(1))
 
     def _x(self, day: dt.date) -> str:
@@ -338,9 +365,17 @@ class _Chart:
     def _y(self, value: float) -> str:
         low, high = self._bounds
         share = log10(value / low) / log10(high / low) if self._logarithmic else (value - low) / (high - low)
-        return f"{_TOP + (self.height - _TOP - _BOTTOM) * (1 - share):.1f}"
+        return f"{self._top + (self.height - self._top - _BOTTOM) * (1 - share):.1f}"
 
     # Parts
+
+    def _caption(self) -> Iterator[str]:
+        if self.caption:
+            yield f'<text x="{_SIDE}" y="22" {self._paint("ink")} aria-hidden="true">{escape(self.caption)}</text>'
+
+    @property
+    def _top(self) -> int:
+        return _TOP + (_CAPTION if self.caption else 0)
 
     def _value_axis(self) -> Iterator[str]:
         low, high = self._bounds
@@ -376,7 +411,7 @@ class _Chart:
             for point in line.points[1:]:
                 if point.new_unit:
                     text = self._mark(messages.NEW_UNIT, point.day)
-                    yield f'<path d="M{self._x(point.day)} {_TOP}V{bottom}" stroke-dasharray="2 4" '
+                    yield f'<path d="M{self._x(point.day)} {self._top}V{bottom}" stroke-dasharray="2 4" '
                     yield f'data-mark="unit" {self._paint("warn", "stroke")}>{text}</path>'
             for day in sorted(line.quarantined):
                 if first <= day <= last:
@@ -385,8 +420,7 @@ class _Chart:
                     yield f"{self._paint('warn')}>{text}</path>"
 
     def _mark(self, message: str, day: dt.date) -> str:
-        text = f"{self.language.date(day)}: {self.language.gettext(message)}"
-        return f"<title>{escape(text)}</title>"
+        return f"<title>{escape(mark_text(day, message, self.language))}</title>"
 
     def _paths(self) -> Iterator[str]:
         for number, (line, segments) in enumerate(zip(self.lines, self._values, strict=True)):

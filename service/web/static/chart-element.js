@@ -55,12 +55,14 @@ class CurrencyChart extends HTMLElement {
 
   dress() {
     this.box.className = this.box.part = "chart";
-    this.box.classList.add("box", this.one("theme", THEMES, "auto"), ...(this.away ? ["away"] : []));
+    this.box.classList.add("box", this.one("theme", THEMES, "auto"));
+    this.chart?.say(this.away ? this.chart.text.away : "");
   }
 
-  // Loads the publications if the attributes ask for others than those that are shown or being loaded.
+  // Loads the publications if the attributes select others than those that are shown or being loaded.
   load() {
-    const code = (this.getAttribute("currency") ?? "").trim().toLowerCase() || "usd";
+    const code = (this.getAttribute("currency") ?? "").trim().toLowerCase();
+    if (!code) return console.warn("<currency-chart>: the attribute currency is missing");
     const query = new URLSearchParams({ lang: languageOf(this) });
     const ticker = (this.getAttribute("ticker") ?? "").trim();
     if (ticker) query.set("ticker", ticker);

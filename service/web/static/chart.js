@@ -73,7 +73,7 @@ function make(name, part, text, ...children) {
 // or two, which are drawn as indices (100 on the first common day of the range).
 // Options: `range` ("1m", "3m", "1y", "5y", "all"), `height` in pixels, `table` (false: without the table of rates),
 // `changed(range)`, called when the visitor selects a range.
-// Returns an object with `set(range)`, `update(documents)`, `move(index)`, `destroy()`, and `plot`, uPlot's instance.
+// Returns an object with `set(range)`, `update(documents)`, `move(index)`, `say(note)`, `destroy()`, and `plot`, uPlot's instance.
 export function mount(node, documents, options = {}) {
   return new Chart(node, documents, options);
 }
@@ -147,7 +147,8 @@ class Chart {
     this.align(spans);
     const summaries = this.lines.map(({ data }) => data.text.ranges.find(({ id }) => id === this.range)?.summary);
     const notes = [this.indexed && this.text.indexed, this.logarithmic && this.text.logarithmic];
-    this.summary.textContent = [...summaries, ...notes].filter(Boolean).join(" ");
+    const sources = new Set(this.lines.map(({ data }) => `${data.source}.`));
+    this.summary.textContent = [...summaries, ...notes, ...sources].filter(Boolean).join(" ");
     this.fill();
     this.draw();
     this.move(this.last);
@@ -212,7 +213,7 @@ class Chart {
           dataIdx: (plot, series, index) => this.nearest(series, index),
         },
         scales: {
-          x: { time: true, range: (plot, min, max) => (min === max ? [min - DAY, max + DAY] : [min, max]) },
+          x: { time: true, range: (plot, min, max) => [min === max ? min - DAY : min, Math.max(max + (min === max && DAY), ...this.lines.flatMap((line) => line.quarantined))] },
           y: { distr: logarithmic ? 3 : 1, range: (plot, min, max) => bounds(min, max, logarithmic) },
         },
         axes: [
@@ -324,6 +325,13 @@ class Chart {
     this.moving = false;
   }
 
+  // Shows a note beside the date, the rate and the change; an empty one hides it.
+  say(note) {
+    if (note === this.note) return;
+    this.note = note;
+    this.read(this.stop);
+  }
+
   // Shows the date, the rate and the change of a publication, and sets the text for screen readers.
   read(stop) {
     this.stop = Math.min(Math.max(stop, 0), this.last);
@@ -344,6 +352,7 @@ class Chart {
       if (line.revised.has(index)) parts.push(make("span", "chart-note", text.revised));
       if (line.units.has(index)) parts.push(make("span", "chart-note", text.unit));
     });
+    if (this.note) parts.push(make("span", "chart-note", this.note));
     this.readout.append(...parts.flatMap((part) => [part, " "]));
     this.area.ariaValueMin = "1";
     this.area.ariaValueMax = String(this.last + 1);

@@ -193,7 +193,7 @@ async def test_png_is_drawn_from_the_picture(app: ChartApp) -> None:
     assert (await app.get("usd.png?width=1280&height=720&scale=3"))[0] == 200
 
 
-async def test_language_follows_accept_language_only_if_asked(app: ChartApp) -> None:
+async def test_language_follows_accept_language_for_auto_only(app: ChartApp) -> None:
     _, headers, body = await app.get("usd?lang=auto", Accept_Language="de")
     assert "Accept-Language" in headers["vary"]
     assert json.loads(body)["text"]["lang"] == "de"

@@ -48,6 +48,8 @@ JSON = {
     "/v1/ticker/{ticker}.json": [""],
     "/v1/history/{currency}": ["", "?from=2026-04-02&to=2026-04-01", "?ticker=zzz"],
     "/v1/history/{currency}.json": [""],
+    "/v1/chart/{currency}": ["", "?lang=kk", "?ticker=zzz"],
+    "/v1/chart/{currency}.json": [""],
     "/v1/fixings/{source}/{date}": [""],
     "/v1/sources": [""],
     "/oembed": [f"?url={PUBLIC}/embed", "", "?url=https://foreign.example/", f"?url={PUBLIC}/embed&format=xml"],

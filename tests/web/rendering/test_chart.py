@@ -10,7 +10,7 @@ import pytest
 from lxml import etree
 
 from service.web.i18n.locale import language
-from service.web.rendering.chart import ChartLine, Point, chart_svg, linear_ticks, log_ticks, range_start
+from service.web.rendering.chart import ChartLine, ChartPoint, chart_svg, linear_ticks, log_ticks, range_start
 
 FIRST = dt.date(2026, 1, 5)
 ENGLISH = language("en")
@@ -19,7 +19,7 @@ ENGLISH = language("en")
 def line(rates: Sequence[str], code: str = "USD", *, step: int = 1, new_unit: int | None = None) -> ChartLine:
     """Return publications every `step` days; that with the index `new_unit` is in a new unit."""
     points = [
-        Point(FIRST + dt.timedelta(step * index), Decimal(rate), new_unit=index == new_unit)
+        ChartPoint(FIRST + dt.timedelta(step * index), Decimal(rate), new_unit=index == new_unit)
         for index, rate in enumerate(rates)
     ]
     return ChartLine(code, "KZT", points)
@@ -62,7 +62,7 @@ def test_gap_is_not_bridged() -> None:
     near = line(["1.1", "1.2", "1.3"], step=12)
     assert len(segments(drawn(near))) == 1
     days = [0, 1, 4, 5, 40, 41]
-    points = [Point(FIRST + dt.timedelta(day), Decimal(100 + day)) for day in days]
+    points = [ChartPoint(FIRST + dt.timedelta(day), Decimal(100 + day)) for day in days]
     parts = segments(drawn(ChartLine("USD", "KZT", points)))
     assert [len(part) for part in parts] == [4, 2]
 
@@ -148,7 +148,7 @@ def test_labels_are_in_the_language() -> None:
 @pytest.mark.parametrize("days", [1, 20, 31, 92, 366, 1827, 3653, 10000])
 def test_dates_have_few_labels(days: int) -> None:
     """From one to six, at different positions, whatever the range."""
-    points = [Point(FIRST + dt.timedelta(day), Decimal("1.5")) for day in (0, days)]
+    points = [ChartPoint(FIRST + dt.timedelta(day), Decimal("1.5")) for day in (0, days)]
     svg = drawn(ChartLine("USD", "KZT", points))
     dates = [text for text in elements(svg, "text") if text.get("y") == "312"]
     assert 1 <= len(dates) <= 6
