@@ -5,6 +5,7 @@ import os
 import re
 import urllib.request
 from gzip import compress
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -192,9 +193,9 @@ def test_chart_fits_a_phone(site: Site, open_page: Open, lang: str) -> None:
     assert canvas
     assert canvas["width"] == area["width"]
     assert page.locator(".chart").first.get_attribute("dir") == ("rtl" if lang == "ar" else "ltr")
+    picture_of(page, f"phone-{lang}")
     page.set_viewport_size({"width": 700, "height": 700})
     wait_until(lambda: (page.locator("canvas").bounding_box() or canvas)["width"] > canvas["width"])
-    picture_of(page, f"phone-{lang}")
 
 
 def test_attributes_and_language_of_the_page(site: Site, open_page: Open) -> None:
@@ -280,3 +281,39 @@ def test_script_is_small() -> None:
     body, _ = ASSETS.files[ASSETS.names["chart.js"]]
     assert len(compress(body, 9)) <= 30 * 1024
     assert b"Permission is hereby granted, free of charge" in body
+
+
+TEXTS = """async ([url, width]) => {
+  const svg = new DOMParser().parseFromString(await (await fetch(url)).text(), "image/svg+xml").documentElement;
+  svg.style = width ? `width:${width}px;height:auto` : "";
+  document.body.style.margin = 0;
+  document.body.replaceChildren(svg);
+  const box = (node) => node.getBoundingClientRect().toJSON();
+  const texts = [...svg.querySelectorAll("text")].filter((text) => getComputedStyle(text).display !== "none");
+  const scale = box(svg).width / svg.viewBox.baseVal.width;
+  const size = (text) => parseFloat(getComputedStyle(text).fontSize) * scale;
+  return { ...box(svg), texts: texts.map((text) => ({ ...box(text), text: text.textContent, size: size(text) })) };
+}"""
+"""The box of a picture, shown in a width, and the boxes and font sizes of its texts."""
+
+
+@pytest.mark.parametrize("lang", ["en", "kk", "ar"])
+def test_texts_of_pictures_fit(site: Site, open_page: Open, lang: str) -> None:
+    """In every width, and where a phone shows the default picture: none is cut off, overlaps, or is below 9 px."""
+    page = open_page(f"{site.service}/livez").page
+    cases = [(f"width={width}&height=240", 0, 1280) for width in (160, 240, 320, 480, 720, 1280)]
+    for query, shown, viewport in [*cases, ("", 343, 375)]:
+        for name in ("1m", "all"):
+            with case(lang, query or "phone", name):
+                page.set_viewport_size({"width": viewport, "height": 700})
+                url = f"{site.service}/v1/chart/usd.svg?lang={lang}&range={name}&{query}"
+                picture = page.evaluate(TEXTS, [url, shown])
+                assert len(picture["texts"]) >= 4
+                for text in picture["texts"]:
+                    assert picture["left"] <= text["left"] <= text["right"] <= picture["right"] + 1, text
+                    assert picture["top"] <= text["top"] <= text["bottom"] <= picture["bottom"] + 1, text
+                    assert text["size"] >= 9
+                for one, other in combinations(picture["texts"], 2):
+                    beside = one["right"] <= other["left"] or other["right"] <= one["left"]
+                    above = one["bottom"] <= other["top"] + 4 or other["bottom"] <= one["top"] + 4
+                    assert beside or above, (one["text"], other["text"])

@@ -17,6 +17,7 @@ from aiohttp.hdrs import ACCEPT_LANGUAGE
 from service.domain.snapshot import Snapshot
 from service.errors import StoreError
 from service.runtime.background import run_in_thread
+from service.settings import SourceSettings
 from service.web.api.history import Histories, WholeHistory
 from service.web.api.history_rows import RowRange, chart_point
 from service.web.http.problems import Problem, handle_async_errors
@@ -48,12 +49,11 @@ T = TypeVar("T")
 
 
 class LoadedLine(NamedTuple):
-    """A line with the range and the source that it has."""
+    """A line, the range that it has, and its source."""
 
     line: ChartLine
     part: RowRange
-    short_name: str
-    """The abbreviated name of the source."""
+    source: SourceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +70,16 @@ class ChartFormat:
 
 
 def _json(loaded: LoadedLine, options: Options) -> bytes:
-    line, part = loaded.line, loaded.part
-    spoken = language(options.lang or ENGLISH)
-    return to_json(chart_document(line, part.ticker, part.name, cross=part.cross, language=spoken))
+    line, part, lang = loaded.line, loaded.part, language(options.lang or ENGLISH)
+    source = loaded.source.names.get(lang.words_tag, part.name)
+    return to_json(chart_document(line, part.ticker, source, cross=part.cross, language=lang))
 
 
 def _svg(loaded: LoadedLine, options: Options) -> bytes:
     line = loaded.line
     shown = line.since(range_start(options.range, line.points[-1].day, line.points[0].day))
     width, height, lang = options.width or WIDTH, options.height or HEIGHT, language(options.lang or ENGLISH)
-    text = caption(line, loaded.short_name, lang)
+    text = caption(line, loaded.source.short_name or loaded.part.source.upper(), lang)
     svg = chart_svg([shown], lang, width=width, height=height, theme=options.theme, scale=options.scale, caption=text)
     return svg.encode()
 
@@ -180,8 +180,7 @@ class Charts:
             revised = frozenset(point.day for point, is_revised in points if is_revised)
             return ChartLine(part.currency, part.base, [point for point, _ in points], revised, quarantined)
 
-        source = self.pages.memory.settings.sources[part.source]
-        return LoadedLine(await run_in_thread(line), part, source.short_name or part.source.upper())
+        return LoadedLine(await run_in_thread(line), part, self.pages.memory.settings.sources[part.source])
 
     async def _page(self, ticker: str, code: str, form: str, options: Options) -> Representation:
         """Return a page, rendered once however many requests wait for it. Raises `Problem`."""

@@ -35,8 +35,11 @@ _TOP, _BOTTOM, _SIDE = 14, 26, 10
 """Padding above the line, space of the dates below it, and padding at the sides, in pixels."""
 _SHOWN_DIGITS: Final = 6
 """Significant digits of a derived rate in texts."""
-_CAPTION: Final = 26
-"""Height of the caption, in pixels."""
+_CAPTION, _CAPTION_LINE = 32, 18
+"""Height of the caption, and of each further line of it, in pixels."""
+_CHARACTER: Final = 7.5
+"""Width of a character in a wide font, in pixels."""
+_SEPARATOR: Final = " · "
 _DESCRIBED_MARKS: Final = 5
 """Marked days in the text alternative."""
 _TICKS: Final = 5
@@ -190,7 +193,7 @@ def caption(line: ChartLine, source: str, language: Language) -> str:
     """Return the line above a picture: currency, latest rate, its date, and the short name of the source."""
     latest = line.points[-1]
     rate = language.number(latest.rate, line.decimals)
-    return f"{line.code}/{line.base} {rate} · {language.date(latest.day)} · {source}"
+    return _SEPARATOR.join([f"{line.code}/{line.base} {rate}", language.date(latest.day), source])
 
 
 def chart_document(line: ChartLine, ticker: str, source: str, *, cross: bool, language: Language) -> models.Chart:
@@ -360,7 +363,7 @@ class _Chart:
 
     def _x(self, day: dt.date) -> str:
         first, last = self._days
-        return f"{_SIDE + (self.width - 2 * _SIDE) * (day - first).days / (last - first).days:.1f}"
+        return f"{self._left + (self.width - self._left - _SIDE) * (day - first).days / (last - first).days:.1f}"
 
     def _y(self, value: float) -> str:
         low, high = self._bounds
@@ -370,26 +373,48 @@ class _Chart:
     # Parts
 
     def _caption(self) -> Iterator[str]:
-        if self.caption:
-            yield f'<text x="{_SIDE}" y="22" {self._paint("ink")} aria-hidden="true">{escape(self.caption)}</text>'
+        for number, text in enumerate(self._caption_lines):
+            y = 26 + _CAPTION_LINE * number
+            yield f'<text x="{_SIDE}" y="{y}" {self._paint("ink")} aria-hidden="true">{escape(text)}</text>'
+
+    @cached_property
+    def _caption_lines(self) -> Sequence[str]:
+        """The caption, wrapped between its parts where the picture is narrow."""
+        lines = list[str]()
+        for part in self.caption.split(_SEPARATOR) if self.caption else ():
+            joined = f"{lines[-1]}{_SEPARATOR}{part}" if lines else part
+            if lines and len(joined) * _CHARACTER <= self.width - 2 * _SIDE:
+                lines[-1] = joined
+            else:
+                lines.append(part)
+        return lines
 
     @property
     def _top(self) -> int:
-        return _TOP + (_CAPTION if self.caption else 0)
+        return _TOP + (_CAPTION + _CAPTION_LINE * (len(self._caption_lines) - 1) if self.caption else 0)
 
-    def _value_axis(self) -> Iterator[str]:
+    @cached_property
+    def _value_labels(self) -> Sequence[tuple[Decimal, str]]:
+        """The values of the axis with their texts."""
         low, high = self._bounds
         count = max(2, min(_TICKS, self.height // _PER_VALUE))
         ticks = log_ticks(low, high, 2 * count) if self._logarithmic else linear_ticks(low, high, count)
         decimals = max(map(_decimals, ticks), default=0)
+        return [(tick, self.language.number(tick, decimals)) for tick in ticks]
+
+    @cached_property
+    def _left(self) -> float:
+        """Left edge of the lines: beside the values of the axis."""
+        return _SIDE + _CHARACTER * (1 + max((len(label) for _, label in self._value_labels), default=0))
+
+    def _value_axis(self) -> Iterator[str]:
         right = self.width - _SIDE
         faint = ' stroke-opacity=".2"' if self.theme == "page" else ""
-        for tick in ticks:
+        for tick, text in self._value_labels:
             y = self._y(float(tick))
             yield f'<path d="M{_SIDE} {y}H{right}" {self._paint("line", "stroke")}{faint}/>'
-            label = escape(self.language.number(tick, decimals))
             yield f'<text x="{_SIDE}" y="{float(y) - 4:.1f}" {self._paint("soft")} aria-hidden="true">'
-            yield f"{label}</text>"
+            yield f"{escape(text)}</text>"
 
     def _date_axis(self) -> Iterator[str]:
         first, last = self._days
@@ -467,7 +492,7 @@ def date_ticks(
 ) -> tuple[list[dt.date], Callable[[dt.date], str]]:
     """Return at most so many round dates from `first` to `last`, and the function that formats them."""
     days = (last - first).days
-    if days < 75:
+    if days < 75 or days < 31 * most:
         step = max(1, ceil((days + 1) / min(most, 5)))
         return [first + dt.timedelta(offset) for offset in range(0, days + 1, step)], language.day_month
     begin, end = first.year * 12 + first.month - 1, last.year * 12 + last.month - 1
