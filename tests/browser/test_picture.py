@@ -39,7 +39,35 @@ def test_texts_fit_every_width(site: Site, open_page: Open, lang: str) -> None:
                 _assert_fits(page, f"{site.service}/v1/ticker.svg?{lang=!s}&{layout=!s}&{show=!s}&{width=!s}", width)
 
 
-def _assert_fits(page: Page, url: str, width: int) -> None:
+@pytest.mark.parametrize("width", [160, 200, 320])
+def test_large_text_fits_a_narrow_picture(site: Site, open_page: Open, width: int) -> None:
+    """Words that are longer than a line are broken, in languages with long ones too."""
+    page = open_page(f"{site.service}/livez").page
+    for lang, layout in itertools.product(("en", "ru", "kk", "de", "uz", "ar"), ("strip", "list")):
+        with case(lang, layout):
+            query = f"{lang=!s}&{layout=!s}&{width=!s}&size=24"
+            _assert_fits(page, f"{site.service}/v1/ticker.svg?{query}", width, slack=3.5)
+
+
+@pytest.mark.parametrize("query", ["width=640", "lang=ru", "lang=ar&width=640"])
+def test_texts_of_a_row_are_spread_over_its_width(site: Site, open_page: Open, query: str) -> None:
+    """No margin is wider than the spaces between texts; a hairline is in the middle of each."""
+    page = open_page(f"{site.service}/livez").page
+    page.set_viewport_size({"width": 1280, "height": 900})
+    picture: dict[str, Any] = page.evaluate(MEASURE, f"{site.service}/v1/ticker.svg?currencies=usd,eur&{query}")
+    first, *_, last = texts = sorted(picture["texts"], key=lambda text: float(text["left"]))
+    assert len(texts) == 3  # two rates and the date
+    spaces = [right["left"] - left["right"] for left, right in itertools.pairwise(texts)]
+    assert max(first["left"] - picture["left"], picture["right"] - last["right"]) <= max(spaces)
+    hairlines = page.evaluate(
+        "[...document.querySelectorAll('path')].map((line) => line.getBoundingClientRect().x).sort((a, b) => a - b)"
+    )
+    for hairline, (left, right) in zip(hairlines, itertools.pairwise(texts), strict=True):
+        assert left["right"] < hairline < right["left"]
+
+
+def _assert_fits(page: Page, url: str, width: int, slack: float = 2) -> None:
+    """`slack` is how far the line boxes of texts may overlap, which are higher than letters."""
     picture: dict[str, Any] = page.evaluate(MEASURE, url)
     assert picture["width"] == width
     assert picture["texts"]
@@ -49,7 +77,7 @@ def _assert_fits(page: Page, url: str, width: int) -> None:
         assert min(text["sizes"]) >= 11
     for one, other in itertools.combinations(picture["texts"], 2):
         beside = one["right"] <= other["left"] or other["right"] <= one["left"]
-        above = one["bottom"] <= other["top"] + 2 or other["bottom"] <= one["top"] + 2  # line boxes, not letters
+        above = one["bottom"] <= other["top"] + slack or other["bottom"] <= one["top"] + slack
         assert beside or above, f"overlapping: {one}, {other}"
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,21 +62,31 @@ def run_edge(instances: Sequence[int], port: int | None = None, rate: str | None
 
     `rate` replaces the deployed limit of requests per address, for example `1000000r/s` or `1r/m`.
     """
+    port = port or unused_port()
+    config = (CONFIG / "nginx.conf").read_text(encoding="utf-8")
+    if rate:
+        config = re.sub(r"rate=\d+r/s", f"rate={rate}", config)
+    servers = "".join(f"server 127.0.0.1:{instance} max_fails=0;\n" for instance in instances)
+    listen = f"listen 127.0.0.1:{port};\nset_real_ip_from {TRUSTED_PROXIES};\nreal_ip_header X-Forwarded-For;\n"
+    with run_nginx({"nginx.conf": config, "instances.conf": servers, "listen.conf": listen}, port) as edge:
+        yield edge
+
+
+@contextmanager
+def run_nginx(files: Mapping[str, str], port: int) -> Iterator[Edge]:
+    """Run nginx with the configuration `nginx.conf`, which listens at `port`; skip the test if nginx is missing.
+
+    `files` maps paths in its folder to contents; the prefix is the folder `prefix`.
+    """
     if NGINX is None:
         pytest.skip("NO TESTS OF THE EDGE: nginx is not installed and could not be; set NGINX=/path")
-    port = port or unused_port()
     # Not pytest's own folder: the user that nginx runs as cannot read it.
     with tempfile.TemporaryDirectory(prefix="edge-") as name:
         folder = Path(name)
-        config = (CONFIG / "nginx.conf").read_text(encoding="utf-8")
-        if rate:
-            config = re.sub(r"rate=\d+r/s", f"rate={rate}", config)
-        (folder / "nginx.conf").write_text(config, encoding="utf-8")
-        servers = "".join(f"server 127.0.0.1:{instance} max_fails=0;\n" for instance in instances)
-        (folder / "instances.conf").write_text(servers, encoding="utf-8")
-        listen = f"listen 127.0.0.1:{port};\nset_real_ip_from {TRUSTED_PROXIES};\nreal_ip_header X-Forwarded-For;\n"
-        (folder / "listen.conf").write_text(listen, encoding="utf-8")
         (folder / "prefix").mkdir()
+        for path, content in files.items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_text(content, encoding="utf-8")
         (folder / "log").touch()
         user = _NOBODY if os.geteuid() == 0 else None
         if user:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property, lru_cache
-from math import isqrt
+from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -150,7 +150,7 @@ def ticker_png(view: View) -> bytes:
     """Render the SVG of which the PNG is drawn.
 
     It is in English if the font lacks a character of the requested language. A theme that follows the visitor's colour
-    scheme is light. The scale is reduced if the picture would be too large.
+    scheme is light. The scale is reduced if the picture would be too large, below 1 if need be.
     """
     options = view.options
     theme = "light" if options.theme not in ("dark", "transparent") else options.theme
@@ -159,9 +159,9 @@ def ticker_png(view: View) -> bytes:
     if not all(is_drawable(run.text) for text in picture.texts for run in text.runs):
         view = replace(view, options=replace(view.options, lang=ENGLISH))
         picture = _picture(view)
-    area = picture.width * picture.height * picture.zoom**2
-    largest = isqrt(int(MAX_PIXELS / area))
-    view = replace(view, options=replace(view.options, scale=max(1, min(options.scale, largest))))
+    area = (picture.width * picture.zoom + 1) * (picture.height * picture.zoom + 1)  # 1: both are rounded
+    largest = sqrt(MAX_PIXELS / area)
+    view = replace(view, options=replace(view.options, scale=min(options.scale, int(largest) or largest)))
     return _rendered("ticker.svg", view, picture=picture)
 
 

@@ -62,7 +62,7 @@ class Options:
     """Height of a chart in pixels; None: the default one."""
     range: str = "1y"
     """Range of a chart, one of `RANGES`."""
-    scale: int = SCALES[0]
+    scale: float = SCALES[0]
     """Device pixels per pixel of a picture."""
     style: tuple[tuple[str, str], ...] = ()
     """Names and values of the parameters in `STYLE` that were given."""

@@ -1,8 +1,8 @@
 """Layout of `.svg`: the positions of texts, without knowing the visitor's font.
 
 The parts of a text are laid out inline, so that they overlap in no font. Only the length of a text is an estimate, for
-a wide font; a strip is centred, so that spare space is on both sides. With the option `width` texts are wrapped, never
-scaled: no font size is below 11 px.
+a wide font; in a strip of one row each text is centred in its cell, so that spare space is spread over the row. With
+the option `width` texts are wrapped, never scaled: no font size is below 11 px. Words longer than a line are broken.
 
 Colours are attributes, so that they work under a strict Content-Security-Policy and in e-mail clients. A theme that
 follows the visitor's colour scheme has a style sheet with the dark colours in addition; without it the image is light.
@@ -27,6 +27,10 @@ _PAD, _ROW, _LINE, _SMALL = 12, 38, 18, 12
 """Padding at the sides, height of a row with one line, height of each further line, small font size."""
 _BASELINE, _ROOM = 24, 20
 """Baseline of the first line of a row, and the least space between the columns of a wrapped strip."""
+_CELL: Final = 24
+"""Least space between the cells of a strip of one row; a hairline is in its middle."""
+_NARROWEST: Final = 120
+"""Least width for texts in their own size; larger text is reduced so that a picture has this width in it."""
 _SPARK, _SPARK_GAP = 60, 16
 """Width of a sparkline, and the space before it, in pixels."""
 _GAP, _WIDE_GAP = "\u00a0", "\u2003\u00a0"
@@ -109,6 +113,8 @@ class SvgLayout:
     sparks: Sequence[SvgSpark]
     lines: Sequence[int]
     """Upper edges of the rows, except the first."""
+    dividers: Sequence[float]
+    """Positions of the hairlines between the cells of a strip of one row."""
     inks: Mapping[str, str]
     width: int
     height: int
@@ -124,7 +130,10 @@ class SvgLayout:
 
 
 _Line = Sequence[tuple[float | None, Sequence[TextRun]]]
-"""Texts: the distance of each from the start of the row, without padding (None: it is at the end), and its runs."""
+"""Texts: the distance of each from the start of the row, without padding (None: it is at the end), and its runs.
+
+In a row of cells it is the distance of the text's middle.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +142,8 @@ class _Row:
 
     lines: Sequence[_Line]
     spark: str = ""
+    dividers: Sequence[float] = ()
+    """Distances of hairlines from the start of a row of cells, without padding."""
     centred: bool = False
 
 
@@ -147,6 +158,7 @@ def drawn(
     custom = dict(options.style)
     factor, own = zoom(custom), colours(custom)
     if options.width:
+        factor = min(factor, options.width / _NARROWEST)
         options = replace(options, width=round(options.width / factor))
     inks = {name: name for name in LIGHT}
     if snapshot.status is Status.STALE:
@@ -157,7 +169,7 @@ def drawn(
         rows, natural, widest_end = _strip(snapshot, text, pairs, options, inks)
     width = options.width or round(natural) + 2 * _PAD
     rtl = text.dir == "rtl"
-    texts, drawn_sparks, lines, top = list[SvgText](), list[SvgSpark](), list[int](), 0
+    texts, drawn_sparks, lines, dividers, top = list[SvgText](), list[SvgSpark](), list[int](), list[float](), 0
     for row in rows:
         if top:
             lines.append(top)
@@ -167,14 +179,17 @@ def drawn(
         for index, line in enumerate(row.lines):
             for start, runs in line:
                 anchor = "end" if start is None else "middle" if row.centred else "start"
-                x = width / 2 if row.centred else width - _PAD if start is None else _PAD + start
+                x = width - _PAD if start is None else _PAD + start
                 texts.append(SvgText(width - x if rtl else x, top + _BASELINE + _LINE * index, anchor, runs))
+        dividers += [width - _PAD - start if rtl else _PAD + start for start in row.dividers]
         top += _ROW + _LINE * (len(row.lines) - 1)
     style = "" if options.theme in _INKS or own else DARK_STYLE
     palette = _palette(options.theme, own)
     radius = int(custom["radius"]) / factor if "radius" in custom else _RADIUS
     turn = _TURN if rtl else ""
-    return SvgLayout(texts, drawn_sparks, lines, palette, width, top, turn, style, factor, radius, family(custom))
+    return SvgLayout(
+        texts, drawn_sparks, lines, dividers, palette, width, top, turn, style, factor, radius, family(custom)
+    )
 
 
 def _palette(theme: str, own: Mapping[str, str]) -> Mapping[str, str]:
@@ -205,13 +220,10 @@ def _strip(
     ]
     date = TextRun(_date_line(snapshot, text), _date_ink(snapshot, inks), "", size=_SMALL)
     cells = [*quotes, [date]]
-    flow = [
-        run for cell in cells for run in (replace(cell[0], gap=_WIDE_GAP if cell is not cells[0] else ""), *cell[1:])
-    ]
-    natural = _length(flow)
+    natural = sum(map(_length, cells)) + _CELL * (len(cells) - 1)
     inner = _inner(options, natural)
     if natural <= inner:
-        return [_Row([[(0, flow)]], centred=True)], natural, 0
+        return [_row_of_cells(cells, (inner - natural) / len(cells))], natural, 0
     widest = max(map(_length, quotes), default=inner)
     columns = max(1, int((inner + _ROOM) // (widest + _ROOM)))
     if columns == 1:
@@ -226,6 +238,18 @@ def _strip(
     else:
         rows.append(_Row(_at_start(_paragraph([date], inner))))
     return rows, natural, 0
+
+
+def _row_of_cells(cells: Sequence[Sequence[TextRun]], spare: float) -> _Row:
+    """Return a row with each text in the middle of its cell; `spare` is the space that each cell has in addition."""
+    line, dividers, start = list[tuple[float, Sequence[TextRun]]](), list[float](), 0.0
+    for cell in cells:
+        if line:
+            dividers.append(start - _CELL / 2)
+        width = _length(cell) + spare
+        line.append((round(start + width / 2, 1), cell))
+        start += width + _CELL
+    return _Row([line], dividers=dividers, centred=True)
 
 
 def _list(
@@ -279,11 +303,12 @@ def _at_start(lines: Sequence[Sequence[TextRun]]) -> list[_Line]:
 
 
 def _paragraph(runs: Sequence[TextRun], width: float) -> list[list[TextRun]]:
-    """Return runs as lines of at most `width` pixels, broken between words; a longer word has a line of its own."""
+    """Return runs as lines of at most `width` pixels, broken between words, and within words that are longer."""
     words = list[TextRun]()
     for run in runs:
         first, *others = _BREAKS.split(run.text)
         words += [replace(run, text=first), *(replace(run, text=text, gap="") for text in others if text)]
+    words = [piece for word in words for piece in _pieces(word, width)]
     lines = list[list[TextRun]]()
     for line in _wrapped(words, width):
         joined = [line[0]]
@@ -294,6 +319,18 @@ def _paragraph(runs: Sequence[TextRun], width: float) -> list[list[TextRun]]:
                 joined[-1] = replace(joined[-1], text=joined[-1].text + word.text)
         lines.append(joined)
     return lines
+
+
+def _pieces(word: TextRun, width: float) -> list[TextRun]:
+    """Return a word as pieces of at most `width` pixels; a character may be wider."""
+    pieces = [replace(word, text="")]
+    for character in word.text:
+        longer = replace(pieces[-1], text=pieces[-1].text + character)
+        if pieces[-1].text and replace(longer, gap="", text=longer.text.rstrip()).length > width:
+            pieces.append(replace(word, text=character, gap=""))
+        else:
+            pieces[-1] = longer
+    return pieces
 
 
 def _wrapped(runs: Sequence[TextRun], width: float) -> list[list[TextRun]]:

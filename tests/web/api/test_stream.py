@@ -425,6 +425,29 @@ async def test_stalled_client_is_disconnected_without_affecting_others() -> None
         assert '"rate":500.00' in (await active.event())["data"]
 
 
+async def test_stalled_stream_counts_in_the_limit_of_its_address() -> None:
+    """A client that reads nothing gets no further streams until its stream is closed."""
+    address = "203.0.113.1"
+    async with (
+        serve(memory_with_rates(streams_per_address=1), socket_factory=listener_with_small_buffers) as app,
+        open_stream(app.server, buffer=4096, forwarded_for=address),
+        app.connect() as active,
+    ):
+        await active.event()
+        (stalled,) = app.streams._by_address[address]
+        for number in range(300):
+            app.publish(f"{425 + Decimal(number) / 4:.2f}")
+            await active.event()
+            if not stalled.alive:
+                break
+        assert stalled.connected
+        async with app.connect(forwarded_for=address) as refused:
+            assert "429 Too Many Requests" in refused.head
+        await app.until_open(1)
+        async with app.connect(forwarded_for=address) as accepted:
+            assert (await accepted.event())["event"] == "ticker"
+
+
 async def test_streams_beyond_the_limit_are_refused() -> None:
     """503 as a problem with Retry-After; a closed stream frees its slot."""
     async with serve(memory_with_rates(streams=2)) as app:

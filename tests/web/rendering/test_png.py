@@ -1,6 +1,7 @@
 """`/v1/ticker.png`: drawn once from the SVG, in a process of its own, with the bundled font."""
 
 import asyncio
+import itertools
 import re
 import struct
 import unicodedata
@@ -19,6 +20,7 @@ from service.settings import load
 from service.web import rendering
 from service.web.http.problems import Problem
 from service.web.i18n.messages import STRIP, languages
+from service.web.rendering.page_cache import _MAX_SLOW_PAGES, _MAX_SLOW_RENDERINGS
 from service.web.rendering.png import CHARACTERS, MAX_PIXELS, PngRenderer, is_drawable
 from service.web.rendering.resvg import draw
 from tests.conftest import Clock, ProductionServer
@@ -141,6 +143,48 @@ async def test_many_new_pictures_at_once_are_refused(client: Client) -> None:
 
 
 @shared_loop
+async def test_least_recently_requested_picture_is_drawn_again(client: Client) -> None:
+    """Beyond the number of pictures that are kept. `uncached` makes a URL that the response cache does not have."""
+    for width in range(500, 500 + _MAX_SLOW_PAGES):
+        await png_of(client, f"?currencies=usd&width={width}")
+    await png_of(client, "?currencies=usd&width=500&uncached=0")
+    before = await rendered(client)
+    for width in (600, 500):
+        await png_of(client, f"?currencies=usd&width={width}&uncached=1")
+    assert await rendered(client) == before + 1
+    await png_of(client, "?currencies=usd&width=501&uncached=1")
+    assert await rendered(client) == before + 2
+
+
+@shared_loop
+async def test_evicted_pictures_count_until_they_are_drawn(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests for other pages cannot make room for more than eight pictures at once."""
+    started, release, draw_now = asyncio.Semaphore(0), asyncio.Event(), PngRenderer.draw
+
+    async def draw_later(self: PngRenderer, svg: bytes) -> bytes:
+        started.release()
+        await release.wait()
+        return await draw_now(self, svg)
+
+    async def status(path: str) -> int:
+        async with client.get(path) as response:
+            return response.status
+
+    monkeypatch.setattr(PngRenderer, "draw", draw_later)
+    drawing = [
+        asyncio.create_task(status(f"/v1/ticker.png?width={width}")) for width in range(700, 700 + _MAX_SLOW_RENDERINGS)
+    ]
+    for _ in drawing:
+        await started.acquire()
+    codes = itertools.permutations(("usd", "eur", "rub", "gbp", "cny"), 3)
+    for feed in itertools.islice(codes, _MAX_SLOW_PAGES + 1):
+        assert await status(f"/v1/ticker.atom?currencies={','.join(feed)}") == 200
+    assert await status("/v1/ticker.png?width=698") == 503
+    release.set()
+    assert await asyncio.gather(*drawing) == [200] * _MAX_SLOW_RENDERINGS
+
+
+@shared_loop
 async def test_unknown_ticker_is_a_problem_and_an_unknown_option_is_ignored(client: Client) -> None:
     async with client.get("/v1/ticker/xyz.png") as response:
         assert (response.status, response.content_type) == (404, "application/problem+json")
@@ -150,7 +194,7 @@ async def test_unknown_ticker_is_a_problem_and_an_unknown_option_is_ignored(clie
 
 
 async def test_large_picture_has_a_lower_scale(valkey: str) -> None:
-    """A list of all currencies of a bank at scale 3 would take 100 MB while it is drawn."""
+    """A list of all currencies of a bank at scale 3 would take 100 MB while it is drawn; with large text, 30 at 1."""
     codes = ["USD", "EUR", "RUB", "GBP", "CNY", *(f"{first}{last}A" for first in "ABCDEFGH" for last in "BCDEFGH")]
     async with serving(published(Banks())) as banks:
         environ = banks.environ() | {"TICKER_STORE__URL": valkey, "TICKER_STORE__PREFIX": "large png:"}
@@ -165,6 +209,12 @@ async def test_large_picture_has_a_lower_scale(valkey: str) -> None:
             width, height = await size_of_svg(client, query)
             assert width * height * 4 > MAX_PIXELS
             assert size_of(await png_of(client, f"{query}&scale=3")) == (width, height)
+            query += "&size=24"
+            width, height = await size_of_svg(client, query)
+            assert width * height > MAX_PIXELS
+            drawn_width, drawn_height = size_of(await png_of(client, query))
+            assert 0.9 * MAX_PIXELS < drawn_width * drawn_height <= MAX_PIXELS
+            assert drawn_width / drawn_height == pytest.approx(width / height, rel=0.01)
 
 
 async def test_failure_of_the_renderer_is_reported() -> None:
