@@ -1,6 +1,7 @@
 """`/embed` in a frame as high as one row, as the README, the docs and the builder embed it."""
 
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -77,6 +78,19 @@ def _assert_one_row(page: Page, width: int, height: int, lang: str) -> None:
 
 def _fits_width(box: dict[str, Any], width: int) -> bool:
     return bool(-0.5 <= box["left"] < box["right"] <= width + 0.5)
+
+
+@pytest.mark.parametrize(("lang", "end"), [("en", "to right"), ("ar", "to left")])
+def test_edge_of_a_row_that_scrolls_fades_out(site: Site, open_page: Open, lang: str, end: str) -> None:
+    """Until its end is reached; a row that fits does not fade. Without JavaScript too."""
+    url = f"{site.service}/embed?lang={lang}"
+    page = open_page(url, viewport={"width": 320, "height": 46}, java_script_enabled=False).page
+    row = page.locator("main")
+    expect(row).to_have_css("mask-image", re.compile(rf"linear-gradient\({end}, "))
+    row.evaluate("(main) => main.scrollTo(document.dir === 'rtl' ? -1e6 : 1e6, 0)")
+    expect(row).to_have_css("mask-image", "none")
+    page.set_viewport_size({"width": 1280, "height": 46})
+    expect(row).to_have_css("mask-image", "none")
 
 
 @pytest.mark.parametrize(("lang", "arrow"), [("en", "ArrowRight"), ("ar", "ArrowLeft")])
