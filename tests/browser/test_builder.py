@@ -1,6 +1,7 @@
 """The embed builder at `/`."""
 
 import re
+import struct
 from collections.abc import Callable
 from gzip import compress
 from typing import Any, Final
@@ -12,8 +13,9 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import Open, axe_report, case
 from tests.browser.element import visible_text
 from tests.browser.site import OLD, Site
+from tests.support.wait import wait_until
 
-KINDS: Final = ("element", "iframe", "wordpress", "react", "svg", "json", "html", "oembed")
+KINDS: Final = ("element", "iframe", "wordpress", "react", "svg", "email", "json", "html", "oembed")
 MAX_SIZE: Final = 40_000
 """Bytes of the page with all its assets, compressed."""
 MANY: Final = {"id": "kzt", "base": "KZT", "currencies": [*OLD, "CHF", "JPY", "TRY", "UZS", "KGS"], "sources": ["nbk"]}
@@ -28,9 +30,15 @@ def preview_of(page: Page) -> Locator:
     return preview
 
 
+def given(page: Page) -> Locator:
+    """Return what the preview shows instead of the element."""
+    return page.locator(".stage .given")
+
+
 def builder(open_page: Open, site: Site, fragment: str = "", lang: str = "en", **options: Any) -> Page:
     page = open_page(f"{site.service}/?lang={lang}{fragment and f'#{fragment}'}", **options).page
-    preview_of(page)
+    expect(page.locator("#code code")).not_to_be_empty()
+    expect(page.locator(".stage currency-ticker li").first).to_be_attached()
     return page
 
 
@@ -52,7 +60,7 @@ def query_of(code: str) -> dict[str, str]:
         {
             name: values[0]
             for name, values in parse_qs(urlsplit(url[0].replace("&amp;", "&")).query).items()
-            if name != "width"
+            if name not in ("width", "scale")
         }
         if url
         else {}
@@ -79,6 +87,8 @@ def test_choices_apply_to_preview_and_every_kind_of_code(site: Site, open_page: 
     page.get_by_role("checkbox", name="Live updates").check()
     expect(preview.locator(".ticker:visible")).to_have_class(re.compile("list dark"))
     assert "usd АҚШ доллары 405,40 +5,40 +1,35% ▲ gbp" in visible_text(preview)
+    shown = preview.bounding_box()
+    assert shown
     code = {kind: embed_code(page, kind) for kind in KINDS}
     look = {"currencies": "usd,gbp,cny", "lang": "kk", "theme": "dark", "layout": "list", "show": "rate,change,percent"}
     attributes = " ".join(f'{name}="{value}"' for name, value in look.items())
@@ -88,7 +98,7 @@ def test_choices_apply_to_preview_and_every_kind_of_code(site: Site, open_page: 
         code["element"],
     )
     assert reserved
-    assert 0 <= int(reserved[1]) - preview.bounding_box()["height"] <= 1  # type: ignore[index]
+    assert 0 <= int(reserved[1]) - shown["height"] <= 1
     assert "\n" not in code["element"]
     script = (
         rf'<script type="module" src="{site.service}/embed\.[0-9a-f]{{12}}\.js" integrity="sha384-[\w+/=]+" '
@@ -103,11 +113,12 @@ def test_choices_apply_to_preview_and_every_kind_of_code(site: Site, open_page: 
     assert code["wordpress"] == f'[currency_ticker {attributes} live="1"]'
     assert query_of(code["iframe"]) == query_of(code["oembed"]) == {**look, "live": "1"}
     assert query_of(code["svg"]) == query_of(code["html"]) == look
+    assert query_of(code["email"].partition("<img")[2]) == look
     assert query_of(code["json"]) == {"currencies": "usd,gbp,cny", "lang": "kk"}
     for attribute in ('frameborder="0"', 'style="display:block;border:0"', 'loading="lazy"'):
         assert attribute in code["iframe"]
     assert '<!--#include virtual="/v1/ticker.html?' in code["html"]
-    for kind in ("iframe", "svg", "json", "oembed"):
+    for kind in ("iframe", "svg", "email", "json", "oembed"):
         url = re.search(r'https?:[^"]+', code[kind])
         assert url
         assert page.request.get(url[0].replace("&amp;", "&")).ok
@@ -117,7 +128,7 @@ def test_choices_apply_to_preview_and_every_kind_of_code(site: Site, open_page: 
 def test_code_gives_the_language_of_the_preview(site: Site, open_page: Open) -> None:
     """Frame, image, fragment and JSON have no page whose language they could follow: they get that of the builder."""
     page = builder(open_page, site, lang="ru")
-    for kind in ("iframe", "svg", "json", "html", "oembed"):
+    for kind in ("iframe", "svg", "email", "json", "html", "oembed"):
         with case(kind):
             assert query_of(embed_code(page, kind))["lang"] == "ru"
     assert "lang=" not in embed_code(page, "element").partition("<a ")[0]
@@ -131,7 +142,8 @@ def test_code_gives_the_language_of_the_preview(site: Site, open_page: Open) -> 
 def test_frame_and_image_have_the_scheme_of_the_ground(site: Site, open_page: Open) -> None:
     """They cannot follow that of the page; the element can."""
     page = builder(open_page, site, "ground=dark")
-    for kind, theme in (("iframe", "dark"), ("svg", "dark"), ("oembed", "dark"), ("html", None), ("element", None)):
+    expected = dict.fromkeys(("iframe", "svg", "email", "oembed"), "dark") | {"html": None, "element": None}
+    for kind, theme in expected.items():
         with case(kind):
             assert query_of(embed_code(page, kind)).get("theme") == theme
     choose(page, "Theme", "Visitor's system")
@@ -179,7 +191,7 @@ def test_sparklines_are_offered_only_for_lists(site: Site, open_page: Open) -> N
 
 
 def test_choices_are_in_the_url(site: Site, open_page: Open) -> None:
-    """A reload and a shared link restore them; a link to another language keeps them; the service gets none of them."""
+    """A reload and a shared link restore them; links to other languages keep them; requests of the page have none."""
     fragment = (
         "currencies=cny,usd&lang=kk&theme=light&layout=tape&show=percent&live=1&surface=fffdf5&ink=222222&up=0a7a3d"
         "&down=b3261e&size=18&radius=0&font=serif&speed=60&tab=iframe&width=column&ground=e8f0e4"
@@ -188,8 +200,8 @@ def test_choices_are_in_the_url(site: Site, open_page: Open) -> None:
     page = watched.page
     for lang in ("en", "ru"):
         with case(lang):
-            preview = preview_of(page)
-            expect(preview.locator(".code:visible").first).to_have_text("cny")
+            preview = page.locator(".stage currency-ticker")
+            expect(given(page).frame_locator("iframe").locator(".code:visible").first).to_have_text("cny")
             assert urlsplit(page.url).fragment == fragment
             assert picked(page) == ["CNY", "USD"]
             expect(page.locator("#iframe")).to_have_attribute("aria-selected", "true")
@@ -212,7 +224,7 @@ def test_choices_are_in_the_url(site: Site, open_page: Open) -> None:
             expect(page.locator("html")).to_have_attribute("lang", "ru")
     choose(page, "Вид", "Строка")
     assert "layout" not in urlsplit(page.url).fragment
-    assert watched.urls_with("surface") == []
+    assert {urlsplit(url).path for url in watched.urls_with("surface")} == {"/embed", "/v1/stream"}  # of the frame
 
 
 def test_invalid_choices_in_the_url_are_ignored(site: Site, open_page: Open) -> None:
@@ -303,7 +315,10 @@ def test_colours_size_radius_font_and_speed_are_custom_properties(site: Site, op
         "--ticker-up:#0a7a3d;--ticker-down:#b3261e;--ticker-warn:#ffffff"
     )
     assert re.search(rf'style="display:block;min-height:\d+px;{colours};{own}"', embed_code(page, "element"))
-    assert re.fullmatch(rf"\[embed\]{site.service}/embed\?\S+\[/embed\]", embed_code(page, "wordpress"))
+    assert embed_code(page, "wordpress") == (
+        '[currency_ticker layout="tape" surface="101010" ink="ffffff" up="0a7a3d" down="b3261e" size="20" radius="2"'
+        ' font="mono" speed="90"]'
+    )
     embed_code(page, "element")
     warning = page.get_by_role("group", name="Colours").locator(".warning")
     expect(warning).to_have_text(re.compile("Low contrast.*: Rise, Fall$"))
@@ -377,6 +392,151 @@ def test_code_for_this_computer_has_a_warning(site: Site, open_page: Open) -> No
     expect(builder(open_page, site).locator(".loopback")).to_be_visible()
 
 
+def test_frame_and_element_have_the_height_of_the_page(site: Site, open_page: Open) -> None:
+    """Of a page as wide as selected, not of the preview; a frame with a list is not cut off on a phone."""
+    look = "currencies=usd,eur,rub,gbp&show=rate,change,percent"
+    page = builder(open_page, site, look, viewport={"width": 1280, "height": 900})
+    row = embed_code(page, "element")
+    assert (preview_of(page).bounding_box() or {})["height"] > 80  # the preview is narrower than a page
+    assert re.search(r"min-height:4\dpx", row)
+    choose(page, "Width", "Phone")
+    assert re.search(r"min-height:\d{3}px", embed_code(page))
+    for width in ("Full", "Phone"):
+        choose(page, "Width", width)
+        for look in ("List", "Scrolling"):
+            choose(page, "Layout", look)
+            code = re.search('src="([^"]+)".* height="([0-9]+)"', embed_code(page, "iframe"))
+            assert code
+            frame = open_page(code[1].replace("&amp;", "&"), reduced_motion="reduce").page
+            for size in (288, 343, 650, 1280):
+                with case(width, look, size):
+                    frame.set_viewport_size({"width": size, "height": int(code[2])})
+                    assert frame.evaluate("document.documentElement.scrollHeight") <= int(code[2])
+            frame.close()
+        choose(page, "Layout", "Strip")
+
+
+def test_preview_shows_what_the_code_gives(site: Site, open_page: Open) -> None:
+    """A frame, images, the fragment and the response; the element for React and WordPress."""
+    watched = open_page(f"{site.service}/?lang=en#currencies=gbp,usd&layout=list&size=20")
+    page = watched.page
+    preview_of(page)
+    element = page.locator(".stage currency-ticker")
+    for kind in ("iframe", "oembed"):
+        with case(kind):
+            embed_code(page, kind)
+            expect(given(page).frame_locator("iframe").locator(".list .code:visible")).to_have_text(["gbp", "usd"])
+            expect(element).not_to_be_visible()
+    for kind, path in (("svg", ".svg"), ("email", ".png")):
+        with case(kind):
+            assert f"/v1/ticker{path}?" in embed_code(page, kind)
+            expect(given(page).locator("img")).to_have_attribute("src", re.compile(rf"{path}\?currencies=gbp,usd&"))
+            wait_until(lambda: given(page).locator("img").evaluate("(image) => image.naturalWidth") > 0)
+    embed_code(page, "json")
+    expect(given(page).locator("pre")).to_contain_text('"rate":405.40')
+    assert given(page).locator("pre").text_content() == page.request.get(embed_code(page)).text().replace(
+        '{"code"', '\n{"code"'
+    )
+    embed_code(page, "html")
+    expect(given(page).locator(".ticker.list .code:visible")).to_have_text(["gbp", "usd"])
+    expect(given(page).locator(".ticker")).to_have_css("font-size", "20px")
+    page.get_by_role("checkbox", name="GBP").uncheck()
+    expect(given(page).locator(".ticker.list .code:visible")).to_have_text(["usd"])
+    for kind in ("react", "wordpress", "element"):
+        with case(kind):
+            embed_code(page, kind)
+            expect(element).to_be_visible()
+            expect(given(page)).not_to_be_visible()
+    assert watched.console == []
+
+
+def test_preview_works_where_framing_is_restricted(make_site: Callable[..., Site], open_page: Open) -> None:
+    """The service may always frame its own page."""
+    site = make_site(http={"frame_ancestors": ["https://allowed.example"]})
+    page = builder(open_page, site, "tab=iframe")
+    expect(given(page).frame_locator("iframe").locator("li:visible").first).to_be_visible()
+
+
+def test_image_of_a_phone_is_that_of_narrow_pages(site: Site, open_page: Open) -> None:
+    page = builder(open_page, site, "tab=svg", viewport={"width": 1280, "height": 900})
+    image = given(page).locator("img")
+    expect(image).not_to_have_attribute("src", re.compile("width="))
+    choose(page, "Width", "Phone")
+    expect(image).to_have_attribute("src", re.compile("width=320"))
+
+
+@pytest.mark.parametrize(("chosen", "width"), [("phone", 320), ("full", 600)])
+def test_email_has_the_size_of_its_picture(site: Site, open_page: Open, chosen: str, width: int) -> None:
+    """Mail clients need width and height before the image is loaded, a text in its place, and a link."""
+    page = builder(open_page, site, f"tab=email&width={chosen}")
+    code = page.locator("#code code")
+    expect(code).to_have_text(re.compile(r' width="\d+" height="\d+" alt="[^"]+"'))
+    parts = re.fullmatch(r'<a href="([^"]+)"><img src="([^"]+)" width="(\d+)" height="(\d+)" .+></a>', embed_code(page))
+    assert parts
+    link, source, *size = parts.groups()
+    assert page.request.get(link.replace("&amp;", "&")).ok
+    picture = page.request.get(source.replace("&amp;", "&")).body()
+    assert int(size[0]) == width
+    assert [int(value) * 2 for value in size] == list(struct.unpack(">II", picture[16:24]))
+
+
+def test_one_currency_stays_selected(site: Site, open_page: Open) -> None:
+    """None would mean all of them; a message says so."""
+    page = builder(open_page, site, "currencies=eur")
+    page.get_by_role("checkbox", name="EUR").click()
+    expect(page.get_by_role("checkbox", name="EUR")).to_be_checked()
+    expect(page.locator("#last")).to_have_text("At least one currency is needed.")
+    assert 'currencies="eur"' in embed_code(page)
+    page.get_by_role("checkbox", name="USD").check()
+    expect(page.locator("#last")).to_be_empty()
+    page.get_by_role("checkbox", name="EUR").uncheck()
+    assert picked(page) == ["USD"]
+
+
+def test_preview_does_not_cover_the_first_controls(site: Site, open_page: Open) -> None:
+    """On a phone, wherever the page is scrolled to."""
+    page = builder(open_page, site, viewport={"width": 375, "height": 667})
+    top = page.locator(".currencies").evaluate("(list) => list.getBoundingClientRect().top + scrollY")
+    for scrolled in range(0, 1400, 60):
+        page.evaluate("(y) => scrollTo(0, y)", scrolled)
+        boxes = [
+            page.locator(part).evaluate("(node) => node.getBoundingClientRect().toJSON()")
+            for part in (".currencies", ".preview")
+        ]
+        with case(scrolled, top, boxes):
+            assert boxes[0]["bottom"] <= boxes[1]["top"]
+
+
+@pytest.mark.parametrize("lang", ["en", "ru", "kk"])
+def test_change_is_whole_in_the_table_of_a_phone(site: Site, open_page: Open, lang: str) -> None:
+    page = builder(open_page, site, lang=lang, viewport={"width": 375, "height": 800})
+    box = page.locator(".scroll").bounding_box()
+    cells = page.locator("td.percent")
+    assert box
+    for number in range(cells.count()):
+        cell = cells.nth(number).evaluate(
+            "(cell) => { const range = document.createRange(); range.selectNodeContents(cell);"
+            " return range.getBoundingClientRect().right }"
+        )
+        assert cell <= box["x"] + box["width"]
+
+
+def test_shared_link_gives_everybody_the_same_code(site: Site, open_page: Open) -> None:
+    """The colour scheme of the ground does not depend on the visitor's system if options are in the URL."""
+    codes = set()
+    for scheme in ("light", "dark"):
+        page = builder(open_page, site, "currencies=usd&tab=iframe", color_scheme=scheme)
+        codes.add(query_of(embed_code(page)).get("theme"))
+        page.close()
+    assert codes == {None}
+    page = builder(open_page, site, color_scheme="dark")
+    assert urlsplit(page.url).fragment == "ground=dark"
+    choose(page, "Page", "Light")
+    page.reload()
+    expect(page.locator(".stage.light")).to_be_visible()
+    assert urlsplit(page.url).fragment == "ground=light"
+
+
 def test_preview_stays_in_view(site: Site, open_page: Open) -> None:
     """Beside the controls, together with the longest code, or at the bottom of a narrow screen."""
     for width in (1280, 375):
@@ -409,6 +569,7 @@ def test_rates_are_shown_at_once(site: Site, open_page: Open) -> None:
     assert "usd +1.35% ▲" in visible_text(page.locator("currency-ticker").first)
     assert page.locator("noscript code").inner_text().startswith(f'<iframe src="{site.service}/embed?lang=en"')
     expect(page.get_by_role("row", name="US Dollar USD").get_by_role("link").first).to_be_visible()
+    expect(page.get_by_role("link", name="receipt")).to_have_attribute("href", "#rates")
     assert page.get_by_role("combobox").count() == 0
 
 

@@ -42,6 +42,7 @@ SNIPPETS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "react": (N_("React"), N_("Load the script once, in index.html.")),
     "svg": (N_("Image"), N_("For README files, and pages that show only images.")),
+    "email": (N_("E-mail"), N_("A picture that mail clients show, with a link to the rates. Pasted as HTML.")),
     "json": (N_("JSON"), N_("For programs. The response contains all texts, ready to show.")),
     "html": (N_("Server-side include"), N_("Your server inserts the HTML fragment into the page.")),
     "oembed": (N_("oEmbed"), N_("Paste this URL into an editor that supports oEmbed.")),

@@ -37,6 +37,8 @@ _LOCKED = "default-src 'none'; base-uri 'none'; form-action 'none'; "
 _SAME_ORIGIN = "style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
 STRICT: Final = f"{_LOCKED}{_SAME_ORIGIN}frame-ancestors 'none'"
 """The Content-Security-Policy of the service's own pages."""
+_BUILDER: Final = f"{_LOCKED}{_SAME_ORIGIN}frame-src 'self'; frame-ancestors 'none'"
+"""That of the builder, whose preview has a frame."""
 
 
 QuoteTexts = Callable[[str], Mapping[str, QuoteText]]
@@ -272,7 +274,7 @@ FORMATS: Final[Mapping[str, OutputFormat]] = {
         _HTML,
         frozenset({"lang", "origin"}),
         lang=AUTO,
-        headers={**SECURE, "Content-Security-Policy": STRICT},
+        headers={**SECURE, "Content-Security-Policy": _BUILDER},
         lenient=True,
     ),
 }
@@ -282,7 +284,9 @@ SUFFIXES: Final = tuple(name for name, output in FORMATS.items() if output.summa
 
 
 def embed_headers(frame_ancestors: tuple[str, ...], options: Options) -> Mapping[str, str]:
-    """Return the headers of `/embed`, which the sites in `frame_ancestors` may frame."""
+    """Return the headers of `/embed`, which the sites in `frame_ancestors` may frame, and the builder unless none may."""
+    if not {"*", "'none'", "'self'"}.intersection(frame_ancestors):
+        frame_ancestors = ("'self'", *frame_ancestors)
     sheet = style_sheet(dict(options.style))
     sources = _SAME_ORIGIN.replace("style-src 'self'", f"style-src 'self' {digest(sheet)}") if sheet else _SAME_ORIGIN
     return {**SECURE, "Content-Security-Policy": f"{_LOCKED}{sources}frame-ancestors {' '.join(frame_ancestors)}"}

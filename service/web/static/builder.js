@@ -1,8 +1,10 @@
-// The builder: applies the selected options to the preview, which is the real element, and to the embed code. The
-// options are in the URL's fragment, which is not sent to the service: it can be shared, and needs no copy in caches.
+// The builder: applies the selected options to the embed code, and to a preview of what that code gives: the element, a
+// frame, an image, a response. The options are in the URL's fragment, which is not sent to the service: it can be
+// shared, and needs no copy in caches.
 const form = document.querySelector("form");
 const stage = document.querySelector(".stage");
 const preview = stage.querySelector("currency-ticker");
+const given = stage.querySelector(".given");
 const panel = document.querySelector("#code");
 const code = panel.querySelector("code");
 const copy = panel.querySelector(".copy");
@@ -22,6 +24,12 @@ const look = ["currencies", "lang", "theme", "layout", "show", "spark"];
 const style = [...colours, "size", "radius", "font"];
 const all = [...chips.children];
 const codes = all.map((chip) => chip.querySelector("input").value);
+// Widths of pages in pixels, and the narrowest page for which a frame gets its height; the widths of e-mail.
+const pages = { phone: 343, column: 650, full: 1200 };
+const NARROW = 288;
+const mails = { phone: 320, column: 600, full: 600 };
+// The picture of the e-mail, once it is loaded.
+let mail = {};
 
 const picked = () => [...chips.children].filter((chip) => chip.querySelector(":checked"));
 const valueOf = (chip) => chip.querySelector("input").value;
@@ -54,7 +62,8 @@ function state(options) {
   const ground = inputs.ground.value;
   if (tab !== "element") values.tab = tab;
   if (inputs.width.value !== "full") values.width = inputs.width.value;
-  if (ground !== systemGround()) values.ground = ground === "own" ? inputs.backdrop.value.slice(1) : ground;
+  // Frames and images have its colour scheme. Where other options are in the URL it is light by default, for everybody.
+  if (ground !== "light" || systemGround() === "dark") values.ground = ground === "own" ? inputs.backdrop.value.slice(1) : ground;
   return query(values);
 }
 
@@ -81,7 +90,7 @@ function restore() {
   }
   inputs.radius.value = usualRadius[inputs.layout.value];
   for (const name of ["size", "radius", "speed"]) if (/^\d+$/.test(values.get(name))) inputs[name].value = values.get(name);
-  inputs.ground.value = systemGround();
+  inputs.ground.value = location.hash.length > 1 ? "light" : systemGround();
   if (hex("ground")) [inputs.ground.value, inputs.backdrop.value] = ["own", hex("ground")];
   else if (values.has("ground")) inputs.ground.value = values.get("ground");
   if (style.concat("speed").some((name) => values.has(name))) form.querySelector("details").open = true;
@@ -120,9 +129,26 @@ const attribute = ([name, value]) => (value === "" ? ` ${name}` : ` ${name}="${e
 const open = (name, attributes) => `<${name}${attributes.map(attribute).join("")}>`;
 const tag = (name, attributes, inner = "") => `${open(name, attributes)}${inner}</${name}>`;
 
+// The height of the element on a page, in pixels; the width of the preview is another.
+function height(page) {
+  preview.style.width = `${page}px`;
+  const high = preview.shadowRoot.querySelector(".ticker").getBoundingClientRect().height;
+  preview.style.width = "";
+  return Math.ceil(high);
+}
+
+// A frame of one row scrolls sideways where it is narrow. Others have the height that they need on the narrowest page.
+function frameHeight() {
+  if (inputs.layout.value !== "strip") return Math.max(height(NARROW), height(pages[inputs.width.value])) + 2;
+  preview.style.width = `${pages.full}px`;
+  const row = preview.shadowRoot.querySelector("li")?.getBoundingClientRect().height ?? 0;
+  preview.style.width = "";
+  return Math.ceil(Math.max(row + 2, 3 * inputs.size.value)) + 1;
+}
+
 function snippet(kind, options) {
   // Frames and images cannot follow the language and the colour scheme of the page around them.
-  const dark = ["iframe", "svg", "oembed", "wordpress"].includes(kind) && stage.classList.contains("dark");
+  const dark = ["iframe", "svg", "email", "oembed"].includes(kind) && stage.classList.contains("dark");
   const said = { lang: page, ...(dark && { theme: "dark" }), ...options };
   const picks = (...names) => {
     const text = query(Object.fromEntries(names.filter((name) => name in said).map((name) => [name, said[name]])));
@@ -133,10 +159,7 @@ function snippet(kind, options) {
   const embed = here + "embed" + picks("ticker", ...look, "live", ...style, "speed");
   const own = Object.entries(options).filter(([name]) => preview.constructor.observedAttributes.includes(name));
   const label = preview.shadowRoot.querySelector("ul")?.ariaLabel ?? document.title;
-  const high = Math.ceil(preview.getBoundingClientRect().height);
-  // A frame of one row scrolls sideways where it is narrow.
-  const row = inputs.layout.value === "strip" && preview.shadowRoot.querySelector("li")?.getBoundingClientRect().height;
-  const frame = row ? Math.ceil(Math.max(row + 2, 3 * inputs.size.value)) + 1 : high + 2;
+  const high = height(pages[inputs.width.value]);
   const link = tag("a", [["href", embed]], escaped(label));
   const loaded = [["type", "module"], ["src", here + panel.dataset.script], ["integrity", panel.dataset.integrity], ["crossorigin", "anonymous"]];
   switch (kind) {
@@ -145,11 +168,9 @@ function snippet(kind, options) {
       return tag("script", loaded) + tag("currency-ticker", [...own, ["style", css]], link);
     }
     case "iframe":
-      return tag("iframe", [["src", embed], ["title", label], ["width", "100%"], ["height", frame], ["frameborder", "0"], ["style", "display:block;border:0"], ["loading", "lazy"]]);
+      return tag("iframe", [["src", embed], ["title", label], ["width", "100%"], ["height", frameHeight()], ["frameborder", "0"], ["style", "display:block;border:0"], ["loading", "lazy"]]);
     case "wordpress":
-      // The shortcode has no parameters of style; the embed, a frame, has.
-      if (properties(options).length) return `[embed]${embed}[/embed]`;
-      return `[currency_ticker${own.map(([name, value]) => ` ${name}="${value || "1"}"`).join("")}]`;
+      return `[currency_ticker${Object.entries(options).map(([name, value]) => ` ${name}="${value || "1"}"`).join("")}]`;
     case "react": {
       const css = [["display", '"block"'], ["minHeight", high], ...properties(options).map(([name, value]) => [`"${name}"`, `"${value}"`])];
       const body = `    ${open("currency-ticker", own).slice(0, -1)} style={{ ${css.map((pair) => pair.join(": ")).join(", ")} }}>\n      ${link}\n    </currency-ticker>`;
@@ -159,6 +180,13 @@ function snippet(kind, options) {
       // Scaled down to a narrow page, the texts of an image would be too small: it gets one with wrapped texts.
       return tag("picture", [], open("source", [["media", "(max-width: 700px)"], ["srcset", narrow(path(".svg", ...look, ...style))]])
         + open("img", [["src", path(".svg", ...look, ...style)], ["alt", label], ["style", "max-width:100%"]]));
+    case "email": {
+      const url = path(".png", ...look, ...style.filter((name) => name !== "font"));
+      const width = mails[inputs.width.value];
+      const source = `${url}${url.includes("?") ? "&" : "?"}width=${width}&scale=2`;
+      const high = mail.source === source ? [["height", mail.height]] : [];
+      return tag("a", [["href", embed]], open("img", [["src", source], ["width", width], ...high, ["alt", label], ["border", "0"], ["style", "display:block;max-width:100%;height:auto"]]));
+    }
     case "html": {
       const css = properties(options).map((pair) => pair.join(":")).join(";");
       const include = `<!--#include virtual="${path(".html", ...look).slice(location.origin.length)}" -->`;
@@ -169,6 +197,47 @@ function snippet(kind, options) {
     case "json":
       return path(".json", "currencies", "lang");
   }
+}
+
+// Show what the code of a kind gives. Styles are those of the page: its policy permits no attributes of style.
+let giving;
+let shownCode;
+function give(kind, text) {
+  const isElement = ["element", "wordpress", "react"].includes(kind);
+  preview.classList.toggle("measured", !isElement);
+  given.hidden = isElement;
+  const isFrame = ["iframe", "oembed"].includes(kind);
+  const markup = isFrame ? shown.iframe : text;
+  const wanted = `${inputs.width.value} ${kind === "email" ? markup.replace(/ height="\d+"/, "") : markup}`;
+  // Until the element has rates, heights are not known.
+  if (isElement || wanted === shownCode || !preview.shadowRoot.querySelector("li")) return;
+  clearTimeout(giving);
+  giving = setTimeout(async () => {
+    shownCode = wanted;
+    const { body } = new DOMParser().parseFromString(markup.replace(/ style="[^"]*"/g, ""), "text/html");
+    const fetched = async (url) => (await fetch(url)).text();
+    // The image of a narrow page is chosen by the width of the window, which is not that of the preview.
+    if (kind === "svg" && inputs.width.value === "phone") body.querySelector("img").src = body.querySelector("source").srcset;
+    let nodes = [...body.childNodes];
+    if (kind === "json") {
+      const block = document.createElement("pre");
+      block.textContent = (await fetched(text)).replaceAll('{"code"', '\n{"code"');
+      nodes = [block];
+    } else if (kind === "html") {
+      const fragment = await fetched(text.match(/virtual="([^"]+)"/)[1]);
+      nodes = [...new DOMParser().parseFromString(fragment, "text/html").body.childNodes];
+    }
+    if (shownCode !== wanted) return;
+    given.replaceChildren(...nodes);
+    given.removeAttribute("style");
+    if (kind === "html") for (const [name, value] of properties(chosen())) given.style.setProperty(name, value);
+    const image = kind === "email" && given.querySelector("img");
+    image?.addEventListener?.("load", () => {
+      mail = { source: image.getAttribute("src"), height: Math.round(image.naturalHeight / 2) };
+      image.height = mail.height;
+      show();
+    });
+  }, shownCode ? 250 : 0);
 }
 
 // Parts of embed code: tags, query parameters, properties, attributes.
@@ -215,7 +284,7 @@ function show(changed) {
     output.value = `${value}\u00a0${dataset.unit}`;
   }
   const options = chosen();
-  const warning = form.querySelector(".warning");
+  const warning = form.querySelector("details .warning");
   const low = inputs.colours.checked ? ["ink", "up", "down"].filter((name) => contrast(inputs[name].value, inputs.surface.value) < 4.5) : [];
   const warned = low.length ? `${warning.dataset.text} ${low.map((name) => inputs[name].parentElement.textContent.trim()).join(", ")}` : "";
   if (warning.textContent !== warned) warning.textContent = warned;
@@ -238,6 +307,7 @@ function show(changed) {
   shown = texts;
   const tab = tabs.find((tab) => tab.ariaSelected === "true");
   code.replaceChildren(...highlighted(texts[tab.id], before[tab.id]));
+  give(tab.id, texts[tab.id]);
   const fragment = state(options);
   if (fragment !== location.hash.slice(1)) history.replaceState(null, "", `${location.pathname}${location.search}${fragment && `#${fragment}`}`);
   for (const link of document.querySelectorAll(".languages a")) link.hash = fragment;
@@ -333,6 +403,12 @@ function changed({ target }) {
   if (target.name === "layout") {
     for (const box of inputs.show) box.checked = usualValues[target.value].split(",").includes(box.value);
     if (Object.values(usualRadius).includes(inputs.radius.value)) inputs.radius.value = usualRadius[target.value];
+  }
+  const last = form.querySelector("#last");
+  last.textContent = "";
+  if (target.name === "currencies" && !picked().length) {
+    target.checked = true;
+    last.textContent = last.dataset.text;
   }
   if (target.name === "backdrop") inputs.ground.value = "own";
   if (target.name === "currencies" && target.checked) {
