@@ -9,6 +9,7 @@ from pathlib import Path
 import service
 from service.settings.loader import ROOT
 from service.web.rendering.options import LAYOUTS, SHOWN_VALUES, THEMES
+from service.web.rendering.style import STYLE
 
 PLUGIN = ROOT / "packages" / "wordpress" / "currency-ticker"
 
@@ -29,6 +30,8 @@ def test_plugin_accepts_every_value_of_the_service() -> None:
     assert set(THEMES) <= php_list("'theme' ")
     assert set(LAYOUTS) == php_list("'layout'")
     assert set(SHOWN_VALUES) == php_list("const SHOWN_VALUES")
+    (style,) = re.findall(r"const STYLE = array\(\n(.*?)\n\);", text_of("currency-ticker.php"), re.DOTALL)
+    assert dict(re.findall(r"'(\w+)' +=> '([^']+)'", style)) == STYLE
 
 
 def test_versions_and_requirements_are_the_same_everywhere() -> None:

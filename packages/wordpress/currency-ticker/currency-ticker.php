@@ -31,6 +31,24 @@ const SHOWN_VALUES = array( 'rate', 'change', 'percent' );
 /** Options that are on or off. */
 const FLAGS = array( 'spark', 'live' );
 
+/** Patterns of the options of style, which become custom properties of the element. */
+const STYLE = array(
+	'surface' => '[0-9a-f]{6}',
+	'ink'     => '[0-9a-f]{6}',
+	'up'      => '[0-9a-f]{6}',
+	'down'    => '[0-9a-f]{6}',
+	'size'    => '1[2-9]|2[0-4]',
+	'radius'  => '1?[0-9]|2[0-4]',
+	'font'    => 'system|serif|mono',
+	'speed'   => '[1-9][0-9]|1[01][0-9]|120',
+);
+
+/** Font families by the values of `font`; others keep that of the element. */
+const FAMILIES = array(
+	'serif' => 'Georgia,serif',
+	'mono'  => 'ui-monospace,monospace',
+);
+
 /** Longest list of currencies. */
 const MAX_CURRENCIES = 50;
 
@@ -155,7 +173,56 @@ function parse_options( array $given ): array {
 			$valid[ $name ] = '';
 		}
 	}
+
+	$style = array();
+	foreach ( STYLE as $name => $pattern ) {
+		$value = $given[ $name ] ?? '';
+		$value = is_scalar( $value ) ? strtolower( ltrim( trim( (string) $value ), '#' ) ) : '';
+		if ( preg_match( "/^($pattern)$/D", $value ) ) {
+			$style[ $name ] = $value;
+		} elseif ( '' !== $value ) {
+			$invalid[] = $name;
+		}
+	}
+	$properties = custom_properties( $style );
+	if ( '' !== $properties ) {
+		$valid['style'] = $properties;
+	}
 	return array( $valid, $invalid );
+}
+
+/**
+ * Return the custom properties of the element as CSS.
+ *
+ * @param array<string, string> $style Valid options of style by name.
+ */
+function custom_properties( array $style ): string {
+	$values = array();
+	foreach ( array( 'surface', 'ink', 'up', 'down' ) as $name ) {
+		if ( isset( $style[ $name ] ) ) {
+			$values[ $name ] = "#$style[$name]";
+		}
+	}
+	if ( isset( $values['surface'], $values['ink'] ) ) {
+		// The other neutral colours are mixed from these two, so that they fit.
+		$values['soft'] = "color-mix(in srgb,$values[ink] 75%,$values[surface])";
+		$values['line'] = "color-mix(in srgb,$values[ink] 15%,$values[surface])";
+		$values['warn'] = $values['ink'];
+	}
+	$family = FAMILIES[ $style['font'] ?? '' ] ?? '';
+	if ( '' !== $family ) {
+		$values['family'] = $family;
+	}
+	foreach ( array( 'size' => 'px', 'radius' => 'px', 'speed' => 's' ) as $name => $unit ) {
+		if ( isset( $style[ $name ] ) ) {
+			$values[ $name ] = $style[ $name ] . $unit;
+		}
+	}
+	$properties = '';
+	foreach ( $values as $name => $value ) {
+		$properties .= "--ticker-$name:$value;";
+	}
+	return rtrim( $properties, ';' );
 }
 
 /**
