@@ -397,7 +397,9 @@ def test_frame_and_element_have_the_height_of_the_page(site: Site, open_page: Op
     look = "currencies=usd,eur,rub,gbp&show=rate,change,percent"
     page = builder(open_page, site, look, viewport={"width": 1280, "height": 900})
     row = embed_code(page, "element")
-    assert (preview_of(page).bounding_box() or {})["height"] > 80  # the preview is narrower than a page
+    shown = preview_of(page).bounding_box()
+    assert shown
+    assert shown["height"] > 80  # the preview is narrower than a page
     assert re.search(r"min-height:4\dpx", row)
     choose(page, "Width", "Phone")
     assert re.search(r"min-height:\d{3}px", embed_code(page))

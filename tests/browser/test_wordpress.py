@@ -225,10 +225,10 @@ def test_shortcode_emits_only_valid_attributes(blog: WordPress, installed: dict[
             ' ticker="gel" lang="pt-BR" spark', '?ticker=gel&#038;lang=pt-BR">', None
         ),
         "[currency_ticker surface='#FFFDF5' ink='222244' up='0a7a3d' size='18' radius='0' font='mono' speed='60']": (
-            ' style="--ticker-surface:#fffdf5;--ticker-ink:#222244;--ticker-up:#0a7a3d;'
+            (' style="--ticker-surface:#fffdf5;--ticker-ink:#222244;--ticker-up:#0a7a3d;'
             "--ticker-soft:color-mix(in srgb,#222244 75%,#fffdf5);--ticker-line:color-mix(in srgb,#222244 15%,#fffdf5);"
             "--ticker-warn:#222244;--ticker-family:ui-monospace,monospace;--ticker-size:18px;--ticker-radius:0px;"
-            '--ticker-speed:60s"', '">', None
+            '--ticker-speed:60s"'), '">', None
         ),
         "[currency_ticker surface='red' ink='0;x:y' size='99' radius='-1' font='system' speed='1']": (
             "", '">', "surface, ink, size, radius, speed"

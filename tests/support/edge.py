@@ -84,9 +84,9 @@ def run_nginx(files: Mapping[str, str], port: int) -> Iterator[Edge]:
     with tempfile.TemporaryDirectory(prefix="edge-") as name:
         folder = Path(name)
         (folder / "prefix").mkdir()
-        for path, content in files.items():
-            (folder / path).parent.mkdir(exist_ok=True)
-            (folder / path).write_text(content, encoding="utf-8")
+        for file, content in files.items():
+            (folder / file).parent.mkdir(exist_ok=True)
+            (folder / file).write_text(content, encoding="utf-8")
         (folder / "log").touch()
         user = _NOBODY if os.geteuid() == 0 else None
         if user:

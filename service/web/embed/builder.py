@@ -42,7 +42,10 @@ SNIPPETS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "react": (N_("React"), N_("Load the script once, in index.html.")),
     "svg": (N_("Image"), N_("For README files, and pages that show only images.")),
-    "email": (N_("E-mail"), N_("A picture that mail clients show, with a link to the rates. Pasted as HTML.")),
+    "email": (
+        N_("E-mail"),
+        N_("A picture that mail clients show, with a link. Select the width Phone for 320 pixels instead of 600."),
+    ),
     "json": (N_("JSON"), N_("For programs. The response contains all texts, ready to show.")),
     "html": (N_("Server-side include"), N_("Your server inserts the HTML fragment into the page.")),
     "oembed": (N_("oEmbed"), N_("Paste this URL into an editor that supports oEmbed.")),

@@ -284,7 +284,7 @@ SUFFIXES: Final = tuple(name for name, output in FORMATS.items() if output.summa
 
 
 def embed_headers(frame_ancestors: tuple[str, ...], options: Options) -> Mapping[str, str]:
-    """Return the headers of `/embed`, which the sites in `frame_ancestors` may frame, and the builder unless none may."""
+    """Return the headers of `/embed`, which the sites in `frame_ancestors` and the builder may frame."""
     if not {"*", "'none'", "'self'"}.intersection(frame_ancestors):
         frame_ancestors = ("'self'", *frame_ancestors)
     sheet = style_sheet(dict(options.style))
