@@ -111,6 +111,8 @@ export interface CurrencyTickerText {
   footer: string;
   away: string;
   pause: string;
+  /** For the details, in a frame. */
+  close: string;
 }
 
 /** The texts of a quote in one language. */

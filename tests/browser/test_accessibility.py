@@ -47,7 +47,7 @@ def test_embed_is_accessible(site: Site, open_page: Open, lang: str) -> None:
     """All layouts, with and without sparklines, also outdated and offline."""
     query = f"lang={lang}&show=rate,change,percent&layout="
     page = open_page(f"{site.service}/embed?{query}tape").page
-    expect(page.get_by_role("button")).to_be_visible()
+    expect(page.locator(".pause")).to_be_visible()
     page.evaluate(ADD_STRIPS, [f"{query}strip", f"{query}list", f"lang={lang}&layout=list&spark=1"])
     assert page.locator(".ticker").count() == 8
     assert page.get_by_role("img").count() == 10
@@ -59,8 +59,7 @@ def test_embed_is_accessible_in_a_low_frame(site: Site, open_page: Open, layout:
     """As high as one row; also where the row is wider than the frame and scrolls."""
     url = f"{site.service}/embed?lang=en&layout={layout}"
     page = open_page(url, viewport={"width": 160, "height": 46}).page
-    if layout == "strip":
-        expect(page.locator("main[tabindex]")).to_be_visible()
+    expect(page.locator("li").first).to_be_visible()
     assert axe_report(page) == ""
 
 

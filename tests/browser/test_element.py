@@ -306,8 +306,10 @@ def test_screen_readers_get_sentences(site: Site, open_page: Open) -> None:
     expect(element).to_match_aria_snapshot(
         """
         - list "Exchange rate changes against the tenge":
-          - listitem: US dollar, up 1.35 percent against the tenge
-          - listitem: British pound, down 0.89 percent against the tenge
+          - listitem:
+            - button "US dollar, up 1.35 percent against the tenge"
+          - listitem:
+            - button "British pound, down 0.89 percent against the tenge"
         """
     )
     assert "%" not in element.aria_snapshot()
@@ -348,7 +350,7 @@ def test_tape_can_be_paused_and_respects_reduced_motion(site: Site, open_page: O
 
     element = wait_for_elements(open_page(url, reduced_motion="reduce").page).first
     expect(element.locator("ul").nth(1)).not_to_be_visible()
-    expect(element.locator("button")).not_to_be_visible()
+    expect(element.locator(".pause")).not_to_be_visible()
     assert element.locator("ul").first.evaluate("node => getComputedStyle(node).animationName") == "none"
 
 
@@ -591,7 +593,7 @@ def test_updates_keep_the_focus(make_site: Callable[..., Site], open_page: Open)
     site = make_site()
     watched = open_page(site.page(with_script(site, "<currency-ticker live layout='tape'></currency-ticker>")))
     element = wait_for_elements(watched.page).first
-    button = element.get_by_role("button")
+    button = element.get_by_role("button", name="Pause")
     button.focus()
     publish(site, USD="420.00")
     expect(element.locator("li .percent").first).to_have_text("+5.00%")

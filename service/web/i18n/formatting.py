@@ -44,8 +44,8 @@ class TickerText:
     """The texts of a ticker. `words` is the language of its messages; `lang` that of numbers, dates and names.
 
     `sources` (abbreviated), `date` and `status` are for the date line, which shows the status unless it is `current`.
-    `footer` names the dates
-    compared and the sources; `away` is shown while the service is unreachable.
+    `footer` names the dates compared and the sources; `away` is shown while the service is unreachable. `pause` and
+    `close` name buttons: of a tape, and of the details in a frame.
     """
 
     lang: str
@@ -58,6 +58,7 @@ class TickerText:
     footer: str
     away: str
     pause: str
+    close: str
 
 
 def quote_text(quote: Quote, snapshot: Snapshot, settings: Settings, language: Language) -> QuoteText:
@@ -112,6 +113,7 @@ def ticker_text(snapshot: Snapshot, settings: Settings, language: Language) -> T
         footer=f"{_compared(snapshot, language).removesuffix('.')}. {names}",
         away=language.gettext(messages.NO_CONNECTION),
         pause=language.gettext(messages.PAUSE),
+        close=language.gettext(messages.CLOSE),
     )
 
 

@@ -54,6 +54,7 @@ CROSS_RATE: Final = N_("cross rate")
 FALLBACK: Final = N_("fallback source")
 NO_CONNECTION: Final = N_("no connection")
 PAUSE: Final = N_("Pause")
+CLOSE: Final = N_("Close")
 SPARK: Final = (
     "{count} publication from {first} to {last}: lowest {low}, highest {high}",
     "{count} publications from {first} to {last}: lowest {low}, highest {high}",

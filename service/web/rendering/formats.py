@@ -178,7 +178,8 @@ def ticker_atom(view: View) -> bytes:
 
 
 def ticker_html(view: View) -> bytes:
-    return _rendered("ticker.html", view)
+    # The page around it may be of another host; its own is that of the service only behind a proxy.
+    return _rendered("ticker.html", view, root=f"{(view.settings.http.public_url or '').rstrip('/')}/")
 
 
 def embed(view: View) -> bytes:

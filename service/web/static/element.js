@@ -3,7 +3,7 @@
 import style from "../assets/strip.css";
 import { languageOf } from "./language.js";
 import { Refresh } from "./refresh.js";
-import { tape } from "./tape.js";
+import { replace } from "./replace.js";
 
 const HERE = new URL(".", import.meta.url);
 const VALUES = ["rate", "change", "percent"];
@@ -15,8 +15,6 @@ const warned = new Set();
 
 // One feed per URL, shared by all elements. A few feeds without elements are cached for new elements.
 const feeds = new Map();
-const following = () => [...feeds.values()].flatMap((feed) => [...feed.elements]);
-const pageLanguage = new MutationObserver(() => following().forEach((element) => element.follow()));
 
 class Feed {
   static of(ticker, lang, live, spark) {
@@ -33,9 +31,10 @@ class Feed {
 
   constructor(url, stream, ticker) {
     this.elements = new Set();
+    const take = (text) => this.take(text);
     this.refresh = new Refresh(url, stream, ticker, {
-      read: async (response) => this.take(await response.text()),
-      received: (text) => this.take(text),
+      read: take,
+      received: take,
       streamed: true,
       failed: (times) => times > 1 && !this.away && this.fail(),
     });
@@ -67,7 +66,6 @@ class Feed {
   }
 
   add(element) {
-    if (!following().length) pageLanguage.observe(document.documentElement, { attributeFilter: ["lang"] });
     this.elements.add(element);
     this.refresh.start();
   }
@@ -75,15 +73,14 @@ class Feed {
   remove(element) {
     this.elements.delete(element);
     if (!this.elements.size) this.refresh.stop();
-    if (!following().length) pageLanguage.disconnect();
   }
 }
 
-function make(name, part, text, ...children) {
+function make(name, part, ...children) {
   const svg = /svg|path|title/.test(name);
   const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
   if (part) node.classList = node.part = part;
-  node.append(text ?? "", ...children);
+  node.append(...children);
   return node;
 }
 
@@ -93,7 +90,7 @@ class CurrencyTicker extends HTMLElement {
   constructor() {
     super();
     this.attachShadow({ mode: "open" }).adoptedStyleSheets = [sheet];
-    this.render();
+    this.shadowRoot.append(make("slot"));
   }
 
   connectedCallback() {
@@ -105,10 +102,8 @@ class CurrencyTicker extends HTMLElement {
     this.feed = null;
   }
 
-  attributeChangedCallback(name, old, now) {
-    if (!this.isConnected || old === now) return;
-    if (["ticker", "lang", "live", "spark"].includes(name)) this.follow();
-    else this.render();
+  attributeChangedCallback() {
+    if (this.isConnected) this.follow();
   }
 
   follow() {
@@ -119,7 +114,7 @@ class CurrencyTicker extends HTMLElement {
       this.feed = feed;
       feed.add(this);
       // Keep the old language until the new one is loaded; rates of another ticker would be wrong.
-      if (!feed.data && this.data && ticker !== this.shownTicker) this.data = null;
+      if (ticker !== this.shownTicker) this.data = null;
     }
     this.shownTicker = ticker;
     this.render();
@@ -133,6 +128,10 @@ class CurrencyTicker extends HTMLElement {
     return this.hasAttribute(name) && this.get(name) !== "false";
   }
 
+  words(name) {
+    return this.get(name).match(/[^\s,]+/g) ?? [];
+  }
+
   one(name, values) {
     return this.some(name, values)[0] ?? values[0];
   }
@@ -140,7 +139,7 @@ class CurrencyTicker extends HTMLElement {
   // The words of an attribute that are known; each unknown one is reported once.
   some(name, values) {
     const known = [];
-    for (const word of this.get(name).split(/[\s,]+/).filter(Boolean)) {
+    for (const word of this.words(name)) {
       const message = `<currency-ticker>: unknown ${name} "${word}"; known are ${values.join(", ")}`;
       if (values.includes(word)) known.push(word);
       else if (!warned.has(message)) console.warn(message, warned.add(message) && this);
@@ -152,17 +151,15 @@ class CurrencyTicker extends HTMLElement {
     const layout = this.one("layout", LAYOUTS);
     const data = (this.data = this.feed?.data ?? this.data);
     const codes = data?.quotes.map(({ code }) => code.toLowerCase()) ?? [];
-    const picked = data && this.get("currencies") ? this.some("currencies", codes) : codes;
-    const box = make("div", "ticker");
-    box.classList.add(layout, this.one("theme", THEMES));
-    box.part.add(layout);
+    const named = data && this.get("currencies") ? this.some("currencies", codes) : codes;
+    const picked = named.map((code) => data.quotes[codes.indexOf(code)]);
+    const state = picked.length ? `${data.status} ${this.feed?.away ? "away" : ""}` : "";
+    const box = make("div", `ticker ${layout} ${state}`);
+    box.classList.add(this.one("theme", THEMES));
     // Without any known currency the content of the tag stays, instead of others.
     if (picked.length) this.fill(box, layout, data, picked);
     else this.wait(box, layout);
-    const focused = this.shadowRoot.activeElement;
-    this.shadowRoot.replaceChildren(box);
-    if (picked.length && layout === "tape") tape(box, this.paused, (now) => (this.paused = now));
-    if (focused) box.querySelector("button")?.focus();
+    replace(this.shadowRoot.firstChild, box);
     if (picked.length && !this.ready) {
       this.ready = true;
       queueMicrotask(() => this.send("ticker-ready", data));
@@ -176,61 +173,69 @@ class CurrencyTicker extends HTMLElement {
   wait(box, layout) {
     box.append(make("slot"));
     // Reserve the minimum height of the rows and the footer of a list, to avoid a layout shift.
-    const rows = this.get("currencies").split(/[\s,]+/).filter(Boolean).length || 5;
+    const rows = this.words("currencies").length || 5;
     if (layout === "list") box.style.minHeight = `calc(${3.7 * rows + 3.84}em + 2px)`;
   }
 
-  fill(box, layout, { quotes, text, status, as_of }, picked) {
-    const chosen = picked.map((code) => quotes.find((quote) => quote.code.toLowerCase() === code));
+  fill(box, layout, { base, text, status, as_of }, picked) {
     const named = this.some("show", VALUES);
-    const wanted = VALUES.filter((value) => named.includes(value));
-    const show = wanted.length ? wanted : layout === "strip" ? ["percent"] : ["rate", "percent"];
-    const away = this.feed?.away;
-    box.classList.add(status, ...(away ? ["away"] : []));
-    box.part.add(status, ...(away ? ["away"] : []));
+    const wanted = named.length ? named : layout === "strip" ? ["percent"] : ["rate", "percent"];
+    const show = VALUES.filter((value) => wanted.includes(value));
     box.lang = text.lang;
     box.dir = text.dir;
 
-    const list = make("ul", "");
+    const list = make("ul");
     list.ariaLabel = text.label;
     list.role = "list";
-    list.append(...chosen.map((quote) => this.quote(quote, layout, show)));
+    const said = (before, after) =>
+      [status !== "current" && text.status, this.feed?.away && text.away].filter(Boolean).flatMap((words) => {
+        const node = make("span", "status", words);
+        node.lang = text.words;
+        return [before, node, after];
+      });
+    list.append(...picked.map((quote) => this.quote(quote, layout, show, base, said(", ", ""))));
     const date = make("p", "date");
-    const said = [status !== "current" && text.status, away && text.away].filter(Boolean).map((words) => {
-      const node = make("span", "status", words);
-      if (!text.lang.startsWith(text.words)) node.lang = text.words;
-      return node;
-    });
-    if (layout === "list") date.append(...said.flatMap((node) => [node, ": "]), text.footer);
+    if (layout === "list") date.append(...said("", ": "), text.footer);
     else {
       const time = make("time", "", text.date);
       time.dateTime = as_of;
       date.title = text.footer;
-      date.append(make("span", "source", text.sources), ", ", time, ...said.flatMap((node) => [", ", node]));
+      date.append(make("span", "source", text.sources), ", ", time, ...said(", ", ""));
     }
-    box.append(make("div", "view", "", list), date);
+    // The first stop of the Tab key, before quotes that move.
     if (layout === "tape") {
       const pause = make("button", "pause");
-      pause.type = "button";
       pause.ariaLabel = text.pause;
       box.append(pause);
     }
+    box.append(make("div", "view", list), date);
   }
 
-  quote({ code, direction, text }, layout, show) {
-    const item = make("li", direction ?? "none");
+  quote({ code, direction, receipts, text }, layout, show, base, status) {
+    const item = make("li", `quote ${direction ?? "none"}`);
     const seen = make("span", "seen");
-    item.part.add("quote");
     seen.title = text.details;
     seen.ariaHidden = "true";
-    const eye = (part, text, ...more) => seen.append(make("span", part, text, ...more), " ");
+    const eye = (...parts) => seen.append(make("span", ...parts), " ");
     eye("code", code.toLowerCase());
-    if (layout === "list") eye("name", text.name, ...(text.note ? [" ", make("span", "note", text.note)] : []));
+    if (layout === "list") eye("name", text.name, make("span", "note", text.note));
     for (const value of show) eye(value, text[value]);
     if (direction && String(show) !== "rate") eye("arrow", ARROWS[direction]);
     if (text.own_date) eye("own-date", text.own_date);
-    const heard = show.filter((value) => value !== "percent").map((value) => text[value]);
-    item.append(seen, make("span", "said", [text.sentence, ...heard].join(", ")));
+    const heard = show.flatMap((value) => (value === "percent" ? [] : text[value]));
+    const more = make("button", "more", seen, make("span", "said", [text.sentence, ...heard].join(", ")));
+    more.setAttribute("popovertarget", code);
+    const details = make("div", "details", make("b", "", text.name));
+    details.id = code;
+    details.popover = "";
+    receipts.forEach((path, at) => {
+      const link = make("a", "", `${at ? text.previous : text.rate} ${base}`);
+      link.href = HERE + path.slice(1);
+      link.target = "_blank";
+      details.append(link, make("span", "", at ? text.previous_date : text.date));
+    });
+    details.append(make("p", "", text.note || text.source, ...status));
+    item.append(more, details);
     if (layout === "list" && text.spark) {
       const line = make("path");
       const spark = make("svg", "spark", make("title", "", text.spark_label), line);
@@ -244,4 +249,7 @@ class CurrencyTicker extends HTMLElement {
 }
 
 sheet.replaceSync(style);
+new MutationObserver(() => {
+  for (const { elements } of feeds.values()) for (const element of elements) element.follow();
+}).observe(document.documentElement, { attributeFilter: ["lang"] });
 customElements.get("currency-ticker") ?? customElements.define("currency-ticker", CurrencyTicker);

@@ -1,10 +1,8 @@
 // The language of a custom element: its own, else that of the page around it; "auto" is the visitor's.
 export function languageOf(element) {
-  const own = element.getAttribute("lang");
-  if (own && own !== "auto") return own;
-  const host = (node) => node.getRootNode().host;
-  for (let node = element.parentElement ?? host(element); node; node = node.parentElement ?? host(node)) {
-    if (node.lang) return node.lang;
+  for (let node = element; node; node = node.getRootNode().host) {
+    const near = node.closest("[lang]:not([lang=''], [lang=auto])");
+    if (near) return near.getAttribute("lang");
   }
   return "auto";
 }

@@ -6,10 +6,10 @@ const wait = (seconds) => seconds * 1000 * (1 + Math.random() / 4);
 
 export class Refresh {
   // `stream` is the URL of the event stream without the `ticker`, if there is one.
-  // Callbacks: `read(response)` for a successful response, `failed(times)`, `received(data)` for an event, which has
+  // Callbacks: `read(text)` for a successful response, `failed(times)`, `received(data)` for an event, which has
   // the rates if they are `streamed`.
-  constructor(url, stream, ticker, { read, failed, received, streamed }) {
-    Object.assign(this, { url, stream, ticker, read, failed, received, streamed, due: 0, listenAt: 0, failures: 0, broken: 0 });
+  constructor(url, stream, ticker, callbacks) {
+    Object.assign(this, callbacks, { url, stream, ticker, due: 0, listenAt: 0, failures: 0, broken: 0 });
   }
 
   start() {
@@ -46,10 +46,11 @@ export class Refresh {
     // An unknown ticker ends the stream of all; after that, it has to be known.
     const joins = this.stream && (this.known || !this.broken);
     if (joins && !this.source && Date.now() >= this.listenAt) this.listen();
-    // At most an hour, even if the clock was set back.
-    const until = (time) => Math.min(3.6e6, Math.max(0, time - Date.now()));
     const reconnects = joins && !this.source && this.listenAt < this.due;
-    this.timer = reconnects ? setTimeout(() => this.plan(), until(this.listenAt)) : setTimeout(() => this.update(), until(this.due));
+    const next = () => (reconnects ? this.plan() : this.update());
+    const delay = (reconnects ? this.listenAt : this.due) - Date.now();
+    // At most an hour, even if the clock was set back.
+    this.timer = setTimeout(next, Math.min(3.6e6, Math.max(0, delay)));
   }
 
   async update() {
@@ -64,7 +65,7 @@ export class Refresh {
       });
       if (response.status === 404) this.known = false;
       if (!response.ok) throw Error(response.status);
-      await this.read(response);
+      this.read(await response.text());
       this.known = true;
       this.took(Number(/max-age=(\d+)/.exec(response.headers.get("cache-control"))?.[1]) || 15);
     } catch {

@@ -72,6 +72,14 @@ async def test_all_formats_have_the_same_texts(client: Client, lang: str) -> Non
         assert texts(page, ".date time") == [document["text"]["date"]]
         assert texts(page, ".said") == [text["sentence"] for text in texts_of_json]
         assert [item.attrs["title"] for item in select(page, "li .seen")] == [text["details"] for text in texts_of_json]
+        assert texts(page, ".details b") == [text["name"] for text in texts_of_json]
+        rates = [f"{text[field]} KZT" for text in texts_of_json for field in ("rate", "previous")]
+        assert texts(page, ".details a") == rates
+        dates = [text[field] for text in texts_of_json for field in ("date", "previous_date")]
+        assert texts(page, ".details a + span") == dates
+        assert texts(page, ".details p") == [text["source"] for text in texts_of_json]
+        receipts = [receipt for quote in document["quotes"] for receipt in quote["receipts"]]
+        assert [f"/{str(link.attrs['href']).lstrip('/')}" for link in select(page, ".details a")] == receipts
         assert select_one(page, ".date").attrs["title"] == document["text"]["footer"]
         assert select_one(page, "ul").attrs["aria-label"] == document["text"]["label"]
         strip = select_one(page, ".ticker")
@@ -363,7 +371,7 @@ async def test_fallback_source_is_shown_in_every_format(start: Started, banks: B
 
     await until(shown)
     page = await page_of(client, "/embed?layout=list")
-    assert texts(page, "li .note") == [note] * 5
+    assert texts(page, "li .note") == texts(page, ".details p") == [note] * 5
     assert all(sentence.partition(",")[0] and f"({note})" in sentence for sentence in texts(page, ".said"))
     description = (await picture_of(client, "/v1/ticker.svg")).findtext(f"{SVG}desc")
     assert str(description).count(f"({note})") == 5
@@ -558,6 +566,8 @@ async def test_configured_public_url_is_used(settings: Settings, start: Started,
     assert document["provider_url"] == f"{root}/"
     assert frame_of(document).attrs["src"] == f"{root}/embed?lang=kk"
     await text_of(client, f"/oembed?url={origin(client)}/embed", 404)
+    receipt = select(await page_of(client, "/v1/ticker.html?currencies=usd"), ".details a")[0]
+    assert receipt.attrs["href"] == f"{root}/v1/fixings/nbk/2026-04-02"
     link = select_one(await page_of(client, "/embed?lang=kk"), 'link[type="application/json+oembed"]')
     url = URL(str(link.attrs["href"]))
     assert str(url).startswith(f"{root}/oembed?")
