@@ -146,7 +146,7 @@ def create_app(
     store = open_store(settings, server, now, lock_life=lock_life)
     store_sync = StoreSync(memory, store, server)
     counters = Counters()
-    publisher = SnapshotPublisher(memory, store_sync.outbox.enqueue_snapshot)
+    publisher = SnapshotPublisher(memory, store_sync.outbox.enqueue_snapshot, store_sync.load_period_starts)
     follower = StoreFollower(store_sync, publisher, now)
     election = LeaderElection(store.coordination, own=server is not None, machine=machine or Clock())
     polling = PollingLifecycle(memory, store_sync, publisher, election, now, counters, give_up)

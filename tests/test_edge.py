@@ -176,12 +176,13 @@ class TestCacheKey:
         """Each path receives exactly the parameters that its format reads, with unchanged values."""
         every = {name for form in FORMATS.values() for name in form.takes} | {"currencies", "ticker"}
         every |= {name for output in CHARTS.values() for name in output.takes}
-        every |= {"from", "to", "url", "format", "maxwidth", "maxheight"}
+        every |= {"from", "to", "on", "url", "format", "maxwidth", "maxheight"}
         named = {"embed": ["/embed"], "index": ["/"]}
         for form, definition in FORMATS.items():
             suffixed = [f"/v1/ticker.{form}", f"/v1/ticker/kzt.{form}"]
             paths = named.get(form, [*suffixed, "/v1/ticker", "/v1/ticker/kzt"] if form == "json" else suffixed)
             more = {"ticker", "currencies"} if form in named else {"currencies"}
+            more |= {"on"} if definition.dated else set()
             for path in paths:
                 assert await _forwarded_parameters(stack, path, every) == definition.takes - {"origin"} | more, path
         for path, known in {

@@ -1,12 +1,13 @@
 """The snapshot of a ticker: its quotes and its status."""
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from service.domain.change import Trend
+from service.domain.periods import Changes, Period
 
 HISTORY: Final = 30
 """Publications in the history of a quote."""
@@ -47,7 +48,8 @@ class Quote:
     `date` and `previous_date` are the first days of their rates. `choice` is the source's position in the ticker's
     list, from 1; `reason` says why the sources before it were skipped. `cross` marks a rate computed through the
     source's own rate of the base. `confidence` is the result of the comparison with other banks. `history` has the
-    source's last publications of the rate, oldest first, including this one: at most `HISTORY`.
+    source's last publications of the rate, oldest first, including this one: at most `HISTORY`. `changes` are those
+    over each period up to `date`.
     """
 
     code: str
@@ -64,6 +66,23 @@ class Quote:
     cross: bool = False
     confidence: Confidence | None = None
     history: tuple[Point, ...] = ()
+    changes: Changes = field(default_factory=dict)
+
+    def over(self, period: Period) -> "Quote":
+        """Return this quote with the change over a period in place of that since the previous publication."""
+        if period is Period.DAY:
+            return self
+        past = self.changes.get(period)
+        if past is None:
+            return replace(self, previous=None, change=None, percent=None, direction=None, previous_date=None)
+        return replace(
+            self,
+            previous=past.previous,
+            change=past.change,
+            percent=past.percent,
+            direction=past.direction,
+            previous_date=past.date,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from service.domain.publication_schedule import ExpectedArrival
 from service.domain.snapshot import PublishedQuotes, Snapshot
 from service.errors import RateLimited
 from service.settings import AcceptanceSettings, Settings, SourceSettings, TickerSettings
-from service.state.selection import Evidence, publications, snapshot
+from service.state.selection import Evidence, PeriodStarts, publications, snapshot
 from service.validation.cross_check import CrossCheck, Publications, Tolerance, Witness, describe
 from service.validation.published_change import Check, check
 from service.validation.quarantine import Quarantine, QuarantineDecision, QuarantinedFixing
@@ -83,6 +83,8 @@ class MemoryState:
     quarantine: dict[str, Quarantine] = field(default_factory=dict)
     stored_from: dict[str, date] = field(default_factory=dict)
     """The oldest date of a source that was loaded from the store, if the store has older ones."""
+    period_starts: dict[str, PeriodStarts] = field(default_factory=dict)
+    """By source: the stored publications with which rates in memory are compared over long periods."""
     _series: dict[str, Series] = field(default_factory=dict)
     _snapshots: dict[str, Snapshot] = field(default_factory=dict)
     _arrivals: dict[str, tuple[Series, Arrivals | None]] = field(default_factory=dict)
@@ -314,8 +316,8 @@ class MemoryState:
         A snapshot changes with a new fixing, or with time (`late`).
         """
         polled, series, evidence = self.settings.polled, dict(self._series), self.evidence
-        snapshots = dict(self._snapshots)
-        return lambda ticker: snapshot(ticker, polled, series, now, evidence, snapshots.get(ticker.id))
+        snapshots, starts = dict(self._snapshots), dict(self.period_starts)
+        return lambda ticker: snapshot(ticker, polled, series, now, evidence, snapshots.get(ticker.id), starts)
 
     def publications(self) -> Callable[[Snapshot, int], tuple[PublishedQuotes, ...]]:
         """Return a function that returns the last publications behind a snapshot, newest first, at most so many.

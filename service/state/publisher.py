@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -22,6 +22,8 @@ class SnapshotPublisher:
 
     memory: MemoryState
     enqueue: Callable[[Snapshot], None]
+    prepare: Callable[[], Awaitable[None]] | None = None
+    """Loads what snapshots need beside the memory; called before they are built."""
     _due: bool = False
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -37,6 +39,8 @@ class SnapshotPublisher:
                 return
             self._due = False
             try:
+                if self.prepare:
+                    await self.prepare()
                 await self._publish(self.memory.selection(now))
             except BaseException:  # calls that wait for this pass make another one
                 self._due = True

@@ -2,18 +2,26 @@
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Final
 
 from service.domain.breaks import Break, conversion
 from service.domain.change import Change, change, rate
-from service.domain.fixing import Fixing, Series
+from service.domain.fixing import Fixing, RateTable, Series
+from service.domain.periods import LONGER, Changes, Period, PeriodChange, as_period_change, begin, in_force, since
 from service.domain.publication_schedule import Freshness, freshness, next_due, today
 from service.domain.snapshot import HISTORY, Confidence, Point, PublishedQuotes, Quote, Snapshot, Status
 from service.settings import SourceSettings, TickerSettings
 from service.validation.cross_check import CrossCheck
 from service.validation.rules import TrustedRates, trusted_rates
+
+PeriodStarts = Mapping[tuple[str, str, dt.date], RateTable]
+"""The publication of a currency in a base that was in force on a date, from the store: those older than memory."""
+NO_STARTS: Final[Mapping[str, PeriodStarts]] = {}
+_COMPARED: Final = 8
+"""Latest publications of a rate that may be shown, so that their periods must be covered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,7 @@ class _Candidate:
     """Whether other banks refute a later rate of the source, so that this is an earlier one."""
     published: tuple[Point, ...]
     """The last publications of the rate, carry-overs excluded, oldest first, in the unit of `new`."""
+    changes: Changes
 
 
 def snapshot(
@@ -55,13 +64,15 @@ def snapshot(
     now: dt.datetime,
     evidence: Evidence | None = None,
     before: Snapshot | None = None,
+    starts: Mapping[str, PeriodStarts] = NO_STARTS,
 ) -> Snapshot | None:
     """Return the snapshot of a ticker at `now`; None if no source has ever quoted any of its currencies.
 
     If there was a snapshot `before` and no rate may be published any more, that snapshot is returned with empty quotes.
+    `starts` has the publications older than `series`, by source.
     """
     evidence = evidence or Evidence()
-    chosen = {code: _choose(code, ticker, sources, series, now, evidence) for code in ticker.currencies}
+    chosen = {code: _choose(code, ticker, sources, series, now, evidence, starts) for code in ticker.currencies}
     used = [candidate for candidate, _ in chosen.values() if candidate]
     quotes = tuple(_quote(code, ticker, candidate, reason) for code, (candidate, reason) in chosen.items())
     if not used:
@@ -128,6 +139,7 @@ def _earlier_quote(quote: Quote, base: str, published: Sequence[Fixing], evidenc
         previous_date=old.date if old else None,
         confidence=trusted.confidence,
         history=(),
+        changes={},
     )
 
 
@@ -138,6 +150,7 @@ def _choose(
     series: Mapping[str, Series],
     now: dt.datetime,
     evidence: Evidence,
+    starts: Mapping[str, PeriodStarts],
 ) -> tuple[_Candidate | None, str | None]:
     """Return the candidate to publish, and why the sources before it were skipped.
 
@@ -147,7 +160,8 @@ def _choose(
     diverging, stale, skipped = list[_Candidate](), list[_Candidate](), list[str]()
     for choice, key in enumerate(ticker.sources, 1):
         source_series = series.get(key, Series())
-        candidate = _candidate(code, ticker, key, choice, sources[key], source_series, now, evidence)
+        older = starts.get(key, {})
+        candidate = _candidate(code, ticker, key, choice, sources[key], source_series, now, evidence, older)
         if candidate is None:
             skipped.append(_reason_without_candidate(code, ticker, key, source_series, evidence.cross_check))
         elif candidate.freshness is Freshness.STALE:
@@ -184,6 +198,7 @@ def _candidate(
     series: Series,
     now: dt.datetime,
     evidence: Evidence,
+    starts: PeriodStarts,
 ) -> _Candidate | None:
     breaks = evidence.breaks.get(key, ())
 
@@ -211,10 +226,13 @@ def _candidate(
         if factor is not None:
             history.append(Point(fixing.date, rate(code, ticker.base, fixing, factor)))
     diverges = in_force.latest != new.date or _quarantined_diverges(code, ticker.base, key, new, evidence.cross_check)
+    latest_change = change(code, ticker.base, new, old, old_factor)
+    changes = {Period.DAY: as_period_change(latest_change, old.date if old else None)}
+    changes |= _longer_changes(code, ticker.base, new, series, published, starts, evidence)
     return _Candidate(
         source=key,
         choice=choice,
-        change=change(code, ticker.base, new, old, old_factor),
+        change=latest_change,
         new=new,
         old=old,
         latest=latest.new.date,
@@ -222,7 +240,73 @@ def _candidate(
         confidence=Confidence.DIVERGING if diverges else in_force.confidence,
         diverges=diverges,
         published=tuple(history),
+        changes=changes,
     )
+
+
+def _longer_changes(
+    code: str,
+    base: str,
+    new: Fixing,
+    series: Series,
+    published: Sequence[Fixing],
+    starts: PeriodStarts,
+    evidence: Evidence,
+) -> dict[Period, PeriodChange | None]:
+    """Return the changes over the periods that begin on a calendar day; rates that other banks refute are skipped."""
+    changes, breaks = dict[Period, PeriodChange | None](), evidence.breaks.get(new.source, ())
+    comparable, is_interrupted = _comparable(
+        code, base, [fixing for fixing in published if fixing.date <= new.date], evidence
+    )
+    for period in LONGER:
+        day = begin(period, new.date)
+        earlier = [fixing for fixing in comparable if fixing.date <= day]
+        while earlier and _is_refuted(code, base, earlier[-1], evidence):
+            earlier.pop()
+        start: RateTable | None = in_force(earlier, day)
+        if not is_interrupted and (start is None or start is series.fixings[0]):
+            start = starts.get((code, base, day)) or start  # only the store knows the first day of the first rate
+        changes[period] = since(code, base, new, start, breaks)
+    return changes
+
+
+def _comparable(code: str, base: str, published: Sequence[Fixing], evidence: Evidence) -> tuple[list[Fixing], bool]:
+    """Return the last publications without a jump that must not be shown, and whether there is one before them.
+
+    A change over a longer period must not contain what would not be shown as the change of a day.
+    """
+    limit = float(evidence.jump) * (1 - 1e-9)  # suspects by floats, for speed; `trusted_rates` is exact
+    comparable, value = [published[-1]], float(published[-1].cross(code, base))
+    for fixing in reversed(published[:-1]):
+        later, later_value, value = comparable[-1], value, float(fixing.cross(code, base))
+        if abs(later_value / value - 1) > limit:
+            if _is_refuted(code, base, fixing, evidence):
+                value = later_value
+                continue
+            breaks = evidence.breaks.get(fixing.source, ())
+            trusted = trusted_rates(code, base, (fixing, later), evidence.cross_check, breaks, evidence.jump)
+            if trusted is None or trusted.old is not fixing:
+                return comparable[::-1], True
+        comparable.append(fixing)
+    return comparable[::-1], False
+
+
+def _is_refuted(code: str, base: str, fixing: Fixing, evidence: Evidence) -> bool:
+    check = evidence.cross_check
+    return check is not None and check.assess(fixing.source, fixing, code, base).refuted
+
+
+def missing_starts(series: Series, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str, dt.date]]:
+    """Return the beginnings of periods that a series does not reach, for pairs of a currency and its base."""
+    missing = set[tuple[str, str, dt.date]]()
+    for code, base in pairs:
+        published = series.publications(code, base)
+        for new in published[-_COMPARED:]:
+            for day in (begin(period, new.date) for period in LONGER):
+                found = in_force(published, day)
+                if found is None or found is series.fixings[0]:
+                    missing.add((code, base, day))
+    return missing
 
 
 def _quarantined_diverges(code: str, base: str, key: str, new: Fixing, check: CrossCheck | None) -> bool:
@@ -256,6 +340,7 @@ def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None, reas
         cross=candidate.new.base != ticker.base,
         confidence=candidate.confidence,
         history=candidate.published,
+        changes=candidate.changes,
     )
 
 

@@ -19,9 +19,11 @@ from service.errors import NewerSchemaError, StoreError
 from service.runtime.background import cancel_and_wait, run_in_thread
 from service.sources.adapter import RawResponse
 from service.state.memory import KEEP, MemoryState, SourceState
+from service.state.selection import PeriodStarts, missing_starts
 from service.storage import merge
 from service.storage.embedded_valkey import EmbeddedValkey
 from service.storage.inventory import Inventory
+from service.storage.older_rates import read_period_starts
 from service.storage.outbox import Outbox, PendingWrite
 from service.storage.repository import Durability, Sizes, Store, WriteResult
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
@@ -64,14 +66,16 @@ class StoreSync:
     """Whether there were writes since the last notification of other instances."""
     _requested: bool = False
     _syncing: "asyncio.Task[None] | None" = None
+    _started_from: dict[str, Series] = field(default_factory=dict)
+    """By source: the series whose period starts were loaded last."""
+    _loading_starts: "asyncio.Task[None] | None" = None
 
     async def close(self) -> None:
         """Flush pending writes, for `patience` seconds at most."""
         try:
             await self.request_sync()
         finally:
-            if self._syncing:
-                await cancel_and_wait(self._syncing)
+            await cancel_and_wait(*(task for task in (self._syncing, self._loading_starts) if task))
 
     async def request_sync(self) -> bool:
         """Start a sync, or repeat the running one, which may have read already; wait for `patience` seconds.
@@ -215,6 +219,7 @@ class StoreSync:
                     await self._load(key, stored)
                 self.memory.drop_rejected(key)
                 await self._take_stock(key, days)
+                self._started_from.pop(key, None)
         self._versions, self._sizes, self._loaded = versions, sizes, True
         self.memory.merge_states(await self.store.states())
 
@@ -240,6 +245,39 @@ class StoreSync:
                 oldest=str(loss.dates[0]),
                 newest=str(loss.dates[-1]),
             )
+
+    async def load_period_starts(self) -> None:
+        """Load the publications with which new rates are compared over long periods, if memory does not have them.
+
+        Waits for `patience` seconds; after that it continues in the background. Never raises if Redis is down: what
+        could not be loaded is loaded by a later call.
+        """
+        if self._loading_starts is None or self._loading_starts.done():
+            self._loading_starts = asyncio.create_task(self._load_period_starts())
+        done, _ = await asyncio.wait([self._loading_starts], timeout=self.patience)
+        for task in done:
+            task.result()
+
+    async def _load_period_starts(self) -> None:
+        for key in self.memory.settings.polled:
+            series = self.memory.series(key)
+            if not self._loaded or self.error is not None or self._started_from.get(key) is series:
+                continue
+            try:
+                self.memory.period_starts[key] = await self._period_starts(key, series)
+            except StoreError as error:  # also reported by the next sync
+                log.debug("store.no_period_starts", source=key, error=str(error))
+                return
+            self._started_from[key] = series
+
+    async def _period_starts(self, key: str, series: Series) -> PeriodStarts:
+        """Read the publications in force at the beginnings of periods that a series does not reach."""
+        if self.memory.oldest_complete_date(key) == date.min:
+            return {}  # the store has no older ones
+        tickers = [ticker for ticker in self.memory.settings.tickers if key in ticker.sources]
+        pairs = {(code, ticker.base) for ticker in tickers for code in ticker.currencies}
+        missing = await run_in_thread(missing_starts, series, pairs)
+        return await read_period_starts(self.store, key, missing)
 
     async def _pull_quarantine(self, key: str, days: Collection[date], stored: Iterable[Fixing]) -> None:
         """Merge the quarantine of a source with the stored one; enqueue entries and decisions that the store has lost.

@@ -47,6 +47,35 @@ class QuoteWords(QuoteText):
     spark_label: str | UnsetType | None = UNSET
 
 
+class PeriodChangeDocument(Struct, frozen=True, kw_only=True):
+    """The change of a rate over a period, compared with the publication in force when it began.
+
+    `previous` is the rate of that publication, in the present unit of the currency, and `date` the first day of that
+    rate. `percent` is rounded to two decimals.
+    """
+
+    percent: Decimal
+    change: Decimal
+    direction: Trend
+    previous: Decimal
+    date: dt.date
+
+
+class Changes(Struct, frozen=True, kw_only=True):
+    """The changes of a rate by period; null where history does not reach, or the unit changed by an unknown factor.
+
+    `day` is the change since the previous publication. The other periods end on the date of the quote. They begin:
+    `week` seven days before, `month` and `year` on the same day of the previous month or year (or the last day of that
+    month, if it is shorter), `ytd` on 31 December.
+    """
+
+    day: PeriodChangeDocument | None
+    week: PeriodChangeDocument | None
+    month: PeriodChangeDocument | None
+    year: PeriodChangeDocument | None
+    ytd: PeriodChangeDocument | None
+
+
 class QuoteDocument(Struct, frozen=True, kw_only=True):
     """The quote of one currency, from one source. If no source has it, its values, dates and source are null.
 
@@ -56,7 +85,7 @@ class QuoteDocument(Struct, frozen=True, kw_only=True):
     `cross` marks a cross rate, computed with the source's own rate of the base. `confidence` is `confirmed` if another
     bank's rate agrees, `unconfirmed` if no other bank quotes the currency or has published yet, and `diverging` if
     other banks contradict a newer rate of the source, so that this is the one before it. `receipts` are the paths of
-    the receipts of both publications. `text` is present if `lang` is given.
+    the receipts of both publications. `text` is present if `lang` is given; its change is that of `period`.
     """
 
     code: str
@@ -74,6 +103,7 @@ class QuoteDocument(Struct, frozen=True, kw_only=True):
     cross: bool
     confidence: Confidence | None
     receipts: list[str]
+    changes: Changes
     text: QuoteWords | UnsetType = UNSET
 
 
@@ -81,7 +111,8 @@ class Ticker(Struct, frozen=True, kw_only=True):
     """The current state of a ticker.
 
     `as_of` is its latest effective date, `updated_at` when its latest publication was fetched, `next_update` when the
-    next one is due. `recorded` marks sample data. `text` is present if `lang` is given.
+    next one is due. `recorded` marks sample data. `text` is present if `lang` is given. `on` is present if it was
+    requested: the quotes are those of the rates in force on that date.
     """
 
     id: str
@@ -92,6 +123,7 @@ class Ticker(Struct, frozen=True, kw_only=True):
     updated_at: Moment
     next_update: Moment | None
     quotes: list[QuoteDocument]
+    on: dt.date | UnsetType = UNSET
     text: TickerText | UnsetType = UNSET
 
 

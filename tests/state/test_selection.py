@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
 from service.domain.breaks import Break
 from service.domain.fixing import Fixing, Quotation, Series
+from service.domain.periods import Period
 from service.domain.snapshot import HISTORY, Confidence, Point, Quote, Snapshot, Status
 from service.settings import TickerSettings
 from service.state.memory import MemoryState, witness_of
@@ -380,7 +382,7 @@ def test_publications_have_the_changes_of_their_dates() -> None:
         (day(2), ["USD", "EUR"]),
     ]
     assert [quote.percent for quote in found[1].quotes] == [Decimal("2.44"), Decimal("0.00")]
-    assert found[0].quotes[0] == replace(built.quotes[0], history=())
+    assert found[0].quotes[0] == replace(built.quotes[0], history=(), changes={})
     assert found[0].updated_at == nbk.fixings[-1].fetched_at
     assert publications(built, {"nbk": nbk}, Evidence(), 1) == found[:1]
 
@@ -396,6 +398,40 @@ def test_publication_with_an_unconfirmed_jump_has_no_change() -> None:
     ]
     assert all(percent is None or abs(percent) < 1 for percent in shown)
     assert Decimal("0.25") in shown
+
+
+def test_longer_change_contains_no_unconfirmed_jump() -> None:
+    """What must not be shown as the change of a day is not shown as that of a week either."""
+    nbk = series(*(fixing(day(number, 3), USD=rate) for number, rate in enumerate(("400", "401", "600", "601"), 20)))
+    jump = snapshot_of(now=datetime(2026, 3, 23, 15, tzinfo=UTC), nbk=nbk).quotes[0]
+    assert (jump.rate, jump.changes[Period.WEEK]) == (Decimal(601), None)
+    later = series(*nbk.fixings, *(fixing(day(number, 3), USD=f"60{number - 22}.50") for number in (27, 30)))
+    built = snapshot_of(now=datetime(2026, 3, 30, 15, tzinfo=UTC), nbk=later).quotes[0]
+    week = built.changes[Period.WEEK]
+    assert week is not None
+    assert (week.date, week.percent) == (day(23, 3), Decimal("1.25"))
+    accepted = Evidence(jump=Fraction(1))
+    shown = snapshot(KZT, SETTINGS.polled, {"nbk": later}, datetime(2026, 4, 20, tzinfo=UTC), accepted)
+    assert shown is not None
+    assert shown.quotes[0].changes[Period.WEEK] == week
+
+
+def test_rate_that_other_banks_refute_is_no_beginning_of_a_period() -> None:
+    """The publication before it is compared."""
+    nbk = series(*(fixing(day(number, 3), USD=rate) for number, rate in ((24, "470"), (25, "520"), (31, "475"))))
+    cbr = series(
+        *(fixing(day(number, 3), "cbr", "RUB", USD=rate, KZT=("16", 100)) for number, rate in
+          ((24, "75.2"), (25, "75.3"), (26, "75.4"), (31, "76"))),
+    )  # fmt: skip
+    both, now = {"nbk": nbk, "cbr": cbr}, datetime(2026, 4, 1, 4, tzinfo=UTC)
+    check = CrossCheck({key: witness_of(SETTINGS.sources[key], key, known) for key, known in both.items()})
+    assert check.assess("nbk", nbk.fixings[1], "USD", "KZT").refuted
+    ticker = KZT.model_copy(update={"currencies": ("USD",), "sources": ("nbk", "cbr")})
+    shown = snapshot(ticker, SETTINGS.polled, both, now, Evidence(check))
+    assert shown is not None
+    week = shown.quotes[0].changes[Period.WEEK]
+    assert week is not None
+    assert (week.date, week.percent) == (day(24, 3), Decimal("1.06"))
 
 
 def test_carry_over_is_no_publication() -> None:

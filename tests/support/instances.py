@@ -10,7 +10,7 @@ from tests.support.wait import until
 
 
 def publisher(store_sync: StoreSync) -> SnapshotPublisher:
-    return SnapshotPublisher(store_sync.memory, store_sync.outbox.enqueue_snapshot)
+    return SnapshotPublisher(store_sync.memory, store_sync.outbox.enqueue_snapshot, store_sync.load_period_starts)
 
 
 def follower(store_sync: StoreSync, now: Clock, interval: float = INTERVAL) -> StoreFollower:

@@ -54,6 +54,13 @@ async def test_json_matches_the_contract(client: Client) -> None:
         "previous_date": "2026-04-01", "source": "nbk", "choice": 1, "reason": None, "cross": False,
         "confidence": "unconfirmed",
         "receipts": ["/v1/fixings/nbk/2026-04-02", "/v1/fixings/nbk/2026-04-01"],
+        "changes": {
+            "day": {
+                "percent": Decimal("-0.77"), "change": Decimal("-3.68"), "direction": "down",
+                "previous": Decimal("478.77"), "date": "2026-04-01",
+            },
+            "week": None, "month": None, "year": None, "ytd": None,
+        },
     }  # fmt: skip
     assert (rouble["direction"], str(rouble["percent"])) == ("flat", "0.00")
     assert '"rate":475.09,' in text

@@ -1,10 +1,12 @@
 """Texts of a snapshot, visible ones and those for screen readers: the same for all output formats."""
 
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Final
 
 from service.domain.change import DERIVED_DIGITS
+from service.domain.periods import Period, begin
 from service.domain.snapshot import Quote, Snapshot
 from service.settings import Settings, SourceSettings
 from service.web.i18n import messages
@@ -44,8 +46,9 @@ class TickerText:
     """The texts of a ticker. `words` is the language of its messages; `lang` that of numbers, dates and names.
 
     `sources` (abbreviated), `date` and `status` are for the date line, which shows the status unless it is `current`.
-    `footer` names the dates compared and the sources; `away` is shown while the service is unreachable. `pause` and
-    `close` name buttons: of a tape, and of the details in a frame.
+    `date` has the first and the last day of a period that is longer than a day. `footer` names the dates compared and
+    the sources; `away` is shown while the service is unreachable. `pause` and `close` name buttons: of a tape, and of
+    the details in a frame.
     """
 
     lang: str
@@ -96,7 +99,8 @@ def spark_text(quote: Quote, language: Language) -> str:
     return pattern.format(count=len(rates), first=first, last=last, low=low, high=high)
 
 
-def ticker_text(snapshot: Snapshot, settings: Settings, language: Language) -> TickerText:
+def ticker_text(snapshot: Snapshot, settings: Settings, language: Language, period: Period = Period.DAY) -> TickerText:
+    """Return the texts of a ticker; `period` is that of its quotes' changes."""
     used = dict.fromkeys(quote.source for quote in snapshot.quotes if quote.source)
     short_names = dict.fromkeys(settings.sources[key].short_name or key.upper() for key in used)
     names = "; ".join(_name(settings.sources[key], language) for key in used)
@@ -108,13 +112,19 @@ def ticker_text(snapshot: Snapshot, settings: Settings, language: Language) -> T
         if language.spoken
         else language.name(snapshot.base),
         sources=", ".join(short_names),
-        date=language.date(snapshot.as_of),
+        date=_dates(snapshot.as_of, period, language),
         status=language.gettext(messages.STATUS[snapshot.status]),
         footer=f"{_compared(snapshot, language).removesuffix('.')}. {names}",
         away=language.gettext(messages.NO_CONNECTION),
         pause=language.gettext(messages.PAUSE),
         close=language.gettext(messages.CLOSE),
     )
+
+
+def _dates(day: date, period: Period, language: Language) -> str:
+    """Return the date of a ticker; of a longer period, its first and last day."""
+    last = language.date(day)
+    return last if period is Period.DAY else f"{language.date(begin(period, day))} \N{EN DASH} {last}"
 
 
 def _decimals(quote: Quote, *others: Decimal) -> int:

@@ -112,12 +112,7 @@ def document() -> Json:
 
 def _paths() -> Iterator[tuple[str, Json]]:
     query_names = {form: _query_names(form) for form in FORMATS}
-    for suffix, form in (("", "json"), *((f".{name}", name) for name in SUFFIXES)):
-        summary, content = FORMATS[form].summary, _content(FORMATS[form].content_type, models.Ticker)
-        responses = _cacheable(content, *(["policy"] if FORMATS[form].headers else []))
-        yield f"/v1/ticker{suffix}", _get("rates", f"Default ticker {summary}", query_names[form], responses, 400, 503)
-        operation = _get("rates", f"Ticker {summary}", ["id", *query_names[form]], responses, 400, 404, 503)
-        yield f"/v1/ticker/{{ticker}}{suffix}", operation
+    yield from _tickers()
     parameters = ["currency", "ticker", "from", "to"]
     for suffix, form in (("", "json"), (".json", "json"), (".csv", "csv")):
         responses = _cacheable(
@@ -174,6 +169,18 @@ def _paths() -> Iterator[tuple[str, Json]]:
     openapi_document = {_JSON: {"schema": {"type": "object", "required": ["openapi", "info", "paths"]}}}
     yield "/openapi.json", _get("service", "OpenAPI document", [], _cacheable(openapi_document))
     yield "/docs", _get("service", "API documentation (Swagger UI)", [], _cacheable(_content(_HTML), "policy"))
+
+
+def _tickers() -> Iterator[tuple[str, Json]]:
+    for suffix, form in (("", "json"), *((f".{name}", name) for name in SUFFIXES)):
+        summary, content = FORMATS[form].summary, _content(FORMATS[form].content_type, models.Ticker)
+        responses = _cacheable(content, *(["policy"] if FORMATS[form].headers else []))
+        names, statuses = _query_names(form), [400, 503]
+        if FORMATS[form].dated:
+            names, statuses = [*names, "on"], [400, 404, 503]
+        yield f"/v1/ticker{suffix}", _get("rates", f"Default ticker {summary}", names, responses, *statuses)
+        operation = _get("rates", f"Ticker {summary}", ["id", *names], responses, 400, 404, 503)
+        yield f"/v1/ticker/{{ticker}}{suffix}", operation
 
 
 def _query_names(form: str) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
+from service.domain.periods import PERIODS
 from service.web.rendering.chart import HEIGHT, WIDTH
 from service.web.rendering.options import AUTO, HEIGHTS, LAYOUTS, RANGES, SCALES, SHOWN_VALUES, THEMES, WIDTHS
 
@@ -113,6 +114,13 @@ PARAMETERS: Final = {
     "live": _parameter(
         "live", "Update the page by the event stream `/v1/stream`. Disabled by default, and by `0`, `false` or `no`."
     ),
+    "period": _parameter(
+        "period",
+        f"Period of the changes: {_named(PERIODS)}. Default: `{PERIODS[0]}`: since the previous publication. In "
+        "JSON it selects the change in `text`; `changes` has all periods. Images, pages and fragments ignore an "
+        "unknown value and name the parameter in the header `Ticker-Ignored`; JSON and text refuse it.",
+        one_of(["", *PERIODS]),
+    ),
     **{
         name: _parameter(name, f"Colour of {of}, as `rrggbb`. {_UNKNOWN}", examples=_example(value))
         for name, of, value in (
@@ -143,6 +151,12 @@ PARAMETERS: Final = {
     ),
     "maxwidth": _parameter("maxwidth", "Maximum width in pixels.", _PIXELS),
     "maxheight": _parameter("maxheight", "Maximum height in pixels.", _PIXELS),
+    "on": _parameter(
+        "on",
+        "Return the rates in force on this date: of each currency the last publication up to it. Default: the latest "
+        "publication.",
+        _DATE_OR_NONE,
+    ),
     "verbose": _parameter("verbose", "Return plain text instead of JSON; the value is ignored."),
     "id": _in_path("ticker", "Id of the ticker."),
     "currency": _in_path("currency", "Code of a currency of the ticker."),

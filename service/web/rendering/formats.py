@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from functools import cache, cached_property, lru_cache
 from math import sqrt
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from service.domain.change import percent_text
+from service.domain.periods import PERIODS, Changes, Period
 from service.domain.snapshot import PublishedQuotes, Quote, Snapshot
 from service.settings import Settings
 from service.web import models
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
-_MAX_LANGUAGES: Final = 32
-"""Languages in which the texts of a snapshot are cached."""
+_MAX_TEXTS: Final = 32
+"""Languages, each with a period, in which the texts of a snapshot are cached."""
 _LOCKED = "default-src 'none'; base-uri 'none'; form-action 'none'; "
 _SAME_ORIGIN = "style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
 STRICT: Final = f"{_LOCKED}{_SAME_ORIGIN}frame-ancestors 'none'"
@@ -41,8 +43,8 @@ _BUILDER: Final = f"{_LOCKED}{_SAME_ORIGIN}frame-src 'self'; frame-ancestors 'no
 """That of the builder, whose preview has a frame."""
 
 
-QuoteTexts = Callable[[str], Mapping[str, QuoteText]]
-"""A function from a language tag to the texts of a snapshot's quotes, by currency code."""
+QuoteTexts = Callable[[str, Period], Mapping[str, QuoteText]]
+"""A function from a language tag and a period to the texts of a snapshot's quotes, by currency code."""
 
 
 def no_publications(_: Snapshot, __: int) -> Sequence[PublishedQuotes]:
@@ -60,14 +62,21 @@ class View:
     quote_texts: QuoteTexts
     publications: Callable[[Snapshot, int], Sequence[PublishedQuotes]] = no_publications
     """Returns the last publications behind a snapshot, newest first: at most so many."""
+    on: date | None = None
+    """The date whose rates the snapshot has, if they were requested."""
+
+    @cached_property
+    def quotes(self) -> tuple[Quote, ...]:
+        """The quotes with their changes over the period of the options."""
+        return tuple(quote.over(self.options.period) for quote in self.snapshot.quotes)
 
     @cached_property
     def texts(self) -> tuple[TickerText, list[tuple[Quote, QuoteText]]]:
         """The texts of the ticker and of each quote, in the language of the options; else in English."""
-        lang = self.options.lang or ENGLISH
-        texts = self.quote_texts(lang)
-        pairs = [(quote, texts[quote.code]) for quote in self.snapshot.quotes]
-        return ticker_text(self.snapshot, self.settings, language(lang)), pairs
+        lang, period = self.options.lang or ENGLISH, self.options.period
+        texts = self.quote_texts(lang, period)
+        pairs = [(quote, texts[quote.code]) for quote in self.quotes]
+        return ticker_text(replace(self.snapshot, quotes=self.quotes), self.settings, language(lang), period), pairs
 
     @cached_property
     def sparks(self) -> Mapping[str, Sparkline]:
@@ -82,10 +91,10 @@ class View:
 def sayer(snapshot: Snapshot, settings: Settings) -> QuoteTexts:
     """Return a function that formats the quotes of a snapshot in a language; its results are cached."""
 
-    @lru_cache(_MAX_LANGUAGES)
-    def texts(lang: str) -> Mapping[str, QuoteText]:
+    @lru_cache(_MAX_TEXTS)
+    def texts(lang: str, period: Period) -> Mapping[str, QuoteText]:
         locale = language(lang)
-        return {quote.code: quote_text(quote, snapshot, settings, locale) for quote in snapshot.quotes}
+        return {quote.code: quote_text(quote.over(period), snapshot, settings, locale) for quote in snapshot.quotes}
 
     return texts
 
@@ -107,13 +116,20 @@ def ticker_json(view: View) -> bytes:
         models.QuoteDocument(
             name=name(quote.code),
             receipts=_receipts(quote),
+            changes=_changes(quote.changes),
             text=words.get(quote.code, UNSET),
-            **_without_history(quote),
+            **_own_fields(quote),
         )
         for quote in view.snapshot.quotes
     ]
-    document = asdict(replace(view.snapshot, quotes=())) | {"quotes": quotes}
+    document = asdict(replace(view.snapshot, quotes=())) | {"quotes": quotes, "on": view.on or UNSET}
     return to_json(models.Ticker(text=view.texts[0] if view.options.lang else UNSET, **document))
+
+
+def _changes(changes: Changes) -> models.Changes:
+    known = {period: change for period, change in changes.items() if change}
+    documents = {period: models.PeriodChangeDocument(**asdict(change)) for period, change in known.items()}
+    return models.Changes(**{period.value: documents.get(period) for period in PERIODS})
 
 
 def _words(view: View) -> Mapping[str, models.QuoteWords]:
@@ -128,17 +144,17 @@ def _words(view: View) -> Mapping[str, models.QuoteWords]:
     return words
 
 
-def _without_history(quote: Quote) -> dict[str, Any]:
+def _own_fields(quote: Quote) -> dict[str, Any]:
     """Return the fields of a quote without its history, which would make the response several times as long."""
-    fields = asdict(replace(quote, history=()))
-    del fields["history"]
+    fields = asdict(replace(quote, history=(), changes={}))
+    del fields["history"], fields["changes"]
     return fields
 
 
 def ticker_txt(view: View) -> bytes:
     """Return a line for each quote; with its date if that is not the ticker's."""
     lines = []
-    for quote in view.snapshot.quotes:
+    for quote in view.quotes:
         own_date = f" {quote.date}" if quote.date not in (None, view.snapshot.as_of) else ""
         lines.append(f"{quote.code.lower()} {percent_text(quote.percent)}{own_date}\n")
     return "".join(lines).encode()
@@ -222,11 +238,13 @@ class OutputFormat:
     """Whether it is rendered in a worker thread: it takes 10 ms or more."""
     drawn: bool = False
     """Whether `render` returns an SVG that is still to be drawn as PNG."""
+    dated: bool = False
+    """Whether it is also rendered for the rates in force on a date (`on`)."""
 
 
 _STILL = {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"}
 _HTML = "text/html; charset=utf-8"
-_LOOK = frozenset({"lang", "theme", "layout", "show", "spark"})
+_LOOK = frozenset({"lang", "theme", "layout", "show", "spark", "period"})
 
 
 def picture_headers(*sheets: str) -> Mapping[str, str]:
@@ -236,8 +254,12 @@ def picture_headers(*sheets: str) -> Mapping[str, str]:
 
 
 FORMATS: Final[Mapping[str, OutputFormat]] = {
-    "json": OutputFormat(ticker_json, "application/json", frozenset({"lang", "spark"}), "as JSON"),
-    "txt": OutputFormat(ticker_txt, "text/plain; charset=utf-8", frozenset(), "as text, one line per currency"),
+    "json": OutputFormat(
+        ticker_json, "application/json", frozenset({"lang", "spark", "period"}), "as JSON", dated=True
+    ),
+    "txt": OutputFormat(
+        ticker_txt, "text/plain; charset=utf-8", frozenset({"period"}), "as text, one line per currency", dated=True
+    ),
     "svg": OutputFormat(
         ticker_svg,
         "image/svg+xml",

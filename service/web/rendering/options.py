@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from multidict import MultiMapping
 
+from service.domain.periods import PERIODS, Period
 from service.domain.snapshot import Snapshot
 from service.web.http.problems import Problem
 from service.web.i18n.locale import negotiate, resolve
@@ -64,6 +65,8 @@ class Options:
     """Range of a chart, one of `RANGES`."""
     scale: float = SCALES[0]
     """Device pixels per pixel of a picture."""
+    period: Period = Period.DAY
+    """The period of the changes."""
     style: tuple[tuple[str, str], ...] = ()
     """Names and values of the parameters in `STYLE` that were given."""
     origin: str = ""
@@ -82,6 +85,7 @@ class Options:
             "show": self.show != _DEFAULT_VALUES[self.layout] and ",".join(self.show),
             "spark": self.spark and "1",
             "live": self.live and "1",
+            "period": self.period is not Period.DAY and self.period,
             **dict(self.style),
         }
         query = urlencode({name: value for name, value in values.items() if value}, safe=",")
@@ -101,7 +105,7 @@ def parse_options(
     """Parse the options that a format `takes`; `lang` and `theme` are its defaults.
 
     Unsupported and unknown parameters are ignored, and so are unknown values of the appearance, which no format of the
-    API has. Raises `Problem` for unknown currencies, unless it is `lenient`.
+    API has. Raises `Problem` for unknown currencies and an unknown period, unless it is `lenient`.
     """
     negotiated, ignored = False, list[str]()
     if "lang" in takes:
@@ -113,6 +117,9 @@ def parse_options(
     currencies = parse_currencies(snapshot, ",".join(query.getall("currencies", [])), ignored if lenient else None)
     theme = _choice_of(query, "theme", THEMES, theme, ignored) if "theme" in takes else theme
     layout = _choice_of(query, "layout", LAYOUTS, LAYOUTS[0], ignored) if "layout" in takes else LAYOUTS[0]
+    period = _choice_of(query, "period", PERIODS, Period.DAY, ignored) if "period" in takes else Period.DAY
+    if "period" in ignored and not lenient:
+        raise Problem(400, f"Unknown period {query['period'][:20]!r}.", available=PERIODS)
     return Options(
         currencies=currencies,
         lang=lang,
@@ -126,6 +133,7 @@ def parse_options(
         height=_number(query, "height", HEIGHTS, ignored) if "height" in takes else None,
         range=_choice_of(query, "range", RANGES, "1y", ignored) if "range" in takes else "1y",
         scale=(_number(query, "scale", SCALES, ignored) if "scale" in takes else None) or SCALES[0],
+        period=Period(period),
         style=_style(query, takes, ignored),
         ignored=tuple(ignored),
     )
