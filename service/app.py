@@ -28,9 +28,11 @@ from service.state.memory import MemoryState
 from service.state.publisher import SnapshotPublisher
 from service.storage.coordination import LIFE
 from service.storage.embedded_valkey import EmbeddedValkey
+from service.storage.rates_on_date import RatesOnDate
 from service.storage.repository import open_store
 from service.storage.sync import StoreSync
-from service.web.api import chart, fixings, history, sources, stream, ticker
+from service.web.api import chart, fixings, history, rates, sources, stream, ticker
+from service.web.api.rates import DatedRates
 from service.web.api.stream import EventStreamHub
 from service.web.embed import oembed, views
 from service.web.http.problems import not_found, unexpecting
@@ -159,14 +161,16 @@ def create_app(
     if settings.http.response_cache:
         app[RESPONSE_CACHE] = cache = ResponseCache(now)
         memory.watchers.append(cache.forget)
+    dated = DatedRates(pages, RatesOnDate(memory, store))
     cached = [
-        *ticker.routes(pages),
+        *ticker.routes(pages, dated),
         *stream.routes(streams),
         *views.routes(pages),
         *chart.routes(chart.Charts(pages, histories)),
     ]
     computed = [
         *history.routes(histories),
+        *rates.routes(dated),
         *oembed.routes(pages),
         *sources.routes(memory, polling.next_poll, now),
         *fixings.routes(memory, store, now),

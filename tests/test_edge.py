@@ -176,7 +176,7 @@ class TestCacheKey:
         """Each path receives exactly the parameters that its format reads, with unchanged values."""
         every = {name for form in FORMATS.values() for name in form.takes} | {"currencies", "ticker"}
         every |= {name for output in CHARTS.values() for name in output.takes}
-        every |= {"from", "to", "on", "url", "format", "maxwidth", "maxheight"}
+        every |= {"from", "to", "on", "amount", "url", "format", "maxwidth", "maxheight"}
         named = {"embed": ["/embed"], "index": ["/"]}
         for form, definition in FORMATS.items():
             suffixed = [f"/v1/ticker.{form}", f"/v1/ticker/kzt.{form}"]
@@ -191,6 +191,8 @@ class TestCacheKey:
             "/v1/history/usd.csv": {"ticker", "from", "to"},
             "/v1/chart/usd": {"ticker", *CHARTS["json"].takes},
             **{f"/v1/chart/usd.{form}": {"ticker", *output.takes} for form, output in CHARTS.items()},
+            "/v1/rates/2026-04-02": {"ticker", "currencies"},
+            "/v1/convert": {"ticker", "from", "to", "amount", "on"},
             "/oembed": {"url", "format", "maxwidth", "maxheight"},
             "/v1/sources": set(),
             "/v1/fixings/nbk/2026-04-02": set(),

@@ -9,7 +9,7 @@ from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 REVISIONS = 10
 """Revisions of a fixing that are kept."""
@@ -182,6 +182,38 @@ def _same(rate: RateLike, other: RateLike) -> bool:
     return rate.value * other.nominal == other.value * rate.nominal
 
 
+T = TypeVar("T", bound=RateTable)
+
+
+@dataclass(frozen=True)
+class RateTables(Generic[T]):
+    """Rate tables of one source, one per date, oldest first."""
+
+    tables: Sequence[T]
+
+    @cached_property
+    def news(self) -> list[bool]:
+        """Whether each table is a new publication, as opposed to a carry-over of the one before."""
+        return [True, *(not new.carries_over(old) for old, new in pairwise(self.tables))]
+
+    def publications(self, code: str, base: str) -> tuple[T, ...]:
+        """Return the publications of a rate, see `Series.publications`."""
+        publications, last_index = list[T](), -1
+        for index, table in enumerate(self.tables):
+            if not table.quotes(code, base):
+                continue
+            if last_index < 0:
+                is_news = True
+            else:
+                previous = self.tables[last_index]
+                is_news = self.news[index] if last_index == index - 1 else not table.carries_over(previous)
+                is_news = is_news or table.moves(previous, code, base)
+            if is_news:
+                publications.append(table)
+            last_index = index
+        return tuple(publications)
+
+
 @dataclass(frozen=True)
 class Series:
     """The fixings of one source, one per date, oldest first."""
@@ -193,14 +225,13 @@ class Series:
         return self.fixings[-1] if self.fixings else None
 
     @cached_property
-    def _news(self) -> list[bool]:
-        """Whether each fixing is a new publication, as opposed to a carry-over of the one before."""
-        return [True, *(not new.carries_over(old) for old, new in pairwise(self.fixings))]
+    def _tables(self) -> RateTables[Fixing]:
+        return RateTables(self.fixings)
 
     @cached_property
     def distinct(self) -> tuple[Fixing, ...]:
         """The fixings without carry-overs: each is the first day of its rates."""
-        return tuple(fixing for fixing, is_news in zip(self.fixings, self._news, strict=False) if is_news)
+        return tuple(fixing for fixing, is_news in zip(self.fixings, self._tables.news, strict=False) if is_news)
 
     @property
     def latest_distinct(self) -> Fixing | None:
@@ -218,20 +249,7 @@ class Series:
 
         An unchanged rate in a new publication counts, and so does a rate that changes in a carry-over.
         """
-        publications, last_index = list[Fixing](), -1
-        for index, fixing in enumerate(self.fixings):
-            if not fixing.quotes(code, base):
-                continue
-            if last_index < 0:
-                is_news = True
-            else:
-                previous = self.fixings[last_index]
-                is_news = self._news[index] if last_index == index - 1 else not fixing.carries_over(previous)
-                is_news = is_news or fixing.moves(previous, code, base)
-            if is_news:
-                publications.append(fixing)
-            last_index = index
-        return tuple(publications)
+        return self._tables.publications(code, base)
 
     def completed(self, document: Fixing) -> Fixing:
         """Return a document completed with the already published rates of its date, e.g. for quarantined rates."""

@@ -82,20 +82,6 @@ def _clamped(year: int, month: int, day: int) -> date:
     return date(year, month, min(day, monthrange(year, month)[1]))
 
 
-def publications(tables: Iterable[T], code: str, base: str) -> list[T]:
-    """Return the publications of the rate of `code` in `base`, oldest first: each is the first day of that rate.
-
-    `tables` are those of one source, oldest first. See `Series.publications`.
-    """
-    published, last = list[T](), None
-    for table in tables:
-        if table.quotes(code, base):
-            if last is None or not table.carries_over(last) or table.moves(last, code, base):
-                published.append(table)
-            last = table
-    return published
-
-
 def in_force(published: Sequence[T], day: date) -> T | None:
     """Return the last of the publications up to `day`; None if there is none, or it is older than `MAX_AGE`."""
     for table in reversed(published):

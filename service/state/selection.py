@@ -275,11 +275,10 @@ def _comparable(code: str, base: str, published: Sequence[Fixing], evidence: Evi
 
     A change over a longer period must not contain what would not be shown as the change of a day.
     """
-    limit = float(evidence.jump) * (1 - 1e-9)  # suspects by floats, for speed; `trusted_rates` is exact
-    comparable, value = [published[-1]], float(published[-1].cross(code, base))
+    comparable, value = [published[-1]], published[-1].cross(code, base)
     for fixing in reversed(published[:-1]):
-        later, later_value, value = comparable[-1], value, float(fixing.cross(code, base))
-        if abs(later_value / value - 1) > limit:
+        later, later_value, value = comparable[-1], value, fixing.cross(code, base)
+        if abs(later_value - value) > evidence.jump * value:
             if _is_refuted(code, base, fixing, evidence):
                 value = later_value
                 continue

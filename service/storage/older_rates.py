@@ -1,20 +1,23 @@
 """Read the publications in force on dates that memory does not have."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
-from service.domain.periods import MAX_AGE, in_force, publications
+from service.domain.fixing import RateTable, RateTables
+from service.domain.periods import MAX_AGE, in_force
 from service.runtime.background import run_in_thread
 from service.state.selection import PeriodStarts
 from service.storage.codecs import StoredRates
 from service.storage.repository import Store
 
-BEFORE: Final = 2 * MAX_AGE
-"""Days that are read before a date: the oldest rate in force may itself repeat an earlier one."""
+T = TypeVar("T", bound=RateTable)
+
+BEFORE: Final = MAX_AGE + timedelta(days=14)
+"""Days that are read before a date: a rate may be as old as `MAX_AGE`, and repeat an earlier one."""
 _CHUNK: Final = timedelta(days=64)
 """Days that are decoded without yielding to other tasks: some 2 ms with 39 currencies a day."""
 
@@ -29,23 +32,30 @@ async def read_rates(store: Store, source: str, first: date, last: date) -> list
     return tables
 
 
-async def read_period_starts(store: Store, source: str, wanted: Collection[tuple[str, str, date]]) -> PeriodStarts:
+async def read_period_starts(
+    read: Callable[[date, date], Awaitable[Sequence[T]]], wanted: Collection[tuple[str, str, date]]
+) -> dict[tuple[str, str, date], T]:
     """Return the publications in force, by currency, base and date; those that do not exist are missing.
 
-    Raises `StoreError`.
+    `read` returns the rates of the source from a date to another, oldest first, and may raise `StoreError`.
     """
-    starts = dict[tuple[str, str, date], StoredRates]()
+    starts = dict[tuple[str, str, date], T]()
     for first, last in _spans({day for _, _, day in wanted}):
-        tables = await read_rates(store, source, first, last)
+        tables = RateTables(await read(first, last))
         starts |= await run_in_thread(_in_force, tables, [key for key in wanted if first <= key[2] <= last])
     return starts
+
+
+def days_before(day: date) -> date:
+    """Return the first date that must be read to know which rates were in force on `day`."""
+    return date.fromordinal(max(1, day.toordinal() - BEFORE.days))
 
 
 def _spans(days: Iterable[date]) -> Iterator[tuple[date, date]]:
     """Yield the first and the last date that must be read for the given days; overlapping spans are joined."""
     spans = list[tuple[date, date]]()
     for day in sorted(days):
-        first = date.fromordinal(max(1, day.toordinal() - BEFORE.days))
+        first = days_before(day)
         if spans and first <= spans[-1][1]:
             spans[-1] = spans[-1][0], day
         else:
@@ -53,21 +63,25 @@ def _spans(days: Iterable[date]) -> Iterator[tuple[date, date]]:
     return iter(spans)
 
 
-def _in_force(
-    tables: list[StoredRates], wanted: Iterable[tuple[str, str, date]]
-) -> dict[tuple[str, str, date], StoredRates]:
-    """Return the publications in force, with no other rates than those that are wanted: they stay in memory."""
+def _in_force(tables: RateTables[T], wanted: Iterable[tuple[str, str, date]]) -> dict[tuple[str, str, date], T]:
     days_by_pair = defaultdict[tuple[str, str], set[date]](set)
     for code, base, day in wanted:
         days_by_pair[code, base].add(day)
-    found = dict[tuple[str, str, date], StoredRates]()
+    found = dict[tuple[str, str, date], T]()
     for (code, base), days in days_by_pair.items():
-        published = publications(tables, code, base)
-        trimmed = dict[date, StoredRates]()
+        published = tables.publications(code, base)
         for day in days:
             if table := in_force(published, day):
-                if table.date not in trimmed:
-                    rates = {name: table.rates[name] for name in (code, base) if name in table.rates}
-                    trimmed[table.date] = msgspec.structs.replace(table, rates=rates)
-                found[code, base, day] = trimmed[table.date]
+                found[code, base, day] = table
     return found
+
+
+def trimmed(starts: Mapping[tuple[str, str, date], StoredRates]) -> PeriodStarts:
+    """Return the publications without the rates that are not compared: they stay in memory."""
+    needed = {name for code, base, _ in starts for name in (code, base)}
+    tables = {table.date: table for table in starts.values()}
+    small = {
+        day: msgspec.structs.replace(table, rates={name: table.rates[name] for name in needed & table.rates.keys()})
+        for day, table in tables.items()
+    }
+    return {key: small[table.date] for key, table in starts.items()}

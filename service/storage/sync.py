@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -23,7 +24,7 @@ from service.state.selection import PeriodStarts, missing_starts
 from service.storage import merge
 from service.storage.embedded_valkey import EmbeddedValkey
 from service.storage.inventory import Inventory
-from service.storage.older_rates import read_period_starts
+from service.storage.older_rates import read_period_starts, read_rates, trimmed
 from service.storage.outbox import Outbox, PendingWrite
 from service.storage.repository import Durability, Sizes, Store, WriteResult
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
@@ -277,7 +278,7 @@ class StoreSync:
         tickers = [ticker for ticker in self.memory.settings.tickers if key in ticker.sources]
         pairs = {(code, ticker.base) for ticker in tickers for code in ticker.currencies}
         missing = await run_in_thread(missing_starts, series, pairs)
-        return await read_period_starts(self.store, key, missing)
+        return trimmed(await read_period_starts(partial(read_rates, self.store, key), missing))
 
     async def _pull_quarantine(self, key: str, days: Collection[date], stored: Iterable[Fixing]) -> None:
         """Merge the quarantine of a source with the stored one; enqueue entries and decisions that the store has lost.

@@ -127,6 +127,53 @@ class Ticker(Struct, frozen=True, kw_only=True):
     text: TickerText | UnsetType = UNSET
 
 
+class RateOnDate(Struct, frozen=True, kw_only=True):
+    """The rate of a currency in force on a date; null if no source had one.
+
+    `rate` is in units of the base for 1 unit of the currency, as published, or derived with ten significant digits.
+    `date` is the first day of that rate: the effective date of the last publication up to the date requested. `cross`
+    marks a cross rate, computed with the source's own rate of the base. `receipt` is the path of the receipt.
+    """
+
+    code: str
+    name: str
+    rate: Decimal | None
+    date: dt.date | None
+    source: str | None
+    cross: bool
+    receipt: str | None
+
+
+class Rates(Struct, frozen=True, kw_only=True):
+    """The rates of a ticker in force on a date."""
+
+    ticker: str
+    base: str
+    on: dt.date
+    rates: list[RateOnDate]
+
+
+class Converted(Struct, frozen=True, kw_only=True, rename={"source_currency": "from", "target_currency": "to"}):
+    """An amount converted from one currency to another by the rates of a ticker.
+
+    `result` is the amount times the exact quotient of both rates. It is `exact` if it has at most 28 significant
+    digits; otherwise it is rounded once, half up, to 28. `rate` is in units of `to` for 1 unit of `from`: as
+    published, or derived with ten significant digits. `rates` are the rates used, of `from` and of `to`, in units of
+    the base; none for the base itself. `on` is null for the latest rates.
+    """
+
+    ticker: str
+    base: str
+    on: dt.date | None
+    source_currency: str
+    target_currency: str
+    amount: Decimal
+    result: Decimal
+    exact: bool
+    rate: Decimal
+    rates: list[RateOnDate]
+
+
 @dataclass(frozen=True, slots=True)
 class PointDocument:
     """A publication, and its change since the previous one. `date` is the first day of the rate."""

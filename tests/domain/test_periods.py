@@ -10,9 +10,9 @@ import pytest
 
 from service.domain.breaks import Break, breaks_of
 from service.domain.change import Trend
-from service.domain.fixing import Fixing, Quotation
-from service.domain.periods import LONGER, MAX_AGE, Period, begin, in_force, publications, since
-from tests.support.fixings import FETCHED, day, fixing, rates
+from service.domain.fixing import Fixing, Quotation, Series
+from service.domain.periods import LONGER, MAX_AGE, Period, begin, in_force, since
+from tests.support.fixings import FETCHED, day, fixing, rates, series
 from tests.truth import histories
 from tests.truth.histories import History, MissingHistoryError
 
@@ -91,7 +91,7 @@ def test_changes_over_periods_are_exact_on_real_history(documents: list[Fixing])
         index = chance.randrange(len(documents))
         new, known = documents[index], documents[max(0, index - 400) : index + 1]
         code, base = chance.sample([*sorted(new.rates), "EUR"], 2)
-        published = publications(known, code, base)
+        published = Series(tuple(known)).publications(code, base)
         for period in LONGER:
             first = begin(period, new.date)
             old, start = naive_in_force(known, code, base, first), in_force(published, first)
@@ -109,7 +109,8 @@ def test_changes_over_periods_are_exact_on_real_history(documents: list[Fixing])
 def test_rate_in_force_equals_a_scan_of_real_history(documents: list[Fixing]) -> None:
     """2,000 random dates, weekends and days before the first publication included."""
     chance = Random(3)  # noqa: S311 - chance is no secret
-    published = {code: publications(documents, code, "EUR") for code in ("USD", "ISK", "RUB", "JPY", "TRY")}
+    known = Series(tuple(documents))
+    published = {code: known.publications(code, "EUR") for code in ("USD", "ISK", "RUB", "JPY", "TRY")}
     by_code = {code: [document for document in documents if code in document.rates] for code in published}
     dates = {code: [document.date for document in found] for code, found in by_code.items()}
     missing, weekends = 0, 0
@@ -140,8 +141,8 @@ def test_carry_over_is_no_publication() -> None:
     """The date of a rate is the first day of it, also if a weekend repeats it."""
     friday, saturday, sunday = (fixing(day(number), USD="475.09", EUR="551.06") for number in (3, 4, 5))
     monday = fixing(day(6), USD="475.09", EUR="552.00")
-    assert publications([friday, saturday, sunday, monday], "USD", "KZT") == [friday, monday]
-    assert in_force(publications([friday, saturday, sunday], "USD", "KZT"), day(5)) == friday
+    assert series(friday, saturday, sunday, monday).publications("USD", "KZT") == (friday, monday)
+    assert in_force(series(friday, saturday, sunday).publications("USD", "KZT"), day(5)) == friday
 
 
 def test_old_rate_is_not_in_force() -> None:

@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from service.domain.fixing import Fixing, Quotation, Rate
-from service.settings import Settings
 from service.storage.repository import Store
 
 Start = tuple[str, int]
@@ -42,8 +41,8 @@ def random_walk(
     return fixings
 
 
-async def save(settings: Settings, *series: list[Fixing]) -> None:
-    """Save series to the store of the settings."""
-    async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
+async def save(url: str, prefix: str, *series: list[Fixing]) -> None:
+    """Save series to the store with a URL and a prefix."""
+    async with Store(url, prefix) as store:
         for fixings in series:
             await store.save(*fixings)

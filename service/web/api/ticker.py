@@ -2,15 +2,19 @@
 
 from aiohttp import web
 
-from service.web.http.problems import Problem, handle_async_errors, handle_errors
+from service.web.api.rates import DatedRates
+from service.web.http.problems import Problem, handle_async_errors
 from service.web.rendering.formats import FORMATS, SUFFIXES
 from service.web.rendering.page_cache import PageCache
 
 
-def routes(pages: PageCache) -> list[web.RouteDef]:
+def routes(pages: PageCache, dated: DatedRates | None = None) -> list[web.RouteDef]:
+    """Return the routes; without `dated` the parameter `on` is ignored."""
     default = pages.memory.settings.tickers[0].id
 
     async def reply(request: web.Request, ticker: str, form: str) -> web.StreamResponse:
+        if dated and FORMATS[form].dated and request.query.get("on"):
+            return await dated.ticker(request, ticker, form)
         if FORMATS[form].in_thread:
             return await pages.slow_reply(request, ticker, form)
         return pages.reply(request, ticker, form)
@@ -25,7 +29,7 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
         return await reply(request, name, suffix or "json")
 
     return [
-        web.get("/v1/ticker", handle_errors(lambda request: pages.reply(request, default, "json"))),
+        web.get("/v1/ticker", handle_async_errors(lambda request: reply(request, default, "json"))),
         *map(form, SUFFIXES),
         web.get("/v1/ticker/{ticker}", handle_async_errors(ticker)),
     ]

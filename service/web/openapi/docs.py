@@ -41,6 +41,15 @@ def described(settings: Settings) -> dict[str, Any]:
     parameters["tickers"]["schema"] = parameters["tickers"]["schema"] | {"items": one_of(["", *tickers])}
     parameters["id"]["schema"] = one_of(tickers)
     parameters["currency"]["schema"] = one_of(_spellings(currencies))
+    bases = {ticker.base for ticker in settings.tickers}
+    convertible = [
+        code
+        for code in (*currencies, *sorted(bases - set(currencies)))
+        if all(code in (*ticker.currencies, ticker.base) for ticker in settings.tickers)
+    ]
+    if convertible:
+        for name in ("from_currency", "to_currency"):
+            parameters[name]["schema"] = one_of(_spellings(convertible))
     parameters["currencies"]["schema"] = some_of(_spellings(shared)) if shared else one_of([""])
     parameters["source"]["schema"] = one_of(settings.polled)
     script, public = ASSETS.names["embed.js"], settings.http.public_url

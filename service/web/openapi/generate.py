@@ -121,6 +121,7 @@ def _paths() -> Iterator[tuple[str, Json]]:
         summary = f"History of a quote as {form.upper()}, oldest publication first"
         yield f"/v1/history/{{currency}}{suffix}", _get("rates", summary, parameters, responses, 400, 404, 429, 503)
     yield from _charts()
+    yield from _rates_on_dates()
     summary = "Receipt of a publication: rates as published, URL, fetch time and digest"
     receipt = _cacheable(_content(_JSON, models.Receipt))
     yield "/v1/fixings/{source}/{date}", _get("rates", summary, ["source", "date"], receipt, 404, 503)
@@ -183,11 +184,22 @@ def _tickers() -> Iterator[tuple[str, Json]]:
         yield f"/v1/ticker/{{ticker}}{suffix}", operation
 
 
+def _rates_on_dates() -> Iterator[tuple[str, Json]]:
+    summary = "Rates in force on a date: of each currency the last publication up to it"
+    rates = _cacheable(_content(_JSON, models.Rates))
+    yield "/v1/rates/{date}", _get("rates", summary, ["day", "ticker", "currencies"], rates, 400, 404, 503)
+    parameters = ["from_currency", "to_currency", "amount", "on", "ticker"]
+    summary = "Convert an amount by the latest rates, or those in force on a date"
+    converted = _cacheable(_content(_JSON, models.Converted))
+    yield "/v1/convert", _get("rates", summary, parameters, converted, 400, 404, 503)
+
+
 def _query_names(form: str) -> list[str]:
     """Return the names of the parameters that a format supports."""
-    takes, currencies = FORMATS[form].takes, "shown_currencies" if FORMATS[form].lenient else "currencies"
+    takes, lenient = FORMATS[form].takes, {"currencies", "period"} if FORMATS[form].lenient else set()
     languages = ["languages"] if "lang" in takes else []
-    return [currencies, *(name for name in PARAMETERS if name in takes), *languages]
+    names = ["currencies", *(name for name in PARAMETERS if name in takes), *languages]
+    return [f"shown_{name}" if name in lenient else name for name in names]
 
 
 def _charts() -> Iterator[tuple[str, Json]]:

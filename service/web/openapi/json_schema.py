@@ -11,6 +11,8 @@ REPLIES: Final = (
     models.Ticker,
     models.History,
     models.Chart,
+    models.Rates,
+    models.Converted,
     models.Receipt,
     models.Sources,
     models.Embed,

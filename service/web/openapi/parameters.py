@@ -116,10 +116,15 @@ PARAMETERS: Final = {
     ),
     "period": _parameter(
         "period",
-        f"Period of the changes: {_named(PERIODS)}. Default: `{PERIODS[0]}`: since the previous publication. In "
-        "JSON it selects the change in `text`; `changes` has all periods. Images, pages and fragments ignore an "
-        "unknown value and name the parameter in the header `Ticker-Ignored`; JSON and text refuse it.",
+        f"Period of the changes: {_named(PERIODS)}. Default: `{PERIODS[0]}`, since the previous publication. In JSON "
+        "it selects the change in `text`; `changes` has all of them.",
         one_of(["", *PERIODS]),
+    ),
+    "shown_period": _parameter(
+        "period",
+        f"Period of the changes: {_named(PERIODS)}. Default: `{PERIODS[0]}`, since the previous publication. "
+        f"{_UNKNOWN}",
+        examples=_example("month"),
     ),
     **{
         name: _parameter(name, f"Colour of {of}, as `rrggbb`. {_UNKNOWN}", examples=_example(value))
@@ -157,11 +162,24 @@ PARAMETERS: Final = {
         "publication.",
         _DATE_OR_NONE,
     ),
+    "from_currency": _parameter(
+        "from", "Currency of the amount: one of the ticker, or its base.", required=True, examples=_example("usd")
+    ),
+    "to_currency": _parameter(
+        "to", "Currency of the result: one of the ticker, or its base.", required=True, examples=_example("kzt")
+    ),
+    "amount": _parameter(
+        "amount",
+        "Amount to convert, with up to 15 digits before and 10 after the decimal point. Default: 1.",
+        {"type": "string", "pattern": r"^([0-9]{1,15}(\.[0-9]{1,10})?)?$"},
+        examples=_example("100"),
+    ),
     "verbose": _parameter("verbose", "Return plain text instead of JSON; the value is ignored."),
     "id": _in_path("ticker", "Id of the ticker."),
     "currency": _in_path("currency", "Code of a currency of the ticker."),
     "source": _in_path("source", "Key of a source, as in `/v1/sources`."),
     "date": _in_path("date", "Effective date.", _DATE),
+    "day": _in_path("date", "Date on which the rates were in force; at the latest today.", _DATE),
     "name": _in_path("name", "File name, as linked by the pages."),
     "file": _in_path("name", "File name, as linked by `/docs`."),
     "hash": _in_path("hash", "Hash of the content.", {"type": "string", "pattern": "^[0-9a-f]{12}$"}),

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import lru_cache, partial
 from typing import Final
 
@@ -157,6 +158,10 @@ class PageCache:
         """Return a view of the ticker's current snapshot with these options. Raises `Problem`."""
         cached = self._current(ticker)
         return self._view(cached.snapshot, cached.texts, options)
+
+    def dated_view(self, snapshot: Snapshot, options: Options, on: date) -> View:
+        """Return a view of a snapshot with the rates in force on a date."""
+        return replace(self._view(snapshot, sayer(snapshot, self.memory.settings), options), on=on)
 
     def _view(self, snapshot: Snapshot, texts: QuoteTexts, options: Options, form: str = "") -> View:
         if options.currencies is not None:

@@ -37,7 +37,7 @@ def settings(settings: Settings, banks: Banks) -> Settings:
 @pytest.fixture
 async def client(settings: Settings, start: Started) -> Client:
     """Return a client of a service that was started on a store with 17 months of rates."""
-    await save(settings, NBK)
+    await save(settings.store.url.get_secret_value(), settings.store.prefix, NBK)
     client = await start()
     await until_ready(client)
     return client
@@ -148,7 +148,7 @@ async def test_stream_has_the_period(client: Client) -> None:
 
 async def test_period_is_null_where_history_does_not_reach(settings: Settings, start: Started) -> None:
     """A dash in texts, as for a quote without a predecessor."""
-    await save(settings, NBK[-25:])
+    await save(settings.store.url.get_secret_value(), settings.store.prefix, NBK[-25:])
     client = await start()
     await until_ready(client)
     changes = (await quotes_of(client))["USD"]["changes"]

@@ -42,7 +42,7 @@ EXAMPLES = {
     "name": "page.css",
 }
 JSON = {
-    "/v1/ticker": ["", "?lang=kk", "?lang=kk&spark=1", "?currencies=zzz"],
+    "/v1/ticker": ["", "?lang=kk", "?lang=kk&spark=1", "?currencies=zzz", "?on=2026-04-02", "?on=1999-01-01"],
     "/v1/ticker.json": [""],
     "/v1/ticker/{ticker}": [""],
     "/v1/ticker/{ticker}.json": [""],
@@ -50,6 +50,8 @@ JSON = {
     "/v1/history/{currency}.json": [""],
     "/v1/chart/{currency}": ["", "?lang=kk", "?ticker=zzz"],
     "/v1/chart/{currency}.json": [""],
+    "/v1/rates/{date}": ["", "?currencies=zzz"],
+    "/v1/convert": ["?from=usd&to=kzt", "", "?from=usd&to=kzt&on=1999-01-01"],
     "/v1/fixings/{source}/{date}": [""],
     "/v1/sources": [""],
     "/oembed": [f"?url={PUBLIC}/embed", "", "?url=https://foreign.example/", f"?url={PUBLIC}/embed&format=xml"],

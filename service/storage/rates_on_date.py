@@ -1,0 +1,208 @@
+"""Find the rates of a ticker that were in force on a date, in memory and in the store."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
+
+from service.domain.breaks import Break, conversion
+from service.domain.change import change, rate
+from service.domain.fixing import RateTable, RateTables
+from service.domain.periods import LONGER, Period, as_period_change, begin, in_force, since
+from service.domain.publication_schedule import Freshness, freshness, today
+from service.domain.snapshot import HISTORY, Point, Quote, Snapshot, Status
+from service.runtime.background import run_in_thread
+from service.settings import SourceSettings, TickerSettings
+from service.state.memory import MemoryState
+from service.storage.older_rates import days_before, read_period_starts, read_rates
+from service.storage.repository import Store
+
+_CHECKED = 20
+"""Latest fixings that are compared with other banks; rates that these refute are not used."""
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class RateInForce:
+    """The rate of a currency on a date, of one source.
+
+    `published` are the last publications of the rate, oldest first; the last one is in force. `choice` is the priority
+    of the source in the ticker, from 1.
+    """
+
+    code: str
+    base: str
+    source: str
+    choice: int
+    published: Sequence[RateTable]
+    freshness: Freshness = Freshness.CURRENT
+
+    @property
+    def table(self) -> RateTable:
+        """The rates of the publication that is in force."""
+        return self.published[-1]
+
+    @property
+    def previous(self) -> RateTable | None:
+        return self.published[-2] if len(self.published) > 1 else None
+
+    @property
+    def rate(self) -> Decimal:
+        """Units of the base for 1 unit of the currency, as published or derived."""
+        return rate(self.code, self.base, self.table)
+
+    @property
+    def exact(self) -> Fraction:
+        return self.table.cross(self.code, self.base)
+
+
+@dataclass(frozen=True, slots=True)
+class RatesOnDate:
+    """Reads the rates of tickers on dates. All methods raise `StoreError` if older rates cannot be read."""
+
+    memory: MemoryState
+    store: Store
+
+    def last_date(self, ticker: TickerSettings, now: datetime) -> date:
+        """Return the last date that can be asked for: today, or the date of the latest publication."""
+        polled = self.memory.settings.polled
+        latest = (self.memory.series(key).latest for key in ticker.sources)
+        return max(
+            *(today(polled[key], now) for key in ticker.sources),
+            *(fixing.date for fixing in latest if fixing),
+        )
+
+    async def span(self, ticker: TickerSettings) -> tuple[date, date] | None:
+        """Return the first and the last date with rates of the ticker's sources; None if there are none."""
+        dates = list[date]()
+        for key in ticker.sources:
+            known = [fixing.date for fixing in self.memory.series(key).fixings]
+            stored = await self.store.dates(key) if self.memory.oldest_complete_date(key) > date.min else []
+            dates += [*stored[:1], *known[:1], *known[-1:]]
+        return (min(dates), max(dates)) if dates else None
+
+    async def rates(self, ticker: TickerSettings, codes: Iterable[str], day: date) -> Mapping[str, RateInForce | None]:
+        """Return the rates in force on a date by currency: None if no source had one.
+
+        As in a ticker, a rate comes from the first source that was not stale on that date; otherwise from the one with
+        the latest date.
+        """
+        chosen: dict[str, RateInForce | None] = dict.fromkeys(codes)
+        stale = list[RateInForce]()
+        for choice, key in enumerate(ticker.sources, 1):
+            missing = [code for code, found in chosen.items() if found is None]
+            if not missing:
+                break
+            tables = RateTables(await self._tables(key, days_before(day), day))
+            refuted = {code: self._refuted(key, code, ticker.base, day) for code in missing}
+            source = self.memory.settings.polled[key]
+            find = partial(_in_force, tables, refuted, ticker.base, day, key, choice, source)
+            for found in await run_in_thread(find):
+                if found.freshness is Freshness.STALE:
+                    stale.append(found)
+                else:
+                    chosen[found.code] = found
+        fallbacks = {found.code: found for found in sorted(stale, key=lambda found: (found.table.date, -found.choice))}
+        return {code: found or fallbacks.get(code) for code, found in chosen.items()}
+
+    async def snapshot(self, ticker: TickerSettings, day: date) -> Snapshot | None:
+        """Return the snapshot of a ticker with the rates in force on a date; None if there were none."""
+        rates = await self.rates(ticker, ticker.currencies, day)
+        used = [found for found in rates.values() if found]
+        if not used:
+            return None
+        starts = {key: await self._starts(key, used) for key in {found.source for found in used}}
+        quotes = tuple(
+            _quote(found, starts[found.source], self.memory.breaks(found.source)) if found else Quote(code)
+            for code, found in rates.items()
+        )
+        polled = self.memory.settings.polled
+        recorded = any(polled[found.source].recorded for found in used)
+        worst = max(found.freshness for found in used)
+        return Snapshot(
+            id=ticker.id,
+            base=ticker.base,
+            status=Status.RECORDED if recorded else Status[worst.name],
+            recorded=recorded,
+            as_of=max(found.table.date for found in used),
+            updated_at=await self._fetched_at(used),
+            next_update=None,
+            quotes=quotes,
+        )
+
+    async def _fetched_at(self, used: Iterable[RateInForce]) -> datetime:
+        """Return when the last of some rates was fetched."""
+        times = list[datetime]()
+        for source, day in {(found.source, found.table.date) for found in used}:
+            fixing = self.memory.series(source).on(day) or await self.store.fixing(source, day)
+            times.append(fixing.fetched_at if fixing else datetime.combine(day, time(), UTC))
+        return max(times)
+
+    async def _starts(self, key: str, used: Iterable[RateInForce]) -> Mapping[tuple[str, str, date], RateTable]:
+        """Return the publications of a source that were in force when the periods of its rates began."""
+        own = [found for found in used if found.source == key]
+        wanted = {(found.code, found.base, begin(period, found.table.date)) for found in own for period in LONGER}
+        return await read_period_starts(partial(self._tables, key), wanted)
+
+    async def _tables(self, key: str, first: date, last: date) -> Sequence[RateTable]:
+        """Return the rates of a source from `first` to `last`, oldest first: from memory, older ones from the store."""
+        complete_from = self.memory.oldest_complete_date(key)
+        known = self.memory.series(key).within(max(first, complete_from), last)
+        if complete_from <= first:
+            return known
+        return [*await read_rates(self.store, key, first, min(last, complete_from - _DAY)), *known]
+
+    def _refuted(self, key: str, code: str, base: str, day: date) -> set[date]:
+        """Return the dates up to `day` on which other banks refute a rate in memory."""
+        fixings = self.memory.series(key).until(day).quoting(code, base).fixings
+        return self.memory.refuted(key, fixings[-_CHECKED:], code, base)
+
+
+def _in_force(
+    tables: RateTables[RateTable],
+    refuted: Mapping[str, Collection[date]],
+    base: str,
+    day: date,
+    key: str,
+    choice: int,
+    source: SourceSettings,
+) -> list[RateInForce]:
+    """Return the rates of a source that were in force on a date, for the currencies of `refuted`."""
+    found, begin_of_day = list[RateInForce](), datetime.combine(day, time(), source.timezone)
+    for code, refuted_dates in refuted.items():
+        published = [
+            table for table in tables.publications(code, base) if table.date <= day and table.date not in refuted_dates
+        ]
+        if table := in_force(published, day):
+            age = freshness(source, table.date, begin_of_day)
+            found.append(RateInForce(code, base, key, choice, published[-HISTORY:], age))
+    return found
+
+
+def _quote(found: RateInForce, starts: Mapping[tuple[str, str, date], RateTable], breaks: Sequence[Break]) -> Quote:
+    """Return the quote of a rate in force; `starts` are the publications at the beginning of its periods."""
+    code, base, new, old = found.code, found.base, found.table, found.previous
+    factor = conversion(breaks, code, base, old, new) if old else None
+    moved = change(code, base, new, old if factor else None, factor or Fraction(1))
+    previous_date = old.date if old and factor else None
+    changes = {Period.DAY: as_period_change(moved, previous_date)}
+    for period in LONGER:
+        changes[period] = since(code, base, new, starts.get((code, base, begin(period, new.date))), breaks)
+    factors = [(table, conversion(breaks, code, base, table, new)) for table in found.published]
+    return Quote(
+        code=code,
+        rate=moved.rate,
+        previous=moved.previous,
+        change=moved.change,
+        percent=moved.percent,
+        direction=moved.direction,
+        date=new.date,
+        previous_date=previous_date,
+        source=found.source,
+        choice=found.choice,
+        cross=new.base != base,
+        history=tuple(Point(table.date, rate(code, base, table, factor)) for table, factor in factors if factor),
+        changes=changes,
+    )
