@@ -28,7 +28,7 @@ DOCUMENT: Final = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
 CHART: Final[dict[str, Any]] = MANIFEST["modules"][1]["declarations"][0]
 CHART_SCRIPT: Final = (ROOT / "service" / "web" / "static" / "chart-element.js").read_text(encoding="utf-8")
 CHART_STYLE: Final = (ROOT / "service" / "web" / "static" / "chart.css").read_text(encoding="utf-8")
-LISTED: Final = ("theme", "layout", "show")
+LISTED: Final = ("theme", "layout", "show", "period")
 """Attributes whose values are known words."""
 CHECKS: Final = {
     "react/Rates.tsx": ("tsc", "--noEmit", "-p", "react"),
@@ -57,7 +57,7 @@ def body_of(declaration: str) -> str:
 
 
 def values_in_types(attribute: str) -> set[str]:
-    name = {"theme": "Theme", "layout": "Layout", "show": "Value"}[attribute]
+    name = {"theme": "Theme", "layout": "Layout", "show": "Value", "period": "Period"}[attribute]
     found = re.search(rf"export type CurrencyTicker{name} = ([^;]+);", TYPES)
     assert found, attribute
     return quoted(found[1])
@@ -65,7 +65,7 @@ def values_in_types(attribute: str) -> set[str]:
 
 def values_in_script(attribute: str) -> set[str]:
     """Return the words of the script's constant."""
-    name = {"theme": "THEMES", "layout": "LAYOUTS", "show": "VALUES"}[attribute]
+    name = {"theme": "THEMES", "layout": "LAYOUTS", "show": "VALUES", "period": "PERIODS"}[attribute]
     (values,) = re.findall(rf"^const {name} = \[(.*)\];$", SCRIPT, re.MULTILINE)
     return quoted(values)
 
@@ -216,7 +216,7 @@ async def test_types_describe_the_response(settings: Settings, start: Started, b
     published(banks)
     client = await start(settings)
     await until_ready(client)
-    response = await text_of(client, "/v1/ticker?lang=kk&spark=1")
+    response = await text_of(client, "/v1/ticker?lang=kk&spark=1&on=2026-04-02")
     chart = await text_of(client, "/v1/chart/usd?lang=kk")
     (tmp_path / "embed.d.ts").write_text(TYPES, encoding="utf-8")
     (tmp_path / "page.ts").write_text(

@@ -26,6 +26,9 @@ export type CurrencyTickerShow =
   | `${CurrencyTickerValue},${CurrencyTickerValue}`
   | `${CurrencyTickerValue},${CurrencyTickerValue},${CurrencyTickerValue}`;
 
+/** Period of the changes; `day` is since the previous publication, `ytd` since the end of last year. */
+export type CurrencyTickerPeriod = "day" | "week" | "month" | "year" | "ytd";
+
 /** An attribute without a value is set; the value `"false"` is the same as no attribute. */
 export type CurrencyTickerFlag = boolean | "" | "true" | "false";
 
@@ -47,6 +50,8 @@ export interface CurrencyTickerAttributes {
   live?: CurrencyTickerFlag | undefined;
   /** Show a sparkline of each currency; in a list only. */
   spark?: CurrencyTickerFlag | undefined;
+  /** Default: `"day"`. */
+  period?: CurrencyTickerPeriod | undefined;
 }
 
 /** The response of `/v1/ticker`: the state of a ticker, with texts in the language of the element. */
@@ -65,6 +70,8 @@ export interface CurrencyTickerData {
   next_update: string | null;
   /** All quotes of the ticker, also those that the element does not show. */
   quotes: CurrencyTickerQuote[];
+  /** With `on`: the requested date. */
+  on?: string;
   text?: CurrencyTickerText;
 }
 
@@ -93,7 +100,22 @@ export interface CurrencyTickerQuote {
   confidence: "confirmed" | "unconfirmed" | "diverging" | null;
   /** Paths of the receipts of both publications. */
   receipts: string[];
+  /** The changes by period; null where history does not reach. */
+  changes: Record<CurrencyTickerPeriod, CurrencyTickerChange | null>;
   text?: CurrencyTickerQuoteText;
+}
+
+/** The change of a rate since the publication that was in force when a period began. */
+export interface CurrencyTickerChange {
+  /** Change in percent, rounded to two decimals. */
+  percent: number;
+  /** In units of the base currency. */
+  change: number;
+  direction: "up" | "down" | "flat";
+  /** The rate then, in the present unit of the currency. */
+  previous: number;
+  /** First day of that rate, `YYYY-MM-DD`. */
+  date: string;
 }
 
 /** The texts of a ticker in one language. */
@@ -131,6 +153,8 @@ export interface CurrencyTickerQuoteText {
   previous_date: string;
   /** Its date, if that differs from the ticker's. */
   own_date: string;
+  /** Direction of the change over the period. */
+  direction: "up" | "down" | "flat" | null;
   /** With `spark`: SVG path in a box of 240 by 64, and its text alternative; null with few publications. */
   spark?: string | null;
   spark_label?: string | null;

@@ -430,6 +430,35 @@ def test_texts_equal_those_of_the_json(site: Site, open_page: Open) -> None:
         assert element.locator(".said").first.text_content().startswith(texts[0]["sentence"])  # type: ignore[union-attr]
 
 
+def test_period_changes_what_is_shown(site: Site, open_page: Open) -> None:
+    """Percentages, arrows, both dates and the text for screen readers; without history a dash; unknown ones warn."""
+    markup = "<currency-ticker period='week' currencies='usd,eur,gbp,rub'></currency-ticker>"
+    watched = open_page(site.page(with_script(site, markup)), WITHOUT_POLLS)
+    element = wait_for_elements(watched.page).first
+    assert visible_text(element) == "usd +2.24% ▲ eur +2.68% ▲ gbp -0.89% ▼ rub 0.00% ■"
+    expect(element.locator(".date")).to_contain_text(" – ")
+    expect(element.locator(".said").first).to_contain_text("up 2.24 percent")
+    element.evaluate("node => node.setAttribute('period', 'year')")
+    expect(element.locator(".percent").first).to_have_text("—")
+    expect(element.locator(".arrow")).to_have_count(0)
+    expect(element.locator("li").first).to_have_class("none")
+    element.evaluate("node => node.setAttribute('period', 'decade')")
+    expect(element.locator(".percent").first).to_have_text("+1.35%")
+    expect(element.locator(".date")).not_to_contain_text(" – ")
+    queries = [url.partition("?")[2] for url in watched.urls_with("/v1/")]
+    assert queries == ["lang=en&period=week", "lang=en&period=year", "lang=en"]
+    (warning,) = watched.settled(site).console
+    assert 'unknown period "decade"; known are day, week, month, year, ytd' in warning
+
+
+def test_frame_shows_the_change_over_a_period(site: Site, open_page: Open) -> None:
+    watched = open_page(f"{site.service}/embed?period=week&currencies=usd&live=1")
+    page = watched.page
+    expect(page.locator(".percent").first).to_have_text("+2.24%")
+    expect(page.locator("time")).to_contain_text(" – ")
+    assert all("period=week" in url for url in watched.settled(site).urls_with("/v1/stream"))
+
+
 def test_list_shows_requested_sparklines(site: Site, open_page: Open) -> None:
     """Drawn from the JSON under the strictest policy; other layouts ignore the attribute, and it can be removed."""
     watched = open_page(

@@ -136,7 +136,7 @@ def _words(view: View) -> Mapping[str, models.QuoteWords]:
     """Return the texts of each quote, by its code; empty if no language is requested."""
     if not view.options.lang:
         return {}
-    words = {quote.code: models.QuoteWords(**asdict(text)) for quote, text in view.texts[1]}
+    words = {quote.code: models.QuoteWords(**asdict(text), direction=quote.direction) for quote, text in view.texts[1]}
     if view.options.spark:
         sparks = ((code, view.sparks.get(code)) for code in words)
         lines = {code: (spark.path, spark.label) if spark else (None, None) for code, spark in sparks}

@@ -9,6 +9,7 @@ const HERE = new URL(".", import.meta.url);
 const VALUES = ["rate", "change", "percent"];
 const THEMES = ["auto", "system", "light", "dark", "transparent"];
 const LAYOUTS = ["strip", "list", "tape"];
+const PERIODS = ["day", "week", "month", "year", "ytd"];
 const ARROWS = { up: "▲", down: "▼", flat: "■" };
 const sheet = new CSSStyleSheet();
 const warned = new Set();
@@ -17,8 +18,9 @@ const warned = new Set();
 const feeds = new Map();
 
 class Feed {
-  static of(ticker, lang, live, spark) {
+  static of(ticker, lang, live, spark, period) {
     const query = new URLSearchParams(spark ? { lang, spark: 1 } : { lang });
+    if (period !== PERIODS[0]) query.set("period", period);
     const url = new URL(`v1/ticker${ticker && `/${encodeURIComponent(ticker)}`}?${query}`, HERE);
     const key = url + live;
     let feed = feeds.get(key);
@@ -85,7 +87,7 @@ function make(name, part, ...children) {
 }
 
 class CurrencyTicker extends HTMLElement {
-  static observedAttributes = ["ticker", "currencies", "lang", "theme", "layout", "show", "live", "spark"];
+  static observedAttributes = ["ticker", "currencies", "lang", "theme", "layout", "show", "live", "spark", "period"];
 
   constructor() {
     super();
@@ -108,7 +110,7 @@ class CurrencyTicker extends HTMLElement {
 
   follow() {
     const ticker = this.get("ticker");
-    const feed = Feed.of(ticker, languageOf(this), this.has("live"), this.has("spark"));
+    const feed = Feed.of(ticker, languageOf(this), this.has("live"), this.has("spark"), this.one("period", PERIODS));
     if (feed !== this.feed) {
       this.feed?.remove(this);
       this.feed = feed;
@@ -211,7 +213,8 @@ class CurrencyTicker extends HTMLElement {
     box.append(make("div", "view", list), date);
   }
 
-  quote({ code, direction, receipts, text }, layout, show, base, status) {
+  quote({ code, direction: today, receipts, text }, layout, show, base, status) {
+    const { direction = today } = text; // over the period of the texts
     const item = make("li", `quote ${direction ?? "none"}`);
     const seen = make("span", "seen");
     seen.title = text.details;
