@@ -66,7 +66,7 @@ class RatesOnDate:
     store: Store
 
     def last_date(self, ticker: TickerSettings, now: datetime) -> date:
-        """Return the last date that can be asked for: today, or the date of the latest publication."""
+        """Return the last date that may be requested: today, or the date of the latest publication."""
         polled = self.memory.settings.polled
         latest = (self.memory.series(key).latest for key in ticker.sources)
         return max(
@@ -120,11 +120,11 @@ class RatesOnDate:
         )
         polled = self.memory.settings.polled
         recorded = any(polled[found.source].recorded for found in used)
-        worst = max(found.freshness for found in used)
+        stale = any(found.freshness is Freshness.STALE for found in used)
         return Snapshot(
             id=ticker.id,
             base=ticker.base,
-            status=Status.RECORDED if recorded else Status[worst.name],
+            status=Status.RECORDED if recorded else Status.STALE if stale else Status.CURRENT,
             recorded=recorded,
             as_of=max(found.table.date for found in used),
             updated_at=await self._fetched_at(used),

@@ -114,7 +114,7 @@ def ticker_text(snapshot: Snapshot, settings: Settings, language: Language, peri
         sources=", ".join(short_names),
         date=_dates(snapshot.as_of, period, language),
         status=language.gettext(messages.STATUS[snapshot.status]),
-        footer=f"{_compared(snapshot, language).removesuffix('.')}. {names}",
+        footer=f"{_compared(snapshot, language, period).removesuffix('.')}. {names}",
         away=language.gettext(messages.NO_CONNECTION),
         pause=language.gettext(messages.PAUSE),
         close=language.gettext(messages.CLOSE),
@@ -177,14 +177,20 @@ def _name(source: SourceSettings, language: Language) -> str:
     return source.names.get(language.words_tag, source.name)
 
 
-def _compared(snapshot: Snapshot, language: Language) -> str:
-    """Return the date, and the date it is compared with, if it is the same for all quotes."""
+def _compared(snapshot: Snapshot, language: Language, period: Period) -> str:
+    """Return the date, and the date it is compared with.
+
+    That is the date of the previous rates if it is the same for all quotes; else the first day of a longer period, or
+    none.
+    """
     date = language.long_date(snapshot.as_of)
     dates = {quote.date for quote in snapshot.quotes if quote.date}
     previous_dates = {quote.previous_date for quote in snapshot.quotes if quote.date == snapshot.as_of}
-    if dates != {snapshot.as_of} or len(previous_dates) != 1:
-        return date
-    previous_date = previous_dates.pop()
+    previous_date = None
+    if dates == {snapshot.as_of} and len(previous_dates) == 1:
+        previous_date = previous_dates.pop()
+    if previous_date is None and period is not Period.DAY:
+        previous_date = begin(period, snapshot.as_of)
     if previous_date is None:
         return date
     previous = language.long_date(previous_date)

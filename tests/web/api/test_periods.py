@@ -94,7 +94,7 @@ async def test_period_selects_the_change_of_texts(client: Client) -> None:
     assert "2025" in shown["details"]
     assert year["text"]["date"].endswith(f" – {today['text']['date']}")
     assert "2025" in year["text"]["date"]
-    assert "April 2, 2025" in year["text"]["footer"] or "2 April 2025" in year["text"]["footer"]
+    assert "2 April 2026 compared with 2 April 2025" in year["text"]["footer"]
 
 
 @pytest.mark.parametrize("period", LONGER)
@@ -155,6 +155,8 @@ async def test_period_is_null_where_history_does_not_reach(settings: Settings, s
     assert {period for period, change in changes.items() if change is None} == {"year", "ytd"}
     assert (await text_of(client, "/v1/ticker.txt?period=year")).splitlines()[0] == "usd —"
     assert "—" in await text_of(client, "/v1/ticker.svg?period=year")
+    page = await page_of(client, "/v1/ticker.html?period=year&layout=list&lang=en")
+    assert "2 April 2026 compared with 2 April 2025" in select_one(page, ".date").to_text()
 
 
 async def test_new_publication_is_compared_at_once(store: Store, settings: Settings, clock: Clock) -> None:
