@@ -220,6 +220,7 @@ def test_choices_are_in_the_url(site: Site, open_page: Open) -> None:
             shared = query_of(embed_code(page))
             page.reload()
             assert query_of(embed_code(page)) == shared
+            page.locator(".languages summary").click()
             page.get_by_role("link", name="Русский").click()
             expect(page.locator("html")).to_have_attribute("lang", "ru")
     choose(page, "Вид", "Строка")

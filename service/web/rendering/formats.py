@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from math import sqrt
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
@@ -17,7 +16,6 @@ from service.domain.snapshot import PublishedQuotes, Quote, Snapshot
 from service.settings import Settings
 from service.web import models
 from service.web.embed.builder import COLOURS, FONTS, SNIPPETS, VALUES, WIDTHS
-from service.web.http.assets import ASSETS
 from service.web.http.responses import SECURE
 from service.web.i18n.formatting import QuoteText, TickerText, quote_text, spark_text, ticker_text
 from service.web.i18n.locale import ENGLISH, language
@@ -28,9 +26,7 @@ from service.web.rendering.png import MAX_PIXELS, is_drawable
 from service.web.rendering.sparkline import Sparkline, path
 from service.web.rendering.style import STYLE, digest, style_sheet
 from service.web.rendering.svg import ARROWS, DARK_STYLE, SvgLayout, drawn
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from service.web.rendering.templates import rendered
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _MAX_TEXTS: Final = 32
@@ -317,26 +313,11 @@ def embed_headers(frame_ancestors: tuple[str, ...], options: Options) -> Mapping
 
 def docs(viewer: Mapping[str, str]) -> bytes:
     """Render the API documentation; `viewer` maps the viewer's files to their hashed names."""
-    return _templates().get_template("docs.html").render(viewer=viewer).encode()
+    return rendered("docs.html", viewer=viewer)
 
 
 def _rendered(template: str, view: View, **more: Any) -> bytes:  # noqa: ANN401 - template variables have any type
     text, pairs = view.texts
     values = {"snapshot": view.snapshot, "settings": view.settings, "options": view.options, "text": text}
     values |= {"pairs": pairs, "sparks": view.sparks, "arrows": ARROWS}
-    return _templates().get_template(template).render(**values, **more).encode()
-
-
-@cache
-def _templates() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - loaded with the first page, not at start
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["assets"] = ASSETS
-    return environment
+    return rendered(template, **values, **more)

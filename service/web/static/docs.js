@@ -28,7 +28,7 @@ SwaggerUIBundle({
   syntaxHighlight: false,
   plugins: [{
     wrapComponents: {
-      InfoContainer: (Info, { React }) => (props) => React.createElement("div", { role: "banner" }, React.createElement(Info, props)),
+      InfoContainer: (Info, { React }) => (props) => React.createElement("div", { role: "region", "aria-label": "About" }, React.createElement(Info, props)),
     },
   }],
 });
