@@ -221,7 +221,7 @@ class Chart {
             ...axis,
             grid: { show: false },
             size: 28,
-            space: (plot, index, min, max) => (max - min > 4 * 365 * DAY ? 48 : 72),
+            space: 90,
             incrs: [...[1, 2, 3, 7, 15], ...[1, 2, 3, 6].map((months) => months * 30), ...[1, 2, 5, 10, 25].map((years) => years * 365)].map((days) => days * DAY),
             values: (plot, times, index, space, step) =>
               times.map((time) => formats.date(time, step >= 365 * DAY ? "year" : step >= 28 * DAY ? "month" : "short")),
