@@ -75,16 +75,20 @@ docs: $(VENV)/.runtime ## Generate docs/configuration.md, docs/sources.md, confi
 
 # Message catalogues: <domain>.po is for translators, the service reads <domain>.mo
 I18N := service/web/i18n/locale
+PAGES := navigation.html rates.html rate.html receipt.html error.html
 EXTRACT := extract --no-wrap --no-location --sort-output --keyword=N_
 
 messages: $(VENV)/.runtime ## Extract the messages into the catalogues and compile them
 	$(BIN)/pybabel -q $(EXTRACT) -F $(I18N)/babel.cfg -o $(I18N)/strip.pot service/web/i18n
 	$(BIN)/pybabel -q $(EXTRACT) -F $(I18N)/babel.cfg -o $(I18N)/builder.pot service/web/embed service/web/templates/index.html
+	$(BIN)/pybabel -q $(EXTRACT) -F $(I18N)/babel.cfg -o $(I18N)/pages.pot service/web/pages $(addprefix service/web/templates/,$(PAGES))
 	$(BIN)/pybabel -q update --no-wrap --ignore-pot-creation-date --ignore-obsolete -D strip -i $(I18N)/strip.pot -d $(I18N)
 	$(BIN)/pybabel -q update --no-wrap --ignore-pot-creation-date --ignore-obsolete -D builder -i $(I18N)/builder.pot -d $(I18N)
+	$(BIN)/pybabel -q update --no-wrap --ignore-pot-creation-date --ignore-obsolete -D pages -i $(I18N)/pages.pot -d $(I18N)
 	$(BIN)/pybabel -q compile -D strip -d $(I18N)
 	$(BIN)/pybabel -q compile -D builder -d $(I18N)
-	rm $(I18N)/strip.pot $(I18N)/builder.pot
+	$(BIN)/pybabel -q compile -D pages -d $(I18N)
+	rm $(I18N)/strip.pot $(I18N)/builder.pot $(I18N)/pages.pot
 
 # esbuild bundles and minifies scripts and style sheets: its version, and the SHA-256 of its package
 ESBUILD_VERSION := 0.28.2
@@ -95,7 +99,7 @@ BUNDLE := --bundle --minify --format=esm --target=esnext --charset=utf8 --loader
 assets: $(ESBUILD) ## Build service/web/assets and service/web/types (needs npm)
 	$(ESBUILD) --log-level=warning --minify --charset=utf8 --outdir=service/web/assets service/web/static/*.css
 	cd service/web/static && $(CURDIR)/$(ESBUILD) --log-level=warning $(BUNDLE) --outdir=../assets \
-	  embed=element.js chart=chart-element.js frame=frame.js builder=builder.js docs=docs.js
+	  embed=element.js chart=chart-element.js frame=frame.js builder=builder.js docs=docs.js rates=rates.js
 	cp service/web/static/*.svg service/web/assets/
 	mkdir -p service/web/types
 	cp packages/element/embed.d.ts packages/element/custom-elements.json service/web/types/

@@ -39,6 +39,9 @@ from service.web.http.problems import not_found, unexpecting
 from service.web.openapi import docs
 from service.web.ops import health, prometheus
 from service.web.ops.health import HealthReport
+from service.web.pages import rates as rate_pages
+from service.web.pages import receipts
+from service.web.pages.documents import DocumentCache
 from service.web.rendering.page_cache import PageCache
 from service.web.server.instrumentation import OTHER, counted, counting, timed
 from service.web.server.response_cache import ResponseCache
@@ -156,6 +159,7 @@ def create_app(
     streams = EventStreamHub(pages)
     webhooks = {webhook.label: WebhookStatus() for webhook in settings.webhooks}
     histories = history.Histories(pages, store)
+    charts, documents = chart.Charts(pages, histories), DocumentCache(now)
 
     app = web.Application()
     if settings.http.response_cache:
@@ -166,11 +170,13 @@ def create_app(
         *ticker.routes(pages, dated),
         *stream.routes(streams),
         *views.routes(pages),
-        *chart.routes(chart.Charts(pages, histories)),
+        *chart.routes(charts),
     ]
     computed = [
         *history.routes(histories),
         *rates.routes(dated),
+        *rate_pages.routes(pages, charts, documents),
+        *receipts.routes(pages, store, documents),
         *oembed.routes(pages),
         *sources.routes(memory, polling.next_poll, now),
         *fixings.routes(memory, store, now),

@@ -25,6 +25,11 @@ def receipt_path(source: str, day: dt.date) -> str:
     return f"/v1/fixings/{source}/{day}"
 
 
+def receipt_page_path(source: str, day: dt.date) -> str:
+    """Return the path of the page that shows the receipt of a fixing."""
+    return f"/fixings/{source}/{day}"
+
+
 class ProblemDocument(Struct, frozen=True, kw_only=True):
     """An error (RFC 9457). `available` lists the valid values, if there is a list of them."""
 

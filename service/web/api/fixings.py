@@ -39,7 +39,7 @@ def routes(memory: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
         if key not in polled:
             raise Problem(404, f"Unknown source {key[:40]!r}.", available=list(polled))
         try:
-            pair = await _find(memory, store, key, day)
+            pair = await find(memory, store, key, day)
         except StoreError:
             detail = f"Older fixings of {key} are temporarily unavailable."
             raise Problem(503, detail, {"Retry-After": "30"}) from None
@@ -50,7 +50,7 @@ def routes(memory: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
 
     async def fixing(request: web.Request) -> web.StreamResponse:
         new, before = await requested(request)
-        document = receipt(new, before, polled[new.source], await _cross_check(memory, store, new))
+        document = receipt(new, before, polled[new.source], await cross_check(memory, store, new))
         caching = cache_for(_MAX_AGE, due(memory, new.source, now()))
         page = Representation(
             to_json(document), "application/json", caching, surrogate_headers(http, source_key(new.source))
@@ -79,16 +79,16 @@ def routes(memory: MemoryState, store: Store, now: Clock) -> list[web.RouteDef]:
     ]
 
 
-def receipt(new: Fixing, before: Fixing | None, source: SourceSettings, cross_check: CrossCheck) -> models.Receipt:
+def receipt(new: Fixing, before: Fixing | None, source: SourceSettings, others: CrossCheck) -> models.Receipt:
     """Return the receipt of a fixing: the rates as published, with everything needed to verify them."""
     raw = f"{models.receipt_path(new.source, new.date)}.raw"
-    confidence = {code: cross_check.assess(new.source, new, code).confidence for code in new.rates}
+    confidence = {code: others.assess(new.source, new, code).confidence for code in new.rates}
     return models.Receipt(
         name=source.name, confidence=confidence, check=check(new, before, source), raw=raw, **asdict(new)
     )
 
 
-async def _cross_check(memory: MemoryState, store: Store, new: Fixing) -> CrossCheck:
+async def cross_check(memory: MemoryState, store: Store, new: Fixing) -> CrossCheck:
     """Return the rates of all sources around a date, to compare: from memory, or for an old fixing from the store.
 
     If the store cannot be read, an old fixing is compared with nothing.
@@ -104,7 +104,7 @@ async def _cross_check(memory: MemoryState, store: Store, new: Fixing) -> CrossC
     return memory.cross_check_of(stored)
 
 
-async def _find(memory: MemoryState, store: Store, key: str, day: str) -> tuple[Fixing, Fixing | None] | None:
+async def find(memory: MemoryState, store: Store, key: str, day: str) -> tuple[Fixing, Fixing | None] | None:
     """Return a fixing and the one before it, from memory, or old ones from the store; None if it does not exist.
 
     Raises `StoreError`.

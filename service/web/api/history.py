@@ -340,10 +340,10 @@ def _quote(snapshot: Snapshot, code: str) -> tuple[str, Quote]:
 def _span(query: MultiMapping[str], latest: date) -> tuple[date, date]:
     """Return the first and the last requested day. Raises `Problem`."""
     until = _day(query, "to") or latest
-    since = _day(query, "from") or _years_before(until, 1)
+    since = _day(query, "from") or years_before(until, 1)
     if since > until:
         raise Problem(400, f"from ({since}) is after to ({until}).")
-    if since < (first := _years_before(until, _YEARS)):
+    if since < (first := years_before(until, _YEARS)):
         detail = f"from ({since}) is more than {_YEARS} years before to ({until}); the earliest is {first}."
         raise Problem(400, detail)
     return since, until
@@ -362,7 +362,7 @@ def _day(query: MultiMapping[str], name: str) -> date | None:
     raise Problem(400, f"{name} must be a date like 2026-04-02, not {text[:20]!r}.")
 
 
-def _years_before(day: date, years: int) -> date:
+def years_before(day: date, years: int) -> date:
     """Return the same day `years` before; for a leap day, the last day of that February."""
     if day.year <= years:
         return date.min

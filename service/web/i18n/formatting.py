@@ -67,7 +67,7 @@ class TickerText:
 def quote_text(quote: Quote, snapshot: Snapshot, settings: Settings, language: Language) -> QuoteText:
     """Return the texts of a quote of a snapshot."""
     base, own_date = snapshot.base, quote.date if quote.date != snapshot.as_of else None
-    decimals = _decimals(quote)
+    decimals = shown_decimals(quote)
     name, rate = language.name(quote.code), language.number(quote.rate, decimals)
     percent = language.percent(quote.percent)
     previous = language.number(quote.previous, decimals)
@@ -92,7 +92,7 @@ def quote_text(quote: Quote, snapshot: Snapshot, settings: Settings, language: L
 def spark_text(quote: Quote, language: Language) -> str:
     """Return the text alternative of a quote's sparkline. Its history must not be empty."""
     rates = [rate for _, rate in quote.history]
-    decimals = _decimals(quote, min(rates), max(rates))
+    decimals = shown_decimals(quote, min(rates), max(rates))
     low, high = (language.number(rate, decimals) for rate in (min(rates), max(rates)))
     first, last = (language.long_date(day) for day, _ in (quote.history[0], quote.history[-1]))
     pattern = language.ngettext(*messages.SPARK, len(rates)) if language.spoken else messages.SPARK_WITHOUT_WORDS
@@ -103,7 +103,7 @@ def ticker_text(snapshot: Snapshot, settings: Settings, language: Language, peri
     """Return the texts of a ticker; `period` is that of its quotes' changes."""
     used = dict.fromkeys(quote.source for quote in snapshot.quotes if quote.source)
     short_names = dict.fromkeys(settings.sources[key].short_name or key.upper() for key in used)
-    names = "; ".join(_name(settings.sources[key], language) for key in used)
+    names = "; ".join(source_name(settings.sources[key], language) for key in used)
     return TickerText(
         lang=language.tag,
         dir=language.dir,
@@ -127,7 +127,7 @@ def _dates(day: date, period: Period, language: Language) -> str:
     return last if period is Period.DAY else f"{language.date(begin(period, day))} \N{EN DASH} {last}"
 
 
-def _decimals(quote: Quote, *others: Decimal) -> int:
+def shown_decimals(quote: Quote, *others: Decimal) -> int:
     """Return the number of decimals to show: the most that a published rate of the quote, or of `others`, has."""
     if quote.rate is None:
         return 0
@@ -166,14 +166,15 @@ def _note(quote: Quote, settings: Settings, language: Language) -> str:
     notes = [language.gettext(messages.CROSS_RATE)] if quote.cross else []
     if quote.choice and quote.choice > 1 and not source.recorded:
         notes.append(language.gettext(messages.FALLBACK))
-    return ", ".join([_name(source, language), *notes]) if notes else ""
+    return ", ".join([source_name(source, language), *notes]) if notes else ""
 
 
 def _source(quote: Quote, settings: Settings, language: Language) -> str:
-    return _name(settings.sources[quote.source], language) if quote.source else ""
+    return source_name(settings.sources[quote.source], language) if quote.source else ""
 
 
-def _name(source: SourceSettings, language: Language) -> str:
+def source_name(source: SourceSettings, language: Language) -> str:
+    """Return the name of a source in the language of the messages; its own name if there is none."""
     return source.names.get(language.words_tag, source.name)
 
 

@@ -138,7 +138,7 @@ class PageCache:
             output.theme,
             lenient=output.lenient,
         )
-        return replace(options, origin=self._cacheable_origin(request)) if "origin" in output.takes else options
+        return replace(options, origin=self.cacheable_origin(request)) if "origin" in output.takes else options
 
     def origin(self, request: web.Request) -> str:
         """Return the public URL: the configured one, else that of the request; empty if its host is invalid."""
@@ -146,7 +146,7 @@ class PageCache:
             return public.rstrip("/")
         return f"{request.scheme}://{request.host}" if _HOST.fullmatch(request.host) else ""
 
-    def _cacheable_origin(self, request: web.Request) -> str:
+    def cacheable_origin(self, request: web.Request) -> str:
         """Return the origin for cacheable pages: the configured one, or a loopback host; else empty.
 
         A client can send any Host header, and a shared cache would serve a page with it to all others.

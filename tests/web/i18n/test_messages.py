@@ -13,13 +13,15 @@ from babel.messages.pofile import read_po
 from service.settings import load
 from service.settings.loader import ROOT
 from service.web.embed.builder import SNIPPETS, VALUES
-from service.web.i18n.messages import BASE_CONTEXT, BUILDER, LOCALE, STRIP, languages
+from service.web.i18n.messages import BASE_CONTEXT, BUILDER, LOCALE, PAGES, STRIP, languages
 from service.web.rendering.options import LAYOUTS, SHOWN_VALUES, THEMES
 
 Id = tuple[str | None, str | tuple[str, ...]]
 FILES = sorted(LOCALE.glob("*/LC_MESSAGES/*.po"))
 NAMES = [f"{path.parents[1].name}-{path.stem}" for path in FILES]
 KEYWORDS = DEFAULT_KEYWORDS | {"N_": None}
+TEMPLATES = {STRIP: (), BUILDER: ("index",), PAGES: ("navigation", "rates", "rate", "receipt", "error")}
+"""The templates with messages of a domain."""
 REQUIRED = {"en", "ru", "kk", "uz", "ky", "tr", "de", "fr", "es", "zh", "ar"}
 
 
@@ -31,14 +33,13 @@ def read_catalogue(path: Path) -> Catalog:
 def message_ids(domain: str) -> set[Id]:
     """Return the messages in the code, each with its context."""
     messages: set[Id] = set()
-    folder = ROOT / "service" / "web" / ("i18n" if domain == STRIP else "embed")
+    web = ROOT / "service" / "web"
+    folder = web / {STRIP: "i18n", BUILDER: "embed", PAGES: "pages"}[domain]
     for _, _, message, _, context in extract_from_dir(folder, [("**.py", "python")], keywords=KEYWORDS):
         messages.add((context, message))
-    if domain == BUILDER:
-        page = ROOT / "service" / "web" / "templates" / "index.html"
-        messages |= {
-            (context, message) for _, message, _, context in extract_from_file("jinja2.ext:babel_extract", page)
-        }
+    for name in TEMPLATES[domain]:
+        found = extract_from_file("jinja2.ext:babel_extract", web / "templates" / f"{name}.html")
+        messages |= {(context, message) for _, message, _, context in found}
     return messages
 
 
@@ -86,6 +87,7 @@ def test_catalogue_names_its_translator(path: Path) -> None:
 
 def test_required_languages_have_a_catalogue() -> None:
     assert languages(STRIP).keys() >= REQUIRED
+    assert languages(PAGES) == languages(STRIP)
     assert languages(BUILDER).keys() >= {"en", "ru", "kk"}
 
 

@@ -1,0 +1,1 @@
+"""Pages for people: `/rates`, `/rates/{currency}`, `/fixings/{source}/{date}`."""

@@ -1,0 +1,357 @@
+"""`/rates` and `/rates/{currency}`: the rates of a ticker, and the history of one of them with a chart.
+
+Both are complete without JavaScript. The script of the chart adds the crosshair and switches ranges without a request:
+the page has the whole history as data.
+"""
+
+import datetime as dt
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from service.domain.change import Trend, half_up
+from service.domain.snapshot import Quote, Snapshot
+from service.runtime.background import run_in_thread
+from service.web.api.chart import Charts
+from service.web.api.history import years_before
+from service.web.http.problems import Handler, Problem
+from service.web.http.responses import Representation
+from service.web.i18n.formatting import TickerText, quote_text, shown_decimals, source_name, ticker_text
+from service.web.i18n.locale import Language
+from service.web.models import receipt_page_path
+from service.web.pages.documents import (
+    DocumentCache,
+    PageNotFound,
+    PageOptions,
+    handle_page_errors,
+    page_options,
+    representation,
+    shell,
+)
+from service.web.rendering.chart import ChartLine, Point, chart_document, chart_svg, range_start
+from service.web.rendering.formats import to_json
+from service.web.rendering.options import RANGES, Options
+from service.web.rendering.page_cache import PageCache
+from service.web.rendering.svg import ARROWS
+
+DEFAULT_RANGE: Final = "1y"
+_TABLE_ROWS: Final = 30
+"""Rows of the table; the others are in the CSV file."""
+_CSV_YEARS: Final = 10
+"""Years that `/v1/history` returns at most."""
+_CHARTS: Final = (("wide", 1140, 400), ("narrow", 340, 260))
+"""Names and sizes of the chart in pixels, for desktops and phones: scaled to both, one would be too flat on a phone."""
+
+
+class TableRow(NamedTuple):
+    """The texts of a row of the table. One that is quarantined has no rate."""
+
+    day: dt.date
+    date: str
+    rate: str = ""
+    change: str = ""
+    percent: str = ""
+    trend: str = "none"
+    revised: bool = False
+    quarantined: bool = False
+    other: str = ""
+    index: str = ""
+    other_index: str = ""
+
+
+class Extreme(NamedTuple):
+    """The lowest or highest rate of a range."""
+
+    rate: str
+    date: str
+    day: dt.date
+
+
+class ShownRange(NamedTuple):
+    """The links and texts of a range: the change since the rate in force at its beginning, its extremes.
+
+    Across a redenomination there are no texts.
+    """
+
+    name: str
+    link: str
+    csv: str
+    since: str = ""
+    percent: str = ""
+    trend: str = "none"
+    lowest: Extreme | None = None
+    highest: Extreme | None = None
+
+
+@dataclass(frozen=True)
+class _History:
+    """The publications of a quote, oldest first, with the days that are marked."""
+
+    quote: Quote
+    source: str
+    line: ChartLine
+
+    @property
+    def points(self) -> Sequence[Point]:
+        return self.line.points
+
+    def in_force(self, day: dt.date) -> Point | None:
+        """Return the last publication up to a day."""
+        index = bisect_right(self.points, day, key=lambda point: point.day)
+        return self.points[index - 1] if index else None
+
+    def rate_text(self, rate: Decimal | None, language: Language, *, signed: bool = False) -> str:
+        """Return a rate, or with `signed` a change, with the decimals of the latest publications."""
+        return language.number(rate, self._decimals, signed=signed)
+
+    @cached_property
+    def _decimals(self) -> int:
+        return shown_decimals(self.quote, *(point.rate for point in self.points[-_TABLE_ROWS:]))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a page of a currency shows: equal ones give the same bytes while the rates are the same."""
+
+    options: PageOptions
+    ticker: str
+    code: str
+    range: str
+    compare: str
+
+
+@dataclass
+class RatesPages:
+    """Handlers of `/rates` and `/rates/{currency}`."""
+
+    pages: PageCache
+    charts: Charts
+    documents: DocumentCache
+
+    def options(self, request: web.Request) -> PageOptions:
+        return page_options(request, self.pages.memory.settings, self.pages.cacheable_origin(request))
+
+    async def overview(self, request: web.Request) -> web.StreamResponse:
+        """Respond with the rates of a ticker. Raises `Problem`."""
+        options = self.options(request)
+        snapshot = self._snapshot(options)
+
+        async def make() -> Representation:
+            return await run_in_thread(self._overview, snapshot, options)
+
+        page = await self.documents.get(("rates", options), (snapshot,), make)
+        return page.reply(request, self.pages.now.seconds())
+
+    def _overview(self, snapshot: Snapshot, options: PageOptions) -> Representation:
+        view = self.pages.view(snapshot.id, Options(lang=options.lang, spark=True))
+        text, pairs = view.texts
+        values = shell(options, "./", "rates") | self._ticker(snapshot, text, options)
+        values |= {"pairs": pairs, "sparks": view.sparks, "canonical": f"rates{options.query()}"}
+        return representation("rates.html", options, self.pages.caching(snapshot), values)
+
+    async def currency(self, request: web.Request) -> web.StreamResponse:
+        """Respond with the history of a currency. Raises `Problem`."""
+        options, query, memory = self.options(request), request.query, self.pages.memory
+        snapshot = self._snapshot(options)
+        quotes = {quote.code: quote for quote in snapshot.quotes if quote.source}
+        code, compare = request.match_info["currency"].upper(), query.get("compare", "").upper()
+        if code not in quotes:
+            links = {known: f"{known.lower()}{options.query()}" for known in quotes}
+            raise PageNotFound(f"The ticker {snapshot.id} does not quote {code[:8]!r}.", links)
+        compare = compare if compare in quotes and compare != code else ""
+        chosen = query.get("range", "").lower()
+        chosen = chosen if chosen in RANGES else DEFAULT_RANGE
+        wanted = _Wanted(options, snapshot.id, code, chosen, compare)
+
+        async def make() -> Representation:
+            shown = [quotes[code], *([quotes[compare]] if compare else [])]
+            histories = [await self._history(snapshot, quote) for quote in shown]
+            return await run_in_thread(self._currency, snapshot, wanted, histories)
+
+        page = await self.documents.get(wanted, (snapshot, memory.cross_check), make)
+        return page.reply(request, self.pages.now.seconds())
+
+    async def _history(self, snapshot: Snapshot, quote: Quote) -> _History:
+        """Return the history of a quote; if the store cannot be read, the publications of the quote itself."""
+        try:
+            line = (await self.charts.line(snapshot.id, quote.code)).line
+        except Problem:
+            line = _recent(quote, snapshot.base)
+        return _History(quote, quote.source or "", line)
+
+    def _currency(self, snapshot: Snapshot, wanted: _Wanted, histories: Sequence[_History]) -> Representation:
+        options, settings, history = wanted.options, self.pages.memory.settings, histories[0]
+        language, code, quote = options.language, wanted.code.lower(), history.quote
+        text, latest = ticker_text(snapshot, settings, language), history.points[-1].day
+
+        def link(chosen: str, compare: str) -> str:
+            shown = "" if chosen == DEFAULT_RANGE else chosen
+            return f"{code}{options.query(range=shown, compare=compare.lower())}"
+
+        ranges = {name: self._range(name, history, wanted, language, link(name, wanted.compare)) for name in RANGES}
+        first = range_start(wanted.range, latest, history.points[0].day)
+        table = _Table(histories, first, language)
+        lines = [each.line.since(first) for each in histories]
+        documents = [
+            chart_document(
+                each.line,
+                snapshot.id,
+                source_name(settings.sources[each.source], language),
+                cross=each.quote.cross,
+                language=language,
+            )
+            for each in histories
+        ]
+        own_range = "" if wanted.range == DEFAULT_RANGE else wanted.range
+        values = shell(options, "../", "rates", range=own_range, compare=wanted.compare.lower())
+        values |= self._ticker(snapshot, text, options)
+        values |= {
+            "quote": quote,
+            "said": quote_text(quote, snapshot, settings, language),
+            "name": language.name,
+            "receipt": lambda day: receipt_page_path(history.source, day).removeprefix("/"),
+            "charts": {
+                name: chart_svg(lines, language, width=width, height=height, theme="page", prefix=name)
+                for name, width, height in _CHARTS
+            },
+            "data": to_json(documents).replace(b"<", b"\\u003c").decode(),
+            "ranges": ranges.values(),
+            "chosen": ranges[wanted.range],
+            "default_range": DEFAULT_RANGE,
+            "compare": wanted.compare,
+            "choices": {
+                each.code: link(wanted.range, each.code)
+                for each in snapshot.quotes
+                if each.source and each.code != quote.code
+            },
+            "without": link(wanted.range, ""),
+            "rows": table.rows(_TABLE_ROWS),
+            "index_date": language.date(table.common.day) if table.common else "",
+            "canonical": f"rates/{code}{options.query()}",
+        }
+        return representation("rate.html", options, self.pages.caching(snapshot), values)
+
+    def _range(self, name: str, history: _History, wanted: _Wanted, language: Language, link: str) -> ShownRange:
+        points = history.points
+        latest = points[-1].day
+        first = range_start(name, latest, points[0].day)
+        csv = {"from": str(max(first, years_before(latest, _CSV_YEARS))), "to": str(latest)}
+        csv |= {"ticker": wanted.options.ticker} if wanted.options.ticker else {}
+        shown = ShownRange(name, link, f"v1/history/{wanted.code.lower()}.csv?{urlencode(csv)}")
+        start = history.in_force(first) or points[0]
+        later = points[bisect_right(points, start.day, key=lambda point: point.day) :]
+        if not later or any(point.new_unit for point in later):
+            return shown
+        percent = half_up(100 * (Fraction(later[-1].rate) / Fraction(start.rate) - 1), 2)
+        inside = [start, *later] if start.day == first else later
+
+        def extreme(point: Point) -> Extreme:
+            return Extreme(history.rate_text(point.rate, language), language.date(point.day), point.day)
+
+        return shown._replace(
+            since=language.date(start.day),
+            percent=language.percent(percent),
+            trend=_trend(percent),
+            lowest=extreme(min(inside, key=lambda point: point.rate)),
+            highest=extreme(max(inside, key=lambda point: point.rate)),
+        )
+
+    def _ticker(self, snapshot: Snapshot, text: TickerText, options: PageOptions) -> dict[str, Any]:
+        """Return the template variables of both pages."""
+        settings, path = self.pages.memory.settings, f"/{options.ticker}" if options.ticker else ""
+        tickers = {ticker.id: "" if ticker is settings.tickers[0] else ticker.id for ticker in settings.tickers}
+        return {
+            "snapshot": snapshot,
+            "text": text,
+            "arrows": ARROWS,
+            "tickers": tickers,
+            "picture": f"v1/ticker{path}.png",
+        }
+
+    def _snapshot(self, options: PageOptions) -> Snapshot:
+        settings = self.pages.memory.settings
+        if options.ticker and options.ticker not in [ticker.id for ticker in settings.tickers]:
+            raise PageNotFound(f"Unknown ticker {options.ticker[:40]!r}.")
+        return self.pages.snapshot(options.ticker or settings.tickers[0].id)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The latest publications of a history; with two, as indices too, which begin with a range."""
+
+    histories: Sequence[_History]
+    first: dt.date
+    language: Language
+
+    @property
+    def common(self) -> Point | None:
+        """The first publication of the range on a day for which all histories have a rate: its index is 100."""
+        begin = max(self.first, *(history.points[0].day for history in self.histories))
+        return next((point for point in self.histories[0].points if point.day >= begin), None)
+
+    def rows(self, count: int) -> list[TableRow]:
+        """Return the rows, newest first: those of the `count` last publications, and quarantined days."""
+        points, quarantined = self.histories[0].points, self.histories[0].line.quarantined
+        begin = max(0, len(points) - count)
+        rows = [self._row(points[index], points[index - 1] if index else None) for index in range(begin, len(points))]
+        held = sorted(day for day in quarantined if day >= points[begin].day)[-count:]
+        rows += [TableRow(day, self.language.date(day), quarantined=True) for day in held]
+        return sorted(rows, key=lambda row: (row.day, row.quarantined), reverse=True)
+
+    def _row(self, point: Point, before: Point | None) -> TableRow:
+        language, history = self.language, self.histories[0]
+        change = None if before is None or point.new_unit or point.percent is None else point.rate - before.rate
+        texts = TableRow(
+            point.day,
+            language.date(point.day),
+            history.rate_text(point.rate, language),
+            history.rate_text(change, language, signed=True),
+            language.percent(point.percent),
+            _trend(point.percent),
+            point.day in history.line.revised,
+        )
+        return texts._replace(**self._compared(point)) if len(self.histories) > 1 else texts
+
+    def _compared(self, point: Point) -> Mapping[str, str]:
+        history, start = self.histories[1], self.common
+        other, other_start = history.in_force(point.day), history.in_force(start.day) if start else None
+        if other is None or start is None or other_start is None or point.day < start.day:
+            return {}
+        index, other_index = (
+            self.language.number(half_up(100 * Fraction(rate) / Fraction(first), 2), 2)
+            for rate, first in ((point.rate, start.rate), (other.rate, other_start.rate))
+        )
+        return {"other": history.rate_text(other.rate, self.language), "index": index, "other_index": other_index}
+
+
+def _recent(quote: Quote, base: str) -> ChartLine:
+    """Return the line of a quote's own history, which is in memory."""
+    points = [Point(day, rate) for day, rate in quote.history[:1]]
+    for old, (day, rate) in zip(quote.history, quote.history[1:], strict=False):
+        points.append(Point(day, rate, half_up(100 * (Fraction(rate) / Fraction(old.rate) - 1), 2)))
+    return ChartLine(quote.code, base, points)
+
+
+def _trend(percent: Decimal | None) -> str:
+    if percent is None:
+        return "none"
+    return Trend.UP if percent > 0 else Trend.DOWN if percent < 0 else Trend.FLAT
+
+
+def routes(pages: PageCache, charts: Charts, documents: DocumentCache) -> list[web.RouteDef]:
+    rates = RatesPages(pages, charts, documents)
+
+    def page(handler: Handler, root: str) -> Handler:
+        return handle_page_errors(handler, rates.options, root, "rates")
+
+    return [
+        web.get("/rates", page(rates.overview, "./")),
+        web.get("/rates/{currency}", page(rates.currency, "../")),
+    ]
