@@ -28,8 +28,8 @@ _MAX_PAGES: Final = 64
 """Cached pages: each some 100 KB with its compressed form."""
 _MAX_RENDERINGS: Final = 8
 """Pages that are being made. The edge waits 3 s for a response."""
-_LIFETIME: Final = 60
-"""Seconds after which a page is made anew: what the store has of earlier years may have changed."""
+_LIFETIME: Final = 15
+"""Seconds after which a page is made anew: what the store has of earlier years, or of raw responses, may have changed."""
 
 _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
     404: (N_("Page not found"), N_("This page does not exist.")),
