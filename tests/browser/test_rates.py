@@ -137,7 +137,7 @@ def test_page_is_accessible(rates_site: Site, open_page: Open, path: str) -> Non
         page.evaluate("for (const menu of document.querySelectorAll('details')) menu.open = true")
         for scheme in ("light", "dark"):
             with case(viewport["width"], scheme):
-                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                page.emulate_media(color_scheme=scheme)
                 assert axe_report(page) == ""
 
 

@@ -73,16 +73,18 @@ class Representation:
         vary: str | None = None,
         *,
         compressed: bool = True,
+        level: int = 9,
     ) -> None:
         """Take the bytes; `cache_control` maps the second of the response (Unix time) to its Cache-Control.
 
         `vary` is a request header that selected this representation. Pass `compressed=False` for a large
-        representation that is used for one request only: compressing it costs more than it saves.
+        representation that is used for one request only: compressing it costs more than it saves. `level` is that of
+        gzip: a lower one for a large representation that is used for a few requests.
         """
         self.body = body
         self.tag = tag = sha256(body).hexdigest()[:20]
         self._encoded = {"": (body, f'"{tag}"')}
-        gzipped = compress(body, 9, mtime=0) if compressed else body
+        gzipped = compress(body, level, mtime=0) if compressed else body
         if len(gzipped) < len(body):
             self._encoded["gzip"] = (gzipped, f'"{tag}-gzip"')
         self._tags = {coding: tag for coding, (_, tag) in self._encoded.items()}

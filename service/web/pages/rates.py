@@ -6,7 +6,7 @@ the page has the whole history as data.
 
 import datetime as dt
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -35,7 +35,7 @@ from service.web.pages.documents import (
     representation,
     shell,
 )
-from service.web.rendering.chart import ChartLine, Point, chart_document, chart_svg, range_start
+from service.web.rendering.chart import ChartLine, ChartPoint, chart_document, chart_svg, range_start
 from service.web.rendering.formats import to_json
 from service.web.rendering.options import RANGES, Options
 from service.web.rendering.page_cache import PageCache
@@ -51,7 +51,10 @@ _CHARTS: Final = (("wide", 1140, 400), ("narrow", 340, 260))
 
 
 class TableRow(NamedTuple):
-    """The texts of a row of the table. One that is quarantined has no rate."""
+    """The texts of a row of the table. One that is quarantined has no rate.
+
+    In a comparison, `other` is the rate of the other currency; `own_index` and `other_index` are the indices.
+    """
 
     day: dt.date
     date: str
@@ -62,7 +65,7 @@ class TableRow(NamedTuple):
     revised: bool = False
     quarantined: bool = False
     other: str = ""
-    index: str = ""
+    own_index: str = ""
     other_index: str = ""
 
 
@@ -99,10 +102,10 @@ class _History:
     line: ChartLine
 
     @property
-    def points(self) -> Sequence[Point]:
+    def points(self) -> Sequence[ChartPoint]:
         return self.line.points
 
-    def in_force(self, day: dt.date) -> Point | None:
+    def in_force(self, day: dt.date) -> ChartPoint | None:
         """Return the last publication up to a day."""
         index = bisect_right(self.points, day, key=lambda point: point.day)
         return self.points[index - 1] if index else None
@@ -252,7 +255,7 @@ class RatesPages:
         percent = half_up(100 * (Fraction(later[-1].rate) / Fraction(start.rate) - 1), 2)
         inside = [start, *later] if start.day == first else later
 
-        def extreme(point: Point) -> Extreme:
+        def extreme(point: ChartPoint) -> Extreme:
             return Extreme(history.rate_text(point.rate, language), language.date(point.day), point.day)
 
         return shown._replace(
@@ -291,7 +294,7 @@ class _Table:
     language: Language
 
     @property
-    def common(self) -> Point | None:
+    def common(self) -> ChartPoint | None:
         """The first publication of the range on a day for which all histories have a rate: its index is 100."""
         begin = max(self.first, *(history.points[0].day for history in self.histories))
         return next((point for point in self.histories[0].points if point.day >= begin), None)
@@ -305,10 +308,10 @@ class _Table:
         rows += [TableRow(day, self.language.date(day), quarantined=True) for day in held]
         return sorted(rows, key=lambda row: (row.day, row.quarantined), reverse=True)
 
-    def _row(self, point: Point, before: Point | None) -> TableRow:
+    def _row(self, point: ChartPoint, before: ChartPoint | None) -> TableRow:
         language, history = self.language, self.histories[0]
         change = None if before is None or point.new_unit or point.percent is None else point.rate - before.rate
-        texts = TableRow(
+        return TableRow(
             point.day,
             language.date(point.day),
             history.rate_text(point.rate, language),
@@ -316,26 +319,28 @@ class _Table:
             language.percent(point.percent),
             _trend(point.percent),
             point.day in history.line.revised,
+            False,
+            *(self._compared(point) if len(self.histories) > 1 else ()),
         )
-        return texts._replace(**self._compared(point)) if len(self.histories) > 1 else texts
 
-    def _compared(self, point: Point) -> Mapping[str, str]:
+    def _compared(self, point: ChartPoint) -> tuple[str, str, str]:
+        """Return the rate of the other currency on a day, and both indices; empty before the first common day."""
         history, start = self.histories[1], self.common
         other, other_start = history.in_force(point.day), history.in_force(start.day) if start else None
         if other is None or start is None or other_start is None or point.day < start.day:
-            return {}
+            return "", "", ""
         index, other_index = (
             self.language.number(half_up(100 * Fraction(rate) / Fraction(first), 2), 2)
             for rate, first in ((point.rate, start.rate), (other.rate, other_start.rate))
         )
-        return {"other": history.rate_text(other.rate, self.language), "index": index, "other_index": other_index}
+        return history.rate_text(other.rate, self.language), index, other_index
 
 
 def _recent(quote: Quote, base: str) -> ChartLine:
     """Return the line of a quote's own history, which is in memory."""
-    points = [Point(day, rate) for day, rate in quote.history[:1]]
+    points = [ChartPoint(day, rate) for day, rate in quote.history[:1]]
     for old, (day, rate) in zip(quote.history, quote.history[1:], strict=False):
-        points.append(Point(day, rate, half_up(100 * (Fraction(rate) / Fraction(old.rate) - 1), 2)))
+        points.append(ChartPoint(day, rate, half_up(100 * (Fraction(rate) / Fraction(old.rate) - 1), 2)))
     return ChartLine(quote.code, base, points)
 
 

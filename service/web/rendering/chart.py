@@ -131,7 +131,7 @@ class ChartLine:
         first, last = (point.rate for point in (self.points[0], self.points[-1]))
         return half_up(100 * (Fraction(last) / Fraction(first) - 1), 2)
 
-    @property
+    @cached_property
     def decimals(self) -> int:
         """The number of decimals that its rates are shown with: as published, fewer for derived rates."""
         return max((_shown_decimals(point.rate) for point in self.points), default=0)

@@ -98,7 +98,7 @@ async def test_rates_show_every_quote(client: Client) -> None:
     assert links[:2] == ["rates/usd?lang=en", "fixings/nbk/2026-04-02?lang=en"]
 
 
-async def test_currency_has_the_figures_of_its_history(
+async def test_table_of_a_currency_equals_its_history(
     settings: Settings, clock: Clock, start: Started, banks: Banks
 ) -> None:
     """The table equals `/v1/history`, newest first; each row links to its receipt."""
@@ -172,7 +172,7 @@ async def test_revised_and_quarantined_days_are_marked(
 ) -> None:
     """A quarantined rate itself is not in the page."""
     *fixings, last = decade()[-20:]
-    revised = replace(fixings[-3], revisions=(replace(fixings[-3], rates={"USD": Rate(Decimal("470"))}, digest="x"),))
+    revised = replace(fixings[-3], revisions=(replace(fixings[-3], rates={"USD": Rate(Decimal(470))}, digest="x"),))
     held = replace(last, rates={"USD": Rate(Decimal("777.77"))})
     async with stored(settings, clock) as store:
         await store.save(*fixings, revised, last.without(["USD"]))
@@ -357,7 +357,9 @@ async def test_unknown_options_are_ignored(client: Client) -> None:
         assert (await get(client, f"/rates/usd?lang=en&{query}")).headers["ETag"] == plain.headers["ETag"], query
 
 
-async def test_service_without_rates_asks_to_try_again(start: Started, banks: Banks, settings: Settings) -> None:
+async def test_service_without_rates_is_temporarily_unavailable(
+    start: Started, banks: Banks, settings: Settings
+) -> None:
     banks.faults.update(dict.fromkeys(("nbk", "cbr", "ecb", "nbu", "cbu"), 404))
     tickers = (settings.tickers[0].model_copy(update={"sources": ("nbk",)}),)
     client = await start(settings.model_copy(update={"tickers": tickers}))
