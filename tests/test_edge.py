@@ -176,7 +176,7 @@ class TestCacheKey:
         """Each path receives exactly the parameters that its format reads, with unchanged values."""
         every = {name for form in FORMATS.values() for name in form.takes} | {"currencies", "ticker"}
         every |= {name for output in CHARTS.values() for name in output.takes}
-        every |= {"from", "to", "on", "amount", "url", "format", "maxwidth", "maxheight"}
+        every |= {"from", "to", "on", "amount", "url", "format", "maxwidth", "maxheight", "compare"}
         named = {"embed": ["/embed"], "index": ["/"]}
         for form, definition in FORMATS.items():
             suffixed = [f"/v1/ticker.{form}", f"/v1/ticker/kzt.{form}"]
@@ -194,6 +194,9 @@ class TestCacheKey:
             "/v1/rates/2026-04-02": {"ticker", "currencies"},
             "/v1/convert": {"ticker", "from", "to", "amount", "on"},
             "/oembed": {"url", "format", "maxwidth", "maxheight"},
+            "/rates": {"ticker", "lang"},
+            "/rates/usd": {"ticker", "lang", "range", "compare"},
+            "/fixings/nbk/2026-04-02": {"ticker", "lang"},
             "/v1/sources": set(),
             "/v1/fixings/nbk/2026-04-02": set(),
             "/static/page.css": set(),
@@ -244,12 +247,17 @@ class TestCacheKey:
             assert stack.requests[number:] == [path], header
 
     async def test_accept_language_separates_negotiated_pages(self, stack: Stack) -> None:
-        """On the two pages that negotiate the language, and with `lang=auto`."""
+        """On the pages that negotiate the language, and with `lang=auto`."""
         for path, copies in {
             "/embed": 2,
             "/": 2,
+            "/rates": 2,
+            "/rates/usd?range=1m": 2,
+            "/fixings/nbk/2026-04-02": 2,
             "/v1/ticker?lang=auto": 2,
             "/embed?lang=kk": 1,
+            "/rates/usd?lang=kk": 1,
+            "/v1/fixings/nbk/2026-04-02": 1,
             "/v1/ticker": 1,
         }.items():
             before = len(stack.requests)
@@ -261,7 +269,7 @@ class TestCacheKey:
 
     async def test_host_separates_pages_that_contain_it(self, stack: Stack) -> None:
         """A page for the host `localhost` is not served to others; other names change nothing."""
-        for path, copies in {"/": 2, "/embed": 2, "/oembed?url=x": 3, "/v1/ticker": 1}.items():
+        for path, copies in {"/": 2, "/embed": 2, "/rates/usd": 2, "/oembed?url=x": 3, "/v1/ticker": 1}.items():
             before = len(stack.requests)
             for host in ("one.example", "two.example", "localhost:9999"):
                 await stack.get(path, Host=host)
