@@ -18,7 +18,17 @@ from tests.support.fixings import APRIL
 from tests.support.http import Client, body, until_ready
 from tests.support.standin import Banks
 
-PATHS = ("/embed", "/v1/ticker.svg", "/v1/ticker.atom", "/v1/ticker.html", "/v1/chart/usd.svg", "/oembed", "/")
+PATHS = (
+    "/embed",
+    "/v1/ticker.svg",
+    "/v1/ticker.atom",
+    "/v1/ticker.html",
+    "/v1/chart/usd.svg",
+    "/oembed",
+    "/",
+    "/rates",
+    "/rates/usd",
+)
 PAYLOAD = '"><script>x</script>'
 PAYLOADS = (
     PAYLOAD,
@@ -43,6 +53,7 @@ VALID = {
     "radius": ("0", "24", ""),
     "font": ("system", "serif", "mono", ""),
     "speed": ("10", "120", ""),
+    "compare": ("eur", "USD", ""),
     "range": ("1m", "5y", "ALL", ""),
     "width": ("160", "600", ""),
     "height": ("120", "720", ""),
@@ -142,7 +153,7 @@ async def check(client: Client, request: Request) -> None:
         assert kind == {"svg": "image/svg+xml", "atom": "application/atom+xml"}[request.path.rpartition(".")[2]]
         assert MARKER not in text.lower()
         assert not [element for element in etree.fromstring(text.encode()).iter() if "script" in str(element.tag)]
-    elif status == 200:
+    elif status == 200 or (status == 404 and request.path.startswith("/rates")):
         assert kind == "text/html"
         assert MARKER not in text.lower()
         fragment = request.path == "/v1/ticker.html"
@@ -158,8 +169,10 @@ def check_page(page: Node) -> None:
     """Check that a page has only the service's own scripts and no event handlers."""
     for element in elements(page):
         assert not [name for name in element.attrs if name.startswith("on")]
-        if element.name == "script":
-            assert str(element.attrs["src"]).startswith(("static/", "embed."))
+        if element.name == "script" and element.attrs.get("type") == "application/json":
+            json.loads(element.to_text())
+        elif element.name == "script":
+            assert str(element.attrs["src"]).removeprefix("../").startswith(("static/", "embed."))
             assert element.to_text() == ""
 
 

@@ -5,6 +5,7 @@ The running service reads that file and does not import this module.
 
 import json
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 from typing import Any, Final
 
 from service import __version__
@@ -31,6 +32,7 @@ Rates are JSON numbers with the digits that the bank published. Times are in UTC
 _TAGS: Final = {
     "rates": "Tickers, history, receipts of publications, and sources.",
     "strip": "Endpoints for embedding a ticker in other sites.",
+    "pages": "Pages for people; unknown values of parameters are ignored.",
     "service": "Health, metrics and documentation.",
 }
 _TEXT: Final = {"type": "string"}
@@ -88,7 +90,7 @@ def document() -> Json:
         },
         "servers": [{"url": ".", "description": "The server of this document"}],
         "tags": [{"name": name, "description": summary} for name, summary in _TAGS.items()],
-        "paths": dict(_paths()),
+        "paths": dict([*_paths(), *_pages()]),
         "components": {
             "parameters": PARAMETERS,
             "headers": {name: header for name, (_, header) in _HEADERS.items()},
@@ -200,6 +202,22 @@ def _query_names(form: str) -> list[str]:
     languages = ["languages"] if "lang" in takes else []
     names = ["currencies", *(name for name in PARAMETERS if name in takes), *languages]
     return [f"shown_{name}" if name in lenient else name for name in names]
+
+
+def _pages() -> Iterator[tuple[str, Json]]:
+    """Yield the pages for people; their errors are pages too."""
+    errors = {str(status): _reply(_content(_HTML), "no-store", "open", "policy") for status in (404, 503)}
+    for status, response in errors.items():
+        response["description"] = f"The same status in words, with links: {HTTPStatus(int(status)).phrase}."
+    page = _cacheable(_content(_HTML), "policy") | errors
+    yield "/rates", _get("pages", "Rates of a ticker", ["ticker", "lang", "languages"], page)
+    summary = "Rate of a currency: chart and history, compared with another currency if requested"
+    yield (
+        "/rates/{currency}",
+        _get("pages", summary, ["currency", "ticker", "range", "compare", "lang", "languages"], page),
+    )
+    summary = "Receipt of a publication: rates, origin, checks, decisions, and the bank's response"
+    yield "/fixings/{source}/{date}", _get("pages", summary, ["source", "date", "lang", "languages"], page)
 
 
 def _charts() -> Iterator[tuple[str, Json]]:

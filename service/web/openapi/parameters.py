@@ -99,6 +99,12 @@ PARAMETERS: Final = {
         f"Range of the chart, which ends with the latest publication: {_named(RANGES)}. Default: `1y`. {_UNKNOWN}",
         examples=_example("3m"),
     ),
+    "compare": _parameter(
+        "compare",
+        "Another currency of the ticker: both are shown as indices, 100 at the beginning of the range. An unknown one "
+        "is ignored.",
+        examples=_example("eur"),
+    ),
     "chart_width": _parameter(
         "width",
         f"Width of the chart in pixels, from {WIDTHS[0]} to {WIDTHS[1]}. A smaller or larger number is moved into the "

@@ -119,7 +119,7 @@ def optional_fields(schema: Json, value: Any) -> Iterator[tuple[str, str]]:
         yield from optional_fields(branch, value)
     if isinstance(value, list):
         for item in value:
-            yield from optional_fields(part.get("items", {}), item)
+            yield from optional_fields(part.get("items") or {}, item)
     if isinstance(value, dict):
         for key, item in value.items():
             if key in part.get("properties", {}):
