@@ -180,7 +180,7 @@ def create_app(
         *oembed.routes(pages),
         *sources.routes(memory, polling.next_poll, now),
         *fixings.routes(memory, store, now),
-        *health.routes(HealthReport(memory, store_sync, election, follower, polling, now, webhooks)),
+        *health.routes(HealthReport(memory, store_sync, election, follower, polling, now, now(), webhooks)),
         *docs.routes(pages),
         *prometheus.routes(memory, store_sync, election, counters, streams, webhooks, now),
     ]

@@ -9,17 +9,19 @@ data.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from time import monotonic
 from typing import Final
+from uuid import uuid4
 
 import structlog
 
+from service import __version__
 from service.clock import Clock
 from service.errors import StoreError
 from service.runtime.background import BackgroundTask, cancel_and_wait
-from service.storage.coordination import Coordination
+from service.storage.coordination import Coordination, Instance
 
 log = structlog.get_logger()
 
@@ -64,6 +66,13 @@ class LeaderElection(BackgroundTask):
     """Round-trip time of the last ping in seconds; None if it failed."""
     offset: timedelta | None = None
     """By how much the local clock is ahead of the store's; None if the last ping failed."""
+    foreign_lock: str | None = None
+    """What is wrong with a lock that no instance can have written, so that none can lead; None if nothing is."""
+    instances: tuple[Instance, ...] = ()
+    """All instances that use the store, this one included; empty while the store is down."""
+    id: str = field(default_factory=lambda: uuid4().hex[:8])
+    """Random identifier of this instance, also in its log."""
+    _started: datetime | None = None
     _leads_until: float = _NEVER
     _stepped_down_until: float = _NEVER
     _failures: int = _FAILURES
@@ -74,7 +83,7 @@ class LeaderElection(BackgroundTask):
     async def __aexit__(self, *_: object) -> None:
         """Release the lock, so that another instance need not wait until it expires."""
         await super().__aexit__()
-        if self.role is Role.LEADER and not self.own and self.error is None:
+        if self._known and self.error is None:
             release = asyncio.create_task(self._resign())
             await asyncio.wait([release], timeout=_RESIGN)
             await cancel_and_wait(release)
@@ -96,7 +105,9 @@ class LeaderElection(BackgroundTask):
 
     async def _resign(self) -> None:
         try:
-            await self.coordination.release()
+            if self.role is Role.LEADER and not self.own:
+                await self.coordination.release()
+            await self.coordination.withdraw(self.id)
         except StoreError as error:
             log.warning("leader.lock_left", error=str(error))
 
@@ -121,7 +132,7 @@ class LeaderElection(BackgroundTask):
         while True:
             await self.refresh()
             if self.role is not before:
-                log.info("leader.role", role=self.role, before=before, store=self.error or "ok")
+                log.info("leader.role", instance=self.id, role=self.role, before=before, store=self.error or "ok")
                 before = self.role
             await self.sleep(self.coordination.life / (_RETRIES if self._failures else _RENEWALS))
 
@@ -133,11 +144,15 @@ class LeaderElection(BackgroundTask):
             self.latency, self.offset = ping.latency, self.machine() - ping.time
             if not self.own:
                 is_candidate = self.monotonic() >= self._stepped_down_until
-                acquired = is_candidate and await self.coordination.acquire_or_renew()
-                self._leads_until = started + self.coordination.life if acquired else _NEVER
+                if is_candidate and await self.coordination.acquire_or_renew():
+                    self._leads_until, self.foreign_lock = started + self.coordination.life, None
+                else:
+                    self._leads_until = _NEVER
+                    self._report_foreign_lock(await self.coordination.foreign_lock())
             if self._crashed:
                 log.info("leader.recovered")
             self._failures, self._crashed, self.error = 0, False, None
+            await self._announce(ping.time)
         except StoreError as error:
             self._failed(str(error))  # logged by the store sync, or with the new role
         except Exception as error:  # keep running: without an election no instance would poll
@@ -149,6 +164,21 @@ class LeaderElection(BackgroundTask):
         async with self._refreshed:
             self._refreshed.notify_all()
 
+    async def _announce(self, now: datetime) -> None:
+        """Announce this instance to the others, for `/health`; `now` is the time of the store's clock."""
+        self._started = self._started or now
+        own = Instance(id=self.id, version=__version__, role=self.role, started=self._started, seen=now)
+        try:
+            self.instances = await self.coordination.announce(own)
+        except StoreError as error:
+            self.instances = ()
+            log.debug("leader.not_announced", error=str(error))
+
+    def _report_foreign_lock(self, problem: str | None) -> None:
+        if problem and not self.foreign_lock:
+            log.error("leader.lock_foreign", problem=problem)
+        self.foreign_lock = problem
+
     def _failed(self, error: str) -> None:
-        self.error, self.latency, self.offset = error, None, None
+        self.error, self.latency, self.offset, self.instances = error, None, None, ()
         self._failures += 1

@@ -159,6 +159,11 @@ class MemoryState:
             state.failures,
         )
 
+    def poll_due(self, source: str) -> datetime | None:
+        """Return when the poll after the last one was due, whichever instance polls; None if there was no poll."""
+        polled = self.states[source].polled_at
+        return self.next_poll(source, polled) if polled else None
+
     def expected_arrival(self, source: str, now: datetime) -> ExpectedArrival | None:
         """Return when the next publication of a source is expected; None if too few were observed."""
         settings, series = self.settings.polled[source], self._series[source]

@@ -383,6 +383,16 @@ class Held(Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...]
 
 
+class InstanceDocument(Struct, frozen=True, kw_only=True):
+    """An instance of the service: a random id, its role and version, its start, and when it last used the store."""
+
+    id: str
+    role: str
+    version: str
+    started: Moment
+    seen: Moment
+
+
 # msgspec does not support the union of str and Decimal, both of which it decodes from strings; it encodes either.
 Observed = Annotated[Any, Meta(extra_json_schema={"type": ["string", "number"]})]
 
@@ -396,7 +406,8 @@ class Component(Struct, frozen=True, kw_only=True, rename="camel"):
     """The health of a component (draft-inadarei-api-health-check). Ages are in seconds.
 
     Tickers have the fields from `asOf` to `choices`, sources those from `lastFixing` to `quarantine`, webhooks
-    `failingSince` and `consecutiveFailures`, the store `persistence` and `eviction` (its `maxmemory-policy`). `output`
+    `failingSince` and `consecutiveFailures`, the store `persistence` and `eviction` (its `maxmemory-policy`). The leader
+    election's check has the `instances` that share the store; its `componentId` is the instance that responds. `output`
     describes the problem.
     """
 
@@ -420,6 +431,7 @@ class Component(Struct, frozen=True, kw_only=True, rename="camel"):
     quarantine: list[Held] | UnsetType = UNSET
     persistence: Persistence | UnsetType = UNSET
     eviction: str | UnsetType = UNSET
+    instances: list[InstanceDocument] | UnsetType = UNSET
     output: str | UnsetType = UNSET
 
 

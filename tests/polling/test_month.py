@@ -176,7 +176,7 @@ async def test_snapshots_of_a_month_with_every_kind_of_error(two_banks: Settings
         ]
         store_sync = poller.store_sync
         election, follower = LeaderElection(store_sync.store.coordination, own=True), follower_of(store_sync, clock)
-        health = report(HealthReport(poller.memory, store_sync, election, follower, NoScheduler(), clock))
+        health = report(HealthReport(poller.memory, store_sync, election, follower, NoScheduler(), clock, clock.time))
     assert month.shown_lines() == EXPECTED
     for at, snapshot in month.shown:
         for quote in snapshot.quotes:

@@ -44,6 +44,8 @@ _MAX_OFFSET: Final = timedelta(minutes=1)
 """Offset from the store's clock above which the status is `warn`."""
 _MAX_LATENCY: Final = 0.25
 """Latency of the store, in seconds, above which the status is `warn`."""
+_OVERDUE: Final = timedelta(minutes=15)
+"""Delay of a poll above which it is overdue: more than a poll and a change of the leader take."""
 _POLLING_STOPPED: Final = "polling stopped because of an internal error, see the log; restart the service"
 
 
@@ -57,6 +59,8 @@ class HealthReport:
     follower: StoreFollower
     polling: PollingState
     now: Clock
+    started: datetime
+    """Start of this instance: polls that were due before are due from then on."""
     webhooks: Mapping[str, WebhookStatus] = field(default_factory=dict)
     """By name."""
 
@@ -85,15 +89,15 @@ def report(health: HealthReport) -> models.HealthDocument:
     """Return the health document: checks of each ticker and source, of the store, and of parts of this instance."""
     memory, now = health.memory, health.now()
     checks = {f"ticker:{ticker.id}": _ticker(ticker, memory, now) for ticker in memory.settings.tickers}
+    overdue = _overdue_polls(health, now)
     for key in memory.settings.polled:
-        checks[f"source:{key}"] = _source(memory, key, health.polling.next_poll(key), now)
+        checks[f"source:{key}"] = _source(memory, key, health.polling.next_poll(key), now, overdue.get(key))
     for name, webhook in health.webhooks.items():
         checks[f"webhook:{name}"] = _webhook(name, webhook, now)
     follower = health.follower.error
-    stopped = health.polling.stopped
-    checks["polling"] = Component(status="fail", output=_POLLING_STOPPED) if stopped else Component(status="pass")
+    checks["polling"] = _polling(health, overdue)
     checks["following"] = Component(status="fail", output=follower) if follower else Component(status="pass")
-    checks["leader"] = Component(status="pass", observed_value=health.election.role, observed_unit="role")
+    checks["leader"] = _leader(health.election)
     checks["clock"] = _clock(health.election.offset)
     checks["store"] = _store(health)
     statuses = {check.status for check in checks.values()}
@@ -104,6 +108,53 @@ def report(health: HealthReport) -> models.HealthDocument:
         time=now,
         notes=[check.output for check in checks.values() if check.output],
         checks={name: [check] for name, check in checks.items()},
+    )
+
+
+def _overdue_polls(health: HealthReport, now: datetime) -> dict[str, datetime]:
+    """Return when each source should have been polled that is overdue, whichever instance polls."""
+    due_times = {
+        key: max(health.memory.poll_due(key) or health.started, health.started) for key in health.memory.settings.polled
+    }
+    return {key: due for key, due in due_times.items() if now - due > _OVERDUE}
+
+
+def _polling(health: HealthReport, overdue: Mapping[str, datetime]) -> Component:
+    """Fail if polling has stopped here, or if no instance has polled any source since one is overdue."""
+    if health.polling.stopped:
+        return Component(status="fail", output=_POLLING_STOPPED)
+    first = min(overdue, key=lambda key: overdue[key], default=None)
+    polls = [state.polled_at for state in health.memory.states.values() if state.polled_at]
+    if first is None or any(polled_at > overdue[first] for polled_at in polls):
+        return Component(status="pass")
+    problem = (
+        f"no instance polls the banks: {first} should have been polled at {_minute(overdue[first])}, and no source has "
+        "been since; see the log of the leader and restart it"
+    )
+    return Component(status="fail", output=problem)
+
+
+def _leader(election: LeaderElection) -> Component:
+    problem = election.foreign_lock
+    remedy = (
+        "no instance can become the leader; delete the key `leader` below `store.prefix` (redis-cli DEL PREFIXleader)"
+    )
+    return Component(
+        component_id=election.id,
+        status="warn" if problem else "pass",
+        observed_value=election.role,
+        observed_unit="role",
+        instances=[
+            models.InstanceDocument(
+                id=instance.id,
+                role=instance.role,
+                version=instance.version,
+                started=instance.started,
+                seen=instance.seen,
+            )
+            for instance in election.instances
+        ],
+        output=f"the leader's lock {problem}: {remedy}" if problem else UNSET,
     )
 
 
@@ -152,7 +203,10 @@ def _ticker(ticker: TickerSettings, memory: MemoryState, now: datetime) -> Compo
         status = "fail" if snapshot.status is Status.STALE else "warn"
     problems = [f"{snapshot.status}, as of {snapshot.as_of}"] if status != "pass" else []
     for quote in snapshot.quotes:
-        if _is_missing(quote, memory):
+        if quote.source is None:
+            problems.append(f"{quote.code} has no rate: {quote.reason}")
+            status = "fail" if status == "fail" else "warn"
+        elif _is_missing(quote, memory):
             problems.append(f"{quote.code} is of {quote.date}, and not in the latest publication of {quote.source}")
             status = "fail" if status == "fail" else "warn"
     return Component(
@@ -182,9 +236,13 @@ def _is_missing(quote: Quote, memory: MemoryState) -> bool:
     return latest is not None and quote.date < latest.date and quote.code not in {*latest.rates, latest.base}
 
 
-def _source(memory: MemoryState, key: str, next_poll: datetime | None, now: datetime) -> Component:
+def _source(
+    memory: MemoryState, key: str, next_poll: datetime | None, now: datetime, overdue: datetime | None
+) -> Component:
     state, described = memory.states[key], describe(memory, key, next_poll, now)
     problems, latest = list(_problems(key, memory, described)), described.last_fixing
+    if overdue:
+        problems.append(f"{key}: has not been polled since it was due at {_minute(overdue)}")
     in_force = datetime.combine(latest, time(), memory.settings.polled[key].timezone) if latest else None
     quarantine = [
         models.Held(date=entry.fixing.date, since=entry.since, reasons=entry.reasons)
@@ -255,6 +313,10 @@ def _webhook(name: str, webhook: WebhookStatus, now: datetime) -> Component:
         consecutive_failures=state.failures,
         output=f"webhook {name}: {'; '.join(problems)}" if problems else UNSET,
     )
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%F %R} UTC"
 
 
 def _age(since: datetime | None, now: datetime) -> int | None:

@@ -11,12 +11,14 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from service import __version__
 from service.cluster.leader_election import LeaderElection
-from service.settings import Settings
-from service.storage.coordination import Coordination, PingResult
+from service.settings import Settings, load
+from service.state.memory import SourceState
+from service.storage.coordination import LIFE, Coordination, Instance, PingResult
 from service.storage.repository import Store
 from service.storage.sync import StoreSync
-from tests.conftest import Started
+from tests.conftest import Clock, Started
 from tests.support.fixings import APRIL, day
 from tests.support.http import Client, body
 from tests.support.standin import Banks
@@ -218,3 +220,125 @@ async def test_ticker_without_rates_fails(start: Started, banks: Banks) -> None:
     status, document = await get_health(await start())
     assert (status, document["status"]) == (503, "fail")
     assert "ticker kzt: no source has responded yet" in document["notes"]
+
+
+@pytest.fixture
+def two_banks(settings: Settings, banks: Banks) -> Settings:
+    """Return settings with a second bank."""
+    banks.published["cbr"] = {day(2): {"USD": "84.00", "KZT": ("17.60", 100)}}
+    values = {name: getattr(settings, name) for name in Settings.model_fields}
+    return Settings(
+        **values | {"sources": dict(settings.sources) | {"cbr": load(environ=banks.environ()).sources["cbr"]}}
+    )
+
+
+@pytest.mark.parametrize("minutes", [10, 16])
+async def test_polling_that_nobody_does_fails(
+    start: Started, clock: Clock, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    """Whoever leads: here nobody can lead, since a program holds the lock. Shortly after the start it passes."""
+    monkeypatch.setattr(Coordination, "acquire_or_renew", nothing_acquired)
+    client = await start()
+    await check_that(client, "leader", lambda check: check["observedValue"] == "follower")
+    clock.forward(minutes=minutes)
+    (check,) = (await get_health(client))[1]["checks"]["polling"]
+    if minutes < 15:
+        assert check == {"componentType": "component", "status": "pass"}
+        return
+    status, document = await get_health(client)
+    assert (status, document["status"], check["status"]) == (503, "fail", "fail")
+    assert check["output"] == (
+        "no instance polls the banks: nbk should have been polled at 2026-04-02 04:00 UTC, and no source has been "
+        "since; see the log of the leader and restart it"
+    )
+    assert "nbk: has not been polled since it was due at 2026-04-02 04:00 UTC" in document["notes"]
+
+
+async def nothing_acquired(_: Coordination) -> bool:
+    return False
+
+
+async def test_source_that_is_not_polled_is_a_warning(start: Started, two_banks: Settings, clock: Clock) -> None:
+    """Another one is polled by somebody, so that the service as a whole works."""
+    client = await start(two_banks)
+    for key in ("nbk", "cbr"):
+        await check_that(client, f"source:{key}", lambda check: bool(check.get("lastSuccess")))
+    clock.forward(hours=5)
+    async with Store(two_banks.store.url.get_secret_value(), two_banks.store.prefix) as store:
+
+        async def polled_by_another_instance() -> bool:
+            await store.save_state("cbr", SourceState(clock.time, clock.time))  # repeated: an own poll is being stored
+            await store.coordination.publish_change()
+            (check,) = (await get_health(client))[1]["checks"]["source:cbr"]
+            return bool(check["lastSuccessAge"] == 0)
+
+        await until(polled_by_another_instance)
+    checks = (await get_health(client))[1]["checks"]
+    assert [checks[f"source:{key}"][0]["status"] for key in ("nbk", "cbr")] == ["warn", "pass"]
+    assert "nbk: has not been polled since it was due at" in checks["source:nbk"][0]["output"]
+    assert checks["polling"][0]["status"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("content", "life", "problem"),
+    [
+        ("0123456789abcdef0123456789abcdef", None, "has no expiry"),
+        ("of another program", 10_000, "is held by another program"),
+        ("0123456789abcdef0123456789abcdef", 3_600_000, "expires only in 0:59:59"),
+    ],
+)
+async def test_lock_of_a_stranger_is_reported_with_the_remedy(
+    start: Started, settings: Settings, content: str, life: int | None, problem: str
+) -> None:
+    """No instance can lead until somebody deletes it; then one does."""
+    async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
+        key = f"{settings.store.prefix}leader"
+        await store._redis.set(key, content, px=life)
+        client = await start()
+        check = await check_that(client, "leader", lambda check: check["status"] == "warn")
+        assert check["output"].startswith(f"the leader's lock {problem}: no instance can become the leader; delete the")
+        assert check["observedValue"] == "follower"
+        await store._redis.delete(key)
+        await check_that(client, "leader", lambda check: check["status"] == "pass")
+
+
+async def test_lock_of_a_wrong_type_is_reported(start: Started, settings: Settings) -> None:
+    """It is not an outage of the store."""
+    async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
+        await store._redis.hset(f"{settings.store.prefix}leader", "x", "y")
+        client = await start()
+        check = await check_that(client, "leader", lambda check: check["status"] == "warn")
+    assert check["output"].startswith("the leader's lock is a hash instead of a string: ")
+
+
+async def test_instances_are_listed_with_the_leader(start: Started, settings: Settings) -> None:
+    """Each reports all, and which one it is itself; one that ends disappears at once."""
+    first = await start()
+    leading = await check_that(first, "leader", lambda check: check["observedValue"] == "leader")
+    second = await start()
+    check = await check_that(second, "leader", lambda check: len(check["instances"]) == 2)
+    roles = {instance["id"]: instance["role"] for instance in check["instances"]}
+    assert roles == {leading["componentId"]: "leader", check["componentId"]: "follower"}
+    assert {instance["version"] for instance in check["instances"]} == {__version__}
+    await second.close()
+    await check_that(first, "leader", lambda check: len(check["instances"]) == 1)
+
+
+async def test_entry_of_an_instance_that_was_killed_expires(store: Store) -> None:
+    """After two lives of the lock; entries that cannot be read are removed too."""
+    now = (await store.coordination.ping()).time
+    old = now - timedelta(seconds=2 * LIFE + 1)
+    killed = Instance(id="killed", version="1", role="leader", started=old, seen=old)
+    alive = Instance(id="alive", version="1", role="follower", started=now, seen=now)
+    await store._redis.hset(f"{store._prefix}instances", "strange", "{}")
+    await store.coordination.announce(killed)
+    assert await store.coordination.announce(alive) == (alive,)
+    assert await store._redis.hkeys(f"{store._prefix}instances") == ["alive"]
+
+
+async def test_currency_that_no_bank_quotes_is_a_warning(start: Started, settings: Settings) -> None:
+    """For ever, with the reason of each source: XAU is a code of ISO 4217, and the strip shows a dash."""
+    ticker = settings.tickers[0].model_copy(update={"currencies": ("USD", "XAU")})
+    client = await start(settings.model_copy(update={"tickers": (ticker,)}))
+    check = await check_that(client, "ticker:kzt", lambda check: "as_of" not in check and check["status"] == "warn")
+    assert check["output"] == "ticker kzt: XAU has no rate: nbk does not quote it"
