@@ -80,7 +80,7 @@ EXTRACT := extract --no-wrap --no-location --sort-output --keyword=N_
 
 messages: $(VENV)/.runtime ## Extract the messages into the catalogues and compile them
 	$(BIN)/pybabel -q $(EXTRACT) -F $(I18N)/babel.cfg -o $(I18N)/strip.pot service/web/i18n
-	$(BIN)/pybabel -q $(EXTRACT) -F $(I18N)/babel.cfg -o $(I18N)/builder.pot service/web/embed service/web/templates/index.html
+	$(BIN)/pybabel -q $(EXTRACT) -F $(I18N)/babel.cfg -o $(I18N)/builder.pot service/web/embed service/web/ops service/web/templates/index.html service/web/templates/status.html
 	$(BIN)/pybabel -q $(EXTRACT) -F $(I18N)/babel.cfg -o $(I18N)/pages.pot service/web/pages $(addprefix service/web/templates/,$(PAGES))
 	$(BIN)/pybabel -q update --no-wrap --ignore-pot-creation-date --ignore-obsolete -D strip -i $(I18N)/strip.pot -d $(I18N)
 	$(BIN)/pybabel -q update --no-wrap --ignore-pot-creation-date --ignore-obsolete -D builder -i $(I18N)/builder.pot -d $(I18N)
@@ -99,7 +99,7 @@ BUNDLE := --bundle --minify --format=esm --target=esnext --charset=utf8 --loader
 assets: $(ESBUILD) ## Build service/web/assets and service/web/types (needs npm)
 	$(ESBUILD) --log-level=warning --minify --charset=utf8 --outdir=service/web/assets service/web/static/*.css
 	cd service/web/static && $(CURDIR)/$(ESBUILD) --log-level=warning $(BUNDLE) --outdir=../assets \
-	  embed=element.js chart=chart-element.js frame=frame.js builder=builder.js docs=docs.js rates=rates.js
+	  embed=element.js chart=chart-element.js frame=frame.js builder=builder.js docs=docs.js rates=rates.js status=status.js
 	cp service/web/static/*.svg service/web/assets/
 	mkdir -p service/web/types
 	cp packages/element/embed.d.ts packages/element/custom-elements.json service/web/types/

@@ -37,7 +37,7 @@ from service.web.api.stream import EventStreamHub
 from service.web.embed import oembed, views
 from service.web.http.problems import not_found, unexpecting
 from service.web.openapi import docs
-from service.web.ops import health, prometheus
+from service.web.ops import health, prometheus, status_page
 from service.web.ops.health import HealthReport
 from service.web.pages import rates as rate_pages
 from service.web.pages import receipts
@@ -161,6 +161,8 @@ def create_app(
     histories = history.Histories(pages, store)
     charts, documents = chart.Charts(pages, histories), DocumentCache(now)
 
+    health_report = HealthReport(memory, store_sync, election, follower, polling, now, now(), webhooks)
+
     app = web.Application()
     if settings.http.response_cache:
         app[RESPONSE_CACHE] = cache = ResponseCache(now)
@@ -180,7 +182,8 @@ def create_app(
         *oembed.routes(pages),
         *sources.routes(memory, polling.next_poll, now),
         *fixings.routes(memory, store, now),
-        *health.routes(HealthReport(memory, store_sync, election, follower, polling, now, now(), webhooks)),
+        *health.routes(health_report),
+        *status_page.routes(health_report),
         *docs.routes(pages),
         *prometheus.routes(memory, store_sync, election, counters, streams, webhooks, now),
     ]

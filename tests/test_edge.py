@@ -130,10 +130,16 @@ HIGH_RATE = pytest.mark.parametrize("rate", ["1000000r/s"])
 
 
 @pytest.fixture
-async def stack(rate: str | None) -> AsyncIterator[Stack]:
+def closed() -> str:
+    """Return the content of closed.conf; by default there is no such file. Tests override it."""
+    return ""
+
+
+@pytest.fixture
+async def stack(rate: str | None, closed: str) -> AsyncIterator[Stack]:
     first = Instance()
     instances = first, Instance(record=first.record)
-    with run_edge([instance.port for instance in instances], rate=rate) as edge:
+    with run_edge([instance.port for instance in instances], rate=rate, closed=closed) as edge:
         for instance in instances:
             await instance.start()
         async with open_client() as client:
@@ -198,6 +204,7 @@ class TestCacheKey:
             "/rates/usd": {"ticker", "lang", "range", "compare"},
             "/fixings/nbk/2026-04-02": {"ticker", "lang"},
             "/v1/sources": set(),
+            "/status": {"lang"},
             "/v1/fixings/nbk/2026-04-02": set(),
             "/static/page.css": set(),
             "/openapi.json": set(),
@@ -251,11 +258,13 @@ class TestCacheKey:
         for path, copies in {
             "/embed": 2,
             "/": 2,
+            "/status": 2,
             "/rates": 2,
             "/rates/usd?range=1m": 2,
             "/fixings/nbk/2026-04-02": 2,
             "/v1/ticker?lang=auto": 2,
             "/embed?lang=kk": 1,
+            "/status?lang=kk": 1,
             "/rates/usd?lang=kk": 1,
             "/v1/fixings/nbk/2026-04-02": 1,
             "/v1/ticker": 1,
@@ -483,6 +492,13 @@ class TestUntrustedRequests:
                 assert response.headers.get("Allow") == ("GET, HEAD" if status == 405 else None)
                 assert response.headers["Server"] == "nginx"
         assert stack.requests == []
+
+    @pytest.mark.parametrize("closed", ["location = /status { return 404; }\n"])
+    async def test_status_page_can_be_closed(self, stack: Stack) -> None:
+        """By a file beside the configuration, as /metrics is; the service still responds to it directly."""
+        responses = [await stack.get(path) for path in ("/status", "/status?lang=kk", "//%73tatus", "/health")]
+        assert [status for status, _ in responses] == [404, 404, 404, 200]
+        assert stack.requests == ["/health"]
 
     @LOW_RATE
     async def test_request_rate_of_an_address_is_limited(self, stack: Stack) -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from hashlib import sha256
 from math import log10
 from pathlib import Path
 from typing import Final
@@ -32,7 +31,7 @@ from service.sources.banks import SOURCES, validate
 from service.sources.http_client import Client
 from service.sources.session import BankSession
 from service.storage.repository import Store
-from service.validation.quarantine import Outcome, Quarantine, QuarantineDecision, QuarantinedFixing
+from service.validation.quarantine import Outcome, Quarantine, QuarantineDecision, QuarantinedFixing, rates_digest
 from service.validation.rules import rate_text
 
 _SHOWN_DECISIONS: Final = 20
@@ -78,15 +77,6 @@ def quarantine(settings: Settings, *, as_json: bool = False) -> None:
         add_row(decided, (fixing.source, fixing.date, _listed(fixing), since, decision.at, decision.outcome))
     if decisions:
         output.print(decided)
-
-
-def rates_digest(fixing: Fixing) -> str:
-    """Return a digest that identifies the source, date and rates of a fixing: 12 hex digits.
-
-    With it an operator decides on exactly the rates that were printed.
-    """
-    rates = [[code, f"{rate.value:f}", rate.nominal] for code, rate in sorted(fixing.rates.items())]
-    return sha256(json.dumps([fixing.source, str(fixing.date), rates]).encode()).hexdigest()[:12]
 
 
 def decide(

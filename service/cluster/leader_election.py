@@ -104,12 +104,14 @@ class LeaderElection(BackgroundTask):
             self._refreshed.notify_all()
 
     async def _resign(self) -> None:
+        holds_lock = self.role is Role.LEADER and not self.own
         try:
-            if self.role is Role.LEADER and not self.own:
+            if holds_lock:
                 await self.coordination.release()
             await self.coordination.withdraw(self.id)
         except StoreError as error:
-            log.warning("leader.lock_left", error=str(error))
+            if holds_lock:
+                log.warning("leader.lock_left", error=str(error))
 
     @property
     def role(self) -> Role:

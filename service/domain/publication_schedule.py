@@ -160,6 +160,17 @@ def publication_of(source: SourceSettings, effective: date) -> Publication | Non
     return None
 
 
+def publications_for(source: SourceSettings, first: date, last: date) -> dict[date, Publication]:
+    """Return the expected publications with effective dates from `first` to `last`, by these dates."""
+    if source.window is None:
+        return {}
+    expected = dict[date, Publication]()
+    for day in takewhile(lambda day: day <= last, _days_from(first - _LOOKBACK)):
+        if is_publication_day(source, day) and first <= (effective := effective_date(source, day)) <= last:
+            expected[effective] = _on(source, day)
+    return expected
+
+
 def awaited(source: SourceSettings, latest: date, now: datetime) -> Publication | None:
     """Return the first publication that has not arrived and whose window is not closed yet."""
     if source.window is None:
@@ -188,6 +199,20 @@ def last_missed(source: SourceSettings, latest: date, now: datetime) -> datetime
             break
         closed = publication.closes
     return closed
+
+
+def worsened(source: SourceSettings, latest: date, now: datetime) -> datetime | None:
+    """Return since when a series has its freshness: when a window closed; None if it is current, or has no windows."""
+    if source.window is None:
+        return None
+    missed = list[datetime]()
+    for publication in _after(source, latest):
+        if publication.closes > now or len(missed) == STALE_AFTER:
+            break
+        missed.append(publication.closes)
+    if not missed:
+        return None
+    return missed[-1] if len(missed) == STALE_AFTER else missed[0]
 
 
 def pause_end(not_before: datetime | None, now: datetime) -> datetime | None:

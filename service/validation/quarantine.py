@@ -1,9 +1,11 @@
 """Quarantine: suspicious rates that are kept but not published, and the decisions on them. Pure."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
+from hashlib import sha256
 
 from service.domain.breaks import Break
 from service.domain.fixing import Fixing, Rate
@@ -149,3 +151,12 @@ def _outcome(held: Fixing, published: Fixing) -> Outcome:
 def _normalized(rate: Rate) -> Rate:
     """Return a rate for comparison: normalized digits, without the bank's own change."""
     return Rate(rate.value.normalize(), rate.nominal)
+
+
+def rates_digest(fixing: Fixing) -> str:
+    """Return a digest that identifies the source, date and rates of a fixing: 12 hex digits.
+
+    With it an operator decides on exactly the rates that were printed.
+    """
+    rates = [[code, f"{rate.value:f}", rate.nominal] for code, rate in sorted(fixing.rates.items())]
+    return sha256(json.dumps([fixing.source, str(fixing.date), rates]).encode()).hexdigest()[:12]

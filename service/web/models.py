@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.domain import fixing
 from service.domain.change import Trend
+from service.domain.publication_days import DayState
 from service.domain.snapshot import Confidence, Status
 from service.validation import published_change
 from service.web.i18n.formatting import QuoteText, TickerText
@@ -317,6 +318,19 @@ class Chart(Struct, frozen=True, kw_only=True):
 State = Literal["failing", "empty", "recorded", "partial", "current", "late", "stale"]
 
 
+class DaysDocument(Struct, frozen=True, kw_only=True, rename={"since": "from"}):
+    """What became of the publications for the last effective dates of a source: one state for each date from `from` on.
+
+    `on_time`: it was first seen before its window closed; `late`: after that, also because the service was down;
+    `published`: when it arrived is not known (a backfill, or an unexpected publication); `quarantined`: rates of it
+    are; `missed`: its window has closed without it, or it repeats older rates; `due`: its window has not closed;
+    `none`: none is expected; `unknown`: it is older than the known history.
+    """
+
+    since: dt.date
+    states: Sequence[DayState]
+
+
 class SourceDocument(Struct, frozen=True, kw_only=True):
     """A source with its state and its polls.
 
@@ -324,7 +338,7 @@ class SourceDocument(Struct, frozen=True, kw_only=True):
     publications since, as on weekends, repeat them. `error` is that of the last poll; null if the poll succeeded.
     `partial` is the state of a current source of which some rates could not be read: `left_out` says which. The next
     publication is expected between `expected_from` and `expected_until`: as the last ones were first seen or, until
-    enough of them were, in its publication window.
+    enough of them were, in its publication window. `days` is what became of the last ones.
     """
 
     key: str
@@ -341,6 +355,7 @@ class SourceDocument(Struct, frozen=True, kw_only=True):
     next_poll: Moment | None
     expected_from: Moment | None
     expected_until: Moment | None
+    days: DaysDocument | UnsetType = UNSET
 
 
 class Sources(Struct, frozen=True, kw_only=True):
@@ -375,12 +390,26 @@ class Choice(Struct, frozen=True, kw_only=True):
     confidence: Confidence | None
 
 
+class HeldRate(Struct, frozen=True, kw_only=True):
+    """A quarantined rate and the last published one: values as published, with the nominal unless it is 1."""
+
+    code: str
+    rate: str
+    previous: str | None
+    previous_date: dt.date | None
+
+
 class Held(Struct, frozen=True, kw_only=True):
-    """The quarantined rates of a date, since when they are quarantined, and why."""
+    """The quarantined rates of a date, since when they are quarantined, and why.
+
+    `rates` are those that a ticker needs; `digest` identifies all of them, for the command that decides.
+    """
 
     date: dt.date
     since: Moment
     reasons: tuple[str, ...]
+    digest: str
+    rates: list[HeldRate]
 
 
 class InstanceDocument(Struct, frozen=True, kw_only=True):
@@ -405,7 +434,7 @@ PERSISTENCE: Final[Mapping[bool | None, Persistence]] = {True: "append-only file
 class Component(Struct, frozen=True, kw_only=True, rename="camel"):
     """The health of a component (draft-inadarei-api-health-check). Ages are in seconds.
 
-    Tickers have the fields from `asOf` to `choices`, sources those from `lastFixing` to `quarantine`, webhooks
+    Tickers have the fields from `since` to `choices`, sources those from `lastFixing` to `quarantine`, webhooks
     `failingSince` and `consecutiveFailures`, the store `persistence` and `eviction` (its `maxmemory-policy`). The leader
     election's check has the `instances` that share the store; its `componentId` is the instance that responds. `output`
     describes the problem.
@@ -417,6 +446,7 @@ class Component(Struct, frozen=True, kw_only=True, rename="camel"):
     observed_value: Observed | UnsetType = UNSET
     observed_unit: str | UnsetType = UNSET
     time: Moment | UnsetType | None = UNSET
+    since: Moment | UnsetType | None = UNSET
     as_of: dt.date | UnsetType = UNSET
     next_update: Moment | UnsetType | None = UNSET
     age: int | UnsetType | None = UNSET

@@ -10,13 +10,12 @@ from decimal import Decimal
 import pytest
 
 from service.cli import maintenance
-from service.cli.maintenance import rates_digest
 from service.domain.breaks import Break
 from service.domain.fixing import Fixing
 from service.errors import TickerError
 from service.settings import Settings
 from service.storage.repository import Store
-from service.validation.quarantine import Outcome, Quarantine, QuarantineDecision, QuarantinedFixing
+from service.validation.quarantine import Outcome, Quarantine, QuarantineDecision, QuarantinedFixing, rates_digest
 from tests.support.fixings import day, fixing, later
 
 DAY = day(3)

@@ -57,10 +57,13 @@ class Edge:
 
 
 @contextmanager
-def run_edge(instances: Sequence[int], port: int | None = None, rate: str | None = None) -> Iterator[Edge]:
+def run_edge(
+    instances: Sequence[int], port: int | None = None, rate: str | None = None, closed: str = ""
+) -> Iterator[Edge]:
     """Run the edge, without root, in front of the instances at these ports; skip the test if nginx is missing.
 
-    `rate` replaces the deployed limit of requests per address, for example `1000000r/s` or `1r/m`.
+    `rate` replaces the deployed limit of requests per address, for example `1000000r/s` or `1r/m`; `closed` is the
+    content of closed.conf.
     """
     port = port or unused_port()
     config = (CONFIG / "nginx.conf").read_text(encoding="utf-8")
@@ -68,7 +71,10 @@ def run_edge(instances: Sequence[int], port: int | None = None, rate: str | None
         config = re.sub(r"rate=\d+r/s", f"rate={rate}", config)
     servers = "".join(f"server 127.0.0.1:{instance} max_fails=0;\n" for instance in instances)
     listen = f"listen 127.0.0.1:{port};\nset_real_ip_from {TRUSTED_PROXIES};\nreal_ip_header X-Forwarded-For;\n"
-    with run_nginx({"nginx.conf": config, "instances.conf": servers, "listen.conf": listen}, port) as edge:
+    files = {"nginx.conf": config, "instances.conf": servers, "listen.conf": listen}
+    if closed:
+        files["closed.conf"] = closed
+    with run_nginx(files, port) as edge:
         yield edge
 
 

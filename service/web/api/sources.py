@@ -1,17 +1,19 @@
 """`/v1/sources`: all polled sources, their latest publication, polls and state."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
 from aiohttp import web
+from msgspec import structs
 
 from service.clock import Clock
 from service.domain.publication_schedule import ExpectedArrival, Freshness, awaited, freshness, next_due, today
 from service.state.memory import MemoryState
 from service.web import models
-from service.web.http.problems import handle_errors
+from service.web.http.problems import handle_async_errors
 from service.web.http.responses import Representation, cache_for
 from service.web.rendering.formats import to_json
 
@@ -29,15 +31,30 @@ def routes(memory: MemoryState, next_poll: NextPoll, now: Clock) -> list[web.Rou
 
     @lru_cache(maxsize=1)
     def described(_second: int) -> Representation:
-        document = models.Sources(sources=[describe(memory, key, next_poll(key), now()) for key in polled])
+        documents = [with_days(describe(memory, key, next_poll(key), now()), memory, now()) for key in polled]
+        document = models.Sources(sources=documents)
         due_times = [due(memory, key, now()) for key in polled]
         soonest = min((due_time for due_time in due_times if due_time), default=None)
         return Representation(to_json(document), "application/json", cache_for(_FRESH, soonest))
 
-    def sources(request: web.Request) -> web.StreamResponse:
+    async def sources(request: web.Request) -> web.StreamResponse:
+        await prepare_days(memory, now())
         return described(int(now.seconds())).reply(request, now.seconds())
 
-    return [web.get("/v1/sources", handle_errors(sources))]
+    return [web.get("/v1/sources", handle_async_errors(sources))]
+
+
+async def prepare_days(memory: MemoryState, now: datetime) -> None:
+    """Compute what became of the last publications of each source, if it has changed, in slices."""
+    for key in memory.settings.polled:
+        memory.publication_days(key, now)
+        await asyncio.sleep(0)
+
+
+def with_days(document: models.SourceDocument, memory: MemoryState, now: datetime) -> models.SourceDocument:
+    """Return the document of a source with what became of its last publications."""
+    days = memory.publication_days(document.key, now)
+    return structs.replace(document, days=models.DaysDocument(since=days.first, states=days.states))
 
 
 def due(memory: MemoryState, key: str, now: datetime) -> datetime | None:

@@ -95,6 +95,11 @@ class Language:
 
         return format_skeleton("yMMMd", day, locale=self._dates) if day else ""
 
+    def moment(self, at: dt.datetime) -> str:
+        """`2 Apr 2026, 11:05 UTC`."""
+        at = at.astimezone(dt.UTC)
+        return f"{self.date(at.date())}, {at:%R} UTC"
+
     def long_date(self, day: dt.date) -> str:
         """`2 April 2026`."""
         from babel.dates import format_date  # noqa: PLC0415

@@ -1,8 +1,8 @@
 """The messages of the strip, and the gettext catalogues that translate them; numbers, dates and names are CLDR's.
 
 The English text is the message id. To add a language, add `locale/<language>/LC_MESSAGES/strip.po` and run
-`make messages`; to translate the pages too, add `builder.po` (the page at `/`) and `pages.po` (the others) beside it.
-Values in braces are filled in by `formatting`.
+`make messages`; to translate the pages too, add `builder.po` (those at `/` and `/status`) and `pages.po` (the others)
+beside it. Values in braces are filled in by `formatting`.
 """
 
 from collections.abc import Mapping

@@ -160,6 +160,10 @@ def _paths() -> Iterator[tuple[str, Json]]:
     viewer = _cacheable(_content("text/css") | _content("text/javascript"))
     yield "/static/viewer/{name}", _get("service", "Assets of `/docs`, by content hash", ["file"], viewer, 404)
 
+    yield from _service_paths()
+
+
+def _service_paths() -> Iterator[tuple[str, Json]]:
     health, alive = _content(_HEALTH, models.HealthDocument), _content(_HEALTH, models.Alive)
     health_response = _reply(health | _content("text/plain"), "no-store", "open")
     yield "/livez", _get("service", "Liveness: the process is running", [], {"200": _reply(alive, "no-store", "open")})
@@ -167,6 +171,10 @@ def _paths() -> Iterator[tuple[str, Json]]:
     yield "/readyz", _get("service", "Readiness: at least one ticker has rates", [], ready, 503)
     summary = "Health of all components (draft-inadarei-api-health-check): 200 for `pass` and `warn`, 503 for `fail`"
     yield "/health", _get("service", summary, ["verbose"], {"200": health_response, "503": health_response})
+    summary = (
+        "Status page for people: tickers, sources, quarantine and instances, as `/health` and `/v1/sources` report"
+    )
+    yield "/status", _get("service", summary, ["lang", "languages"], _cacheable(_content(_HTML), "policy"))
     metrics = _content("text/plain") | _content("application/openmetrics-text")
     yield "/metrics", _get("service", "Prometheus metrics", [], {"200": _reply(metrics, "no-store")})
     openapi_document = {_JSON: {"schema": {"type": "object", "required": ["openapi", "info", "paths"]}}}

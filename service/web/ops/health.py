@@ -17,11 +17,15 @@ from service import __version__
 from service.clock import Clock
 from service.cluster.follower import StoreFollower
 from service.cluster.leader_election import LeaderElection
-from service.domain.snapshot import Quote, Status
+from service.domain.fixing import Fixing
+from service.domain.publication_schedule import freshness, worsened
+from service.domain.snapshot import Quote, Snapshot, Status
 from service.settings import TickerSettings
 from service.state.deliveries import GIVE_UP, WebhookStatus
 from service.state.memory import MemoryState
 from service.storage.sync import StoreSync
+from service.validation.quarantine import rates_digest
+from service.validation.rules import rate_text
 from service.web import models
 from service.web.api.sources import describe
 from service.web.http.problems import OPEN, Problem, handle_errors
@@ -215,6 +219,7 @@ def _ticker(ticker: TickerSettings, memory: MemoryState, now: datetime) -> Compo
         observed_value=snapshot.status,
         observed_unit="status",
         time=snapshot.updated_at,
+        since=_since(snapshot, memory, now),
         as_of=snapshot.as_of,
         next_update=snapshot.next_update,
         age=_age(snapshot.updated_at, now),
@@ -226,6 +231,20 @@ def _ticker(ticker: TickerSettings, memory: MemoryState, now: datetime) -> Compo
         },
         output=f"ticker {ticker.id}: {'; '.join(problems)}" if problems else UNSET,
     )
+
+
+def _since(snapshot: Snapshot, memory: MemoryState, now: datetime) -> datetime | None:
+    """Return since when a ticker has its status: its last update, or the close of the window that was missed."""
+    if snapshot.status not in (Status.LATE, Status.STALE):
+        return snapshot.updated_at
+    polled, times = memory.settings.polled, list[datetime]()
+    for quote in snapshot.quotes:
+        if quote.source in polled and quote.date:
+            source = polled[quote.source]
+            is_as_bad = freshness(source, quote.date, now).name == snapshot.status.name
+            since = worsened(source, quote.date, now) if is_as_bad else None
+            times += [since] if since else []
+    return min(times, default=None)
 
 
 def _is_missing(quote: Quote, memory: MemoryState) -> bool:
@@ -245,7 +264,13 @@ def _source(
         problems.append(f"{key}: has not been polled since it was due at {_minute(overdue)}")
     in_force = datetime.combine(latest, time(), memory.settings.polled[key].timezone) if latest else None
     quarantine = [
-        models.Held(date=entry.fixing.date, since=entry.since, reasons=entry.reasons)
+        models.Held(
+            date=entry.fixing.date,
+            since=entry.since,
+            reasons=entry.reasons,
+            digest=rates_digest(entry.fixing),
+            rates=_held_rates(memory, key, entry.fixing),
+        )
         for entry in memory.pending_quarantine(key)
     ]
     return Component(
@@ -265,6 +290,25 @@ def _source(
         quarantine=quarantine,
         output="; ".join(problems) or UNSET,
     )
+
+
+def _held_rates(memory: MemoryState, key: str, fixing: Fixing) -> list[models.HeldRate]:
+    """Return the quarantined rates that a ticker needs, each with the last published one."""
+    rates, series = list[models.HeldRate](), memory.series(key)
+    for code in sorted(memory.needed(key) & fixing.rates.keys()):
+        quoting = [
+            published for published in series.fixings if code in published.rates and published.date < fixing.date
+        ]
+        last = quoting[-1] if quoting else None
+        rates.append(
+            models.HeldRate(
+                code=code,
+                rate=rate_text(fixing, code),
+                previous=rate_text(last, code) if last else None,
+                previous_date=last.date if last else None,
+            )
+        )
+    return rates
 
 
 def _problems(key: str, memory: MemoryState, described: models.SourceDocument) -> Iterator[str]:

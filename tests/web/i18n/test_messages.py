@@ -20,7 +20,7 @@ Id = tuple[str | None, str | tuple[str, ...]]
 FILES = sorted(LOCALE.glob("*/LC_MESSAGES/*.po"))
 NAMES = [f"{path.parents[1].name}-{path.stem}" for path in FILES]
 KEYWORDS = DEFAULT_KEYWORDS | {"N_": None}
-TEMPLATES = {STRIP: (), BUILDER: ("index",), PAGES: ("navigation", "rates", "rate", "receipt", "error")}
+TEMPLATES = {STRIP: (), BUILDER: ("index", "status"), PAGES: ("navigation", "rates", "rate", "receipt", "error")}
 """The templates with messages of a domain."""
 REQUIRED = {"en", "ru", "kk", "uz", "ky", "tr", "de", "fr", "es", "zh", "ar"}
 
@@ -34,9 +34,9 @@ def message_ids(domain: str) -> set[Id]:
     """Return the messages in the code, each with its context."""
     messages: set[Id] = set()
     web = ROOT / "service" / "web"
-    folder = web / {STRIP: "i18n", BUILDER: "embed", PAGES: "pages"}[domain]
-    for _, _, message, _, context in extract_from_dir(folder, [("**.py", "python")], keywords=KEYWORDS):
-        messages.add((context, message))
+    for folder in {STRIP: ["i18n"], BUILDER: ["embed", "ops"], PAGES: ["pages"]}[domain]:
+        for _, _, message, _, context in extract_from_dir(web / folder, [("**.py", "python")], keywords=KEYWORDS):
+            messages.add((context, message))
     for name in TEMPLATES[domain]:
         found = extract_from_file("jinja2.ext:babel_extract", web / "templates" / f"{name}.html")
         messages |= {(context, message) for _, message, _, context in found}
