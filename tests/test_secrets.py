@@ -199,9 +199,9 @@ async def banks() -> AsyncIterator[Banks]:
 
 
 PATHS = (
-    "/v1/ticker", "/v1/ticker.txt", "/v1/ticker.svg", "/v1/ticker.html", "/v1/history/usd", "/v1/sources", "/status", "/embed",
+    "/v1/ticker", "/v1/ticker.txt", "/v1/ticker.svg", "/v1/ticker.html", "/v1/history/usd", "/v1/sources", "/embed",
     "/health", "/health?verbose", "/metrics", "/", "/openapi.json", "/docs", "/readyz", "/nowhere", "/v1/ticker?x=1",
-    "/oembed?url=http%3A%2F%2F127.0.0.1%2Fembed", "/v1/ticker.atom",
+    "/oembed?url=http%3A%2F%2F127.0.0.1%2Fembed", "/v1/ticker.atom", "/status",
 )  # fmt: skip
 
 

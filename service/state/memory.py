@@ -90,6 +90,8 @@ class MemoryState:
     _snapshots: dict[str, Snapshot] = field(default_factory=dict)
     _arrivals: dict[str, tuple[Series, Arrivals | None]] = field(default_factory=dict)
     """Cache by source: what was learned from a series."""
+    _due_polls: dict[str, tuple[SourceState, Series, datetime | None]] = field(default_factory=dict)
+    """Cache by source: when the poll after the last one was due."""
     _days: dict[str, tuple[Series, frozenset[date], PublicationDays]] = field(default_factory=dict)
     """Cache by source: what became of its last publications."""
     _cross_check: CrossCheck | None = None
@@ -164,8 +166,12 @@ class MemoryState:
 
     def poll_due(self, source: str) -> datetime | None:
         """Return when the poll after the last one was due, whichever instance polls; None if there was no poll."""
-        polled = self.states[source].polled_at
-        return self.next_poll(source, polled) if polled else None
+        state, series = self.states[source], self._series[source]
+        known_state, known_series, due = self._due_polls.get(source, (None, None, None))
+        if known_state is not state or known_series is not series:
+            due = self.next_poll(source, state.polled_at) if state.polled_at else None
+            self._due_polls[source] = state, series, due
+        return due
 
     def expected_arrival(self, source: str, now: datetime) -> ExpectedArrival | None:
         """Return when the next publication of a source is expected; None if too few were observed."""

@@ -113,17 +113,24 @@ class StatusPage:
     async def _render(self, lang: str, now: datetime, *, negotiated: bool) -> Representation:
         memory, polling = self.health.memory, self.health.polling
         await prepare_days(memory, now)
-        sources = {
-            key: with_days(describe(memory, key, polling.next_poll(key), now), memory, now)
-            for key in memory.settings.polled
-        }
-        render = partial(page, "status.html", **_values(report(self.health), sources, memory.settings, language(lang)))
+        sources = dict[str, models.SourceDocument]()
+        for key in memory.settings.polled:
+            sources[key] = with_days(describe(memory, key, polling.next_poll(key), now), memory, now)
+            await asyncio.sleep(0)
+        health = report(self.health)
+        render = partial(_rendered, health, sources, memory.settings, lang)
         vary = "Accept-Language" if negotiated else None
         # Without stale-if-error: an old copy would say that a service that is down works.
         caching = f"public, max-age={_LIFE}, must-revalidate"
         return await run_in_thread(
             lambda: Representation(render(), "text/html; charset=utf-8", lambda _: caching, _HEADERS, vary)
         )
+
+
+def _rendered(
+    health: models.HealthDocument, sources: Mapping[str, models.SourceDocument], settings: Settings, lang: str
+) -> bytes:
+    return page("status.html", **_values(health, sources, settings, language(lang)))
 
 
 def _values(
