@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import backfilling, decade, histories, latency, refresh, rows, streams
+from tests.benchmarks import backfilling, decade, histories, latency, refresh, rows, status, streams
 from tests.benchmarks.bank import CURRENCIES
 from tests.benchmarks.load import CONNECTIONS, MeasureError, wrk_version
 from tests.benchmarks.processes import Cores, Service, available_cores, processor
@@ -42,6 +42,7 @@ QUICK = Effort(
 GROUPS = (
     "requests",
     "histories",
+    "status",
     "refreshes",
     "backfills",
     "starts",
@@ -109,6 +110,7 @@ def _measured(folder: Path, cores: Cores, effort: Effort, only: Collection[str])
     groups: dict[str, Callable[[], Iterable[Row]]] = {
         "requests": requests,
         "histories": lambda: histories.history(decade.service_with_decade(folder / "decade"), folder, cores, effort),
+        "status": lambda: status.status(folder / "status", cores, effort),
         "refreshes": lambda: refresh.refresh(folder / "refreshes", effort),
         "backfills": lambda: backfilling.backfill(folder / "backfills", effort),
         "starts": lambda: [rows.start(decade.service_with_decade(folder / "starts"), effort)],
@@ -119,15 +121,15 @@ def _measured(folder: Path, cores: Cores, effort: Effort, only: Collection[str])
         "polling": latency.polling,
     }
     measured: list[Row] = []
-    with Console(stderr=True).status("filling the store") as status:
+    with Console(stderr=True).status("filling the store") as progress:
         with service.running():
             pass  # the first start loads the sample data and compiles bytecode
         for name, rows_of in groups.items():
             if name in only:
-                status.update(name)
+                progress.update(name)
                 for row in rows_of():
                     measured.append(row)
-                    status.update(f"{name}, after {row.name}")
+                    progress.update(f"{name}, after {row.name}")
     return measured, notes
 
 

@@ -29,6 +29,7 @@ ROUTES: Final = (
         "/livez",
         "/readyz",
         "/health",
+        "/status",
         "/metrics",
         "/openapi.json",
         "/docs",
