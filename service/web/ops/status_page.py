@@ -85,6 +85,8 @@ class StatusPage:
     """The status page, cached for a few seconds in each language."""
 
     health: HealthReport
+    _collected: tuple[datetime, models.HealthDocument, Mapping[str, models.SourceDocument]] | None = None
+    _collecting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _cached: dict[tuple[str, bool], tuple[datetime, "asyncio.Task[Representation]"]] = field(default_factory=dict)
 
     async def reply(self, request: web.Request) -> web.StreamResponse:
@@ -99,7 +101,7 @@ class StatusPage:
         """Return the page; it is rendered once, however many requests wait for it."""
         now, key = self.health.now(), (lang, negotiated)
         rendered_at, rendering = self._cached.get(key, (None, None))
-        if rendered_at is None or rendering is None or not timedelta() <= now - rendered_at < timedelta(seconds=_LIFE):
+        if rendered_at is None or rendering is None or not _is_fresh(rendered_at, now):
             rendering = asyncio.create_task(self._render(lang, now, negotiated=negotiated))
             self._cached[key] = now, rendering
             rendering.add_done_callback(partial(self._forget_failed, key))
@@ -111,20 +113,31 @@ class StatusPage:
             self._cached.pop(key, None)
 
     async def _render(self, lang: str, now: datetime, *, negotiated: bool) -> Representation:
-        memory, polling = self.health.memory, self.health.polling
-        await prepare_days(memory, now)
-        sources = dict[str, models.SourceDocument]()
-        for key in memory.settings.polled:
-            sources[key] = with_days(describe(memory, key, polling.next_poll(key), now), memory, now)
-            await asyncio.sleep(0)
-        health = report(self.health)
-        render = partial(_rendered, health, sources, memory.settings, lang)
+        async with self._collecting:  # the languages share what is collected
+            if self._collected is None or not _is_fresh(self._collected[0], now):
+                self._collected = now, report(self.health), await self._sources(now)
+        _, health, sources = self._collected
+        render = partial(_rendered, health, sources, self.health.memory.settings, lang)
         vary = "Accept-Language" if negotiated else None
         # Without stale-if-error: an old copy would say that a service that is down works.
         caching = f"public, max-age={_LIFE}, must-revalidate"
         return await run_in_thread(
             lambda: Representation(render(), "text/html; charset=utf-8", lambda _: caching, _HEADERS, vary)
         )
+
+    async def _sources(self, now: datetime) -> Mapping[str, models.SourceDocument]:
+        """Return the documents of all sources by key; computed in slices."""
+        memory, polling = self.health.memory, self.health.polling
+        await prepare_days(memory, now)
+        sources = dict[str, models.SourceDocument]()
+        for key in memory.settings.polled:
+            sources[key] = with_days(describe(memory, key, polling.next_poll(key), now), memory, now)
+            await asyncio.sleep(0)
+        return sources
+
+
+def _is_fresh(made_at: datetime, now: datetime) -> bool:
+    return timedelta() <= now - made_at < timedelta(seconds=_LIFE)
 
 
 def _rendered(
