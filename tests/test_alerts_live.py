@@ -15,7 +15,6 @@ from pydantic import SecretStr
 
 from service.settings import Settings, load
 from service.state.deliveries import QueuedEvent
-from service.state.events import Reported
 from service.state.memory import KEEP
 from service.storage.repository import Store
 from tests.conftest import Clock, Started
@@ -23,7 +22,7 @@ from tests.support.fixings import APRIL, day, fixing
 from tests.support.http import Client
 from tests.support.metrics import BANKS, RESULTS, Samples, scraped, until_scraped, value
 from tests.support.promtool import DASHBOARD, FOLDER, PROMTOOL, check_alerts, check_results, dashboard
-from tests.support.receiver import Receiver, receiving, with_webhooks
+from tests.support.receiver import Receiver, enqueue, receiving, with_webhooks
 from tests.support.servers import valkey as server
 from tests.support.standin import Banks, RawRates
 
@@ -234,26 +233,24 @@ class TestAlerts:
     ) -> None:
         """A receiver fails for two hours; then for a day, and its event is dropped."""
         publish_all(banks)
+
+        def check(samples: Samples, name: str, alert: str, before: Samples | None = None) -> None:
+            """Check the alert of one metric; that of the leader is missing."""
+            series = kept_series(samples, clock.seconds(), "a", before)
+            webhook = {selector: values for selector, values in series.items() if name in selector}
+            check_instances(tmp_path, {alert: 1, "NoLeader": 1}, webhook)
+
         async with receiving() as receiver:
             receiver.default = 500
             client = await start(with_webhooks(settings, receiver.webhook()))
-            async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
-                event = QueuedEvent("e1", "ticker.changed", "kzt", clock(), "{}")
-                assert await store.webhooks.add(await store.webhooks.reported(), Reported(), {"receiver": [event]})
+            await enqueue(settings, QueuedEvent("e1", "ticker.changed", "kzt", clock(), "{}"))
             clock.forward(hours=2)
-            condition = status("current")
-
-            def is_old(samples: Samples) -> bool:
-                return condition(samples) and value(samples, OLDEST, webhook="receiver") == 2 * 3600
-
-            await check_service(tmp_path, client, clock, is_old, WebhookFailing=1)
-            before = await scraped(client)
+            old = await until_scraped(client, lambda found: value(found, OLDEST, webhook="receiver") == 2 * 3600)
+            check(old, OLDEST, "WebhookFailing")
             clock.forward(hours=22)
-            dropped = {"webhook": "receiver", "outcome": "dropped"}
-            samples = await until_scraped(client, lambda found: value(found, DELIVERIES, **dropped) == 1)
-        series = kept_series(samples, clock.seconds(), "a", before)
-        alerts = {"WebhookDropped": 1, "NoLeader": 1}  # the metric of the leader is missing
-        check_instances(tmp_path, alerts, {name: values for name, values in series.items() if DELIVERIES in name})
+            labels = {"webhook": "receiver", "outcome": "dropped"}
+            dropped = await until_scraped(client, lambda found: value(found, DELIVERIES, **labels) == 1)
+            check(dropped, DELIVERIES, "WebhookDropped", old)
 
     async def test_lost_fixings(
         self, start: Started, settings: Settings, banks: Banks, clock: Clock, tmp_path: Path

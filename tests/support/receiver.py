@@ -9,6 +9,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from service.settings import Settings, WebhookSettings
+from service.state.deliveries import QueuedEvent
+from service.storage.repository import Store
+from tests.support.wait import until
 
 SECRET = "whsec_" + "c2VjcmV0IG9mIGEgdGVzdCwgMzIgYnl0ZXMgbG9uZyE="
 OTHER_SECRET = "whsec_" + "YW5vdGhlciBzZWNyZXQgb2YgYSB0ZXN0LCBuZXdlci4="
@@ -65,3 +68,14 @@ async def receiving() -> AsyncIterator[Receiver]:
 def with_webhooks(settings: Settings, *webhooks: WebhookSettings) -> Settings:
     """Return settings with these webhooks."""
     return settings.model_copy(update={"webhooks": webhooks})
+
+
+async def enqueue(settings: Settings, *events: QueuedEvent, webhook: str = "receiver") -> None:
+    """Add events to the queue of a webhook, while a service records others."""
+    async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
+
+        async def is_added() -> bool:
+            stored = await store.webhooks.reported()
+            return await store.webhooks.add(stored, stored.reported, {webhook: events}) is not None
+
+        await until(is_added)

@@ -14,7 +14,7 @@ from tests.conftest import Clock, Started
 from tests.support.fixings import APRIL, day
 from tests.support.http import Client
 from tests.support.metrics import scraped, value
-from tests.support.receiver import Received, Receiver, receiving, with_webhooks
+from tests.support.receiver import Received, Receiver, enqueue, receiving, with_webhooks
 from tests.support.standin import Banks
 from tests.support.wait import PATIENCE, until, until_true
 
@@ -143,16 +143,11 @@ async def test_shutdown_does_not_wait_for_a_receiver(
     receiver.on_request = hang
     client = await start()
     await until_baseline(client, settings)
+    event = QueuedEvent("e1", "ticker.changed", "kzt", clock(), "{}")
+    await enqueue(settings, event)
+    await until_true(lambda: receiver.requests)
+    async with asyncio.timeout(PATIENCE):  # the receiver never responds, and `client.timeout` is a minute longer
+        await client.close()
     async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
-        event = QueuedEvent("e1", "ticker.changed", "kzt", clock(), "{}")
-
-        async def is_added() -> bool:
-            stored = await store.webhooks.reported()
-            return await store.webhooks.add(stored, stored.reported, {"receiver": [event]}) is not None
-
-        await until(is_added)
-        await until_true(lambda: receiver.requests)
-        async with asyncio.timeout(PATIENCE):  # the receiver never responds, and `client.timeout` is a minute longer
-            await client.close()
         assert [item.event for item in await store.webhooks.waiting("receiver")] == [event]
     never.set()
