@@ -435,9 +435,9 @@ class Component(Struct, frozen=True, kw_only=True, rename="camel"):
     """The health of a component (draft-inadarei-api-health-check). Ages are in seconds.
 
     Tickers have the fields from `since` to `choices`, sources those from `lastFixing` to `quarantine`, webhooks
-    `failingSince` and `consecutiveFailures`, the store `persistence` and `eviction` (its `maxmemory-policy`). The leader
-    election's check has the `instances` that share the store; its `componentId` is the instance that responds. `output`
-    describes the problem.
+    `failingSince` and `consecutiveFailures`, the store `persistence` and `eviction` (its `maxmemory-policy`). The
+    leader election's check has the `instances` that share the store; its `componentId` is the instance that responds.
+    `output` describes the problem.
     """
 
     component_id: str | UnsetType = UNSET

@@ -25,8 +25,9 @@ from service.web.http.responses import SECURE, Representation
 from service.web.i18n.locale import ENGLISH, Language, language, negotiate, resolve
 from service.web.i18n.messages import BUILDER, N_, catalogue, languages
 from service.web.ops.health import HealthReport, report
-from service.web.rendering.formats import STRICT, page
+from service.web.rendering.formats import STRICT
 from service.web.rendering.options import AUTO, HEADER_LONGEST
+from service.web.rendering.templates import rendered
 
 _LIFE: Final = 5
 """Seconds for which a rendered page is used."""
@@ -143,7 +144,7 @@ def _is_fresh(made_at: datetime, now: datetime) -> bool:
 def _rendered(
     health: models.HealthDocument, sources: Mapping[str, models.SourceDocument], settings: Settings, lang: str
 ) -> bytes:
-    return page("status.html", **_values(health, sources, settings, language(lang)))
+    return rendered("status.html", **_values(health, sources, settings, language(lang)))
 
 
 def _values(

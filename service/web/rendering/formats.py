@@ -316,11 +316,6 @@ def docs(viewer: Mapping[str, str]) -> bytes:
     return rendered("docs.html", viewer=viewer)
 
 
-def page(template: str, **values: Any) -> bytes:  # noqa: ANN401 - template variables have any type
-    """Render a page that shows no ticker."""
-    return _templates().get_template(template).render(**values).encode()
-
-
 def _rendered(template: str, view: View, **more: Any) -> bytes:  # noqa: ANN401 - template variables have any type
     text, pairs = view.texts
     values = {"snapshot": view.snapshot, "settings": view.settings, "options": view.options, "text": text}

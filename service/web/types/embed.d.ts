@@ -1,5 +1,5 @@
 /**
- * Types of the web component `<currency-ticker>` for TypeScript, JSX (React), templates of Vue, and Svelte.
+ * Types of the web components `<currency-ticker>` and `<currency-chart>` for TypeScript, JSX (React), templates of Vue, and Svelte.
  *
  * The service serves this file at `/embed.d.ts`; the package `@currency-ticker/element` contains it. Frameworks that a
  * project does not use need not be installed: `@ts-ignore` accepts a missing module.
@@ -26,6 +26,9 @@ export type CurrencyTickerShow =
   | `${CurrencyTickerValue},${CurrencyTickerValue}`
   | `${CurrencyTickerValue},${CurrencyTickerValue},${CurrencyTickerValue}`;
 
+/** Period of the changes; `day` is since the previous publication, `ytd` since the end of last year. */
+export type CurrencyTickerPeriod = "day" | "week" | "month" | "year" | "ytd";
+
 /** An attribute without a value is set; the value `"false"` is the same as no attribute. */
 export type CurrencyTickerFlag = boolean | "" | "true" | "false";
 
@@ -47,6 +50,8 @@ export interface CurrencyTickerAttributes {
   live?: CurrencyTickerFlag | undefined;
   /** Show a sparkline of each currency; in a list only. */
   spark?: CurrencyTickerFlag | undefined;
+  /** Default: `"day"`. */
+  period?: CurrencyTickerPeriod | undefined;
 }
 
 /** The response of `/v1/ticker`: the state of a ticker, with texts in the language of the element. */
@@ -65,6 +70,8 @@ export interface CurrencyTickerData {
   next_update: string | null;
   /** All quotes of the ticker, also those that the element does not show. */
   quotes: CurrencyTickerQuote[];
+  /** With `on`: the requested date. */
+  on?: string;
   text?: CurrencyTickerText;
 }
 
@@ -93,7 +100,22 @@ export interface CurrencyTickerQuote {
   confidence: "confirmed" | "unconfirmed" | "diverging" | null;
   /** Paths of the receipts of both publications. */
   receipts: string[];
+  /** The changes by period; null where history does not reach. */
+  changes: Record<CurrencyTickerPeriod, CurrencyTickerChange | null>;
   text?: CurrencyTickerQuoteText;
+}
+
+/** The change of a rate since the publication that was in force when a period began. */
+export interface CurrencyTickerChange {
+  /** Change in percent, rounded to two decimals. */
+  percent: number;
+  /** In units of the base currency. */
+  change: number;
+  direction: "up" | "down" | "flat";
+  /** The rate then, in the present unit of the currency. */
+  previous: number;
+  /** First day of that rate, `YYYY-MM-DD`. */
+  date: string;
 }
 
 /** The texts of a ticker in one language. */
@@ -111,6 +133,8 @@ export interface CurrencyTickerText {
   footer: string;
   away: string;
   pause: string;
+  /** For the details, in a frame. */
+  close: string;
 }
 
 /** The texts of a quote in one language. */
@@ -129,6 +153,8 @@ export interface CurrencyTickerQuoteText {
   previous_date: string;
   /** Its date, if that differs from the ticker's. */
   own_date: string;
+  /** Direction of the change over the period. */
+  direction: "up" | "down" | "flat" | null;
   /** With `spark`: SVG path in a box of 240 by 64, and its text alternative; null with few publications. */
   spark?: string | null;
   spark_label?: string | null;
@@ -147,19 +173,108 @@ export interface CurrencyTickerEventMap {
 /** The element. It is controlled by its attributes alone. */
 export interface CurrencyTickerElement extends HTMLElement {}
 
-type On<Prefix extends string> = {
-  [Name in keyof CurrencyTickerEventMap as `${Prefix}${Name}`]?:
-    | ((event: CurrencyTickerEventMap[Name]) => void)
-    | undefined;
+/** A range that ends with the latest publication. */
+export type CurrencyChartRange = "1m" | "3m" | "1y" | "5y" | "all";
+
+/** The attributes of `<currency-chart>`. All but `currency` are optional. They may change at any time. */
+export interface CurrencyChartAttributes {
+  /** Id of a ticker. Default: the first ticker of the service. */
+  ticker?: string | undefined;
+  /** Code of a currency of the ticker: `"usd"`. */
+  currency: string;
+  /** Default: `"1y"`. */
+  range?: CurrencyChartRange | undefined;
+  /** A CLDR locale: `"kk"`, `"pt-BR"`. Default, and `"auto"`: the language of the page, else the visitor's. */
+  lang?: string | undefined;
+  /** Default: `"auto"`. */
+  theme?: CurrencyTickerTheme | undefined;
+}
+
+/** The response of `/v1/chart/{currency}`: all publications, oldest first, in columns of the same length. */
+export interface CurrencyChartData {
+  /** Id of the ticker. */
+  ticker: string;
+  /** Code of the currency in which the rates are expressed. */
+  base: string;
+  /** Code in upper case, `"USD"`. */
+  currency: string;
+  name: string;
+  /** Name of the source. */
+  source: string;
+  /** True for rates that are converted with the source's own rate of the base currency. */
+  cross: boolean;
+  /** Decimals that rates are shown with. */
+  decimals: number;
+  /** Date of the first publication, `YYYY-MM-DD`. */
+  first: string;
+  /** Days since the publication before; 0 for the first. */
+  days: number[];
+  rates: number[];
+  /** Changes in percent since the publication before. */
+  percents: (number | null)[];
+  /** Positions of publications that are not joined with the one before. */
+  starts: number[];
+  /** Positions of publications with a new unit, after a redenomination. */
+  units: number[];
+  /** Positions of publications that the source has corrected. */
+  revised: number[];
+  /** Dates with a suspicious rate, which is not published. */
+  quarantined: string[];
+  /** Texts and formats in one language. */
+  text: CurrencyChartText;
+}
+
+/** The texts of a chart in one language. */
+export interface CurrencyChartText {
+  lang: string;
+  dir: string;
+  /** Language of the messages. */
+  words: string;
+  ranges: { id: string; label: string; name: string; from: string; summary: string }[];
+  number: { decimal: string; group: string; sizes: number[]; plus: string; minus: string; percent: string };
+  /** Patterns of dates for each month. */
+  day: string[];
+  short: string[];
+  month: string[];
+  year: string;
+  range: string;
+  table: string;
+  date: string;
+  change: string;
+  indexed: string;
+  logarithmic: string;
+  revised: string;
+  unit: string;
+  away: string;
+}
+
+/** The events of `<currency-chart>`. All bubble and are composed. */
+export interface CurrencyChartEventMap {
+  /** The first publications are shown; dispatched once per currency. */
+  "chart-ready": CustomEvent<CurrencyChartData>;
+  /** The publications have changed. */
+  "chart-change": CustomEvent<CurrencyChartData>;
+  /** The visitor has selected a range. */
+  "chart-range": CustomEvent<{ range: CurrencyChartRange }>;
+  /** Publications could not be loaded repeatedly; those shown before stay visible. */
+  "chart-error": CustomEvent<{ message: string }>;
+}
+
+/** The element. It is controlled by its attributes alone. */
+export interface CurrencyChartElement extends HTMLElement {}
+
+type On<Prefix extends string, Events = CurrencyTickerEventMap> = {
+  [Name in keyof Events as `${Prefix}${Name & string}`]?: ((event: Events[Name]) => void) | undefined;
 };
 
 declare global {
   interface HTMLElementTagNameMap {
     "currency-ticker": CurrencyTickerElement;
+    "currency-chart": CurrencyChartElement;
   }
 
   // The base of HTMLElementEventMap, DocumentEventMap and WindowEventMap: the events bubble.
-  interface GlobalEventHandlersEventMap extends CurrencyTickerEventMap {}
+  interface GlobalEventHandlersEventMap extends CurrencyTickerEventMap, CurrencyChartEventMap {}
 
   // Svelte 5
   namespace svelteHTML {
@@ -167,6 +282,9 @@ declare global {
       "currency-ticker": Omit<Svelte.HTMLAttributes<CurrencyTickerElement>, keyof CurrencyTickerAttributes> &
         CurrencyTickerAttributes &
         On<"on">;
+      "currency-chart": Omit<Svelte.HTMLAttributes<CurrencyChartElement>, keyof CurrencyChartAttributes> &
+        CurrencyChartAttributes &
+        On<"on", CurrencyChartEventMap>;
     }
   }
 }
@@ -180,6 +298,10 @@ declare module "react" {
         React.RefAttributes<CurrencyTickerElement> &
         CurrencyTickerAttributes &
         On<"on">;
+      "currency-chart": React.HTMLAttributes<CurrencyChartElement> &
+        React.RefAttributes<CurrencyChartElement> &
+        CurrencyChartAttributes &
+        On<"on", CurrencyChartEventMap>;
     }
   }
 }
@@ -191,6 +313,10 @@ declare module "vue" {
     "currency-ticker": new () => CurrencyTickerElement & {
       $props: Vue.HTMLAttributes & Vue.PublicProps & CurrencyTickerAttributes;
       $emit: Vue.EmitFn<{ [Name in keyof CurrencyTickerEventMap]: (event: CurrencyTickerEventMap[Name]) => void }>;
+    };
+    "currency-chart": new () => CurrencyChartElement & {
+      $props: Vue.HTMLAttributes & Vue.PublicProps & CurrencyChartAttributes;
+      $emit: Vue.EmitFn<{ [Name in keyof CurrencyChartEventMap]: (event: CurrencyChartEventMap[Name]) => void }>;
     };
   }
 }
