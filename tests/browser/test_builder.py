@@ -85,7 +85,7 @@ def test_choices_apply_to_preview_and_every_kind_of_code(site: Site, open_page: 
     expect(preview.locator(".rate:visible").first).to_have_text("405,40")
     page.get_by_role("checkbox", name="Change").check()
     page.get_by_role("checkbox", name="Live updates").check()
-    expect(preview.locator(".ticker:visible")).to_have_class(re.compile("list dark"))
+    expect(preview.locator(".ticker:visible")).to_have_class(re.compile(r"\blist\b.*\bdark\b"))
     assert "usd АҚШ доллары 405,40 +5,40 +1,35% ▲ gbp" in visible_text(preview)
     shown = preview.bounding_box()
     assert shown
