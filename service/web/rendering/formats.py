@@ -157,7 +157,7 @@ def ticker_txt(view: View) -> bytes:
 
 
 def ticker_svg(view: View) -> bytes:
-    return _rendered("ticker.svg", view, picture=_picture(view))
+    return _rendered("ticker.svg", view, picture=_picture(view), scale=1)
 
 
 def ticker_png(view: View) -> bytes:
@@ -175,8 +175,7 @@ def ticker_png(view: View) -> bytes:
         picture = _picture(view)
     area = (picture.width * picture.zoom + 1) * (picture.height * picture.zoom + 1)  # 1: both are rounded
     largest = sqrt(MAX_PIXELS / area)
-    view = replace(view, options=replace(view.options, scale=min(options.scale, int(largest) or largest)))
-    return _rendered("ticker.svg", view, picture=picture)
+    return _rendered("ticker.svg", view, picture=picture, scale=min(options.scale, int(largest) or largest))
 
 
 def _picture(view: View) -> SvgLayout:

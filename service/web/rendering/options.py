@@ -63,7 +63,7 @@ class Options:
     """Height of a chart in pixels; None: the default one."""
     range: str = "1y"
     """Range of a chart, one of `RANGES`."""
-    scale: float = SCALES[0]
+    scale: int = SCALES[0]
     """Device pixels per pixel of a picture."""
     period: Period = Period.DAY
     """The period of the changes."""
