@@ -12,6 +12,7 @@ from justhtml import Element, JustHTML, Node
 from lxml import etree
 from yarl import URL
 
+from service.domain.periods import PERIODS
 from service.web.rendering.options import LAYOUTS, SHOWN_VALUES, THEMES
 from tests.conftest import Started
 from tests.support.fixings import APRIL
@@ -58,6 +59,7 @@ VALID = {
     "width": ("160", "600", ""),
     "height": ("120", "720", ""),
     "live": ("0", "1", "true", ""),
+    "period": (*PERIODS, "decade", ""),
     "spark": ("0", "1", "true", ""),
     "ticker": ("kzt", "eur"),
     "format": ("json", "xml"),
@@ -103,7 +105,7 @@ HEADERS = st.fixed_dictionaries(
         "Host": HEADER | st.text("abc.:[]1/@?_-", max_size=40),
     },
 )
-LOOK = st.sampled_from(("lang", "theme", "layout", "show", "live", "spark", "currencies")).flatmap(
+LOOK = st.sampled_from(("lang", "theme", "layout", "show", "live", "spark", "period", "currencies")).flatmap(
     lambda name: st.tuples(st.just(name), st.sampled_from(VALID[name]))
 )
 PASTED = st.one_of(
