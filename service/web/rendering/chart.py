@@ -52,7 +52,7 @@ _DASHES: Final = ("", "6 4")
 _INKS: Final = ("ink", "soft", "line", "warn", "up", "down")
 _WIDE: Final = 600
 """Width above which a picture is made for desktops: on phones it is scaled down, and its labels are enlarged."""
-_PER_DATE, _PER_VALUE = 110, 55
+_PER_DATE, _PER_VALUE = 90, 55
 """Pixels for each label of the axes."""
 STYLE: Final = "@media(max-width:480px){text{font-size:22px}.fine{display:none}}"
 """The style sheet of a wide picture, on phones."""
@@ -418,7 +418,7 @@ class _Chart:
 
     def _date_axis(self) -> Iterator[str]:
         first, last = self._days
-        count = max(2, min(_DATES, self.width // _PER_DATE))
+        count = max(1, min(_DATES, int((self.width - self._left) // _PER_DATE)))
         ticks, label = date_ticks(first, last, count, self.language)
         for index, day in enumerate(ticks):
             share = (day - first).days / (last - first).days
