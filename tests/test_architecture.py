@@ -35,6 +35,7 @@ FLOATS = {
     "service.web.api.stream",
     "service.web.http.responses",
     "service.web.ops.collector",
+    "service.web.pages.documents",  # seconds
     "service.web.rendering.chart",  # coordinates
     "service.web.rendering.style",  # sizes and colours
     "service.web.rendering.svg",
