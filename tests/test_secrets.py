@@ -287,7 +287,8 @@ def command_lines(pid: int) -> str:
 COMMANDS = (
     ("backfill", "nbk", "--from", "{today}", "--pause", "0"), ("show",), ("sources",), ("poll", "nbk"), ("poll", "cbr"),
     ("poll", "nbu"), ("quarantine",), ("quarantine", "accept", "nbk", "2026-01-01"), ("export", "{file}"),
-    ("import", "{file}"), ("sources", "--markdown"), ("check",), ("check", "--repair"),
+    ("import", "{file}"), ("sources", "--markdown"), ("check",), ("check", "--repair"), ("check-config",),
+    ("show", "--json"), ("sources", "--json"), ("poll", "nbk", "--json"), ("quarantine", "--json"),
     ("webhooks", "list"), ("webhooks", "list", "--json"), ("webhooks", "test"), ("webhooks", "test", "nowhere"),
 )  # fmt: skip
 
