@@ -10,7 +10,8 @@ from uuid import uuid4
 
 from rich.table import Table
 
-from service.cli.commands import QUIET, console, text, with_store
+from service.cli.commands import QUIET, with_store
+from service.cli.output import console, text
 from service.clock import Clock
 from service.domain.event import TEST, Event, cloud_event
 from service.errors import SettingsError, TickerError

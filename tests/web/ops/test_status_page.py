@@ -10,7 +10,7 @@ import pytest
 
 from service.settings import Settings
 from service.storage.repository import Store
-from service.web.rendering import formats
+from service.web.rendering import templates
 from tests.conftest import Clock, Started
 from tests.support.http import Client, body
 from tests.support.publications import fill
@@ -174,9 +174,9 @@ async def test_page_is_rendered_once_for_concurrent_requests(
 
     def counted(template: str, **values: Any) -> bytes:
         rendered.append(values["lang"])
-        return formats.page(template, **values)
+        return templates.rendered(template, **values)
 
-    monkeypatch.setattr("service.web.ops.status_page.page", counted)
+    monkeypatch.setattr("service.web.ops.status_page.rendered", counted)
     pages = await asyncio.gather(*(get_page(client, f"?lang=en&{number}") for number in range(20)))
     assert (len(set(pages)), rendered) == (1, ["en"])
     clock.forward(seconds=4.9)
@@ -190,7 +190,7 @@ async def test_page_is_rendered_once_for_concurrent_requests(
 
 async def test_failed_rendering_is_not_cached(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("service.web.ops.status_page.page", fail)
+        patch.setattr("service.web.ops.status_page.rendered", fail)
         async with client.get("/status?lang=en") as response:
             assert response.status == 500
     assert "Service status" in await get_page(client, "?lang=en")
