@@ -593,6 +593,7 @@ def test_builder_is_in_the_visitors_language(site: Site, open_page: Open) -> Non
     page = open_page(f"{site.service}/", locale="kk-KZ").page
     brand = page.get_by_role("banner")
     expect(brand).to_contain_text("Валюта бағамдарының виджеті")
+    page.locator(".languages summary").click()
     page.get_by_role("link", name="Русский").click()
     expect(brand).to_contain_text("Виджет курсов валют")
     expect(page.locator("html")).to_have_attribute("lang", "ru")
