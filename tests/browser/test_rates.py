@@ -57,7 +57,9 @@ def test_page_is_complete_without_javascript(rates_site: Site, open_page: Open, 
     for name in ("Builder", "Rates", "Status", "API"):
         expect(page.get_by_role("navigation", name="Pages").get_by_role("link", name=name)).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    assert page.evaluate("[...document.querySelectorAll('.wide')].every((card) => card.scrollWidth <= card.clientWidth)")
+    assert page.evaluate(
+        "[...document.querySelectorAll('.wide')].every((card) => card.scrollWidth <= card.clientWidth)"
+    )
     if path.startswith("/rates/usd"):
         expect(page.locator("svg.currency-chart:visible")).to_have_count(1)
         expect(page.locator("table.history tbody tr")).to_have_count(13)
