@@ -133,7 +133,9 @@ def test_image_contains_only_what_it_needs(image: Path) -> None:
     viewer, fonts = image / "service" / "web" / "viewer", image / "service" / "web" / "fonts"
     files = (image / "service").rglob("*")
     assert {path.suffix for path in viewer.iterdir()} == {".gz", ".txt", ""}  # compressed, with its licences
-    kinds = {path.suffix for path in files if path.is_file() and path.parent not in (viewer, fonts)}
+    chart = image / "service" / "web" / "static" / "uplot"
+    assert {path.name for path in chart.iterdir()} == {"LICENSE", "uPlot.js"}
+    kinds = {path.suffix for path in files if path.is_file() and path.parent not in (viewer, fonts, chart)}
     assert {path.suffix for path in fonts.iterdir()} == {".ttf", ".txt"}  # with their licence
     assert kinds == {
         ".py",

@@ -348,10 +348,10 @@ class Crashing(type(SOURCES["nbk"])):
         password, settings = current.store.url.get_secret_value(), current
         raise RuntimeError(f"oops {len(password)} {settings!r:.0}")
 
-def create_app(settings, *others, original=app.create_app):
+def create_app(settings, *others, original=app.create_app, **options):
     global current
     current = settings
-    return original(settings, *others)
+    return original(settings, *others, **options)
 
 app.create_app, SOURCES["nbk"] = create_app, Crashing()
 from service.cli.main import cli

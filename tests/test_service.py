@@ -301,7 +301,7 @@ async def test_sigterm_does_not_wait_for_hung_connections(env: tuple[dict[str, s
                     store.suspend()
                     service.process.send_signal(signal.SIGTERM)
                     status, log = service.ended()
-            assert status == 0
+            assert status == 0, log
             assert "Traceback" not in log
             assert not store.is_running()
 

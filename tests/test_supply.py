@@ -77,8 +77,8 @@ def test_licence_that_is_not_allowed_is_refused(licence: str, not_allowed: list[
 VIEWER = ROOT / "service" / "web" / "viewer"
 FONTS = ROOT / "service" / "web" / "fonts"
 UPLOT = ROOT / "service" / "web" / "static" / "uplot"
-CHART = ROOT / "service" / "web" / "assets" / "chart.js"
-"""The script that contains uPlot, with its licence."""
+CHARTS = [ROOT / "service" / "web" / "assets" / name for name in ("chart.js", "rates.js")]
+"""The scripts that contain uPlot, with its licence."""
 VENDORED = {"swagger-ui-bundle.js.gz", "swagger-ui.css.gz"}
 
 
@@ -91,10 +91,10 @@ def test_vendored_files_include_their_licence() -> None:
     assert "Apache License" in (VIEWER / "LICENSE").read_text(encoding="utf-8")
     licence = (UPLOT / "LICENSE").read_text(encoding="utf-8").rstrip()
     assert {path.name for path in UPLOT.iterdir()} == {"LICENSE", "uPlot.js"}
-    assert all(licence in path.read_text(encoding="utf-8") for path in (UPLOT / "uPlot.js", CHART))
+    assert all(licence in path.read_text(encoding="utf-8") for path in (UPLOT / "uPlot.js", *CHARTS))
     files = [path for name in ("service", "config") for path in (ROOT / name).rglob("*") if path.is_file()]
     for path in files:
-        if path.suffix not in (".pyc", ".mo") and path.parent not in (VIEWER, FONTS, UPLOT) and path != CHART:
+        if path.suffix not in (".pyc", ".mo") and path.parent not in (VIEWER, FONTS, UPLOT) and path not in CHARTS:
             text = path.read_text(encoding="utf-8").lower()
             assert not {"copyright", "@license", "spdx-license-identifier:"} & set(text.split()), path
 

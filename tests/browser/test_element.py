@@ -441,7 +441,7 @@ def test_period_changes_what_is_shown(site: Site, open_page: Open) -> None:
     element.evaluate("node => node.setAttribute('period', 'year')")
     expect(element.locator(".percent").first).to_have_text("—")
     expect(element.locator(".arrow")).to_have_count(0)
-    expect(element.locator("li").first).to_have_class("none")
+    expect(element.locator("li").first).to_have_class("quote none")
     element.evaluate("node => node.setAttribute('period', 'decade')")
     expect(element.locator(".percent").first).to_have_text("+1.35%")
     expect(element.locator(".date")).not_to_contain_text(" – ")

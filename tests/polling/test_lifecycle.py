@@ -16,7 +16,7 @@ from service.state.publisher import SnapshotPublisher
 from service.storage.repository import Store
 from service.storage.sync import StoreSync
 from tests.conftest import Clock
-from tests.support.wait import until_true
+from tests.support.wait import until, until_true
 
 
 class BrokenClient(Client):
@@ -63,8 +63,12 @@ async def test_crashed_leader_lets_another_instance_poll(
                 await until_true(lambda: election.role is Role.FOLLOWER)
                 await election.refresh()
                 assert election.role is Role.FOLLOWER
-                await another.refresh()
-                assert another.role is Role.LEADER
+
+                async def other_leads() -> bool:
+                    await another.refresh()
+                    return another.role is Role.LEADER
+
+                await until(other_leads)
                 assert not lifecycle.stopped
         assert lifecycle.counters.polling_crashes == 1
         assert [log["event"] for log in logs] == ["polling.crashed"]

@@ -198,8 +198,8 @@ WEBHOOK = (
         (WEBHOOK.replace("r.example", "user:p@r.example"), "webhooks.0.url: must not contain a login or a fragment"),
         (WEBHOOK.replace("https://r.example/events", "r.example"), "webhooks.0.url: must be a URL like https://"),
         (WEBHOOK + WEBHOOK, "webhooks: two have the same name or host; set name"),
-        (WEBHOOK + 'events = ["ticker.moved"]', "webhooks.0.events.0: Input should be 'ticker.changed', "),
-        (WEBHOOK + "threshold = -1", "webhooks.0.threshold: Input should be greater than or equal to 0"),
+        (WEBHOOK + 'events = ["ticker.moved"]', "webhooks.0.events.0: must be one of 'ticker.changed', "),
+        (WEBHOOK + "threshold = -1", "webhooks.0.threshold: must be"),
         (WEBHOOK + "tresh = 1", "webhooks.0.tresh: unknown setting; did you mean"),
     ],
 )

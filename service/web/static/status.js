@@ -5,7 +5,7 @@ const byId = (id) => document.getElementById(id);
 // By how much the clock of the browser is ahead of the service's.
 let ahead = 0;
 
-const text = (seconds) => {
+const clock = (seconds) => {
   const left = Math.max(0, Math.round(seconds));
   const two = (number) => String(number % 60).padStart(2, "0");
   return `${Math.floor(left / 3600)}:${two(Math.floor(left / 60))}:${two(left)}`;
@@ -13,7 +13,7 @@ const text = (seconds) => {
 
 const count = () => {
   for (const node of document.querySelectorAll("[data-due]")) {
-    node.textContent = text((Date.parse(node.dataset.due) - Date.now() + ahead) / 1000);
+    node.textContent = clock((Date.parse(node.dataset.due) - Date.now() + ahead) / 1000);
   }
 };
 
@@ -44,8 +44,8 @@ const path = (root, node) =>
 
 const offline = byId("offline");
 new Refresh(location.href, "", "", {
-  read: async (response) => {
-    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  read: (text) => {
+    const page = new DOMParser().parseFromString(text, "text/html");
     const next = page.querySelector("main[data-now]");
     if (!next) throw Error("no status");
     document.title = page.title;
