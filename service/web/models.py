@@ -45,12 +45,13 @@ class ProblemDocument(Struct, frozen=True, kw_only=True):
 class QuoteWords(QuoteText):
     """The texts of a quote in one language. `sentence` is for screen readers.
 
-    `note` names a fallback source or a cross rate. `direction` is that of the change over the period. With `spark=1`,
-    `spark` is the SVG path of a sparkline in a box of 240 by 64, and `spark_label` its text alternative; both are null
-    with fewer than three publications.
+    `note` names a fallback source or a cross rate. `direction` is that of the change over the period, `receipts` are
+    the paths of the pages of both publications that it compares. With `spark=1`, `spark` is the SVG path of a sparkline
+    in a box of 240 by 64, and `spark_label` its text alternative; both are null with fewer than three publications.
     """
 
     direction: Trend | None = None
+    receipts: Sequence[str] = ()
     spark: str | UnsetType | None = UNSET
     spark_label: str | UnsetType | None = UNSET
 

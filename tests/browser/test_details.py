@@ -36,15 +36,14 @@ def open_details(root: Page | Locator) -> Locator:
 
 def assert_complete(details: Locator, site: Site, lang: str = "en") -> None:
     """Check the content for the US dollar: two dated rates that link to their receipts, and the source."""
-    document = ticker_json(site, f"?lang={lang}&currencies=usd")
-    quote, text = document["quotes"][0], document["quotes"][0]["text"]
+    text = ticker_json(site, f"?lang={lang}&currencies=usd")["quotes"][0]["text"]
     expect(details).to_be_visible()
     expect(details.locator("b")).to_have_text(text["name"])
     links = details.get_by_role("link")
     expect(links).to_have_text([f"{text['rate']} KZT", f"{text['previous']} KZT"])
     expect(details.locator("a + span")).to_have_text([text["date"], text["previous_date"]])
     assert links.evaluate_all("links => links.map(({ href }) => href)") == [
-        f"{site.service}{path}" for path in quote["receipts"]
+        f"{site.service}{path}" for path in text["receipts"]
     ]
     with urllib.request.urlopen(links.first.evaluate("({ href }) => href"), timeout=30) as receipt:
         assert receipt.status == 200
@@ -76,6 +75,25 @@ def test_details_open_by_click_and_keyboard(site: Site, open_page: Open, layout:
     expect(details).to_have_count(0)
     expect(button).to_be_focused()
     assert watched.settled(site).console == []
+
+
+def test_details_are_those_of_the_period(site: Site, open_page: Open) -> None:
+    """The dates, rates and receipts that the percentage compares; without history only the latest ones."""
+    page = open_page(site.page(with_script(site, "<currency-ticker period='week'></currency-ticker>"))).page
+    element = wait_for_elements(page).first
+    text = ticker_json(site, "?lang=en&currencies=usd&period=week")["quotes"][0]["text"]
+    quote_button(element).click()
+    links = open_details(element).get_by_role("link")
+    expect(links).to_have_text([f"{text['rate']} KZT", f"{text['previous']} KZT"])
+    links.nth(1).evaluate("link => link.removeAttribute('target')")
+    links.nth(1).click()
+    expect(page.get_by_role("main")).to_contain_text(text["previous"])
+    expect(page).to_have_url(f"{site.service}{text['receipts'][1]}")
+
+    page = open_page(site.page(with_script(site, "<currency-ticker period='year'></currency-ticker>"))).page
+    element = wait_for_elements(page).first
+    quote_button(element).click()
+    expect(open_details(element).get_by_role("link")).to_have_text([f"{text['rate']} KZT"])
 
 
 @pytest.mark.parametrize("lang", ["en", "ar"])

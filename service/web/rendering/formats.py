@@ -100,10 +100,15 @@ def to_json(value: object) -> bytes:
     return _ENCODER.encode(value)
 
 
-def _receipts(quote: Quote) -> list[str]:
+def _receipts(quote: Quote, path: Callable[[str, date], str] = models.receipt_path) -> list[str]:
     """Return the paths of the receipts of a quote's fixings: at most two, none without a source."""
     days = (day for day in (quote.date, quote.previous_date) if day)
-    return [models.receipt_path(quote.source, day) for day in days] if quote.source else []
+    return [path(quote.source, day) for day in days] if quote.source else []
+
+
+def _receipt_pages(quote: Quote, lang: str) -> list[str]:
+    """Return the paths of the pages of a quote's receipts, in a language."""
+    return [f"{path}?lang={lang}" for path in _receipts(quote, models.receipt_page_path)]
 
 
 def ticker_json(view: View) -> bytes:
@@ -132,7 +137,13 @@ def _words(view: View) -> Mapping[str, models.QuoteWords]:
     """Return the texts of each quote, by its code; empty if no language is requested."""
     if not view.options.lang:
         return {}
-    words = {quote.code: models.QuoteWords(**asdict(text), direction=quote.direction) for quote, text in view.texts[1]}
+    ticker, pairs = view.texts
+    words = {
+        quote.code: models.QuoteWords(
+            **asdict(text), direction=quote.direction, receipts=_receipt_pages(quote, ticker.lang)
+        )
+        for quote, text in pairs
+    }
     if view.options.spark:
         sparks = ((code, view.sparks.get(code)) for code in words)
         lines = {code: (spark.path, spark.label) if spark else (None, None) for code, spark in sparks}

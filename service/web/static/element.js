@@ -213,7 +213,7 @@ class CurrencyTicker extends HTMLElement {
     box.append(make("div", "view", list), date);
   }
 
-  quote({ code, direction: today, receipts, text }, layout, show, base, status) {
+  quote({ code, direction: today, text }, layout, show, base, status) {
     const { direction = today } = text; // over the period of the texts
     const item = make("li", `quote ${direction ?? "none"}`);
     const seen = make("span", "seen");
@@ -231,7 +231,7 @@ class CurrencyTicker extends HTMLElement {
     const details = make("div", "details", make("b", "", text.name));
     details.id = code;
     details.popover = "";
-    receipts.forEach((path, at) => {
+    text.receipts?.forEach((path, at) => {
       const link = make("a", "", `${at ? text.previous : text.rate} ${base}`);
       link.href = HERE + path.slice(1);
       link.target = "_blank";

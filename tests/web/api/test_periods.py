@@ -97,6 +97,24 @@ async def test_period_selects_the_change_of_texts(client: Client) -> None:
     assert "2 April 2026 compared with 2 April 2025" in year["text"]["footer"]
 
 
+async def test_receipts_are_of_the_publications_that_a_period_compares(client: Client) -> None:
+    """Their pages, in the language of the texts; in the fragment too. Without history only the first one."""
+    for path, lang, day in (("period=year&lang=en", "en", "2025-04-02"), ("lang=ru", "ru", "2026-04-01")):
+        receipts = [f"/fixings/nbk/2026-04-02?lang={lang}", f"/fixings/nbk/{day}?lang={lang}"]
+        quotes = await quotes_of(client, f"/v1/ticker?{path}")
+        assert quotes["USD"]["text"]["receipts"] == receipts
+        assert quotes["USD"]["receipts"] == ["/v1/fixings/nbk/2026-04-02", "/v1/fixings/nbk/2026-04-01"]
+        fragment = await page_of(client, f"/v1/ticker.html?{path}&currencies=usd")
+        assert [link.attrs.get("href") for link in select(fragment, ".details a")] == receipts
+
+
+async def test_details_of_two_periods_do_not_mix(client: Client) -> None:
+    """Fragments for both may be on one page, where ids must be unique."""
+    pages = [await page_of(client, f"/v1/ticker.html?period={period}") for period in ("day", "week", "year")]
+    ids = [details.attrs.get("id") for page in pages for details in select(page, ".details")]
+    assert len(set(ids)) == 3 * len(RATES)
+
+
 @pytest.mark.parametrize("period", LONGER)
 async def test_text_has_the_change_over_a_period(client: Client, period: Period) -> None:
     lines = (await text_of(client, f"/v1/ticker.txt?period={period}")).splitlines()

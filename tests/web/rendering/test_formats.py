@@ -78,7 +78,7 @@ async def test_all_formats_have_the_same_texts(client: Client, lang: str) -> Non
         dates = [text[field] for text in texts_of_json for field in ("date", "previous_date")]
         assert texts(page, ".details a + span") == dates
         assert texts(page, ".details p") == [text["source"] for text in texts_of_json]
-        receipts = [receipt for quote in document["quotes"] for receipt in quote["receipts"]]
+        receipts = [receipt for text in texts_of_json for receipt in text["receipts"]]
         assert [f"/{str(link.attrs['href']).lstrip('/')}" for link in select(page, ".details a")] == receipts
         assert select_one(page, ".date").attrs["title"] == document["text"]["footer"]
         assert select_one(page, "ul").attrs["aria-label"] == document["text"]["label"]
@@ -567,7 +567,7 @@ async def test_configured_public_url_is_used(settings: Settings, start: Started,
     assert frame_of(document).attrs["src"] == f"{root}/embed?lang=kk"
     await text_of(client, f"/oembed?url={origin(client)}/embed", 404)
     receipt = select(await page_of(client, "/v1/ticker.html?currencies=usd"), ".details a")[0]
-    assert receipt.attrs["href"] == f"{root}/v1/fixings/nbk/2026-04-02"
+    assert receipt.attrs["href"] == f"{root}/fixings/nbk/2026-04-02?lang=en"
     link = select_one(await page_of(client, "/embed?lang=kk"), 'link[type="application/json+oembed"]')
     url = URL(str(link.attrs["href"]))
     assert str(url).startswith(f"{root}/oembed?")
