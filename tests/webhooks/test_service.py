@@ -121,6 +121,16 @@ async def test_responses_have_surrogate_keys_if_enabled(start: Started, settings
         ("/embed", "ticker-kzt"),
         ("/v1/history/usd", "ticker-kzt source-nbk"),
         ("/v1/fixings/nbk/2026-04-02", "source-nbk"),
+        ("/v1/chart/usd", "ticker-kzt source-nbk"),
+        ("/v1/chart/usd.svg", "ticker-kzt source-nbk"),
+        ("/v1/rates/2026-04-02", "ticker-kzt source-nbk"),
+        ("/v1/convert?from=usd&to=kzt", "ticker-kzt source-nbk"),
+        ("/v1/convert?from=usd&to=eur&on=2026-04-01", "ticker-kzt source-nbk"),
+        ("/v1/ticker?on=2026-04-01", "ticker-kzt source-nbk"),
+        ("/rates", "ticker-kzt"),
+        ("/rates/usd", "ticker-kzt source-nbk"),
+        ("/rates/usd?compare=eur", "ticker-kzt source-nbk"),
+        ("/fixings/nbk/2026-04-02", "source-nbk"),
     ):
         async with keyed.get(path) as response:
             assert response.status == 200

@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.hdrs import ACCEPT_LANGUAGE
 
 from service.domain.snapshot import Snapshot
+from service.domain.surrogate_keys import source_key, surrogate_headers, ticker_key
 from service.errors import StoreError
 from service.runtime.background import run_in_thread
 from service.settings import SourceSettings
@@ -216,16 +217,19 @@ class Charts:
         self, snapshot: Snapshot, loading: "asyncio.Task[LoadedLine]", form: str, options: Options
     ) -> Representation:
         output = FORMATS[form]
-        body = await run_in_thread(output.render, await asyncio.shield(loading), options)
+        loaded = await asyncio.shield(loading)
+        body = await run_in_thread(output.render, loaded, options)
         if output.drawn:
             body = await self.pages.png.draw(body)
         self.pages.counters.rendered += 1
         ignored = {IGNORED: ", ".join(options.ignored)} if options.ignored else {}
+        keys = (ticker_key(snapshot.id), source_key(loaded.part.source))
+        surrogate = surrogate_headers(self.pages.memory.settings.http, *keys)
         return Representation(
             body,
             output.content_type,
             self.pages.caching(snapshot),
-            {**output.headers, **ignored},
+            {**output.headers, **ignored, **surrogate},
             "Accept-Language" if options.negotiated else None,
             compressed=not output.drawn,
         )

@@ -5,7 +5,7 @@ Dates that memory does not have are read from the store, a few requests at a tim
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -18,6 +18,7 @@ from aiohttp import web
 from service.domain.change import DERIVED_DIGITS
 from service.domain.conversion import convert
 from service.domain.snapshot import Snapshot
+from service.domain.surrogate_keys import source_key, surrogate_headers, ticker_key
 from service.errors import StoreError
 from service.settings import TickerSettings
 from service.storage.rates_on_date import RateInForce, RatesOnDate
@@ -55,7 +56,9 @@ class DatedRates:
             if snapshot is None:
                 raise await self._none(ticker, day)
         page = output.render(self.pages.dated_view(snapshot, options, day))
-        return self._reply(request, name, page, output.content_type, "Accept-Language" if options.negotiated else None)
+        vary = "Accept-Language" if options.negotiated else None
+        sources = [quote.source for quote in snapshot.quotes]
+        return self._reply(request, name, sources, page, output.content_type, vary)
 
     async def on_date(self, request: web.Request) -> web.StreamResponse:
         """Respond to `/v1/rates/{date}`. Raises `Problem`."""
@@ -68,7 +71,7 @@ class DatedRates:
                 raise await self._none(ticker, day)
         rates = [_document(code, found[code]) for code in codes]
         document = models.Rates(ticker=ticker.id, base=ticker.base, on=day, rates=rates)
-        return self._reply(request, ticker.id, to_json(document))
+        return self._reply(request, ticker.id, [rate.source for rate in rates], to_json(document))
 
     async def convert(self, request: web.Request) -> web.StreamResponse:
         """Respond to `/v1/convert`. Raises `Problem`."""
@@ -97,7 +100,7 @@ class DatedRates:
             rate=legs[old].rate if new == ticker.base and old in legs else _rounded(exact[old] / exact[new]),
             rates=[_document(code, leg) for code, leg in legs.items()],
         )
-        return self._reply(request, ticker.id, to_json(document))
+        return self._reply(request, ticker.id, [leg.source for leg in legs.values()], to_json(document))
 
     async def _found(self, ticker: TickerSettings, codes: list[str], day: date) -> Mapping[str, RateInForce]:
         """Return the rates of all currencies on a date. Raises `Problem` if one is missing."""
@@ -167,12 +170,16 @@ class DatedRates:
         self,
         request: web.Request,
         ticker: str,
+        sources: Iterable[str | None],
         body: bytes,
         content_type: str = "application/json",
         vary: str | None = None,
     ) -> web.StreamResponse:
+        """Respond with a body; `sources` are those whose rates it has."""
         caching = self.pages.caching(self.pages.snapshot(ticker))
-        return Representation(body, content_type, caching, vary=vary).reply(request, self.pages.now.seconds())
+        keys = (ticker_key(ticker), *(source_key(source) for source in dict.fromkeys(sources) if source))
+        headers = surrogate_headers(self.pages.memory.settings.http, *keys)
+        return Representation(body, content_type, caching, headers, vary).reply(request, self.pages.now.seconds())
 
 
 def _document(code: str, found: RateInForce | None) -> models.RateOnDate:

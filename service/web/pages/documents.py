@@ -98,11 +98,16 @@ def shell(options: PageOptions, root: str, current: str, **query: str) -> dict[s
 
 
 def representation(
-    template: str, options: PageOptions, caching: Callable[[int], str], values: Mapping[str, Any]
+    template: str,
+    options: PageOptions,
+    caching: Callable[[int], str],
+    values: Mapping[str, Any],
+    surrogate: Mapping[str, str],
 ) -> Representation:
-    """Return a rendered page."""
+    """Return a rendered page; `surrogate` are the headers with its surrogate keys."""
     vary = ACCEPT_LANGUAGE if options.negotiated else None
-    return Representation(rendered(template, **values), HTML, caching, HEADERS, vary, level=_GZIP_LEVEL)
+    headers = {**HEADERS, **surrogate}
+    return Representation(rendered(template, **values), HTML, caching, headers, vary, level=_GZIP_LEVEL)
 
 
 @dataclass

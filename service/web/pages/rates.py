@@ -6,7 +6,7 @@ the page has the whole history as data.
 
 import datetime as dt
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -18,6 +18,7 @@ from aiohttp import web
 
 from service.domain.change import Trend, half_up
 from service.domain.snapshot import Quote, Snapshot
+from service.domain.surrogate_keys import source_key, surrogate_headers, ticker_key
 from service.runtime.background import run_in_thread
 from service.web.api.chart import Charts
 from service.web.api.history import years_before
@@ -157,7 +158,7 @@ class RatesPages:
         text, pairs = view.texts
         values = shell(options, "./", "rates") | self._ticker(snapshot, text, options)
         values |= {"pairs": pairs, "sparks": view.sparks, "canonical": f"rates{options.query()}"}
-        return representation("rates.html", options, self.pages.caching(snapshot), values)
+        return representation("rates.html", options, self.pages.caching(snapshot), values, self._surrogate(snapshot))
 
     async def currency(self, request: web.Request) -> web.StreamResponse:
         """Respond with the history of a currency. Raises `Problem`."""
@@ -239,7 +240,13 @@ class RatesPages:
             "index_date": language.date(table.common.day) if table.common else "",
             "canonical": f"rates/{code}{options.query()}",
         }
-        return representation("rate.html", options, self.pages.caching(snapshot), values)
+        surrogate = self._surrogate(snapshot, *dict.fromkeys(each.source for each in histories))
+        return representation("rate.html", options, self.pages.caching(snapshot), values, surrogate)
+
+    def _surrogate(self, snapshot: Snapshot, *sources: str) -> Mapping[str, str]:
+        """Return the headers with the surrogate keys of a page with histories of these sources."""
+        keys = (ticker_key(snapshot.id), *map(source_key, sources))
+        return surrogate_headers(self.pages.memory.settings.http, *keys)
 
     def _range(self, name: str, history: _History, wanted: _Wanted, language: Language, link: str) -> ShownRange:
         points = history.points

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from service.domain.fixing import Fixing
 from service.domain.snapshot import Confidence
+from service.domain.surrogate_keys import source_key, surrogate_headers
 from service.errors import StoreError
 from service.runtime.background import run_in_thread
 from service.settings import SourceSettings
@@ -175,7 +176,8 @@ class ReceiptPages:
         }
         values: dict[str, Any] = shown
         caching = cache_for(_MAX_AGE, due(self.memory, fixing.source, self.pages.now()))
-        return representation("receipt.html", options, caching, values)
+        surrogate = surrogate_headers(self.memory.settings.http, source_key(fixing.source))
+        return representation("receipt.html", options, caching, values, surrogate)
 
 
 def _text(beginning: bytes) -> str:
