@@ -7,7 +7,7 @@ from gzip import compress
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Open, WatchedPage, axe_report, case, ticker_json
 from tests.browser.site import NEW, OLD, Site
@@ -178,3 +178,20 @@ def test_page_of_a_currency_is_small(rates_site: Site, open_page: Open) -> None:
     watched = open_rate(rates_site, open_page, new=True)
     bodies = [response.body() for request in watched.requests if (response := request.response())]
     assert sum(len(compress(body, 9)) for body in bodies) <= MAX_SIZE
+
+
+def test_indices_begin_with_a_redenomination(rates_site: Site, open_page: Open) -> None:
+    """Also in the interactive chart: the first of its publications is that of the last new unit."""
+
+    def redenominate(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=response.text().replace('"units":[]', '"units":[6]', 1))
+
+    page = open_page(f"{rates_site.service}/rates").page
+    page.route("**/rates/usd?*", redenominate)
+    page.goto(f"{rates_site.service}/rates/usd?lang=en&compare=eur")
+    expect(page.locator("#plot canvas")).to_be_visible()
+    chart = page.get_by_role("slider")
+    expect(chart).to_have_attribute("aria-valuemax", "7")
+    chart.press("Home")
+    expect(page.locator(".chart-rate")).to_have_text(["USD 100.00", "EUR 100.00"])

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from service.domain.change import Trend, half_up
+from service.domain.periods import MAX_AGE
 from service.domain.snapshot import Quote, Snapshot
 from service.domain.surrogate_keys import source_key, surrogate_headers, ticker_key
 from service.runtime.background import run_in_thread
@@ -36,7 +37,15 @@ from service.web.pages.documents import (
     representation,
     shell,
 )
-from service.web.rendering.chart import ChartLine, ChartPoint, chart_document, chart_svg, range_start
+from service.web.rendering.chart import (
+    ChartLine,
+    ChartPoint,
+    chart_document,
+    chart_svg,
+    comparable,
+    index_starts,
+    range_start,
+)
 from service.web.rendering.formats import to_json
 from service.web.rendering.options import RANGES, Options
 from service.web.rendering.page_cache import PageCache
@@ -201,8 +210,10 @@ class RatesPages:
 
         ranges = {name: self._range(name, history, wanted, language, link(name, wanted.compare)) for name in RANGES}
         first = range_start(wanted.range, latest, history.points[0].day)
-        table = _Table(histories, first, language)
         lines = [each.line.since(first) for each in histories]
+        shown = comparable(lines) if len(lines) > 1 else []
+        # Without two currencies that have rates in the range there are no indices.
+        table = _Table(histories, index_starts(shown) if len(shown) > 1 else (), language)
         documents = [
             chart_document(
                 each.line,
@@ -237,7 +248,7 @@ class RatesPages:
             },
             "without": link(wanted.range, ""),
             "rows": table.rows(_TABLE_ROWS),
-            "index_date": language.date(table.common.day) if table.common else "",
+            "index_date": language.date(max(start.day for start in table.starts)) if table.starts else "",
             "canonical": f"rates/{code}{options.query()}",
         }
         surrogate = self._surrogate(snapshot, *dict.fromkeys(each.source for each in histories))
@@ -294,17 +305,14 @@ class RatesPages:
 
 @dataclass(frozen=True)
 class _Table:
-    """The latest publications of a history; with two, as indices too, which begin with a range."""
+    """The latest publications of a history; with two, as indices too.
+
+    `starts` are the publications of both whose index is 100, if there are indices.
+    """
 
     histories: Sequence[_History]
-    first: dt.date
+    starts: Sequence[ChartPoint]
     language: Language
-
-    @property
-    def common(self) -> ChartPoint | None:
-        """The first publication of the range on a day for which all histories have a rate: its index is 100."""
-        begin = max(self.first, *(history.points[0].day for history in self.histories))
-        return next((point for point in self.histories[0].points if point.day >= begin), None)
 
     def rows(self, count: int) -> list[TableRow]:
         """Return the rows, newest first: those of the `count` last publications, and quarantined days."""
@@ -331,14 +339,16 @@ class _Table:
         )
 
     def _compared(self, point: ChartPoint) -> tuple[str, str, str]:
-        """Return the rate of the other currency on a day, and both indices; empty before the first common day."""
-        history, start = self.histories[1], self.common
-        other, other_start = history.in_force(point.day), history.in_force(start.day) if start else None
-        if other is None or start is None or other_start is None or point.day < start.day:
+        """Return the rate of the other currency in force on a day, and both indices; each empty if there is none."""
+        history = self.histories[1]
+        other = history.in_force(point.day)
+        if other is None or point.day - other.day > MAX_AGE:
             return "", "", ""
+        if not self.starts or any(point.day < start.day for start in self.starts):
+            return history.rate_text(other.rate, self.language), "", ""
         index, other_index = (
-            self.language.number(half_up(100 * Fraction(rate) / Fraction(first), 2), 2)
-            for rate, first in ((point.rate, start.rate), (other.rate, other_start.rate))
+            self.language.number(half_up(100 * Fraction(rate) / Fraction(start.rate), 2), 2)
+            for rate, start in zip((point.rate, other.rate), self.starts, strict=True)
         )
         return history.rate_text(other.rate, self.language), index, other_index
 

@@ -145,6 +145,21 @@ def range_start(name: str, latest: dt.date, earliest: dt.date = dt.date.min) -> 
     return max(earliest, _day_of(months // 12, months % 12 + 1, latest.day))
 
 
+def comparable(lines: Sequence[ChartLine]) -> list[ChartLine]:
+    """Return the parts of lines that can be compared: from the last redenomination of any of them on.
+
+    A line without any publication since then is left out.
+    """
+    first = max((point.day for line in lines for point in line.points[1:] if point.new_unit), default=dt.date.min)
+    return [part for part in (line.since(first) for line in lines) if part.points]
+
+
+def index_starts(lines: Sequence[ChartLine]) -> list[ChartPoint]:
+    """Return the publication of each line whose index is 100: the first one since all lines have a rate."""
+    common = max(line.points[0].day for line in lines)
+    return [next((point for point in line.points if point.day >= common), line.points[-1]) for line in lines]
+
+
 def title(lines: Sequence[ChartLine], language: Language) -> str:
     """Return the title: the currencies, the base and the dates."""
     names = ", ".join(language.name(line.code) for line in lines)
@@ -268,17 +283,20 @@ def chart_svg(
 ) -> str:
     """Return the chart of one currency; with several, of their indices (100 on the first day that all have).
 
-    Every line must have a point. `theme` is `light`, `dark`, `transparent`, `auto` (light, and dark where the visitor's
+    Indices begin with the last redenomination. One line at least must have a point. `theme` is `light`, `dark`, `transparent`, `auto` (light, and dark where the visitor's
     system is), or `page`: within a page, in the colour of its text, without a background or style sheet. `prefix`
     begins the ids of `<title>` and `<desc>`, which must be unique in a page. `scale` is the number of device pixels per
     pixel, `caption` a line above the chart.
     """
-    return _Chart(lines, language, width, height, theme, scale, prefix, caption).markup()
+    indexed = len(lines) > 1
+    shown = comparable(lines) if indexed else lines
+    return _Chart(shown, indexed, language, width, height, theme, scale, prefix, caption).markup()
 
 
 @dataclass(frozen=True)
 class _Chart:
     lines: Sequence[ChartLine]
+    indexed: bool
     language: Language
     width: int
     height: int
@@ -330,20 +348,16 @@ class _Chart:
 
     @cached_property
     def _values(self) -> Sequence[Sequence[Sequence[tuple[dt.date, float]]]]:
-        """The values of each line by segment: rates, or indices if there are several lines."""
-        common = max(line.points[0].day for line in self.lines)
+        """The values of each line by segment: rates or indices."""
         values = []
-        for line in self.lines:
-            factor = 1.0
-            if len(self.lines) > 1:
-                start = next((point for point in line.points if point.day >= common), line.points[-1])
-                factor = 100 / float(start.rate)
+        for line, start in zip(self.lines, index_starts(self.lines), strict=True):
+            factor = 100 / float(start.rate) if self.indexed else 1.0
             values.append([[(point.day, float(point.rate) * factor) for point in part] for part in line.segments])
         return values
 
     @cached_property
     def _logarithmic(self) -> bool:
-        return len(self.lines) == 1 and self.lines[0].is_logarithmic
+        return not self.indexed and self.lines[0].is_logarithmic
 
     @cached_property
     def _bounds(self) -> tuple[float, float]:

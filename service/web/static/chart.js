@@ -140,9 +140,11 @@ class Chart {
     const selected = ranges.find(({ id }) => id === range) ?? ranges.at(-1);
     this.range = selected.id;
     for (const button of this.ranges.children) button.ariaPressed = String(button.value === this.range);
-    const from = at(selected.from);
-    const spans = this.lines.map((line) => line.between(from));
     this.indexed = this.lines.length > 1;
+    // Indices begin with the last redenomination of any line.
+    const units = this.lines.flatMap((line) => [...line.units].map((index) => line.times[index]));
+    const from = Math.max(at(selected.from), ...(this.indexed ? units : []));
+    const spans = this.lines.map((line) => line.between(from));
     this.logarithmic = !this.indexed && this.lines[0].isLogarithmic(...spans[0]);
     this.align(spans);
     const summaries = this.lines.map(({ data }) => data.text.ranges.find(({ id }) => id === this.range)?.summary);

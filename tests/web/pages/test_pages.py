@@ -155,6 +155,28 @@ async def test_compared_currencies_are_indices(settings: Settings, clock: Clock,
     assert len(json.loads(select_one(page, "#data").to_text())) == 2
 
 
+async def test_comparison_with_a_currency_that_has_stopped(
+    settings: Settings, clock: Clock, start: Started, banks: Banks
+) -> None:
+    """In a range without a rate of it there is no index."""
+    first = date(2026, 1, 1)
+    days = [each for each in map(date.fromordinal, range(first.toordinal(), first.toordinal() + 89)) if each.day % 4]
+    stopped = [fixing(each, USD="478", EUR="548", RUB=f"5.{each.day}") for each in days if each < date(2026, 2, 10)]
+    async with stored(settings, clock) as store:
+        await store.save(*stopped, *(fixing(each, USD="478", EUR="549") for each in days if each > date(2026, 2, 10)))
+    rates = {on: {code: rate for code, rate in each.items() if code != "RUB"} for on, each in APRIL.items()}
+    published(banks).published["nbk"] = rates
+    ticker = settings.tickers[0].model_copy(update={"sources": ("nbk",)})
+    settings = settings.model_copy(update={"tickers": (ticker,)})
+    client = await serve(start, settings)
+    for path in ("/rates/usd?lang=en&range=1m&compare=rub", "/rates/usd?lang=en&range=3m&compare=rub"):
+        page = await page_of(client, path)
+        indices = rows(page)[0][4:]
+        assert (indices == ["", ""]) is ("1m" in path)
+        assert bool(select(page, "svg [data-currency=RUB]")) is ("3m" in path)
+        assert bool(select(page, ".legend small")) is ("3m" in path)
+
+
 async def test_data_has_the_whole_history(settings: Settings, clock: Clock, start: Started, banks: Banks) -> None:
     """Whatever range is shown, so that the script needs no request."""
     async with stored(settings, clock) as store:

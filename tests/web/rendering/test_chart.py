@@ -10,7 +10,15 @@ import pytest
 from lxml import etree
 
 from service.web.i18n.locale import language
-from service.web.rendering.chart import ChartLine, ChartPoint, chart_svg, linear_ticks, log_ticks, range_start
+from service.web.rendering.chart import (
+    ChartLine,
+    ChartPoint,
+    chart_svg,
+    index_starts,
+    linear_ticks,
+    log_ticks,
+    range_start,
+)
 
 FIRST = dt.date(2026, 1, 5)
 ENGLISH = language("en")
@@ -107,6 +115,30 @@ def test_two_currencies_are_drawn_as_indices() -> None:
     assert {"100", "110"} <= {label.removesuffix(".0") for label in labels(svg)}
     dashes = [path.get("stroke-dasharray") for path in elements(svg, "path") if path.get("data-currency")]
     assert dashes == [None, "6 4"], "distinguished without colours"
+
+
+def test_indices_begin_with_the_last_redenomination() -> None:
+    """An index across it would compare two units."""
+    dollar, manat = line(["400", "420", "440", "462"]), line(["20000", "20400", "2.0", "2.1"], "TMT", new_unit=2)
+    svg = drawn(dollar, manat)
+    assert segments(svg) == segments(svg, "TMT"), "both have risen by 5 %"
+    assert len(segments(svg)[0]) == 2
+    assert not [label for label in labels(svg) if "000" in label]
+
+
+def test_comparison_with_a_currency_without_rates_in_the_range() -> None:
+    """It has stopped: the other one is an index nevertheless."""
+    svg = drawn(line(["400", "440"]), ChartLine("RUB", "KZT", []))
+    assert len(segments(svg)[0]) == 2
+    assert {"100", "110"} <= {label.removesuffix(".0") for label in labels(svg)}
+    assert "RUB" not in etree.tostring(svg).decode()
+
+
+def test_index_is_100_on_the_first_day_that_all_have() -> None:
+    """Of a line without a publication on that day, at the next one."""
+    euro = ChartLine("EUR", "KZT", [ChartPoint(FIRST + dt.timedelta(days), Decimal(500)) for days in (1, 3)])
+    starts = index_starts([line(["400", "410", "420", "430"], step=2), euro])
+    assert [start.day for start in starts] == [FIRST + dt.timedelta(2), FIRST + dt.timedelta(1)]
 
 
 def test_corrected_and_quarantined_days_are_marked() -> None:
