@@ -283,10 +283,10 @@ def chart_svg(
 ) -> str:
     """Return the chart of one currency; with several, of their indices (100 on the first day that all have).
 
-    Indices begin with the last redenomination. One line at least must have a point. `theme` is `light`, `dark`, `transparent`, `auto` (light, and dark where the visitor's
-    system is), or `page`: within a page, in the colour of its text, without a background or style sheet. `prefix`
-    begins the ids of `<title>` and `<desc>`, which must be unique in a page. `scale` is the number of device pixels per
-    pixel, `caption` a line above the chart.
+    Indices begin with the last redenomination. One line at least must have a point. `theme` is `light`, `dark`,
+    `transparent`, `auto` (light, and dark where the visitor's system is), or `page`: within a page, in the colour of
+    its text, without a background or style sheet. `prefix` begins the ids of `<title>` and `<desc>`, which must be
+    unique in a page. `scale` is the number of device pixels per pixel, `caption` a line above the chart.
     """
     indexed = len(lines) > 1
     shown = comparable(lines) if indexed else lines

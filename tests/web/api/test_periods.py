@@ -99,8 +99,8 @@ async def test_period_selects_the_change_of_texts(client: Client) -> None:
 
 async def test_receipts_are_of_the_publications_that_a_period_compares(client: Client) -> None:
     """Their pages, in the language of the texts; in the fragment too. Without history only the first one."""
-    for path, lang, day in (("period=year&lang=en", "en", "2025-04-02"), ("lang=ru", "ru", "2026-04-01")):
-        receipts = [f"/fixings/nbk/2026-04-02?lang={lang}", f"/fixings/nbk/{day}?lang={lang}"]
+    for path, lang, before in (("period=year&lang=en", "en", "2025-04-02"), ("lang=ru", "ru", "2026-04-01")):
+        receipts = [f"/fixings/nbk/2026-04-02?lang={lang}", f"/fixings/nbk/{before}?lang={lang}"]
         quotes = await quotes_of(client, f"/v1/ticker?{path}")
         assert quotes["USD"]["text"]["receipts"] == receipts
         assert quotes["USD"]["receipts"] == ["/v1/fixings/nbk/2026-04-02", "/v1/fixings/nbk/2026-04-01"]

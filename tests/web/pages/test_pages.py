@@ -164,8 +164,9 @@ async def test_comparison_with_a_currency_that_has_stopped(
     stopped = [fixing(each, USD="478", EUR="548", RUB=f"5.{each.day}") for each in days if each < date(2026, 2, 10)]
     async with stored(settings, clock) as store:
         await store.save(*stopped, *(fixing(each, USD="478", EUR="549") for each in days if each > date(2026, 2, 10)))
-    rates = {on: {code: rate for code, rate in each.items() if code != "RUB"} for on, each in APRIL.items()}
-    published(banks).published["nbk"] = rates
+    published(banks).published["nbk"] = {
+        on: {code: rate for code, rate in rates.items() if code != "RUB"} for on, rates in APRIL.items()
+    }
     ticker = settings.tickers[0].model_copy(update={"sources": ("nbk",)})
     settings = settings.model_copy(update={"tickers": (ticker,)})
     client = await serve(start, settings)
