@@ -253,7 +253,10 @@ class ChartNumbers(Struct, frozen=True, kw_only=True):
 
 
 class ChartRange(Struct, frozen=True, kw_only=True, rename={"since": "from"}):
-    """A range that ends with the latest publication; `summary` is its text alternative."""
+    """A range that ends with the latest publication; `summary` is its text alternative.
+
+    `from` is the date of its first publication: the one that was in force when the range began.
+    """
 
     id: str
     label: str

@@ -266,12 +266,10 @@ class RatesPages:
         csv = {"from": str(max(first, years_before(latest, _CSV_YEARS))), "to": str(latest)}
         csv |= {"ticker": wanted.options.ticker} if wanted.options.ticker else {}
         shown = ShownRange(name, link, f"v1/history/{wanted.code.lower()}.csv?{urlencode(csv)}")
-        start = history.in_force(first) or points[0]
-        later = points[bisect_right(points, start.day, key=lambda point: point.day) :]
-        if not later or any(point.new_unit for point in later):
+        part = history.line.since(first)
+        start, percent = part.points[0], part.percent
+        if percent is None:
             return shown
-        percent = half_up(100 * (Fraction(later[-1].rate) / Fraction(start.rate) - 1), 2)
-        inside = [start, *later] if start.day == first else later
 
         def extreme(point: ChartPoint) -> Extreme:
             return Extreme(history.rate_text(point.rate, language), language.date(point.day), point.day)
@@ -280,8 +278,8 @@ class RatesPages:
             since=language.date(start.day),
             percent=language.percent(percent),
             trend=_trend(percent),
-            lowest=extreme(min(inside, key=lambda point: point.rate)),
-            highest=extreme(max(inside, key=lambda point: point.rate)),
+            lowest=extreme(min(part.points, key=lambda point: point.rate)),
+            highest=extreme(max(part.points, key=lambda point: point.rate)),
         )
 
     def _ticker(self, snapshot: Snapshot, text: TickerText, options: PageOptions) -> dict[str, Any]:

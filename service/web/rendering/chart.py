@@ -6,6 +6,7 @@ redenomination, or its highest rate is more than ten times its lowest one.
 """
 
 import datetime as dt
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -19,6 +20,7 @@ from typing import Final
 from markupsafe import escape
 
 from service.domain.change import DERIVED_DIGITS, Trend, half_up
+from service.domain.periods import MAX_AGE
 from service.web import models
 from service.web.i18n import messages
 from service.web.i18n.locale import Language
@@ -114,11 +116,19 @@ class ChartLine:
         return any(point.new_unit for point in self.points[1:]) or max(rates) > LOG_FACTOR * min(rates)
 
     def since(self, first: dt.date) -> "ChartLine":
-        """Return the part from `first` on."""
+        """Return the part from `first` on; it begins with the publication in force on that day.
+
+        Without any publication since then it is empty.
+        """
+        index = bisect_left(self.points, first, key=lambda point: point.day)
+        if 0 < index < len(self.points) and self.points[index].day > first:
+            before = self.points[index - 1].day
+            if first - before <= MAX_AGE:
+                index, first = index - 1, before
         return ChartLine(
             self.code,
             self.base,
-            [point for point in self.points if point.day >= first],
+            self.points[index:],
             frozenset(day for day in self.revised if day >= first),
             frozenset(day for day in self.quarantined if day >= first),
         )
@@ -238,14 +248,14 @@ def _chart_text(line: ChartLine, language: Language) -> models.ChartText:
     translate = language.gettext
     ranges = []
     for name, (label, long_label) in messages.RANGES.items():
-        since = range_start(name, line.points[-1].day, line.points[0].day)
+        part = line.since(range_start(name, line.points[-1].day, line.points[0].day))
         ranges.append(
             models.ChartRange(
                 id=name,
                 label=translate(label),
                 name=translate(long_label),
-                since=since,
-                summary=summary(line.since(since), language),
+                since=part.points[0].day,
+                summary=summary(part, language),
             )
         )
     return models.ChartText(

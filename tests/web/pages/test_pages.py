@@ -133,8 +133,12 @@ async def test_ranges_have_exact_changes(settings: Settings, clock: Clock, start
     ):
         old = max((each for each in fixings if each.date <= begin), key=lambda each: each.date)
         percent = 100 * (Fraction(Decimal("475.09")) / Fraction(old.rates["USD"].value) - 1)
-        (shown,) = texts(select(page, f"#stats-{name} dd"))[:1]
+        shown, lowest, _ = texts(select(page, f"#stats-{name} dd"))
         assert shown == f"{float(percent):+.2f}%", name
+        (data,) = json.loads(select_one(page, "#data").to_text())
+        (summary,) = (each["summary"] for each in data["text"]["ranges"] if each["id"] == name)
+        assert f"{abs(float(percent)):.2f} percent" in summary
+        assert f"lowest {lowest.split()[0]}" in summary
     (lowest,) = texts(select(page, "#stats-all dd"))[1:2]
     assert lowest.split()[0] == f"{fixings[0].rates['USD'].value:.2f}"
 

@@ -117,6 +117,19 @@ def test_two_currencies_are_drawn_as_indices() -> None:
     assert dashes == [None, "6 4"], "distinguished without colours"
 
 
+def test_range_begins_with_the_publication_in_force() -> None:
+    """As the changes over periods do; a line that has stopped before has no part."""
+    weekly = line(["400", "410", "420", "430"], step=7)
+    days = [point.day for point in weekly.points]
+    assert [point.day for point in weekly.since(days[2] - dt.timedelta(2)).points] == days[1:]
+    assert weekly.since(days[2] - dt.timedelta(2)).percent == Decimal("4.88")
+    assert [point.day for point in weekly.since(days[2]).points] == days[2:]
+    assert [point.day for point in weekly.since(days[0] - dt.timedelta(9)).points] == days
+    assert weekly.since(days[3] + dt.timedelta(1)).points == []
+    rare = line(["400", "410"], step=90)
+    assert [point.day for point in rare.since(rare.points[1].day - dt.timedelta(9)).points] == [rare.points[1].day]
+
+
 def test_indices_begin_with_the_last_redenomination() -> None:
     """An index across it would compare two units."""
     dollar, manat = line(["400", "420", "440", "462"]), line(["20000", "20400", "2.0", "2.1"], "TMT", new_unit=2)
