@@ -8,6 +8,7 @@ import json
 import re
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -348,6 +349,39 @@ def test_sighup_reads_the_settings_again_or_changes_nothing(tmp_path: Path) -> N
     assert status == 0
     assert log.count("settings.changed") == log.count("service.ready") == 1
     assert "settings.refused" not in log
+
+
+def test_sigterm_during_a_restart_ends_the_process(tmp_path: Path) -> None:
+    """A supervisor sends it once: the process must not start again."""
+    with running(offline(tmp_path)) as service:
+        service.wait_for("/livez", "pass")
+        service.process.send_signal(signal.SIGHUP)
+        assert service.process.stderr
+        next(line for line in service.process.stderr if "service.stopping" in line)
+        service.process.send_signal(signal.SIGTERM)
+        status, log = service.ended()
+    assert status in (0, -signal.SIGTERM)
+    assert "service.ready" not in log
+
+
+def test_sighups_during_a_restart_are_not_lost_and_do_not_kill_the_process(tmp_path: Path) -> None:
+    """They arrive while it stops, between its programs, and while it starts: it starts once more."""
+    config = tmp_path / "ticker.toml"
+    ticker = '[[tickers]]\nid = "kzt"\nbase = "KZT"\ncurrencies = ["{}"]\nsources = ["recorded"]\n'
+    config.write_text(ticker.format("USD"))
+    with running(offline(tmp_path), "--config", str(config)) as service:
+        service.wait_for("/v1/ticker.txt", "usd")
+        for number in range(60):
+            assert service.process.poll() is None, service.ended()
+            if number == 59:
+                config.write_text(ticker.format("GBP"))
+            service.process.send_signal(signal.SIGHUP)
+            time.sleep(0.02)
+        service.wait_for("/v1/ticker.txt", "gbp")
+        service.process.send_signal(signal.SIGTERM)
+        status, log = service.ended()
+    assert status == 0
+    assert "Traceback" not in log
 
 
 BROKEN_POLLING = """

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from signal import SIGTERM, signal
+from signal import SIG_BLOCK, SIGHUP, SIGTERM, pthread_sigmask, signal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -172,6 +172,9 @@ def serve(
 ) -> None:
     """Poll the sources and serve the ticker, until SIGTERM or Ctrl-C."""
     signal(SIGTERM, stop := _Stop())
+    has_terminal = sys.stdin is not None and sys.stdin.isatty()
+    if not has_terminal:
+        pthread_sigmask(SIG_BLOCK, [SIGHUP])  # it waits until the application serves, instead of ending the process
     gc_tuning.pause_while_loading()
     with _reported_errors(stop):
         from service.storage.embedded_valkey import embedded
@@ -187,7 +190,6 @@ def serve(
             server.begin()  # it starts while the application is imported
         from service import app
 
-        has_terminal = sys.stdin is not None and sys.stdin.isatty()
         app.serve(settings, server, stop.obey, None if has_terminal else read)
 
 

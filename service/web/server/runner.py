@@ -19,6 +19,7 @@ log = structlog.get_logger()
 RESPONSE_CACHE: Final = web.AppKey("microcache", ResponseCache)
 """The application's response cache; absent where `http.response_cache` is off."""
 _BACKLOG: Final = 1024
+_HANG_UP: Final = (signal.SIGHUP,)
 
 
 class Runner(web.AppRunner):
@@ -41,8 +42,9 @@ def run(
 ) -> bool:
     """Serve until SIGTERM or SIGINT, then finish requests in progress; call `ready` once connections are accepted.
 
-    SIGHUP, if `may_restart` is given and returns true, ends serving too; returns whether it was the reason. Raises
-    `OSError` if the address cannot be bound.
+    SIGHUP, if `may_restart` is given and returns true, ends serving too; returns whether it was the reason. It is
+    unblocked while the application serves, and blocked otherwise: the next program of the process receives one that
+    arrives meanwhile. Raises `OSError` if the address cannot be bound.
     """
     return uvloop.run(_serve(Runner(app, http), http, ready, may_restart))
 
@@ -53,16 +55,19 @@ async def _serve(
     stopped, restarts = asyncio.Event(), False
     loop = asyncio.get_running_loop()
 
+    def stop() -> None:
+        nonlocal restarts
+        restarts = False  # also if a restart has begun: the supervisor sends SIGTERM once
+        stopped.set()
+
     def hang_up() -> None:
         nonlocal restarts
-        if may_restart and may_restart():
+        if not stopped.is_set() and may_restart and may_restart():
             restarts = True
             stopped.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    if may_restart:
-        loop.add_signal_handler(signal.SIGHUP, hang_up)
+        loop.add_signal_handler(number, stop)
     stopping = asyncio.create_task(stopped.wait())
     starting = asyncio.create_task(_start(runner, http))
     try:
@@ -70,9 +75,14 @@ async def _serve(
         if starting.done():
             starting.result()
             ready()
+            if may_restart:
+                loop.add_signal_handler(signal.SIGHUP, hang_up)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANG_UP)
             await stopping
             log.info("service.stopping")
     finally:
+        if may_restart:
+            signal.pthread_sigmask(signal.SIG_BLOCK, _HANG_UP)
         await cancel_and_wait(starting, stopping)
         await runner.cleanup()
     log.info("service.stopped")
