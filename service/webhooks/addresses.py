@@ -13,6 +13,10 @@ import aiohttp
 from service.sources.http_client import new_client_socket
 
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+_UNICAST: Final = IPv6Network("2000::/3")
+"""Global unicast addresses; `is_global` of Python includes others, some of which contain an IPv4 address."""
+_DOCUMENTATION: Final = IPv6Network("3fff::/20")
+"""RFC 9637; unknown to Python 3.11."""
 
 
 def is_public(host: str) -> bool:
@@ -24,6 +28,8 @@ def is_public(host: str) -> bool:
             contained = IPv4Address(int(address) & 0xFFFFFFFF)
         if contained:
             address = contained
+        elif address not in _UNICAST or address in _DOCUMENTATION:
+            return False
     return address.is_global and not address.is_multicast
 
 
