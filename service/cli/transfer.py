@@ -13,6 +13,7 @@ import stat
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import groupby, islice
@@ -107,7 +108,8 @@ async def export(store: Store, path: Path, *, force: bool = False, keep: int = 0
         except OSError as error:
             raise TickerError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # it does not exist, or its name is too long
+            unfinished.unlink()
     return exported
 
 

@@ -327,7 +327,7 @@ class Store:
         stored = await self._read("schema", self._redis.get(self._key("schema")), None)
         if stored == str(schema.VERSION):
             return
-        if stored is not None and not stored.isdecimal():
+        if stored is not None and not schema.FORM.fullmatch(stored):
             report("schema", Place("schema", ""), "it is not a version", stored)
             return
         with self._errors():

@@ -5,6 +5,7 @@ change of the layout that an earlier version would misread increases `VERSION` a
 be missing needs neither.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -20,6 +21,8 @@ VERSION: Final = 1
 """The layout that this version of the service reads and writes."""
 UNVERSIONED: Final = 1
 """The layout of a store with records that was written before the key existed."""
+FORM: Final = re.compile(r"[1-9]\d{0,8}", re.ASCII)
+"""The form of a version; any other value was not written by the service."""
 _LOCK: Final = 60.0
 """Time to live of the lock of a migration, in seconds."""
 

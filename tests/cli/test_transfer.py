@@ -350,6 +350,13 @@ async def test_only_a_regular_file_is_overwritten(store: Store, tmp_path: Path, 
     assert victim.read_bytes() == b"precious"
 
 
+async def test_name_that_is_too_long_is_reported(store: Store, tmp_path: Path) -> None:
+    """Also one to which only the suffix of the unfinished file does not fit."""
+    for length in (250, 300):
+        with pytest.raises(TickerError, match="File name too long"):
+            await transfer.export(store, tmp_path / ("x" * length))
+
+
 async def test_file_that_is_no_export_is_not_overwritten(store: Store, tmp_path: Path) -> None:
     """Unless forced; an empty file may be."""
     await store.save(FIXINGS[0])

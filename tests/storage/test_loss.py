@@ -259,10 +259,11 @@ class TestSchema:
         assert steps == [1, 2]
         assert await store._redis.get(store._key("schema")) == "3"
 
-    async def test_unreadable_version_stops_nothing(self, settings: Settings, store: Store) -> None:
+    @pytest.mark.parametrize("version", ["junk", "", "0", "-1", "\u0661", "9" * 5000])
+    async def test_unreadable_version_stops_nothing(self, settings: Settings, store: Store, version: str) -> None:
         """It is logged; a key of a wrong type is moved aside and written again."""
         await store.save(fixing(day(1), USD="478.77"))
-        await store._redis.set(store._key("schema"), "junk")
+        await store._redis.set(store._key("schema"), version)
         instance = instance_of(settings, store)
         with capture_logs() as logs:
             await instance.sync()
