@@ -110,6 +110,8 @@ class _History:
     quote: Quote
     source: str
     line: ChartLine
+    is_complete: bool = True
+    """False if the store could not be read: earlier publications are missing."""
 
     @property
     def points(self) -> Sequence[ChartPoint]:
@@ -196,7 +198,7 @@ class RatesPages:
         try:
             line = (await self.charts.line(snapshot.id, quote.code)).line
         except Problem:
-            line = _recent(quote, snapshot.base)
+            return _History(quote, quote.source or "", _recent(quote, snapshot.base), is_complete=False)
         return _History(quote, quote.source or "", line)
 
     def _currency(self, snapshot: Snapshot, wanted: _Wanted, histories: Sequence[_History]) -> Representation:
@@ -252,7 +254,9 @@ class RatesPages:
             "canonical": f"rates/{code}{options.query()}",
         }
         surrogate = self._surrogate(snapshot, *dict.fromkeys(each.source for each in histories))
-        return representation("rate.html", options, self.pages.caching(snapshot), values, surrogate)
+        is_complete = all(each.is_complete for each in histories)
+        caching = self.pages.caching(snapshot) if is_complete else _not_stored
+        return representation("rate.html", options, caching, values, surrogate)
 
     def _surrogate(self, snapshot: Snapshot, *sources: str) -> Mapping[str, str]:
         """Return the headers with the surrogate keys of a page with histories of these sources."""
@@ -357,6 +361,11 @@ def _recent(quote: Quote, base: str) -> ChartLine:
     for old, (day, rate) in zip(quote.history, quote.history[1:], strict=False):
         points.append(ChartPoint(day, rate, half_up(100 * (Fraction(rate) / Fraction(old.rate) - 1), 2)))
     return ChartLine(quote.code, base, points)
+
+
+def _not_stored(_: int) -> str:
+    """Return the Cache-Control of a page that lacks rates: a cache would serve it long after the store is back."""
+    return "no-store"
 
 
 def _trend(percent: Decimal | None) -> str:

@@ -4,6 +4,7 @@ It shows what `/v1/fixings/{source}/{date}` has, what waits in quarantine for th
 beginning of the bank's response as text.
 """
 
+import asyncio
 import datetime as dt
 import re
 from collections.abc import Sequence
@@ -136,10 +137,9 @@ class ReceiptPages:
             known = reversed(self.memory.series(key).fixings[-_LINKED_DATES:])
             links = {options.language.date(each.date): f"{each.date}{options.query()}" for each in known}
             raise PageNotFound(f"{key} has no fixing for {day[:20]!r}.", links)
-        decisions = await self._decisions(key, fixing.date)
-        return _Found(
-            fixing, pair is not None, confidence, own, waiting, decisions, await self._raw(key, fixing.digest)
-        )
+        # Together: each waits for its timeout while the store hangs, and the edge waits 3 s.
+        decisions, raw = await asyncio.gather(self._decisions(key, fixing.date), self._raw(key, fixing.digest))
+        return _Found(fixing, pair is not None, confidence, own, waiting, decisions, raw)
 
     async def _decisions(self, key: str, day: dt.date) -> Sequence[QuarantineDecision]:
         try:

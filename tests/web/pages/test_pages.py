@@ -234,11 +234,15 @@ async def test_statistics_end_at_a_redenomination(
 
 
 async def test_page_without_the_store_has_recent_rates(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cache keeps it: it lacks earlier rates, which other visitors would miss after the store is back."""
+
     async def fail(*_: object) -> None:
         raise StoreError("down")
 
     monkeypatch.setattr(Store, "version", fail)
     monkeypatch.setattr(Store, "dates", fail)
+    async with client.get("/rates/usd?lang=en") as response:
+        assert response.headers["Cache-Control"] == "no-store"
     page = await page_of(client, "/rates/usd?lang=en")
     assert [row[1] for row in rows(page)] == ["475.09", "478.77"]
     assert rows(page)[0][2].startswith("-0.77%")
