@@ -5,6 +5,7 @@ currencies as `Fixing` takes a sixth of a second, decoding their rates only a fi
 """
 
 import datetime as dt
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -41,6 +42,7 @@ T = TypeVar("T")
 Spans = list[tuple[dt.date, dt.date]]
 _SHOWN: Final = 200
 """Maximum length of a text in a log entry or a problem, in characters."""
+_HEADER_TEXT: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
 _MOST_FAILURES: Final = 10**9
 
 
@@ -152,6 +154,9 @@ def _delivery(state: DeliveryState, _: Place) -> Iterator[str]:
 
 def _queued(event: QueuedEvent, _: Place) -> Iterator[str]:
     yield from time_errors("time", event.time)
+    for name, text in (("id", event.id), ("subject", event.subject)):
+        if not _HEADER_TEXT.fullmatch(text):
+            yield f"{name} cannot be sent in a header"
 
 
 def _nothing(_: object, __: Place) -> Iterator[str]:

@@ -23,7 +23,7 @@ Keys, all under the configured prefix::
 import asyncio
 import re
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -570,12 +570,13 @@ class Store:
         # `stamps` comes first: while that key is of a wrong type, no other record can be moved.
         return [bad[place] for place in sorted(bad, key=lambda place: (place[0] != "stamps", place))]
 
-    async def wrong_keys(self, sources: Iterable[str]) -> list[BadRecord]:
-        """Return the keys of these sources, and the shared ones, that are of a wrong type."""
+    async def wrong_keys(self, sources: Collection[str], webhooks: Collection[str] = ()) -> list[BadRecord]:
+        """Return the keys of these sources and webhooks, and the shared ones, that are of a wrong type."""
         self._connection.wrong_type_seen = False
         expected = dict.fromkeys(_SHARED, "hash") | {"schema": "string"}
-        for source in sources:
-            expected |= {f"{name}:{source}": redis_type for name, (_, redis_type) in _BY_SOURCE.items()}
+        for name, (_, redis_type) in _BY_SOURCE.items():
+            owners = webhooks if name == "webhooks" else sources
+            expected |= {f"{name}:{owner}": redis_type for owner in owners}
         with self._errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for key in expected:

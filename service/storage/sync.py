@@ -143,7 +143,8 @@ class StoreSync:
 
     async def _move_wrong_keys_aside(self) -> None:
         """Move keys of a wrong type aside: until then the records of their kind can neither be read nor written."""
-        for bad in await self.store.wrong_keys(self.memory.settings.polled):
+        settings = self.memory.settings
+        for bad in await self.store.wrong_keys(settings.polled, [webhook.label for webhook in settings.webhooks]):
             try:
                 if not await self.store.set_aside(bad):
                     continue

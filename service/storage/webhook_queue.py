@@ -66,6 +66,8 @@ class WebhookQueue:
             for key in _KINDS:
                 if await pipe.hgetall(self._key(key)) != before.texts[key]:
                     return False
+            for webhook in events:  # a queue of a wrong type fails before anything is written
+                await pipe.llen(self._key("webhooks", webhook))
             pipe.multi()  # type: ignore[no-untyped-call]
             for key, changed in fields.items():
                 if changed:

@@ -3,18 +3,30 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
 import structlog
+from pydantic import SecretStr
 
+from service.errors import StoreError
+from service.settings import Settings, WebhookSettings
 from service.state.deliveries import DeliveryState, QueuedEvent
 from service.state.events import Reported, ReportedSource, ReportedTicker
+from service.state.memory import MemoryState
+from service.storage.codecs import QUEUED_EVENT
 from service.storage.repository import Store
+from service.storage.sync import StoreSync
 from tests.support.fixings import day
+from tests.support.receiver import with_webhooks
 
 TIME = datetime(2026, 4, 2, 4, 0, 0, 125, tzinfo=UTC)
 
 
 def queued(number: int) -> QueuedEvent:
     return QueuedEvent(f"e{number}", "ticker.changed", "kzt", TIME, f'{{"id":"e{number}"}}')
+
+
+def _json(event: QueuedEvent) -> bytes:
+    return QUEUED_EVENT.adapter.dump_json(event)
 
 
 FIRST = Reported({"kzt": ReportedTicker(1, {"USD": "1"}, late=day(2))}, {"nbk": ReportedSource(("q",), ("r",))})
@@ -61,9 +73,14 @@ async def test_delivered_event_is_removed_with_the_state(store: Store) -> None:
 
 
 async def test_unreadable_event_does_not_block_the_others(store: Store) -> None:
-    """It is logged and removed; an unreadable state counts as none."""
+    """It is logged and removed, like one that no request can carry; an unreadable state counts as none."""
     queue = store.webhooks
-    await store._redis.rpush(store._key("webhooks", "a"), "junk", '{"id": 1}')
+    unsendable = (
+        replace(queued(0), id="e\r\nX-Injected: 1"),
+        replace(queued(0), subject="k\nz"),
+        replace(queued(0), id=""),
+    )
+    await store._redis.rpush(store._key("webhooks", "a"), "junk", '{"id": 1}', *map(_json, unsendable))
     await store._redis.hset(store._key("deliveries"), "a", "junk")
     await store._redis.hset(store._key("reported_tickers"), "kzt", "junk")
     before = await queue.reported()
@@ -72,8 +89,24 @@ async def test_unreadable_event_does_not_block_the_others(store: Store) -> None:
     with structlog.testing.capture_logs() as logs:
         state, waiting, first = await queue.status("a")
     assert (state, waiting, first and first.event) == (DeliveryState(), 1, queued(1))
-    assert [entry["kind"] for entry in logs].count("QueuedEvent") == 2
+    assert [entry["kind"] for entry in logs].count("QueuedEvent") == 5
     assert (await queue.reported()).reported == FIRST
+
+
+async def test_queue_of_a_wrong_type_loses_no_event(settings: Settings, store: Store) -> None:
+    """It is moved aside by the next sync; until then nothing is added, and nothing counts as reported."""
+    webhook = WebhookSettings(url=SecretStr("https://a.example/"), name="a", format="varnish")
+    instance, queue = StoreSync(MemoryState(with_webhooks(settings, webhook)), store), store.webhooks
+    await instance.sync()
+    await store._redis.set(store._key("webhooks", "a"), "junk")
+    before = await queue.reported()
+    with pytest.raises(StoreError, match="a key is of a wrong type"):
+        await queue.add(before, FIRST, {"a": [queued(1)]})
+    assert (await queue.reported()).reported == Reported()
+    await instance.sync()
+    assert list(instance.moved_aside) == ["webhooks:a"]
+    assert await queue.add(before, FIRST, {"a": [queued(1)]})
+    assert [item.event.id for item in await queue.waiting("a")] == ["e1"]
 
 
 async def test_check_finds_unreadable_records(store: Store) -> None:
