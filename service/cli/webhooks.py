@@ -8,10 +8,10 @@ from dataclasses import asdict, replace
 from typing import Final
 from uuid import uuid4
 
-from rich.table import Table
+from rich.text import Text
 
 from service.cli.commands import QUIET, with_store
-from service.cli.output import console, text
+from service.cli.output import add_row, console, table, text
 from service.clock import Clock
 from service.domain.event import TEST, Event, cloud_event
 from service.errors import SettingsError, TickerError
@@ -40,13 +40,14 @@ def list_all(settings: Settings, *, as_json: bool) -> None:
         documents = [_document(webhook, status) for webhook, status in zip(settings.webhooks, statuses, strict=True)]
         sys.stdout.write(json.dumps(documents, indent=2, default=text) + "\n")
         return
-    table = Table("webhook", "events", "waiting", "oldest", "delivered", "failures", "next attempt", "error", "dropped")
+    columns = ("webhook", "events", "waiting", "oldest", "delivered", "failures", "next attempt", "error", "dropped")
+    rows = table(*columns)
     for webhook, (state, waiting, first) in zip(settings.webhooks, statuses, strict=True):
         error = f"stopped: {state.error}" if state.stopped_at else state.error
         oldest = first.event.time if first else None
         cells = (waiting, oldest, state.delivered_at, state.failures, state.not_before, error, state.dropped)
-        table.add_row(webhook.label, "\n".join(webhook.events), *map(text, cells))
-    console().print(table if settings.webhooks else "No webhooks are configured.")
+        add_row(rows, (webhook.label, Text("\n".join(webhook.events)), *cells))
+    console().print(rows if settings.webhooks else "No webhooks are configured.")
 
 
 def _document(webhook: WebhookSettings, status: WebhookStatus) -> dict[str, object]:

@@ -88,6 +88,7 @@ async def test_waiting_events_are_listed(environ: dict[str, str], store: Store) 
     assert status == 0
     assert "responded with status 500" in output
     assert "2026-04-02 04:00 UTC" in output
+    assert [line.split()[0] for line in output.splitlines()] == ["webhook", "shop", "cdn"], "one line a row in a pipe"
     shop, cdn = json.loads((await run(environ, "list", "--json"))[1])
     assert (shop["webhook"], shop["waiting"], shop["oldest"]) == ("shop", 1, "2026-04-02T04:00:00+00:00")
     assert (shop["failures"], shop["failing_since"], shop["dropped"]) == (3, "2026-04-02T04:00:00+00:00", 7)
