@@ -1,6 +1,8 @@
 """The problems that pydantic finds, in the words of this project."""
 
+import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 _PROBLEMS: Final[Mapping[str, str]] = {
@@ -49,5 +51,13 @@ def problem(detail: Mapping[str, Any]) -> str:
     words = kind.split("_")
     for length in range(len(words), 0, -1):
         if text := _PROBLEMS.get("_".join(words[:length])):
-            return text.format_map({**detail.get("ctx", {})})
+            return text.format_map({name: _limit(value) for name, value in detail.get("ctx", {}).items()})
     return "is invalid"
+
+
+def _limit(value: object) -> object:
+    """Return a limit; pydantic gives one of a duration as code, `datetime.timedelta(days=1)`: return its seconds."""
+    if not str(value).startswith("datetime.timedelta("):
+        return value
+    parts = {name: int(number) for name, number in re.findall(r"(\w+)=(-?\d+)", str(value))}
+    return f"{timedelta(**parts).total_seconds():g} s"

@@ -211,6 +211,22 @@ def test_invalid_webhook_is_refused(tmp_path: Path, text: str, problem: str) -> 
     assert problem in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[client]\npause = 0", "client.pause: must be greater than 0 s"),
+        ("[client]\npause = 1e9", "client.pause: must be at most 3.16224e+07 s"),
+        ("[sources.nbk]\nevery = 0.5", "sources.nbk.every: must be at least 1 s"),
+    ],
+)
+def test_limit_of_a_duration_is_in_seconds(tmp_path: Path, text: str, problem: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        load(file, environ={})
+    assert problem in str(error.value)
+
+
 def test_webhook_is_named_after_its_host(tmp_path: Path) -> None:
     """Its own name counts first. Several secrets may be given, also as one text."""
     file = tmp_path / "mine.toml"
