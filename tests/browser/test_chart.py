@@ -86,6 +86,14 @@ def test_every_publication_is_on_the_line(site: Site, open_page: Open) -> None:
     picture_of(watched.page, "desktop")
 
 
+def test_values_of_the_axis_are_exact(site: Site, open_page: Open) -> None:
+    """A step of 2.5 has a decimal: its values are not rounded to 3, 5 and 8."""
+    chart = open_chart(site, open_page, 'lang="en"').page.locator("currency-chart")
+    labels = "({ chart }, step) => chart.plot.axes[1].values(chart.plot, [step, 3 * step], 1, 50, step)"
+    steps = {2.5: ["2.5", "7.5"], 25: ["25", "75"], 0.25: ["0.25", "0.75"], 0.01: ["0.01", "0.03"]}
+    assert {step: chart.evaluate(labels, step) for step in steps} == steps
+
+
 def test_ranges_need_no_request(site: Site, open_page: Open) -> None:
     """A button shows its range, says so to assistive technology and to the page."""
     watched = open_chart(site, open_page)

@@ -200,7 +200,6 @@ class Chart {
     const font = `12px ${getComputedStyle(this.node).fontFamily}`;
     const { formats, logarithmic } = this;
     const axis = { stroke: ink("soft"), font, grid: { stroke: ink("line"), width: 1 }, ticks: { show: false } };
-    const decimals = (step) => Math.max(0, Math.min(8, -Math.floor(Math.log10(step) + 1e-9)));
     this.plot = new uPlot(
       {
         width,
@@ -223,8 +222,8 @@ class Chart {
             ...axis,
             grid: { show: false },
             size: 28,
-            space: 90,
-            incrs: [...[1, 2, 3, 7, 15], ...[1, 2, 3, 6].map((months) => months * 30), ...[1, 2, 5, 10, 25].map((years) => years * 365)].map((days) => days * DAY),
+            space: 80,
+            incrs: [...[1, 2, 3, 7, 15], ...[1, 2, 3, 4, 6].map((months) => months * 30), ...[1, 2, 5, 10, 25].map((years) => years * 365)].map((days) => days * DAY),
             values: (plot, times, index, space, step) =>
               times.map((time) => formats.date(time, step >= 365 * DAY ? "year" : step >= 28 * DAY ? "month" : "short")),
           },
@@ -410,6 +409,14 @@ class Chart {
     this.plot?.destroy();
     this.node.replaceChildren();
   }
+}
+
+// The fewest decimals that write a step of the vertical axis in full, at most 8: one for 2.5.
+function decimals(step) {
+  const exact = (digits) => Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) <= 1e-6 * step * 10 ** digits;
+  let digits = 0;
+  while (digits < 8 && !exact(digits)) digits++;
+  return digits;
 }
 
 // The range of the vertical axis: the values with some space, also where all are equal.
