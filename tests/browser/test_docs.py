@@ -29,6 +29,17 @@ def test_docs_show_every_path(site: Site, open_page: Open) -> None:
     assert page.locator(".opblock-summary-description").count() == len(paths)
 
 
+@pytest.mark.parametrize("width", [320, 375])
+def test_links_of_the_header_are_below_the_name(site: Site, open_page: Open, width: int) -> None:
+    """This page has no choice of languages, which leaves the name alone in its row."""
+    page = open_page(f"{site.service}/docs", viewport={"width": width, "height": 700}).page
+    name = page.get_by_role("banner").get_by_role("link", name="Currency ticker").bounding_box()
+    first = page.get_by_role("banner").get_by_role("link", name="Builder").bounding_box()
+    assert name
+    assert first
+    assert name["y"] + name["height"] <= first["y"]
+
+
 @pytest.mark.slow
 def test_docs_work_under_the_security_policy(site: Site, open_page: Open) -> None:
     """Open paths and schemas and try a request: it succeeds, the console is empty, and no other host is requested."""
