@@ -114,6 +114,9 @@ def test_details_open_by_touch_within_the_window(site: Site, open_page: Open, la
                     expect(details).to_have_count(1)
                     assert details.evaluate(IS_INSIDE)
                     assert details.evaluate("node => node.scrollWidth <= node.clientWidth")
+                    box = details.bounding_box()
+                    assert box
+                    assert box["x"] > 0, "a space to the edge of the window"
                     quote.tap()
                     expect(details).to_have_count(0)
 
