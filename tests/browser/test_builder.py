@@ -389,8 +389,13 @@ def test_code_is_selected_where_there_is_no_clipboard(site: Site, open_page: Ope
 
 
 def test_code_for_this_computer_has_a_warning(site: Site, open_page: Open) -> None:
-    """Its URL is that of a loopback interface, which a site of one's own cannot use."""
-    expect(builder(open_page, site).locator(".loopback")).to_be_visible()
+    """Its URL is that of a loopback interface, which a site of one's own cannot use. A shortcode has no URL."""
+    page = builder(open_page, site)
+    expect(page.locator(".loopback")).to_be_visible()
+    page.get_by_role("tab", name="WordPress").click()
+    expect(page.locator(".loopback")).to_be_hidden()
+    page.get_by_role("tab", name="iframe").click()
+    expect(page.locator(".loopback")).to_be_visible()
 
 
 def test_frame_and_element_have_the_height_of_the_page(site: Site, open_page: Open) -> None:

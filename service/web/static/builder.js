@@ -15,6 +15,7 @@ const status = document.querySelector("#status");
 const inputs = form.elements;
 const page = document.documentElement.lang;
 const here = new URL(".", location.href).href;
+const isLoopback = /^(localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
 const usual = { lang: "auto", theme: inputs.theme.value, layout: "strip", size: "15", font: "system", speed: "30" };
 const usualValues = { strip: "percent", list: "rate,percent", tape: "rate,percent" };
 const usualRadius = { strip: "8", list: "12", tape: "8" };
@@ -308,6 +309,7 @@ function show(changed) {
   const tab = tabs.find((tab) => tab.ariaSelected === "true");
   code.replaceChildren(...highlighted(texts[tab.id], before[tab.id]));
   give(tab.id, texts[tab.id]);
+  panel.querySelector(".loopback").hidden = !isLoopback || !texts[tab.id].includes(here);
   const fragment = state(options);
   if (fragment !== location.hash.slice(1)) history.replaceState(null, "", `${location.pathname}${location.search}${fragment && `#${fragment}`}`);
   for (const link of document.querySelectorAll(".languages a")) link.hash = fragment;
@@ -449,7 +451,6 @@ copy.addEventListener("click", async () => {
   }, 2500);
 });
 
-panel.querySelector(".loopback").hidden = !/^(localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
 await customElements.whenDefined("currency-ticker");
 restore();
 new ResizeObserver(() => show()).observe(preview);
