@@ -80,6 +80,13 @@ def test_visitor_follows_a_rate_to_its_receipt_without_javascript(rates_site: Si
     expect(page.locator("body")).to_contain_text('"digest":')
 
 
+def test_click_on_the_chart_keeps_the_range(rates_site: Site, open_page: Open) -> None:
+    page = open_rate(rates_site, open_page).page
+    before = ranges(page), page.evaluate("history.length")
+    page.locator("#plot canvas").click(force=True)
+    assert (ranges(page), page.evaluate("history.length")) == before
+
+
 def test_range_and_comparison_are_links(rates_site: Site, open_page: Open) -> None:
     """Without JavaScript: the address has the choice, and the language is kept."""
     page = open_page(f"{rates_site.service}/rates/usd?lang=en", java_script_enabled=False).page

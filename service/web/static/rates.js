@@ -2,7 +2,7 @@
 import { mount } from "./chart.js";
 
 const plot = document.getElementById("plot");
-const links = [...document.querySelectorAll("[data-range]")];
+const links = [...document.querySelectorAll("a[data-range]")];
 const documents = JSON.parse(document.getElementById("data").textContent);
 const selected = () => links.find((link) => link.ariaCurrent === "true").dataset.range;
 const narrow = matchMedia("(max-width: 40rem)");
