@@ -172,6 +172,13 @@ def optional_field(response: RawResponse, row: dict[str, Any], name: str) -> str
     return (value or "").strip()
 
 
+def power_of_ten(response: RawResponse, exponent: str) -> str:
+    """Return the nominal that an SDMX attribute `UNIT_MULT` denotes: its power of ten."""
+    if len(exponent) != 1 or exponent not in "0123456":
+        response.reject(f"has {exponent[:40]!r} where a power of ten is expected")
+    return str(10 ** int(exponent))
+
+
 def day(response: RawResponse, published: str, form: str) -> date:
     """Parse a date in the format `form`."""
     return moment(response, published, form).date()

@@ -17,6 +17,7 @@ from service.sources.banks.cnb import Cnb
 from service.sources.banks.ecb import Ecb
 from service.sources.banks.frankfurter import Frankfurter
 from service.sources.banks.mnb import Mnb
+from service.sources.banks.nb import Nb
 from service.sources.banks.nbg import Nbg
 from service.sources.banks.nbk import Nbk
 from service.sources.banks.nbkr import Nbkr
@@ -45,6 +46,7 @@ SOURCES: Final[dict[str, SourceAdapter]] = {
     "mnb": Mnb(),
     "boc": Boc(),
     "boe": Boe(),
+    "nb": Nb(),
     "frankfurter": Frankfurter(),
     "recorded": Recorded(),
 }
