@@ -26,6 +26,7 @@ from service.sources.banks.nbp import Nbp
 from service.sources.banks.nbrb import Nbrb
 from service.sources.banks.nbt import Nbt
 from service.sources.banks.nbu import Nbu
+from service.sources.banks.rb import Rb
 from service.sources.banks.recorded import Recorded
 
 SOURCES: Final[dict[str, SourceAdapter]] = {
@@ -47,6 +48,7 @@ SOURCES: Final[dict[str, SourceAdapter]] = {
     "boc": Boc(),
     "boe": Boe(),
     "nb": Nb(),
+    "rb": Rb(),
     "frankfurter": Frankfurter(),
     "recorded": Recorded(),
 }
