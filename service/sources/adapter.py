@@ -134,17 +134,20 @@ class SourceAdapter(ABC):
 
 
 async def by_day(
-    session: SourceSession, since: date, until: date, step: Callable[[date], str]
+    session: SourceSession, since: date, until: date, step: Callable[[date], str], *, may_be_missing: bool = False
 ) -> AsyncIterator[RawResponse]:
     """Request each day from `since` to `until`, one after the other.
 
+    `may_be_missing` is for banks that report by status 404 that a day has no rates.
     After a bad response for one day the other days are still requested; the first error is raised at the end. If the
     bank is unreachable, the error is raised at once.
     """
     failure: BadAnswer | None = None
+    request = session.find if may_be_missing else session.get
     for offset in range((until - since).days + 1):
         try:
-            yield await session.get(step(since + timedelta(days=offset)))
+            if response := await request(step(since + timedelta(days=offset))):
+                yield response
         except BadAnswer as error:
             failure = failure or error
     if failure:

@@ -28,7 +28,7 @@ _LONGEST_DATE = 40
 _LONGEST_MANTISSA = 30
 _LARGEST_POWER = 15
 # The encodings that banks use, and that all parsers agree on. Others (UTF-7, EBCDIC) can hide content from a parser.
-_ENCODINGS = {"utf-8", "cp1251", "iso8859-1", "ascii"}
+_ENCODINGS = {"utf-8", "cp1251", "iso8859-1", "iso8859-9", "ascii"}
 
 
 def xml(response: RawResponse, root: str, inner: str | None = None) -> Element:

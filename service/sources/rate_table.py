@@ -83,6 +83,11 @@ class RateTableBuilder:
                 own_change = self._number(change, f"the change of {code} on {on}")
         self._rates[on][code] = Rate(published, int(nominal), own_change)
 
+    def middle(self, on: date, code: str, buying: str, selling: str) -> str:
+        """Return the mean of two rates, exactly, for banks that publish no middle rate."""
+        low, high = (self._number(value, f"{code} on {on}") for value in (buying, selling))
+        return f"{(low + high) / 2:f}".replace(".", self._mark)
+
     def optional(self, read: Callable[..., str], *arguments: object) -> str:
         """Return a value that a rate can do without, by a function of `parsing`; empty if it cannot be read."""
         value = ""

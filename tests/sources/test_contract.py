@@ -88,12 +88,11 @@ def substituted(body: bytes, old: str, new: str | bytes, count: int = 1) -> byte
 
 def with_rate(key: str, number: str | bytes) -> bytes:
     format_ = FORMATS[key]
-    before, after = format_.rate[0].split("{}")
     number = number if isinstance(number, bytes) else number.encode()
     return substituted(
         document(key, format_.name),
         format_.rate[0].replace("{}", format_.rate[1]),
-        before.encode() + number + after.encode(),
+        format_.rate[0].encode().replace(b"{}", number),
     )
 
 
