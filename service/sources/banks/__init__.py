@@ -28,6 +28,7 @@ from service.sources.banks.nbt import Nbt
 from service.sources.banks.nbu import Nbu
 from service.sources.banks.rb import Rb
 from service.sources.banks.recorded import Recorded
+from service.sources.banks.tcmb import Tcmb
 
 SOURCES: Final[dict[str, SourceAdapter]] = {
     "nbk": Nbk(),
@@ -49,6 +50,7 @@ SOURCES: Final[dict[str, SourceAdapter]] = {
     "boe": Boe(),
     "nb": Nb(),
     "rb": Rb(),
+    "tcmb": Tcmb(),
     "frankfurter": Frankfurter(),
     "recorded": Recorded(),
 }
