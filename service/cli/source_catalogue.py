@@ -76,6 +76,8 @@ def _section(settings: Settings, key: str) -> Iterator[str]:
     yield f"- **Base**: {source.base}"
     yield f"- **URL**: `{source.url}`" + (f", for `{source.provider}`" if SOURCES[adapter].relay else "")
     yield f"- **Terms**: {source.terms or 'unknown'}"
+    if source.documented_only:
+        yield "- **Evidence**: documented and reported only; not tested with a response of the bank"
     if source.window:
         closed = f", but not on the holidays of `{source.calendar}`" if source.calendar else ""
         yield f"- **Publishes**: {_publishes(source)}{closed}; dated {_DATED[source.effective]}"

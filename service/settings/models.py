@@ -229,6 +229,10 @@ class SourceSettings(_Table):
     quotes: Currencies = Field(
         default=(), description="Currencies in its responses that were recorded for the tests; for information only."
     )
+    documented_only: bool = Field(
+        default=False,
+        description="Whether its format is documented and reported only, not recorded; for information only.",
+    )
     since: dt.date | None = Field(default=None, description="First date of its history; for information only.")
     adapter: Key | None = Field(
         default=None,

@@ -93,6 +93,10 @@ DAILY = {"window": "00:00-12:00"}
         ),
         ({"adapter": "nbg"}, "**Own changes**: published with the rates; computed changes are compared with them"),
         ({"adapter": "frankfurter", "provider": "NBK"}, "**URL**: `https://bank.example`, for `NBK`"),
+        (
+            {"documented_only": True},
+            "**Evidence**: documented and reported only; not tested with a response of the bank",
+        ),
         ({}, "**Terms**: unknown"),
         ({}, "**Currencies**: unknown"),
         ({"quotes": "usd, eur"}, "**Currencies**: 2: USD EUR"),
@@ -107,7 +111,7 @@ def test_settings_are_described_in_words(overrides: dict[str, object], line: str
 def test_missing_properties_are_omitted() -> None:
     """Without a window, publication and polling times are omitted; without own changes, their comparison."""
     body = described_source()
-    assert not any(name in body for name in ("Publishes", "Polled", "Own changes"))
+    assert not any(name in body for name in ("Publishes", "Polled", "Own changes", "Evidence"))
 
 
 def test_pipe_in_a_name_is_escaped() -> None:
