@@ -11,6 +11,7 @@ from service.sources.banks.bnr import Bnr
 from service.sources.banks.boc import Boc
 from service.sources.banks.boe import Boe
 from service.sources.banks.cba import Cba
+from service.sources.banks.cbar import Cbar
 from service.sources.banks.cbr import Cbr
 from service.sources.banks.cbu import Cbu
 from service.sources.banks.cnb import Cnb
@@ -51,6 +52,7 @@ SOURCES: Final[dict[str, SourceAdapter]] = {
     "nb": Nb(),
     "rb": Rb(),
     "tcmb": Tcmb(),
+    "cbar": Cbar(),
     "frankfurter": Frankfurter(),
     "recorded": Recorded(),
 }
