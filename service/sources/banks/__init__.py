@@ -10,6 +10,7 @@ from service.sources.adapter import SourceAdapter
 from service.sources.banks.bnr import Bnr
 from service.sources.banks.boc import Boc
 from service.sources.banks.boe import Boe
+from service.sources.banks.boi import Boi
 from service.sources.banks.cba import Cba
 from service.sources.banks.cbar import Cbar
 from service.sources.banks.cbr import Cbr
@@ -53,6 +54,7 @@ SOURCES: Final[dict[str, SourceAdapter]] = {
     "rb": Rb(),
     "tcmb": Tcmb(),
     "cbar": Cbar(),
+    "boi": Boi(),
     "frankfurter": Frankfurter(),
     "recorded": Recorded(),
 }
