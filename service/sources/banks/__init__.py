@@ -17,6 +17,7 @@ from service.sources.banks.cbr import Cbr
 from service.sources.banks.cbu import Cbu
 from service.sources.banks.cnb import Cnb
 from service.sources.banks.ecb import Ecb
+from service.sources.banks.fbil import Fbil
 from service.sources.banks.frankfurter import Frankfurter
 from service.sources.banks.mnb import Mnb
 from service.sources.banks.nb import Nb
@@ -55,6 +56,7 @@ SOURCES: Final[dict[str, SourceAdapter]] = {
     "tcmb": Tcmb(),
     "cbar": Cbar(),
     "boi": Boi(),
+    "fbil": Fbil(),
     "frankfurter": Frankfurter(),
     "recorded": Recorded(),
 }
