@@ -37,7 +37,7 @@ _NEW_YEAR = timedelta(days=7)
 class RawResponse:
     """One raw response with its source, URL and time (UTC).
 
-    `since` is the first requested date: older dates in the response are ignored.
+    `since` and `until` are the requested dates: older and newer ones in the response are ignored.
     """
 
     source: str
@@ -46,6 +46,7 @@ class RawResponse:
     body: bytes
     fetched_at: datetime
     since: date = date.min
+    until: date = date.max
 
     @cached_property
     def digest(self) -> str:
@@ -121,6 +122,8 @@ class SourceAdapter(ABC):
     """Whether responses include the bank's own absolute changes."""
     latest_only: ClassVar[bool] = False
     """Whether the bank only publishes its latest rates: no history, and missed dates stay missing."""
+    whole_history: ClassVar[bool] = False
+    """Whether every response has the whole history, whatever dates are requested."""
     yearly: ClassVar[bool] = False
     """Whether a backfill requests a whole year at a time: one response may cover a year without being too large."""
     relay: ClassVar[bool] = False

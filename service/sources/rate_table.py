@@ -58,9 +58,9 @@ class RateTableBuilder:
         """Add one rate as published; `change` is the bank's own change, if it publishes one.
 
         A change that cannot be read is left out alone. A currency that is quoted twice is left out: which of the rates
-        is right is unknown. Rates of dates before the requested ones are ignored.
+        is right is unknown. Rates of other dates than the requested ones are ignored.
         """
-        if on < self._response.since:
+        if not self._response.since <= on <= self._response.until:
             return
         if not _CURRENCY.fullmatch(code):
             self._response.reject(f"has {code[:40]!r} where a currency code is expected")

@@ -146,7 +146,7 @@ def odd_dates(key: str) -> Iterator[Fault]:
 
 
 def _date(format_: Format) -> str:
-    found = re.search(r"[\d.-]{10}|\d+ \w+ \d{4}", format_.date[0])
+    found = re.search(r"[\d.-]{10}|\d+[ -]\w+[ -]\d{4}", format_.date[0])
     assert found
     return found[0]
 
@@ -160,7 +160,7 @@ def odd_entries(key: str) -> Iterator[Fault]:
     format_ = FORMATS[key]
     body = document(key, format_.name)
     usd, other = (format_.code.replace("{}", code) for code in ("USD", format_.other))
-    if key != "boc":  # there it is a duplicate name
+    if key not in ("boc", "rba"):  # there it is a duplicate name
         yield "a currency twice", substituted(body, other, usd), r"quotes USD twice for 202\d-"
     for code in ("usd", "US", "USDT", "840"):
         odd = substituted(body, usd, format_.code.replace("{}", code))
@@ -181,7 +181,7 @@ def _odd_rates(key: str, format_: Format) -> Iterator[Fault]:
     # An empty value means "not quoted" where the form has a field for each, as NaN does in SDMX: see `test_<key>`.
     if key != "ecb":
         yield "a rate of NaN", with_rate(key, "NaN"), expected
-    if key not in ("ecb", "boc", "boe"):
+    if key not in ("ecb", "boc", "boe", "rba"):
         yield "an empty rate", with_rate(key, ""), f"{expected}|lacks <"
     # The decimal mark decides between a thousand and a little more than one: a bank always writes the same.
     if format_.suffix != ".csv":
