@@ -30,6 +30,7 @@ from service.sources.banks.nbrb import Nbrb
 from service.sources.banks.nbt import Nbt
 from service.sources.banks.nbu import Nbu
 from service.sources.banks.rb import Rb
+from service.sources.banks.rba import Rba
 from service.sources.banks.recorded import Recorded
 from service.sources.banks.tcmb import Tcmb
 
@@ -57,6 +58,7 @@ SOURCES: Final[dict[str, SourceAdapter]] = {
     "cbar": Cbar(),
     "boi": Boi(),
     "fbil": Fbil(),
+    "rba": Rba(),
     "frankfurter": Frankfurter(),
     "recorded": Recorded(),
 }
