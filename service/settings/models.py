@@ -225,6 +225,9 @@ class SourceSettings(_Table):
     proxy: OptionalProxy = Field(
         default=None, description='HTTP proxy for requests to it, or `"direct"`; by default `client.proxy`.'
     )
+    max_bytes: int | None = Field(
+        default=None, ge=1, description="Maximum size of a response in bytes; by default `client.max_bytes`."
+    )
     terms: str = Field(default="", description="Its terms of use, for `/v1/sources`.")
     quotes: Currencies = Field(
         default=(), description="Currencies in its responses that were recorded for the tests; for information only."

@@ -241,8 +241,13 @@ class BankSession:
                     raise BadAnswer(self.key, url, problem, response.status)
                 target = next_target
 
+    @property
+    def _largest(self) -> int:
+        """The maximum size of a response in bytes."""
+        return self.source.max_bytes or self.client.settings.max_bytes
+
     async def _read(self, response: aiohttp.ClientResponse, url: str) -> bytes:
-        limit, body = self.client.settings.max_bytes, bytearray()
+        limit, body = self._largest, bytearray()
         async for chunk in response.content.iter_any():
             body += chunk
             if len(body) > limit:
@@ -259,7 +264,7 @@ class BankSession:
             return body
         if coding not in ("gzip", "x-gzip"):  # two names of the same coding (RFC 9110)
             raise BadAnswer(self.key, url, f"responded with the content encoding {coding[:20]}, which was not accepted")
-        limit = self.client.settings.max_bytes
+        limit = self._largest
         stream = zlib.decompressobj(wbits=31)
         try:
             plain = stream.decompress(body, limit + 1)
