@@ -43,6 +43,8 @@ class Format:
     other: str = "GBP"
     """A quoted currency other than the dollar."""
     nominal: tuple[str, str] | None = None
+    grouped: bool = False
+    """Whether commas separate thousands."""
     always_rates: bool = False
     """Whether it responds with its last rates, or with status 404, if it has published nothing."""
 
@@ -118,7 +120,7 @@ def faults(key: str) -> Iterator[Fault]:
     yield (
         "another root",
         other_root,
-        "has the root|is not a JSON array of (?:arrays of )?objects|lacks (?:the columns|observations|rates)",
+        "has the root|is not a JSON array of (?:arrays of )?objects|lacks (?:the columns|observations|rates|data)",
     )
     if format_.has_json_numbers:
         for literal in ("NaN", "n/a", "Infinity", "-Infinity", "0x1F", "1_000", "47 877", "", "1,234", "١٢٣"):
@@ -160,7 +162,7 @@ def odd_entries(key: str) -> Iterator[Fault]:
     format_ = FORMATS[key]
     body = document(key, format_.name)
     usd, other = (format_.code.replace("{}", code) for code in ("USD", format_.other))
-    if key not in ("boc", "rba"):  # there it is a duplicate name
+    if key not in ("boc", "rba", "bom"):  # there it is a duplicate name
         yield "a currency twice", substituted(body, other, usd), r"quotes USD twice for 202\d-"
     for code in ("usd", "US", "USDT", "840"):
         odd = substituted(body, usd, format_.code.replace("{}", code))
@@ -181,11 +183,11 @@ def _odd_rates(key: str, format_: Format) -> Iterator[Fault]:
     # An empty value means "not quoted" where the form has a field for each, as NaN does in SDMX: see `test_<key>`.
     if key != "ecb":
         yield "a rate of NaN", with_rate(key, "NaN"), expected
-    if key not in ("ecb", "boc", "boe", "rba"):
+    if key not in ("ecb", "boc", "boe", "rba", "bom"):
         yield "an empty rate", with_rate(key, ""), f"{expected}|lacks <"
     # The decimal mark decides between a thousand and a little more than one: a bank always writes the same.
     if format_.suffix != ".csv":
-        foreign = "1.234" if "," in format_.rate[1] else "1,234"
+        foreign = "1,23" if format_.grouped else "1.234" if "," in format_.rate[1] else "1,234"
         yield "a rate with the other decimal mark", with_rate(key, foreign), expected
 
 
@@ -453,7 +455,7 @@ def test_euro_rate_with_another_meaning_is_rejected(column: str) -> None:
 @pytest.mark.parametrize("key", FORMATS)
 def test_rate_that_is_not_positive_is_parsed_and_quarantined(key: str, number: str) -> None:
     """Adapters do not validate: the rate is parsed as published and quarantined by the rules."""
-    mark = "," if "," in FORMATS[key].rate[1] else "."
+    mark = "," if "," in FORMATS[key].rate[1] and not FORMATS[key].grouped else "."
     fixing = SOURCES[key].parse(response_of(key, with_rate(key, number.replace(".", mark))))[0]
     assert str(fixing.rates["USD"].value) == number
     judged = judge(fixing, Series(), ValidationContext(LAST_DAY))

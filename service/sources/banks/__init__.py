@@ -11,6 +11,7 @@ from service.sources.banks.bnr import Bnr
 from service.sources.banks.boc import Boc
 from service.sources.banks.boe import Boe
 from service.sources.banks.boi import Boi
+from service.sources.banks.bom import Bom
 from service.sources.banks.cba import Cba
 from service.sources.banks.cbar import Cbar
 from service.sources.banks.cbr import Cbr
@@ -59,6 +60,7 @@ SOURCES: Final[dict[str, SourceAdapter]] = {
     "boi": Boi(),
     "fbil": Fbil(),
     "rba": Rba(),
+    "bom": Bom(),
     "frankfurter": Frankfurter(),
     "recorded": Recorded(),
 }
