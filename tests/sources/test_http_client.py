@@ -306,6 +306,16 @@ async def test_response_of_the_largest_size_is_accepted(clock: Clock) -> None:
             await bank.session.get("/")
 
 
+async def test_source_may_have_a_size_limit_of_its_own(clock: Clock) -> None:
+    """It replaces `client.max_bytes` for this source, in both directions."""
+    async with serving(always(body=b"x" * 10), clock, max_bytes=5) as bank:
+        bank.session.source = bank.session.source.model_copy(update={"max_bytes": 10})
+        assert len((await bank.session.get("/")).body) == 10
+        bank.session.source = bank.session.source.model_copy(update={"max_bytes": 9})
+        with pytest.raises(BadAnswer, match="more than 9 bytes"):
+            await bank.session.get("/")
+
+
 def _disconnect_after(start: bytes, **headers: str) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=headers)
