@@ -15,6 +15,7 @@ from service.sources.banks.bom import Bom
 from service.sources.banks.cba import Cba
 from service.sources.banks.cbar import Cbar
 from service.sources.banks.cbr import Cbr
+from service.sources.banks.cbt import Cbt
 from service.sources.banks.cbu import Cbu
 from service.sources.banks.cnb import Cnb
 from service.sources.banks.ecb import Ecb
@@ -61,6 +62,7 @@ SOURCES: Final[dict[str, SourceAdapter]] = {
     "fbil": Fbil(),
     "rba": Rba(),
     "bom": Bom(),
+    "cbt": Cbt(),
     "frankfurter": Frankfurter(),
     "recorded": Recorded(),
 }
