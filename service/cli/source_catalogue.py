@@ -22,7 +22,7 @@ source's shows cross rates, which require that the source quotes that base.
 
 The columns of the table:
 
-- **currencies**: number of currencies in the recorded responses; banks add and remove some.
+- **currencies**: number of known currencies in its responses; banks add and remove some.
 - **publishes**: days and time, in the source's own time zone. Holidays are excepted; each section names their calendar
   in the [`holidays`](https://holidays.readthedocs.io) library.
 - **dated**: the effective date of a publication, relative to the day on which it appears.
