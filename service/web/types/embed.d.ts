@@ -155,6 +155,8 @@ export interface CurrencyTickerQuoteText {
   own_date: string;
   /** Direction of the change over the period. */
   direction: "up" | "down" | "flat" | null;
+  /** Paths of the pages of both publications that the change compares. */
+  receipts: string[];
   /** With `spark`: SVG path in a box of 240 by 64, and its text alternative; null with few publications. */
   spark?: string | null;
   spark_label?: string | null;
