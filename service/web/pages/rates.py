@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from service.domain.change import Trend, half_up
-from service.domain.periods import MAX_AGE
+from service.domain.periods import LONGER, MAX_AGE
 from service.domain.snapshot import Quote, Snapshot
 from service.domain.surrogate_keys import source_key, surrogate_headers, ticker_key
 from service.runtime.background import run_in_thread
@@ -85,6 +85,15 @@ class Extreme(NamedTuple):
     rate: str
     date: str
     day: dt.date
+
+
+class ShownChange(NamedTuple):
+    """The texts of the change of a rate since the beginning of a period."""
+
+    since: dt.date
+    date: str
+    percent: str
+    trend: Trend
 
 
 class ShownRange(NamedTuple):
@@ -239,6 +248,11 @@ class RatesPages:
                 for name, width, height in _CHARTS
             },
             "data": to_json(documents).replace(b"<", b"\\u003c").decode(),
+            "changes": [
+                ShownChange(past.date, language.date(past.date), language.percent(past.percent), past.direction)
+                for past in map(quote.changes.get, LONGER)
+                if past
+            ],
             "ranges": ranges.values(),
             "chosen": ranges[wanted.range],
             "default_range": DEFAULT_RANGE,

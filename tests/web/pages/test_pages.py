@@ -143,6 +143,22 @@ async def test_ranges_have_exact_changes(settings: Settings, clock: Clock, start
     assert lowest.split()[0] == f"{fixings[0].rates['USD'].value:.2f}"
 
 
+async def test_changes_over_periods_are_those_of_the_api(
+    settings: Settings, clock: Clock, start: Started, banks: Banks
+) -> None:
+    """A week, a month, a year, and since the beginning of the year, each with its date."""
+    async with stored(settings, clock) as store:
+        await store.save(*decade())
+    published(banks)
+    client = await serve(start)
+    page = await page_of(client, "/rates/usd?lang=en")
+    changes = json.loads(await text_of(client, "/v1/ticker"))["quotes"][0]["changes"]
+    expected = [f"{changes[period]['percent']:+.2f}%" for period in ("week", "month", "year", "ytd")]
+    assert texts(select(page, ".periods dd")) == expected
+    (month,) = [text for text in texts(select(page, ".periods dt")) if "Mar 2026" in text][-1:]
+    assert month.startswith("Change since ")
+
+
 async def test_compared_currencies_are_indices(settings: Settings, clock: Clock, start: Started, banks: Banks) -> None:
     """Both are 100 at the beginning of the range."""
     fixings = decade()
