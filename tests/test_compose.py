@@ -159,6 +159,24 @@ def test_file_contains_no_password() -> None:
     assert (ROOT / ".dockerignore").read_text(encoding="utf-8").startswith("*\n")
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "line"),
+    [
+        ("store", "valkey.conf", "replicaof 10.0.0.1 6379"),
+        ("sentinel", "sentinel.conf", "sentinel announce-ip 10.0.0.2"),
+    ],
+)
+def test_empty_configuration_is_written_again(kind: str, name: str, line: str, tmp_path: Path) -> None:
+    """A full disk or a power failure may leave one: a replica would start as a master."""
+    (tmp_path / name).touch()
+    (tmp_path / "valkey-server").write_text('#!/bin/sh\ncat "$1"\n')
+    (tmp_path / "valkey-server").chmod(0o755)
+    command = ["sh", str(ROOT / "config/valkey/start.sh"), kind, "10.0.0.2", "10.0.0.1"]
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "DATA": str(tmp_path), "REDISCLI_AUTH": "5ec3e7"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert line in done.stdout.splitlines()
+
+
 def test_passwords_are_generated_once(tmp_path: Path) -> None:
     """`make passwords`: long, different, readable by the owner only, and never replaced."""
     command = ["make", "-s", "-f", str(ROOT / "Makefile"), "passwords"]

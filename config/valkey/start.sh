@@ -14,7 +14,7 @@ data=${DATA:-/data}
 case $1 in
 store)
   state=$data/valkey.conf
-  if [ -e "$state" ]; then
+  if [ -s "$state" ]; then
     role=$(grep '^replicaof ' "$state" || true)
   else
     role=${3:+replicaof $3 6379}
@@ -31,11 +31,12 @@ store)
   ;;
 sentinel)
   state=$data/sentinel.conf
-  [ -e "$state" ] || {
+  [ -s "$state" ] || {
     echo "sentinel monitor ticker $3 6379 2"
     cat "$here/sentinel.conf"
     echo "sentinel announce-ip $2"
-  } > "$state"
+  } > "$state.new"
+  [ -s "$state" ] || mv "$state.new" "$state" # whole: a Sentinel that was stopped meanwhile would lack settings
   sed -i '/^sentinel auth-pass /d' "$state" # the password may have changed
   echo "sentinel auth-pass ticker $REDISCLI_AUTH" >> "$state"
   exec valkey-server "$state" --sentinel
