@@ -62,6 +62,7 @@ function state(options) {
   const tab = tabs.find((tab) => tab.ariaSelected === "true").id;
   const ground = inputs.ground.value;
   if (tab !== "element") values.tab = tab;
+  if (inputs.pin.checked) values.pin = "";
   if (inputs.width.value !== "full") values.width = inputs.width.value;
   // Frames and images have its colour scheme. Where other options are in the URL it is light by default, for everybody.
   if (ground !== "light" || systemGround() === "dark") values.ground = ground === "own" ? inputs.backdrop.value.slice(1) : ground;
@@ -83,7 +84,7 @@ function restore() {
   if ([...inputs.lang.options].some(({ value }) => value === values.get("lang"))) inputs.lang.value = values.get("lang");
   const show = values.get("show")?.split(",") ?? usualValues[inputs.layout.value].split(",");
   for (const box of inputs.show) box.checked = show.includes(box.value);
-  for (const name of ["spark", "live"]) inputs[name].checked = values.has(name);
+  for (const name of ["spark", "live", "pin"]) inputs[name].checked = values.has(name);
   for (const name of colours) {
     if (!hex(name)) continue;
     inputs[name].value = hex(name);
@@ -162,7 +163,9 @@ function snippet(kind, options) {
   const label = preview.shadowRoot.querySelector("ul")?.ariaLabel ?? document.title;
   const high = height(pages[inputs.width.value]);
   const link = tag("a", [["href", embed]], escaped(label));
-  const loaded = [["type", "module"], ["src", here + panel.dataset.script], ["integrity", panel.dataset.integrity], ["crossorigin", "anonymous"]];
+  // A browser runs a pinned script only until an upgrade of the service changes it.
+  const pinned = [["src", here + panel.dataset.script], ["integrity", panel.dataset.integrity], ["crossorigin", "anonymous"]];
+  const loaded = [["type", "module"], ...(inputs.pin.checked ? pinned : [["src", `${here}embed.js`]])];
   switch (kind) {
     case "element": {
       const css = [["display", "block"], ["min-height", `${high}px`], ...properties(options)].map((pair) => pair.join(":")).join(";");
@@ -309,6 +312,7 @@ function show(changed) {
   const tab = tabs.find((tab) => tab.ariaSelected === "true");
   code.replaceChildren(...highlighted(texts[tab.id], before[tab.id]));
   give(tab.id, texts[tab.id]);
+  inputs.pin.parentElement.hidden = !texts[tab.id].includes("<script");
   panel.querySelector(".loopback").hidden = !isLoopback || !texts[tab.id].includes(here);
   const fragment = state(options);
   if (fragment !== location.hash.slice(1)) history.replaceState(null, "", `${location.pathname}${location.search}${fragment && `#${fragment}`}`);
