@@ -129,7 +129,7 @@ def _only_first_rate(table: RateTableBuilder, on: date, code: str, value: str, *
 
 
 FAULTS: dict[Add, AbstractSet[str]] = {
-    _without_nominal: {"nbk", "cbr", "nbu", "cbu", "nbrb", "nbg", "nbm", "cba", "nbt", "cnb", "bnr", "mnb", "recorded"},
+    _without_nominal: SOURCES.keys() - {"ecb", "nbkr", "nbp", "boc", "boe", "rb", "frankfurter"},
     _only_first_rate: SOURCES.keys(),
     **{
         fault: SOURCES.keys()

@@ -17,7 +17,7 @@ import msgspec
 
 JSON = dict[str, msgspec.Raw]
 BOM = b"\xef\xbb\xbf"
-ALWAYS_RATES = ("cbr", "nbkr", "nbt", "nbp", "bnr")
+ALWAYS_RATES = ("cbr", "nbkr", "nbt", "nbp", "bnr", "nb", "rb", "cbar", "boi", "fbil", "cbt")
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 SERIES = {
     "USD": "XUDLUSS", "EUR": "XUDLERS", "JPY": "XUDLJYS", "CAD": "XUDLCDS", "CHF": "XUDLSFS", "AUD": "XUDLADS",
@@ -49,7 +49,11 @@ class ParsedRate(NamedTuple):
 
 
 READ = frozenset(
-    "nbk cbr ecb nbu cbu nbrb nbkr nbg nbm cba nbt nbp cnb bnr mnb boc boe frankfurter recorded".split()  # noqa: SIM905
+    re.findall(
+        r"\w+",
+        "nbk cbr ecb nbu cbu nbrb nbkr nbg nbm cba nbt nbp cnb bnr mnb boc boe nb rb cbar boi fbil cbt "
+        "frankfurter recorded",
+    )
 )
 """Sources with an independent parser; not every adapter needs one."""
 
@@ -101,15 +105,14 @@ def _day(key: str, text: str) -> date:
         day, month, year = text.split()
         return date(int(year), MONTHS.index(month.lower()) + 1, int(day))
     first, second, third = (int(part) for part in re.findall(r"[0-9]+", text)[:3])
-    return (
-        date(third, second, first) if key in ("nbk", "cbr", "nbu", "cbu", "nbkr", "nbm") else date(first, second, third)
-    )
+    is_reversed = key in ("nbk", "cbr", "nbu", "cbu", "nbkr", "nbm", "cbar") or (key == "cbt" and first < 100)
+    return date(third, second, first) if is_reversed else date(first, second, third)
 
 
 def _raw_rates(key: str, body: bytes) -> Iterator[RawRate]:
     if key in XML:
         yield from _xml_rates(key, body)
-    elif key in ("ecb", "boe", "recorded"):
+    elif key in ("ecb", "boe", "nb", "boi", "recorded"):
         yield from _csv_rates(key, body)
     else:
         # msgspec rejects lone surrogates; no field that is used has one.
@@ -125,6 +128,8 @@ XML = {
     "nbm": ("Valute", "/@Date", "CharCode", "Value", "Nominal"),
     "nbt": ("Valute", "/@Date", "CharCode", "Value", "Nominal"),
     "nbkr": ("Currency", "/@Date", "@ISOCode", "Value", "Nominal"),
+    "cbar": ("Valute", "/@Date", "@Code", "Value", "Nominal"),
+    "cbt": ("rate", "/date", "@code", "rate_tmt", "multiplier"),
     "cba": ("ExchangeRatesByRange", "RateDate", "ISO", "Rate", "Amount", "Diff"),
     "bnr": ("Rate", "^@date", "@currency", ".", "@multiplier"),
     "mnb": ("Rate", "^@date", "@curr", ".", "@unit"),
@@ -143,7 +148,7 @@ def _xml_rates(key: str, body: bytes) -> Iterator[RawRate]:
             for node in parent:
                 if (_name(node) if key == "bnr" else node.tag) == row:  # its namespace has changed in the past
                     for texts in product(*(_values_at(path, node, parent, root) for path in paths)):
-                        yield RawRate(*(text.strip() for text in texts))
+                        yield RawRate(*("XDR" if text == "SDR" else text.strip() for text in texts))
 
 
 def _ascii(body: bytes) -> str:
@@ -184,8 +189,9 @@ ROWS = {
 
 
 def _json_rates(key: str, body: bytes) -> Iterator[RawRate]:
-    if key in ("nbg", "nbp", "boc", "frankfurter"):
-        yield from {"nbg": _nbg, "nbp": _nbp, "boc": _boc, "frankfurter": _frankfurter}[key](body)
+    parsers = {"nbg": _nbg, "nbp": _nbp, "boc": _boc, "rb": _rb, "fbil": _fbil, "frankfurter": _frankfurter}
+    if key in parsers:
+        yield from parsers[key](body)
     else:
         for row in _rows(msgspec.json.decode(body, type=JSON)["rates"] if key == "cnb" else body):
             if (key, _text_value(row, "cc")) != ("nbu", "___"):  # settlements with India, which is not a currency
@@ -214,6 +220,20 @@ def _boc(body: bytes) -> Iterator[RawRate]:
                 value = _text_value(msgspec.json.decode(observation, type=JSON), "v")
                 if series:
                     yield RawRate(_text_value(row, "d"), series[1], value)
+
+
+def _rb(body: bytes) -> Iterator[RawRate]:
+    for row in _rows(body):
+        series = re.fullmatch("SEK(.*)PMI", _text_value(row, "seriesId"))
+        if series:
+            yield RawRate(_text_value(row, "date"), series[1], _text_value(row, "value"))
+
+
+def _fbil(body: bytes) -> Iterator[RawRate]:
+    for row in _rows(body):
+        pair = re.fullmatch("INR / (.*) (.*)", _text_value(row, "subProdName"))
+        if pair:
+            yield RawRate(_text_value(row, "processRunDate"), pair[2], _text_value(row, "rate"), pair[1])
 
 
 def _frankfurter(body: bytes) -> Iterator[RawRate]:
@@ -248,6 +268,11 @@ def _csv_rates(key: str, body: bytes) -> Iterator[RawRate]:
         row = dict(zip(header, cells, strict=False))
         if key == "ecb":
             yield RawRate(row["TIME_PERIOD"], row["CURRENCY"], row["OBS_VALUE"])
+        elif key in ("nb", "boi"):
+            code = row["BASE_CUR" if key == "nb" else "BASE_CURRENCY"]
+            power = row["UNIT_MULT"]
+            if code not in ("TWI", "I44") and power.isdecimal():
+                yield RawRate(row["TIME_PERIOD"], code, row["OBS_VALUE"], "1" + "0" * min(int(power), 9))
         elif key == "recorded":
             yield RawRate(*(row[name] for name in ("date", "code", "value", "nominal", "change")))
         else:
