@@ -147,7 +147,8 @@ def raw_rates(key: str, body: bytes) -> Counter[tuple[str, str, str, int]]:
 
 
 def _nominal(groups: dict[str, str | None]) -> int:
-    return 10 ** int(groups.get("power") or 0) * int(groups.get("nominal") or 1)
+    power, nominal = int(groups.get("power") or 0), int(groups.get("nominal") or 1)
+    return int(10**power) * nominal
 
 
 def _iso(published: str) -> str:
