@@ -80,11 +80,24 @@ def test_visitor_follows_a_rate_to_its_receipt_without_javascript(rates_site: Si
     expect(page.locator("body")).to_contain_text('"digest":')
 
 
-def test_click_on_the_chart_keeps_the_range(rates_site: Site, open_page: Open) -> None:
+def test_points_of_the_chart_lead_to_their_receipts(rates_site: Site, open_page: Open) -> None:
+    """By click, by the Enter key, and by the date beside the rate; the chosen range is there when one returns."""
     page = open_rate(rates_site, open_page).page
-    before = ranges(page), page.evaluate("history.length")
-    page.locator("#plot canvas").click(force=True)
-    assert (ranges(page), page.evaluate("history.length")) == before
+    before, address = ranges(page), page.url
+    date = page.locator("#plot a.chart-date")
+    latest = date.get_attribute("href")
+    assert latest
+    page.locator("#plot .u-over").click(position={"x": 200, "y": 100})
+    page.wait_for_url("**/fixings/nbk/*?lang=en")
+    assert not page.url.endswith(latest.removeprefix(".."))
+    page.go_back()
+    assert (page.url, ranges(page)) == (address, before)
+    page.locator("#plot [role=slider]").focus()
+    page.keyboard.press("Home")
+    expect(date).not_to_have_attribute("href", latest)
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{latest.removeprefix('..')}")
 
 
 def test_range_and_comparison_are_links(rates_site: Site, open_page: Open) -> None:

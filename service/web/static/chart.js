@@ -72,15 +72,15 @@ function make(name, part, text, ...children) {
 // Draws a chart in `node`, an element with the class "chart". `documents` are one document of `/v1/chart/{currency}`,
 // or two, which are drawn as indices (100 on the first common day of the range).
 // Options: `range` ("1m", "3m", "1y", "5y", "all"), `height` in pixels, `table` (false: without the table of rates),
-// `changed(range)`, called when the visitor selects a range.
+// `changed(range)`, called when the visitor selects a range; `receipt(day)`, which returns the URL of the receipt of a day.
 // Returns an object with `set(range)`, `update(documents)`, `move(index)`, `say(note)`, `destroy()`, and `plot`, uPlot's instance.
 export function mount(node, documents, options = {}) {
   return new Chart(node, documents, options);
 }
 
 class Chart {
-  constructor(node, documents, { range = "1y", height = node.clientWidth < 480 ? 240 : 320, table = true, changed = () => {} }) {
-    Object.assign(this, { node, range, height, changed });
+  constructor(node, documents, { range = "1y", height = node.clientWidth < 480 ? 240 : 320, table = true, changed = () => {}, receipt = () => "" }) {
+    Object.assign(this, { node, range, height, changed, receipt });
     this.readout = make("p", "chart-readout");
     this.ranges = make("div", "chart-ranges");
     this.ranges.role = "group";
@@ -253,6 +253,8 @@ class Chart {
       this.area,
     );
     this.plot.over.addEventListener("mouseleave", () => this.move(this.last));
+    // A touch only moves the crosshair; the date leads to the receipt then.
+    this.plot.over.addEventListener("click", ({ pointerType }) => pointerType === "mouse" && this.leave());
     this.plot.root.ariaHidden = "true";
   }
 
@@ -341,7 +343,10 @@ class Chart {
     if (position == null) return;
     const time = this.columns[0][position];
     const { formats, text } = this;
-    const parts = [make("span", "chart-date", formats.date(time))];
+    const [, published] = this.value(0, position);
+    this.href = published == null ? "" : this.receipt(new Date(published * 1000).toISOString().slice(0, 10));
+    const parts = [make(this.href ? "a" : "span", "chart-date", formats.date(time))];
+    if (this.href) parts[0].href = this.href;
     this.lines.forEach((line, number) => {
       const [value, day] = this.value(number, position);
       if (value == null) return;
@@ -363,12 +368,18 @@ class Chart {
 
   handleEvent(event) {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key === "Enter") this.leave();
     const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageUp: 20, PageDown: -20 };
     const stops = { Home: 0, End: this.last };
     const stop = stops[event.key] ?? this.stop + steps[event.key];
     if (Number.isNaN(stop)) return;
     event.preventDefault();
     this.move(stop);
+  }
+
+  // Opens the receipt of the publication at the crosshair.
+  leave() {
+    if (this.href) location.assign(this.href);
   }
 
   // Fills the table when it is open: all publications of the range, the latest first.

@@ -6,7 +6,8 @@ const links = [...document.querySelectorAll("a[data-range]")];
 const documents = JSON.parse(document.getElementById("data").textContent);
 const selected = () => links.find((link) => link.ariaCurrent === "true").dataset.range;
 const narrow = matchMedia("(max-width: 40rem)");
-const chart = mount(plot, documents, { range: selected(), height: narrow.matches ? 260 : 380, table: false });
+const receipt = (day) => plot.dataset.receipt.replace("DAY", day);
+const chart = mount(plot, documents, { range: selected(), height: narrow.matches ? 260 : 380, table: false, receipt });
 
 function show(link) {
   for (const each of links) each.ariaCurrent = each === link ? "true" : null;
