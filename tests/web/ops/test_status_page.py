@@ -87,7 +87,7 @@ async def test_source_shows_polls_failures_and_its_last_days(client: Client) -> 
     assert "Last publication 2 Apr 2026 Last poll 2 Apr 2026, 03:56 UTC Next poll 2 Apr 2026, 04:00 UTC" in text
     assert "Failed polls 1 · since 2 Apr 2026, 01:00 UTC" in text
     assert "nbk: responded with status 503" in text
-    assert re.search(r"3 Jan 2026 2 Apr 2026 \d+ on time, 2 late, 1 quarantined, 3 missed", text), text
+    assert re.search(r"3 Jan 2026 2 Apr 2026 \d+ on time; 2 late; 1 quarantined; 3 missed", text), text
     assert re.findall(r'<path class="(\w+)"', markup) == ["none", "on_time", "missed", "late", "quarantined"]
     assert len(re.findall(r'href="fixings/nbk/[\d-]+"', markup)) == 3
     assert "none" in re.findall(r'<path class="(\w+)"', card(await get_page(client), "source-cbr"))
