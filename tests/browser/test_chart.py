@@ -4,7 +4,6 @@ import json
 import os
 import re
 import urllib.request
-from contextlib import suppress
 from gzip import compress
 from itertools import combinations
 from pathlib import Path
@@ -231,7 +230,6 @@ def test_fallback_stays_without_a_service_or_currency(site: Site, open_page: Ope
     expect(watched.page.get_by_text("the fallback")).to_be_visible()
 
 
-@pytest.mark.timeout(300)
 def test_events_have_the_publications(make_site: Any, open_page: Open) -> None:
     """`chart-ready` once, `chart-change` with new rates, which are drawn in the selected range."""
     site = make_site()
@@ -242,9 +240,7 @@ def test_events_have_the_publications(make_site: Any, open_page: Open) -> None:
     element = wait_for_chart(watched.page)
     wait_until(lambda: watched.page.evaluate("window.ready") == 405.4)
     publish(site, USD="406.10")
-    with suppress(AssertionError):  # a cache may keep the response before for a minute, its `max-age`
-        watched.advance_until(lambda: watched.page.evaluate("window.change") == 406.1, seconds=600)
-    watched.advance_until(lambda: watched.page.evaluate("window.change") == 406.1, "chart-change", seconds=600)
+    watched.advance_until(lambda: watched.page.evaluate("window.change") == 406.1, "chart-change")
     expect(watched.page.locator(".chart-readout")).to_contain_text("406.10")
     assert element.evaluate(DRAWN)["values"][0][-1] == 406.1
     expect(watched.page.get_by_role("button", name="3 months")).to_have_attribute("aria-pressed", "true")

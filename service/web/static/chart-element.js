@@ -85,11 +85,18 @@ class CurrencyChart extends HTMLElement {
     clearTimeout(this.timer);
     let wait;
     try {
-      const response = await fetch(url);
+      const response = await fetch(url, {
+        // A cache may return an old response once more while it fetches the new one.
+        cache: url === this.loaded ? "no-cache" : "default",
+        credentials: "omit",
+        referrerPolicy: "no-referrer",
+        signal: AbortSignal.timeout(15000),
+      });
       if (!response.ok) throw Error(String(response.status));
       const text = await response.text();
       if (url !== this.url) return;
       this.take(text);
+      this.loaded = url;
       this.failures = 0;
       this.away = false;
       const age = /max-age=(\d+)/.exec(response.headers.get("cache-control"))?.[1];
