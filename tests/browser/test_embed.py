@@ -134,7 +134,7 @@ def test_transferred_size_is_limited(site: Site, open_page: Open) -> None:
     expect(watched.page.locator("currency-ticker li").first).to_be_visible()
     sizes = bodies(watched)
     assert len(sizes) == 2
-    assert sizes[f"{site.service}/embed.js"] <= 6 * 1024
+    assert sizes[f"{site.service}/embed.js"] <= 6000
 
     watched = open_page(f"{site.service}/embed?layout=list&show=rate,change,percent&lang=ru", new=True)
     watched.page.wait_for_load_state("networkidle")

@@ -5,28 +5,27 @@ import { languageOf } from "./language.js";
 import { Refresh } from "./refresh.js";
 import { replace } from "./replace.js";
 
-const HERE = new URL(".", import.meta.url);
+const HERE = new URL(".", import.meta.url).href;
 const VALUES = ["rate", "change", "percent"];
 const THEMES = ["auto", "system", "light", "dark", "transparent"];
 const LAYOUTS = ["strip", "list", "tape"];
 const PERIODS = ["day", "week", "month", "year", "ytd"];
 const ARROWS = { up: "▲", down: "▼", flat: "■" };
 const sheet = new CSSStyleSheet();
-const warned = new Set();
+const warned = {};
 
 // One feed per URL, shared by all elements. A few feeds without elements are cached for new elements.
 const feeds = new Map();
 
 class Feed {
   static of(ticker, lang, live, spark, period) {
-    const query = new URLSearchParams(spark ? { lang, spark: 1 } : { lang });
-    if (period !== PERIODS[0]) query.set("period", period);
-    const url = new URL(`v1/ticker${ticker && `/${encodeURIComponent(ticker)}`}?${query}`, HERE);
+    const query = new URLSearchParams({ lang, ...(spark && { spark: 1 }), ...(period !== PERIODS[0] && { period }) });
+    const url = `${HERE}v1/ticker${ticker && `/${encodeURIComponent(ticker)}`}?${query}`;
     const key = url + live;
     let feed = feeds.get(key);
     if (!feed) {
       for (const [old, { elements }] of feeds) if (feeds.size > 7 && !elements.size) feeds.delete(old);
-      feeds.set(key, (feed = new Feed(url, live && new URL(`v1/stream?${query}`, HERE).href, ticker)));
+      feeds.set(key, (feed = new Feed(url, live && `${HERE}v1/stream?${query}`, ticker)));
     }
     return feed;
   }
@@ -44,7 +43,7 @@ class Feed {
 
   take(text) {
     const data = JSON.parse(text);
-    if (!data.quotes?.length || !data.text) throw Error("no ticker");
+    if (!data.quotes?.length || !data.text) throw Error();
     const shown = JSON.stringify([data.quotes, data.text, data.status]);
     const before = this.shown;
     const changed = shown !== before || this.away;
@@ -140,13 +139,13 @@ class CurrencyTicker extends HTMLElement {
 
   // The words of an attribute that are known; each unknown one is reported once.
   some(name, values) {
-    const known = [];
+    const known = new Set();
     for (const word of this.words(name)) {
       const message = `<currency-ticker>: unknown ${name} "${word}"; known are ${values.join(", ")}`;
-      if (values.includes(word)) known.push(word);
-      else if (!warned.has(message)) console.warn(message, warned.add(message) && this);
+      if (values.includes(word)) known.add(word);
+      else warned[message] ??= [console.warn(message, this)];
     }
-    return [...new Set(known)];
+    return [...known];
   }
 
   render() {
@@ -181,7 +180,7 @@ class CurrencyTicker extends HTMLElement {
 
   fill(box, layout, { base, text, status, as_of }, picked) {
     const named = this.some("show", VALUES);
-    const wanted = named.length ? named : layout === "strip" ? ["percent"] : ["rate", "percent"];
+    const wanted = named.length ? named : [layout !== "strip" && "rate", "percent"];
     const show = VALUES.filter((value) => wanted.includes(value));
     box.lang = text.lang;
     box.dir = text.dir;

@@ -64,7 +64,7 @@ export class Refresh {
         signal: AbortSignal.timeout(15000),
       });
       if (response.status === 404) this.known = false;
-      if (!response.ok) throw Error(response.status);
+      if (!response.ok) throw Error();
       this.read(await response.text());
       this.known = true;
       this.took(Number(/max-age=(\d+)/.exec(response.headers.get("cache-control"))?.[1]) || 15);

@@ -10,10 +10,10 @@ export function tape(root, paused = false) {
     firstElementChild.tabIndex = -1;
     lastElementChild.remove();
   }
-  copy.addEventListener("mousedown", (event) => event.preventDefault());
+  copy.onmousedown = (event) => event.preventDefault();
   list.after(copy);
   root.classList.add("moving");
   const show = (now) => (button.ariaPressed = root.classList.toggle("paused", now));
-  button.addEventListener("click", () => show());
+  button.onclick = () => show();
   show(paused);
 }
