@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from importlib import import_module
 from typing import Final
 
@@ -88,9 +89,9 @@ def serve(
         log.info("service.ready", url=f"http://{http.host}:{http.port}", version=__version__)
         systemd.notify("READY=1")
 
-    def may_restart() -> bool:
+    def may_restart(read: Callable[[], Settings]) -> bool:
         try:
-            validate((read_settings or load)())
+            validate(read())
         except SettingsError as error:
             log.warning("settings.refused", error=str(error))
             return False
@@ -101,7 +102,7 @@ def serve(
     gc_tuning.tune_runtime()
     obey()
     try:
-        restarts = run(app, http, ready, may_restart if read_settings else None)
+        restarts = run(app, http, ready, partial(may_restart, read_settings) if read_settings else None)
     except OSError as error:
         raise TickerError(f"cannot listen on {http.host}:{http.port}: {error.strerror or error}") from None
     if restarts:

@@ -1,11 +1,13 @@
 """Deliveries to a real receiver from queues in a real Valkey; the clock is set by the tests."""
 
+import asyncio
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.cluster.leader_election import LeaderElection
 from service.errors import StoreError
@@ -49,6 +51,28 @@ async def run(store: Store, clock: Clock, receiver: Receiver, **settings: Any) -
 
 async def status(store: Store) -> WebhookStatus:
     return await store.webhooks.status(NAME)
+
+
+async def test_delivery_goes_on_after_errors(store: Store, clock: Clock) -> None:
+    """An outage of the store is reported elsewhere; an internal error is logged once."""
+    delivered = asyncio.Event()
+    errors: list[Exception] = [StoreError("down"), RuntimeError("oops"), RuntimeError("oops")]
+
+    class FailingDelivery(WebhookDelivery):
+        async def deliver(self) -> None:
+            if errors:
+                raise errors.pop(0)
+            delivered.set()
+
+    async with receiving() as receiver, WebhookSender(ClientSettings(), clock) as sender:
+        election = LeaderElection(store.coordination, own=True)
+        failing = FailingDelivery(
+            receiver.webhook(), store.webhooks, sender, election, Counters(), {}, clock, interval=0.001
+        )
+        with capture_logs() as logs:
+            async with failing:
+                await asyncio.wait_for(delivered.wait(), 60)
+    assert [log["event"] for log in logs] == ["webhook.store_lost", "webhook.delivery_crashed"]
 
 
 async def test_events_are_delivered_in_order(store: Store, clock: Clock) -> None:

@@ -1,12 +1,15 @@
 """Recording of events by instances on one real Valkey."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.cluster.follower import StoreFollower
 from service.cluster.leader_election import LeaderElection
+from service.errors import StoreError
 from service.settings import Settings
 from service.state.memory import MemoryState, SourceState
 from service.storage.repository import Store
@@ -96,6 +99,29 @@ async def test_two_leaders_at_once_record_an_event_once(settings: Settings, stor
     other._is_synchronised = synchronised  # type: ignore[method-assign]
     await step(other)
     assert await types(store) == ["ticker.changed"]
+
+
+async def test_recording_goes_on_after_errors(settings: Settings, store: Store, clock: Clock) -> None:
+    """An outage of the store is reported elsewhere; an internal error is logged once."""
+    recorder, slept = instance(settings, store, clock), asyncio.Event()
+    errors: list[Exception] = [StoreError("down"), RuntimeError("oops"), RuntimeError("oops")]
+
+    class FailingRecorder(EventRecorder):
+        async def record(self) -> None:
+            if errors:
+                raise errors.pop(0)
+            slept.set()
+
+    async def sleep(_: float) -> None:
+        await asyncio.sleep(0)
+
+    failing = FailingRecorder(
+        recorder.store_sync, recorder.publisher, recorder.election, clock, lambda: None, sleep=sleep
+    )
+    with capture_logs() as logs:
+        async with failing:
+            await asyncio.wait_for(slept.wait(), 60)
+    assert [log["event"] for log in logs] == ["webhook.store_lost", "webhook.recording_crashed"]
 
 
 async def test_follower_records_nothing(settings: Settings, store: Store, clock: Clock) -> None:

@@ -264,6 +264,39 @@ async def test_page_without_the_store_has_recent_rates(client: Client, monkeypat
     assert rows(page)[0][2].startswith("-0.77%")
 
 
+async def test_receipts_without_the_store(
+    settings: Settings, clock: Clock, start: Started, banks: Banks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recent one is shown without its raw response; old ones and raw responses are temporarily unavailable."""
+    fixings = decade()
+    async with stored(settings, clock) as store:
+        await store.save(*fixings)
+    published(banks)
+    client = await serve(start)
+
+    async def fail(*_: object) -> None:
+        raise StoreError("down")
+
+    read = Store.fixings
+
+    async def fail_for_others(store: Store, source: str, days: Sequence[date]) -> list[Fixing]:
+        if source != "nbk":
+            raise StoreError("down")
+        return await read(store, source, days)
+
+    old = fixings[0].date
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "fixings", fail_for_others)  # an old one cannot be compared
+        receipt = json.loads(await text_of(client, f"/v1/fixings/nbk/{old}"))
+        assert set(receipt["confidence"].values()) == {"unconfirmed"}
+    for method in ("fixing", "dates", "decisions", "raw"):
+        monkeypatch.setattr(Store, method, fail)
+    assert "475.09" in (await page_of(client, "/fixings/nbk/2026-04-02?lang=en")).to_html()
+    for path in (f"/fixings/nbk/{old}?lang=en", f"/v1/fixings/nbk/{old}", "/v1/fixings/nbk/2026-04-02.raw"):
+        async with client.get(path) as response:
+            assert (response.status, response.headers["Retry-After"]) == (503, "30"), path
+
+
 async def test_receipt_shows_what_was_published(client: Client) -> None:
     """With digest, URL, time, checks, and the raw response as escaped text."""
 

@@ -1,0 +1,75 @@
+"""What ends serving: signals to this process, as a supervisor sends them."""
+
+import signal
+import socket
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from aiohttp import web
+
+from service.settings import HttpSettings
+from service.web.server.runner import run
+from tests.support.ports import unused_port
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Block SIGHUP, as the command `serve` does, and restore all handlers."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_serving(number: signal.Signals) -> None:
+    assert run(web.Application(), HttpSettings(port=unused_port()), lambda: signal.raise_signal(number)) is False
+
+
+def test_hang_up_ends_serving_if_it_may_restart() -> None:
+    """Sent before the application serves, it is not lost."""
+    signal.raise_signal(signal.SIGHUP)
+    assert run(web.Application(), HttpSettings(port=unused_port()), lambda: None, lambda: True) is True
+
+
+def test_hang_up_changes_nothing_if_it_may_not_restart() -> None:
+    """Invalid settings: the application serves until another signal."""
+    app, port, ended = web.Application(), unused_port(), list[str]()
+
+    def may_restart() -> bool:
+        signal.raise_signal(signal.SIGTERM)
+        return False
+
+    async def end(_: web.Application) -> None:
+        ended.append("cleaned up")
+
+    app.on_cleanup.append(end)
+    assert run(app, HttpSettings(port=port), lambda: signal.raise_signal(signal.SIGHUP), may_restart) is False
+    assert ended == ["cleaned up"]
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30)
+
+
+def test_termination_wins_over_a_restart() -> None:
+    """A supervisor sends it once: the process must not start again."""
+
+    def may_restart() -> bool:
+        signal.raise_signal(signal.SIGTERM)
+        return True
+
+    assert (
+        run(
+            web.Application(), HttpSettings(port=unused_port()), lambda: signal.raise_signal(signal.SIGHUP), may_restart
+        )
+        is False
+    )
+
+
+def test_address_in_use_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(OSError, match="address already in use"):
+        run(web.Application(), HttpSettings(port=server.getsockname()[1]), lambda: None)
