@@ -271,8 +271,8 @@ def _csv_rates(key: str, body: bytes) -> Iterator[RawRate]:
         elif key in ("nb", "boi"):
             code = row["BASE_CUR" if key == "nb" else "BASE_CURRENCY"]
             power = row["UNIT_MULT"]
-            if code not in ("TWI", "I44") and power.isdecimal():
-                yield RawRate(row["TIME_PERIOD"], code, row["OBS_VALUE"], "1" + "0" * min(int(power), 9))
+            if code not in ("TWI", "I44") and re.fullmatch("[0-6]", power):
+                yield RawRate(row["TIME_PERIOD"], code, row["OBS_VALUE"], "1" + "0" * int(power))
         elif key == "recorded":
             yield RawRate(*(row[name] for name in ("date", "code", "value", "nominal", "change")))
         else:
