@@ -44,7 +44,8 @@ SLOWEST = (
 """The slowest modules; they run first, so that no worker starts one at the end."""
 
 hypothesis_settings.register_profile("quick", deadline=None, max_examples=25, derandomize=True)
-hypothesis_settings.register_profile("thorough", deadline=None, max_examples=400)
+hypothesis_settings.register_profile("thorough", deadline=None, max_examples=400, derandomize=True)
+hypothesis_settings.register_profile("random", deadline=None, max_examples=400)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 

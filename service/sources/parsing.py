@@ -27,6 +27,7 @@ _QUOTED = 60
 _LONGEST_DATE = 40
 _LONGEST_MANTISSA = 30
 _LARGEST_POWER = 15
+_LONGEST_POWER = 9
 # The encodings that banks use, and that all parsers agree on. Others (UTF-7, EBCDIC) can hide content from a parser.
 _ENCODINGS = {"utf-8", "cp1251", "iso8859-1", "iso8859-9", "ascii"}
 
@@ -230,7 +231,9 @@ def _json(response: RawResponse) -> object:
 def _without_exponent(number: str) -> str:
     """Return a JSON number in plain digits; one with a large exponent, which no rate has, unchanged."""
     mantissa, exponent, power = number.lower().partition("e")
-    if not exponent or len(mantissa) > _LONGEST_MANTISSA or not -_LARGEST_POWER <= int(power) <= _LARGEST_POWER:
+    if not exponent or len(mantissa) > _LONGEST_MANTISSA or len(power) > _LONGEST_POWER:
+        return number
+    if not -_LARGEST_POWER <= int(power) <= _LARGEST_POWER:
         return number
     return f"{Decimal(number):f}"
 

@@ -177,6 +177,7 @@ def _odd_rates(key: str, format_: Format) -> Iterator[Fault]:
         for literal in ("null", "true", "[1]", '{"a":1}'):
             yield f"a rate of {literal}", with_rate(key, literal), r"lacks \w+ in a row"
         yield "a rate with a large exponent", with_rate(key, "1E+500"), expected
+        yield "a rate with an exponent of 5,000 digits", with_rate(key, f"1E+{'9' * 5000}"), expected
         return
     for number in ("n/a", "Bank", "Infinity", "-Infinity", "1e3", "1E+500", "0x1F", "1_000", "47 877", "١٢٣"):
         yield f"a rate of {number}", with_rate(key, number), expected
