@@ -9,7 +9,7 @@ RUN := $(BIN)/python -m
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run workers test test-slow test-all coverage matrix containers browser beside pictures docs messages assets fonts viewer uplot wordpress pin passwords check fix interface chaos abuse fuzz bench truth soak audit licences sbom lock clean
+.PHONY: help setup run workers test test-slow test-all coverage matrix containers browser beside pictures docs messages assets fonts viewer uplot wordpress pin passwords check fix interface chaos abuse fuzz bench against truth soak audit licences sbom lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -193,6 +193,9 @@ fuzz: $(VENV)/.dev ## Fuzz every parser, guided by coverage, up to ten minutes (
 
 bench: $(VENV)/.dev ## Measure speed, start-up time, memory and streams; needs wrk (ARGS="--quick", ARGS="--only streams")
 	$(RUN) tests.benchmarks $(ARGS)
+
+against: $(VENV)/.dev ## Compare CPU time and memory with another checkout (OTHER=../before ARGS="--rounds 100")
+	$(RUN) tests.benchmarks.against $(OTHER) $(ARGS)
 
 truth: $(VENV)/.dev ## Measure validation on real history with injected faults, about 15 minutes (ARGS="--quick", ARGS="--only drift")
 	$(RUN) tests.truth $(ARGS)

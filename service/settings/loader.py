@@ -13,6 +13,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -92,11 +93,17 @@ def _merge(layers: list[Layer]) -> dict[str, Any]:
 
 def _toml(path: Path | Traversable) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return _parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: invalid TOML: {error}") from None
+
+
+@lru_cache(maxsize=2)
+def _parsed(text: str) -> dict[str, Any]:
+    """Return the tree of a TOML document, which callers must not change: parsing is most of the cost of loading."""
+    return tomllib.loads(text)
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, Any]:

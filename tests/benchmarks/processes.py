@@ -85,7 +85,7 @@ class Service:
     """The service with its own data directory and the sample data as its only source.
 
     With the port of a `bank`, that is the preferred source; `url` is another store; `config` and `environ` replace the
-    default ones.
+    default ones; `root` is the checkout whose service is run.
     """
 
     def __init__(
@@ -95,8 +95,10 @@ class Service:
         url: str | None = None,
         config: str = "",
         environ: Mapping[str, str] | None = None,
+        root: Path = ROOT,
     ) -> None:
         folder.mkdir(exist_ok=True)
+        self._root = root
         self.data = folder / "data"
         self._log = folder / "service.log"
         self._config = folder / "ticker.toml"
@@ -116,7 +118,8 @@ class Service:
     def running(self) -> Iterator[Server]:
         port = unused_port()
         command = ("-m", "service", "serve", "--config", str(self._config))
-        with _serving(command, port, "/readyz", self._log, {**self._environ, "TICKER_HTTP__PORT": str(port)}) as server:
+        environ = {**self._environ, "TICKER_HTTP__PORT": str(port)}
+        with _serving(command, port, "/readyz", self._log, environ, self._root) as server:
             yield server
 
     def run(self, *arguments: str) -> float:
@@ -124,7 +127,13 @@ class Service:
         command = (sys.executable, "-m", "service", *arguments, "--config", str(self._config))
         started = time.perf_counter()
         done = subprocess.run(
-            command, cwd=ROOT, env=self._environ, capture_output=True, text=True, check=False, timeout=_COMMAND_TIMEOUT
+            command,
+            cwd=self._root,
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_COMMAND_TIMEOUT,
         )
         if done.returncode:
             raise MeasureError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
@@ -166,12 +175,12 @@ def resident_after(code: str) -> float:
 
 @contextmanager
 def _serving(
-    command: tuple[str, ...], port: int, ready: str, log: Path, environ: Mapping[str, str]
+    command: tuple[str, ...], port: int, ready: str, log: Path, environ: Mapping[str, str], root: Path = ROOT
 ) -> Iterator[Server]:
     with log.open("wb") as output:
         started = time.perf_counter()
         process = subprocess.Popen(
-            (sys.executable, *command), cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
+            (sys.executable, *command), cwd=root, env=environ, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         while not _is_ready(port, ready):

@@ -41,12 +41,18 @@ async def client(start: Started, settings: Settings, clock: Clock, monkeypatch: 
         await fill(store, settings, clock(), {"nbk"})
     client = await start()
     await until(lambda: is_leader(client))
+    await until(lambda: has_loaded_states(client))
     return client
 
 
 async def is_leader(client: Client) -> bool:
     (check,) = (await get_json(client, "/health"))["checks"]["leader"]
     return bool(check["observedValue"] == "leader" and check["instances"])
+
+
+async def has_loaded_states(client: Client) -> bool:
+    """Return whether the states of sources are read from the store, which a busy machine does after the start."""
+    return "Last poll" in words(card(await get_page(client), "source-nbk"))
 
 
 async def get_json(client: Client, path: str) -> dict[str, Any]:
