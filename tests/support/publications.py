@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Final
 from zlib import crc32
 
@@ -45,8 +46,8 @@ async def fill(store: Store, settings: Settings, now: datetime, unusual: Collect
             held, fixings[0] = replace(latest, rates={code: Rate(rate.value * 2)}), latest.without({code})
             reasons = (f"{code} moved by +100.00%; no other bank confirms it",)
             await store.quarantine(QuarantinedFixing(held, reasons, latest.fetched_at))
-        for fixing in fixings:
-            await store.save(fixing)
+        if fixings:  # the sample data has no calendar
+            await store.save(*fixings)
         polled = now - timedelta(minutes=4)
         state = SourceState(polled, polled)
         if key in unusual:
@@ -55,6 +56,7 @@ async def fill(store: Store, settings: Settings, now: datetime, unusual: Collect
         await store.save_state(key, state)
 
 
+@cache
 def _rate(code: str, base: str, day: date) -> Decimal:
     """Return a rate on which all banks agree, and which moves a little every day."""
     return (_value(code, day) / _value(base, day)).quantize(Decimal("0.0001"))
