@@ -10,6 +10,7 @@ Not by pydantic-settings, which costs 170 ms of start-up and 5 MB, and ignores u
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -71,9 +72,28 @@ def _layers(file: Path | None, environ: Mapping[str, str] | None, overrides: Map
     layers = [_default()]
     if file:
         layers.append(Layer(str(file), _toml(file)))
-    variables = [name for name in sorted(environ) if name.startswith(PREFIX) and name != f"{PREFIX}CONFIG"]
+    ignored = {f"{PREFIX}CONFIG", *_service_links(environ)}
+    variables = [name for name in sorted(environ) if name.startswith(PREFIX) and name not in ignored]
     from_environment = Layer("", _environment({name: environ[name] for name in variables}), variables)
     return [*layers, from_environment, Layer("", overrides or {})]
+
+
+def _service_links(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the variables that Kubernetes sets for a service of the namespace, such as `ticker-valkey`.
+
+    By name and value, so that a misspelt setting is still reported:
+    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+    """
+    for service, host in environ.items():
+        if not (service.startswith(PREFIX) and service.endswith("_SERVICE_HOST")):
+            continue
+        name, address = (re.escape(text) for text in (service.removesuffix("_SERVICE_HOST"), host))
+        url = rf"(tcp|udp|sctp)://(\[{address}\]|{address})"
+        links = re.compile(
+            rf"{name}_(SERVICE_HOST={address}|SERVICE_PORT(_[A-Z0-9_]+)?=\d+|PORT={url}:\d+"
+            rf"|PORT_(?P<port>\d+)_(TCP|UDP|SCTP)(={url}:(?P=port)|_PROTO=(tcp|udp|sctp)|_PORT=(?P=port)|_ADDR={address}))"
+        )
+        yield from (variable for variable, value in environ.items() if links.fullmatch(f"{variable}={value}"))
 
 
 def _default() -> Layer:

@@ -43,8 +43,8 @@ replaced. A file with `[[tickers]]` therefore replaces all default tickers.
 - Settings are read once, at the start. Restart the service to apply a change.
 - Two more files are in `config/`: `production.toml` is the configuration of the Docker Compose deployment, and
   `example.toml` has tickers for other base currencies, and a relay.
-- A Kubernetes service must not be named `ticker`: Kubernetes would set the variable `TICKER_PORT`, which is an unknown
-  setting. Use another name, or set `enableServiceLinks: false`.
+- The variables that Kubernetes sets for services whose names begin with `ticker`, such as `TICKER_VALKEY_PORT` with the
+  value `tcp://10.96.12.7:6379`, are ignored.
 """
 
 

@@ -144,6 +144,46 @@ def test_invalid_variable_is_an_error(variable: str, value: str, message: str) -
         load(environ={variable: value})
 
 
+def service_links(service: str, host: str, **ports: int) -> dict[str, str]:
+    """Return the variables that the kubelet sets for a service (`FromServices` of its package `envvars`)."""
+    at = f"[{host}]" if ":" in host else host
+    links = {f"{service}_SERVICE_HOST": host}
+    for name, port in ports.items():
+        links.setdefault(f"{service}_SERVICE_PORT", str(port))
+        links.setdefault(f"{service}_PORT", f"tcp://{at}:{port}")
+        links[f"{service}_SERVICE_PORT_{name}"] = str(port)
+        each = {"": f"tcp://{at}:{port}", "_PROTO": "tcp", "_PORT": str(port), "_ADDR": host}
+        links |= {f"{service}_PORT_{port}_TCP{suffix}": value for suffix, value in each.items()}
+    return links
+
+
+@pytest.mark.parametrize("service", ["TICKER", "TICKER_VALKEY", "TICKER_STORE_2"])
+@pytest.mark.parametrize("host", ["10.96.12.7", "fd00:10:96::7"])
+def test_variables_of_kubernetes_for_a_service_are_ignored(service: str, host: str) -> None:
+    """Services named `ticker` or `ticker-*` do not stop the start of a pod in their namespace."""
+    links = service_links(service, host, HTTP=8080, METRICS_2=9090)
+    assert load(environ=links | {"TICKER_HTTP__PORT": "9000"}) == load(environ={"TICKER_HTTP__PORT": "9000"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TICKER_HTTP_PORT", "9000"),
+        ("TICKER_HTTP_PORT", "tcp://10.96.12.7:9000"),  # of a service without a host
+        ("TICKER_VALKEY_PORT", "9000"),
+        ("TICKER_VALKEY_PORT", "tcp://10.96.12.8:6379"),
+        ("TICKER_VALKEY_PORT", "http://10.96.12.7:6379"),
+        ("TICKER_VALKEY_PORT_6379_TCP", "tcp://10.96.12.7:6380"),
+        ("TICKER_VALKEY_PORT_6379_TCP_ADDR", "valkey"),
+        ("TICKER_VALKEY_SERVICE_PORT", "x"),
+        ("TICKER_VALKEY_URL", "tcp://10.96.12.7:6379"),
+    ],
+)
+def test_variable_that_only_resembles_one_of_kubernetes_is_an_error(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{variable}: unknown setting"):
+        load(environ=service_links("TICKER_VALKEY", "10.96.12.7", VALKEY=6379) | {variable: value})
+
+
 def test_secret_is_never_shown() -> None:
     """A password in the store URL appears in no representation and in no error."""
     settings = load(environ={"TICKER_STORE__URL": "redis://:canary@h/0"})
