@@ -1,5 +1,6 @@
 """Create and run the aiohttp application. Everything that holds a resource is a cleanup context."""
 
+import asyncio
 import os
 import signal
 import sys
@@ -46,7 +47,7 @@ from service.web.pages.documents import DocumentCache
 from service.web.rendering.page_cache import PageCache
 from service.web.server.instrumentation import OTHER, counted, counting, timed
 from service.web.server.response_cache import ResponseCache
-from service.web.server.runner import RESPONSE_CACHE, Runner, run
+from service.web.server.runner import DRAINING, RESPONSE_CACHE, Runner, run
 
 log = structlog.get_logger()
 
@@ -162,9 +163,11 @@ def create_app(
     histories = history.Histories(pages, store)
     charts, documents = chart.Charts(pages, histories), DocumentCache(now)
 
-    health_report = HealthReport(memory, store_sync, election, follower, polling, now, now(), webhooks)
+    draining = asyncio.Event()
+    health_report = HealthReport(memory, store_sync, election, follower, polling, now, now(), webhooks, draining)
 
     app = web.Application()
+    app[DRAINING] = draining
     if settings.http.response_cache:
         app[RESPONSE_CACHE] = cache = ResponseCache(now)
         memory.watchers.append(cache.forget)

@@ -309,6 +309,24 @@ async def test_sigterm_does_not_wait_for_hung_connections(env: tuple[dict[str, s
     await asyncio.to_thread(check)
 
 
+def test_readiness_fails_before_the_listener_closes(tmp_path: Path) -> None:
+    """A load balancer needs time to notice that an instance stops: until then, or a second signal, it still serves."""
+    with running(offline(tmp_path) | {"TICKER_HTTP__DRAIN": "600"}) as service:
+        service.wait_for("/readyz", "pass")
+        service.process.send_signal(signal.SIGTERM)
+        service.wait_for("/readyz", "The instance is about to stop.")
+        assert {path: service.get(path)[0] for path in ("/readyz", "/livez", "/v1/ticker", "/health")} == {
+            "/readyz": 503,
+            "/livez": 200,
+            "/v1/ticker": 200,
+            "/health": 200,
+        }
+        service.process.send_signal(signal.SIGTERM)
+        status, log = service.ended()
+    assert status == 0
+    assert log.index("service.draining") < log.index("service.stopping")
+
+
 @pytest.mark.parametrize(
     ("variables", "message"),
     [

@@ -86,6 +86,14 @@ class HttpSettings(_Table):
         ge=0,
         description="Maximum number of open event streams per client: an IPv4 address or an IPv6 /64 network.",
     )
+    drain: Retention = Field(
+        default=timedelta(0),
+        le=timedelta(hours=1),
+        description=(
+            "How long an instance still serves after SIGTERM, while `/readyz` returns 503: as long as a load balancer "
+            "needs to notice it. A supervisor must wait 5 s longer before it kills. A second signal ends it."
+        ),
+    )
     surrogate_keys: bool = Field(
         default=False,
         description=(

@@ -4,6 +4,7 @@
 plain text.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
@@ -67,6 +68,8 @@ class HealthReport:
     """Start of this instance: polls that were due before are due from then on."""
     webhooks: Mapping[str, WebhookStatus] = field(default_factory=dict)
     """By name."""
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the instance still serves although it is about to stop."""
 
 
 def routes(health: HealthReport) -> list[web.RouteDef]:
@@ -74,6 +77,8 @@ def routes(health: HealthReport) -> list[web.RouteDef]:
         return _json(models.Alive())
 
     def readyz(_: web.Request) -> web.StreamResponse:
+        if health.draining.is_set():
+            raise Problem(503, "The instance is about to stop.", {"Retry-After": "5"})
         if not health.memory.snapshots:
             raise Problem(503, "No ticker has rates yet.", {"Retry-After": "5"})
         return _json(models.Alive())

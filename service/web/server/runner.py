@@ -1,6 +1,7 @@
 """Run the application: connection limits around aiohttp's server, the response cache before its router, signals."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable
 from typing import Any, Final
@@ -16,6 +17,8 @@ from service.web.server.response_cache import ResponseCache
 
 log = structlog.get_logger()
 
+DRAINING: Final = web.AppKey("draining", asyncio.Event)
+"""Set while the application still serves although it is about to stop (`http.drain`): `/readyz` fails then."""
 RESPONSE_CACHE: Final = web.AppKey("microcache", ResponseCache)
 """The application's response cache; absent where `http.response_cache` is off."""
 _BACKLOG: Final = 1024
@@ -42,22 +45,26 @@ def run(
 ) -> bool:
     """Serve until SIGTERM or SIGINT, then finish requests in progress; call `ready` once connections are accepted.
 
+    New connections are accepted for `http.drain` longer, or until a second signal, while `DRAINING` is set.
+
     SIGHUP, if `may_restart` is given and returns true, ends serving too; returns whether it was the reason. It is
     unblocked while the application serves, and blocked otherwise: the next program of the process receives one that
     arrives meanwhile. Raises `OSError` if the address cannot be bound.
     """
-    return uvloop.run(_serve(Runner(app, http), http, ready, may_restart))
+    return uvloop.run(_serve(app, http, ready, may_restart))
 
 
 async def _serve(
-    runner: Runner, http: HttpSettings, ready: Callable[[], None], may_restart: Callable[[], bool] | None
+    app: web.Application, http: HttpSettings, ready: Callable[[], None], may_restart: Callable[[], bool] | None
 ) -> bool:
-    stopped, restarts = asyncio.Event(), False
+    runner, stopped, drained, restarts = Runner(app, http), asyncio.Event(), asyncio.Event(), False
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         nonlocal restarts
         restarts = False  # also if a restart has begun: the supervisor sends SIGTERM once
+        if stopped.is_set():
+            drained.set()
         stopped.set()
 
     def hang_up() -> None:
@@ -79,6 +86,12 @@ async def _serve(
                 loop.add_signal_handler(signal.SIGHUP, hang_up)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANG_UP)
             await stopping
+            if http.drain:
+                app[DRAINING].set()
+                log.info("service.draining", seconds=http.drain.total_seconds())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(http.drain.total_seconds()):
+                        await drained.wait()
             log.info("service.stopping")
     finally:
         if may_restart:

@@ -1,15 +1,17 @@
 """What ends serving: signals to this process, as a supervisor sends them."""
 
+import asyncio
 import signal
 import socket
 import urllib.request
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from aiohttp import web
 
 from service.settings import HttpSettings
-from service.web.server.runner import run
+from service.web.server.runner import DRAINING, run
 from tests.support.ports import unused_port
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -68,6 +70,15 @@ def test_termination_wins_over_a_restart() -> None:
         )
         is False
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_drain_ends_by_itself(number: signal.Signals) -> None:
+    """After a restart too, which closes the listener as well."""
+    app, http = web.Application(), HttpSettings(port=unused_port(), drain=timedelta(milliseconds=1))
+    app[DRAINING] = asyncio.Event()
+    assert run(app, http, lambda: signal.raise_signal(number), lambda: True) is (number is signal.SIGHUP)
+    assert app[DRAINING].is_set()
 
 
 def test_address_in_use_is_an_error() -> None:
