@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from service import __version__
 from service.settings.types import (
@@ -32,6 +32,7 @@ from service.settings.types import (
     OptionalProxy,
     OptionalWindow,
     Retention,
+    SecretFile,
     WebhookSecrets,
     WebhookUrl,
     Zone,
@@ -108,8 +109,13 @@ class HttpSettings(_Table):
 
 
 class StoreSettings(_Table):
+    url_file: SecretFile = Field(
+        default=None,
+        description="File that contains the store's URL and password, such as a mounted secret; overrides `url`.",
+    )
     url: SecretStr = Field(
         default=SecretStr("embedded"),
+        validate_default=True,
         description=(
             "`embedded` starts a Valkey server in `data_dir`; otherwise the URL of a Redis or Valkey server: "
             "`redis://`, `rediss://`, `unix://` or `redis+sentinel://host:26379,host2:26379/name/0`. In a "
@@ -126,6 +132,11 @@ class StoreSettings(_Table):
         ge=0,
         description="Maximum bytes of compressed raw responses per source; the oldest are removed; 0 is unlimited.",
     )
+
+    @field_validator("url")
+    @classmethod
+    def _of_file(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
+        return url if (of_file := info.data.get("url_file")) is None else of_file
 
 
 class ClientSettings(_Table):

@@ -127,6 +127,14 @@ def _ca_file(value: Path) -> Path:
     return value
 
 
+def _secret_file(value: object) -> object:
+    """Read the file that a text names; no text names none."""
+    try:
+        return Path(value).read_text(encoding="utf-8").strip() if isinstance(value, str) and value else value or None
+    except (OSError, ValueError):  # that of a wrong encoding is a value error
+        raise ValueError("cannot be read as a text file") from None
+
+
 def _currency(value: str) -> str:
     if value not in CODES:
         raise ValueError("is not a currency code of ISO 4217")
@@ -161,6 +169,8 @@ Headers = Annotated[dict[str, Annotated[SecretStr, AfterValidator(_header_value)
 WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
 """May contain a token in its path or query."""
 WebhookSecrets = Annotated[tuple[Annotated[SecretStr, AfterValidator(_webhook_secret)], ...], BeforeValidator(_listed)]
+SecretFile = Annotated[SecretStr | None, BeforeValidator(_secret_file)]
+"""The content of the file that the setting names."""
 CaFile = Annotated[Annotated[Path, AfterValidator(_ca_file)] | None, BeforeValidator(lambda value: value or None)]
 FrameAncestor = Annotated[
     str, StringConstraints(pattern=r"^(\*|'self'|'none'|https?:|(https?://)?[A-Za-z0-9*][A-Za-z0-9.*-]*(:[0-9*]+)?)$")

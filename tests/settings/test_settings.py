@@ -199,6 +199,25 @@ def test_secret_is_never_shown() -> None:
     assert "canary" not in str(error.value)
 
 
+def test_url_of_the_store_may_be_in_a_file(tmp_path: Path) -> None:
+    """A mounted secret, read anew at each load; no representation and no error shows its content."""
+    file = tmp_path / "url"
+    variables = {"TICKER_STORE__URL_FILE": str(file), "TICKER_STORE__URL": "redis://other/0"}
+    for url in ("redis://:canary1@h/0", "redis://:canary2@h/0"):
+        file.write_text(f"{url}\n", encoding="utf-8")
+        settings = load(environ=variables)
+        assert settings.store.url.get_secret_value() == url
+        assert "canary" not in f"{settings!r}{settings}{settings.model_dump_json()}"
+    assert load(environ=variables | {"TICKER_STORE__URL_FILE": ""}).store.url.get_secret_value() == "redis://other/0"
+    file.write_bytes(b"\xffcanary")
+    for name in (file, tmp_path, tmp_path / "nothing"):
+        with pytest.raises(SettingsError) as error:
+            load(environ=variables | {"TICKER_STORE__URL_FILE": str(name)})
+        assert str(error.value) == "TICKER_STORE__URL_FILE: store.url_file: cannot be read as a text file"
+    with pytest.raises(SettingsError, match=r"^TICKER_STORE__URL_FILE: store\.url_file: must be text$"):
+        load(environ={"TICKER_STORE__URL_FILE": "[1]"})
+
+
 def test_settings_are_frozen() -> None:
     """Settings cannot be changed once they are loaded."""
     with pytest.raises(ValidationError):
