@@ -66,12 +66,15 @@ containers: $(VENV)/.dev ## Run the Dockerfile and docker-compose.yml on a conta
 pictures: $(VENV)/.dev browser ## Regenerate the images of README and docs
 	$(RUN) tests.browser.pictures
 
-docs: $(VENV)/.runtime ## Generate docs/configuration.md, docs/sources.md, config/default.toml and openapi.json
+docs: $(VENV)/.runtime ## Generate docs/configuration.md, docs/sources.md, config/default.toml, openapi.json and Kubernetes' rules
 	$(RUN) service.settings.reference
 	$(RUN) service sources --markdown > docs/sources.md.new
 	mv docs/sources.md.new docs/sources.md
 	$(RUN) service.web.openapi.generate > service/web/openapi.json.new
 	mv service/web/openapi.json.new service/web/openapi.json
+	{ printf '%s\n' '# Written by `make docs` from config/prometheus/alerts.yml.' 'apiVersion: monitoring.coreos.com/v1' \
+	    'kind: PrometheusRule' 'metadata:' '  name: ticker' 'spec:'; sed 's/^\(.\)/  \1/' config/prometheus/alerts.yml; } \
+	  > config/kubernetes/monitoring/rules.yaml
 
 # Message catalogues: <domain>.po is for translators, the service reads <domain>.mo
 I18N := service/web/i18n/locale

@@ -24,6 +24,7 @@ TEXTS: Final = (
     "*.svelte",
     "*.toml",
     "*.yml",
+    "*.yaml",
     "*.conf",
     "*.php",
     "Makefile",
