@@ -33,8 +33,8 @@ from tests.test_compose import SERVICES
 from tests.test_dockerfile import RUNTIME
 
 FOLDER = ROOT / "config" / "kubernetes"
-OLDEST = (1, 29)
-"""The oldest version of Kubernetes that the manifests are validated for."""
+OLDEST, NEWEST = "1.29", "1.37"
+"""The versions of Kubernetes that the manifests are validated for."""
 PASSWORD = "5ec3e7"  # noqa: S105 - of the test's store
 CONFIG = FOLDER / "ticker.toml"
 
@@ -75,12 +75,7 @@ def container(name: str) -> dict[str, Any]:
     return dict(only)
 
 
-def versions() -> list[str]:
-    known = {tuple(map(int, version.split(".")[:2])) for version in kubernetes_validate.utils.all_versions()}
-    return [f"{major}.{minor}" for major, minor in sorted(known) if (major, minor) >= OLDEST]
-
-
-@pytest.mark.parametrize("version", versions())
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
 def test_manifests_are_valid(version: str) -> None:
     """By the strict schemas of each version: no unknown field, no wrong type."""
     for manifest in MANIFESTS:
@@ -91,7 +86,7 @@ def test_unknown_field_is_invalid() -> None:
     """The validation is able to fail."""
     manifest = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"enableServiceLinks": False}}
     with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(manifest, versions()[-1], strict=True)
+        kubernetes_validate.validate(manifest, NEWEST, strict=True)
 
 
 @pytest.mark.parametrize("folder", [FOLDER, FOLDER / "monitoring", ROOT / "config" / "valkey"])
@@ -116,7 +111,7 @@ def test_kustomize_builds_what_kubernetes_accepts() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     built = list(YAML(typ="safe").load_all(done.stdout))
     for manifest in built:
-        kubernetes_validate.validate(manifest, versions()[-1], strict=True)
+        kubernetes_validate.validate(manifest, NEWEST, strict=True)
         is_namespace = manifest["kind"] == "Namespace"
         assert manifest["metadata"].get("namespace") == (None if is_namespace else KUSTOMIZATION["namespace"])
     generated = {manifest["metadata"]["name"] for manifest in built if manifest["kind"] == "ConfigMap"}

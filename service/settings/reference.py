@@ -40,7 +40,7 @@ replaced. A file with `[[tickers]]` therefore replaces all default tickers.
 - In environment variables, lists and tables are JSON: `TICKER_TICKERS='[{"id": "kzt", …}]'`. Lists of currencies,
   networks and `frame_ancestors` may also be separated by spaces or commas: `TICKER_HTTP__PROXIES=10.0.0.0/8`.
 - An unknown setting or an invalid value ends the program with exit status 2. The error names the layer and the setting.
-- Settings are read once, at the start. Restart the service to apply a change.
+- Settings are read at the start and on SIGHUP. Restart or reload the service to apply a change.
 - Two more files are in `config/`: `production.toml` is the configuration of the Docker Compose deployment, and
   `example.toml` has tickers for other base currencies, and a relay.
 - The variables that Kubernetes sets for services whose names begin with `ticker`, such as `TICKER_VALKEY_PORT` with the
