@@ -32,6 +32,7 @@ from service.storage.coordination import LIFE
 from service.storage.embedded_valkey import EmbeddedValkey
 from service.storage.rates_on_date import RatesOnDate
 from service.storage.repository import open_store
+from service.storage.store_url import check as check_store_url
 from service.storage.sync import StoreSync
 from service.web.api import chart, fixings, history, rates, sources, stream, ticker
 from service.web.api.rates import DatedRates
@@ -92,7 +93,7 @@ def serve(
 
     def may_restart(read: Callable[[], Settings]) -> bool:
         try:
-            validate(read())
+            check_store_url(validate(read()).store.url.get_secret_value())
         except SettingsError as error:
             log.warning("settings.refused", error=str(error))
             return False
@@ -122,7 +123,7 @@ def shared_settings() -> Settings:
             "store.url: several workers need a shared store, e.g. redis://localhost:6379/0; "
             "the embedded server belongs to one process"
         )
-    open_store(settings, None, Clock())  # rejects an invalid URL once instead of in each worker
+    check_store_url(settings.store.url.get_secret_value())  # once instead of in each worker
     return settings
 
 
@@ -200,11 +201,11 @@ def create_app(
     async def stored_rates() -> AsyncIterator[None]:
         """Load stored rates before the first request is served; flush pending writes on cleanup.
 
-        Raises `NewerSchemaError` if a newer version has written the store.
+        Raises `UnusableStoreError` if this version cannot use the store.
         """
         await follower.refresh()
-        if store_sync.newer:
-            raise store_sync.newer
+        if store_sync.unusable:
+            raise store_sync.unusable
         gc_tuning.freeze()
         yield
         await store_sync.close()

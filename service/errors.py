@@ -5,7 +5,8 @@
     TickerError                 base class; the message is one line for humans
     ├── SettingsError           invalid configuration (exit status 2)
     ├── StoreError              Redis or Valkey is down, or replied with an error
-    │   └── NewerSchemaError    a newer version has written the store
+    │   └── UnusableStoreError  a store that this version cannot use: the start fails
+    │       └── NewerSchemaError    a newer version has written the store
     └── SourceError             a request to a bank failed; has the source, the URL and the problem
         ├── Unreachable         failed request: no connection, timeout, status 5xx
         ├── BadAnswer           unusable response: status, size, encoding
@@ -41,7 +42,11 @@ class StoreError(TickerError):
     """Redis replied with an error (the connection works): other commands may succeed."""
 
 
-class NewerSchemaError(StoreError):
+class UnusableStoreError(StoreError):
+    """A store that this version of the service cannot use: a newer layout, or a Redis Cluster. The start fails."""
+
+
+class NewerSchemaError(UnusableStoreError):
     """A newer version of the service has written the store: this one could misread or damage its records."""
 
 

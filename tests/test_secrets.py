@@ -399,6 +399,8 @@ async def test_crash_in_a_poll_logs_no_values(banks: Banks, form: str) -> None:
         "redis+sentinel://user:{}@127.0.0.1:{port},localhost:{port}/main/0",
         "redis+sentinel://:{}@127.0.0.1:{sentinel}/main/0",
         "redis+sentinel://:{}@127.0.0.1:{sentinel}/nosuch/0",
+        "redis+sentinel://127.0.0.1:{sentinel}/main/0?sentinel_username=user&sentinel_password={}",
+        "rediss+sentinel://127.0.0.1:1/main/0?sentinel_password={}",
     ],
 )
 async def test_no_store_url_shows_its_password(tmp_path: Path, url: str) -> None:
@@ -429,6 +431,10 @@ async def test_no_store_url_shows_its_password(tmp_path: Path, url: str) -> None
         "{}",
         "{}://h",
         "redis+sentinel://:{}@h:port/main",
+        "redis+sentinel://h/main?sentinel_password=12&{}",
+        "redis+sentinel://h/main?sentinel_password=12&{}=12",
+        "redis://h?{}",
+        "redis://{}@h",
     ],
 )
 def test_password_that_breaks_the_url_is_not_shown(url: str) -> None:

@@ -359,6 +359,10 @@ def test_sighup_reads_the_settings_again_or_changes_nothing(tmp_path: Path) -> N
         refusal = next(line for line in service.process.stderr if "settings.refused" in line)
         assert "tickers.0.currencies.1: is not a currency code" in refusal
         assert service.wait_for("/v1/ticker.txt", "eur") == "usd -0.77%\neur +0.44%\n"
+        config.write_text(ticker.format('["GBP"]') + '[store]\nurl = "redis://h?foo=1"\n')
+        service.process.send_signal(signal.SIGHUP)
+        refusal = next(line for line in service.process.stderr if "settings.refused" in line)
+        assert "store.url: unknown parameter 'foo'" in refusal
         config.write_text(ticker.format('["GBP"]'))
         service.process.send_signal(signal.SIGHUP)
         assert service.wait_for("/v1/ticker.txt", "gbp") == "gbp -0.02%\n"

@@ -3,14 +3,14 @@
 import sys
 
 from service.cli.commands import QUIET, with_store
-from service.clock import Clock
 from service.errors import TickerError
 from service.observability.logging import configure
 from service.runtime.program import program
 from service.settings import Settings
 from service.sources.banks import validate
 from service.storage.codecs import printable
-from service.storage.repository import BadRecord, Store, open_store
+from service.storage.repository import BadRecord, Store
+from service.storage.store_url import check as check_store_url
 
 
 def check(settings: Settings, *, repair: bool) -> None:
@@ -42,7 +42,6 @@ def check_config(settings: Settings) -> None:
     Raises `SettingsError` if they are invalid.
     """
     validate(settings)
-    if settings.store.url.get_secret_value() != "embedded":
-        open_store(settings, None, Clock())  # rejects an invalid URL
+    check_store_url(settings.store.url.get_secret_value())
     tickers = ", ".join(ticker.id for ticker in settings.tickers)
     sys.stdout.write(f"The configuration is valid: tickers {tickers}; sources {', '.join(settings.polled)}.\n")

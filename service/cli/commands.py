@@ -270,7 +270,7 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[Store, bool]]:
     """Open the configured store; yield it, and whether this process may poll the banks.
 
     It may not if a service runs the embedded server; with another store, the leader's lock decides. Raises
-    `NewerSchemaError` if a newer version has written the store.
+    `UnusableStoreError` if this version cannot use the store.
     """
     server = embedded(settings.store, exclusive=False)
     async with AsyncExitStack() as stack:

@@ -118,8 +118,9 @@ class StoreSettings(_Table):
         validate_default=True,
         description=(
             "`embedded` starts a Valkey server in `data_dir`; otherwise the URL of a Redis or Valkey server: "
-            "`redis://`, `rediss://`, `unix://` or `redis+sentinel://host:26379,host2:26379/name/0`. In a "
-            "password, write `@ / ? #` as `%40 %2F %3F %23`."
+            "`redis://`, `unix://` or `redis+sentinel://host:26379,host2:26379/name/0`; with TLS `rediss://` or "
+            "`rediss+sentinel://`. In a password, write `@ / ? # &` as `%40 %2F %3F %23 %26`. For its parameters, see "
+            '"Store URL" in docs/operations.md.'
         ),
     )
     data_dir: Path = Field(default=Path(".data"), description="Data directory of the embedded server.")

@@ -1,11 +1,9 @@
-"""Connection to Redis or Valkey: parse the store's URL, create clients, translate errors."""
+"""Connection to Redis or Valkey: create clients, translate errors."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ssl import SSLError
 from typing import Any, Final, cast
-from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 from redis.asyncio import Redis
@@ -13,59 +11,61 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    InvalidResponse,
+    MovedError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from service.errors import SettingsError, StoreError
+from service.errors import StoreError, UnusableStoreError
 from service.runtime.program import program
+from service.storage.store_url import StoreUrl, parse
 
-SENTINEL = "redis+sentinel"
-_FORMS = "embedded, redis://, rediss://, unix://, redis+sentinel://host:26379,host2:26379/name/0"
-_MISPLACED: Final = re.compile(r"#|^(?!unix:///)[^:]*://[^/?]*[/?].*@")
-"""Unescaped special characters: the rest of a password would be parsed as a path, and appear in messages."""
 TIMEOUT: Final = 1.0
 """Default timeout of connecting and of each command, in seconds."""
-_TIMED_OUT = "no response within {timeout:g} s: the server is overloaded, unreachable or not Redis"
+CLUSTER: Final = (
+    "is a Redis Cluster, which is not supported: set store.url to a server that is not in cluster mode; for failover,"
+    " use Sentinels (redis+sentinel://)"
+)
+_CLUSTER_ERRORS: Final = (MovedError, AskError, ClusterDownError, ClusterCrossSlotError)
+_TIMED_OUT = "no response within {timeout:g} s: the server is overloaded, unreachable or not Redis{tls}"
 _MESSAGES: dict[type[Exception], str] = {
     AuthenticationError: "the password is missing or wrong; see store.url",
     ReadOnlyError: "the server is read-only, probably a replica; set store.url to the master or the Sentinels",
     OutOfMemoryError: "the server is out of memory; increase maxmemory",
     BusyLoadingError: "the server is still loading its data",
-    MasterNotFoundError: "no reachable Sentinel knows a master of this name",
     TimeoutError: _TIMED_OUT,
     RedisTimeoutError: _TIMED_OUT,
+    InvalidResponse: "the response is not of the Redis protocol; if the server uses TLS, use rediss://",
 }
+_NAMED: Final = 5
+"""Masters of a Sentinel that are named in a message."""
 
 
 class RedisConnection:
     """The client of a store and those of its Sentinels. Connects lazily."""
 
     def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
-        """Create the clients for `redis://`, `rediss://`, `unix://` or `redis+sentinel://host,host2/name/0`.
+        """Create the clients for a URL, see `service.storage.store_url`.
 
-        `timeout` is that of connecting and of each command, in seconds. Raises `SettingsError` for any other URL.
+        `timeout` is that of connecting and of each command, in seconds. Raises `SettingsError` for an invalid URL.
         """
-        if _MISPLACED.search(url):
-            raise SettingsError(
-                "store.url: special characters must be escaped, e.g. in the password: "
-                "%40 for @, %2F for /, %3F for ?, %23 for #"
-            )
-        try:
-            self.redis, self._sentinels = _clients(url, timeout)
-        except ValueError:
-            raise SettingsError(f"store.url: is none of {_FORMS}") from None
-        parts = urlsplit(url)
-        self.where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        parsed = parse(url)
+        self.redis, self._sentinels = _clients(parsed, timeout)
+        self.where = parsed.where
         """The URL without user and password, for messages."""
         self.wrong_type_seen = False
         """Whether a command has failed because a key is of a wrong type; reset by whoever looks for that key."""
-        self._timeout = timeout
+        self._timeout, self._tls = timeout, "ssl" in parsed.options
 
     async def close(self) -> None:
         for client in (self.redis, *self._sentinels):
@@ -76,8 +76,10 @@ class RedisConnection:
         """Translate all errors of the client into `StoreError`."""
         try:
             yield
+        except _CLUSTER_ERRORS as error:
+            raise UnusableStoreError(f"{self.where}: {CLUSTER}") from error
         except (RedisError, OSError, TimeoutError) as error:
-            store_error = StoreError(f"{self.where}: {_problem(error, self._timeout)}")
+            store_error = StoreError(f"{self.where}: {_problem(error, self._timeout, tls=self._tls)}")
             store_error.refused = isinstance(error, ResponseError)
             self.wrong_type_seen |= store_error.refused and "WRONGTYPE" in str(error)
             raise store_error from error
@@ -87,45 +89,84 @@ class RedisConnection:
             raise StoreError(f"{self.where}: a record or reply cannot be decoded: {error}") from error
 
 
-def _problem(error: Exception, timeout: float) -> str:
+class _Sentinels(Sentinel):
+    """Sentinels, with an error that names the problem of each of them."""
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Return host and port of the master; raise `MasterNotFoundError` if no Sentinel knows one that is up."""
+        problems = dict[str, list[str]]()
+        for place, client in enumerate(self.sentinels):
+            try:
+                masters = cast("dict[str, dict[str, Any]]", await client.sentinel_masters())
+            except (RedisError, OSError, TimeoutError) as error:
+                problem = self._problem(error)
+            else:
+                state = masters.get(service_name)
+                if state and self.check_master_state(state, service_name):
+                    self.sentinels[0], self.sentinels[place] = (
+                        client,
+                        self.sentinels[0],
+                    )  # the first of the next request
+                    return state["ip"], state["port"]
+                problem = _master_problem(service_name, masters)
+            options = client.connection_pool.connection_kwargs
+            host = f"[{options['host']}]" if ":" in options["host"] else options["host"]
+            problems.setdefault(problem, []).append(f"{host}:{options['port']}")
+        raise MasterNotFoundError("; ".join(f"Sentinel {', '.join(hosts)}: {text}" for text, hosts in problems.items()))
+
+    def _problem(self, error: Exception) -> str:
+        if isinstance(error, AuthenticationError):
+            if "password" in self.sentinel_kwargs:
+                return "it refuses sentinel_password or sentinel_username; see store.url"
+            return "it requires a password of its own; set sentinel_password in store.url"
+        if isinstance(error, ResponseError) and "unknown command" in str(error):
+            return "it is not a Sentinel but a Redis server; see store.url"
+        return _problem(error, self.sentinel_kwargs["socket_timeout"], tls="ssl" in self.sentinel_kwargs)
+
+
+def _master_problem(name: str, masters: dict[str, dict[str, Any]]) -> str:
+    """Return why a Sentinel that responded has no master to use."""
+    if state := masters.get(name):
+        return f"its master {name!r} ({state['ip']}:{state['port']}) is down, and no replica has replaced it yet"
+    known = [repr(other) for other in sorted(masters)]
+    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    return f"it knows no master {name!r} (known: {', '.join(known[:_NAMED]) or 'none'}{more}); see store.url"
+
+
+def _problem(error: Exception, timeout: float, *, tls: bool) -> str:
     """Return the problem and its remedy if known; otherwise the message of the client."""
+    if isinstance(error, MasterNotFoundError):
+        return str(error)
     if isinstance(error.__cause__, SSLError) or isinstance(error.__context__, SSLError):
         return f"TLS: {error.__cause__ or error.__context__}"
     for error_type, known_message in _MESSAGES.items():
         if isinstance(error, error_type):
-            return known_message.format(timeout=timeout)
-    # redis-py prints the whole client of each unreachable Sentinel, and the whole command of a pipeline.
-    message = str(error).partition(" : <")[0].rpartition(" of pipeline caused error: ")[2] or type(error).__name__
+            return known_message.format(timeout=timeout, tls=", or does not use TLS" if tls else "")
+    # redis-py prints the whole command of a pipeline.
+    message = str(error).rpartition(" of pipeline caused error: ")[2] or type(error).__name__
     if "WRONGTYPE" in message:
         return f"a key is of a wrong type; see: {program()} check"
     if "MISCONF" in message:
-        return f"the server cannot write to disk; check whether the disk is full: {message}"
+        message = f"the server cannot write to disk; check whether the disk is full: {message}"
+    elif not tls and isinstance(error, RedisConnectionError) and ("closed" in message or "reset" in message):
+        message = f"{message.rstrip('.')}; if the server uses TLS, use rediss://"
     return message
 
 
-def _clients(url: str, timeout: float) -> tuple[Redis, list[Redis]]:
-    options: dict[str, Any] = {
-        "decode_responses": True,
-        "encoding_errors": "surrogateescape",  # invalid UTF-8 makes one record unreadable, not its whole key
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1),
-    }
-    parts = urlsplit(url)
-    if parts.scheme != SENTINEL:
-        return Redis.from_url(url, **options), []
-    login, _, hosts = parts.netloc.rpartition("@")
-    user, _, password = login.partition(":")
-    name, _, db = parts.path.strip("/").partition("/")
-    addresses = list[tuple[str, int]]()
-    for address in hosts.split(","):
-        host, _, port = address.partition(":")
-        addresses.append((host, int(port or 26379)))
-    if not name or not all(host for host, _ in addresses):
-        raise ValueError("needs hosts and a service name")
-    if password:
-        options |= {"username": unquote(user) or None, "password": unquote(password)}
+def _clients(url: StoreUrl, timeout: float) -> tuple[Redis, list[Redis]]:
+    timeouts: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    options: dict[str, Any] = (
+        url.options
+        | timeouts
+        | {
+            "decode_responses": True,
+            "encoding_errors": "surrogateescape",  # invalid UTF-8 makes one record unreadable, not its whole key
+            "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1),
+        }
+    )
+    if url.master is None:
+        return Redis(**options), []
     # Without retries: the next Sentinel has the same information.
-    sentinel_options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
-    sentinel = Sentinel(addresses, sentinel_kwargs=sentinel_options, **options)  # type: ignore[no-untyped-call]
-    return cast("Redis", sentinel.master_for(name, db=int(db or 0))), sentinel.sentinels
+    sentinel_options = url.sentinel_options | timeouts | {"retry": Retry(NoBackoff(), 0)}
+    sentinel = _Sentinels(url.sentinels, sentinel_kwargs=sentinel_options, **options)  # type: ignore[no-untyped-call]
+    return cast("Redis", sentinel.master_for(url.master)), sentinel.sentinels

@@ -16,7 +16,7 @@ import structlog
 
 from service.domain.fixing import Fixing, Series
 from service.domain.snapshot import Snapshot
-from service.errors import NewerSchemaError, StoreError
+from service.errors import StoreError, UnusableStoreError
 from service.runtime.background import cancel_and_wait, run_in_thread
 from service.sources.adapter import RawResponse
 from service.state.memory import KEEP, MemoryState, SourceState
@@ -48,8 +48,8 @@ class StoreSync:
     """The embedded server, if this process runs one."""
     error: str | None = None
     """Error of the last sync; None if it succeeded."""
-    newer: NewerSchemaError | None = None
-    """The error of the last sync if a newer version has written the store."""
+    unusable: UnusableStoreError | None = None
+    """The error of the last sync if this version cannot use the store."""
     outbox: Outbox = field(default_factory=Outbox)
     patience: float = _PATIENCE
     inventory: Inventory = field(default_factory=Inventory)
@@ -112,14 +112,14 @@ class StoreSync:
             await self._pull()
             await self._flush()
         except StoreError as error:
-            self.newer = error if isinstance(error, NewerSchemaError) else None
-            if self.error is None and (self._loaded or not self.newer):  # otherwise the start fails with it
+            self.unusable = error if isinstance(error, UnusableStoreError) else None
+            if self.error is None and (self._loaded or not self.unusable):  # otherwise the start fails with it
                 log.warning("store.lost", error=str(error))
             self.error = str(error)
         else:
             if self.error is not None:
                 log.info("store.back")
-            self.error = self.newer = None
+            self.error = self.unusable = None
 
     def warnings(self) -> Iterator[str]:
         """Yield what an operator should know about a store that works: lost records, and what may lose them."""

@@ -151,6 +151,7 @@ class TestConfiguration:
             ({"TICKER_HTTP__RESPONSE_CACHE": "x"}, "TICKER_HTTP__RESPONSE_CACHE: http.response_cache: must be true or"),
             ({"TICKER_LOG__FORMAT": "x"}, "TICKER_LOG__FORMAT: log.format: must be one of 'console' or 'json'"),
             ({"TICKER_STORE__URL": "http://x"}, "store.url: is none of"),
+            ({"TICKER_STORE__URL": "redis://x?foo=1"}, "store.url: unknown parameter 'foo'; known: username, "),
             ({"TICKER_SOURCES__NBK__CALENDAR": "XX"}, "sources.nbk.calendar: "),
         ],
     )

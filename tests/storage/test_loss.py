@@ -220,7 +220,7 @@ class TestSchema:
         added = fixing(day(2), USD="475.09")
         instance.outbox.enqueue_fixing(added)
         await instance.sync()
-        assert isinstance(instance.newer, NewerSchemaError)
+        assert isinstance(instance.unusable, NewerSchemaError)
         assert instance.error == (
             "the store has schema 2, this version of the service knows up to 1: start the newer version,"
             " or restore an export into an empty store"
@@ -228,7 +228,7 @@ class TestSchema:
         assert await store.dates("nbk") == [day(1)]
         await store._redis.set(store._key("schema"), schema.VERSION)
         await instance.sync()
-        assert [instance.newer, instance.error] == [None, None]
+        assert [instance.unusable, instance.error] == [None, None]
         assert await store.dates("nbk") == [day(1), day(2)]
 
     async def test_older_version_is_migrated_once(

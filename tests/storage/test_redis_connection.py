@@ -2,9 +2,10 @@
 
 import asyncio
 import signal
+import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -87,8 +88,11 @@ async def test_unreachable_server_is_reported() -> None:
 
 
 @asynccontextmanager
-async def tls_proxy(server: Server, authority: trustme.CA) -> AsyncIterator[int]:
-    """Run a TLS-terminating proxy in front of a server; yield its port."""
+async def tls_proxy(server: Server, authority: trustme.CA, *, also_plain: bool = False) -> AsyncIterator[int]:
+    """Run a TLS-terminating proxy in front of a server; yield its port.
+
+    With `also_plain`, it also forwards connections without TLS: Sentinels connect to the master that they name.
+    """
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
@@ -99,11 +103,33 @@ async def tls_proxy(server: Server, authority: trustme.CA) -> AsyncIterator[int]
         upstream = await asyncio.open_connection("127.0.0.1", server.port)
         await asyncio.gather(forward(reader, upstream[1]), forward(upstream[0], writer), return_exceptions=True)
 
+    async def accept(connection: socket.socket) -> None:
+        loop, readable = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(connection, readable.set)
+        await readable.wait()
+        loop.remove_reader(connection)
+        is_tls = not also_plain or connection.recv(1, socket.MSG_PEEK) == b"\x16"
+        with suppress(OSError):  # the handshake fails
+            await loop.connect_accepted_socket(
+                lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader(), handle),
+                connection,
+                ssl=context if is_tls else None,
+            )
+
+    async def listen() -> None:
+        async with asyncio.TaskGroup() as connections:
+            while True:
+                connection, _ = await asyncio.get_running_loop().sock_accept(listener)
+                connections.create_task(accept(connection))
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    proxy = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
-    async with proxy:
-        yield proxy.sockets[0].getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        listening = asyncio.create_task(listen())
+        yield listener.getsockname()[1]
+        listening.cancel()
+        await asyncio.wait([listening])
 
 
 async def test_tls_certificate_is_verified(tmp_path: Path) -> None:
@@ -119,7 +145,11 @@ async def test_tls_certificate_is_verified(tmp_path: Path) -> None:
             async with Store(f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}", "t:") as store:
                 await store.save(fixing(day(1), USD="478.77"))
                 assert await store.dates("nbk") == [day(1)]
-        assert "no response within 0.2 s" in await message_of(f"rediss://127.0.0.1:{server.port}/0", timeout=0.2)
+            message = await message_of(f"redis://:s3cret@127.0.0.1:{port}/0")
+            assert message.endswith("; if the server uses TLS, use rediss://")
+        message = await message_of(f"rediss://127.0.0.1:{server.port}/0", timeout=0.2)
+        assert "no response within 0.2 s" in message
+        assert "does not use TLS" in message
 
 
 async def test_hung_sentinel_is_bypassed(tmp_path: Path) -> None:
@@ -134,3 +164,101 @@ async def test_hung_sentinel_is_bypassed(tmp_path: Path) -> None:
         async with Store(f"redis+sentinel://127.0.0.1:{hung.port},127.0.0.1:{responding.port}/main/0", "t:") as store:
             await store.save(fixing(day(1), USD="478.77"))
             assert await store.dates("nbk") == [day(1)]
+
+
+async def until_found(url: str) -> None:
+    """Wait until the Sentinel of a URL has seen its master, and the store can be written."""
+
+    async def is_written() -> bool:
+        async with Store(url, "t:") as store:
+            with suppress(StoreError):
+                await store.save(fixing(day(1), USD="478.77"))
+                return True
+        return False
+
+    deadline = asyncio.get_running_loop().time() + 60
+    while not await is_written():
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.05)
+
+
+SENTINEL_USER = "user watcher on >0wn +@all ~* &*\nuser default off\n"
+
+
+async def test_sentinels_may_have_a_login_of_their_own(tmp_path: Path) -> None:
+    """A Sentinel with another password than the store, or a user; a missing or wrong one is reported as such."""
+    auth = "sentinel auth-pass main s3cret\n"
+    with (
+        valkey(tmp_path / "master", *PASSWORD) as master,
+        sentinel(tmp_path / "password", master, more=f"requirepass 0wn\n{auth}") as one,
+        sentinel(tmp_path / "user", master, more=f"{SENTINEL_USER}{auth}") as two,
+    ):
+        first, second = f"127.0.0.1:{one.port}", f"127.0.0.1:{two.port}"
+        await until_found(f"redis+sentinel://:s3cret@{first}/main/0?sentinel_password=0wn")
+        await until_found(f"redis+sentinel://:s3cret@{second}/main/0?sentinel_username=watcher&sentinel_password=0wn")
+        assert await message_of(f"redis+sentinel://:s3cret@{first},{second}/main/0") == (
+            f"Sentinel {first}, {second}: it requires a password of its own; set sentinel_password in store.url"
+        )
+        for wrong in ("?sentinel_password=s3cret", "?sentinel_username=watcher&sentinel_password=s3cret"):
+            message = await message_of(f"redis+sentinel://:s3cret@{first}/main/0{wrong}")
+            assert message == f"Sentinel {first}: it refuses sentinel_password or sentinel_username; see store.url"
+        message = await message_of(f"redis+sentinel://:wrong@{first}/main/0?sentinel_password=0wn")
+        assert "the password is missing or wrong; see store.url" in message
+        assert "Sentinel 127" not in message
+
+
+async def test_each_unusable_sentinel_is_reported(tmp_path: Path) -> None:
+    """With its own problem: refused, unknown host, not a Sentinel, another master, a master that is down."""
+    with (
+        valkey(tmp_path / "master") as master,
+        sentinel(tmp_path / "one", master, more="sentinel down-after-milliseconds main 100\n") as watching,
+    ):
+        address = f"127.0.0.1:{watching.port}"
+        await until_found(f"redis+sentinel://{address}/main/0")
+        hosts = f"127.0.0.1:1,[::1]:1,nosuch.invalid,127.0.0.1:{master.port},{address}"
+        message = await message_of(f"redis+sentinel://{hosts}/other/0")
+        problems = message.split("; Sentinel ")
+        assert "Connect call failed" in problems[0]
+        assert problems[1].startswith("[::1]:1: ")
+        assert problems[2].startswith("nosuch.invalid:26379: ")
+        assert problems[3] == f"127.0.0.1:{master.port}: it is not a Sentinel but a Redis server; see store.url"
+        assert problems[4] == f"{address}: it knows no master 'other' (known: 'main'); see store.url"
+        master.kill()
+        with watching.client() as client:
+            await until_true(lambda: client.sentinel_master("main")["is_sdown"])
+        assert await message_of(f"redis+sentinel://{address}/main/0") == (
+            f"Sentinel {address}: its master 'main' (127.0.0.1:{master.port}) is down, and no replica has replaced it"
+            " yet"
+        )
+
+
+async def test_sentinels_and_store_with_tls(tmp_path: Path) -> None:
+    """Both certificates are verified, by an authority of their own; a URL without TLS, or the reverse, is reported."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with valkey(tmp_path / "master", *PASSWORD) as master:
+        async with tls_proxy(master, authority, also_plain=True) as master_port:
+            watched = Server(tmp_path, [], port=master_port)
+            auth = "requirepass 0wn\nsentinel auth-pass main s3cret\n"
+            with sentinel(tmp_path / "s", watched, more=auth) as watching:
+                async with tls_proxy(watching, authority) as port:
+                    url = f"rediss+sentinel://:s3cret@127.0.0.1:{port}/main/0?sentinel_password=0wn"
+                    await until_found(f"{url}&ssl_ca_certs={tmp_path / 'ca.pem'}")
+                    message = await message_of(url)
+                    assert f"Sentinel 127.0.0.1:{port}: TLS: " in message
+                    assert "certificate verify failed" in message
+                    assert "rediss://" in await message_of(url.replace("rediss", "redis"))
+                plain = url.replace(f"{port}/", f"{watching.port}/")
+                assert "does not use TLS" in await message_of(plain, timeout=0.2)
+
+
+async def test_store_at_an_ipv6_address(tmp_path: Path) -> None:
+    """Named in the URL, or by a Sentinel."""
+    with valkey(tmp_path / "master") as master:
+        with master.client() as client:
+            client.config_set("bind", "127.0.0.1 ::1")
+        async with Store(f"redis://[::1]:{master.port}/0", "t:") as store:
+            await store.save(fixing(day(1), USD="478.77"))
+        more = f"sentinel monitor six ::1 {master.port} 1\n"
+        with sentinel(tmp_path / "s", master, more=more) as watching:
+            await until_found(f"redis+sentinel://127.0.0.1:{watching.port}/six/0")

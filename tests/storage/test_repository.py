@@ -527,7 +527,7 @@ async def check_sentinel(sentinel: int) -> None:
         assert await store.dates("nbk") == [day(1)]
     for url, message in (
         (f":canary@127.0.0.1:{sentinel}/main/0", "the password is missing or wrong"),
-        (f":canary@127.0.0.1:{sentinel}/other/0", "no reachable Sentinel knows a master"),
+        (f":canary@127.0.0.1:{sentinel}/other/0", r"it knows no master 'other' \(known: 'main'\)"),
     ):
         async with Store(f"redis+sentinel://{url}", "t:") as store:
             with pytest.raises(StoreError, match=message) as error:
