@@ -463,6 +463,19 @@ def test_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         assert client.keys("*") == ["ticker:schema"]
 
 
+def test_redis_cluster_is_refused(tmp_path: Path) -> None:
+    """The service and commands end with one line, which names the alternative, and status 1."""
+    with valkey(tmp_path / "v", "--cluster-enabled", "yes") as node:
+        env = offline(tmp_path) | {"TICKER_STORE__URL": f"redis://127.0.0.1:{node.port}/0"}
+        with running(env) as service:
+            status, log = service.ended()
+        assert (status, command(env, "show").exit_code) == (1, 1)
+        assert log == command(env, "show").stderr
+        assert log.startswith(f"error: redis://127.0.0.1:{node.port}/0: is a Redis Cluster, which is not supported: ")
+        assert "redis+sentinel://" in log
+        assert log.count("\n") == 1
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_sigterm_does_not_wait_for_a_store_that_hangs(tmp_path: Path, known: bool) -> None:
     """Exit status 0 while the store hangs, whether that is known yet or not, with an open stream."""

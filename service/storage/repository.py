@@ -38,7 +38,7 @@ from service.clock import Clock
 from service.domain.bounds import LATEST, date_errors, last_dates
 from service.domain.fixing import Fixing
 from service.domain.snapshot import Snapshot
-from service.errors import StoreError
+from service.errors import StoreError, UnusableStoreError
 from service.runtime.background import run_in_thread
 from service.runtime.program import program
 from service.settings import Settings
@@ -64,7 +64,7 @@ from service.storage.codecs import (
 )
 from service.storage.coordination import LIFE, Coordination
 from service.storage.embedded_valkey import EmbeddedValkey
-from service.storage.redis_connection import TIMEOUT, RedisConnection
+from service.storage.redis_connection import CLUSTER, TIMEOUT, RedisConnection
 from service.storage.webhook_queue import WebhookQueue
 from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
 
@@ -196,6 +196,7 @@ class Store:
         """By source: the decisions that were read last, by their JSON."""
         self._withheld = dict[str, date]()
         """By source: the first stored date that is not possible yet."""
+        self._is_in_no_cluster = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -319,11 +320,13 @@ class Store:
         pipe.hget(key, source)
 
     async def check_schema(self, *, prepare: bool) -> None:
-        """Check the version of the store's layout.
+        """Check that the server is not in cluster mode, and the version of the store's layout.
 
-        With `prepare`, it is written if the store is new, and an older layout is migrated. Raises `NewerSchemaError`
-        for a newer layout, and `StoreError` for an older one that is not migrated.
+        With `prepare`, it is written if the store is new, and an older layout is migrated. Raises
+        `UnusableStoreError` for a Redis Cluster or a newer layout, and `StoreError` for an older one that is not
+        migrated.
         """
+        await self._refuse_cluster()
         stored = await self._read("schema", self._redis.get(self._key("schema")), None)
         if stored == str(schema.VERSION):
             return
@@ -344,6 +347,21 @@ class Store:
             except StoreError as error:  # a replica, a full server: records can still be read
                 if not error.refused:
                     raise
+
+    async def _refuse_cluster(self) -> None:
+        """Raise `UnusableStoreError` for a server in cluster mode: its transactions have keys of one slot only."""
+        if self._is_in_no_cluster:
+            return
+        try:
+            with self._errors():
+                cluster = await self._redis.info("cluster")
+        except StoreError as error:
+            if not error.refused:
+                raise
+            cluster = {}  # an ACL or a proxy does not allow INFO
+        if cluster.get("cluster_enabled"):
+            raise UnusableStoreError(f"{self._connection.where}: {CLUSTER}")
+        self._is_in_no_cluster = True
 
     async def versions(self) -> dict[str, str]:
         """Return an opaque version per source; it changes with every write and is never reused.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from service.errors import StoreError
+from service.errors import StoreError, UnusableStoreError
 from service.storage.redis_connection import TIMEOUT
 from service.storage.repository import Store
 from tests.support.fixings import day, fixing
@@ -250,6 +250,34 @@ async def test_sentinels_and_store_with_tls(tmp_path: Path) -> None:
                     assert "rediss://" in await message_of(url.replace("rediss", "redis"))
                 plain = url.replace(f"{port}/", f"{watching.port}/")
                 assert "does not use TLS" in await message_of(plain, timeout=0.2)
+
+
+@pytest.mark.parametrize("covers_all_slots", [False, True])
+async def test_redis_cluster_is_refused(tmp_path: Path, covers_all_slots: bool) -> None:
+    """A node that has all slots would refuse the first transaction; one that has none replies CLUSTERDOWN."""
+    with valkey(tmp_path, "--cluster-enabled", "yes") as node:
+        url = f"redis://127.0.0.1:{node.port}/0"
+        if covers_all_slots:
+            with node.client() as client:
+                client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+                await until_true(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+        async with Store(url, "t:") as store:
+            for call in (lambda: store.check_schema(prepare=True), lambda: store.save(fixing(day(1), USD="478.77"))):
+                with pytest.raises(UnusableStoreError, match="is a Redis Cluster, which is not supported"):
+                    await call()
+
+
+async def test_redis_cluster_is_recognised_by_its_redirects(tmp_path: Path) -> None:
+    """A user without permission for `INFO` gets the same error from the first command for another node."""
+    with valkey(tmp_path / "a", "--cluster-enabled", "yes") as node:
+        with node.client() as client:
+            client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 100)
+            client.execute_command("CONFIG SET cluster-require-full-coverage no")
+            client.execute_command("ACL SETUSER limited on >s3cret ~* &* +@all -info")
+            await until_true(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+        async with Store(f"redis://limited:s3cret@127.0.0.1:{node.port}/0", "t:") as store:
+            with pytest.raises(UnusableStoreError, match="is a Redis Cluster, which is not supported"):
+                await store.check_schema(prepare=True)
 
 
 async def test_store_at_an_ipv6_address(tmp_path: Path) -> None:
