@@ -177,6 +177,18 @@ def test_empty_configuration_is_written_again(kind: str, name: str, line: str, t
     assert line in done.stdout.splitlines()
 
 
+@pytest.mark.parametrize("environ", [{}, {"REDISCLI_AUTH": ""}])
+@pytest.mark.parametrize("kind", ["store", "sentinel"])
+def test_start_without_a_password_is_refused(kind: str, environ: dict[str, str], tmp_path: Path) -> None:
+    """An empty password would open the store to everybody."""
+    command = ["sh", str(ROOT / "config/valkey/start.sh"), kind, "10.0.0.2", "10.0.0.1"]
+    env = {"PATH": "/usr/bin:/bin", "DATA": str(tmp_path), **environ}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "REDISCLI_AUTH" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_passwords_are_generated_once(tmp_path: Path) -> None:
     """`make passwords`: long, different, readable by the owner only, and never replaced."""
     command = ["make", "-s", "-f", str(ROOT / "Makefile"), "passwords"]
@@ -236,6 +248,7 @@ class Stores:
     """Runs start.sh as the containers do, but at local addresses instead of host names."""
 
     folder: Path
+    password: str = SECRETS["STORE_PASSWORD"]
     port: int = field(default_factory=unused_port)
     sentinel_port: int = field(default_factory=unused_port)
 
@@ -253,7 +266,7 @@ class Stores:
                 text = text.replace(default, free)
             listen = f"bind {address}\nport {port}\n" if path.suffix == ".conf" else ""
             (config_folder / path.name).write_text(f"{text}{listen}", encoding="utf-8")
-        environ = {"REDISCLI_AUTH": SECRETS["STORE_PASSWORD"], "DATA": str(data)}
+        environ = {"REDISCLI_AUTH": self.password, "DATA": str(data)}
         process = psutil.Popen(
             ["sh", str(config_folder / "start.sh"), kind, address, *master],
             cwd=data, stdout=subprocess.DEVNULL, env={"PATH": f"{self.folder}:/usr/bin:/bin", **environ},
@@ -284,6 +297,36 @@ async def test_store_starts_with_its_configuration(stores: Stores) -> None:
                 await unauthenticated.ping()
         assert SECRETS["STORE_PASSWORD"] not in " ".join(process.cmdline())
         assert (stores.folder / "127.0.5.1" / "valkey.conf").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["two words", "#1 'a' \"b\" \\ \\n $HOME `id` %41", ' " ', "пароль"],
+    ids=["space", "all", "quote", "letters"],
+)
+async def test_password_may_have_any_characters(tmp_path: Path, password: str) -> None:
+    """The store requires it, a replica and a Sentinel use it, also a Sentinel that has rewritten its configuration."""
+    (tmp_path / "valkey-server").symlink_to(get_binary_path())
+    stores = Stores(tmp_path, password)
+
+    async def is_linked() -> None:
+        assert (await replica.info("replication"))["master_link_status"] == "up"
+
+    async def is_watched() -> None:
+        state: Any = await sentinel.sentinel_master("ticker")
+        assert (state["flags"], state["num-slaves"]) == ("master", 1)
+        assert state["info-refresh"] < 60_000  # not since 1970: the store has responded to this process
+
+    with stores.started("store", "127.0.5.1"), stores.started("store", "127.0.5.2", "127.0.5.1"):
+        async with (
+            client("127.0.5.3", stores.sentinel_port) as sentinel,
+            client("127.0.5.2", stores.port, password) as replica,
+        ):
+            await eventually(is_linked, RedisError, AssertionError, KeyError)
+            for _ in range(2):
+                with stores.started("sentinel", "127.0.5.3", "127.0.5.1"):
+                    await eventually(is_watched, RedisError, AssertionError)
+                    await eventually(lambda: sentinel.execute_command("SENTINEL FLUSHCONFIG"), RedisError)
 
 
 async def test_sentinel_fails_over_and_remembers_it(stores: Stores) -> None:

@@ -10,6 +10,9 @@ set -eu
 umask 077
 here=$(dirname "$0")
 data=${DATA:-/data}
+: "${REDISCLI_AUTH:?}"
+# As a quoted string, which a space, a quote or # does not end.
+password=\"$(printf '%s' "$REDISCLI_AUTH" | sed 's/[\\"]/\\&/g')\"
 
 case $1 in
 store)
@@ -21,8 +24,7 @@ store)
   fi
   {
     cat "$here/valkey.conf"
-    echo "requirepass $REDISCLI_AUTH"
-    echo "primaryauth $REDISCLI_AUTH"
+    printf '%s\n' "requirepass $password" "primaryauth $password" # not echo, which may interpret backslashes
     echo "replica-announce-ip $2"
     echo "$role"
   } > "$state.new"
@@ -38,7 +40,7 @@ sentinel)
   } > "$state.new"
   [ -s "$state" ] || mv "$state.new" "$state" # whole: a Sentinel that was stopped meanwhile would lack settings
   sed -i '/^sentinel auth-pass /d' "$state" # the password may have changed
-  echo "sentinel auth-pass ticker $REDISCLI_AUTH" >> "$state"
+  printf '%s\n' "sentinel auth-pass ticker $password" >> "$state"
   exec valkey-server "$state" --sentinel
   ;;
 esac
