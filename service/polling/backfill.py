@@ -15,27 +15,21 @@ from datetime import date, timedelta
 
 from service.clock import Clock
 from service.domain import publication_schedule
-from service.domain.fixing import Fixing, Series
 from service.errors import RateLimited, SourceError, StoreError, TickerError
 from service.polling.poller import ParsedFixing, published
-from service.runtime.background import run_in_thread
+from service.polling.stored import StoredValidation
 from service.settings import Settings
 from service.sources.adapter import SourceSession
 from service.sources.banks import SOURCES
-from service.state.memory import SourceState, configured_breaks, tolerance, validation_context, witness_of
+from service.state.memory import SourceState
 from service.storage.repository import Store
-from service.validation.cross_check import CrossCheck
-from service.validation.quarantine import Quarantine
-from service.validation.rules import Judgement, Verdict, judge_all
+from service.validation.rules import Judgement, Verdict
 
-_BEFORE, _AFTER = timedelta(days=90), timedelta(days=14)
-"""Known rates before and after a step that are used for validation: offset and spread of two banks come from them."""
 _TAIL = 40
 """Last fixings of a step that are validated again with the next one, starting with the first quarantined rate."""
 _SETTLED = timedelta(days=7)
 """Newer dates are not recorded as complete: they may not have been published when they were requested."""
 _DAY = timedelta(days=1)
-_KEEP = 10_000
 
 Step = tuple[date, date]
 
@@ -117,7 +111,7 @@ class Backfill:
 
     async def _validate_and_write(self, parsed: list[ParsedFixing], step: Step, *, final: bool) -> None:
         """Validate and write fixings; keep those from a quarantined rate near the end for the next step."""
-        judged = await self._judge([fixing for _, fixing in parsed], step)
+        judged = await self._stored.judge([fixing for _, fixing in parsed], *step)
         complete_count = len(judged)
         if not final:
             for index in range(max(0, len(judged) - _TAIL), len(judged)):
@@ -127,41 +121,8 @@ class Backfill:
         self._held = parsed[complete_count:]
         await self._write(parsed[:complete_count], judged[:complete_count])
 
-    async def _judge(self, fixings: list[Fixing], step: Step) -> list[Judgement]:
-        key, (first, last) = self.feed.key, step
-        span = (min([first, *(fixing.date for fixing in fixings)]) - _BEFORE, last + _AFTER)
-        sources, quarantine = self.settings.sources, Quarantine.of([], await self.store.decisions(key))
-        stored = {source: await self._stored_series(source, span) for source in sources}
-        check = CrossCheck(
-            {source: witness_of(sources[source], source, series) for source, series in stored.items()},
-            tolerance(self.settings.acceptance),
-            {key: quarantine.accepted},
-        )
-        breaks = (*configured_breaks(sources[key]), *quarantine.breaks)
-        context = validation_context(self.settings, key, self.now(), check, quarantine.rejected, breaks, backfill=True)
-        return await run_in_thread(judge_all, fixings, stored[key], context, _KEEP)
-
-    async def _stored_series(self, key: str, span: Step) -> Series:
-        first, last = span
-        days = [first + offset * _DAY for offset in range((last - first).days + 1)]
-        return Series(tuple(await self.store.fixings(key, days)))
-
     async def _write(self, parsed: list[ParsedFixing], judged: list[Judgement]) -> None:
-        """Write the accepted and the quarantined rates, with the raw responses that they came from."""
-        key = self.feed.key
-        quarantine = Quarantine.of(await self.store.waiting(key), await self.store.decisions(key))
-        if accepted := [judgement.publish for judgement in judged if judgement.publish]:
-            await self.store.save(*accepted)
-        quarantined, ended = quarantine.receive(judged, self.now())
-        digests = {*(fixing.digest for fixing in accepted), *(entry.fixing.digest for entry in quarantined)}
-        for response in {response.digest: response for response, _ in parsed}.values():
-            if response.digest in digests:
-                await self.store.save_raw(key, response.digest, response.body, self.settings.store.keep_raw)
-        for decision in ended:
-            await self.store.record_decision(decision)
-        for entry in quarantined:
-            await self.store.quarantine(entry)
-        self.count.accepted += len(accepted)
+        self.count.accepted += await self._stored.write(parsed, judged)
         self.count.known += sum(judgement.verdict is Verdict.KNOWN for judgement in judged)
         for judgement in judged:
             if judgement.held:
@@ -176,6 +137,10 @@ class Backfill:
         if last >= first:
             done = await self.store.backfilled(self._record_key)
             await self.store.save_backfilled(self._record_key, _joined([*done, (first, last)]))
+
+    @property
+    def _stored(self) -> StoredValidation:
+        return StoredValidation(self.settings, self.store, self.feed.key, self.now)
 
     @property
     def _record_key(self) -> str:
