@@ -98,15 +98,15 @@ async def _poll_due(memory: MemoryState, store_sync: StoreSync) -> list[str]:
         async with Client(settings.client) as client:
             sessions = {
                 key: BankSession(key, source, client, clock, settings.wanted(key))
-                for key, source in settings.polled.items()
+                for key, source in settings.scheduled.items()
             }
             adapters = {key: SOURCES[settings.adapter(key)] for key in sessions}
             publisher = SnapshotPublisher(memory, store_sync.outbox.enqueue_snapshot)
             poller = Poller(memory, store_sync, publisher, adapters, sessions, clock)
             due = [
                 key
-                for key, state in memory.states.items()
-                if state.polled_at is None or memory.next_poll(key, clock()) <= clock()
+                for key in sessions
+                if memory.states[key].polled_at is None or memory.next_poll(key, clock()) <= clock()
             ]
             await asyncio.gather(*map(poller.poll, due))
             await store_sync.close()
@@ -146,7 +146,7 @@ def sources(settings: Settings, *, as_json: bool = False) -> None:
 def poll(settings: Settings, key: str, *, as_json: bool = False) -> None:
     """Poll a source once, and print its rates and how the service validates them. Store nothing."""
     configure(QUIET)
-    source_of(settings, key)
+    polled_source(settings, key)
     validate(settings)
     polled = with_store(settings, lambda store: _poll(settings, store, key))
     if as_json:
@@ -220,6 +220,15 @@ def source_of(settings: Settings, key: str) -> SourceSettings:
     if key not in settings.sources:
         raise SettingsError(f"unknown source {key!r} (known: {', '.join(settings.sources)})")
     return settings.sources[key]
+
+
+def polled_source(settings: Settings, key: str) -> SourceSettings:
+    """Return the settings of a source that can be polled; raise `SettingsError` for others."""
+    source = source_of(settings, key)
+    if source.is_manual:
+        advice = f"enter them with: {program()} set-rate {key} DATE CODE=VALUE"
+        raise SettingsError(f"{key} is not polled, its rates are entered by hand; {advice}")
+    return source
 
 
 async def _poll(settings: Settings, store: Store, key: str) -> _Polled:

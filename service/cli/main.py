@@ -76,6 +76,8 @@ Config = Annotated[
 ]
 
 
+OPERATOR = "operator"
+"""Who enters rates if no name is given. Not the login: receipts are public."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -421,6 +423,31 @@ def retract(
 
 
 quarantine_commands.command(name="retract")(retract)
+
+
+@cli.command()
+def set_rate(
+    source: Source,
+    day: Annotated[date | None, typer.Argument(parser=_date, metavar="DATE", help="Effective date.")] = None,
+    rates: Annotated[
+        list[str] | None, typer.Argument(metavar="CODE=VALUE", help="Rates in the base of the source: USD=475.09.")
+    ] = None,
+    config: Config = None,
+    file: Annotated[
+        Path | None, typer.Option("--csv", help="CSV file with the columns date, code, value and perhaps nominal.")
+    ] = None,
+    author: Annotated[str, typer.Option("--by", metavar="NAME", help="Who enters them; receipts show it.")] = OPERATOR,
+    *,
+    is_accepted: Annotated[
+        bool, typer.Option("--accept", help="Publish rates that would be quarantined, without a confirmation.")
+    ] = False,
+) -> None:
+    """Enter rates of a source with `adapter = "manual"`. All of them are published, or none."""
+    from service.cli import entry
+
+    with _reported_errors():
+        entered = entry.Entry(author, day, rates or (), file)
+        entry.set_rates(_settings(config), source, entered, (lambda _: True) if is_accepted else _confirm)
 
 
 webhook_commands = typer.Typer(

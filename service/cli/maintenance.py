@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemaining
 from rich.table import Column
 
 from service.cli import transfer
-from service.cli.commands import QUIET, source_of, with_store
+from service.cli.commands import QUIET, polled_source, source_of, with_store
 from service.cli.output import add_row, console, lines, table
 from service.clock import Clock
 from service.domain import publication_schedule
@@ -74,7 +74,7 @@ def quarantine(settings: Settings, *, as_json: bool = False) -> None:
     decided = table("source", "date", "rates", "since", "decided", "outcome", title="decisions")
     for decision in sorted(decisions, key=lambda decision: decision.at, reverse=True)[:_SHOWN_DECISIONS]:
         fixing, since = decision.waiting.fixing, decision.waiting.since
-        add_row(decided, (fixing.source, fixing.date, _listed(fixing), since, decision.at, decision.outcome))
+        add_row(decided, (fixing.source, fixing.date, listed(fixing), since, decision.at, decision.outcome))
     if decisions:
         output.print(decided)
 
@@ -111,13 +111,13 @@ def decide(
         selected, rest = _split(quarantined, codes)
         if digest is not None and digest != rates_digest(quarantined.fixing):
             raise TickerError(
-                f"{key} {day}: the quarantined rates do not match digest {digest}: they are {_listed(selected.fixing)}"
+                f"{key} {day}: the quarantined rates do not match digest {digest}: they are {listed(selected.fixing)}"
                 f" (digest {rates_digest(quarantined.fixing)}); list them again: {program()} quarantine"
             )
         errors = _publication_errors(store, selected.fixing) if outcome is Outcome.ACCEPTED else ()
         if errors:
             raise TickerError(f"{key} {day} cannot be published: {'; '.join(errors)}")
-        summary = f"{key} {day}: {_listed(selected.fixing)}"
+        summary = f"{key} {day}: {listed(selected.fixing)}"
         reasons = "".join(f"\n  {reason}" for reason in selected.reasons)
         if digest is None and not confirm(f"{summary}{safe(reasons)}\n{_QUESTIONS[outcome]}"):
             raise TickerError(
@@ -132,7 +132,7 @@ def decide(
             await store.save(_completed(selected.fixing, published), decision=decision, still_quarantined=rest)
             stored = await store.fixing(key, day)
             if stored is None or not selected.fixing.is_part_of(stored):
-                later = _listed(stored) if stored else "nothing"
+                later = listed(stored) if stored else "nothing"
                 raise TickerError(f"{key} {day}: not published, a later version is stored: {later}")
         units = ""
         for declared in breaks:
@@ -173,7 +173,7 @@ def retract(settings: Settings, key: str, day: date, codes: Sequence[str], confi
         retracted = replace(
             published, rates={code: rate for code, rate in published.rates.items() if not codes or code in codes}
         )
-        summary = f"{key} {day}: {_listed(retracted)}"
+        summary = f"{key} {day}: {listed(retracted)}"
         if not confirm(f"{summary}\nRetract these rates?"):
             raise TickerError(f"{key} {day}: not confirmed, nothing was changed; skip the confirmation with --yes")
         now = Clock()()
@@ -196,7 +196,8 @@ def _completed(accepted: Fixing, published: Fixing | None) -> Fixing:
     return replace(latest, rates=rates, revisions=published.revisions)
 
 
-def _listed(fixing: Fixing) -> str:
+def listed(fixing: Fixing) -> str:
+    """Return the rates of a fixing as text."""
     return ", ".join(f"{code} {rate_text(fixing, code)}" for code in sorted(fixing.rates))
 
 
@@ -208,7 +209,7 @@ def _split(quarantined: QuarantinedFixing, codes: Sequence[str]) -> tuple[Quaran
     missing = [code for code in codes if code not in fixing.rates]
     if missing:
         raise TickerError(
-            f"{fixing.source} {fixing.date}: {', '.join(missing)} is not quarantined (quarantined: {_listed(fixing)})"
+            f"{fixing.source} {fixing.date}: {', '.join(missing)} is not quarantined (quarantined: {listed(fixing)})"
         )
 
     def entry_of(is_included: Callable[[str], bool]) -> QuarantinedFixing:
@@ -290,7 +291,7 @@ def _differing(fixing: Fixing, other: Fixing) -> str:
 def backfill(settings: Settings, key: str, since: date, until: date | None, pause: timedelta | None) -> None:
     """Fetch the history of a source. Completed steps are kept if the run fails or is interrupted."""
     configure(QUIET)
-    source = source_of(validate(settings), key)
+    source = polled_source(validate(settings), key)
     if SOURCES[settings.adapter(key)].latest_only:
         raise SettingsError(f"{key} only publishes its latest rates: it has no history to fetch")
     clock = Clock()

@@ -30,6 +30,13 @@ The columns of the table:
   `config/default.toml` gives the evidence, and notes older units of a currency under the same code.
 - **polled**: `yes`, or `when named`: only if a ticker names it.
 """
+_MANUAL: Final = """\
+## Your own rates
+
+A source with `adapter = "manual"` is never polled: its rates are entered with
+[`set-rate`](operations.md#enter-rates-by-hand). [`config/example.toml`](../config/example.toml) has such a source to
+copy.
+"""
 _RELAYS: Final = """\
 ## Relays
 
@@ -52,7 +59,7 @@ def markdown(settings: Settings) -> str:
     rows = [_COLUMNS, tuple("---" for _ in _COLUMNS), *(_row(settings, key) for key in settings.sources)]
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     sections = ("\n".join(_section(settings, key)) + "\n" for key in settings.sources)
-    return "\n".join([_INTRO, table, *sections, _RELAYS])
+    return "\n".join([_INTRO, table, *sections, _RELAYS, _MANUAL])
 
 
 def _row(settings: Settings, key: str) -> tuple[str, ...]:
@@ -65,7 +72,7 @@ def _row(settings: Settings, key: str) -> tuple[str, ...]:
         _publishes(source),
         _DATED[source.effective] if source.window else "—",
         str(source.since or "—"),
-        "yes" if key in settings.polled else "when named",
+        "never" if source.is_manual else "yes" if key in settings.polled else "when named",
     )
 
 
@@ -74,6 +81,9 @@ def _section(settings: Settings, key: str) -> Iterator[str]:
     yield f"## {key}\n"
     yield f"**{source.name}**" + "".join(f" · {name} ({language})" for language, name in source.names.items()) + "\n"
     yield f"- **Base**: {source.base}"
+    if source.is_manual:
+        yield from _manual_section(source)
+        return
     yield f"- **URL**: `{source.url}`" + (f", for `{source.provider}`" if SOURCES[adapter].relay else "")
     yield f"- **Terms**: {source.terms or 'unknown'}"
     if source.documented_only:
@@ -90,7 +100,17 @@ def _section(settings: Settings, key: str) -> Iterator[str]:
     yield f"- **Currencies**: {f'{len(source.quotes)}: {codes}' if codes else 'unknown'}"
 
 
+def _manual_section(source: SourceSettings) -> Iterator[str]:
+    if source.url:
+        yield f"- **URL**: `{source.url}`"
+    yield f"- **Terms**: {source.terms or 'unknown'}"
+    yield f"- **Publishes**: {_publishes(source)}; dated {_DATED[source.effective]}"
+    yield "- **Polled**: never; its rates are entered with `set-rate`"
+
+
 def _publishes(source: SourceSettings) -> str:
+    if source.is_irregular:
+        return "at no set times"
     if source.window is None:
         return "nothing new"
     start, end = source.window

@@ -36,6 +36,8 @@ _CHANGES: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?(?: -?[0-9]{1,15}(
 _SOURCE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _YEARS: Final = range(1990, LATEST.year + 1)
 _LONGEST: Final = 40
+LONGEST_NAME: Final = 80
+"""Maximum length of the name of an operator."""
 _NAMED: Final = 3
 
 
@@ -62,6 +64,11 @@ def table_errors(table: RateTable) -> tuple[str, ...]:
     """Return the `structural_errors` of a table that has no receipt."""
     empty = () if table.rates else ("it quotes no currency",)
     return (*_header_errors(table), *empty, *rate_errors(table).values())
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can be the name of the operator who enters rates."""
+    return 0 < len(text) <= LONGEST_NAME and text.isprintable() and text == text.strip()
 
 
 def date_errors(day: date, latest: date = LATEST) -> tuple[str, ...]:
@@ -134,6 +141,8 @@ def _header_errors(table: RateTable) -> tuple[str, ...]:
         if not _SOURCE.fullmatch(table.source):
             errors.append(f"{table.source[:_LONGEST]!r} is not a source key")
         errors += time_errors("fetched_at", table.fetched_at)
+        if table.entered_by and not is_name(table.entered_by):
+            errors.append(f"entered_by is not a name of at most {LONGEST_NAME} printable characters")
     return tuple(errors)
 
 

@@ -116,7 +116,8 @@ class Fixing(RateTable):
     """The rates that one source published for one effective date, with their receipt.
 
     `base` is the currency in which the source quotes. `fetched_at` is in UTC, in whole seconds. `digest` is the SHA-256
-    of the raw response, in hex.
+    of the raw response, in hex. Rates that an operator has entered have a name in `entered_by`; their `fetched_at` is
+    the time of the entry, `digest` that of the entered text, and `url` that of the source, which may be empty.
     """
 
     source: str
@@ -129,6 +130,7 @@ class Fixing(RateTable):
     direction: Quotation = Quotation.DIRECT
     revisions: tuple["Fixing", ...] = ()
     """Earlier versions of this fixing, newest first; they have no revisions themselves."""
+    entered_by: str = ""
 
     def with_revision_of(self, earlier: "Fixing") -> "Fixing":
         """Return this fixing with `earlier` as its latest revision.

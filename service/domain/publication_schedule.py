@@ -113,6 +113,8 @@ def latest_possible_date(source: SourceSettings, now: datetime) -> date:
 
 def freshness(source: SourceSettings, latest: date, now: datetime) -> Freshness:
     """Return the freshness of a series whose latest publication (not a carry-over) is dated `latest`."""
+    if source.is_irregular:
+        return Freshness.CURRENT
     if source.window is None:
         return Freshness.STALE
     missed = 0

@@ -84,11 +84,12 @@ class PollingLifecycle(BackgroundTask):
         await self.election.until(polling=True)
         async with Client(self.memory.settings.client) as client:
             settings = self.memory.settings
-            polled = settings.polled
+            scheduled = settings.scheduled
             sessions = {
-                key: BankSession(key, source, client, self.now, settings.wanted(key)) for key, source in polled.items()
+                key: BankSession(key, source, client, self.now, settings.wanted(key))
+                for key, source in scheduled.items()
             }
-            adapters = {key: SOURCES[settings.adapter(key)] for key in polled}
+            adapters = {key: SOURCES[settings.adapter(key)] for key in scheduled}
             poller = Poller(self.memory, self.store_sync, self.publisher, adapters, sessions, self.now, self.counters)
             is_first_term = True
             while True:

@@ -53,7 +53,7 @@ class PollScheduler:
 
     async def __aenter__(self) -> Self:
         memory, now = self._poller.memory, self._poller.now()
-        for key in memory.settings.polled:
+        for key in memory.settings.scheduled:
             at_once = pause_end(memory.states[key].not_before, now) or now
             self._arm(key, at_once if self._at_once else memory.next_poll(key, now))
         self._scheduler.start()

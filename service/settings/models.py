@@ -238,7 +238,10 @@ class SourceSettings(_Table):
     )
     names: dict[str, str] = Field(default={}, description="Names in other languages: `{ kk = …, ru = … }`.")
     base: Currency = Field(description="Currency in which it expresses its rates.")
-    url: Address = Field(description="Base URL, to which the adapter appends the rest.")
+    url: Address = Field(
+        default="",
+        description='Base URL, to which the adapter appends the rest. Required unless `adapter = "manual"`.',
+    )
     timezone: Zone = Field(description="IANA time zone of `window` and of its dates, e.g. `Asia/Almaty`.")
     user_agent: str = Field(default="", description="`User-Agent` of requests to it; by default `client.user_agent`.")
     headers: Headers = Field(default={}, description='More headers of requests to it: `{ Authorization = "…" }`.')
@@ -261,7 +264,8 @@ class SourceSettings(_Table):
         default=None,
         description=(
             "Adapter that fetches and parses its responses: the key of a source in docs/sources.md, or "
-            '`"frankfurter"`; by default the source\'s own key.'
+            '`"frankfurter"`; by default the source\'s own key. `"manual"`: its rates are entered with `set-rate`, and '
+            "it is never polled."
         ),
     )
     provider: str = Field(
@@ -309,7 +313,7 @@ class SourceSettings(_Table):
         default=None,
         description=(
             'Time of day in which it publishes, e.g. `"15:30-19:00"`; if it is missing, no new publication is '
-            "expected, and the rates of the source are always stale."
+            'expected, and the rates of the source are always stale; with `adapter = "manual"` they are never late.'
         ),
     )
     effective: Literal["same-day", "next-day", "next-working-day"] = Field(
@@ -345,7 +349,19 @@ class SourceSettings(_Table):
     def _has_no_contradiction(self) -> Self:
         if both := set(self.days_off) & set(self.working_days):
             raise ValueError(f"days_off and working_days both name {min(both)}")
+        if not (self.url or self.is_manual):
+            raise ValueError("url is required")
         return self
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether its rates are entered by an operator, so that it is never polled."""
+        return self.adapter == "manual"
+
+    @property
+    def is_irregular(self) -> bool:
+        """Whether its rates are entered at no set times, so that none is ever missed."""
+        return self.is_manual and self.window is None
 
     @cached_property
     def weekdays(self) -> frozenset[int]:
@@ -483,3 +499,8 @@ class Settings(_Table):
             for key, source in self.sources.items()
             if source.enabled or (source.enabled is None and key in named)
         }
+
+    @cached_property
+    def scheduled(self) -> dict[str, SourceSettings]:
+        """The sources of `polled` that are really polled: all but those with rates entered by hand."""
+        return {key: source for key, source in self.polled.items() if not source.is_manual}

@@ -136,9 +136,13 @@ def _quote(quote: Quote) -> dict[str, Any]:
 def _is_polled(memory: MemoryState, ticker: TickerSettings, now: datetime) -> bool:
     """Return whether the state of a ticker is that of the banks: each was polled lately, or has demanded a pause.
 
+    Rates that are entered by hand are as they are stored.
+
     After a start it is that of the store, which may be old.
     """
     for key in ticker.sources:
+        if memory.settings.polled[key].is_manual:
+            continue
         state, longest = memory.states[key], max(_UNPOLLED, 2 * memory.settings.polled[key].sweep)
         is_recent = state.polled_at is not None and now - state.polled_at <= longest
         if not is_recent and not pause_end(state.not_before, now):

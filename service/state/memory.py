@@ -258,7 +258,12 @@ class MemoryState:
         return {fixing.date for fixing in fixings if check.assess(source, fixing, code, base).refuted}
 
     def missing(self, source: str) -> tuple[str, ...]:
-        """Return the needed currencies that the latest publication lacks and one of the `MISSED` before it has."""
+        """Return the needed currencies that the latest publication lacks and one of the `MISSED` before it has.
+
+        Rates that are entered at no set times need not be complete.
+        """
+        if self.settings.sources[source].is_irregular:
+            return ()
         published = self._series[source].distinct[-1 - MISSED :]
         if not published:
             return ()

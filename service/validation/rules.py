@@ -126,7 +126,7 @@ def judge(fixing: Fixing, known: Series, context: ValidationContext, later: Sequ
     suspicious = invalid | suspicious_rates(fixing.without(invalid), known, context, later)
     valid_rates = {code: rate for code, rate in fixing.rates.items() if code not in suspicious}
     held = replace(fixing, rates={code: fixing.rates[code] for code in suspicious}) if suspicious else None
-    publish = _fixing_to_publish(fixing, valid_rates, published)
+    publish = fixing_to_publish(fixing, valid_rates, published)
     if publish is None:
         verdict = Verdict.REFUSED if held else Verdict.KNOWN
     elif published:
@@ -143,17 +143,19 @@ def _is_repetition(fixing: Fixing, published: Fixing) -> bool:
     return bool(fixing.rates) and fixing.rates.keys() <= published.rates.keys() and fixing.repeats(published)
 
 
-def _fixing_to_publish(fixing: Fixing, valid_rates: Mapping[str, Rate], published: Fixing | None) -> Fixing | None:
+def fixing_to_publish(fixing: Fixing, valid_rates: Mapping[str, Rate], published: Fixing | None) -> Fixing | None:
     """Return what is to be published for the date; None if that changes nothing.
 
-    A later form of a document adds and changes rates, and removes none: a bank that corrects a date repeats it.
+    A later form of a document adds and changes rates, and removes none: a bank that corrects a date repeats it. What an
+    operator enters later is always a revision, because each entry has an author.
     """
     if not published:
         return replace(fixing, rates=valid_rates) if valid_rates else None
     rates = {**published.rates, **valid_rates}
     if all(code in published.rates and _is_equal(rate, published.rates[code]) for code, rate in rates.items()):
         return None
-    if all(_is_equal(rates[code], rate) for code, rate in published.rates.items()):  # only quarantined rates are added
+    only_added = all(_is_equal(rates[code], rate) for code, rate in published.rates.items())
+    if only_added and not fixing.entered_by:  # rates that were quarantined
         latest = max(fixing, published, key=lambda form: form.fetched_at)
         return replace(latest, rates=rates, revisions=published.revisions)
     return replace(fixing, rates=rates).with_revision_of(published)

@@ -215,6 +215,8 @@ class FixingDocument(Struct, frozen=True, kw_only=True):
     """The publication of a source for a date: digits, nominal and direction as published.
 
     `digest` is the SHA-256 of the source's response. `revisions` are earlier versions of the publication, newest first.
+    `entered_by` is the operator who entered the rates by hand, and is missing for those of a bank's response;
+    `fetched_at` is then the time of the entry, `digest` that of the entered text, and `url` may be empty.
     """
 
     source: str
@@ -226,6 +228,7 @@ class FixingDocument(Struct, frozen=True, kw_only=True):
     digest: str
     direction: fixing.Quotation
     revisions: tuple["FixingDocument", ...]
+    entered_by: str | UnsetType = UNSET
 
 
 class Receipt(FixingDocument, frozen=True, kw_only=True):

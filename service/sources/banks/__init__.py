@@ -75,10 +75,12 @@ def validate(settings: Settings) -> Settings:
             days_off(source.calendar, date.today().year)  # noqa: DTZ011 - any year raises for an unknown calendar
         except SettingsError as error:
             raise SettingsError(f"sources.{key}.{error}") from None
+        if source.is_manual:
+            continue
         adapter = SOURCES.get(settings.adapter(key))
         if adapter is None:
             setting, kind = (f"{key}.adapter", "adapter") if source.adapter else (key, "source")
-            raise SettingsError(f"sources.{setting}: unknown {kind} (known: {', '.join(SOURCES)})")
+            raise SettingsError(f"sources.{setting}: unknown {kind} (known: {', '.join([*SOURCES, 'manual'])})")
         if adapter.relay and not source.provider:
             raise SettingsError(f"sources.{key}.provider: is required: the bank whose rates the relay returns")
     return settings

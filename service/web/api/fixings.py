@@ -1,10 +1,11 @@
 """`/v1/fixings`: receipts of publications, and the raw responses of the banks."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date, timedelta
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
+from msgspec import UNSET
 
 from service.clock import Clock
 from service.domain.fixing import Fixing, Series
@@ -84,8 +85,17 @@ def receipt(new: Fixing, before: Fixing | None, source: SourceSettings, others: 
     raw = f"{models.receipt_path(new.source, new.date)}.raw"
     confidence = {code: others.assess(new.source, new, code).confidence for code in new.rates}
     return models.Receipt(
-        name=source.name, confidence=confidence, check=check(new, before, source), raw=raw, **asdict(new)
+        name=source.name,
+        confidence=confidence,
+        check=check(new, before, source),
+        raw=raw,
+        **_fields(new) | {"revisions": tuple(models.FixingDocument(**_fields(earlier)) for earlier in new.revisions)},
     )
+
+
+def _fields(fixing: Fixing) -> dict[str, Any]:
+    """Return the fields of the document of a fixing, without its revisions."""
+    return asdict(replace(fixing, revisions=())) | {"entered_by": fixing.entered_by or UNSET}
 
 
 async def cross_check(memory: MemoryState, store: Store, new: Fixing) -> CrossCheck:

@@ -91,7 +91,7 @@ def describe(memory: MemoryState, key: str, next_poll: datetime | None, now: dat
         last_change=news.date if news else None,
         last_poll=state.polled_at,
         last_success=state.succeeded_at,
-        next_poll=next_poll.astimezone(UTC) if next_poll else None,
+        next_poll=next_poll.astimezone(UTC) if next_poll and not source.is_manual else None,
         expected_from=expected.begin if expected else None,
         expected_until=expected.end if expected else None,
     )

@@ -201,8 +201,9 @@ class _Counters(Collector):
             labels=["source", "verdict"],
         )
         for key in self._memory.settings.polled:
-            for result in _RESULTS:  # exported from 0 on, so that the first failure is an increase
-                polls.add_metric([key, result], self._counters.polls[key, result])
+            if key in self._memory.settings.scheduled:
+                for result in _RESULTS:  # exported from 0 on, so that the first failure is an increase
+                    polls.add_metric([key, result], self._counters.polls[key, result])
             for verdict in _VERDICTS:
                 fixings.add_metric([key, verdict], self._counters.fixings[key, verdict])
             if key in self._counters.polling:

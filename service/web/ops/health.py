@@ -123,7 +123,8 @@ def report(health: HealthReport) -> models.HealthDocument:
 def _overdue_polls(health: HealthReport, now: datetime) -> dict[str, datetime]:
     """Return when each source should have been polled that is overdue, whichever instance polls."""
     due_times = {
-        key: max(health.memory.poll_due(key) or health.started, health.started) for key in health.memory.settings.polled
+        key: max(health.memory.poll_due(key) or health.started, health.started)
+        for key in health.memory.settings.scheduled
     }
     return {key: due for key, due in due_times.items() if now - due > _OVERDUE}
 
@@ -255,6 +256,8 @@ def _since(snapshot: Snapshot, memory: MemoryState, now: datetime) -> datetime |
 def _is_missing(quote: Quote, memory: MemoryState) -> bool:
     """Return whether the source of a quote has a later publication without a valid rate of its currency."""
     if quote.source not in memory.settings.polled or quote.date is None:
+        return False
+    if memory.settings.polled[quote.source].is_irregular:
         return False
     latest = memory.series(quote.source).latest
     return latest is not None and quote.date < latest.date and quote.code not in {*latest.rates, latest.base}

@@ -1,0 +1,306 @@
+"""`set-rate`: rates entered by hand, as the operator, a running service, receipts and health see them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.domain.publication_schedule import Freshness, freshness
+from service.errors import SettingsError
+from service.settings import Settings, load
+from service.sources.banks import validate
+from service.storage.repository import Store
+from service.validation.quarantine import Outcome
+from tests.conftest import Started
+from tests.support.cli import command
+from tests.support.fixings import day
+from tests.support.http import Client, until_ready
+from tests.support.pages import json_of, page_of, select_one, text_of
+from tests.support.standin import Banks
+from tests.support.wait import until
+
+CONFIG = """
+[[tickers]]
+id = "shop"
+base = "KZT"
+currencies = ["USD", "EUR"]
+sources = ["shop"]
+
+[sources.shop]
+adapter = "manual"
+name = "Shop"
+base = "KZT"
+timezone = "Asia/Almaty"
+"""
+Enter = Callable[..., Any]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "shop.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture
+def settings(settings: Settings, config: Path, banks: Banks) -> Settings:
+    """Return settings with one ticker and one source, whose rates are entered by hand."""
+    store = {"TICKER_STORE__URL": settings.store.url.get_secret_value(), "TICKER_STORE__PREFIX": settings.store.prefix}
+    loaded = load(config, environ=banks.environ() | store)
+    values = {name: getattr(loaded, name) for name in Settings.model_fields}
+    sources = {"shop": loaded.sources["shop"], "nbk": loaded.sources["nbk"].model_copy(update={"enabled": None})}
+    return Settings(**values | {"sources": sources})
+
+
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[Store]:
+    """Yield the store that the settings name."""
+    async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
+        yield store
+
+
+@pytest.fixture
+def enter(settings: Settings, config: Path, banks: Banks) -> Enter:
+    """Return a function that runs `set-rate`, in a thread with its own event loop."""
+    environ = {"TICKER_STORE__URL": settings.store.url.get_secret_value(), "TICKER_CONFIG": str(config)}
+    environ |= {"TICKER_STORE__PREFIX": settings.store.prefix} | banks.environ()
+
+    async def entered(*arguments: str, status: int = 0, name: str = "set-rate") -> str:
+        result = await asyncio.to_thread(command, environ, name, *arguments)
+        assert result.exit_code == status, result.output
+        return result.output
+
+    return entered
+
+
+async def check_of(client: Client, name: str) -> Any:
+    return (await json_of(client, "/health"))["checks"][name][0]
+
+
+async def test_entry_is_stored_with_author_time_and_text(enter: Enter, store: Store) -> None:
+    """The raw text has the digest of the receipt."""
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    printed = await enter("shop", "2026-04-02", "USD=475.09", "eur=551.06", "--by", "Aigul")
+    assert printed == "shop 2026-04-02: EUR 551.06, USD 475.09: new\n"
+    fixing = await store.fixing("shop", day(2))
+    assert fixing is not None
+    assert (fixing.entered_by, fixing.base, fixing.url) == ("Aigul", "KZT", "")
+    assert before <= fixing.fetched_at <= datetime.now(UTC)
+    text = b"date,code,value\n2026-04-02,USD,475.09\n2026-04-02,EUR,551.06\n"
+    assert await store.raw("shop", fixing.digest) == text
+    assert fixing.digest == sha256(text).hexdigest()
+
+
+async def test_correction_is_a_revision_with_its_own_author(enter: Enter, store: Store) -> None:
+    """So is an added currency: the receipt names who entered which rates. A repetition changes nothing."""
+    await enter("shop", "2026-04-02", "USD=475.09", "--by", "Aigul")
+    await enter("shop", "2026-04-02", "USD=475.90")
+    await enter("shop", "2026-04-02", "EUR=551.06", "--by", "Boris")
+    assert "already published" in await enter("shop", "2026-04-02", "USD=475.90", "--by", "Boris")
+    fixing = await store.fixing("shop", day(2))
+    assert fixing is not None
+    forms = [fixing, *fixing.revisions]
+    assert [form.entered_by for form in forms] == ["Boris", "operator", "Aigul"]
+    assert [str(form.rates["USD"].value) for form in forms] == ["475.90", "475.90", "475.09"]
+    assert [sorted(form.rates) for form in forms] == [["EUR", "USD"], ["USD"], ["USD"]]
+
+
+async def test_earlier_rates_can_be_entered_again(enter: Enter, store: Store) -> None:
+    """The text then has the digest of an earlier version."""
+    for value in ("475.09", "475.90", "475.09"):
+        await enter("shop", "2026-04-02", f"USD={value}")
+    fixing = await store.fixing("shop", day(2))
+    assert fixing is not None
+    assert [str(form.rates["USD"].value) for form in (fixing, *fixing.revisions)] == ["475.09", "475.90", "475.09"]
+
+
+async def test_suspicious_rates_need_a_confirmation(enter: Enter, store: Store) -> None:
+    """End of input means no: nothing is stored, not even the valid rates. `--accept` records a decision."""
+    await enter("shop", "2026-04-01", "USD=478.77", "EUR=548.62")
+    arguments = ("shop", "2026-04-02", "USD=4750.90", "EUR=551.06")
+    refused = await enter(*arguments, status=1)
+    assert (
+        "These rates would be quarantined:\nshop 2026-04-02: USD 4750.90\n  USD moved by +892.31%, from 478.77"
+        in refused
+    )
+    assert refused.endswith("error: shop: not confirmed, nothing was changed; publish these rates with --accept\n")
+    assert await store.fixing("shop", day(2)) is None
+    assert await store.waiting("shop") == []
+    assert await enter(*arguments, "--accept") == "shop 2026-04-02: EUR 551.06, USD 4750.90: accepted\n"
+    fixing = await store.fixing("shop", day(2))
+    assert fixing is not None
+    assert {code: str(rate.value) for code, rate in fixing.rates.items()} == {"USD": "4750.90", "EUR": "551.06"}
+    assert await store.raw("shop", fixing.digest)
+    (decision,) = await store.decisions("shop")
+    assert (decision.outcome, list(decision.waiting.fixing.rates)) == (Outcome.ACCEPTED, ["USD"])
+
+
+async def test_retracted_rates_can_be_entered_again(enter: Enter, store: Store) -> None:
+    """That too needs a confirmation."""
+    await enter("shop", "2026-04-02", "USD=475.09")
+    await enter("shop", "2026-04-02", "--yes", name="retract")
+    assert "an operator has rejected it" in await enter("shop", "2026-04-02", "USD=475.09", status=1)
+    await enter("shop", "2026-04-02", "USD=475.09", "--accept")
+    assert await store.fixing("shop", day(2)) is not None
+
+
+async def test_file_has_dates_and_nominals(enter: Enter, store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "rates.csv"
+    file.write_text("date,code,value,nominal\n2026-04-02,USD,475.09,1\n2026-04-01,USD,478.77,\n2026-04-02,JPY,3.1,10\n")
+    printed = await enter("shop", "--csv", str(file), "--by", "Aigul")
+    assert printed == "shop 2026-04-01: USD 478.77: new\nshop 2026-04-02: JPY 3.1 for 10, USD 475.09: new\n"
+    fixings = [await store.fixing("shop", on) for on in (day(1), day(2))]
+    digest = sha256(file.read_bytes()).hexdigest()
+    assert [(fixing.digest, fixing.entered_by) for fixing in fixings if fixing] == [(digest, "Aigul")] * 2
+    assert await store.raw("shop", digest) == file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("2026-04-02", "USD"), "'USD' is not a rate like USD=475.09"),
+        (("2026-04-02", "USD=475,09"), "'USD=475,09' is not a rate like USD=475.09"),
+        (("2026-04-02", "USD=1e3"), "the entered text has '1e3' where a number is expected for USD on 2026-04-02"),
+        (("2026-04-02", "USD=1", "USD=2"), "the entered text quotes USD twice for 2026-04-02"),
+        (("2026-04-02", "USB=475.09"), "the entered text has 'USB', which is not a currency code of ISO 4217"),
+        (("2026-04-02", "USD=0"), "shop 2026-04-02: USD is 0 for 1, not a positive finite rate; nothing was changed"),
+        (("2026-04-02", "KZT=2"), "2026-04-02: the base KZT is quoted in itself at 2 for 1; nothing was changed"),
+        (("2199-04-02", "USD=475.09"), "shop 2199-04-02: it is dated 2199-04-02, after 20"),
+        (("1948-04-02", "USD=475.09"), "it is dated 1948-04-02, before 1949-01-01, the first possible date"),
+    ],
+)
+async def test_invalid_entry_changes_nothing(
+    enter: Enter, store: Store, arguments: tuple[str, ...], problem: str
+) -> None:
+    """Not even `--accept` publishes it, nor the valid rates beside it."""
+    printed = await enter("shop", *arguments, "EUR=551.06", "--accept", status=1)
+    assert printed.startswith("error: ")
+    assert problem in printed
+    assert await store.count("shop") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("shop",), "nothing to enter: give a date and rates like USD=475.09, or --csv FILE"),
+        (("shop", "2026-04-02"), "nothing to enter"),
+        (("shop", "2026-04-02", "--csv", "x.csv"), "--csv takes the place of a date and rates"),
+        (("shop", "2026-04-02", "USD=1", "--by", "a\nb"), "--by must be a name of at most 80 printable characters"),
+        (("nbk", "2026-04-02", "USD=1"), 'nbk is polled: rates are entered for sources with adapter = "manual" (shop)'),
+        (("shops", "2026-04-02", "USD=1"), "unknown source 'shops'"),
+    ],
+)
+async def test_wrong_usage(enter: Enter, arguments: tuple[str, ...], problem: str) -> None:
+    assert problem in await enter(*arguments, status=2)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("date,code\n", "the entered text lacks the columns value"),
+        ("date,code,value\n2026-04-02,USD,475.09", "the entered text is truncated: the last line has no line break"),
+        ("date,code,value\n", "the entered text has no rates"),
+        ("date,code,value\n02.04.2026,USD,475.09\n", "has '02.04.2026' where a date is expected"),
+        ("date,code,value\n" + "2026-04-02,USD,475.09\n" * 250_000, "bytes (client.max_bytes); split it"),
+    ],
+)
+async def test_invalid_file(enter: Enter, tmp_path: Path, content: str, problem: str) -> None:
+    (tmp_path / "rates.csv").write_text(content)
+    assert problem in await enter("shop", "--csv", str(tmp_path / "rates.csv"), status=1)
+
+
+async def test_missing_file(enter: Enter, tmp_path: Path) -> None:
+    printed = await enter("shop", "--csv", str(tmp_path / "none.csv"), status=1)
+    assert "cannot be read: No such file or directory" in printed
+
+
+async def test_commands_that_poll_refuse_it(enter: Enter) -> None:
+    """They name the command to use instead."""
+    expected = "shop is not polled, its rates are entered by hand; enter them with: python -m service set-rate shop"
+    assert expected in await enter("shop", name="poll", status=2)
+    assert expected in await enter("shop", "--from", "2026-04-01", name="backfill", status=2)
+
+
+async def test_running_service_shows_entered_rates(enter: Enter, start: Started, banks: Banks) -> None:
+    """It is never polled, and neither overdue, late nor incomplete; no bank is requested for it."""
+    await enter("shop", "2026-04-01", "USD=478.77", "EUR=548.62")
+    client = await start()
+    await enter("shop", "2026-04-02", "USD=475.09", "--by", "Aigul <b>")
+
+    async def shown() -> Any:
+        ticker = await json_of(client, "/v1/ticker")
+        return ticker if ticker["quotes"][0]["rate"] == 475.09 else None
+
+    ticker = await until(shown)
+    assert ticker["status"] == "current"
+    assert [(quote["code"], quote["rate"], quote["date"]) for quote in ticker["quotes"]] == [
+        ("USD", 475.09, "2026-04-02"),
+        ("EUR", 548.62, "2026-04-01"),
+    ]
+    (source,) = (await json_of(client, "/v1/sources"))["sources"]
+    expected = {"state": "current", "error": None, "last_poll": None, "next_poll": None, "expected_until": None}
+    assert source | expected == source
+    assert {"missed", "due"}.isdisjoint(source["days"]["states"])
+    for name in ("source:shop", "ticker:shop", "polling"):
+        assert (await check_of(client, name))["status"] == "pass"
+    assert 'ticker_polls_total{result="failed",source="shop"}' not in await text_of(client, "/metrics")
+    assert 'ticker_source_missing{source="shop"} 0.0' in await text_of(client, "/metrics")
+    status = await page_of(client, "/status")
+    assert "Next poll" not in status.to_text()
+    assert not banks.requests
+
+
+async def test_receipt_names_who_entered_it(enter: Enter, start: Started) -> None:
+    """The name is text, not HTML. The receipt has the entered text instead of a bank's response."""
+    await enter("shop", "2026-04-02", "USD=475.10", "--by", "Boris")
+    await enter("shop", "2026-04-02", "USD=475.09", "--by", "Aigul <b>")
+    client = await start()
+    receipt = await json_of(client, "/v1/fixings/shop/2026-04-02")
+    assert (receipt["entered_by"], receipt["url"]) == ("Aigul <b>", "")
+    assert [earlier["entered_by"] for earlier in receipt["revisions"]] == ["Boris"]
+    text = await text_of(client, receipt["raw"])
+    assert text == "date,code,value\n2026-04-02,USD,475.09\n"
+    assert receipt["digest"] == sha256(text.encode()).hexdigest()
+    page = await page_of(client, "/fixings/shop/2026-04-02?lang=en")
+    entered = receipt["fetched_at"].replace("T", " ").replace("Z", " UTC")
+    shown = " ".join(select_one(page, ".details").to_text().split()).replace(" ,", ",")
+    assert f"Entered by hand Aigul <b>, {entered}" in shown
+    assert "Fetched" not in shown
+    assert "From" not in shown
+    whole = page.to_text()
+    assert "Entered text" in whole
+    assert "bank" not in whole.replace("Other banks", "")
+    assert "Boris" in whole
+
+
+async def test_receipt_of_a_bank_names_nobody(settings: Settings, start: Started, banks: Banks) -> None:
+    """Its document has no such field, neither for itself nor for earlier versions."""
+    banks.published["nbk"] = {day(2): {"USD": "475.09", "EUR": "551.06"}}
+    ticker = settings.tickers[0].model_copy(update={"sources": ("nbk",)})
+    values = {name: getattr(settings, name) for name in Settings.model_fields}
+    client = await start(Settings(**values | {"tickers": (ticker,)}))
+    await until_ready(client)
+    assert "entered_by" not in await text_of(client, "/v1/fixings/nbk/2026-04-02")
+
+
+async def test_source_with_a_window_can_be_late(settings: Settings) -> None:
+    """Without one its rates hold until they are replaced."""
+    source, now = settings.sources["shop"], datetime(2026, 4, 9, 4, tzinfo=UTC)
+    assert freshness(source, day(2), now) is Freshness.CURRENT
+    daily = settings.sources["nbk"].model_copy(update={"adapter": "manual"})
+    assert freshness(daily, day(2), now) is Freshness.STALE
+    assert freshness(daily, date(2026, 4, 9), now) is Freshness.CURRENT
+
+
+def test_only_a_manual_source_needs_no_url(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text(CONFIG.replace('adapter = "manual"', 'adapter = "nbk"'))
+    with pytest.raises(SettingsError, match=r"sources\.shop: url is required"):
+        load(path, environ={})
+    path.write_text(CONFIG.replace('adapter = "manual"', 'adapter = "manul"\nurl = "https://shop.example"'))
+    with pytest.raises(SettingsError, match=r"sources\.shop\.adapter: unknown adapter .*manual\)"):
+        validate(load(path, environ={}))
