@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
@@ -85,6 +86,33 @@ def optional_text(response: RawResponse, parent: Element, name: str) -> str:
     if len(children) > 1:
         response.reject(f"has <{name}> twice in <{parent.tag!s}>")
     return content(response, children[0]) if children else ""
+
+
+def html_table(response: RawResponse) -> tuple[list[str], list[list[str]]]:
+    """Parse a fragment of HTML with one table; return the texts of its paragraphs, and the cells of each row.
+
+    The parser repairs what is broken, so that every row and cell must be closed: otherwise the response is truncated.
+    """
+    body = _body(response, response.body)
+    try:
+        markup = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        response.reject(f"is not HTML in UTF-8: {error}")
+    parser = etree.HTMLParser(no_network=True, huge_tree=False, encoding="utf-8")
+    root = etree.fromstring(f"<html>{markup}".encode(), parser)  # without any element there would be no root
+    tables = root.findall(".//table")
+    if len(tables) != 1:
+        response.reject(f"lacks a table of rates, or has several: {len(tables)}")
+    for tag in ("table", "tr", "td"):
+        if len(re.findall(rf"<{tag}[\s>]", markup, re.IGNORECASE)) != markup.lower().count(f"</{tag}>"):
+            response.reject(f"is truncated: a <{tag}> is not closed")
+    rows = [[_words(cell) for cell in row.iter("td")] for row in tables[0].iter("tr")]
+    return [_words(paragraph) for paragraph in root.iter("p")], [row for row in rows if row]
+
+
+def _words(element: Element) -> str:
+    """Return all text of an element, with single spaces."""
+    return " ".join("".join(element.itertext()).split())
 
 
 def val_curs(response: RawResponse, form: str, mark: str = ".") -> ParsedResponse:

@@ -59,7 +59,12 @@ class Format:
 
     @property
     def malformed(self) -> str:
-        return {".xml": "is not well-formed XML", ".json": "is not JSON", ".csv": "is truncated"}[self.suffix]
+        return {
+            ".xml": "is not well-formed XML",
+            ".json": "is not JSON",
+            ".csv": "is truncated",
+            ".html": "is truncated",
+        }[self.suffix]
 
 
 def _format_of(key: str) -> Format:
@@ -107,20 +112,26 @@ def faults(key: str) -> Iterator[Fault]:
     yield "HTML with a doctype", b"\n<!DOCTYPE html>\n" + HTML, "is an HTML page"
     yield "HTML with a byte order mark", b"\xef\xbb\xbf<!doctype HTML>\n" + HTML, "is an HTML page"
     yield "HTML", HTML, "is an HTML page"
-    yield "HTML after a comment", b"<!-- error -->" + HTML, "has the root <html>|is not JSON|lacks the columns"
-    yield "a word", b"Service Unavailable\n", "is not well-formed XML|is not JSON|lacks the columns"
+    yield (
+        "HTML after a comment",
+        b"<!-- error -->" + HTML,
+        "has the root <html>|is not JSON|lacks (?:the columns|a table)",
+    )
+    yield "a word", b"Service Unavailable\n", "is not well-formed XML|is not JSON|lacks (?:the columns|a table)"
     yield "half of it", body[: len(body) // 2], format_.malformed
     yield "nine tenths of it", body[: len(body) * 9 // 10], format_.malformed
     for other in (other for other in FORMATS if other != key and {key, other} != TWINS):
         other_document = document(other, FORMATS[other].name)
-        expected = "has the root|is not (?:well-formed XML|JSON|a JSON|CSV)|lacks|is truncated|where a date is expected"
+        expected = (
+            "has the root|is not (?:well-formed XML|JSON|a JSON|CSV|HTML)|lacks|is truncated|where a date is expected"
+        )
         yield f"foreign: {other}", other_document, expected
     other_root = substituted(body, *format_.root, count=-1 if format_.suffix == ".xml" else 1)
     other_root += b"}" if format_.root[0] == "[" else b""
     yield (
         "another root",
         other_root,
-        "has the root|is not a JSON array of (?:arrays of )?objects|lacks (?:the columns|observations|rates|data)",
+        "has the root|is not a JSON array of (?:arrays of )?objects|lacks (?:the columns|observ|rates|data|a table)",
     )
     if format_.has_json_numbers:
         for literal in ("NaN", "n/a", "Infinity", "-Infinity", "0x1F", "1_000", "47 877", "", "1,234", "١٢٣"):
@@ -157,7 +168,7 @@ def odd_entries(key: str) -> Iterator[Fault]:
     """Yield documents in which one rate, nominal or code cannot be read."""
     yield from _odd_rates(key, FORMATS[key])
     yield from _odd_nominals(key, FORMATS[key])
-    if key == "boe":  # its documents name series instead of currencies
+    if key in ("boe", "cbuae"):  # their documents name series, or currencies in words
         return
     format_ = FORMATS[key]
     body = document(key, format_.name)
@@ -203,7 +214,7 @@ def _odd_nominals(key: str, format_: Format) -> Iterator[Fault]:
 
 
 def _byte_faults(key: str, format_: Format, body: bytes) -> Iterator[Fault]:
-    malformed = {".csv": "is not CSV in UTF-8"}.get(format_.suffix, format_.malformed)
+    malformed = {".csv": "is not CSV in UTF-8", ".html": "is not HTML in UTF-8"}.get(format_.suffix, format_.malformed)
     if b"windows-1251" not in body:  # there every byte is a letter
         yield "bytes of no encoding", with_rate(key, b"\xff\xfe"), malformed
     yield "in UTF-16", body.decode("windows-1251", "replace").encode("utf-16"), "contains a null byte"

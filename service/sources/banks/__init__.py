@@ -17,6 +17,7 @@ from service.sources.banks.cbar import Cbar
 from service.sources.banks.cbr import Cbr
 from service.sources.banks.cbt import Cbt
 from service.sources.banks.cbu import Cbu
+from service.sources.banks.cbuae import Cbuae
 from service.sources.banks.cnb import Cnb
 from service.sources.banks.ecb import Ecb
 from service.sources.banks.fbil import Fbil
@@ -63,6 +64,7 @@ SOURCES: Final[dict[str, SourceAdapter]] = {
     "rba": Rba(),
     "bom": Bom(),
     "cbt": Cbt(),
+    "cbuae": Cbuae(),
     "frankfurter": Frankfurter(),
     "recorded": Recorded(),
 }
