@@ -1,9 +1,10 @@
 """Commands that print a ticker, the sources, or the result of one poll."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TypeVar
 
 from service.cli.output import add_row, coloured, console, lines, table, write_json
@@ -11,7 +12,7 @@ from service.clock import Clock
 from service.cluster.follower import INTERVAL
 from service.domain import publication_schedule
 from service.domain.change import percent_text
-from service.domain.fixing import Fixing, Series
+from service.domain.fixing import Fixing, Rate, Series
 from service.domain.snapshot import Snapshot
 from service.errors import SettingsError, StoreError, TickerError
 from service.observability.logging import configure
@@ -182,7 +183,12 @@ class _Polled:
                 "base": judgement.fixing.base,
                 "direction": judgement.fixing.direction,
                 "rates": {
-                    code: {"value": rate.value, "nominal": rate.nominal, "quarantined": code in _held(judgement)}
+                    code: {
+                        "value": rate.value,
+                        "nominal": rate.nominal,
+                        "quarantined": code in _held(judgement),
+                        **_sides(rate),
+                    }
                     for code, rate in sorted(judgement.fixing.rates.items())
                 },
             }
@@ -200,10 +206,20 @@ class _Polled:
         output.print(rows)
         lines(output, [f"left out: {problem}" for problem in self.left_out])
         if latest := self.latest:
-            rates = table("currency", "nominal", f"{latest.base}, {latest.direction}", title=str(latest.date))
+            sides = [
+                name for name in ("buying", "selling") if any(name in _sides(rate) for rate in latest.rates.values())
+            ]
+            columns = ("currency", "nominal", f"{latest.base}, {latest.direction}", *sides)
+            rates = table(*columns, title=str(latest.date))
             for code, rate in sorted(latest.rates.items()):
-                add_row(rates, (code, rate.nominal, rate.value))
+                add_row(rates, (code, rate.nominal, rate.value, *(_sides(rate).get(name, "") for name in sides)))
             output.print(rates)
+
+
+def _sides(rate: Rate) -> Mapping[str, Decimal]:
+    """Return the buying and the selling rate, if the source publishes them."""
+    sides = {"buying": rate.buying, "selling": rate.selling}
+    return {name: side for name, side in sides.items() if side is not None}
 
 
 def _verdict(judgement: Judgement) -> str:

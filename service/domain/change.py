@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from enum import StrEnum
 from fractions import Fraction
+from typing import NamedTuple
 
-from service.domain.fixing import RateTable
+from service.domain.fixing import Quotation, RateTable
 
 _ONE = Fraction(1)
 DERIVED_DIGITS = 10
@@ -61,6 +62,34 @@ def rate(code: str, base: str, fixing: RateTable, factor: Fraction = _ONE) -> De
     exact = fixing.cross(code, base) * factor
     with localcontext(prec=DERIVED_DIGITS):
         return Decimal(exact.numerator) / Decimal(exact.denominator)
+
+
+class Sides(NamedTuple):
+    """The rates at which a source buys and sells a currency: units of the base for 1 unit, `buying` the lower one."""
+
+    buying: Decimal | None = None
+    selling: Decimal | None = None
+
+
+def sides(code: str, base: str, table: RateTable) -> Sides:
+    """Return the buying and the selling rate of `code`, as published or derived with `DERIVED_DIGITS` digits.
+
+    Both are None if the source does not publish both, and for a cross: nobody buys or sells at the quotient of two
+    rates.
+    """
+    published = table.rates.get(code) if base == table.base else None
+    if published is None or published.buying is None or published.selling is None:
+        return Sides()
+    nominal = published.nominal
+    return Sides(_per_unit(table, published.buying, nominal), _per_unit(table, published.selling, nominal))
+
+
+def _per_unit(table: RateTable, value: Decimal, nominal: int) -> Decimal:
+    published = table.per_unit(value, nominal)
+    if published is not None:
+        return published
+    with localcontext(prec=DERIVED_DIGITS):
+        return nominal / value if table.direction is Quotation.INVERSE else value / nominal
 
 
 def half_up(number: Fraction, places: int) -> Decimal:

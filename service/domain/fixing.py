@@ -9,10 +9,14 @@ from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
-from typing import Generic, Protocol, TypeVar
+from typing import Annotated, Generic, Protocol, TypeVar
+
+from pydantic import Field
 
 REVISIONS = 10
 """Revisions of a fixing that are kept."""
+OptionalNumber = Annotated[Decimal | None, Field(exclude_if=lambda number: number is None)]
+"""A number that most records lack: those without it are stored as before there was such a number."""
 
 
 class Quotation(StrEnum):
@@ -26,12 +30,16 @@ class Quotation(StrEnum):
 class Rate:
     """One published rate, digits as published.
 
-    `change` is the bank's own *absolute* change per nominal, if it publishes one.
+    `change` is the bank's own *absolute* change per nominal, if it publishes one. `buying` and `selling` are the rates
+    at which it buys and sells the currency, per the same nominal, if it publishes them: in a direct quotation `buying`
+    is the lower one, in an inverse one the higher one.
     """
 
     value: Decimal
     nominal: int = 1
     change: Decimal | None = None
+    buying: OptionalNumber = None
+    selling: OptionalNumber = None
 
 
 class RateLike(Protocol):
@@ -41,6 +49,10 @@ class RateLike(Protocol):
     def value(self) -> Decimal: ...
     @property
     def nominal(self) -> int: ...
+    @property
+    def buying(self) -> Decimal | None: ...
+    @property
+    def selling(self) -> Decimal | None: ...
 
 
 class RateTable:
@@ -82,15 +94,19 @@ class RateTable:
     def published(self, code: str) -> Decimal | None:
         """Return `value` with the published digits; None if it must be derived."""
         rate = self.rates.get(code)
-        if rate is None or self.direction is Quotation.INVERSE:
+        return self.per_unit(rate.value, rate.nominal) if rate else None
+
+    def per_unit(self, value: Decimal, nominal: int) -> Decimal | None:
+        """Return a published value in units of `base` for 1 unit, with its digits; None if it must be derived."""
+        if self.direction is Quotation.INVERSE:
             return None
-        places = len(str(rate.nominal)) - 1
-        return rate.value.scaleb(-places) if rate.nominal == 10**places else None
+        places = len(str(nominal)) - 1
+        return value.scaleb(-places) if nominal == 10**places else None
 
     def repeats(self, other: "RateTable") -> bool:
         """Return whether every currency that both quote has the same rate."""
         shared = self.rates.keys() & other.rates.keys()
-        return bool(shared) and all(_same(self.rates[code], other.rates[code]) for code in shared)
+        return bool(shared) and all(same_rate(self.rates[code], other.rates[code]) for code in shared)
 
     def carries_over(self, other: "RateTable") -> bool:
         """Return whether this only repeats `other` and is not a new publication: a weekend, a holiday, a frozen feed.
@@ -99,12 +115,12 @@ class RateTable:
         otherwise unchanged document is not a publication.
         """
         shared = self.rates.keys() & other.rates.keys()
-        moved_count = sum(not _same(self.rates[code], other.rates[code]) for code in shared)
+        moved_count = sum(not same_rate(self.rates[code], other.rates[code]) for code in shared)
         return bool(shared) and moved_count * 10 <= len(shared)
 
     def moves(self, other: "RateTable", code: str, base: str) -> bool:
         """Return whether the rate of `code` in `base` differs from that in `other`; both must quote it."""
-        return any(not _same(self.rates[quoted], other.rates[quoted]) for quoted in {code, base} - {self.base})
+        return any(not same_rate(self.rates[quoted], other.rates[quoted]) for quoted in {code, base} - {self.base})
 
     def is_revised(self, code: str, base: str) -> bool:
         """Return whether the source has corrected the rate of `code` in `base` since its first publication."""
@@ -169,7 +185,7 @@ class Fixing(RateTable):
     def is_part_of(self, other: "Fixing") -> bool:
         """Return whether the other fixing has all rates of this one, unchanged."""
         shared = self.rates.keys() <= other.rates.keys()
-        return shared and all(_same(rate, other.rates[code]) for code, rate in self.rates.items())
+        return shared and all(same_rate(rate, other.rates[code]) for code, rate in self.rates.items())
 
     def without(self, codes: Collection[str]) -> "Fixing":
         """Return this fixing without the rates of some currencies."""
@@ -178,10 +194,19 @@ class Fixing(RateTable):
         return replace(self, rates={code: rate for code, rate in self.rates.items() if code not in codes})
 
 
-def _same(rate: RateLike, other: RateLike) -> bool:
+def same_rate(rate: RateLike, other: RateLike) -> bool:
+    """Return whether two rates are equal, whatever their nominals and digits.
+
+    A buying or selling rate that only one of them has makes no difference: records of earlier versions lack them.
+    """
     if rate.nominal == other.nominal:
-        return rate.value == other.value
-    return rate.value * other.nominal == other.value * rate.nominal
+        is_same = rate.value == other.value
+    else:
+        is_same = rate.value * other.nominal == other.value * rate.nominal
+    if not is_same or rate.buying is rate.selling is None or other.buying is other.selling is None:
+        return is_same
+    sides = ((rate.buying, other.buying), (rate.selling, other.selling))
+    return all(own is None or others is None or own * other.nominal == others * rate.nominal for own, others in sides)
 
 
 T = TypeVar("T", bound=RateTable)

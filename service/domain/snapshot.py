@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from service.domain.change import Trend
+from service.domain.fixing import OptionalNumber
 from service.domain.periods import Changes, Period
 
 HISTORY: Final = 30
@@ -49,7 +50,8 @@ class Quote:
     list, from 1; `reason` says why the sources before it were skipped. `cross` marks a rate computed through the
     source's own rate of the base. `confidence` is the result of the comparison with other banks. `history` has the
     source's last publications of the rate, oldest first, including this one: at most `HISTORY`. `changes` are those
-    over each period up to `date`.
+    over each period up to `date`. `buying` and `selling` are the source's own, in the units of `rate`; None unless it
+    publishes both, and for a cross.
     """
 
     code: str
@@ -67,6 +69,8 @@ class Quote:
     confidence: Confidence | None = None
     history: tuple[Point, ...] = ()
     changes: Changes = field(default_factory=dict)
+    buying: OptionalNumber = None
+    selling: OptionalNumber = None
 
     def over(self, period: Period) -> "Quote":
         """Return this quote with the change over a period in place of that since the previous publication."""

@@ -4,8 +4,9 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import NoReturn
 
 from service.domain.bounds import LATEST
@@ -18,6 +19,8 @@ _NOMINAL = re.compile(r"[1-9][0-9]{0,6}")
 # Plain digits with the bank's own decimal separator, limited in length: an exponent could expand to a gigabyte of
 # zeros, and the other separator may group thousands, so that 1,234 would be read as a little more than one.
 _NUMBER = {mark: re.compile(rf"[+-]?[0-9]{{1,15}}(?:[{mark}][0-9]{{1,15}})?") for mark in ".,"}
+_EXACT = 40
+"""Precision in which the mean of two numbers is exact: both have at most 30 digits."""
 MOST_DAYS = 400
 """Maximum number of dates in a response: no request covers more than a year."""
 MOST_CURRENCIES = 200
@@ -54,10 +57,22 @@ class RateTableBuilder:
             self._left_out.append(error.problem.removeprefix("the response "))
             self._unreadable += is_rate
 
-    def add(self, on: date, code: str, value: str, nominal: str = "1", change: str = "") -> None:
-        """Add one rate as published; `change` is the bank's own change, if it publishes one.
+    def add(
+        self,
+        on: date,
+        code: str,
+        value: str = "",
+        nominal: str = "1",
+        change: str = "",
+        *,
+        buying: str = "",
+        selling: str = "",
+    ) -> None:
+        """Add one rate as published; `change`, `buying` and `selling` are the bank's own, if it publishes them.
 
-        A change that cannot be read is left out alone. A currency that is quoted twice is left out: which of the rates
+        Without `value` the rate is the exact mean of `buying` and `selling`. `buying` is the rate at which the bank
+        buys the currency: in an inverse quotation the higher one. A change that cannot be read is left out alone, and
+        so is a buying or selling rate beside a `value`. A currency that is quoted twice is left out: which of the rates
         is right is unknown. Rates of other dates than the requested ones are ignored.
         """
         if not self._response.since <= on <= self._response.until:
@@ -76,17 +91,18 @@ class RateTableBuilder:
             self._too_much(f"has rates for more than {MOST_DAYS} days")
         if len(self._rates[on]) >= MOST_CURRENCIES:
             self._too_much(f"quotes more than {MOST_CURRENCIES} currencies for {on}")
-        published = self._number(value, f"{code} on {on}")
-        own_change = None
-        if change:
-            with self.entry(is_rate=False):
-                own_change = self._number(change, f"the change of {code} on {on}")
-        self._rates[on][code] = Rate(published, int(nominal), own_change)
-
-    def middle(self, on: date, code: str, buying: str, selling: str) -> str:
-        """Return the mean of two rates, exactly, for banks that publish no middle rate."""
-        low, high = (self._number(value, f"{code} on {on}") for value in (buying, selling))
-        return f"{(low + high) / 2:f}".replace(".", self._mark)
+        name = f"{code} on {on}"
+        if value:
+            rate = Rate(
+                self._number(value, name),
+                int(nominal),
+                buying=self._optional_number(buying, f"the buying rate of {name}"),
+                selling=self._optional_number(selling, f"the selling rate of {name}"),
+            )
+        else:
+            sides = [self._number(side, name) for side in (buying, selling)]
+            rate = Rate(_mean(*sides), int(nominal), None, *sides)
+        self._rates[on][code] = replace(rate, change=self._optional_number(change, f"the change of {name}"))
 
     def optional(self, read: Callable[..., str], *arguments: object) -> str:
         """Return a value that a rate can do without, by a function of `parsing`; empty if it cannot be read."""
@@ -106,6 +122,14 @@ class RateTableBuilder:
         fixings = [self._response.fixing(day, self._rates[day], direction) for day in requested_days]
         return ParsedResponse(fixings, self._left_out)
 
+    def _optional_number(self, published: str, name: str) -> Decimal | None:
+        """Return a number that a rate can do without; None if it is missing, or cannot be read."""
+        number = None
+        if published:
+            with self.entry(is_rate=False):
+                number = self._number(published, name)
+        return number
+
     def _number(self, published: str, name: str) -> Decimal:
         if not _NUMBER[self._mark].fullmatch(published):
             self._response.reject(f"has {published[:40]!r} where a number is expected for {name}")
@@ -113,3 +137,8 @@ class RateTableBuilder:
 
     def _too_much(self, problem: str) -> NoReturn:
         raise _TooMuch(self._response.source, self._response.url, f"the response {problem}")
+
+
+def _mean(low: Decimal, high: Decimal) -> Decimal:
+    with localcontext(prec=_EXACT):
+        return (low + high) / 2

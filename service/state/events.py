@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from service.domain.event import Event, event_id
-from service.domain.fixing import Fixing
+from service.domain.fixing import Fixing, Rate, same_rate
 from service.domain.publication_schedule import pause_end
 from service.domain.snapshot import Quote, Snapshot, Status
 from service.settings import TickerSettings
@@ -171,6 +171,17 @@ def _source(
     return ReportedSource(tuple(quarantined), tuple(revisions)), events
 
 
+def _values(rate: Rate) -> dict[str, Decimal | int]:
+    """Return what an event says of a rate; its buying and selling rates if the bank publishes them."""
+    values: dict[str, Decimal | int | None] = {
+        "value": rate.value,
+        "nominal": rate.nominal,
+        "buying": rate.buying,
+        "selling": rate.selling,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _rates(fixing: Fixing) -> list[str]:
     return [f"{code} {rate.value}/{rate.nominal}" for code, rate in sorted(fixing.rates.items())]
 
@@ -187,7 +198,7 @@ def _quarantined(key: str, entry: QuarantinedFixing, rates: Sequence[str], now: 
         "date": fixing.date,
         "base": fixing.base,
         "since": entry.since,
-        "rates": {code: {"value": rate.value, "nominal": rate.nominal} for code, rate in sorted(fixing.rates.items())},
+        "rates": {code: _values(rate) for code, rate in sorted(fixing.rates.items())},
         "reasons": entry.reasons,
     }
     return _event("fixing.quarantined", f"{key}/{fixing.date}", now, data, rates)
@@ -196,10 +207,9 @@ def _quarantined(key: str, entry: QuarantinedFixing, rates: Sequence[str], now: 
 def _revised(fixing: Fixing, now: datetime) -> Event:
     earlier = fixing.revisions[0]
     changed = {
-        code: {"value": rate.value, "nominal": rate.nominal, "before": earlier.rates[code].value}
+        code: _values(rate) | {"before": earlier.rates[code].value}
         for code, rate in sorted(fixing.rates.items())
-        if code in earlier.rates
-        and rate.value * earlier.rates[code].nominal != earlier.rates[code].value * rate.nominal
+        if code in earlier.rates and not same_rate(rate, earlier.rates[code])
     }
     data = {
         "source": fixing.source,

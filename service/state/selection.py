@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Final
 
 from service.domain.breaks import Break, conversion
-from service.domain.change import Change, change, rate
+from service.domain.change import Change, change, rate, sides
 from service.domain.fixing import Fixing, RateTable, Series
 from service.domain.periods import LONGER, Changes, Period, PeriodChange, as_period_change, begin, in_force, since
 from service.domain.publication_schedule import Freshness, freshness, next_due, today
@@ -128,6 +128,7 @@ def _earlier_quote(quote: Quote, base: str, published: Sequence[Fixing], evidenc
     new, old = trusted.new, trusted.old
     factor = conversion(breaks, quote.code, base, old, new) if old else None
     earlier = change(quote.code, base, new, old, factor or Fraction(1))
+    buying, selling = sides(quote.code, base, new)
     return replace(
         quote,
         rate=earlier.rate,
@@ -140,6 +141,8 @@ def _earlier_quote(quote: Quote, base: str, published: Sequence[Fixing], evidenc
         confidence=trusted.confidence,
         history=(),
         changes={},
+        buying=buying,
+        selling=selling,
     )
 
 
@@ -324,6 +327,7 @@ def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None, reas
     if candidate is None:
         return Quote(code, reason=reason)
     latest_change = candidate.change
+    buying, selling = sides(code, ticker.base, candidate.new)
     return Quote(
         code=code,
         rate=latest_change.rate,
@@ -340,6 +344,8 @@ def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None, reas
         confidence=candidate.confidence,
         history=candidate.published,
         changes=candidate.changes,
+        buying=buying,
+        selling=selling,
     )
 
 

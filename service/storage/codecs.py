@@ -135,7 +135,7 @@ def _snapshot(snapshot: Snapshot, _: Place) -> Iterator[str]:
     yield from time_errors("updated_at", snapshot.updated_at)
     yield from time_errors("next_update", snapshot.next_update)
     for quote in snapshot.quotes:
-        for name in ("rate", "previous", "change", "percent"):
+        for name in ("rate", "previous", "change", "percent", "buying", "selling"):
             number = getattr(quote, name)
             if number is not None:
                 yield from (f"the {name} of {quote.code[:_SHOWN]} {error}" for error in number_errors(number))
@@ -180,6 +180,8 @@ class StoredRate(Struct, frozen=True, gc=False):
 
     value: Decimal
     nominal: int
+    buying: Decimal | None = None
+    selling: Decimal | None = None
 
 
 class StoredRates(RateTable, Struct, frozen=True):

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import partial
 
 from service.domain.breaks import Break, conversion
-from service.domain.change import change, rate
+from service.domain.change import change, rate, sides
 from service.domain.fixing import RateTable, RateTables
 from service.domain.periods import LONGER, Period, as_period_change, begin, in_force, since
 from service.domain.publication_schedule import Freshness, freshness, today
@@ -188,6 +188,7 @@ def _quote(found: RateInForce, starts: Mapping[tuple[str, str, date], RateTable]
     moved = change(code, base, new, old if factor else None, factor or Fraction(1))
     previous_date = old.date if old and factor else None
     changes = {Period.DAY: as_period_change(moved, previous_date)}
+    buying, selling = sides(code, base, new)
     for period in LONGER:
         changes[period] = since(code, base, new, starts.get((code, base, begin(period, new.date))), breaks)
     factors = [(table, conversion(breaks, code, base, table, new)) for table in found.published]
@@ -205,4 +206,6 @@ def _quote(found: RateInForce, starts: Mapping[tuple[str, str, date], RateTable]
         cross=new.base != base,
         history=tuple(Point(table.date, rate(code, base, table, factor)) for table, factor in factors if factor),
         changes=changes,
+        buying=buying,
+        selling=selling,
     )

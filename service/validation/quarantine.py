@@ -150,7 +150,8 @@ def _outcome(held: Fixing, published: Fixing) -> Outcome:
 
 def _normalized(rate: Rate) -> Rate:
     """Return a rate for comparison: normalized digits, without the bank's own change."""
-    return Rate(rate.value.normalize(), rate.nominal)
+    buying, selling = (side if side is None else side.normalize() for side in (rate.buying, rate.selling))
+    return Rate(rate.value.normalize(), rate.nominal, None, buying, selling)
 
 
 def rates_digest(fixing: Fixing) -> str:
@@ -158,5 +159,13 @@ def rates_digest(fixing: Fixing) -> str:
 
     With it an operator decides on exactly the rates that were printed.
     """
-    rates = [[code, f"{rate.value:f}", rate.nominal] for code, rate in sorted(fixing.rates.items())]
+    rates = [
+        [
+            code,
+            f"{rate.value:f}",
+            rate.nominal,
+            *(f"{side}" for side in (rate.buying, rate.selling) if side is not None),
+        ]
+        for code, rate in sorted(fixing.rates.items())
+    ]
     return sha256(json.dumps([fixing.source, str(fixing.date), rates]).encode()).hexdigest()[:12]

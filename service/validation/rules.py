@@ -27,7 +27,7 @@ from typing import Final
 from service.domain.bounds import rate_errors, structural_errors
 from service.domain.breaks import Break, conversion
 from service.domain.change import half_up, percent_text
-from service.domain.fixing import Fixing, Rate, Series
+from service.domain.fixing import Fixing, Rate, Series, same_rate
 from service.domain.snapshot import Confidence
 from service.validation.cross_check import Assessment, CrossCheck, describe, log_value
 from service.validation.swap_detection import swapped_currencies
@@ -152,17 +152,13 @@ def fixing_to_publish(fixing: Fixing, valid_rates: Mapping[str, Rate], published
     if not published:
         return replace(fixing, rates=valid_rates) if valid_rates else None
     rates = {**published.rates, **valid_rates}
-    if all(code in published.rates and _is_equal(rate, published.rates[code]) for code, rate in rates.items()):
+    if all(code in published.rates and same_rate(rate, published.rates[code]) for code, rate in rates.items()):
         return None
-    only_added = all(_is_equal(rates[code], rate) for code, rate in published.rates.items())
+    only_added = all(same_rate(rates[code], rate) for code, rate in published.rates.items())
     if only_added and not fixing.entered_by:  # rates that were quarantined
         latest = max(fixing, published, key=lambda form: form.fetched_at)
         return replace(latest, rates=rates, revisions=published.revisions)
     return replace(fixing, rates=rates).with_revision_of(published)
-
-
-def _is_equal(rate: Rate, other: Rate) -> bool:
-    return rate.value * other.nominal == other.value * rate.nominal
 
 
 def document_errors(fixing: Fixing, context: ValidationContext) -> tuple[str, ...]:
@@ -209,7 +205,7 @@ class _Document:
         self.judged = {
             code
             for code, rate in document.rates.items()
-            if published is None or code not in published.rates or not _is_equal(rate, published.rates[code])
+            if published is None or code not in published.rates or not same_rate(rate, published.rates[code])
         }
         self.previous = _neighbours(new, [fixing for fixing in reversed(known.fixings) if fixing.date < new.date])
         self.following = _neighbours(new, [fixing for fixing in known.fixings if fixing.date > new.date])

@@ -94,7 +94,9 @@ class QuoteDocument(Struct, frozen=True, kw_only=True):
     `cross` marks a cross rate, computed with the source's own rate of the base. `confidence` is `confirmed` if another
     bank's rate agrees, `unconfirmed` if no other bank quotes the currency or has published yet, and `diverging` if
     other banks contradict a newer rate of the source, so that this is the one before it. `receipts` are the paths of
-    the receipts of both publications. `text` is present if `lang` is given; its change is that of `period`.
+    the receipts of both publications. `text` is present if `lang` is given; its change is that of `period`. `buying`
+    and `selling` are the rates at which the source buys and sells the currency, in the units of `rate`; present if it
+    publishes both, and never for a cross rate.
     """
 
     code: str
@@ -113,6 +115,8 @@ class QuoteDocument(Struct, frozen=True, kw_only=True):
     confidence: Confidence | None
     receipts: list[str]
     changes: Changes
+    buying: Decimal | UnsetType = UNSET
+    selling: Decimal | UnsetType = UNSET
     text: QuoteWords | UnsetType = UNSET
 
 
@@ -141,7 +145,8 @@ class RateOnDate(Struct, frozen=True, kw_only=True):
 
     `rate` is in units of the base for 1 unit of the currency, as published, or derived with ten significant digits.
     `date` is the first day of that rate: the effective date of the last publication up to the date requested. `cross`
-    marks a cross rate, computed with the source's own rate of the base. `receipt` is the path of the receipt.
+    marks a cross rate, computed with the source's own rate of the base. `receipt` is the path of the receipt. `buying`
+    and `selling` are present if the source publishes both; never for a cross rate.
     """
 
     code: str
@@ -151,6 +156,8 @@ class RateOnDate(Struct, frozen=True, kw_only=True):
     source: str | None
     cross: bool
     receipt: str | None
+    buying: Decimal | UnsetType = UNSET
+    selling: Decimal | UnsetType = UNSET
 
 
 class Rates(Struct, frozen=True, kw_only=True):
@@ -211,6 +218,31 @@ class History(Struct, frozen=True, kw_only=True, rename={"since": "from", "until
     history: tuple[PointDocument, ...]
 
 
+class RateDocument(Struct, frozen=True, kw_only=True):
+    """One published rate, digits as published.
+
+    `change` is the bank's own *absolute* change per nominal, if it publishes one. `buying` and `selling` are the rates
+    at which it buys and sells the currency, per the same nominal; present if it publishes them. If it publishes only
+    these two, `value` is their exact mean.
+    """
+
+    value: Decimal
+    nominal: int
+    change: Decimal | None
+    buying: Decimal | UnsetType = UNSET
+    selling: Decimal | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, rate: fixing.Rate) -> "RateDocument":
+        return cls(
+            value=rate.value,
+            nominal=rate.nominal,
+            change=rate.change,
+            buying=UNSET if rate.buying is None else rate.buying,
+            selling=UNSET if rate.selling is None else rate.selling,
+        )
+
+
 class FixingDocument(Struct, frozen=True, kw_only=True):
     """The publication of a source for a date: digits, nominal and direction as published.
 
@@ -222,7 +254,7 @@ class FixingDocument(Struct, frozen=True, kw_only=True):
     source: str
     base: str
     date: dt.date
-    rates: Mapping[str, fixing.Rate]
+    rates: Mapping[str, RateDocument]
     url: str
     fetched_at: Moment
     digest: str

@@ -20,12 +20,12 @@ from service.storage.codecs import FIXING
 from service.storage.repository import Store
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
 from tests.support.cli import command
-from tests.support.fixings import day, fixing, later
+from tests.support.fixings import day, fixing, later, with_sides
 
 FIXINGS = [
     fixing(day(1), USD="478.77", JPY=("31.50", 10)),
     replace(fixing(day(2), USD="475.09"), revisions=(fixing(day(2), USD="475.10"),)),
-    fixing(day(2), "cbr", "RUB", USD="80.0000"),
+    with_sides(fixing(day(2), "cbr", "RUB", USD="80.0000"), USD=("79.90", "80.10")),
 ]
 
 

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from service.domain.bounds import (
     table_errors,
 )
 from service.domain.breaks import Break
-from service.domain.fixing import REVISIONS, Fixing, Rate
+from service.domain.fixing import REVISIONS, Fixing, Quotation, Rate
 from service.errors import NotUnderstood
 from service.settings import load
 from service.sources.adapter import RawResponse
@@ -167,3 +169,67 @@ def test_breaks_have_bounds(factor: str) -> None:
     assert not list(break_errors(Break("BYN", day(1))))
     assert list(break_errors(Break("byn", day(1)))) == ["'byn' is not a currency code"]
     assert list(break_errors(Break("BYN", day(1), Decimal(factor))))
+
+
+TWO_SIDED = with_usd_rate(buying=Decimal(470), selling=Decimal("480.5"))
+
+
+@pytest.mark.parametrize(
+    ("sides", "problem"),
+    [
+        ({"selling": Decimal("469.99")}, "the buying and the selling rate of USD are in the wrong order: buying"),
+        ({"buying": Decimal("239.38")}, "the buying rate of USD is 239.38, beyond half or double its rate of 478.77"),
+        ({"selling": Decimal(47850)}, "the selling rate of USD is 47850, beyond half or double its rate of 478.77"),
+        ({"buying": Decimal(0), "selling": None}, "the buying rate of USD is 0, beyond half or double"),
+        ({"buying": Decimal(-470)}, "the buying rate of USD is -470, beyond half or double"),
+    ],
+)  # fmt: skip
+def test_wrong_buying_or_selling_rate_is_not_published(sides: dict[str, Any], problem: str) -> None:
+    """A rate with such sides may be quarantined; the other rates of the document are published."""
+    wrong = replace(VALID, rates={**VALID.rates, "USD": replace(TWO_SIDED.rates["USD"], **sides)})
+    assert rate_errors(wrong).keys() == {"USD"}
+    assert rate_errors(wrong)["USD"].startswith(problem)
+    assert format_errors(wrong) == ()
+
+
+def test_sides_of_an_inverse_quotation_are_in_inverse_order() -> None:
+    """A source that pays 454 KZT for a dollar publishes 0.0022 USD for 1 KZT, and 0.0020 USD if it sells it for 500."""
+    buying, selling = Decimal("0.0022"), Decimal("0.0020")
+    inverse = replace(
+        VALID, direction=Quotation.INVERSE, rates={"USD": Rate(Decimal("0.0021"), 1, None, buying, selling)}
+    )
+    assert structural_errors(inverse) == ()
+    turned = replace(inverse, rates={"USD": Rate(Decimal("0.0021"), 1, None, selling, buying)})
+    assert structural_errors(turned)[0].startswith("the buying and the selling rate of USD are in the wrong order")
+    assert structural_errors(replace(turned, direction=Quotation.DIRECT)) == ()
+
+
+@pytest.mark.parametrize(
+    ("number", "problem"), [("1E+99", "is 1E+99, outside 1E-15 to 1E+16"), ("NaN", "is NaN, not a finite number")]
+)
+def test_out_of_bounds_side_is_reported(number: str, problem: str) -> None:
+    invalid = with_usd_rate(selling=Decimal(number))
+    expected = (f"the selling rate of USD {problem}",)
+    assert structural_errors(invalid) == format_errors(invalid) == table_errors(invalid) == expected
+    assert structural_errors(TWO_SIDED) == ()
+
+
+def test_mean_of_two_rates_is_exact() -> None:
+    """The rate of a bank that publishes only buying and selling rates, with the longest numbers."""
+    low, high = "9" * 15 + "." + "9" * 14 + "8", "9" * 15 + "." + "9" * 15
+    table = RateTableBuilder(RawResponse("nbk", "KZT", "http://bank", b"", FETCHED))
+    table.add(day(1), "USD", buying="470.10", selling="470.15")
+    table.add(day(1), "EUR", buying=low, selling=high)
+    table.add(day(1), "RUB", "5.87", "10", "0.01", buying="5.80", selling="5.9x")
+    (found,) = parsed = table.fixings()
+    assert found.rates["USD"] == Rate(Decimal("470.125"), 1, None, Decimal("470.10"), Decimal("470.15"))
+    assert Fraction(found.rates["EUR"].value) == (Fraction(low) + Fraction(high)) / 2
+    assert found.rates["RUB"] == Rate(Decimal("5.87"), 10, Decimal("0.01"), Decimal("5.80"))
+    assert parsed.left_out == ("has '5.9x' where a number is expected for the selling rate of RUB on 2026-04-01",)
+
+
+@pytest.mark.parametrize("sides", [{}, {"buying": "470"}, {"selling": "470"}])
+def test_rate_of_one_side_is_not_a_mean(sides: dict[str, str]) -> None:
+    table = RateTableBuilder(RawResponse("nbk", "KZT", "http://bank", b"", FETCHED))
+    with pytest.raises(NotUnderstood, match="has '' where a number is expected for USD on 2026-04-01"):
+        table.add(day(1), "USD", **sides)

@@ -1,6 +1,6 @@
 """The change between two fixings: computed exactly, rounded once."""
 
-import dataclasses
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from itertools import permutations
@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.change import change, half_up, percent_text
+from service.domain.change import change, half_up, percent_text, sides
 from service.domain.fixing import Quotation
-from tests.support.fixings import day, fixing, rates
+from tests.support.fixings import day, fixing, rates, with_sides
 
 # National Bank of Kazakhstan, 1 and 2 April 2026.
 NBK = {
@@ -30,8 +30,8 @@ def test_changes_of_2_april_2026(code: str) -> None:
     moved = change(
         code,
         "KZT",
-        dataclasses.replace(fixing(day(2)), rates=rates({code: after})),
-        dataclasses.replace(fixing(day(1)), rates=rates({code: before})),
+        replace(fixing(day(2)), rates=rates({code: after})),
+        replace(fixing(day(1)), rates=rates({code: before})),
     )
     assert (moved.percent, moved.change) == (Decimal(percent), Decimal(absolute))
     unrounded = 100 * (Fraction(after) - Fraction(before)) / Fraction(before)
@@ -158,3 +158,30 @@ def test_crosses_are_consistent(values: list[tuple[Decimal, int]], direction: Qu
 def test_percent_text(percent: str | None, text: str) -> None:
     """A rise has a plus sign, zero has no sign, an unknown change is a dash."""
     assert percent_text(Decimal(percent) if percent else None) == text
+
+
+@pytest.mark.parametrize(
+    ("nominal", "direction", "published", "expected"),
+    [
+        (1, Quotation.DIRECT, ("474.50", "475.60"), ("474.50", "475.60")),
+        (100, Quotation.DIRECT, ("474.50", "475.60"), ("4.7450", "4.7560")),
+        (7, Quotation.DIRECT, ("474.50", "475.60"), ("67.78571429", "67.94285714")),
+        (1, Quotation.INVERSE, ("0.0022", "0.0021"), ("454.5454545", "476.1904762")),
+    ],
+)
+def test_sides_are_for_one_unit(
+    nominal: int, direction: Quotation, published: tuple[str, str], expected: tuple[str, str]
+) -> None:
+    """As published, or derived; the lower one is the buying rate in either direction."""
+    rate = (published[0], nominal)
+    found = sides("USD", "KZT", with_sides(fixing(day(2), direction=direction, USD=rate), USD=published))
+    assert (str(found.buying), str(found.selling)) == expected
+
+
+def test_only_both_published_sides_are_shown() -> None:
+    """A cross has none: nobody buys or sells at the quotient of two such rates."""
+    both = with_sides(fixing(day(2), USD="475", EUR="551"), USD=("474", "476"))
+    assert sides("USD", "KZT", both) == (Decimal(474), Decimal(476))
+    assert sides("EUR", "KZT", both) == sides("GBP", "KZT", both) == sides("USD", "EUR", both) == (None, None)
+    one = replace(both, rates={"USD": replace(both.rates["USD"], selling=None)})
+    assert sides("USD", "KZT", one) == (None, None)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from service.domain.fixing import REVISIONS, Fixing
-from tests.support.fixings import day, fixing, later, series
+from tests.support.fixings import day, fixing, later, series, with_sides
 
 FRIDAY = fixing(day(3), USD="475.09", RUB="5.87")
 
@@ -90,3 +90,33 @@ def test_repeated_fixing_does_not_supersede() -> None:
     """The metadata of the first response is kept."""
     assert not later(FIRST).supersedes(FIRST)
     assert not FIRST.supersedes(later(FIRST))
+
+
+SIDED = with_sides(fixing(day(3), USD="475", JPY=("300", 100)), USD=("474", "476"))
+
+
+@pytest.mark.parametrize("sides", [("474", "477"), ("473", "476"), ("474.5", "475.5")])
+def test_change_of_buying_or_selling_alone_is_a_revision(sides: tuple[str, str]) -> None:
+    """The rate is the same, but what was published is not."""
+    corrected = later(with_sides(SIDED, USD=sides))
+    assert not corrected.same_figures(SIDED)
+    assert not SIDED.is_part_of(corrected)
+    assert corrected.moves(SIDED, "USD", "KZT")
+    assert not corrected.moves(SIDED, "JPY", "KZT")
+    revised = corrected.with_revision_of(SIDED)
+    assert revised.is_revised("USD", "KZT")
+    assert revised.supersedes(SIDED)
+    assert not SIDED.supersedes(revised)
+
+
+def test_sides_of_another_nominal_are_the_same() -> None:
+    assert SIDED.same_figures(with_sides(fixing(day(3), USD=("47500", 100), JPY="3"), USD=("47400.0", "47600")))
+
+
+def test_record_without_sides_is_no_other_version() -> None:
+    """Records of earlier versions lack them: the bank has corrected nothing."""
+    without = later(fixing(day(3), USD="475", JPY=("300", 100)))
+    assert without.same_figures(SIDED)
+    assert not without.supersedes(SIDED)
+    assert not SIDED.supersedes(without)
+    assert not SIDED.same_figures(fixing(day(3), USD="476", JPY=("300", 100)))

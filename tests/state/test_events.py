@@ -13,7 +13,7 @@ from service.settings import Settings, load
 from service.state.events import Reported, detect
 from service.state.memory import MemoryState, SourceState
 from service.validation.quarantine import QuarantinedFixing
-from tests.support.fixings import APRIL, day, fixing, later
+from tests.support.fixings import APRIL, day, fixing, later, with_sides
 
 NOW = datetime(2026, 4, 2, 4, 0, tzinfo=UTC)
 OLD, NEW = (fixing(on, **rates) for on, rates in APRIL.items())  # type: ignore[arg-type]
@@ -167,3 +167,13 @@ def test_revision_that_memory_lacks_for_a_while_is_no_second_event() -> None:
     before = detect(memory_of(OLD, revised), reported(OLD, NEW), NOW).reported
     lacking = detect(memory_of(OLD, NEW), before, NOW).reported
     assert [event.type for event in events(memory_of(OLD, revised), lacking)] == ["ticker.changed"]
+
+
+def test_revision_of_a_selling_rate_is_an_event() -> None:
+    old = with_sides(NEW, USD=("474", "476"))
+    revised = later(with_sides(NEW, USD=("474", "477"))).with_revision_of(old)
+    found, _ = detect(memory_of(OLD, revised), reported(OLD, old), NOW)
+    (event,) = [event for event in found if event.type == "fixing.revised"]
+    value = Decimal("475.09")
+    usd = {"value": value, "nominal": 1, "buying": Decimal(474), "selling": Decimal(477), "before": value}
+    assert event.data["rates"] == {"USD": usd}

@@ -24,7 +24,7 @@ from service.state.selection import snapshot
 from service.storage.codecs import Kind, Place
 from service.storage.repository import Store
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
-from tests.support.fixings import day, fixing, later, series
+from tests.support.fixings import day, fixing, later, series, with_sides
 from tests.support.servers import sentinel, valkey
 from tests.support.wait import until
 
@@ -534,3 +534,34 @@ async def check_sentinel(sentinel: int) -> None:
                 await store.versions()
         assert "canary" not in str(error.value)
         assert len(str(error.value)) < 150
+
+
+async def test_buying_and_selling_rates_are_stored_where_present(store: Store) -> None:
+    """With their digits, also those of revisions; other records are written as before there were any."""
+    plain = fixing(day(1), USD="475.0", EUR="551")
+    first = with_sides(plain, USD=("474.0", "476.0"))
+    revised = later(with_sides(plain, USD=("474.0", "477.00"))).with_revision_of(first)
+    await store.save(plain)
+    assert "buying" not in str(await store._redis.hgetall(store._key("fixings", "nbk")))
+    await store.save(replace(revised, date=day(2), revisions=(replace(first, date=day(2)),)))
+    json_text = await store._redis.hget(store._key("fixings", "nbk"), str(day(2)))
+    assert json.loads(str(json_text))["rates"] == {
+        "USD": {"value": "475.0", "nominal": 1, "change": None, "buying": "474.0", "selling": "477.00"},
+        "EUR": {"value": "551", "nominal": 1, "change": None},
+    }
+    found = await store.fixing("nbk", day(2))
+    assert found
+    assert (found.rates, found.revisions[0].rates) == (revised.rates, first.rates)
+    assert str(found.rates["USD"].selling) == "477.00"
+    (_, rates) = await store.rates("nbk", day(1), day(2))
+    assert (rates.rates["USD"].buying, rates.rates["EUR"].buying) == (Decimal("474.0"), None)
+    assert rates.is_revised("USD", "KZT")
+
+
+async def test_revision_of_one_side_replaces_the_stored_record(store: Store) -> None:
+    first = with_sides(fixing(day(1), USD="475"), USD=("474", "476"))
+    revised = later(with_sides(first, USD=("474", "477"))).with_revision_of(first)
+    await store.save(first)
+    await store.save(revised)
+    await store.save(first)
+    assert await store.fixing("nbk", day(1)) == revised

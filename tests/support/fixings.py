@@ -25,6 +25,15 @@ def fixing(
     return Fixing(source, base, on, rates(published), f"http://bank/{on}", FETCHED, f"digest of {on}", direction)
 
 
+def with_sides(original: Fixing, **sides: tuple[str, str]) -> Fixing:
+    """Return a fixing with the buying and the selling rates of some currencies, per nominal."""
+    both = {code: [Decimal(side) for side in pair] for code, pair in sides.items()}
+    rates = {
+        code: replace(original.rates[code], buying=buying, selling=selling) for code, (buying, selling) in both.items()
+    }
+    return replace(original, rates={**original.rates, **rates})
+
+
 def later(original: Fixing, seconds: int = 1) -> Fixing:
     """Return the same fixing from another response of the bank, fetched later."""
     return replace(

@@ -1,8 +1,8 @@
 """Central Bank of the Republic of Türkiye: XML by date, buying and selling rates per `Unit`.
 
-The bank publishes no middle rate: ours is the mean of `ForexBuying` and `ForexSelling`, both of which are in the stored
-response. For the special drawing right it publishes one rate only. On weekends and holidays its file is missing (status
-404, reported). The encoding is ISO-8859-9 (recorded in 2016) or UTF-8 (reported).
+The bank publishes no middle rate: ours is the mean of `ForexBuying` and `ForexSelling`, both of which are kept. For the
+special drawing right it publishes one rate only. On weekends and holidays its file is missing (status 404, reported).
+The encoding is ISO-8859-9 (recorded in 2016) or UTF-8 (reported).
 """
 
 from collections.abc import AsyncIterator
@@ -25,6 +25,9 @@ class Tcmb(SourceAdapter):
             with table.entry():
                 code = row.get("CurrencyCode", "")
                 nominal, buying = (parsing.text(response, row, name) for name in ("Unit", "ForexBuying"))
-                selling = buying if code == "XDR" else parsing.text(response, row, "ForexSelling")
-                table.add(day, code, table.middle(day, code, buying, selling), nominal)
+                if code == "XDR":
+                    table.add(day, code, buying, nominal)
+                else:
+                    selling = parsing.text(response, row, "ForexSelling")
+                    table.add(day, code, nominal=nominal, buying=buying, selling=selling)
         return table.fixings() or response.reject("has a date but no rates")

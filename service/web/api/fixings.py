@@ -1,6 +1,5 @@
 """`/v1/fixings`: receipts of publications, and the raw responses of the banks."""
 
-from dataclasses import asdict, replace
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -89,13 +88,24 @@ def receipt(new: Fixing, before: Fixing | None, source: SourceSettings, others: 
         confidence=confidence,
         check=check(new, before, source),
         raw=raw,
-        **_fields(new) | {"revisions": tuple(models.FixingDocument(**_fields(earlier)) for earlier in new.revisions)},
+        **_fields(new),
+        revisions=tuple(models.FixingDocument(**_fields(earlier), revisions=()) for earlier in new.revisions),
     )
 
 
 def _fields(fixing: Fixing) -> dict[str, Any]:
-    """Return the fields of the document of a fixing, without its revisions."""
-    return asdict(replace(fixing, revisions=())) | {"entered_by": fixing.entered_by or UNSET}
+    """Return the fields of the document of a fixing, but its revisions."""
+    return {
+        "source": fixing.source,
+        "base": fixing.base,
+        "date": fixing.date,
+        "rates": {code: models.RateDocument.of(rate) for code, rate in fixing.rates.items()},
+        "url": fixing.url,
+        "fetched_at": fixing.fetched_at,
+        "digest": fixing.digest,
+        "direction": fixing.direction,
+        "entered_by": fixing.entered_by or UNSET,
+    }
 
 
 async def cross_check(memory: MemoryState, store: Store, new: Fixing) -> CrossCheck:

@@ -14,8 +14,9 @@ from fractions import Fraction
 from typing import Final
 
 from aiohttp import web
+from msgspec import UNSET
 
-from service.domain.change import DERIVED_DIGITS
+from service.domain.change import DERIVED_DIGITS, sides
 from service.domain.conversion import convert
 from service.domain.snapshot import Snapshot
 from service.domain.surrogate_keys import source_key, surrogate_headers, ticker_key
@@ -183,6 +184,7 @@ class DatedRates:
 
 
 def _document(code: str, found: RateInForce | None) -> models.RateOnDate:
+    buying, selling = sides(code, found.base, found.table) if found else (None, None)
     return models.RateOnDate(
         code=code,
         name=language(ENGLISH).name(code),
@@ -191,6 +193,8 @@ def _document(code: str, found: RateInForce | None) -> models.RateOnDate:
         source=found.source if found else None,
         cross=found.table.base != found.base if found else False,
         receipt=models.receipt_path(found.source, found.table.date) if found else None,
+        buying=UNSET if buying is None else buying,
+        selling=UNSET if selling is None else selling,
     )
 
 

@@ -155,7 +155,7 @@ def _own_fields(quote: Quote) -> dict[str, Any]:
     """Return the fields of a quote without its history, which would make the response several times as long."""
     fields = asdict(replace(quote, history=(), changes={}))
     del fields["history"], fields["changes"]
-    return fields
+    return fields | {name: UNSET for name in ("buying", "selling") if fields[name] is None}
 
 
 def ticker_txt(view: View) -> bytes:

@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 
+from service.domain.bounds import rate_errors
 from service.errors import BadAnswer
 from service.sources.banks import SOURCES
 from tests.sources.answers import RecordingSession, digits, document, parse
@@ -56,3 +57,17 @@ async def test_missing_day_of_another_bank_is_an_error() -> None:
     session = RecordingSession("nbk", not_found=frozenset({"/get_rates.cfm?fdate=01.04.2026"}))
     with pytest.raises(BadAnswer):
         [one async for one in SOURCES["nbk"].fetch(session, day(1), day(1))]
+
+
+def test_both_rates_are_kept() -> None:
+    """With their digits; the special drawing right has none."""
+    (fixing,) = parse("tcmb", OLD)
+    rates = {code: (str(rate.buying), str(rate.selling)) for code, rate in fixing.rates.items()}
+    assert (rates["USD"], rates["JPY"], rates["XDR"]) == (("2.8852", "2.8904"), ("2.5472", "2.5641"), ("None", "None"))
+
+
+def test_rates_in_the_wrong_order_are_not_published() -> None:
+    """One of the two is wrong, and so is their mean."""
+    turned = OLD.replace(b"2.8852", b"9.9").replace(b"2.8904", b"2.8852").replace(b"9.9", b"2.8904")
+    (fixing,) = parse("tcmb", turned)
+    assert rate_errors(fixing).keys() == {"USD"}
