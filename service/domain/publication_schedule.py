@@ -91,11 +91,15 @@ def effective_date(source: SourceSettings, day: date) -> date:
 
 
 def market_day(source: SourceSettings, effective_date: date) -> date:
-    """Return the market day whose rates an effective date has; a weekend counts as the Friday before.
+    """Return the market day whose rates an effective date has: that of the publication; a weekend counts as the Friday.
 
-    Holidays are ignored: sources are compared with a tolerance of days, so one day makes no difference.
+    Before a holiday, rates that are valid on the next working day are days older than their date: compared with other
+    banks' rates of the day before it, they would diverge from them.
     """
     day = effective_date if source.effective == "same-day" else effective_date - _DAY
+    if source.effective == "next-working-day":
+        days_before = (day - offset * _DAY for offset in range(_LOOKBACK.days))
+        day = next((earlier for earlier in days_before if _may_publish(source, earlier)), day)
     return day - timedelta(days=max(0, day.weekday() - 4))
 
 

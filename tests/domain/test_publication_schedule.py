@@ -53,6 +53,21 @@ def test_effective_dates() -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "effective", "expected"),
+    [
+        ("nbrb", date(2026, 7, 6), date(2026, 7, 2)),  # 3 July is a holiday: Thursday's rates are valid on Monday
+        ("nbrb", date(2026, 7, 7), date(2026, 7, 6)),
+        ("cbu", date(2026, 3, 9), date(2026, 3, 6)),  # 8 March is a Sunday
+        ("nbk", date(2026, 7, 6), date(2026, 7, 3)),  # valid on the next day, though it is a Sunday
+        ("ecb", date(2026, 7, 6), date(2026, 7, 6)),
+    ],
+)
+def test_market_day_is_that_of_the_publication(key: str, effective: date, expected: date) -> None:
+    """Also across a holiday: rates of the day before it are not those of the holiday."""
+    assert publication_schedule.market_day(SOURCES[key], effective) == expected
+
+
+@pytest.mark.parametrize(
     ("latest", "now", "expected"),
     [
         (day(2), astana(2, 9), astana(2, 15, 30)),  # the contract's own example, a day earlier
