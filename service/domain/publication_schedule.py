@@ -221,6 +221,19 @@ def worsened(source: SourceSettings, latest: date, now: datetime) -> datetime | 
     return missed[-1] if len(missed) == STALE_AFTER else missed[0]
 
 
+def next_boundary(source: SourceSettings, now: datetime) -> datetime:
+    """Return the next time at which the freshness of a series, or its next update, may change without a publication.
+
+    This is when a window opens or closes, or when the day ends in the source's time zone.
+    """
+    day = today(source, now)
+    times = [datetime.combine(day + _DAY, time(), source.timezone).astimezone(UTC)]
+    if source.window:
+        publication = _on(source, day)
+        times += [publication.opens, publication.closes]
+    return min((boundary for boundary in times if boundary > now), default=now)
+
+
 def pause_end(not_before: datetime | None, now: datetime) -> datetime | None:
     """Return when a demanded pause ends; None if it is over, or longer than a day, which comes from a wrong clock."""
     return not_before if not_before and now < not_before <= now + _DAY else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from fractions import Fraction
 from functools import partial
+from operator import is_
 from typing import NamedTuple
 
 from service.domain import publication_schedule
@@ -75,6 +76,19 @@ class Applied(NamedTuple):
     ended: list[QuarantineDecision]
 
 
+class _Built(NamedTuple):
+    """A snapshot with what it was built from: it is valid from `since` until `until`, while the inputs are the same."""
+
+    inputs: Sequence[object]
+    since: datetime
+    until: datetime
+    snapshot: Snapshot | None
+
+    def serves(self, inputs: Sequence[object], now: datetime) -> bool:
+        """Return whether the same inputs give the same snapshot now; they are immutable and compared by identity."""
+        return self.since <= now < self.until and all(map(is_, self.inputs, inputs))
+
+
 @dataclass
 class MemoryState:
     settings: Settings
@@ -94,6 +108,8 @@ class MemoryState:
     """Cache by source: when the poll after the last one was due."""
     _days: dict[str, tuple[Series, frozenset[date], PublicationDays]] = field(default_factory=dict)
     """Cache by source: what became of its last publications."""
+    _built: dict[str, _Built] = field(default_factory=dict)
+    """Cache by ticker: its last snapshot. Most polls bring nothing new, and followers look every few seconds."""
     _cross_check: CrossCheck | None = None
     _witnesses: dict[str, tuple[tuple[int, ...], Witness, object]] = field(default_factory=dict)
     """Cache by source: the identities of the witness's inputs, the witness, and references that keep them alive."""
@@ -341,11 +357,26 @@ class MemoryState:
     def selection(self, now: datetime) -> Callable[[TickerSettings], Snapshot | None]:
         """Return a function that builds the snapshot of a ticker from what is known now, in any thread.
 
-        A snapshot changes with a new fixing, or with time (`late`).
+        A snapshot changes with a new fixing, or with time (`late`): it is built again only then.
         """
         polled, series, evidence = self.settings.polled, dict(self._series), self.evidence
         snapshots, starts = dict(self._snapshots), dict(self.period_starts)
-        return lambda ticker: snapshot(ticker, polled, series, now, evidence, snapshots.get(ticker.id), starts)
+        declared = {key: quarantine.breaks for key, quarantine in self.quarantine.items()}
+
+        def build(ticker: TickerSettings) -> Snapshot | None:
+            before, inputs = snapshots.get(ticker.id), list[object]([evidence.cross_check])
+            for key in ticker.sources:
+                inputs += [series[key], starts.get(key), declared[key]]
+            built = self._built.get(ticker.id)
+            if built and built.snapshot is before and built.serves(inputs, now):
+                return before
+            new = snapshot(ticker, polled, series, now, evidence, before, starts)
+            until = min(publication_schedule.next_boundary(polled[key], now) for key in ticker.sources)
+            # Equal to the one shown, which stays: it is that which the next call compares.
+            self._built[ticker.id] = _Built(inputs, now, until, before if new == before else new)
+            return new
+
+        return build
 
     def publications(self) -> Callable[[Snapshot, int], tuple[PublishedQuotes, ...]]:
         """Return a function that returns the last publications behind a snapshot, newest first, at most so many.

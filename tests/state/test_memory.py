@@ -1,0 +1,76 @@
+"""The in-memory state builds a snapshot again only if something has changed."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+
+from service.domain.snapshot import Status
+from service.settings import Settings, load
+from service.state import memory as memory_module
+from service.state.memory import MemoryState
+from tests.support.fixings import day, fixing
+
+SETTINGS = load(environ={})
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list of the tickers of which a snapshot is built."""
+    tickers = list[str]()
+    build = memory_module.snapshot
+
+    def counted(ticker: Any, *rest: Any) -> Any:
+        tickers.append(ticker.id)
+        return build(ticker, *rest)
+
+    monkeypatch.setattr(memory_module, "snapshot", counted)
+    return tickers
+
+
+def test_snapshot_is_built_once_while_nothing_changes(built: list[str]) -> None:
+    """A poll without news and a follower's look every few seconds cost no building; a closing window does."""
+    memory, now = MemoryState(SETTINGS), datetime(2026, 4, 2, 4, tzinfo=UTC)
+    for number, value in ((1, "478.77"), (2, "475.09")):
+        memory.add(fixing(day(number), USD=value, EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12"))
+    memory.refresh(now)
+    shown = memory.snapshots["kzt"]
+    for seconds in range(3, 600, 3):
+        assert memory.refresh(now + timedelta(seconds=seconds)) == ()
+    assert (len(built), memory.snapshots["kzt"]) == (1, shown)
+    memory.refresh(datetime(2026, 4, 2, 14, tzinfo=UTC))
+    assert memory.snapshots["kzt"].status is Status.LATE
+    memory.refresh(now)  # the clock was set back
+    assert memory.snapshots["kzt"] == shown
+
+
+@pytest.mark.parametrize("effective", ["latest", "today"])
+def test_snapshots_are_the_same_as_without_the_cache(effective: str) -> None:
+    """For random publications of several banks, at times that also go back, over a change of daylight saving time."""
+    tickers = tuple(replace_effective(ticker, effective) for ticker in SETTINGS.tickers)
+    settings = Settings(tickers=tickers, sources=SETTINGS.sources)
+    memory, random = MemoryState(settings), Random(7)  # noqa: S311 - reproducible
+    now, changes = datetime(2026, 3, 24, 4, tzinfo=UTC), 0
+    for _ in range(150):
+        now += timedelta(minutes=random.choice((1, 5, 60, 240, -90)))
+        if random.random() < 0.3:
+            source = random.choice(("nbk", "cbr", "nbu"))
+            rate = f"{475 + random.randint(-5, 5)}.{random.randint(10, 99)}"
+            others = {"nbk": {"RUB": "5.87"}, "cbr": {"KZT": "0.17"}, "nbu": {"KZT": "0.09"}}[source]
+            base = settings.sources[source].base
+            on = now.date() + timedelta(days=random.randint(-1, 1))
+            memory.add(replace(fixing(on, USD=rate, **others), source=source, base=base, fetched_at=now))
+        fresh = MemoryState(settings, quarantine=memory.quarantine)
+        for key in settings.polled:
+            fresh.reset(key, memory.series(key).fixings)
+        fresh._snapshots = dict(memory.snapshots)
+        fresh.refresh(now)
+        changes += len(memory.refresh(now))
+        assert memory.snapshots == fresh.snapshots
+    assert changes > 10
+
+
+def replace_effective(ticker: Any, effective: str) -> Any:
+    return ticker.model_copy(update={"effective": effective})
