@@ -32,6 +32,7 @@ from service.storage.coordination import LIFE
 from service.storage.embedded_valkey import EmbeddedValkey
 from service.storage.rates_on_date import RatesOnDate
 from service.storage.repository import open_store
+from service.storage.server_monitor import ServerMonitor
 from service.storage.store_url import check as check_store_url
 from service.storage.sync import StoreSync
 from service.web.api import chart, fixings, history, rates, sources, stream, ticker
@@ -156,6 +157,7 @@ def create_app(
     counters = Counters()
     publisher = SnapshotPublisher(memory, store_sync.outbox.enqueue_snapshot, store_sync.load_period_starts)
     follower = StoreFollower(store_sync, publisher, now)
+    monitor = ServerMonitor(store, server.data_dir if server else None)
     election = LeaderElection(store.coordination, own=server is not None, machine=machine or Clock())
     polling = PollingLifecycle(memory, store_sync, publisher, election, now, counters, give_up)
     pages = PageCache(memory, now, counters)
@@ -190,7 +192,7 @@ def create_app(
         *health.routes(health_report),
         *status_page.routes(health_report),
         *docs.routes(pages),
-        *prometheus.routes(memory, store_sync, election, counters, streams, webhooks, now),
+        *prometheus.routes(memory, store_sync, monitor, election, counters, streams, webhooks, now),
     ]
     app.add_routes(counted(cached, counters))
     app.add_routes(timed(computed, counters))
@@ -216,6 +218,7 @@ def create_app(
         stored_rates(),
         election,
         follower,
+        monitor,
         polling,
         ModuleLoader(),
         systemd.Watchdog(),

@@ -66,8 +66,8 @@ class EmbeddedValkey:
     """
 
     def __init__(self, data_dir: Path, *, exclusive: bool, patience: float = _PATIENCE) -> None:
-        self._data_dir = data_dir.resolve()
-        self._socket = self._data_dir / "valkey.sock"
+        self.data_dir = data_dir.resolve()
+        self._socket = self.data_dir / "valkey.sock"
         self._exclusive, self._patience = exclusive, patience
         self._startup: Future[None] | None = None
         self._lock: IO[str] | None = None
@@ -115,7 +115,7 @@ class EmbeddedValkey:
 
     def _replace(self, server: "ValkeyServer") -> None:
         server.terminate()
-        self._server = _started(self._data_dir, self._socket)
+        self._server = _started(self.data_dir, self._socket)
 
     def _unlock(self) -> None:
         if self._lock:
@@ -125,16 +125,16 @@ class EmbeddedValkey:
         if len(os.fsencode(self._socket)) > _LONGEST:
             raise SettingsError(f"store.data_dir: {self._socket} is too long for a Unix socket (max. {_LONGEST} bytes)")
         try:
-            self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = (self._data_dir / "lock").open("a")
+            self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = (self.data_dir / "lock").open("a")
         except OSError as error:
-            raise SettingsError(f"store.data_dir: {self._data_dir} cannot be used: {error.strerror}") from None
+            raise SettingsError(f"store.data_dir: {self.data_dir} cannot be used: {error.strerror}") from None
         if _locked(self._lock, self._patience if self._exclusive else 0):
             _end_orphan(self._socket, self._patience)
-            self._server = _started(self._data_dir, self._socket)
+            self._server = _started(self.data_dir, self._socket)
         elif self._exclusive:
             raise SettingsError(
-                f"store.data_dir: {self._data_dir} is in use by another service or command; use another directory"
+                f"store.data_dir: {self.data_dir} is in use by another service or command; use another directory"
             )
 
 

@@ -1,14 +1,15 @@
 """Connection to Redis or Valkey: create clients, translate errors."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ssl import SSLError
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import (
     AskError,
@@ -51,6 +52,17 @@ _NAMED: Final = 5
 """Masters of a Sentinel that are named in a message."""
 
 
+class SentinelStatus(NamedTuple):
+    """What the Sentinels of the store's URL report."""
+
+    configured: int
+    """Sentinels in the URL."""
+    responding: int
+    """Those that respond and know the master."""
+    replicas: int | None
+    """Replicas of the master that they know, whether these are running or not; None if no Sentinel responds."""
+
+
 class RedisConnection:
     """The client of a store and those of its Sentinels. Connects lazily."""
 
@@ -70,6 +82,23 @@ class RedisConnection:
     async def close(self) -> None:
         for client in (self.redis, *self._sentinels):
             await client.aclose()
+
+    async def sentinel_status(self) -> SentinelStatus | None:
+        """Request the state of the master from all Sentinels at once; None if the URL names none. Never raises."""
+        pool = self.redis.connection_pool
+        if not isinstance(pool, SentinelConnectionPool):
+            return None
+
+        async def known_replicas(sentinel: Redis) -> int | None:
+            try:
+                state: Any = await sentinel.sentinel_master(pool.service_name)
+                return int(state["num-slaves"])
+            except (RedisError, OSError, TimeoutError, KeyError, ValueError):
+                return None
+
+        replies = await asyncio.gather(*map(known_replicas, self._sentinels))
+        known = [replicas for replicas in replies if replicas is not None]
+        return SentinelStatus(len(replies), len(known), max(known, default=None))
 
     @contextmanager
     def errors(self) -> Iterator[None]:

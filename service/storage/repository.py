@@ -64,7 +64,7 @@ from service.storage.codecs import (
 )
 from service.storage.coordination import LIFE, Coordination
 from service.storage.embedded_valkey import EmbeddedValkey
-from service.storage.redis_connection import CLUSTER, TIMEOUT, RedisConnection
+from service.storage.redis_connection import CLUSTER, TIMEOUT, RedisConnection, SentinelStatus
 from service.storage.webhook_queue import WebhookQueue
 from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
 
@@ -408,6 +408,15 @@ class Store:
             None if appends is None else bool(appends),
             persistence.get("aof_last_write_status", "ok") == "ok",
         )
+
+    async def server_info(self) -> dict[str, Any]:
+        """Return what the server reports about its memory, persistence and replicas (`INFO`)."""
+        with self._errors():
+            return cast("dict[str, Any]", await self._redis.info("memory", "persistence", "replication"))
+
+    async def sentinel_status(self) -> SentinelStatus | None:
+        """Return the state of the Sentinels; None if the URL of the store names none. Never raises."""
+        return await self._connection.sentinel_status()
 
     async def dates_aside(self, source: str) -> list[date]:
         """Return the dates of the fixings that `check --repair` has moved aside."""

@@ -29,6 +29,7 @@ from service.domain.snapshot import Status
 from service.observability.counters import Counters, Histogram
 from service.state.deliveries import WebhookStatus
 from service.state.memory import MemoryState
+from service.storage.server_monitor import ServerMonitor
 from service.storage.sync import StoreSync
 
 _RESULTS: Final = ("ok", "failed")
@@ -48,6 +49,7 @@ def register(
     registry: CollectorRegistry,
     memory: MemoryState,
     store_sync: StoreSync,
+    monitor: ServerMonitor,
     election: LeaderElection,
     counters: Counters,
     streams: Callable[[], int],
@@ -56,6 +58,7 @@ def register(
 ) -> None:
     """Register the metrics of one instance; `streams` returns the number of open streams."""
     registry.register(_Gauges(memory, store_sync, election, streams))
+    registry.register(ServerCollector(monitor))
     registry.register(_Counters(memory, counters))
     if webhooks:
         registry.register(_Webhooks(webhooks, counters, now))
@@ -183,6 +186,61 @@ class _Gauges(Collector):
                 quotes.add_metric([ticker.id, str(choice)], choices[choice])
             quotes.add_metric([ticker.id, _NO_SOURCE], choices[None])
         yield from (statuses, quotes)
+
+
+class ServerCollector(Collector):
+    """The store's server, its disk, its replicas and its Sentinels; what is unknown is absent."""
+
+    def __init__(self, monitor: ServerMonitor) -> None:
+        self._monitor = monitor
+
+    def collect(self) -> Iterator[Metric]:
+        server, disk, sentinels = self._monitor.server, self._monitor.disk, self._monitor.sentinels
+        yield _gauge("ticker_store_memory_bytes", "Memory of the store that counts against its limit.", server.memory)
+        yield _gauge(
+            "ticker_store_memory_limit_bytes",
+            "Memory limit of the store (maxmemory); absent without one.",
+            server.memory_limit,
+        )
+        yield _gauge(
+            "ticker_store_saved",
+            "1 if the store has saved its data at the last attempts, 0 if the disk refused; absent if unknown.",
+            server.is_saved,
+        )
+        yield _gauge(
+            "ticker_store_disk_size_bytes",
+            "Size of the disk of the embedded store; absent for other stores.",
+            disk and disk.size,
+        )
+        yield _gauge(
+            "ticker_store_disk_free_bytes",
+            "Free space on the disk of the embedded store; absent for other stores.",
+            disk and disk.free,
+        )
+        yield _gauge("ticker_store_replicas", "Replicas that are connected to the store.", server.replicas)
+        yield _gauge(
+            "ticker_store_replicas_known",
+            "Replicas that the Sentinels know of, running or not; absent without Sentinels.",
+            sentinels and sentinels.replicas,
+        )
+        yield _gauge(
+            "ticker_store_sentinels",
+            "Sentinels in the store's URL; absent without.",
+            sentinels and sentinels.configured,
+        )
+        yield _gauge(
+            "ticker_store_sentinels_up",
+            "Sentinels that respond and know the master; absent without Sentinels.",
+            sentinels and sentinels.responding,
+        )
+
+
+def _gauge(name: str, documentation: str, value: float | None) -> GaugeMetricFamily:
+    """Return a gauge without labels; without a sample if the value is None."""
+    family = GaugeMetricFamily(name, documentation)
+    if value is not None:
+        family.add_metric([], value)
+    return family
 
 
 class _Counters(Collector):

@@ -12,6 +12,7 @@ from service.cluster.leader_election import LeaderElection
 from service.observability.counters import Counters
 from service.state.deliveries import WebhookStatus
 from service.state.memory import MemoryState
+from service.storage.server_monitor import ServerMonitor
 from service.storage.sync import StoreSync
 from service.web.api.stream import EventStreamHub
 from service.web.http.problems import handle_errors
@@ -25,6 +26,7 @@ _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosni
 def routes(
     memory: MemoryState,
     store_sync: StoreSync,
+    monitor: ServerMonitor,
     election: LeaderElection,
     counters: Counters,
     streams: EventStreamHub,
@@ -38,7 +40,7 @@ def routes(
         from service.web.ops.collector import register  # noqa: PLC0415
 
         collectors = CollectorRegistry()
-        register(collectors, memory, store_sync, election, counters, lambda: streams.count, webhooks, now)
+        register(collectors, memory, store_sync, monitor, election, counters, lambda: streams.count, webhooks, now)
         return collectors
 
     def metrics(request: web.Request) -> web.StreamResponse:
