@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -12,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
 from yarl import URL
 
 from service.web.api.chart import FORMATS as CHARTS
@@ -725,3 +728,17 @@ async def test_streams_are_forwarded_and_limited(shared_services: tuple[Edge, li
         assert min(counts) >= 24
         for stream in (first, *streams):
             stream.close()
+
+
+def test_edge_has_metrics_on_a_port_of_its_own() -> None:
+    """Its connections, in the format of Prometheus; the public port has none."""
+    port = unused_port()
+    with run_edge([unused_port()], metrics=port) as edge:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as response:
+            assert response.headers["Content-Type"] == "text/plain; version=0.0.4"
+            families = {family.name: family for family in text_string_to_metric_families(response.read().decode())}
+        assert set(families) == {f"nginx_connections_{state}" for state in ("active", "reading", "writing", "waiting")}
+        assert families["nginx_connections_active"].samples[0].value >= 1
+        for url in (f"http://127.0.0.1:{port}/v1/ticker", f"{edge.url}/metrics"):
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(url, timeout=60)

@@ -58,12 +58,16 @@ class Edge:
 
 @contextmanager
 def run_edge(
-    instances: Sequence[int], port: int | None = None, rate: str | None = None, closed: str = ""
+    instances: Sequence[int],
+    port: int | None = None,
+    rate: str | None = None,
+    closed: str = "",
+    metrics: int | None = None,
 ) -> Iterator[Edge]:
     """Run the edge, without root, in front of the instances at these ports; skip the test if nginx is missing.
 
     `rate` replaces the deployed limit of requests per address, for example `1000000r/s` or `1r/m`; `closed` is the
-    content of closed.conf.
+    content of closed.conf; `metrics` the port of the metrics, which are not served by default.
     """
     port = port or unused_port()
     config = (CONFIG / "nginx.conf").read_text(encoding="utf-8")
@@ -74,6 +78,9 @@ def run_edge(
     files = {"nginx.conf": config, "instances.conf": servers, "listen.conf": listen}
     if closed:
         files["closed.conf"] = closed
+    if metrics:
+        deployed = (CONFIG / "metrics.conf").read_text(encoding="utf-8")
+        files["metrics.conf"] = deployed.replace("listen 8081", f"listen 127.0.0.1:{metrics}")
     with run_nginx(files, port) as edge:
         yield edge
 
