@@ -52,11 +52,13 @@ browser: # Install Chromium for the browser tests, if possible; pytest reports w
 	  || $(call install,chromium fonts-noto-core) \
 	  || echo "WARNING: no Chromium, and it cannot be installed: browser tests will be skipped" >&2
 
-beside: # Install nginx (the edge) and promtool (alert rules), if possible
+beside: # Install nginx (the edge), promtool (alert rules) and amtool (notifications), if possible
 	@test -n "$$NGINX" || PATH="$$PATH:/usr/sbin" command -v nginx || $(call install,nginx) \
 	  || echo "WARNING: no nginx, and it cannot be installed: tests of the edge will be skipped" >&2
 	@command -v promtool || $(call install,prometheus) \
 	  || echo "WARNING: no promtool, and it cannot be installed: tests of the alerts will be skipped" >&2
+	@command -v amtool || $(call install,prometheus-alertmanager) \
+	  || echo "WARNING: no amtool, and it cannot be installed: tests of notifications will be skipped" >&2
 
 containers: $(VENV)/.dev ## Run the Dockerfile and docker-compose.yml on a container engine of their own (Debian, as root)
 	@command -v dockerd >/dev/null && command -v mmdebstrap >/dev/null || $(call install,docker.io iptables mmdebstrap) \

@@ -3,13 +3,15 @@
 Here on synthetic series; tests/test_alerts_live.py uses the /metrics of real instances.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
-from tests.support.promtool import FOLDER, PROMTOOL, check_alerts, promtool, rules
+from tests.support.promtool import FOLDER, PROMTOOL, WATCHDOG, check_alerts, promtool, rules
 
 pytestmark = pytest.mark.skipif(
     PROMTOOL is None, reason="NO TESTS OF ALERTS: promtool is not installed (Debian's package prometheus)"
@@ -18,6 +20,8 @@ pytestmark = pytest.mark.skipif(
 RULES = rules()
 DAYS = 3 * 24 * 60
 """Minutes."""
+DISK = 'node_filesystem_%s_bytes{job="node",instance="m",mountpoint="/srv",fstype="ext4",device="/dev/sda"}'
+PROMETHEUS = 'prometheus_%s{job="prometheus",instance="localhost:9090"}'
 HEALTHY = {
     "up": f"1x{DAYS}",
     "a ticker_leader": f"1x{DAYS}",
@@ -29,6 +33,25 @@ HEALTHY = {
     'ticker_store_fixings_lost{source="nbk"}': f"0x{DAYS}",
     'ticker_store_fixings_lost{source="cbr"}': f"0x{DAYS}",
     "ticker_store_durable": f"1x{DAYS}",
+    "ticker_store_memory_bytes": f"200x{DAYS}",
+    "ticker_store_memory_limit_bytes": f"400x{DAYS}",
+    "ticker_store_saved": f"1x{DAYS}",
+    "ticker_store_disk_size_bytes": f"1000x{DAYS}",
+    "ticker_store_disk_free_bytes": f"400x{DAYS}",
+    "ticker_store_replicas": f"1x{DAYS}",
+    "ticker_store_replicas_known": f"1x{DAYS}",
+    "ticker_store_sentinels": f"3x{DAYS}",
+    "ticker_store_sentinels_up": f"3x{DAYS}",
+    'up{job="edge",instance="edge:8081"}': f"1x{DAYS}",
+    DISK % "avail": f"400x{DAYS}",
+    DISK % "size": f"1000x{DAYS}",
+    PROMETHEUS % "notifications_alertmanagers_discovered": f"1x{DAYS}",
+    PROMETHEUS % "notifications_errors_total": f"0x{DAYS}",
+    PROMETHEUS % "notifications_dropped_total": f"0x{DAYS}",
+    PROMETHEUS % "rule_evaluation_failures_total": f"0x{DAYS}",
+    PROMETHEUS % "tsdb_wal_writes_failed_total": f"0x{DAYS}",
+    PROMETHEUS % "tsdb_compactions_failed_total": f"0x{DAYS}",
+    PROMETHEUS % "config_last_reload_successful": f"1x{DAYS}",
     'ticker_status{ticker="kzt",status="current"}': f"1x{DAYS}",
     'ticker_status{ticker="kzt",status="late"}': f"0x{DAYS}",
     'ticker_status{ticker="kzt",status="stale"}': f"0x{DAYS}",
@@ -49,13 +72,19 @@ HEALTHY = {
     'ticker_requests_total{route="/v1/ticker",status="404"}': f"0+1x{DAYS}",
     'ticker_requests_total{route="/health",status="503"}': f"0+4x{DAYS}",
 }
-"""Two instances for three days; the sample data is polled once a day."""
+"""Two instances for three days; the sample data is polled once a day. Series with a job are those of another one."""
 
 
 def of_both(series: Mapping[str, str]) -> dict[str, str]:
-    """Return the series for the instances a and b; a prefix (`a up`) selects one instance."""
+    """Return the series for the instances a and b; a prefix (`a up`) selects one instance.
+
+    Series of another job are returned as they are.
+    """
     labelled = {}
     for key, values in series.items():
+        if "{job=" in key:
+            labelled[key] = values
+            continue
         instances, _, selector = key.rpartition(" ")
         name, _, labels = selector.partition("{")
         for instance in instances or "ab":
@@ -182,6 +211,68 @@ CASES = {
         "ClockWrong", 14, "The clock of b is off by 1d 0h 0m 0s",
         {"b ticker_clock_offset_seconds": f"60x9 -86400x{DAYS}"}, {"instance": "b", "job": "ticker"},
     ),
+    "the memory of the store is full": Case(
+        "StoreMemoryFull", 24, "The memory of the store is 80.25% full",
+        {"ticker_store_memory_bytes": f"320x9 321x{DAYS}"},
+    ),
+    "the store cannot save": Case(
+        "StoreNotSaved", 24, "The store cannot save its data", {"b ticker_store_saved": f"1x9 0x{DAYS}"}
+    ),
+    "the disk of the embedded store is full": Case(
+        "StoreDiskFull", 24, "Only 9.9% of the disk of the embedded store is free",
+        {"b ticker_store_disk_free_bytes": f"100x9 99x{DAYS}"}, {"instance": "b"},
+    ),
+    "the replica is down": Case(
+        "StoreReplicaDown", 24, "A replica of the store is missing: 0 are connected",
+        {"ticker_store_replicas": f"1x9 0x{DAYS}"},
+    ),
+    "the Sentinels do not know the replica any more": Case(
+        "StoreReplicaDown", 24, "A replica of the store is missing: 0 are connected",
+        {"ticker_store_replicas": f"1x9 0x{DAYS}", "ticker_store_replicas_known": f"1x9 0x{DAYS}"},
+    ),
+    "one of two replicas is down": Case(
+        "StoreReplicaDown", 24, "A replica of the store is missing: 1 are connected",
+        {"ticker_store_replicas": f"2x9 1x{DAYS}", "ticker_store_replicas_known": f"2x{DAYS}"},
+    ),
+    "a Sentinel is down": Case(
+        "SentinelDown", 24, "Only 2 Sentinels respond", {"b ticker_store_sentinels_up": f"3x9 2x{DAYS}"}
+    ),
+    "the edge is down": Case(
+        "EdgeDown", 11, "The edge edge:8081 does not respond",
+        {'up{job="edge",instance="edge:8081"}': f"1x9 0x{DAYS}"}, {"instance": "edge:8081", "job": "edge"},
+    ),
+    "the disk of a machine is full": Case(
+        "MachineDiskFull", 24, "Only 9.9% of /srv on m is free",
+        {DISK % "avail": f"100x9 99x{DAYS}"}, {"instance": "m", "mountpoint": "/srv"},
+    ),
+    "Prometheus has no Alertmanager": Case(
+        "PrometheusNotNotifying", 24, "Prometheus cannot send notifications",
+        {PROMETHEUS % "notifications_alertmanagers_discovered": f"1x9 0x{DAYS}"},
+    ),
+    "Alertmanager does not respond": Case(
+        "PrometheusNotNotifying", 24, "Prometheus cannot send notifications",
+        {PROMETHEUS % "notifications_errors_total": f"0x9 1+1x{DAYS}"},
+    ),
+    "notifications are dropped": Case(
+        "PrometheusNotNotifying", 24, "Prometheus cannot send notifications",
+        {PROMETHEUS % "notifications_dropped_total": f"0x9 1+1x{DAYS}"},
+    ),
+    "a rule fails": Case(
+        "PrometheusRulesFailing", 24, "Alert rules cannot be evaluated",
+        {PROMETHEUS % "rule_evaluation_failures_total": f"0x9 1+1x{DAYS}"},
+    ),
+    "Prometheus cannot write": Case(
+        "PrometheusNotStoring", 24, "Prometheus cannot store metrics",
+        {PROMETHEUS % "tsdb_wal_writes_failed_total": f"0x9 1+1x{DAYS}"},
+    ),
+    "Prometheus cannot compact": Case(
+        "PrometheusNotStoring", 24, "Prometheus cannot store metrics",
+        {PROMETHEUS % "tsdb_compactions_failed_total": f"0x9 1+1x{DAYS}"},
+    ),
+    "the configuration of Prometheus is invalid": Case(
+        "PrometheusConfigInvalid", 14, "The configuration of Prometheus is invalid",
+        {PROMETHEUS % "config_last_reload_successful": f"1x9 0x{DAYS}"},
+    ),
 }  # fmt: skip
 QUIET = {
     "healthy": {},
@@ -216,13 +307,44 @@ QUIET = {
         "b ticker_clock_offset_seconds": f"-60x{DAYS}",
     },
     "clock offsets are unknown": {"ticker_clock_offset_seconds": "-0.004 stale"},
+    "the store has no memory limit, no Sentinels, and a disk elsewhere": {
+        "ticker_store_memory_limit_bytes": "stale",
+        "ticker_store_disk_free_bytes": "stale",
+        "ticker_store_disk_size_bytes": "stale",
+        "ticker_store_replicas": f"0x{DAYS}",
+        "ticker_store_replicas_known": "stale",
+        "ticker_store_sentinels": "stale",
+        "ticker_store_sentinels_up": "stale",
+    },
+    "the state of the store is unknown": dict.fromkeys(
+        ("ticker_store_memory_bytes", "ticker_store_saved", "ticker_store_replicas", "ticker_store_durable"), "stale"
+    ),
+    "the store fails over": {"ticker_store_replicas": f"1x9 0x13 1x{DAYS}"},
+    "an edge is restarted": {'up{job="edge",instance="edge:8081"}': f"1x9 0x1 1x{DAYS}"},
+    "no edge, no node_exporter": {
+        'up{job="edge",instance="edge:8081"}': "stale",
+        DISK % "avail": "stale",
+        DISK % "size": "stale",
+    },
+    "one notification fails": {PROMETHEUS % "notifications_errors_total": f"0x9 1x{DAYS}"},
+    "one evaluation fails": {PROMETHEUS % "rule_evaluation_failures_total": f"0x9 1x{DAYS}"},
+    "a temporary file system is full": {
+        (DISK % "avail").replace("ext4", "tmpfs"): f"0x{DAYS}",
+        (DISK % "size").replace("ext4", "tmpfs"): f"1000x{DAYS}",
+    },
 }
 MINUTES = ("9m", "13m", "16m", "26m", "70m", "191m", "270m")
 
 
-def test_prometheus_reads_its_configuration() -> None:
-    """Its rule files included."""
-    assert f"{len(RULES)} rules found" in promtool("check", "config", FOLDER / "prometheus.yml")
+@pytest.mark.parametrize("name", ["prometheus.yml", "systemd.yml"])
+def test_prometheus_reads_its_configuration(name: str) -> None:
+    """Its rule files included. It scrapes the jobs that the rules select, and has an Alertmanager."""
+    assert f"{len(RULES)} rules found" in promtool("check", "config", FOLDER / name)
+    config = YAML(typ="safe").load(FOLDER / name)
+    jobs = {job["job_name"] for job in config["scrape_configs"]}
+    selected = {job for rule in RULES.values() for job in re.findall(r'job="(\w+)"', rule.expr)}
+    assert selected | {"prometheus", "node"} == jobs
+    assert len(config["alerting"]["alertmanagers"]) == 1
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
@@ -244,7 +366,15 @@ def test_alert_fires_at_its_boundary(case: Case, tmp_path: Path) -> None:
 
 def test_each_alert_is_produced() -> None:
     """Every rule has a case."""
-    assert {case.alert for case in CASES.values()} == RULES.keys()
+    assert {case.alert for case in CASES.values()} | {WATCHDOG} == RULES.keys()
+
+
+def test_watchdog_fires_from_the_start(tmp_path: Path) -> None:
+    """It needs no metrics: what does not receive it reports that Prometheus or Alertmanager is down."""
+    rule = RULES[WATCHDOG]
+    alert = {"exp_labels": {"severity": "watchdog"}, "exp_annotations": {**rule.annotations}}
+    expected = [{"alertname": WATCHDOG, "eval_time": at, "exp_alerts": [alert]} for at in ("0m", "1m", "1d")]
+    check_alerts(tmp_path, {}, {"0m": {}}, expected)
 
 
 @pytest.mark.parametrize("changed", QUIET.values(), ids=list(QUIET))

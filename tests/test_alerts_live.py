@@ -16,13 +16,18 @@ from pydantic import SecretStr
 from service.settings import Settings, load
 from service.state.deliveries import QueuedEvent
 from service.state.memory import KEEP
+from service.storage.redis_connection import SentinelStatus
 from service.storage.repository import Store
+from service.storage.server_monitor import DiskUsage, ServerMonitor, ServerStatus
+from service.web.ops.collector import ServerCollector
 from tests.conftest import Clock, Started
 from tests.support.fixings import APRIL, day, fixing
 from tests.support.http import Client
 from tests.support.metrics import BANKS, RESULTS, Samples, scraped, until_scraped, value
+from tests.support.ports import unused_port
 from tests.support.promtool import DASHBOARD, FOLDER, PROMTOOL, check_alerts, check_results, dashboard
 from tests.support.receiver import Receiver, enqueue, receiving, with_webhooks
+from tests.support.servers import sentinel
 from tests.support.servers import valkey as server
 from tests.support.standin import Banks, RawRates
 
@@ -290,6 +295,48 @@ class TestAlerts:
             await check_service(tmp_path, client, clock, status("current"), StoreNotDurable=1)
             await client.close()
 
+    async def test_full_store(
+        self, start: Started, settings: Settings, banks: Banks, clock: Clock, tmp_path: Path
+    ) -> None:
+        """A server with little memory left below its limit."""
+        publish_all(banks)
+        with server(tmp_path / "valkey", "--appendonly", "yes", "--maxmemory", "60mb") as own, own.client() as filling:
+            for number in range(500):
+                filling.set(f"filler{number}", b"x" * 100_000)
+            url = SecretStr(f"redis://127.0.0.1:{own.port}/0")
+            client = await start(settings.model_copy(update={"store": settings.store.model_copy(update={"url": url})}))
+            condition = status("current")
+            await check_service(
+                tmp_path,
+                client,
+                clock,
+                lambda samples: condition(samples) and value(samples, "ticker_store_memory_bytes"),
+                StoreMemoryFull=1,
+            )
+            await client.close()
+
+    async def test_lost_replica_and_sentinel(
+        self, start: Started, settings: Settings, banks: Banks, clock: Clock, tmp_path: Path
+    ) -> None:
+        """No replica follows the master, and of two Sentinels one does not run."""
+        publish_all(banks)
+        with (
+            server(tmp_path / "valkey", "--appendonly", "yes") as own,
+            sentinel(tmp_path / "sentinel", own) as watching,
+        ):
+            url = SecretStr(f"redis+sentinel://127.0.0.1:{watching.port},127.0.0.1:{unused_port()}/main/0")
+            client = await start(settings.model_copy(update={"store": settings.store.model_copy(update={"url": url})}))
+            condition = status("current")
+            await check_service(
+                tmp_path,
+                client,
+                clock,
+                lambda samples: condition(samples) and value(samples, "ticker_store_sentinels_up") == 1,
+                StoreReplicaDown=1,
+                SentinelDown=1,
+            )
+            await client.close()
+
     async def test_wrong_clock(self, start: Started, banks: Banks, clock: Clock, tmp_path: Path) -> None:
         """The clock of the machine is a day ahead of the store's."""
         publish_all(banks)
@@ -352,11 +399,24 @@ async def all_metrics(client: Client) -> Samples:
     return await until_scraped(client, lambda samples: value(samples, OFFSET) is not None)
 
 
-async def test_rules_and_dashboard_use_existing_metrics(start: Started, settings: Settings, banks: Banks) -> None:
+async def metrics_of_any_store(store: Store) -> set[str]:
+    """Return the names of all metrics of a store's server: no server has Sentinels and is the embedded one."""
+    monitor = ServerMonitor(
+        store,
+        server=ServerStatus(memory=1, memory_limit=1, is_saved=True, replicas=1),
+        sentinels=SentinelStatus(1, 1, 1),
+        disk=DiskUsage(1, 1),
+    )
+    return {sample.name for family in ServerCollector(monitor).collect() for sample in family.samples}
+
+
+async def test_rules_and_dashboard_use_existing_metrics(
+    start: Started, settings: Settings, banks: Banks, store: Store
+) -> None:
     """An alert on a metric that does not exist would never fire."""
     publish_all(banks)
     settings = with_webhooks(settings, Receiver("http://127.0.0.1:1").webhook())
-    existing = {name for name, _ in await all_metrics(await start(settings))}
+    existing = {name for name, _ in await all_metrics(await start(settings))} | await metrics_of_any_store(store)
     for path in (FOLDER / "alerts.yml", DASHBOARD):
         named = set(re.findall(r"\bticker_\w+", path.read_text(encoding="utf-8")))
         assert named
@@ -371,8 +431,14 @@ async def test_dashboard_panels_have_data(
     publish_all(banks)
     settings = with_webhooks(settings, Receiver("http://127.0.0.1:1").webhook())
     series = kept_series(await all_metrics(await start(settings)), clock.seconds(), "a", {})
-    empty = {"Alerts", "Errors per second"}
+    empty = {"Alerts", "Errors per second", "Free space of the embedded store", "Connections of the edge"}
     panels = {panel["title"]: panel.get("targets", ()) for panel in dashboard()["panels"]}
     assert empty < panels.keys()
-    expressions = [target["expr"] for title, targets in panels.items() if title not in empty for target in targets]
+    optional = re.compile("ticker_store_(memory_limit|sentinels|replicas_known)")
+    expressions = [
+        target["expr"]
+        for title, targets in panels.items()
+        for target in targets
+        if title not in empty and not optional.search(target["expr"])
+    ]
     check_results(tmp_path, series | {'up{job="ticker",instance="a"}': f"1x{DURATION}"}, expressions, "25h")

@@ -16,7 +16,9 @@ PROMTOOL: Final = which("promtool")
 FOLDER: Final = ROOT / "config" / "prometheus"
 GRAFANA: Final = ROOT / "config" / "grafana"
 DASHBOARD: Final = GRAFANA / "dashboards" / "ticker.json"
-FIRING: Final = 'count by (alertname) (ALERTS{alertstate="firing"})'
+WATCHDOG: Final = "Watchdog"
+"""The alert that fires all the time."""
+FIRING: Final = f'count by (alertname) (ALERTS{{alertstate="firing",alertname!="{WATCHDOG}"}})'
 """Number of firing alerts by name: one event must fire one alert, however many instances see it."""
 
 

@@ -1,0 +1,70 @@
+"""The sample configuration of Alertmanager: who is notified of which severity, checked by its own tool."""
+
+import re
+import subprocess
+from shutil import which
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.support.promtool import FOLDER, WATCHDOG, rules
+
+AMTOOL = which("amtool")
+FILE = FOLDER / "alertmanager.yml"
+CONFIG: dict[str, Any] = YAML(typ="safe").load(FILE)
+RECEIVERS: dict[str, dict[str, Any]] = {receiver["name"]: receiver for receiver in CONFIG["receivers"]}
+ROUTES = {"page": "pager", "ticket": "tickets", "info": "nobody", "watchdog": "watchdog"}
+needs_amtool = pytest.mark.skipif(
+    AMTOOL is None, reason="NO TESTS OF ALERTMANAGER: not installed (Debian's package prometheus-alertmanager)"
+)
+
+
+def amtool(*arguments: str) -> str:
+    done = subprocess.run((str(AMTOOL), *arguments), capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@needs_amtool
+def test_configuration_is_valid() -> None:
+    assert "SUCCESS" in amtool("check-config", str(FILE))
+
+
+@needs_amtool
+@pytest.mark.parametrize(("severity", "receiver"), {**ROUTES, "another": "tickets"}.items())
+def test_each_severity_has_its_receiver(severity: str, receiver: str) -> None:
+    """What is of a severity that the file does not name is a ticket."""
+    routed = amtool("config", "routes", "test", f"--config.file={FILE}", f"severity={severity}")
+    assert routed.strip() == receiver
+
+
+def test_every_severity_of_the_rules_is_routed() -> None:
+    assert {rule.severity for rule in rules().values()} == ROUTES.keys()
+    assert {route["receiver"] for route in CONFIG["route"]["routes"]} == {*ROUTES.values()} == RECEIVERS.keys()
+
+
+def test_dead_mans_switch_is_sent_every_minute() -> None:
+    """Only while it fires: that it is resolved would be a request too. Nothing else goes to its receiver."""
+    (route,) = (route for route in CONFIG["route"]["routes"] if route["receiver"] == "watchdog")
+    assert route["group_wait"] == "0s"
+    assert route["group_interval"] == route["repeat_interval"] == "1m"
+    assert [webhook["send_resolved"] for webhook in RECEIVERS["watchdog"]["webhook_configs"]] == [False]
+    assert [name for name, rule in rules().items() if rule.severity == "watchdog"] == [WATCHDOG]
+
+
+def test_inhibited_alerts_exist() -> None:
+    """A rule with a misspelt name would have no effect."""
+    for rule in CONFIG["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            (names,) = re.findall(r'^alertname=~?"([\w|]+)"$', matcher)
+            assert {*names.split("|")} <= rules().keys()
+
+
+def test_sample_names_no_real_address_and_no_password() -> None:
+    """Domains at `example` are reserved (RFC 2606): nobody is notified by accident."""
+    text = re.sub(r"#.*", "", FILE.read_text(encoding="utf-8"))
+    hosts = re.findall(r"(?:https://|@|smarthost: \")([\w.-]+)", text)
+    assert len(hosts) == 6
+    assert all(host.endswith(".example") or host == "example" for host in hosts)
+    assert not re.search(r"password: |_key: |token: ", text)
