@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from tests.support.promtool import FOLDER, WATCHDOG, rules
+from service.settings.loader import ROOT
+from tests.support.promtool import WATCHDOG, rules
 
 AMTOOL = which("amtool")
-FILE = FOLDER / "alertmanager.yml"
+FILE = ROOT / "config" / "alertmanager" / "alertmanager.yml"
 CONFIG: dict[str, Any] = YAML(typ="safe").load(FILE)
 RECEIVERS: dict[str, dict[str, Any]] = {receiver["name"]: receiver for receiver in CONFIG["receivers"]}
 ROUTES = {"page": "pager", "ticket": "tickets", "info": "nobody", "watchdog": "watchdog"}

@@ -30,6 +30,7 @@ FLOATS = {
     "service.storage.embedded_valkey",
     "service.storage.redis_connection",  # timeouts
     "service.storage.repository",
+    "service.storage.server_monitor",  # seconds
     "service.storage.sync",
     "service.web.api.history",  # the deadline of a download
     "service.web.api.stream",

@@ -55,7 +55,7 @@ def test_profiles_have_their_services() -> None:
         profiles.setdefault("".join(service.get("profiles", [])), set()).add(name)
     assert profiles == {
         "": {"edge", "ticker", "valkey"},
-        "monitoring": {"prometheus", "grafana"},
+        "monitoring": {"prometheus", "alertmanager", "grafana"},
         "ha": {"valkey-replica", "sentinel-1", "sentinel-2", "sentinel-3"},
     }
     assert SERVICES["ticker"]["deploy"] == {"replicas": 2}
@@ -123,7 +123,7 @@ def test_edge_and_grafana_listen_on_loopback_only() -> None:
 
 
 def test_networks_allow_only_needed_connections() -> None:
-    """Only instances reach the store and the internet; only edge and Prometheus reach the instances."""
+    """Only instances reach the store; they and Alertmanager the internet; only edge and Prometheus the instances."""
     members = {
         network: {name for name, service in SERVICES.items() if network in service["networks"]}
         for network in COMPOSE["networks"]
@@ -134,7 +134,8 @@ def test_networks_allow_only_needed_connections() -> None:
         "outside": {"ticker"},
         "inner": {"edge", "ticker", "prometheus"},
         "store": {"ticker"} | stores,
-        "monitoring": {"prometheus", "grafana"},
+        "monitoring": {"prometheus", "alertmanager", "grafana"},
+        "notify": {"alertmanager"},
     }
     internal = {name for name, network in COMPOSE["networks"].items() if network and network.get("internal")}
     assert internal == {"inner", "store", "monitoring"}

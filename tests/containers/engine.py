@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,22 +26,24 @@ IMAGE: Final = "currency-ticker-ticker"
 """The name that compose gives to the image of the Dockerfile."""
 _SUITES: Final = {
     "trixie": "ca-certificates,passwd,python3,python3-venv",
-    "forky": "docker-compose,netcat-openbsd,nginx,prometheus,valkey-server,valkey-tools",
+    "forky": "docker-compose,netcat-openbsd,nginx,prometheus,prometheus-alertmanager,valkey-server,valkey-tools",
 }
 """The packages of each base system."""
 _EXCLUDED: Final = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
 _PLUGIN: Final = "./usr/libexec/docker/cli-plugins/docker-compose"
 _PYTHON: Final = """
-FROM trixie
+FROM {base}
 RUN python3 -m venv /usr/local && printf '[global]\\nno-index = true\\nfind-links = /wheels\\n' > /etc/pip.conf
 COPY wheels /wheels
 """
 _TOOLS: Final = """
-FROM forky
-RUN mkdir -p /data /prometheus && chown valkey:valkey /data && chown 65534:65534 /prometheus
+FROM {base}
+RUN mkdir -p /data /prometheus /alertmanager \
+  && chown valkey:valkey /data && chown 65534:65534 /prometheus /alertmanager
 WORKDIR /data
 """
-_PROMETHEUS: Final = f'{_TOOLS}ENTRYPOINT ["prometheus"]\n'
+_ENTRYPOINTS: Final = {"prom/prometheus": "prometheus", "prom/alertmanager": "prometheus-alertmanager"}
+"""By image: the program that its entry point starts; the other images have none."""
 
 
 class Unavailable(Exception):
@@ -100,11 +103,10 @@ def engine(folder: Path) -> Iterator[Engine]:
 
 def prepare(engine: Engine) -> None:
     """Make the images that the Dockerfile and docker-compose.yml name, and build the service's own."""
-    for suite, packages in _SUITES.items():
-        _debian(suite, packages)
+    trixie, forky = (_debian(suite, packages) for suite, packages in _SUITES.items())
     plugin = CACHE / "config" / "cli-plugins" / "docker-compose"
     if not plugin.exists():
-        subprocess.run(("tar", "-xf", CACHE / "forky.tar", "-C", CACHE, _PLUGIN), check=True)
+        subprocess.run(("tar", "-xf", forky, "-C", CACHE, _PLUGIN), check=True)
         plugin.parent.mkdir(parents=True, exist_ok=True)
         (CACHE / _PLUGIN).rename(plugin)
     context = CACHE / "context"
@@ -118,18 +120,19 @@ def prepare(engine: Engine) -> None:
     services = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"].values()
     named = {service["image"] for service in services if "image" in service}
     (python,) = set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE))
-    _build(engine, "trixie", _PYTHON, context, [python])
-    prometheus = {name for name in named if name.startswith("prom/")}
-    _build(engine, "forky", _TOOLS, context, sorted(named - prometheus))
-    _build(engine, "forky", _PROMETHEUS, context, sorted(prometheus))
+    _build(engine, trixie, _PYTHON, context, [python])
+    started = {name: _ENTRYPOINTS[image] for name in named if (image := name.partition(":")[0]) in _ENTRYPOINTS}
+    _build(engine, forky, _TOOLS, context, sorted(named - started.keys()))
+    for name, program in started.items():
+        _build(engine, forky, f'{_TOOLS}ENTRYPOINT ["{program}"]\n', context, [name])
     engine.run("build", "--quiet", "--tag", IMAGE, ROOT)
 
 
-def _debian(suite: str, packages: str) -> None:
-    """Make a base system, from the archive that this machine uses."""
-    archive = CACHE / f"{suite}.tar"
+def _debian(suite: str, packages: str) -> Path:
+    """Return the base system of these packages; make it from the archive that this machine uses if it is missing."""
+    archive = CACHE / f"{suite}-{sha256(packages.encode()).hexdigest()[:8]}.tar"
     if archive.exists():
-        return
+        return archive
     sources = [*Path("/etc/apt/sources.list.d").glob("*"), Path("/etc/apt/sources.list")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources if path.is_file())
     mirror = re.search(r"^(?:URIs:|deb(?: \[.*\])?) *(\S+)", text, re.MULTILINE)
@@ -138,12 +141,13 @@ def _debian(suite: str, packages: str) -> None:
     options = ["--quiet", "--variant=apt", "--format=tar", f"--include={packages}", *_EXCLUDED]
     unexpiring = '--aptopt=Acquire::Check-Valid-Until "false"'  # a mirror may be days old
     subprocess.run(("mmdebstrap", *options, unexpiring, suite, partial, mirror[1]), check=True)
-    partial.rename(archive)
+    return partial.rename(archive)
 
 
-def _build(engine: Engine, base: str, dockerfile: str, context: Path, names: Sequence[str]) -> None:
+def _build(engine: Engine, archive: Path, dockerfile: str, context: Path, names: Sequence[str]) -> None:
+    base = archive.stem
     if not engine.run("images", "--quiet", base).strip():
-        engine.run("import", CACHE / f"{base}.tar", base)
-    (context / f"{base}.Dockerfile").write_text(dockerfile, encoding="utf-8")
+        engine.run("import", archive, base)
+    (context / f"{base}.Dockerfile").write_text(dockerfile.format(base=base), encoding="utf-8")
     tags = [option for name in names for option in ("--tag", name)]
     engine.run("build", "--quiet", "--file", context / f"{base}.Dockerfile", *tags, context)

@@ -1,4 +1,4 @@
-"""The profiles `ha` (a replica and three Sentinels) and `monitoring` (Prometheus)."""
+"""The profiles `ha` (a replica and three Sentinels) and `monitoring` (Prometheus and Alertmanager)."""
 
 import json
 import urllib.request
@@ -69,12 +69,21 @@ def test_prometheus_loads_all_rules_and_scrapes_all_instances(docker: Engine, ba
             with urllib.request.urlopen(f"http://{address}:9090/api/v1/{path}", timeout=30) as response:
                 return json.load(response)["data"]
 
-        def instances() -> list[str]:
-            return [
-                target["health"] for target in query("targets")["activeTargets"] if target["scrapePool"] == "ticker"
-            ]
+        def health(job: str) -> list[str]:
+            return [target["health"] for target in query("targets")["activeTargets"] if target["scrapePool"] == job]
 
-        wait_until(lambda: instances() == ["up"] * 2, "instances")
+        wait_until(lambda: health("ticker") == ["up"] * 2, "instances")
+        wait_until(lambda: health("edge") == ["up"], "edge")
         loaded = [rule for group in query("rules")["groups"] for rule in group["rules"] if rule["type"] == "alerting"]
         assert {rule["name"] for rule in loaded} == rules().keys()
         assert {rule["health"] for rule in loaded} <= {"ok", "unknown"}
+        wait_until(lambda: len(query("alertmanagers")["activeAlertmanagers"]) == 1, "Alertmanager")
+        wait_until(lambda: "Watchdog" in notified(stack, docker), "the dead man's switch", within=180)
+
+
+def notified(stack: Project, docker: Engine) -> set[str]:
+    """Return the alerts that Alertmanager has received."""
+    (name,) = stack.names("alertmanager")
+    address = docker.inspect(name)["NetworkSettings"]["Networks"]["currency-ticker_notify"]["IPAddress"]
+    with urllib.request.urlopen(f"http://{address}:9093/api/v2/alerts", timeout=30) as response:
+        return {alert["labels"]["alertname"] for alert in json.load(response)}
