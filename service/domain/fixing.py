@@ -146,7 +146,7 @@ class Fixing(RateTable):
     direction: Quotation = Quotation.DIRECT
     revisions: tuple["Fixing", ...] = ()
     """Earlier versions of this fixing, newest first; they have no revisions themselves."""
-    entered_by: str = ""
+    entered_by: Annotated[str, Field(exclude_if=lambda name: not name)] = ""
 
     def with_revision_of(self, earlier: "Fixing") -> "Fixing":
         """Return this fixing with `earlier` as its latest revision.
