@@ -90,10 +90,13 @@ async def export(store: Store, path: Path, *, force: bool = False, keep: int = 0
     """Write every stored record to a file, completely or not at all.
 
     With `keep`, so many earlier files are kept as `<path>.1`, the newest, and so on. Raises `TickerError` if the file
-    cannot be written, is not a regular file or, without `force`, if it is not an export or would shrink by more than
-    5 %.
+    cannot be written, if it or an earlier one is not a regular file or, without `force`, if it is not an export or
+    would shrink by more than 5 %.
     """
+    generations = [path.with_name(f"{path.name}.{number}") for number in range(1, keep + 1)]
     before = _existing(path, force=force)
+    for generation in generations:
+        _is_regular(generation)
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         try:
@@ -103,7 +106,7 @@ async def export(store: Store, path: Path, *, force: bool = False, keep: int = 0
                 os.fsync(raw.fileno())
             if before and not force:
                 _check_shrinkage(path, before, exported)
-            _keep(path, keep)
+            _keep(path, generations)
             unfinished.replace(path)
         except OSError as error:
             raise TickerError(f"{path}: cannot be written: {error.strerror or error}") from None
@@ -149,18 +152,7 @@ def _existing(path: Path, *, force: bool) -> Exported | None:
 
     Raises `TickerError` if it is not a regular file or, without `force`, not an export.
     """
-    try:
-        kind = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise TickerError(f"{path}: cannot be written: {error.strerror}") from None
-    if not stat.S_ISREG(kind):
-        named = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory"}.get(
-            stat.S_IFMT(kind), "a device or pipe"
-        )
-        raise TickerError(f"{path}: is {named}, not a regular file; - writes to standard output")
-    if force:
+    if not _is_regular(path, "; - writes to standard output") or force:
         return None
     counted, decoder = Exported(), Decoder(_Line)
     try:
@@ -183,6 +175,22 @@ def _existing(path: Path, *, force: bool) -> Exported | None:
     return counted
 
 
+def _is_regular(path: Path, remedy: str = "; move it away") -> bool:
+    """Return whether a file exists; raise `TickerError` if it is not a regular one."""
+    try:
+        kind = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise TickerError(f"{path}: cannot be written: {error.strerror}") from None
+    if not stat.S_ISREG(kind):
+        named = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory"}.get(
+            stat.S_IFMT(kind), "a device or pipe"
+        )
+        raise TickerError(f"{path}: is {named}, not a regular file{remedy}")
+    return True
+
+
 def _check_shrinkage(path: Path, before: Exported, now: Exported) -> None:
     """Raise `TickerError` if an export has less than 95 % of the records of the existing file, or lacks a source."""
     kept, of = _SHRINKS
@@ -195,9 +203,8 @@ def _check_shrinkage(path: Path, before: Exported, now: Exported) -> None:
         )
 
 
-def _keep(path: Path, count: int) -> None:
-    """Rename `<path>.1` to `<path>.2` and so on, up to `count`, and let `<path>.1` be the existing file."""
-    generations = [path.with_name(f"{path.name}.{number}") for number in range(1, count + 1)]
+def _keep(path: Path, generations: list[Path]) -> None:
+    """Rename `<path>.1` to `<path>.2` and so on, and let `<path>.1` be the existing file."""
     if not generations or not path.exists():
         return
     for older, newer in zip(reversed(generations), reversed(generations[:-1]), strict=False):

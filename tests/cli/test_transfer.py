@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +349,35 @@ async def test_only_a_regular_file_is_overwritten(store: Store, tmp_path: Path, 
         await transfer.export(store, Path("/dev/null"), force=force)
     assert {path.name: path.lstat().st_ino for path in tmp_path.iterdir()} == before
     assert victim.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("number", [1, 2])
+async def test_only_a_regular_file_is_a_kept_one(store: Store, tmp_path: Path, force: bool, number: int) -> None:
+    """A link, a directory or a pipe at the name of an earlier file stays, and nothing is written."""
+    file, kept = tmp_path / "a.gz", tmp_path / f"a.gz.{number}"
+    await filled(store, 1)
+    await transfer.export(store, file)
+    backup = file.read_bytes()
+    await filled(store, 2)
+    for make, kind in (
+        (partial(kept.symlink_to, file), "a symbolic link"),
+        (partial(kept.symlink_to, tmp_path / "nowhere"), "a symbolic link"),
+        (partial(os.mkfifo, kept), "a device or pipe"),
+        (partial(kept.mkdir), "a directory"),
+    ):
+        make()
+        inode = kept.lstat().st_ino
+        with pytest.raises(TickerError, match=rf"a\.gz\.{number}: is {kind}, not a regular file; move it away"):
+            await transfer.export(store, file, force=force, keep=2)
+        assert (kept.lstat().st_ino, file.read_bytes()) == (inode, backup)
+        assert len([*tmp_path.iterdir()]) == 2
+        if kept.is_dir() and not kept.is_symlink():
+            kept.rmdir()
+        else:
+            kept.unlink()
+    await transfer.export(store, file, force=force, keep=2)
+    assert (tmp_path / "a.gz.1").read_bytes() == backup
 
 
 async def test_name_that_is_too_long_is_reported(store: Store, tmp_path: Path) -> None:
