@@ -86,6 +86,8 @@ def _section(settings: Settings, key: str) -> Iterator[str]:
         return
     yield f"- **URL**: `{source.url}`" + (f", for `{source.provider}`" if SOURCES[adapter].relay else "")
     yield f"- **Terms**: {source.terms or 'unknown'}"
+    if parameter := SOURCES[adapter].needs_query:
+        yield f'- **Key**: required; set `query = {{ {parameter} = "…" }}`'
     if source.documented_only:
         yield "- **Evidence**: documented and reported only; not tested with a response of the bank"
     if source.window:

@@ -18,6 +18,7 @@ STALE_AFTER = 3
 """Missed publications from which a series is stale."""
 _DAY = timedelta(days=1)
 _YEAR = timedelta(days=366)
+_SATURDAY = 5
 _FIRST_RETRY = timedelta(minutes=1)
 _FIRST_RETRY_WITHOUT_RATES = timedelta(seconds=5)
 """While a source has no rates at all, visitors may see none: at a first start, the network may come up later."""
@@ -79,6 +80,11 @@ def _may_publish(source: SourceSettings, day: date) -> bool:
     return is_worked or is_publication_day(source, day)
 
 
+def _has_rates(source: SourceSettings, day: date) -> bool:
+    """Return whether a source that publishes once for several days has rates of `day`: from Monday to Friday."""
+    return day.weekday() < _SATURDAY and day not in days_off(source.calendar, day.year)
+
+
 def effective_date(source: SourceSettings, day: date) -> date:
     """Return the effective date of a publication that appears on `day`."""
     match source.effective:
@@ -88,6 +94,9 @@ def effective_date(source: SourceSettings, day: date) -> date:
             return day + _DAY
         case "next-working-day":
             return next(later for later in _days_from(day + _DAY) if _may_publish(source, later))
+        case "previous-working-day":
+            earlier = (day - offset * _DAY for offset in range(1, _LOOKBACK.days))
+            return next((working for working in earlier if _has_rates(source, working)), day - _DAY)
 
 
 def market_day(source: SourceSettings, effective_date: date) -> date:
@@ -96,7 +105,8 @@ def market_day(source: SourceSettings, effective_date: date) -> date:
     Before a holiday, rates that are valid on the next working day are days older than their date: compared with other
     banks' rates of the day before it, they would diverge from them.
     """
-    day = effective_date if source.effective == "same-day" else effective_date - _DAY
+    is_later = source.effective in ("next-day", "next-working-day")
+    day = effective_date - _DAY if is_later else effective_date
     if source.effective == "next-working-day":
         days_before = (day - offset * _DAY for offset in range(_LOOKBACK.days))
         day = next((earlier for earlier in days_before if _may_publish(source, earlier)), day)

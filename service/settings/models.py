@@ -31,6 +31,7 @@ from service.settings.types import (
     OptionalAddress,
     OptionalProxy,
     OptionalWindow,
+    QueryParameters,
     Retention,
     SecretFile,
     WebhookSecrets,
@@ -245,6 +246,13 @@ class SourceSettings(_Table):
     timezone: Zone = Field(description="IANA time zone of `window` and of its dates, e.g. `Asia/Almaty`.")
     user_agent: str = Field(default="", description="`User-Agent` of requests to it; by default `client.user_agent`.")
     headers: Headers = Field(default={}, description='More headers of requests to it: `{ Authorization = "…" }`.')
+    query: QueryParameters = Field(
+        default={},
+        description=(
+            'Query parameters of all requests to it that are secret, as the key of an API: `{ api_key = "…" }`. They '
+            "are in no receipt, log or error."
+        ),
+    )
     proxy: OptionalProxy = Field(
         default=None, description='HTTP proxy for requests to it, or `"direct"`; by default `client.proxy`.'
     )
@@ -316,11 +324,12 @@ class SourceSettings(_Table):
             'expected, and the rates of the source are always stale; with `adapter = "manual"` they are never late.'
         ),
     )
-    effective: Literal["same-day", "next-day", "next-working-day"] = Field(
+    effective: Literal["same-day", "next-day", "next-working-day", "previous-working-day"] = Field(
         default="next-day",
         description=(
             "Effective date of a publication, relative to the day on which it appears: "
-            '`"same-day"`, `"next-day"` or `"next-working-day"`.'
+            '`"same-day"`, `"next-day"`, `"next-working-day"`; `"previous-working-day"` if it publishes those of days '
+            "before, such as of a week."
         ),
     )
     ahead: int = Field(

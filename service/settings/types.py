@@ -20,6 +20,7 @@ DAYS = get_args(Day)
 EventType = Literal["ticker.changed", "ticker.late", "ticker.stale", "fixing.quarantined", "fixing.revised"]
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with, by the Standard Webhooks specification
 
+_SHORTEST_SECRET = 8
 DIRECT = "direct"
 """No proxy, where a setting expects one."""
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
@@ -87,11 +88,25 @@ def _header_names(value: object) -> object:
     return value
 
 
+def _parameter_names(value: object) -> object:
+    """Check the names of parameters here: an error of a key would quote it, and it may be a secret by mistake."""
+    for name in value if isinstance(value, dict) else ():
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", str(name)):
+            raise ValueError("has an invalid parameter name: letters, digits, _, . and - are allowed")
+    return value
+
+
 def _header_value(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if not (text.isascii() and text.isprintable()):
         raise ValueError("must be printable ASCII")
     return value
+
+
+def _query_secret(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < _SHORTEST_SECRET:  # it is searched in responses
+        raise ValueError(f"must have at least {_SHORTEST_SECRET} characters")
+    return _header_value(value)
 
 
 def _webhook_url(value: SecretStr) -> SecretStr:
@@ -166,6 +181,9 @@ OptionalProxy = Annotated[
 ]
 """May contain a login."""
 Headers = Annotated[dict[str, Annotated[SecretStr, AfterValidator(_header_value)]], BeforeValidator(_header_names)]
+QueryParameters = Annotated[
+    dict[str, Annotated[SecretStr, AfterValidator(_query_secret)]], BeforeValidator(_parameter_names)
+]
 WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
 """May contain a token in its path or query."""
 WebhookSecrets = Annotated[tuple[Annotated[SecretStr, AfterValidator(_webhook_secret)], ...], BeforeValidator(_listed)]

@@ -128,6 +128,8 @@ class SourceAdapter(ABC):
     """Whether a backfill requests a whole year at a time: one response may cover a year without being too large."""
     relay: ClassVar[bool] = False
     """Whether the source relays several banks, so that `provider` must name one."""
+    needs_query: ClassVar[str] = ""
+    """The name of the secret parameter in `query` without which the source cannot be polled: the key of an API."""
 
     @abstractmethod
     def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]: ...

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
+from urllib.parse import quote_plus, urlencode
 
 import aiohttp
 import stamina
@@ -174,8 +175,10 @@ class BankSession:
             raise Unreachable(self.key, url, f"request failed: {error.status}, message={error.message!r}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise Unreachable(self.key, url, f"request failed: {reason}") from error
+            raise Unreachable(self.key, url, f"request failed: {self._redacted(reason)}") from error
         self._refusals, self._has_responded = 0, True
+        if self.source.query and self._redacted(text := content.decode("latin-1")) != text:
+            raise BadAnswer(self.key, url, "responded with a secret parameter of the request: it would be public")
         raw = RawResponse(self.key, self.base, url, content, self.now().replace(microsecond=0))
         if not payload:
             self._store(url, response, raw)
@@ -209,6 +212,18 @@ class BankSession:
         named = f" and Retry-After: {header}" if header else ""
         return RateLimited(self.key, url, f"responded with status {response.status}{named}", self.not_before)
 
+    def _with_secrets(self, url: str) -> str:
+        """Return a URL with the secret query parameters of the source, which no other URL has."""
+        secrets = {name: value.get_secret_value() for name, value in self.source.query.items()}
+        return f"{url}{'&' if '?' in url else '?'}{urlencode(secrets)}" if secrets else url
+
+    def _redacted(self, text: str) -> str:
+        """Return a text without the secret query parameters, as they are and as they are written in a URL."""
+        for value in self.source.query.values():
+            for secret in (value.get_secret_value(), quote_plus(value.get_secret_value())):
+                text = text.replace(secret, "…")
+        return text
+
     @asynccontextmanager
     async def _follow_redirects(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
@@ -217,7 +232,7 @@ class BankSession:
 
         Redirects to other hosts are not followed, so that none can lead into the internal network.
         """
-        target, proxy = URL(url, encoded=True), self.client.proxy(self.source)
+        target, proxy = URL(self._with_secrets(url), encoded=True), self.client.proxy(self.source)
         for hop in range(HOPS + 1):
             async with self.client.session.request(
                 method,
@@ -237,7 +252,8 @@ class BankSession:
                 next_target = _within(target, location) if is_allowed else None
                 if next_target is None or hop == HOPS:
                     reason = f"after {HOPS} others" if next_target else "which is not followed"
-                    problem = f"responded with status {response.status}, a redirect to {location}, {reason}"
+                    named = self._redacted(location)
+                    problem = f"responded with status {response.status}, a redirect to {named}, {reason}"
                     raise BadAnswer(self.key, url, problem, response.status)
                 target = next_target
 

@@ -304,3 +304,17 @@ def test_polls_stay_apart_when_clocks_change(source: SourceSettings, night: date
         irregular = [interval for interval in intervals if interval != source.every]
         assert len(irregular) <= 8  # one minute before each midnight
         assert len(times) >= 3 * 24 * 6
+
+
+def test_weekly_publication_has_the_rates_of_the_week_before() -> None:
+    """On Monday up to Friday, or to Thursday if Friday was a holiday; until the next Monday nothing is missed."""
+    source, zone = SOURCES["fred"], SOURCES["fred"].timezone
+    assert publication_schedule.effective_date(source, date(2026, 4, 6)) == date(2026, 4, 3)
+    assert publication_schedule.effective_date(source, date(2026, 7, 6)) == date(2026, 7, 2)  # 3 July is observed
+    friday, monday = date(2026, 4, 3), datetime(2026, 4, 13, tzinfo=zone)
+    assert publication_schedule.freshness(source, friday, monday.replace(hour=19)) is Freshness.CURRENT
+    assert publication_schedule.freshness(source, friday, monday.replace(hour=21)) is Freshness.LATE
+    assert publication_schedule.is_window_open(source, friday, monday.replace(hour=17))
+    assert not publication_schedule.is_window_open(source, date(2026, 4, 10), monday.replace(hour=17))
+    assert publication_schedule.latest_possible_date(source, monday) == monday.date()
+    assert publication_schedule.market_day(source, friday) == friday

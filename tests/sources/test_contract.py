@@ -40,8 +40,10 @@ class Format:
     root: tuple[str, str]
     """The element that identifies this bank's document, and a replacement."""
     code: str
+    main: str = "USD"
+    """The currency of `rate`."""
     other: str = "GBP"
-    """A quoted currency other than the dollar."""
+    """Another quoted currency."""
     nominal: tuple[str, str] | None = None
     grouped: bool = False
     """Whether commas separate thousands."""
@@ -168,7 +170,7 @@ def odd_entries(key: str) -> Iterator[Fault]:
     """Yield documents in which one rate, nominal or code cannot be read."""
     yield from _odd_rates(key, FORMATS[key])
     yield from _odd_nominals(key, FORMATS[key])
-    if key in ("boe", "cbuae"):  # their documents name series, or currencies in words
+    if key in ("boe", "fred", "cbuae"):  # their documents name series, or currencies in words
         return
     format_ = FORMATS[key]
     body = document(key, format_.name)
@@ -181,7 +183,7 @@ def odd_entries(key: str) -> Iterator[Fault]:
 
 
 def _odd_rates(key: str, format_: Format) -> Iterator[Fault]:
-    expected = "where a number is expected for USD on 202"
+    expected = f"where a number is expected for {format_.main} on 202"
     yield "a rate of 400 digits", with_rate(key, "1" * 400), expected
     if format_.has_json_numbers:
         yield "a rate that is quoted text", with_rate(key, '"n/a"'), f"has 'n/a' {expected}"
@@ -314,7 +316,7 @@ def test_odd_entry_is_left_out_alone(key: str, body: bytes, expected: str) -> No
     assert rates_of(parsed) == {place: rate for place, rate in whole.items() if place not in missing}
     codes = {code for _, code in missing}
     assert len(missing) <= 2  # two, if one of them has the code of the other
-    assert codes <= {"USD", FORMATS[key].other} or "nominal" in expected
+    assert codes <= {FORMATS[key].main, FORMATS[key].other} or "nominal" in expected
 
 
 @pytest.mark.parametrize(("key", "body", "expected"), parameters(odd_dates))
@@ -468,12 +470,13 @@ def test_euro_rate_with_another_meaning_is_rejected(column: str) -> None:
 def test_rate_that_is_not_positive_is_parsed_and_quarantined(key: str, number: str) -> None:
     """Adapters do not validate: the rate is parsed as published and quarantined by the rules."""
     mark = "," if "," in FORMATS[key].rate[1] and not FORMATS[key].grouped else "."
+    main = FORMATS[key].main
     fixing = SOURCES[key].parse(response_of(key, with_rate(key, number.replace(".", mark))))[0]
-    assert str(fixing.rates["USD"].value) == number
+    assert str(fixing.rates[main].value) == number
     judged = judge(fixing, Series(), ValidationContext(LAST_DAY))
-    assert judged.reasons == (f"USD is {number} for 1, not a positive finite rate",)
+    assert judged.reasons == (f"{main} is {number} for 1, not a positive finite rate",)
     assert judged.held is not None
-    assert judged.held.rates.keys() == {"USD"}
+    assert judged.held.rates.keys() == {main}
 
 
 @pytest.mark.parametrize("inside", ["<!-- -->", "<?pi?>", "<b/>"])

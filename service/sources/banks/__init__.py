@@ -22,6 +22,7 @@ from service.sources.banks.cnb import Cnb
 from service.sources.banks.ecb import Ecb
 from service.sources.banks.fbil import Fbil
 from service.sources.banks.frankfurter import Frankfurter
+from service.sources.banks.fred import Fred
 from service.sources.banks.mnb import Mnb
 from service.sources.banks.nb import Nb
 from service.sources.banks.nbg import Nbg
@@ -65,6 +66,7 @@ SOURCES: Final[dict[str, SourceAdapter]] = {
     "bom": Bom(),
     "cbt": Cbt(),
     "cbuae": Cbuae(),
+    "fred": Fred(),
     "frankfurter": Frankfurter(),
     "recorded": Recorded(),
 }
@@ -85,4 +87,8 @@ def validate(settings: Settings) -> Settings:
             raise SettingsError(f"sources.{setting}: unknown {kind} (known: {', '.join([*SOURCES, 'manual'])})")
         if adapter.relay and not source.provider:
             raise SettingsError(f"sources.{key}.provider: is required: the bank whose rates the relay returns")
+        if key in settings.polled and adapter.needs_query and adapter.needs_query not in source.query:
+            variable = f"TICKER_SOURCES__{key.upper()}__QUERY__{adapter.needs_query.upper()}"
+            name = f"sources.{key}.query.{adapter.needs_query}"
+            raise SettingsError(f"{name}: is required: a key of {source.url}; set {variable}, or name another source")
     return settings
