@@ -2,11 +2,15 @@
 
 import logging
 import sys
+from typing import Final
 
 import stamina
 import structlog
 
 from service.settings import LogSettings
+
+TIME: Final = "time"
+"""The key of the time (UTC) in every event; the edge's access log has the same."""
 
 
 def configure(settings: LogSettings) -> None:
@@ -17,11 +21,11 @@ def configure(settings: LogSettings) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if settings.format == "json"
-        else structlog.dev.ConsoleRenderer(colors=False)
+        else structlog.dev.ConsoleRenderer(colors=False, timestamp_key=TIME)
     )
     shared_processors: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key=TIME),
         structlog.processors.format_exc_info,
     ]
     structlog.configure(

@@ -56,7 +56,7 @@ def test_json_log_has_one_document_per_line() -> None:
     assert lines[0]["error"] == "it is full"
     assert "ZeroDivisionError" in lines[2]["exception"]
     assert [line.get("logger") for line in lines] == [None, "asyncio", "redis"]
-    assert all(line["timestamp"].endswith("Z") for line in lines)
+    assert all(line["time"].endswith("Z") for line in lines)
 
 
 @pytest.mark.parametrize("text", ["store.lost", "error='it is full'", "Executing it took", "[asyncio]"])
