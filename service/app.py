@@ -40,6 +40,7 @@ from service.web.api.rates import DatedRates
 from service.web.api.stream import EventStreamHub
 from service.web.embed import oembed, views
 from service.web.http.problems import not_found, unexpecting
+from service.web.http.request_id import RequestIds
 from service.web.openapi import docs
 from service.web.ops import health, prometheus, status_page
 from service.web.ops.health import HealthReport
@@ -194,9 +195,11 @@ def create_app(
         *docs.routes(pages),
         *prometheus.routes(memory, store_sync, monitor, election, counters, streams, webhooks, now),
     ]
-    app.add_routes(counted(cached, counters))
-    app.add_routes(timed(computed, counters))
-    other = counting(not_found, counters.of_route(OTHER))
+    ids = RequestIds(settings.http)
+    app.on_response_prepare.append(ids.add_to_error)
+    app.add_routes(counted(cached, counters, ids))
+    app.add_routes(timed(computed, counters, ids))
+    other = counting(not_found, counters.of_route(OTHER), ids)
     app.router.add_route("*", "/{path:(?s:.*)}", other, expect_handler=unexpecting)
 
     @asynccontextmanager

@@ -73,7 +73,7 @@ REQUESTS = [
     "/health",
     "/nothing",
 ]
-VARYING = {"Date", "Age"}
+VARYING = {"Date", "Age", "X-Request-ID"}
 
 
 class DisabledSchedule:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -15,6 +16,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
+from redis.asyncio import Redis
 from yarl import URL
 
 from service.web.api.chart import FORMATS as CHARTS
@@ -447,6 +449,7 @@ class TestUntrustedRequests:
             "Referer": "http://r/",
             "X_Forwarded_For": "6.6.6.6",
             "X_Evil": "1",
+            "X_Request_ID": "a-forged-id",
         }
         sent |= {
             "X_Forwarded_Proto": "https",
@@ -455,9 +458,12 @@ class TestUntrustedRequests:
             "Range": "bytes=0-1",
         }
         await stack.get("/v1/ticker", **sent)
-        assert stack.headers == [{"Host": "unnamed", "X-Forwarded-For": "127.0.0.1"}]
+        received = dict(stack.headers[0])
+        assert re.fullmatch("[0-9a-f]{32}", received.pop("X-Request-ID"))  # never that of the client
+        assert received == {"Host": "unnamed", "X-Forwarded-For": "127.0.0.1"}
         await stack.get("/v1/stream", Last_Event_ID="abc", **sent)
         assert stack.headers[-1]["Last-Event-ID"] == "abc"
+        assert re.fullmatch("[0-9a-f]{32}", stack.headers[-1]["X-Request-ID"])
 
     async def test_x_forwarded_for_of_a_trusted_proxy_is_used(self, stack: Stack) -> None:
         """From a trusted address the last entry of X-Forwarded-For is the client, from another it is not."""
@@ -485,6 +491,7 @@ class TestUntrustedRequests:
             ("GET", "/", {"Cookie": "a" * 8000}, 431),
             ("GET", "/", {"Content-Length": "5000"}, 413),
         ]
+        ids = list[str]()
         for method, path, headers, status in refused:
             url = URL(f"{stack.edge.url}{path}", encoded=True)
             async with stack.client.request(method, url, headers=headers) as response:
@@ -494,7 +501,11 @@ class TestUntrustedRequests:
                 assert response.headers["Access-Control-Allow-Origin"] == "*"
                 assert response.headers.get("Allow") == ("GET, HEAD" if status == 405 else None)
                 assert response.headers["Server"] == "nginx"
+                ids.append(response.headers["X-Request-ID"])
         assert stack.requests == []
+        lines = [json.loads(line) for line in stack.edge.stop().splitlines()]
+        assert [line["request_id"] for line in lines] == ids
+        assert len(set(ids)) == len(refused)
 
     @pytest.mark.parametrize("closed", ["location = /status { return 404; }\n"])
     async def test_status_page_can_be_closed(self, stack: Stack) -> None:
@@ -703,7 +714,59 @@ async def _page(client: aiohttp.ClientSession, url: str, headers: dict[str, str]
         return response.status, body, received
 
 
-_VARYING_HEADERS = {"date", "cache-control", "server", "connection", "transfer-encoding", "content-length"}
+_VARYING_HEADERS = {
+    "date",
+    "cache-control",
+    "server",
+    "connection",
+    "transfer-encoding",
+    "content-length",
+    "x-request-id",
+}
+
+
+async def test_request_id_leads_from_the_client_to_both_logs(tmp_path: Path, valkey: str) -> None:
+    """An unreadable record is reported with the id that the edge has logged and that an error response has.
+
+    Whoever is no trusted proxy cannot choose it.
+    """
+    prefix = f"{tmp_path.name}:"
+    variables = offline(tmp_path) | {
+        "TICKER_STORE__URL": valkey,
+        "TICKER_STORE__PREFIX": prefix,
+        "TICKER_LOG__FORMAT": "json",
+        "TICKER_HTTP__PROXIES": "127.0.0.1/32",
+    }
+    async with Redis.from_url(valkey) as redis:
+        await redis.hset(f"{prefix}fixings:nbk", "2020-01-10", "{")
+    with running(variables) as service, run_edge([service.port or 0]) as edge:
+        service.wait_for("/v1/ticker.txt", "cny")
+        async with open_client() as client, open_client("127.0.0.9") as stranger:
+            by_proxy = await _error_id(
+                client, f"{edge.url}/v1/fixings/nbk/2020-01-10", {"X-Request-ID": "forged-by-me"}
+            )
+            direct = f"http://127.0.0.1:{service.port}/v1/fixings/nbk/2020-01-10"
+            by_other_proxy = await _error_id(client, direct, {"X-Request-ID": "Root.1-67891233-abcdef"})
+            malformed = await _error_id(client, direct, {"X-Request-ID": 'a"\\<b>-1234'})
+            by_stranger = await _error_id(stranger, direct, {"X-Request-ID": "forged-by-me"})
+        service.process.terminate()
+        _, log = await asyncio.to_thread(service.ended)
+        (line,) = [json.loads(line) for line in edge.stop().splitlines()]
+    assert by_other_proxy == "Root.1-67891233-abcdef"
+    for own in (by_proxy, malformed, by_stranger):
+        assert re.fullmatch("[0-9a-f]{32}", own)
+    assert line["request_id"] == by_proxy
+    events = [json.loads(line) for line in log.splitlines()]
+    reported = [
+        event["request_id"] for event in events if event["event"] == "store.unreadable" and "request_id" in event
+    ]
+    assert reported == [by_proxy, by_other_proxy, malformed, by_stranger]
+
+
+async def _error_id(client: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> str:
+    async with client.get(url, headers=headers) as response:
+        assert response.status >= 400
+        return response.headers["X-Request-ID"]
 
 
 async def test_streams_are_forwarded_and_limited(shared_services: tuple[Edge, list[Service], dict[str, str]]) -> None:

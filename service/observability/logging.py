@@ -7,6 +7,7 @@ from typing import Final
 import stamina
 import structlog
 
+from service.observability.context import add_request_id
 from service.settings import LogSettings
 
 TIME: Final = "time"
@@ -26,6 +27,7 @@ def configure(settings: LogSettings) -> None:
     shared_processors: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key=TIME),
+        add_request_id,
         structlog.processors.format_exc_info,
     ]
     structlog.configure(

@@ -69,13 +69,16 @@ _HEADERS: Final = {
     "policy": _header("Content-Security-Policy", "What browsers may load and run.", pattern="^default-src 'none'; "),
     "name": _header("Content-Disposition", "Suggested file name.", pattern="^attachment; "),
     "later": _header("Retry-After", "Seconds to wait before retrying.", pattern="^[0-9]+$"),
+    "request": _header(
+        "X-Request-ID", "Id of the request in the log; missing for a malformed request.", required=False
+    ),
     "allow": _header("Allow", "Supported methods.", const="GET, HEAD"),
 }
 
 
 def _problem(summary: str, *headers: str) -> Json:
     content = {"application/problem+json": {"schema": ref(models.ProblemDocument)}}
-    return {"description": summary, "headers": _headers("no-store", "open", *headers), "content": content}
+    return {"description": summary, "headers": _headers("no-store", "open", "request", *headers), "content": content}
 
 
 def document() -> Json:

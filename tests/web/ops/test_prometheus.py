@@ -17,9 +17,10 @@ from structlog.testing import capture_logs
 
 from service import __version__
 from service.observability.counters import Counters, Histogram
-from service.settings import Settings
+from service.settings import HttpSettings, Settings
 from service.settings.loader import ROOT
 from service.web.http.problems import handle_errors
+from service.web.http.request_id import RequestIds
 from service.web.server.instrumentation import counted
 from tests.conftest import Clock, Started
 from tests.support.fixings import APRIL, day
@@ -190,7 +191,7 @@ async def test_unexpected_error_is_counted_as_500() -> None:
         raise ZeroDivisionError
 
     counters, app = Counters(), web.Application()
-    app.add_routes(counted([web.get("/crash", handle_errors(crash))], counters))
+    app.add_routes(counted([web.get("/crash", handle_errors(crash))], counters, RequestIds(HttpSettings())))
     with capture_logs():
         async with TestClient(TestServer(app)) as client, client.get("/crash") as response:
             assert response.status == 500
