@@ -1,7 +1,9 @@
 # syntax=docker/dockerfile:1
 FROM python:3.13-slim AS build
 WORKDIR /app
-COPY requirements.lock .
+# requirements-otel.lock has OpenTelemetry too, to send traces
+ARG LOCK=requirements.lock
+COPY ${LOCK} requirements.lock
 # Compiled here: the container's file system is read-only, so every start would compile again
 RUN python -m venv --without-pip /app/.venv \
  && python -m pip --python /app/.venv install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock

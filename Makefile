@@ -221,8 +221,10 @@ soak: $(VENV)/.dev ## Check that memory, open files and latency stay flat under 
 lock: $(VENV)/.dev ## Regenerate the lock files from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra workers \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra workers \
-	  --group dev -c requirements.lock --custom-compile-command "make lock" pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra workers --extra otel \
+	  -c requirements.lock --custom-compile-command "make lock" pyproject.toml -o requirements-otel.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --extra workers --extra otel \
+	  --group dev -c requirements-otel.lock --custom-compile-command "make lock" pyproject.toml -o requirements-dev.lock
 
 clean: ## Remove the virtual environments and caches, but not .data
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -20,6 +20,7 @@ from service.cluster.leader_election import LeaderElection
 from service.errors import SettingsError, TickerError
 from service.observability.counters import Counters
 from service.observability.logging import configure
+from service.observability.tracing import Tracing
 from service.polling.lifecycle import PollingLifecycle
 from service.runtime import gc_tuning, systemd
 from service.runtime.background import BackgroundTask, run_in_thread
@@ -232,6 +233,7 @@ def create_app(
         contexts.append(Webhooks(store_sync, publisher, election, counters, webhooks, now))
     if server:
         contexts.insert(0, server)
+    contexts.insert(0, Tracing(settings.tracing, election.id))  # the last to end: it sends the spans of the others
     app.on_shutdown.append(streams.close)
     app.cleanup_ctx.extend(map(_as_cleanup, contexts))
     return app

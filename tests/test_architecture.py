@@ -19,6 +19,7 @@ FLOATS = {
     "service.cluster.follower",
     "service.cluster.leader_election",
     "service.observability.counters",
+    "service.observability.tracing",  # seconds
     "service.polling.lifecycle",
     "service.polling.poller",  # how long a poll took
     "service.polling.scheduler",

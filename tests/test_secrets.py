@@ -55,6 +55,7 @@ FORMATS = {
     "sources.nbk.url": "http://127.0.0.1:1/{}",
     "client.proxy": "http://user:{}@127.0.0.1:1",
     "sources.nbk.proxy": "http://user:{}@127.0.0.1:1",
+    "tracing.endpoint": "http://127.0.0.1:1/{}",
     "webhooks.0.url": "https://127.0.0.1:1/{}",
     "webhooks.0.secret": "whsec_{}AAAAAAAAA",  # a canary of 27 letters: 36 characters of base64
 }

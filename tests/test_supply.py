@@ -24,7 +24,7 @@ AFFECTED = {"package": {"name": "redis", "ecosystem": "PyPI"}, "ranges": [
 ]}  # fmt: skip
 
 
-@pytest.mark.parametrize("path", [lock.DEPLOYED, lock.FOR_DEVELOPERS], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [lock.DEPLOYED, lock.WITH_TRACES, lock.FOR_DEVELOPERS], ids=lambda path: path.name)
 def test_installed_packages_are_locked_by_hashes(path: Path) -> None:
     """Each package has one version and hashes of its files, and no URL to download it from."""
     file = lock.read(path)
@@ -38,10 +38,24 @@ def test_installed_packages_are_locked_by_hashes(path: Path) -> None:
 
 
 def test_deployed_versions_are_the_tested_ones() -> None:
-    """The developers' lock file has the same versions and hashes."""
-    deployed, tested = lock.hashes(), lock.hashes(lock.FOR_DEVELOPERS)
-    assert lock.locked().items() <= lock.locked(lock.FOR_DEVELOPERS).items()
-    assert deployed == {name: tested[name] for name in deployed}
+    """The lock file with the packages of traces, and the developers', have the same versions and hashes."""
+    assert lock.locked().items() <= lock.locked(lock.WITH_TRACES).items()
+    tested = lock.hashes(lock.FOR_DEVELOPERS)
+    for path in (lock.DEPLOYED, lock.WITH_TRACES):
+        deployed = lock.hashes(path)
+        assert lock.locked(path).items() <= lock.locked(lock.FOR_DEVELOPERS).items()
+        assert deployed == {name: tested[name] for name in deployed}
+
+
+def test_licences_of_the_packages_of_traces() -> None:
+    """All allowed, but two: BSD-3-Clause under another name, and certificates that may be passed on unchanged."""
+    found = licences.licences(lock.WITH_TRACES)
+    assert found.keys() == lock.for_this_machine(lock.WITH_TRACES)
+    refused = {name: licences.refused(licence) for name, (_, licence) in found.items()}
+    assert {name: names for name, names in refused.items() if names} == {
+        "certifi": ["Mozilla Public License 2.0 (MPL 2.0)"],
+        "protobuf": ["3-Clause BSD License"],
+    }
 
 
 def test_every_licence_is_allowed() -> None:

@@ -8,6 +8,7 @@ import stamina
 import structlog
 
 from service.observability.context import add_request_id
+from service.observability.tracing import add_trace
 from service.settings import LogSettings
 
 TIME: Final = "time"
@@ -28,6 +29,7 @@ def configure(settings: LogSettings) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key=TIME),
         add_request_id,
+        add_trace,
         structlog.processors.format_exc_info,
     ]
     structlog.configure(

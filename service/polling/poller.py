@@ -19,6 +19,7 @@ from service.domain import publication_schedule
 from service.domain.fixing import Fixing
 from service.errors import NotUnderstood, SourceError
 from service.observability.counters import Counters
+from service.observability.tracing import Span, span
 from service.runtime.background import run_in_thread
 from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.state.memory import KEEP, MOST_LEFT_OUT, MemoryState, SourceState
@@ -67,6 +68,10 @@ class Poller:
         if key in self._polling or pause_end:
             return
         self._polling.add(key)
+        with span("poll", {"source": key}) as polling:
+            await self._poll(key, polling)
+
+    async def _poll(self, key: str, polling: Span) -> None:
         started, left_out, awaited = perf_counter(), list[str](), None
         try:
             awaited = self._awaited_dates(key)
@@ -88,8 +93,12 @@ class Poller:
         if awaited:  # other dates were not read again
             left_out = [*left_out, *self.memory.states[key].left_out]
         self._record_outcome(key, failure, left_out, started)
-        await self.publisher.publish(self.now())
-        await self.store_sync.request_sync()
+        if failure:
+            polling.fail(failure)
+        with span("publish", {}):
+            await self.publisher.publish(self.now())
+        with span("flush", {}):
+            await self.store_sync.request_sync()
 
     async def _fetch_and_parse(
         self, key: str, since: date, until: date
@@ -116,8 +125,10 @@ class Poller:
         """
         async with self._validating:
             now = self.now()
-            judgements = await self._validate(key, [fixing for _, fixing in parsed], now)
-            self._apply(key, parsed, judgements, now)
+            with span("validate", {"source": key}):
+                judgements = await self._validate(key, [fixing for _, fixing in parsed], now)
+            with span("apply", {"source": key}):
+                self._apply(key, parsed, judgements, now)
             return any(judgement.publish for judgement in judgements)
 
     async def _validate(self, key: str, fixings: list[Fixing], now: datetime) -> list[Judgement]:
@@ -255,7 +266,8 @@ async def published(
     failure: NotUnderstood | None = None
     async for response in adapter.fetch(session, since, until):
         try:
-            fixings = await run_in_thread(adapter.parse, response)
+            with span("parse", {"source": response.source}):
+                fixings = await run_in_thread(adapter.parse, response)
         except NotUnderstood as error:
             failure = failure or error
             continue

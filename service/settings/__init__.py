@@ -11,6 +11,7 @@ from service.settings.models import (
     SourceSettings,
     StoreSettings,
     TickerSettings,
+    TracingSettings,
     WebhookSettings,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     "SourceSettings",
     "StoreSettings",
     "TickerSettings",
+    "TracingSettings",
     "WebhookSettings",
     "load",
 ]

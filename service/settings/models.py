@@ -34,6 +34,7 @@ from service.settings.types import (
     QueryParameters,
     Retention,
     SecretFile,
+    TracesEndpoint,
     WebhookSecrets,
     WebhookUrl,
     Zone,
@@ -199,6 +200,18 @@ class LogSettings(_Table):
     level: Literal["debug", "info", "warning", "error", "critical"] = Field(
         default="info",
         description='Lowest level that is logged: `"debug"`, `"info"`, `"warning"`, `"error"` or `"critical"`.',
+    )
+
+
+class TracingSettings(_Table):
+    """Traces by OpenTelemetry, described in [operations.md](operations.md#traces)."""
+
+    endpoint: TracesEndpoint = Field(
+        default=None,
+        description=(
+            "Base URL of an OTLP collector (HTTP), e.g. `http://localhost:4318`, to which traces are sent; by default "
+            "none are. Requires the extra `otel`; the variables `OTEL_*` set the rest."
+        ),
     )
 
 
@@ -468,6 +481,7 @@ class Settings(_Table):
     client: ClientSettings = ClientSettings()
     acceptance: AcceptanceSettings = AcceptanceSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     tickers: tuple[TickerSettings, ...] = Field(min_length=1)
     sources: dict[Key, SourceSettings] = Field(min_length=1)

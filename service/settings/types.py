@@ -5,6 +5,7 @@ import re
 import ssl
 from base64 import b64decode
 from datetime import date, time, timedelta
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, get_args
@@ -134,6 +135,28 @@ def _webhook_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _traces_endpoint(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        is_valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
+    except ValueError:  # the port is not a number
+        is_valid = False
+    if not is_valid or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("must be a URL like http://localhost:4318")
+    if "@" in parts.netloc or "?" in value or "#" in value:
+        raise ValueError("must not have a login, query or fragment; set the variable OTEL_EXPORTER_OTLP_HEADERS")
+    try:
+        is_installed = find_spec("opentelemetry.exporter.otlp.proto.http") and find_spec("opentelemetry.sdk.trace")
+    except ModuleNotFoundError:  # of a parent package
+        is_installed = None
+    if not is_installed:
+        raise ValueError(
+            "requires OpenTelemetry, which is not installed: pip install 'currency-ticker[otel]', or in a checkout: "
+            "pip install --require-hashes -r requirements-otel.lock"
+        )
+    return value
+
+
 def _ca_file(value: Path) -> Path:
     try:
         ssl.create_default_context(cafile=value)
@@ -189,6 +212,9 @@ WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
 WebhookSecrets = Annotated[tuple[Annotated[SecretStr, AfterValidator(_webhook_secret)], ...], BeforeValidator(_listed)]
 SecretFile = Annotated[SecretStr | None, BeforeValidator(_secret_file)]
 """The content of the file that the setting names."""
+TracesEndpoint = Annotated[
+    Annotated[str, AfterValidator(_traces_endpoint)] | None, BeforeValidator(lambda value: value or None)
+]
 CaFile = Annotated[Annotated[Path, AfterValidator(_ca_file)] | None, BeforeValidator(lambda value: value or None)]
 FrameAncestor = Annotated[
     str, StringConstraints(pattern=r"^(\*|'self'|'none'|https?:|(https?://)?[A-Za-z0-9*][A-Za-z0-9.*-]*(:[0-9*]+)?)$")

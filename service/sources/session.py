@@ -20,6 +20,7 @@ from yarl import URL
 
 from service.clock import Clock
 from service.errors import BadAnswer, RateLimited, SourceError, Unreachable
+from service.observability.tracing import span
 from service.settings import SourceSettings
 from service.sources.adapter import RawResponse
 from service.sources.http_client import Client
@@ -145,7 +146,8 @@ class BankSession:
             async for attempt in stamina.retry_context(
                 on=Unreachable, attempts=self.client.settings.attempts, timeout=None, wait_initial=0.5, wait_max=8.0
             ):
-                with attempt:
+                method = "POST" if payload else "GET"
+                with attempt, span("fetch", {"source": self.key, "http.request.method": method, "url.full": url}):
                     response = await self._request(url, payload)
                     await asyncio.sleep(self.pause.total_seconds())
                     return response

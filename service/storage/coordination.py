@@ -15,6 +15,7 @@ from typing import Final
 from msgspec import DecodeError, Struct, json
 from redis.exceptions import LockError
 
+from service.observability.tracing import traced
 from service.storage.redis_connection import RedisConnection
 
 LIFE: Final = 15.0
@@ -48,6 +49,7 @@ class PingResult:
     time: datetime
 
 
+@traced("store")
 class Coordination:
     """Notifications, the leader's lock, and pings.
 

@@ -39,6 +39,7 @@ from service.domain.bounds import LATEST, date_errors, last_dates
 from service.domain.fixing import Fixing
 from service.domain.snapshot import Snapshot
 from service.errors import StoreError, UnusableStoreError
+from service.observability.tracing import traced
 from service.runtime.background import run_in_thread
 from service.runtime.program import program
 from service.settings import Settings
@@ -162,6 +163,7 @@ class BadRecord(NamedTuple):
     value: str | None = None
 
 
+@traced("store")
 class Store:
     """The stored data of all sources. Writes are idempotent.
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from packaging.utils import canonicalize_name
@@ -29,9 +30,19 @@ _BY_TEXT: Final = {"resvg-py": "MIT"}
 _SEPARATOR: Final = re.compile(r" AND | OR |;")
 
 
-def licences() -> dict[str, tuple[str, str]]:
-    """Return version and licence of each deployed package that is installed here, from its metadata."""
-    command = (sys.executable, "-m", "piplicenses", "--from", "mixed", "--format", "json", "--packages", *lock.locked())
+def licences(path: Path = lock.DEPLOYED) -> dict[str, tuple[str, str]]:
+    """Return version and licence of each package of a lock file that is installed here, from its metadata."""
+    command = (
+        sys.executable,
+        "-m",
+        "piplicenses",
+        "--from",
+        "mixed",
+        "--format",
+        "json",
+        "--packages",
+        *lock.locked(path),
+    )
     packages: list[Mapping[str, Any]] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     named = {canonicalize_name(package["Name"]): (package["Version"], package["License"]) for package in packages}
     unnamed = {name for name, (_, licence) in named.items() if licence == "UNKNOWN"}

@@ -10,6 +10,7 @@ from pip_requirements_parser import RequirementsFile
 from service.settings.loader import ROOT
 
 DEPLOYED: Final = ROOT / "requirements.lock"
+WITH_TRACES: Final = ROOT / "requirements-otel.lock"
 FOR_DEVELOPERS: Final = ROOT / "requirements-dev.lock"
 
 

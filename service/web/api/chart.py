@@ -17,6 +17,7 @@ from aiohttp.hdrs import ACCEPT_LANGUAGE
 from service.domain.snapshot import Snapshot
 from service.domain.surrogate_keys import source_key, surrogate_headers, ticker_key
 from service.errors import StoreError
+from service.observability.tracing import span
 from service.runtime.background import run_in_thread
 from service.settings import SourceSettings
 from service.web.api.history import Histories, WholeHistory
@@ -217,10 +218,11 @@ class Charts:
         self, snapshot: Snapshot, loading: "asyncio.Task[LoadedLine]", form: str, options: Options
     ) -> Representation:
         output = FORMATS[form]
-        loaded = await asyncio.shield(loading)
-        body = await run_in_thread(output.render, loaded, options)
-        if output.drawn:
-            body = await self.pages.png.draw(body)
+        with span("page", {"page": f"chart {form}", "ticker": snapshot.id}):
+            loaded = await asyncio.shield(loading)
+            body = await run_in_thread(output.render, loaded, options)
+            if output.drawn:
+                body = await self.pages.png.draw(body)
         self.pages.counters.rendered += 1
         ignored = {IGNORED: ", ".join(options.ignored)} if options.ignored else {}
         keys = (ticker_key(snapshot.id), source_key(loaded.part.source))

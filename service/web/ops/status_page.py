@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.hdrs import ACCEPT_LANGUAGE
 
 from service.domain.publication_days import DayState
+from service.observability.tracing import span
 from service.runtime.background import run_in_thread
 from service.runtime.program import program
 from service.settings import Settings
@@ -114,17 +115,18 @@ class StatusPage:
             self._cached.pop(key, None)
 
     async def _render(self, lang: str, now: datetime, *, negotiated: bool) -> Representation:
-        async with self._collecting:  # the languages share what is collected
-            if self._collected is None or not _is_fresh(self._collected[0], now):
-                self._collected = now, report(self.health), await self._sources(now)
-        _, health, sources = self._collected
-        render = partial(_rendered, health, sources, self.health.memory.settings, lang)
-        vary = "Accept-Language" if negotiated else None
-        # Without stale-if-error: an old copy would say that a service that is down works.
-        caching = f"public, max-age={_LIFE}, must-revalidate"
-        return await run_in_thread(
-            lambda: Representation(render(), "text/html; charset=utf-8", lambda _: caching, _HEADERS, vary)
-        )
+        with span("page", {"page": "status"}):
+            async with self._collecting:  # the languages share what is collected
+                if self._collected is None or not _is_fresh(self._collected[0], now):
+                    self._collected = now, report(self.health), await self._sources(now)
+            _, health, sources = self._collected
+            render = partial(_rendered, health, sources, self.health.memory.settings, lang)
+            vary = "Accept-Language" if negotiated else None
+            # Without stale-if-error: an old copy would say that a service that is down works.
+            caching = f"public, max-age={_LIFE}, must-revalidate"
+            return await run_in_thread(
+                lambda: Representation(render(), "text/html; charset=utf-8", lambda _: caching, _HEADERS, vary)
+            )
 
     async def _sources(self, now: datetime) -> Mapping[str, models.SourceDocument]:
         """Return the documents of all sources by key; computed in slices."""

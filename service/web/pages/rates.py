@@ -20,6 +20,7 @@ from service.domain.change import Trend, half_up
 from service.domain.periods import LONGER, MAX_AGE
 from service.domain.snapshot import Quote, Snapshot
 from service.domain.surrogate_keys import source_key, surrogate_headers, ticker_key
+from service.observability.tracing import span
 from service.runtime.background import run_in_thread
 from service.web.api.chart import Charts
 from service.web.api.history import years_before
@@ -168,7 +169,8 @@ class RatesPages:
         snapshot = self._snapshot(options)
 
         async def make() -> Representation:
-            return await run_in_thread(self._overview, snapshot, options)
+            with span("page", {"page": "rates", "ticker": snapshot.id}):
+                return await run_in_thread(self._overview, snapshot, options)
 
         page = await self.documents.get(("rates", options), (snapshot,), make)
         return page.reply(request, self.pages.now.seconds())
@@ -196,8 +198,9 @@ class RatesPages:
 
         async def make() -> Representation:
             shown = [quotes[code], *([quotes[compare]] if compare else [])]
-            histories = [await self._history(snapshot, quote) for quote in shown]
-            return await run_in_thread(self._currency, snapshot, wanted, histories)
+            with span("page", {"page": "rate", "ticker": snapshot.id}):
+                histories = [await self._history(snapshot, quote) for quote in shown]
+                return await run_in_thread(self._currency, snapshot, wanted, histories)
 
         page = await self.documents.get(wanted, (snapshot, memory.cross_check), make)
         return page.reply(request, self.pages.now.seconds())

@@ -17,6 +17,7 @@ from service.domain.fixing import Fixing
 from service.domain.snapshot import Confidence
 from service.domain.surrogate_keys import source_key, surrogate_headers
 from service.errors import StoreError
+from service.observability.tracing import span
 from service.runtime.background import run_in_thread
 from service.settings import SourceSettings
 from service.state.memory import MemoryState
@@ -112,8 +113,9 @@ class ReceiptPages:
             raise PageNotFound(f"Unknown source {key[:40]!r}.")
 
         async def make() -> Representation:
-            found = await self._find(key, day, options, source)
-            return await run_in_thread(self._page, found, options, source)
+            with span("page", {"page": "receipt"}):
+                found = await self._find(key, day, options, source)
+                return await run_in_thread(self._page, found, options, source)
 
         inputs = (self.memory.cross_check, self.memory.series(key), self.memory.quarantine[key].decisions)
         page = await self.documents.get(("receipt", key, day, options), inputs, make)

@@ -24,7 +24,7 @@ _YEAR: Final = 2026
 
 
 @dataclass(frozen=True, slots=True)
-class EnteredRates:
+class Entry:
     """An entry: one publication. `receipts` are the paths of the fixings that it shows, its own first."""
 
     id: str

@@ -16,6 +16,7 @@ from service.clock import Clock
 from service.domain.snapshot import Snapshot
 from service.domain.surrogate_keys import surrogate_headers, ticker_key
 from service.observability.counters import Counters
+from service.observability.tracing import span
 from service.runtime.background import run_in_thread
 from service.state.memory import MemoryState
 from service.web.http.problems import Problem
@@ -93,9 +94,10 @@ class PageCache:
 
     async def _slow_page(self, cached: _CachedPage, form: str, options: Options) -> Representation:
         output = FORMATS[form]
-        body = await run_in_thread(output.render, self._view(cached.snapshot, cached.texts, options, form))
-        if output.drawn:
-            body = await self.png.draw(body)
+        with span("page", {"page": form, "ticker": cached.snapshot.id}):
+            body = await run_in_thread(output.render, self._view(cached.snapshot, cached.texts, options, form))
+            if output.drawn:
+                body = await self.png.draw(body)
         self.counters.rendered += 1
         caching, vary = self.caching(cached.snapshot), "Accept-Language" if options.negotiated else None
         return Representation(
@@ -181,13 +183,14 @@ class PageCache:
         settings, output = self.memory.settings, FORMATS[form]
         self.counters.rendered += 1
         headers = embed_headers(settings.http.frame_ancestors, options) if form == "embed" else output.headers
-        return Representation(
-            output.render(self._view(snapshot, texts, options)),
-            output.content_type,
-            caching,
-            self._headers(headers, options, snapshot),
-            vary="Accept-Language" if options.negotiated else None,
-        )
+        with span("page", {"page": form, "ticker": snapshot.id}):
+            return Representation(
+                output.render(self._view(snapshot, texts, options)),
+                output.content_type,
+                caching,
+                self._headers(headers, options, snapshot),
+                vary="Accept-Language" if options.negotiated else None,
+            )
 
     def _headers(self, headers: Mapping[str, str] | None, options: Options, snapshot: Snapshot) -> Mapping[str, str]:
         """Return the headers of a page, with its surrogate key and the names of the parameters that were ignored."""
