@@ -1,7 +1,12 @@
 """The sample configuration of Alertmanager: who is notified of which severity, checked by its own tool."""
 
+import json
 import re
 import subprocess
+import threading
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from shutil import which
 from typing import Any
 
@@ -9,9 +14,13 @@ import pytest
 from ruamel.yaml import YAML
 
 from service.settings.loader import ROOT
+from tests.support.ports import unused_port
 from tests.support.promtool import WATCHDOG, rules
+from tests.support.wait import wait_until
 
 AMTOOL = which("amtool")
+ALERTMANAGER = which("prometheus-alertmanager") or which("alertmanager")
+PAGE = "NoInstance"
 FILE = ROOT / "config" / "alertmanager" / "alertmanager.yml"
 CONFIG: dict[str, Any] = YAML(typ="safe").load(FILE)
 RECEIVERS: dict[str, dict[str, Any]] = {receiver["name"]: receiver for receiver in CONFIG["receivers"]}
@@ -69,3 +78,46 @@ def test_sample_names_no_real_address_and_no_password() -> None:
     assert len(hosts) == 6
     assert all(host.endswith(".example") or host == "example" for host in hosts)
     assert not re.search(r"password: |_key: |token: ", text)
+
+
+@pytest.mark.skipif(ALERTMANAGER is None, reason="NO TESTS OF ALERTMANAGER: not installed")
+def test_alerts_reach_their_receivers(tmp_path: Path) -> None:
+    """A real Alertmanager sends the dead man's switch again and again, and a page to the pager alone."""
+    received = list[tuple[str, str]]()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            received.extend((self.path, alert["labels"]["alertname"]) for alert in body["alerts"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        local = f"http://127.0.0.1:{server.server_port}"
+        text = re.sub(r"https://\w+\.example", local, FILE.read_text(encoding="utf-8"))
+        (tmp_path / "alertmanager.yml").write_text(text.replace("1m", "1s").replace("10s", "1s"), encoding="utf-8")
+        port = unused_port()
+        options = (f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=", "--storage.path=data")
+        with (tmp_path / "log").open("wb") as log:
+            process = subprocess.Popen(
+                (str(ALERTMANAGER), "--config.file=alertmanager.yml", *options), cwd=tmp_path, stdout=log, stderr=log
+            )
+        try:
+            alerts = [{"labels": {"alertname": name, "severity": rules()[name].severity}} for name in (WATCHDOG, PAGE)]
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/api/v2/alerts",
+                json.dumps(alerts).encode(),
+                {"Content-Type": "application/json"},
+            )
+            wait_until(lambda: urllib.request.urlopen(request, timeout=60).status == 200, "Alertmanager")
+            wait_until(lambda: received.count(("/ping/RANDOM_ID", WATCHDOG)) >= 2, "the dead man's switch")
+            wait_until(lambda: ("/alerts", PAGE) in received, "the page")
+            assert {*received} == {("/ping/RANDOM_ID", WATCHDOG), ("/alerts", PAGE)}
+        finally:
+            process.terminate()
+            process.wait(60)
+            server.shutdown()

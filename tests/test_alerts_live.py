@@ -310,7 +310,7 @@ class TestAlerts:
                 tmp_path,
                 client,
                 clock,
-                lambda samples: condition(samples) and value(samples, "ticker_store_memory_bytes"),
+                lambda samples: condition(samples) and value(samples, "ticker_store_memory_bytes") is not None,
                 StoreMemoryFull=1,
             )
             await client.close()

@@ -414,7 +414,7 @@ class Store:
     async def server_info(self) -> dict[str, Any]:
         """Return what the server reports about its memory, persistence and replicas (`INFO`)."""
         with self._errors():
-            return cast("dict[str, Any]", await self._redis.info("memory", "persistence", "replication"))
+            return await self._redis.info("memory", "persistence", "replication")
 
     async def sentinel_status(self) -> SentinelStatus | None:
         """Return the state of the Sentinels; None if the URL of the store names none. Never raises."""

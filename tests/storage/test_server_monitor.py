@@ -72,19 +72,18 @@ async def test_memory_is_that_which_counts_against_the_limit(tmp_path: Path) -> 
         async with Store(f"redis://127.0.0.1:{own.port}/0", "t:") as store:
             monitor = ServerMonitor(store)
             await monitor.inspect()
-            before = monitor.server.memory
-            assert before
-            assert monitor.server.memory_limit is None
+            before = monitor.server
             for number in range(100):  # the buffers of one large command would count too
                 client.set(f"filler{number}", b"x" * 100_000)
             client.config_set("maxmemory", "100mb")
             await monitor.inspect()
-            assert monitor.server.memory_limit == 100 * 1024 * 1024
-            assert monitor.server.memory is not None
-            assert 10_000_000 < monitor.server.memory - before < 15_000_000
-            assert monitor.server.is_saved is True
-            assert monitor.sentinels is None
-            assert monitor.disk is None
+            after = monitor.server
+            assert before.memory
+            assert after.memory
+            assert 10_000_000 < after.memory - before.memory < 15_000_000
+            assert (before.memory_limit, after.memory_limit) == (None, 100 * 1024 * 1024)
+            assert after.is_saved is True
+            assert (monitor.sentinels, monitor.disk) == (None, None)
 
 
 async def test_server_that_cannot_save_is_reported(tmp_path: Path) -> None:
