@@ -20,7 +20,7 @@ from service.polling.poller import LOOKBACK, Poller, published
 from service.runtime.background import run_in_thread, run_interruptibly
 from service.runtime.program import program
 from service.settings import LogSettings, Settings, SourceSettings
-from service.sources.banks import SOURCES, validate
+from service.sources.banks import adapter_of, validate
 from service.sources.http_client import Client
 from service.sources.session import BankSession
 from service.state.memory import KEEP, MemoryState, configured_breaks, validation_context
@@ -101,7 +101,7 @@ async def _poll_due(memory: MemoryState, store_sync: StoreSync) -> list[str]:
                 key: BankSession(key, source, client, clock, settings.wanted(key))
                 for key, source in settings.scheduled.items()
             }
-            adapters = {key: SOURCES[settings.adapter(key)] for key in sessions}
+            adapters = {key: adapter_of(settings, key) for key in sessions}
             publisher = SnapshotPublisher(memory, store_sync.outbox.enqueue_snapshot)
             poller = Poller(memory, store_sync, publisher, adapters, sessions, clock)
             due = [
@@ -258,7 +258,7 @@ async def _poll(settings: Settings, store: Store, key: str) -> _Polled:
     fixings, left_out = list[Fixing](), list[str]()
     async with Client(settings.client) as client:
         session = BankSession(key, source, client, clock, settings.wanted(key))
-        async for _, fixing in published(SOURCES[settings.adapter(key)], session, first, last, left_out):
+        async for _, fixing in published(adapter_of(settings, key), session, first, last, left_out):
             fixings.append(fixing)
     if key in settings.polled:
         series, context = memory.series(key), memory.context(key, now)

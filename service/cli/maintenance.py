@@ -27,7 +27,7 @@ from service.observability.logging import configure
 from service.polling.backfill import Backfill, Count
 from service.runtime.program import program
 from service.settings import Settings
-from service.sources.banks import SOURCES, validate
+from service.sources.banks import adapter_of, validate
 from service.sources.http_client import Client
 from service.sources.session import BankSession
 from service.storage.repository import Store
@@ -292,7 +292,7 @@ def backfill(settings: Settings, key: str, since: date, until: date | None, paus
     """Fetch the history of a source. Completed steps are kept if the run fails or is interrupted."""
     configure(QUIET)
     source = polled_source(validate(settings), key)
-    if SOURCES[settings.adapter(key)].latest_only:
+    if adapter_of(settings, key).latest_only:
         raise SettingsError(f"{key} only publishes its latest rates: it has no history to fetch")
     clock = Clock()
     until = until or publication_schedule.today(source, clock())

@@ -6,7 +6,8 @@ from typing import Final
 
 from service.settings import Settings, SourceSettings
 from service.settings.types import DAYS
-from service.sources.banks import SOURCES
+from service.sources.adapter import SourceAdapter
+from service.sources.banks import adapter_of
 
 _INTRO: Final = """\
 # Sources
@@ -47,6 +48,12 @@ requested one by one, because only these responses keep the published digits; on
 requested. [`config/example.toml`](../config/example.toml) has such a source to copy. The terms of the bank apply to its
 rates.
 """
+_OWN: Final = """\
+## Your own source
+
+The adapter `http` reads the document of another bank, or your own, without code: settings describe where it is, and
+where its rates are in it ([own-source.md](own-source.md)).
+"""
 _COLUMNS: Final = ("source", "name", "base", "currencies", "publishes", "dated", "since", "polled")
 _DAY_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _DATED: Final = {"same-day": "the same day", "next-day": "the next day", "next-working-day": "the next working day"}
@@ -59,7 +66,7 @@ def markdown(settings: Settings) -> str:
     rows = [_COLUMNS, tuple("---" for _ in _COLUMNS), *(_row(settings, key) for key in settings.sources)]
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     sections = ("\n".join(_section(settings, key)) + "\n" for key in settings.sources)
-    return "\n".join([_INTRO, table, *sections, _RELAYS, _MANUAL])
+    return "\n".join([_INTRO, table, *sections, _RELAYS, _OWN, _MANUAL])
 
 
 def _row(settings: Settings, key: str) -> tuple[str, ...]:
@@ -77,17 +84,18 @@ def _row(settings: Settings, key: str) -> tuple[str, ...]:
 
 
 def _section(settings: Settings, key: str) -> Iterator[str]:
-    source, adapter = settings.sources[key], settings.adapter(key)
+    source = settings.sources[key]
     yield f"## {key}\n"
     yield f"**{source.name}**" + "".join(f" · {name} ({language})" for language, name in source.names.items()) + "\n"
     yield f"- **Base**: {source.base}"
     if source.is_manual:
         yield from _manual_section(source)
         return
-    yield f"- **URL**: `{source.url}`" + (f", for `{source.provider}`" if SOURCES[adapter].relay else "")
+    adapter = adapter_of(settings, key)
+    yield f"- **URL**: `{source.url}`" + (f", for `{source.provider}`" if adapter.relay else "")
     yield f"- **Terms**: {source.terms or 'unknown'}"
-    if parameter := SOURCES[adapter].needs_query:
-        yield f'- **Key**: required; set `query = {{ {parameter} = "…" }}`'
+    if adapter.needs_secret:
+        yield "- **Key**: required; set its `secret`"
     if source.documented_only:
         yield "- **Evidence**: documented and reported only; not tested with a response of the bank"
     if source.window:
@@ -96,7 +104,7 @@ def _section(settings: Settings, key: str) -> Iterator[str]:
         every, sweep = _span(source.every), _span(source.sweep)
         yield f"- **Polled**: every {every} until the publication arrives, otherwise every {sweep}"
     yield f"- **History**: {_history(source, adapter)}"
-    if SOURCES[adapter].publishes_changes:
+    if adapter.publishes_changes:
         yield "- **Own changes**: published with the rates; computed changes are compared with them"
     codes = " ".join(source.quotes)
     yield f"- **Currencies**: {f'{len(source.quotes)}: {codes}' if codes else 'unknown'}"
@@ -129,10 +137,10 @@ def _days(weekdays: frozenset[int]) -> str:
     return ", ".join(_DAY_NAMES[number] for number in numbers)
 
 
-def _history(source: SourceSettings, adapter: str) -> str:
+def _history(source: SourceSettings, adapter: SourceAdapter) -> str:
     if source.recorded:
         return "the publications that ship with the project" + (f", since {source.since}" if source.since else "")
-    if SOURCES[adapter].latest_only:
+    if adapter.latest_only:
         return "none; only the latest rates are published, so a missed day stays missing"
     return f"by date, {f'since {source.since}' if source.since else 'first date unknown'}"
 

@@ -20,7 +20,7 @@ from service.polling.poller import ParsedFixing, published
 from service.polling.stored import StoredValidation
 from service.settings import Settings
 from service.sources.adapter import SourceSession
-from service.sources.banks import SOURCES
+from service.sources.banks import adapter_of
 from service.state.memory import SourceState
 from service.storage.repository import Store
 from service.validation.rules import Judgement, Verdict
@@ -98,11 +98,11 @@ class Backfill:
         """Return the remaining steps, oldest first."""
         until = min(until, publication_schedule.latest_possible_date(self.settings.sources[self.feed.key], self.now()))
         done = await self.store.backfilled(self._record_key)
-        yearly = SOURCES[self.settings.adapter(self.feed.key)].yearly
+        yearly = adapter_of(self.settings, self.feed.key).yearly
         return [step for gap in _gaps(since, until, done) for step in _split(*gap, yearly=yearly)]
 
     async def _fetch(self, first: date, last: date) -> list[ParsedFixing]:
-        adapter = SOURCES[self.settings.adapter(self.feed.key)]
+        adapter = adapter_of(self.settings, self.feed.key)
         parsed = list[ParsedFixing]()
         async for response, fixing in published(adapter, self.feed, first, last, self.count.left_out):
             if first <= fixing.date <= last:

@@ -13,7 +13,7 @@ from service.clock import Clock
 from service.cluster.leader_election import LeaderElection, Role
 from service.observability.counters import Counters
 from service.runtime.background import BackgroundTask
-from service.sources.banks import SOURCES
+from service.sources.banks import adapter_of
 from service.state.memory import MemoryState
 from service.state.publisher import SnapshotPublisher
 from service.storage.sync import StoreSync
@@ -89,7 +89,7 @@ class PollingLifecycle(BackgroundTask):
                 key: BankSession(key, source, client, self.now, settings.wanted(key))
                 for key, source in scheduled.items()
             }
-            adapters = {key: SOURCES[settings.adapter(key)] for key in scheduled}
+            adapters = {key: adapter_of(settings, key) for key in scheduled}
             poller = Poller(self.memory, self.store_sync, self.publisher, adapters, sessions, self.now, self.counters)
             is_first_term = True
             while True:

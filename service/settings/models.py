@@ -13,31 +13,38 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, fi
 from service import __version__
 from service.settings.types import (
     DAYS,
+    HTTP,
     LOOPBACK,
-    Address,
+    SECRET,
     CaFile,
     Calendar,
     Currencies,
     Currency,
+    DateFormat,
     Dates,
     Day,
+    DocumentPath,
     Duration,
+    Encoding,
     EventType,
     FrameAncestors,
     Headers,
     Interval,
     Key,
     Networks,
+    Nominal,
     OptionalAddress,
     OptionalProxy,
     OptionalWindow,
-    QueryParameters,
     Retention,
     SecretFile,
+    SourceSecret,
+    SourceUrl,
     TracesEndpoint,
     WebhookSecrets,
     WebhookUrl,
     Zone,
+    placeholders,
 )
 
 
@@ -241,7 +248,85 @@ class BreakSettings(_Table):
     ground: str = Field(default="", description="Evidence for the redenomination.")
 
 
-class SourceSettings(_Table):
+class DocumentSettings(_Table):
+    """The document of a source without code (`adapter = "http"`), see [own-source.md](own-source.md).
+
+    A path is a JMESPath in JSON, an XPath or a CSS selector (`css:td:nth-child(2)`) in XML and HTML, and the name of a
+    column in CSV. It begins at the row, or at the root with `$.` in JSON and `/` in XML and HTML.
+    """
+
+    format: Literal["json", "xml", "csv", "html"] | None = Field(
+        default=None, description='Format of its document: `"json"`, `"xml"`, `"csv"` or `"html"`; required.'
+    )
+    rows: DocumentPath = Field(
+        default="",
+        description=(
+            "Path to the rows, each of which has one rate; required except for CSV, where it is a JMESPath that "
+            "selects from the lines. `items(rates)` makes rows of an object with a member per currency."
+        ),
+    )
+    currency: DocumentPath = Field(default="", description="Path to the currency code; required.")
+    codes: dict[str, Currency] = Field(
+        default={}, description='Codes of currencies that its document names otherwise: `{ SDR = "XDR" }`.'
+    )
+    value: DocumentPath = Field(default="", description="Path to the rate; required.")
+    nominal: Nominal = Field(default="1", description="Number of units to which the rate applies, or the path to it.")
+    power: DocumentPath = Field(
+        default="",
+        description="Path to the power of ten that the nominal is (`UNIT_MULT` of SDMX), instead of `nominal`.",
+    )
+    change: DocumentPath = Field(default="", description="Path to its own absolute change, if it publishes one.")
+    date: DocumentPath = Field(
+        default="",
+        description=(
+            "Path to the effective date; required if a date is requested. By default it is the day of the request, in "
+            "`timezone`."
+        ),
+    )
+    date_format: DateFormat = Field(
+        default="%Y-%m-%d",
+        description='Format of the date by Python\'s `strptime`, e.g. `"%d.%m.%Y"`, or `"unix"`: seconds since 1970.',
+    )
+    direction: Literal["direct", "inverse"] = Field(
+        default="direct",
+        description=(
+            '`"direct"`: the rate is units of `base` for the nominal of a currency; `"inverse"`: units of the currency '
+            "for the nominal of `base`."
+        ),
+    )
+    decimal_mark: Literal[".", ","] = Field(default=".", description="Decimal separator of its numbers.")
+    thousands_mark: Literal["", ",", ".", " ", "'"] = Field(
+        default="", description="Separator of thousands in its numbers; a space may also be a no-break one."
+    )
+    encoding: Encoding | None = Field(
+        default=None,
+        description=(
+            'Encoding of its document, e.g. `"windows-1251"`; by default that which XML declares, otherwise UTF-8.'
+        ),
+    )
+    delimiter: Literal[",", ";", "\t", "|"] = Field(default=",", description="Separator of the columns of CSV.")
+    may_be_empty: bool = Field(
+        default=False,
+        description=(
+            "Whether a document without rows means that nothing is published; by default it is an error. XML and HTML "
+            "need a `date` that begins at the root, by which the document is recognised."
+        ),
+    )
+    may_be_missing: bool = Field(
+        default=False, description="Whether status 404 means that nothing is published; by default it is an error."
+    )
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The paths to the cells of a row, by the names of their settings."""
+        names = ["date", "currency", "value", "nominal", "power", "change"]
+        paths = {name: str(getattr(self, name)) for name in names if getattr(self, name)}
+        if self.power or self.nominal.isdigit():
+            del paths["nominal"]
+        return paths
+
+
+class SourceSettings(DocumentSettings):
     """A source: a bank, or a relay of one, with its URL and its publication schedule."""
 
     name: str = Field(description="Name that visitors see.")
@@ -252,18 +337,31 @@ class SourceSettings(_Table):
     )
     names: dict[str, str] = Field(default={}, description="Names in other languages: `{ kk = …, ru = … }`.")
     base: Currency = Field(description="Currency in which it expresses its rates.")
-    url: Address = Field(
+    adapter: Key | None = Field(
+        default=None,
+        description=(
+            "Adapter that fetches and parses its responses: the key of a source in docs/sources.md, "
+            '`"frankfurter"`, or `"http"` for a source without code; by default the source\'s own key. `"manual"`: '
+            "its rates are entered with `set-rate`, and it is never polled."
+        ),
+    )
+    url: SourceUrl = Field(
         default="",
-        description='Base URL, to which the adapter appends the rest. Required unless `adapter = "manual"`.',
+        description=(
+            "Base URL, to which the adapter appends the rest. With the adapter `http`, the whole URL: with "
+            "`{date:%d.%m.%Y}`, with `{since:%d.%m.%Y}` and `{until:%d.%m.%Y}`, or without a date if only the latest "
+            "rates are published. It is public, except for the value of `{secret}`. Required unless "
+            '`adapter = "manual"`.'
+        ),
     )
     timezone: Zone = Field(description="IANA time zone of `window` and of its dates, e.g. `Asia/Almaty`.")
     user_agent: str = Field(default="", description="`User-Agent` of requests to it; by default `client.user_agent`.")
     headers: Headers = Field(default={}, description='More headers of requests to it: `{ Authorization = "…" }`.')
-    query: QueryParameters = Field(
-        default={},
+    secret: SourceSecret = Field(
+        default=None,
         description=(
-            'Query parameters of all requests to it that are secret, as the key of an API: `{ api_key = "…" }`. They '
-            "are in no receipt, log or error."
+            "Key of its API, sent where `url` or `headers` have `{secret}`, and never shown: 8 to 200 letters, "
+            "digits, `-`, `.`, `_` or `~`. Set it in the environment: `TICKER_SOURCES__KEY__SECRET`."
         ),
     )
     proxy: OptionalProxy = Field(
@@ -281,14 +379,6 @@ class SourceSettings(_Table):
         description="Whether its format is documented and reported only, not recorded; for information only.",
     )
     since: dt.date | None = Field(default=None, description="First date of its history; for information only.")
-    adapter: Key | None = Field(
-        default=None,
-        description=(
-            "Adapter that fetches and parses its responses: the key of a source in docs/sources.md, or "
-            '`"frankfurter"`; by default the source\'s own key. `"manual"`: its rates are entered with `set-rate`, and '
-            "it is never polled."
-        ),
-    )
     provider: str = Field(
         default="",
         max_length=40,
@@ -367,6 +457,13 @@ class SourceSettings(_Table):
         default=(), description="Its redenominations, see `[[sources.KEY.breaks]]`."
     )
 
+    @field_validator("url")
+    @classmethod
+    def _is_base_url(cls, url: str, others: ValidationInfo) -> str:
+        if others.data.get("adapter") != HTTP and {"?", "{"} & set(url):
+            raise ValueError("must not have a query or placeholder: it is public, and requests append a path to it")
+        return url
+
     @model_validator(mode="after")
     def _has_no_contradiction(self) -> Self:
         if both := set(self.days_off) & set(self.working_days):
@@ -384,6 +481,45 @@ class SourceSettings(_Table):
     def is_irregular(self) -> bool:
         """Whether its rates are entered at no set times, so that none is ever missed."""
         return self.is_manual and self.window is None
+
+    @model_validator(mode="after")
+    def _has_its_secret(self) -> Self:
+        texts = [self.url, *(value.get_secret_value() for value in self.headers.values())]
+        if not self.secret and any(SECRET in text for text in texts):
+            raise ValueError("secret is required, since url or headers have {secret}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_document(self) -> Self:
+        if self.adapter != HTTP:
+            fields = DocumentSettings.model_fields.items()
+            if others := [name for name, field in fields if getattr(self, name) != field.default]:
+                raise ValueError(f'{others[0]} is only used with adapter = "{HTTP}"')
+            return self
+        required = {"format", "currency", "value", *([] if self.format == "csv" else ["rows"])}
+        if self.requested or (self.may_be_empty and self.format in ("xml", "html")):
+            required.add("date")
+        if missing := sorted(name for name in required if not getattr(self, name)):
+            raise ValueError(f'{missing[0]} is required with adapter = "{HTTP}"')
+        if self.decimal_mark == self.thousands_mark:
+            raise ValueError("decimal_mark and thousands_mark are the same")
+        if self.power and self.nominal != "1":
+            raise ValueError("power and nominal exclude each other")
+        if self.may_be_empty and self.format in ("xml", "html") and not self.date.startswith("/"):
+            raise ValueError("may_be_empty requires a date that begins at the root, with /")
+        return self
+
+    @property
+    def requested(self) -> frozenset[str]:
+        """The dates that the URL requests: `date`, or `since` and perhaps `until`; none if it requests the latest."""
+        return placeholders(self.url)
+
+    @property
+    def base_url(self) -> str:
+        """The URL to which requests append a path: for the adapter `http` only its scheme and host."""
+        if self.adapter != HTTP:
+            return self.url.rstrip("/")
+        return "/".join(self.url.split("/")[:3])
 
     @cached_property
     def weekdays(self) -> frozenset[int]:

@@ -6,6 +6,7 @@ Run by `make docs`.
 import json
 from collections.abc import Iterator
 from decimal import Decimal
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_origin
 
@@ -13,13 +14,16 @@ from pydantic import BaseModel, SecretStr, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from service.settings.loader import DEFAULT, ROOT, models_in
-from service.settings.models import Settings
+from service.settings.models import DocumentSettings, Settings
+from service.settings.types import HTTP
 
 DOCUMENT: Final = ROOT / "docs" / "configuration.md"
 _BEGIN: Final = "# BEGIN: written by `make docs` from service/settings/models.py\n"
 _END: Final = "# END\n"
 _NOT_WRITTEN: Final = ("client", "user_agent")
 """Not in the default configuration: it has the version."""
+_DOCUMENT: Final = ("sources", "*", HTTP)
+"""The section of settings that only sources without code have."""
 _HEADER: Final = "| Setting | Default | Description |\n| --- | --- | --- |\n"
 _INTRO: Final = """\
 # Configuration
@@ -41,8 +45,9 @@ replaced. A file with `[[tickers]]` therefore replaces all default tickers.
   networks and `frame_ancestors` may also be separated by spaces or commas: `TICKER_HTTP__PROXIES=10.0.0.0/8`.
 - An unknown setting or an invalid value ends the program with exit status 2. The error names the layer and the setting.
 - Settings are read at the start and on SIGHUP. Restart or reload the service to apply a change.
-- Two more files are in `config/`: `production.toml` is the configuration of the Docker Compose deployment, and
-  `example.toml` has tickers for other base currencies, and a relay.
+- More files are in `config/`: `production.toml` is the configuration of the Docker Compose deployment,
+  `example.toml` has tickers for other base currencies, and a relay; `examples/` has sources without code
+  ([own-source.md](own-source.md)).
 - The variables that Kubernetes sets for services whose names begin with `ticker`, such as `TICKER_VALKEY_PORT` with the
   value `tcp://10.96.12.7:6379`, are ignored.
 """
@@ -56,8 +61,9 @@ class Setting(NamedTuple):
 
 
 def all_settings(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[Setting]:
-    """Yield every setting in the order of the models."""
-    for name, field in model.model_fields.items():
+    """Yield every setting in the order of the models; those that a model inherits come last."""
+    inherited = {name for base in model.__bases__ if issubclass(base, BaseModel) for name in base.model_fields}
+    for name, field in sorted(model.model_fields.items(), key=lambda item: item[0] in inherited):
         table, collection = _table(field.annotation)
         if table:
             yield from all_settings(table, (*path, name, "*") if collection else (*path, name))
@@ -90,10 +96,11 @@ def configuration_md() -> str:
     """Return docs/configuration.md."""
     parts, table = [_INTRO], ""
     for path, field in all_settings():
-        name = ".".join(path[:-1])
+        group = _group(path)
+        name = ".".join(group)
         if name != table:
             table = name
-            parts.append(f"\n## {_title(path[:-1])}\n\n{_summary(path[:-1])}{_HEADER}")
+            parts.append(f"\n## {_title(group)}\n\n{_summary(group)}{_HEADER}")
         if field.is_required():
             default = "required "
         else:
@@ -102,8 +109,15 @@ def configuration_md() -> str:
     return "".join(parts)
 
 
+def _group(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the section of a setting: its table, or its adapter within `[sources.KEY]`."""
+    table = path[:-1]
+    return _DOCUMENT if table == ("sources", "*") and path[-1] in DocumentSettings.model_fields else table
+
+
 def _title(path: tuple[str, ...]) -> str:
     return {
+        _DOCUMENT: f'`[sources.KEY]` with `adapter = "{HTTP}"`',
         ("tickers", "*"): "`[[tickers]]`",
         ("sources", "*"): "`[sources.KEY]`",
         ("webhooks", "*"): "`[[webhooks]]`",
@@ -112,11 +126,11 @@ def _title(path: tuple[str, ...]) -> str:
 
 
 def _summary(path: tuple[str, ...]) -> str:
-    model: type[BaseModel] = Settings
-    for name in path:
+    model: type[BaseModel] = DocumentSettings if path == _DOCUMENT else Settings
+    for name in () if path == _DOCUMENT else path:
         if name != "*":
             model = _table(model.model_fields[name].annotation)[0] or model
-    return f"{model.__doc__}\n\n" if model.__doc__ else ""
+    return f"{cleandoc(model.__doc__)}\n\n" if model.__doc__ else ""
 
 
 def _toml(field: FieldInfo) -> str:

@@ -4,7 +4,7 @@ import binascii
 import re
 import ssl
 from base64 import b64decode
-from datetime import date, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -21,9 +21,14 @@ DAYS = get_args(Day)
 EventType = Literal["ticker.changed", "ticker.late", "ticker.stale", "fixing.quarantined", "fixing.revised"]
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with, by the Standard Webhooks specification
 
-_SHORTEST_SECRET = 8
 DIRECT = "direct"
 """No proxy, where a setting expects one."""
+HTTP = "http"
+"""The adapter of sources without code."""
+UNIX = "unix"
+"""The date format of seconds since 1970."""
+SECRET = "{secret}"  # noqa: S105 - its placeholder
+"""The place of a source's secret in its URL and headers."""
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
@@ -67,6 +72,55 @@ def _address(value: str) -> str:
     return value
 
 
+_PLACEHOLDER = re.compile(r"\{(date|since|until)(?::([^{}]+))?\}|\{secret\}")
+
+
+def placeholders(url: str) -> frozenset[str]:
+    """Return the dates that a URL has a place for: `date`, `since`, `until`."""
+    return frozenset(found[1] for found in _PLACEHOLDER.finditer(url) if found[1])
+
+
+def fill(url: str, **dates: date) -> str:
+    """Return a URL with dates in their places; that of the secret stays."""
+    return _PLACEHOLDER.sub(lambda found: f"{dates[found[1]]:{found[2] or '%Y-%m-%d'}}" if found[1] else found[0], url)
+
+
+def _source_url(value: str) -> str:
+    if {"{", "}"} & set(_PLACEHOLDER.sub("", value)):
+        raise ValueError("has an unknown placeholder; known are {date:%d.%m.%Y}, {since:…}, {until:…} and {secret}")
+    if placeholders(value) not in ({"date"}, {"since"}, {"since", "until"}, set()):
+        raise ValueError("must have either {date:…}, or {since:…} and {until:…}")
+    sample = date(2026, 11, 29)
+    filled = fill(value, date=sample, since=sample, until=sample).replace(SECRET, "")
+    if not (filled.isascii() and filled.isprintable() and " " not in filled):
+        raise ValueError("must be printable ASCII without spaces; write others as %20")
+    _address(filled.partition("?")[0])
+    if "#" in filled:
+        raise ValueError("must not have a fragment")
+    if "{" in "".join(value.split("/")[:3]):
+        raise ValueError("must not have a placeholder in its host")
+    return value
+
+
+def _date_format(value: str) -> str:
+    sample = datetime(2026, 11, 29, tzinfo=UTC)
+    try:
+        is_date = value == UNIX or datetime.strptime(f"{sample:{value}}", value).date() == sample.date()  # noqa: DTZ007 - a date has no zone
+    except ValueError:
+        is_date = False
+    if not is_date:
+        raise ValueError("must be the format of a whole date, like %d.%m.%Y")
+    return value
+
+
+def _nominal(value: object) -> object:
+    """Accept a number; text that is no number is a path."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(text, str) and re.fullmatch(r"[+-]?[0-9.,]+", text) and not re.fullmatch(r"[1-9][0-9]{0,6}", text):
+        raise ValueError("must be a whole number from 1 to 9999999, or a path")
+    return text
+
+
 def _proxy(value: SecretStr) -> SecretStr:
     address = value.get_secret_value()
     try:
@@ -89,14 +143,6 @@ def _header_names(value: object) -> object:
     return value
 
 
-def _parameter_names(value: object) -> object:
-    """Check the names of parameters here: an error of a key would quote it, and it may be a secret by mistake."""
-    for name in value if isinstance(value, dict) else ():
-        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", str(name)):
-            raise ValueError("has an invalid parameter name: letters, digits, _, . and - are allowed")
-    return value
-
-
 def _header_value(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if not (text.isascii() and text.isprintable()):
@@ -104,10 +150,11 @@ def _header_value(value: SecretStr) -> SecretStr:
     return value
 
 
-def _query_secret(value: SecretStr) -> SecretStr:
-    if len(value.get_secret_value()) < _SHORTEST_SECRET:  # it is searched in responses
-        raise ValueError(f"must have at least {_SHORTEST_SECRET} characters")
-    return _header_value(value)
+def _source_secret(value: SecretStr) -> SecretStr:
+    """Allow only what has one form in URLs, JSON and XML, so that it is found wherever a bank repeats it."""
+    if not re.fullmatch(r"[A-Za-z0-9._~-]{8,200}", value.get_secret_value()):
+        raise ValueError("must have 8 to 200 letters, digits, -, ., _ or ~; set headers for another secret")
+    return value
 
 
 def _webhook_url(value: SecretStr) -> SecretStr:
@@ -198,15 +245,25 @@ Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0
 Retention = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0), le=timedelta(days=3660))]
 Interval = Annotated[Duration, Field(ge=timedelta(seconds=1))]
 Address = Annotated[str, AfterValidator(_address)]
+SourceUrl = Annotated[str, AfterValidator(_source_url)]
+"""May have places for dates and a secret."""
+SourceSecret = Annotated[
+    Annotated[SecretStr, AfterValidator(_source_secret)] | None, BeforeValidator(lambda value: value or None)
+]
+DocumentPath = Annotated[str, StringConstraints(max_length=400, strip_whitespace=True)]
+"""A JMESPath, an XPath, a CSS selector or the name of a column; compiled by `service.sources.paths`."""
+Nominal = Annotated[DocumentPath, BeforeValidator(_nominal)]
+DateFormat = Annotated[str, StringConstraints(max_length=60), AfterValidator(_date_format)]
+Encoding = Literal[
+    "utf-8", "windows-1250", "windows-1251", "windows-1252", "windows-1254", "iso-8859-1", "iso-8859-2", "iso-8859-9"
+]
+"""Encodings in which ASCII is itself: others (UTF-7, EBCDIC) can hide content from a parser."""
 OptionalAddress = Annotated[Address | None, BeforeValidator(lambda value: value or None)]
 OptionalProxy = Annotated[
     Annotated[SecretStr, AfterValidator(_proxy)] | None, BeforeValidator(lambda value: value or None)
 ]
 """May contain a login."""
 Headers = Annotated[dict[str, Annotated[SecretStr, AfterValidator(_header_value)]], BeforeValidator(_header_names)]
-QueryParameters = Annotated[
-    dict[str, Annotated[SecretStr, AfterValidator(_query_secret)]], BeforeValidator(_parameter_names)
-]
 WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
 """May contain a token in its path or query."""
 WebhookSecrets = Annotated[tuple[Annotated[SecretStr, AfterValidator(_webhook_secret)], ...], BeforeValidator(_listed)]

@@ -2,7 +2,8 @@
 
 An adapter implements the API of one publisher: which URLs to request, and how to parse the responses. The bank's name
 and schedule are in `config/default.toml`, under the adapter's key in `SOURCES`. A source may name another adapter, so
-that one relay serves several sources: `adapter = "frankfurter"`.
+that one relay serves several sources: `adapter = "frankfurter"`. The adapter `http` is described by the settings of its
+source, so each source has one of its own.
 
 `fetch` requests every effective date from `since` to `until`, both included and both in the bank's own calendar, and
 yields the raw responses, oldest first. `until` is the last date that the bank may have published ahead. `since` is
@@ -23,7 +24,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
-from typing import ClassVar, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 from service.domain.fixing import Fixing, Quotation, Rate
 from service.errors import BadAnswer, NotUnderstood
@@ -118,18 +119,18 @@ class SourceSession(Protocol):
 class SourceAdapter(ABC):
     """Base class of adapters. Adapters are stateless; the module's docstring is their contract."""
 
-    publishes_changes: ClassVar[bool] = False
+    publishes_changes: bool = False
     """Whether responses include the bank's own absolute changes."""
-    latest_only: ClassVar[bool] = False
+    latest_only: bool = False
     """Whether the bank only publishes its latest rates: no history, and missed dates stay missing."""
-    whole_history: ClassVar[bool] = False
+    whole_history: bool = False
     """Whether every response has the whole history, whatever dates are requested."""
-    yearly: ClassVar[bool] = False
+    yearly: bool = False
     """Whether a backfill requests a whole year at a time: one response may cover a year without being too large."""
-    relay: ClassVar[bool] = False
+    relay: bool = False
     """Whether the source relays several banks, so that `provider` must name one."""
-    needs_query: ClassVar[str] = ""
-    """The name of the secret parameter in `query` without which the source cannot be polled: the key of an API."""
+    needs_secret: bool = False
+    """Whether the source cannot be polled without its `secret`: the key of an API."""
 
     @abstractmethod
     def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]: ...
@@ -141,7 +142,7 @@ class SourceAdapter(ABC):
 async def by_day(
     session: SourceSession, since: date, until: date, step: Callable[[date], str], *, may_be_missing: bool = False
 ) -> AsyncIterator[RawResponse]:
-    """Request each day from `since` to `until`, one after the other.
+    """Request each day from `since` to `until`, one after the other; a path that several days share only once.
 
     `may_be_missing` is for banks that report by status 404 that a day has no rates.
     After a bad response for one day the other days are still requested; the first error is raised at the end. If the
@@ -149,9 +150,9 @@ async def by_day(
     """
     failure: BadAnswer | None = None
     request = session.find if may_be_missing else session.get
-    for offset in range((until - since).days + 1):
+    for path in dict.fromkeys(step(since + timedelta(days=offset)) for offset in range((until - since).days + 1)):
         try:
-            if response := await request(step(since + timedelta(days=offset))):
+            if response := await request(path):
                 yield response
         except BadAnswer as error:
             failure = failure or error

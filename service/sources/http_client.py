@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from service.settings import ClientSettings, SourceSettings
-from service.settings.types import DIRECT
+from service.settings.types import DIRECT, SECRET
 
 ACCEPT = "application/xml, application/json, text/xml, text/csv;q=0.9, */*;q=0.1"
 RECEIVED = 65_536
@@ -62,7 +62,9 @@ class Client:
     def headers(self, source: SourceSettings) -> Mapping[str, str]:
         """Return the headers that a source has in addition to those of all requests, or instead of them."""
         own_agent = {"User-Agent": source.user_agent} if source.user_agent else {}
-        return own_agent | {name: value.get_secret_value() for name, value in source.headers.items()}
+        secret = source.secret.get_secret_value() if source.secret else SECRET
+        headers = {name: value.get_secret_value().replace(SECRET, secret) for name, value in source.headers.items()}
+        return own_agent | headers
 
     def proxy(self, source: SourceSettings) -> Proxy:
         """Return the proxy for requests to a source; its URL is None for a direct connection."""

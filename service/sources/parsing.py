@@ -1,4 +1,4 @@
-"""Parse responses (XML, JSON, CSV) strictly; raise `NotUnderstood` with the problem for anything unexpected."""
+"""Parse responses (XML, JSON, CSV, HTML) strictly; raise `NotUnderstood` with the problem for anything unexpected."""
 
 import codecs
 import csv
@@ -19,6 +19,9 @@ from service.sources.rate_table import RateTableBuilder
 
 Element: TypeAlias = etree._Element  # noqa: SLF001 - lxml's name for it
 """An XML element, for type annotations in modules that do not import lxml."""
+XPath: TypeAlias = etree.XPath
+"""A compiled XPath."""
+XPathError: TypeAlias = etree.XPathError
 
 MOST_PARTS = 100_000
 """Maximum number of tags, objects and lists in a response: five times that of a year of any bank. Building a million in
@@ -33,27 +36,88 @@ _LONGEST_POWER = 9
 _ENCODINGS = {"utf-8", "cp1251", "iso8859-1", "iso8859-9", "ascii"}
 
 
-def xml(response: RawResponse, root: str, inner: str | None = None) -> Element:
-    """Parse XML and return the root element, which must be named `root`; `{*}name` matches any namespace.
+def xml(response: RawResponse, root: str, inner: str | None = None, encoding: str | None = None) -> Element:
+    """Parse XML and return the root element, which must be named `root`; `{*}name` matches any namespace, `{*}*` all.
 
     Entities, DTDs and network access are disabled. `inner` is a document embedded in the response, parsed instead of
-    its body.
+    its body. `encoding` is used instead of the declared one.
     """
     body = _body(response, response.body if inner is None else inner.encode())
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, encoding=encoding
+    )
     try:
         element = etree.fromstring(body, parser)
     except etree.XMLSyntaxError as error:
         response.reject(f"is not well-formed XML: {error}")
     if element.getroottree().docinfo.doctype:
         response.reject("has a document type declaration, which is not allowed")
-    encoding = element.getroottree().docinfo.encoding or "utf-8"
-    if _encoding(encoding) not in _ENCODINGS:
-        response.reject(f"has the unsupported encoding {encoding[:40]}")
+    declared = element.getroottree().docinfo.encoding or "utf-8"
+    if not encoding and _encoding(declared) not in _ENCODINGS:
+        response.reject(f"has the unsupported encoding {declared[:40]}")
     name = f"{{*}}{etree.QName(element).localname}" if root.startswith("{*}") else str(element.tag)
-    if name != root:
+    if root not in (name, "{*}*"):
         response.reject(f"has the root <{element.tag!s}> instead of <{root}>")
     return element
+
+
+def html(response: RawResponse, encoding: str | None = None) -> Element:
+    """Parse an HTML page and return its root element. Errors of its markup are repaired, as browsers do.
+
+    Entities of a DTD and network access are disabled. A truncated page, which would be repaired too, is an error.
+    """
+    body = _bounded(response, response.body)
+    page = _text(response, body, encoding, "HTML")
+    lower = page.lower().rstrip()
+    if "</html>" not in lower and ("<html" in lower or not lower.endswith(">")):
+        response.reject("is truncated: the page is not closed")
+    parser = etree.HTMLParser(no_network=True, huge_tree=False, encoding="utf-8", remove_pis=True)
+    try:
+        element: object = etree.fromstring(page.encode(), parser)
+    except etree.XMLSyntaxError as error:
+        response.reject(f"is not an HTML page: {error}")
+    return element if is_element(element) else response.reject("is not an HTML page")
+
+
+def without_namespaces(root: Element) -> Element:
+    """Remove the namespaces of all elements, so that paths need none."""
+    for element in root.iter(etree.Element):
+        element.tag = etree.QName(element).localname
+    return root
+
+
+def xpath(expression: str) -> XPath:
+    """Compile an XPath; raise `ValueError` if it is invalid."""
+    try:
+        compiled = etree.XPath(expression, regexp=False)
+        compiled(etree.Element("probe"))
+    except etree.XPathError as error:
+        raise ValueError(f"is not an XPath: {str(error).lower()}") from None
+    return compiled
+
+
+def is_element(value: object) -> TypeGuard[Element]:
+    return isinstance(value, etree._Element)  # noqa: SLF001 - lxml's name for it
+
+
+def element_path(found: object, context: Element) -> str:
+    """Return the path and line of what an XPath has found: an element, an attribute or text; else of its context."""
+    element = found if is_element(found) else getattr(found, "getparent", lambda: None)()
+    element = context if element is None else element
+    attribute = getattr(found, "attrname", None)
+    path = element.getroottree().getpath(element) + (f"/@{attribute}" if attribute else "")
+    return f"{path}, line {element.sourceline}"
+
+
+def page_text(response: RawResponse, element: Element) -> str:
+    """Return the text of an element of a page, which must be in one piece.
+
+    Two pieces could be two numbers, or a number with its decimals raised: read as one they would be another number.
+    """
+    pieces = [piece for piece in map(str.strip, element.itertext(etree.Element)) if piece]
+    if len(pieces) > 1:
+        response.reject(f"has several texts in <{element.tag!s}> ({' | '.join(pieces)[:_QUOTED]})")
+    return pieces[0] if pieces else ""
 
 
 def _encoding(name: str) -> str:
@@ -144,6 +208,11 @@ def json_row_lists(response: RawResponse) -> list[dict[str, Any]]:
     return list(chain.from_iterable(document))
 
 
+def json_document(response: RawResponse, encoding: str | None = None) -> object:
+    """Parse any JSON; numbers are returned as their published text."""
+    return _json(response, encoding)
+
+
 def json_object(response: RawResponse) -> dict[str, Any]:
     """Parse a JSON object; numbers are returned as their published text."""
     document = _json(response)
@@ -162,13 +231,24 @@ def member(response: RawResponse, parent: dict[str, Any], name: str) -> dict[str
     return value if isinstance(value, dict) else response.reject(f"lacks {name[:40]}, an object")
 
 
-def csv_rows(response: RawResponse, *columns: str) -> Iterator[dict[str, str]]:
+def csv_rows(
+    response: RawResponse, *columns: str, encoding: str | None = None, delimiter: str = ","
+) -> Iterator[dict[str, str]]:
     """Parse a CSV document whose header has at least `columns`; a truncated last line is an error."""
+    for _, row in csv_lines(response, *columns, encoding=encoding, delimiter=delimiter):
+        yield row
+
+
+def csv_lines(
+    response: RawResponse, *columns: str, encoding: str | None = None, delimiter: str = ","
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Parse a CSV document like `csv_rows`; yield each row with the number of its last line."""
     body = _body(response, response.body)
     if not body.endswith(b"\n"):
         response.reject("is truncated: the last line has no line break")
+    document = _text(response, body, encoding, "CSV")
     try:
-        rows = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+        rows = csv.DictReader(io.StringIO(document, newline=""), strict=True, delimiter=delimiter)
         header = rows.fieldnames or ()
         missing = set(columns) - set(header)
         if missing:
@@ -178,9 +258,9 @@ def csv_rows(response: RawResponse, *columns: str) -> Iterator[dict[str, str]]:
         for row in rows:
             if None in row or None in row.values():
                 response.reject(f"has a row with another number of fields than the header, in line {rows.line_num}")
-            yield row
-    except (csv.Error, UnicodeDecodeError) as error:
-        response.reject(f"is not CSV in UTF-8: {error}")
+            yield rows.line_num, row
+    except csv.Error as error:
+        response.reject(f"is not CSV in {_named(encoding)}: {error}")
 
 
 def fields(response: RawResponse, row: dict[str, Any], *names: str) -> list[str]:
@@ -231,10 +311,14 @@ def _moment(published: str, form: str) -> datetime:
 
 
 def _body(response: RawResponse, body: bytes) -> bytes:
-    if is_blank(body):
-        response.reject("is empty")
     if is_html(body):
         response.reject("is an HTML page")
+    return _bounded(response, body)
+
+
+def _bounded(response: RawResponse, body: bytes) -> bytes:
+    if is_blank(body):
+        response.reject("is empty")
     if sum(map(body.count, (b"<", b"{", b"["))) > MOST_PARTS:
         response.reject(f"has more than {MOST_PARTS} tags, objects or lists")
     if b"\0" in body:  # also in UTF-16
@@ -242,11 +326,27 @@ def _body(response: RawResponse, body: bytes) -> bytes:
     return body
 
 
-def _json(response: RawResponse) -> object:
+def _text(response: RawResponse, body: bytes, encoding: str | None, form: str) -> str:
+    try:
+        return body.decode(_codec(encoding))
+    except UnicodeDecodeError as error:
+        response.reject(f"is not {form} in {_named(encoding)}: {error}")
+
+
+def _codec(encoding: str | None) -> str:
+    """Return Python's codec of an encoding: a byte order mark is allowed in UTF-8, the default."""
+    return "utf-8-sig" if encoding in (None, "utf-8") else str(encoding)
+
+
+def _named(encoding: str | None) -> str:
+    return "UTF-8" if encoding in (None, "utf-8") else str(encoding)
+
+
+def _json(response: RawResponse, encoding: str | None = None) -> object:
     body = _body(response, response.body)
     try:
         return json.loads(
-            body.decode("utf-8-sig"),
+            body.decode(_codec(encoding)),
             parse_float=_without_exponent,
             parse_int=str,
             parse_constant=_no_constant,

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
-from urllib.parse import quote_plus, urlencode
 
 import aiohttp
 import stamina
@@ -22,6 +21,7 @@ from service.clock import Clock
 from service.errors import BadAnswer, RateLimited, SourceError, Unreachable
 from service.observability.tracing import span
 from service.settings import SourceSettings
+from service.settings.types import SECRET
 from service.sources.adapter import RawResponse
 from service.sources.http_client import Client
 
@@ -116,7 +116,7 @@ class BankSession:
 
     @property
     def url(self) -> str:
-        return self.source.url.rstrip("/")
+        return self.source.base_url
 
     async def get(self, step: str) -> RawResponse:
         """Send a GET request and return the response; on status 304 the cached one.
@@ -176,11 +176,11 @@ class BankSession:
         except aiohttp.ClientResponseError as error:  # its text has the URL and the headers, also those of the proxy
             raise Unreachable(self.key, url, f"request failed: {error.status}, message={error.message!r}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise Unreachable(self.key, url, f"request failed: {self._redacted(reason)}") from error
+            reason = self._without_secret(" ".join(str(error).split()) or type(error).__name__)
+            raise Unreachable(self.key, url, f"request failed: {reason}") from (None if self._secret else error)
         self._refusals, self._has_responded = 0, True
-        if self.source.query and self._redacted(text := content.decode("latin-1")) != text:
-            raise BadAnswer(self.key, url, "responded with a secret parameter of the request: it would be public")
+        if self._secret and self._secret.encode() in content:
+            raise BadAnswer(self.key, url, "the response repeats the secret of the source: it would be public")
         raw = RawResponse(self.key, self.base, url, content, self.now().replace(microsecond=0))
         if not payload:
             self._store(url, response, raw)
@@ -214,18 +214,6 @@ class BankSession:
         named = f" and Retry-After: {header}" if header else ""
         return RateLimited(self.key, url, f"responded with status {response.status}{named}", self.not_before)
 
-    def _with_secrets(self, url: str) -> str:
-        """Return a URL with the secret query parameters of the source, which no other URL has."""
-        secrets = {name: value.get_secret_value() for name, value in self.source.query.items()}
-        return f"{url}{'&' if '?' in url else '?'}{urlencode(secrets)}" if secrets else url
-
-    def _redacted(self, text: str) -> str:
-        """Return a text without the secret query parameters, as they are and as they are written in a URL."""
-        for value in self.source.query.values():
-            for secret in (value.get_secret_value(), quote_plus(value.get_secret_value())):
-                text = text.replace(secret, "…")
-        return text
-
     @asynccontextmanager
     async def _follow_redirects(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
@@ -234,7 +222,8 @@ class BankSession:
 
         Redirects to other hosts are not followed, so that none can lead into the internal network.
         """
-        target, proxy = URL(self._with_secrets(url), encoded=True), self.client.proxy(self.source)
+        target = URL(url.replace(SECRET, self._secret) if self._secret else url, encoded=True)
+        proxy = self.client.proxy(self.source)
         for hop in range(HOPS + 1):
             async with self.client.session.request(
                 method,
@@ -249,15 +238,23 @@ class BankSession:
                     yield response
                     return
                 location = response.headers["Location"]
+                shown = self._without_secret(location)
                 # Other redirects of a POST request would be followed without its body.
                 is_allowed = body is None or response.status in (307, 308)
                 next_target = _within(target, location) if is_allowed else None
                 if next_target is None or hop == HOPS:
                     reason = f"after {HOPS} others" if next_target else "which is not followed"
-                    named = self._redacted(location)
-                    problem = f"responded with status {response.status}, a redirect to {named}, {reason}"
+                    problem = f"responded with status {response.status}, a redirect to {shown}, {reason}"
                     raise BadAnswer(self.key, url, problem, response.status)
                 target = next_target
+
+    @property
+    def _secret(self) -> str:
+        """The secret of the source, which is sent but never shown: requests are named with its placeholder."""
+        return self.source.secret.get_secret_value() if self.source.secret else ""
+
+    def _without_secret(self, text: str) -> str:
+        return text.replace(self._secret, SECRET) if self._secret else text
 
     @property
     def _largest(self) -> int:

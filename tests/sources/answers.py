@@ -7,9 +7,10 @@ from pathlib import Path
 
 from service.domain.fixing import Fixing, Quotation
 from service.errors import BadAnswer
-from service.settings import load
-from service.sources.adapter import ParsedResponse, RawResponse
-from service.sources.banks import SOURCES
+from service.settings import Settings, load
+from service.settings.loader import ROOT
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter
+from service.sources.banks import SOURCES, adapter_of
 from tests.support.fixings import FETCHED
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -23,18 +24,34 @@ _RELAY = {
         "name": "A relay",
     }
 }
-CONFIGURED = load(environ={}, overrides={"sources": _RELAY}).sources
-"""The source of every adapter, and one for the relay, which is not in the default configuration."""
+EXAMPLES = {"uzbekistan": "cbu", "russia": "cbr", "norway": "nb"}
+"""Sources without code, and the banks whose documents they have: those of `config/examples/<bank>.toml`."""
+
+
+def example(key: str) -> Settings:
+    """Return the settings with a source without code."""
+    return load(ROOT / "config" / "examples" / f"{EXAMPLES[key]}.toml", environ={})
+
+
+CONFIGURED = load(environ={}, overrides={"sources": _RELAY}).sources | {
+    key: example(key).sources[key] for key in EXAMPLES
+}
+"""The source of every adapter, one for the relay, which is not in the default configuration, and those without code."""
+ADAPTERS: dict[str, SourceAdapter] = SOURCES | {key: adapter_of(example(key), key) for key in EXAMPLES}
 
 
 def documents(key: str) -> list[Path]:
     """Return the test documents of a bank."""
-    return sorted(path for path in (FIXTURES / key).iterdir() if path.name != "wire.toml")
+    return sorted(path for path in folder(key).iterdir() if path.name != "wire.toml")
+
+
+def folder(key: str) -> Path:
+    return FIXTURES / EXAMPLES.get(key, key)
 
 
 def document(key: str, name: str) -> bytes:
     """Return a test document in the wire format of a bank, with real rates."""
-    return (FIXTURES / key / name).read_bytes()
+    return (folder(key) / name).read_bytes()
 
 
 def response_of(key: str, body: bytes, url: str = URL) -> RawResponse:
@@ -42,7 +59,7 @@ def response_of(key: str, body: bytes, url: str = URL) -> RawResponse:
 
 
 def parse(key: str, body: bytes) -> ParsedResponse:
-    return SOURCES[key].parse(response_of(key, body))
+    return ADAPTERS[key].parse(response_of(key, body))
 
 
 def digits(fixing: Fixing) -> dict[str, tuple[str, int, str | None]]:

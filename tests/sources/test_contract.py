@@ -20,13 +20,13 @@ from service.sources.banks import SOURCES
 from service.sources.parsing import MOST_PARTS
 from service.sources.rate_table import MOST_CURRENCIES, MOST_DAYS
 from service.validation.rules import ValidationContext, judge
-from tests.sources.answers import FIXTURES, URL, document, parse, response_of
+from tests.sources.answers import ADAPTERS, EXAMPLES, FIXTURES, URL, document, folder, parse, response_of
 from tests.support.standin import RawRates, nbu
 
 HTML = b'<html lang="ru"><head><title>Access denied</title></head><body>Are you a robot?</body></html>\n'
 LAST_DAY = date(2100, 1, 1)
-TWINS = {"cbr", "nbm"}
-"""Banks with the same format, so that only the URL identifies the document."""
+TWINS = ({"cbr", "nbm", "russia"}, *({key, bank} for key, bank in EXAMPLES.items()))
+"""Sources with the same format, so that only the URL identifies the document."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,12 @@ class Format:
 
 
 def _format_of(key: str) -> Format:
-    table: dict[str, Any] = tomllib.loads((FIXTURES / key / "wire.toml").read_text(encoding="utf-8"))
+    table: dict[str, Any] = tomllib.loads((folder(key) / "wire.toml").read_text(encoding="utf-8"))
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
     return Format(**fields)
 
 
-FORMATS = {key: _format_of(key) for key in SOURCES if key != "recorded"}
+FORMATS = {key: _format_of(key) for key in ADAPTERS if key != "recorded"}
 
 EMPTY_DOCUMENTS = [
     *((path.parent.name, path.read_bytes()) for path in sorted(FIXTURES.glob("*/nothing*"))),
@@ -83,6 +83,7 @@ EMPTY_DOCUMENTS = [
     ("ecb", b""),
     ("ecb", b" \r\n\t "),
     ("frankfurter", b"[[],[]]"),
+    ("uzbekistan", document("cbu", "nothing.json")),
 ]
 """Sources and their documents that mean "nothing is published". Other sources have none."""
 
@@ -122,18 +123,20 @@ def faults(key: str) -> Iterator[Fault]:
     yield "a word", b"Service Unavailable\n", "is not well-formed XML|is not JSON|lacks (?:the columns|a table)"
     yield "half of it", body[: len(body) // 2], format_.malformed
     yield "nine tenths of it", body[: len(body) * 9 // 10], format_.malformed
-    for other in (other for other in FORMATS if other != key and {key, other} != TWINS):
+    banks = [other for other in FORMATS if other in SOURCES and other != key]
+    for other in (other for other in banks if not any({key, other} <= twins for twins in TWINS)):
         other_document = document(other, FORMATS[other].name)
         expected = (
             "has the root|is not (?:well-formed XML|JSON|a JSON|CSV|HTML)|lacks|is truncated|where a date is expected"
         )
-        yield f"foreign: {other}", other_document, expected
+        yield f"foreign: {other}", other_document, expected + ("|has no rows" if key in EXAMPLES else "")
     other_root = substituted(body, *format_.root, count=-1 if format_.suffix == ".xml" else 1)
     other_root += b"}" if format_.root[0] == "[" else b""
     yield (
         "another root",
         other_root,
-        "has the root|is not a JSON array of (?:arrays of )?objects|lacks (?:the columns|observ|rates|data|a table)",
+        "has the root|is not a JSON array of (?:arrays of )?objects|lacks (?:the columns|observ|rates|data|a table)"
+        + ("|lacks rows, an array" if key in EXAMPLES else ""),
     )
     if format_.has_json_numbers:
         for literal in ("NaN", "n/a", "Infinity", "-Infinity", "0x1F", "1_000", "47 877", "", "1,234", "١٢٣"):
@@ -265,7 +268,9 @@ def test_every_source_is_covered() -> None:
     assert set(tomllib.loads(DEFAULT.read_text(encoding="utf-8"))["sources"]) == {
         key for key, adapter in SOURCES.items() if not adapter.relay
     }
-    assert {path.name for path in FIXTURES.iterdir()} == SOURCES.keys() - {"recorded"} == FORMATS.keys()
+    assert (
+        {path.name for path in FIXTURES.iterdir()} == SOURCES.keys() - {"recorded"} == FORMATS.keys() - EXAMPLES.keys()
+    )
 
 
 @pytest.mark.parametrize("key", FORMATS)
@@ -350,7 +355,7 @@ def test_json_number_with_an_exponent_is_read(key: str, number: str, digits: str
     assert (str(parsed[0].rates["USD"].value), parsed.left_out) == (digits, ())
 
 
-@pytest.mark.parametrize("key", [key for key in FORMATS if SOURCES[key].publishes_changes])
+@pytest.mark.parametrize("key", [key for key in FORMATS if ADAPTERS[key].publishes_changes])
 def test_odd_change_is_left_out_without_its_rate(key: str) -> None:
     """The bank's own change is only compared with ours: the rate is used without it."""
     body = document(key, FORMATS[key].name)
@@ -471,7 +476,7 @@ def test_rate_that_is_not_positive_is_parsed_and_quarantined(key: str, number: s
     """Adapters do not validate: the rate is parsed as published and quarantined by the rules."""
     mark = "," if "," in FORMATS[key].rate[1] and not FORMATS[key].grouped else "."
     main = FORMATS[key].main
-    fixing = SOURCES[key].parse(response_of(key, with_rate(key, number.replace(".", mark))))[0]
+    fixing = ADAPTERS[key].parse(response_of(key, with_rate(key, number.replace(".", mark))))[0]
     assert str(fixing.rates[main].value) == number
     judged = judge(fixing, Series(), ValidationContext(LAST_DAY))
     assert judged.reasons == (f"{main} is {number} for 1, not a positive finite rate",)

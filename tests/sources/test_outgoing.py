@@ -14,7 +14,7 @@ import trustme
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
-from service.errors import SettingsError, Unreachable
+from service.errors import SettingsError, SourceError, Unreachable
 from service.settings import ClientSettings, SourceSettings, load
 from service.sources.http_client import Client
 from service.sources.session import BankSession
@@ -62,6 +62,49 @@ async def test_user_agent_and_headers_of_a_source(clock: Clock) -> None:
     assert default["User-Agent"] == "ours/1"
     assert (own["User-Agent"], own["X-Key"], own["Accept"]) == ("Mozilla/5.0", "k", "a/b")
     assert own["Accept-Encoding"] == default["Accept-Encoding"]
+
+
+SECRET = "key-0123456789"  # noqa: S105 - of a test
+
+
+async def test_secret_is_sent_in_url_and_headers_but_not_shown(clock: Clock) -> None:
+    """The response, and with it every receipt, names the place of the secret."""
+    requests = Requests()
+    settings = {"secret": SECRET, "headers": {"Authorization": "Bearer {secret}"}}
+    async with serving(requests) as url, Client(ClientSettings(attempts=1)) as client:
+        session = BankSession("nbk", source(url, **settings), client, clock)
+        response = await session.get("/rates?key={secret}")
+        assert response.url == f"{url}/rates?key={{secret}}"
+        assert SECRET not in repr((session, response))
+    (request,) = requests
+    assert (request.raw_path, request.headers["Authorization"]) == (f"/rates?key={SECRET}", f"Bearer {SECRET}")
+
+
+@pytest.mark.parametrize("status", [200, 302, 401, 429, 500])
+async def test_error_does_not_show_the_secret_that_a_bank_repeats(clock: Clock, status: int) -> None:
+    """Neither its text nor its traceback; a body with it is refused, because receipts lead to it."""
+
+    async def respond(request: web.Request) -> web.Response:
+        location = {"Location": f"http://elsewhere.test{request.raw_path}"} if status == 302 else {}
+        return web.Response(text=f"your request: {request.raw_path}", status=status, headers=location)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", respond)
+    async with TestServer(app, shutdown_timeout=0) as server, Client(ClientSettings(attempts=1)) as client:
+        session = BankSession("nbk", source(f"http://127.0.0.1:{server.port}", secret=SECRET), client, clock)
+        with pytest.raises(SourceError) as raised:
+            await session.get("/rates?key={secret}")
+    shown = "".join(traceback.format_exception(raised.value)) + repr(raised.value.__cause__)
+    assert SECRET not in shown
+    assert "/rates?key={secret}" in str(raised.value)
+    if status == 200:
+        assert "the response repeats the secret of the source" in str(raised.value)
+
+
+async def test_unreachable_bank_is_reported_without_the_secret(clock: Clock) -> None:
+    with pytest.raises(Unreachable) as raised:
+        await get(f"http://127.0.0.1:{unused_port()}", clock, secret=SECRET, headers={"X-Key": "{secret}"})
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
 
 
 async def test_requests_leave_by_the_proxy(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

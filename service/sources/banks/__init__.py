@@ -1,4 +1,4 @@
-"""Registry of adapters, by the key of `[sources.<key>]` or by `adapter`."""
+"""Registry of adapters, by the key of `[sources.<key>]` or by `adapter`; `http` is that of sources without code."""
 
 from datetime import date
 from typing import Final
@@ -6,6 +6,7 @@ from typing import Final
 from service.domain.holidays import days_off
 from service.errors import SettingsError
 from service.settings import Settings
+from service.settings.types import HTTP
 from service.sources.adapter import SourceAdapter
 from service.sources.banks.bnr import Bnr
 from service.sources.banks.boc import Boc
@@ -72,8 +73,22 @@ SOURCES: Final[dict[str, SourceAdapter]] = {
 }
 
 
+def adapter_of(settings: Settings, key: str) -> SourceAdapter:
+    """Return the adapter of a source; raise `SettingsError` for an unknown one, or for invalid paths."""
+    source = settings.sources[key]
+    if source.adapter == HTTP:
+        # Only for these: JMESPath and CSS selectors take 40 ms to import.
+        from service.sources.configured import Configured  # noqa: PLC0415
+
+        return Configured(key, source)
+    if adapter := SOURCES.get(settings.adapter(key)):
+        return adapter
+    setting, kind = (f"{key}.adapter", "adapter") if source.adapter else (key, "source")
+    raise SettingsError(f"sources.{setting}: unknown {kind} (known: {', '.join(SOURCES)}, {HTTP}, manual)")
+
+
 def validate(settings: Settings) -> Settings:
-    """Return the settings unchanged; raise `SettingsError` for an unknown adapter or calendar."""
+    """Return the settings unchanged; raise `SettingsError` for an unknown adapter or calendar, or an invalid path."""
     for key, source in settings.sources.items():
         try:
             days_off(source.calendar, date.today().year)  # noqa: DTZ011 - any year raises for an unknown calendar
@@ -81,14 +96,12 @@ def validate(settings: Settings) -> Settings:
             raise SettingsError(f"sources.{key}.{error}") from None
         if source.is_manual:
             continue
-        adapter = SOURCES.get(settings.adapter(key))
-        if adapter is None:
-            setting, kind = (f"{key}.adapter", "adapter") if source.adapter else (key, "source")
-            raise SettingsError(f"sources.{setting}: unknown {kind} (known: {', '.join([*SOURCES, 'manual'])})")
+        adapter = adapter_of(settings, key)
         if adapter.relay and not source.provider:
             raise SettingsError(f"sources.{key}.provider: is required: the bank whose rates the relay returns")
-        if key in settings.polled and adapter.needs_query and adapter.needs_query not in source.query:
-            variable = f"TICKER_SOURCES__{key.upper()}__QUERY__{adapter.needs_query.upper()}"
-            name = f"sources.{key}.query.{adapter.needs_query}"
-            raise SettingsError(f"{name}: is required: a key of {source.url}; set {variable}, or name another source")
+        if key in settings.polled and adapter.needs_secret and not source.secret:
+            variable = f"TICKER_SOURCES__{key.upper()}__SECRET"
+            raise SettingsError(
+                f"sources.{key}.secret: is required: a key of {source.url}; set {variable}, or name another source"
+            )
     return settings

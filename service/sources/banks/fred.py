@@ -8,7 +8,7 @@ Most series are units of the currency for one dollar: the direction is inverse. 
 dollars of Australia and New Zealand are dollars for one unit: 1.1599 dollars for one euro are kept as 10000 euros for
 11599 dollars, which has the same digits and the direction of the others.
 
-The API requires a key, which is a secret parameter of each request: `query = { api_key = "..." }`.
+The API requires a key, which is sent with each request and shown nowhere: the `secret` of the source.
 """
 
 from collections.abc import AsyncIterator
@@ -17,6 +17,7 @@ from datetime import date
 from typing import Final
 
 from service.domain.fixing import Quotation
+from service.settings.types import SECRET
 from service.sources import parsing
 from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession
 from service.sources.rate_table import RateTableBuilder
@@ -51,14 +52,14 @@ _MISSING: Final = "."
 
 
 class Fred(SourceAdapter):
-    needs_query = "api_key"
+    needs_secret = True
     yearly = True
 
     async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
         query = f"file_type=json&observation_start={since}&observation_end={until}"
         parts = list[bytes]()
         for series in SERIES:
-            response = await session.get(f"/series/observations?series_id={series}&{query}")
+            response = await session.get(f"/series/observations?series_id={series}&{query}&api_key={SECRET}")
             parts.append(b'"%b":%b' % (series.encode(), response.body))
         url = f"{session.url}/series/observations?{query}"
         yield replace(response, url=url, body=b"{%b}" % b",".join(parts))

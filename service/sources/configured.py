@@ -1,0 +1,145 @@
+"""A source without code: its URL and its document are described by settings (`adapter = "http"`).
+
+A value, nominal or date that cannot be read is left out with its rate and named, as in the adapters of banks.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Final, NamedTuple
+
+from service.domain.fixing import Quotation
+from service.errors import SettingsError
+from service.settings import SourceSettings
+from service.settings.types import UNIX, fill
+from service.sources import parsing
+from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession, by_day
+from service.sources.paths import FORMATS, MOST_ROWS, Document
+from service.sources.rate_table import RateTableBuilder
+
+_SPACES: Final = str.maketrans("\u00a0\u202f\u2009", "   ")
+_UNIX: Final = re.compile(r"[0-9]{1,10}")
+
+
+class Cell(NamedTuple):
+    """A cell of a document: the setting of its path, its text as published, and where it is."""
+
+    name: str
+    text: str
+    place: str
+
+
+class Origin(NamedTuple):
+    """The cells that a rate came from."""
+
+    date: date
+    code: str
+    cells: tuple[Cell, ...]
+
+
+class Configured(SourceAdapter):
+    def __init__(self, key: str, source: SourceSettings) -> None:
+        """Compile the paths; raise `SettingsError` that names an invalid one."""
+        assert source.format  # noqa: S101 - required by the settings
+        self.source = source
+        self.publishes_changes = bool(source.change)
+        self.latest_only = not source.requested
+        self.yearly = "since" in source.requested
+        self._path = source.url.removeprefix(source.base_url)
+        grouped = rf"[+-]?[0-9]{{1,3}}(?:[{source.thousands_mark}][0-9]{{3}})+(?:[{source.decimal_mark}][0-9]+)?"
+        self._grouped = re.compile(grouped) if source.thousands_mark else None
+        try:
+            self._paths = FORMATS[source.format](source)
+        except ValueError as error:
+            raise SettingsError(f"sources.{key}.{error}") from None
+
+    async def fetch(self, session: SourceSession, since: date, until: date) -> AsyncIterator[RawResponse]:
+        may_be_missing = self.source.may_be_missing
+        if "date" in self.source.requested:
+            each = by_day(session, since, until, lambda day: fill(self._path, date=day), may_be_missing=may_be_missing)
+            async for response in each:
+                yield replace(response, since=since)
+            return
+        request = session.find if may_be_missing else session.get
+        if latest := await request(fill(self._path, since=since, until=until)):
+            is_past = self.source.requested and until < session.now().date()
+            yield replace(latest, since=since, until=until if is_past else date.max)
+
+    def parse(self, response: RawResponse) -> ParsedResponse:
+        return self.read(response)[0]
+
+    def read(self, response: RawResponse, *, with_places: bool = False) -> tuple[ParsedResponse, list[Origin]]:
+        """Return the fixings; with `with_places` also the cells that each rate came from.
+
+        A document may have older dates than the requested ones, e.g. a whole year: they are ignored. Its newest date is
+        used in any case, because a bank may return its last rates for a date without rates.
+        """
+        document = self._paths.open(response)
+        if len(document.rows) > MOST_ROWS:
+            response.reject(f"has more than {MOST_ROWS} rows")
+        if not document.rows:
+            self._check_empty(response, document)
+        table = RateTableBuilder(replace(response, since=date.min), self.source.decimal_mark)
+        days = dict[int, date]()
+        for row in range(len(document.rows)):
+            with table.entry():
+                days[row] = self._day(response, document, row)
+        first = min(response.since, max(days.values(), default=date.max))
+        origins = list[Origin]()
+        for row, day in days.items():
+            if first <= day <= response.until:
+                with table.entry():
+                    self._add(table, response, document, row, day)
+                    if with_places:
+                        origins.append(self._origin(document, row, day))
+        parsed = table.fixings(Quotation(self.source.direction))
+        used = {(fixing.date, code) for fixing in parsed for code in fixing.rates}
+        return parsed, [origin for origin in origins if origin[:2] in used]
+
+    def _check_empty(self, response: RawResponse, document: Document) -> None:
+        """Accept a document without rows if it may be empty, and is the expected one."""
+        if not self.source.may_be_empty:
+            response.reject("has no rows")
+        if self.source.format in ("xml", "html"):
+            self._day(response, document, 0)
+
+    def _day(self, response: RawResponse, document: Document, row: int) -> date:
+        if not self.source.date:
+            return response.fetched_at.astimezone(self.source.timezone).date()
+        text = document.cell(row, "date")
+        if self.source.date_format != UNIX:
+            return parsing.day(response, text, self.source.date_format)
+        if not _UNIX.fullmatch(text):
+            response.reject(f"has {text[:40]!r} where a date is expected")
+        return datetime.fromtimestamp(int(text), UTC).astimezone(self.source.timezone).date()
+
+    def _add(self, table: RateTableBuilder, response: RawResponse, document: Document, row: int, day: date) -> None:
+        def read(name: str) -> str:
+            return document.cell(row, name)
+
+        nominal = self.source.nominal
+        if "power" in self._paths.names:
+            nominal = parsing.power_of_ten(response, read("power"))
+        elif "nominal" in self._paths.names:
+            nominal = self._plain(read("nominal"))
+        change = ""
+        if self.source.change:
+            with table.entry(is_rate=False):
+                change = self._plain(read("change"))
+        table.add(day, self._code(document, row), self._plain(read("value")), nominal, change)
+
+    def _code(self, document: Document, row: int) -> str:
+        name = document.cell(row, "currency")
+        return self.source.codes.get(name, name)
+
+    def _plain(self, number: str) -> str:
+        """Return a number without its separators of thousands, if they are where they belong."""
+        text = number.translate(_SPACES)
+        if self._grouped and self._grouped.fullmatch(text):
+            return text.replace(self.source.thousands_mark, "")
+        return number
+
+    def _origin(self, document: Document, row: int, day: date) -> Origin:
+        cells = (Cell(name, document.cell(row, name), document.place(row, name)) for name in self._paths.names)
+        return Origin(day, self._code(document, row), tuple(cells))

@@ -1,0 +1,300 @@
+"""Rows and cells of a document by the paths of a source's settings: JMESPath, XPath, CSS selectors, columns.
+
+Paths are compiled once, at the start. The work of a document is bounded: absolute paths are evaluated once, relative
+ones within their row, and documents are small if a path can leave it.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final
+
+import jmespath
+from cssselect import GenericTranslator, HTMLTranslator, SelectorError
+from jmespath import functions
+from jmespath.exceptions import JMESPathError, LexerError, ParseError
+
+from service.settings import SourceSettings
+from service.sources import parsing
+from service.sources.adapter import RawResponse
+
+MOST_ROWS = 50_000
+"""Maximum number of rows in a document: a year of 130 currencies."""
+MOST_ELEMENTS = 10_000
+"""Maximum number of elements where a path visits siblings or ancestors: its time grows with their square, two seconds
+for so many in one element."""
+_ROOT: Final = "$"
+"""The beginning of a JMESPath that begins at the root instead of the row."""
+_CSS: Final = "css:"
+_LITERAL: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
+_LEAVES_ITS_ROW: Final = re.compile(r"\.\.|(?:preceding|following|ancestor|parent)[a-z-]*\s*::|(?<![\w\])*./])\s*/")
+"""What in an XPath visits other elements than those within the context, absolute paths included."""
+_CALL: Final = re.compile(r"([A-Za-z][\w.-]*)\s*\(")
+_PREFIX: Final = re.compile(r"(?<!:)\b[A-Za-z][\w.-]*:(?!:)")
+_XPATH_NAMES: Final = frozenset(
+    re.findall(
+        r"[\w-]+",
+        "last position count id local-name namespace-uri name string concat starts-with contains substring-before "
+        "substring-after substring string-length normalize-space translate boolean not true false lang number sum "
+        "floor ceiling round text node comment processing-instruction and or div mod",
+    )
+)
+"""What XPath 1.0 has before a parenthesis: functions, tests of nodes, operators."""
+_FIRST_STEP: Final = re.compile(r"/([A-Za-z_][\w.-]*)/")
+
+
+class _Functions(functions.Functions):
+    """The functions of JMESPath, where numbers are text with their published digits."""
+
+    @functions.signature({"types": ["object"]})
+    def _func_items(self, members: dict[str, Any]) -> list[list[Any]]:
+        """Return the names and values of an object; JMESPath itself loses the names."""
+        return [[name, value] for name, value in members.items()]
+
+    @functions.signature({"types": ["string"]})
+    def _func_to_string(self, text: str) -> str:
+        """Accept only text: a number here was calculated, and may be rounded."""
+        return text
+
+
+_OPTIONS: Final = jmespath.Options(custom_functions=_Functions())
+
+
+def compile_jmespath(path: str) -> Callable[[object], Any]:
+    """Compile a JMESPath; raise `ValueError` if it is invalid or uses an unknown function."""
+    try:
+        compiled = jmespath.compile(path)
+    except LexerError as error:
+        raise ValueError(f"is not a JMESPath: unexpected character in column {error.lexer_position + 1}") from None
+    except ParseError as error:
+        raise ValueError(f"is not a JMESPath: unexpected end or token in column {error.lex_position + 1}") from None
+    except JMESPathError:
+        raise ValueError("is not a JMESPath") from None
+    if unknown := _functions_of(compiled.parsed) - _Functions.FUNCTION_TABLE.keys():
+        raise ValueError(f"uses the unknown function {min(unknown)}()")
+    return lambda value: compiled.search(value, options=_OPTIONS)
+
+
+def _functions_of(node: Mapping[str, Any]) -> set[str]:
+    """Return the functions in a parsed JMESPath."""
+    own = {str(node["value"])} if node["type"] == "function_expression" else set[str]()
+    return own.union(*(_functions_of(child) for child in node["children"] if isinstance(child, dict)))
+
+
+class Document(ABC):
+    """The document of one response. Cells are named by their settings: `value`, `currency`."""
+
+    rows: Sequence[object]
+
+    @abstractmethod
+    def cell(self, row: int, name: str) -> str:
+        """Return the text of a cell as published; reject the response if it is missing."""
+
+    @abstractmethod
+    def place(self, row: int, name: str) -> str:
+        """Return where in the document a cell is, for people; `row` counts from 0."""
+
+
+class Paths(ABC):
+    """The compiled paths of a source."""
+
+    def __init__(self, source: SourceSettings) -> None:
+        """Compile them; raise `ValueError` that begins with the setting of an invalid path."""
+        self.source = source
+        self.names = source.paths
+        self.compiled = {name: self._named(name, path) for name, path in self.names.items()}
+        self.rows = self._named("rows", source.rows) if source.rows else None
+
+    def _named(self, name: str, path: str) -> Any:  # noqa: ANN401 - its type depends on the format
+        try:
+            return self.compile(name, path)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+
+    @abstractmethod
+    def compile(self, name: str, path: str) -> Any: ...  # noqa: ANN401
+
+    @abstractmethod
+    def open(self, response: RawResponse) -> Document:
+        """Parse a response and select its rows."""
+
+
+class JsonPaths(Paths):
+    def compile(self, name: str, path: str) -> Callable[[object], Any]:  # noqa: ARG002
+        return compile_jmespath(path.removeprefix(_ROOT).removeprefix(".") or "@" if path[0] == _ROOT else path)
+
+    def open(self, response: RawResponse) -> Document:
+        assert self.rows  # noqa: S101 - required by the settings
+        root = parsing.json_document(response, self.source.encoding)
+        return JsonDocument(self, response, root, selected(response, self.rows, root))
+
+
+def selected(response: RawResponse, rows: Callable[[object], Any], root: object) -> Sequence[object]:
+    """Return the rows that a JMESPath selects."""
+    try:
+        found = rows(root)
+    except JMESPathError as error:
+        response.reject(f"lacks rows: {str(error).splitlines()[0]}")
+    return found if isinstance(found, list) else response.reject("lacks rows, an array")
+
+
+class JsonDocument(Document):
+    def __init__(self, paths: JsonPaths, response: RawResponse, root: object, rows: Sequence[object]) -> None:
+        self._paths, self._response, self._root, self.rows = paths, response, root, rows
+        self._at_root = {name for name, path in paths.names.items() if path[0] == _ROOT}
+
+    def cell(self, row: int, name: str) -> str:
+        try:
+            found = self._paths.compiled[name](self._root if name in self._at_root else self.rows[row])
+        except JMESPathError as error:
+            self._response.reject(f"lacks {name} in row {row + 1}: {str(error).splitlines()[0]}")
+        if not isinstance(found, str):
+            self._response.reject(f"lacks {name} in row {row + 1}" + ("" if found is None else ": it is no text"))
+        return found.strip()
+
+    def place(self, row: int, name: str) -> str:
+        path = self._paths.names[name]
+        return path if name in self._at_root else f"row {row + 1}, {path}"
+
+
+class CsvPaths(Paths):
+    """Columns by their names; `rows` is a JMESPath over the lines as objects."""
+
+    def compile(self, name: str, path: str) -> object:
+        return compile_jmespath(path) if name == "rows" else path
+
+    def open(self, response: RawResponse) -> Document:
+        columns = self.names.values()
+        settings = self.source
+        lines = list(parsing.csv_lines(response, *columns, encoding=settings.encoding, delimiter=settings.delimiter))
+        rows: Sequence[object] = [row for _, row in lines]
+        if self.rows:
+            rows = selected(response, self.rows, rows)
+        return CsvDocument(self, response, rows, {id(row): number for number, row in lines})
+
+
+class CsvDocument(Document):
+    def __init__(self, paths: CsvPaths, response: RawResponse, rows: Sequence[object], numbers: dict[int, int]) -> None:
+        self._paths, self._response, self.rows, self._numbers = paths, response, rows, numbers
+
+    def cell(self, row: int, name: str) -> str:
+        line = self.rows[row]
+        found = line.get(self._paths.names[name]) if isinstance(line, dict) else None
+        if not isinstance(found, str):
+            self._response.reject(f"lacks {name} in row {row + 1}")
+        return found.strip()
+
+    def place(self, row: int, name: str) -> str:
+        line, column = self.rows[row], self._paths.names[name]
+        number = self._numbers.get(id(line))
+        where = f"line {number}" if number else f"row {row + 1}"
+        position = list(line).index(column) + 1 if isinstance(line, dict) else 0
+        return f"{where}, column {position} ({column})"
+
+
+class ElementPaths(Paths):
+    """XPath, or CSS selectors, in XML and HTML."""
+
+    def compile(self, name: str, path: str) -> parsing.XPath:
+        del name
+        expression = self._xpath(path)
+        # Compiling does not find these, and a probe only where it evaluates them.
+        without_texts = _LITERAL.sub("''", expression)
+        if unknown := set(_CALL.findall(without_texts)) - _XPATH_NAMES:
+            raise ValueError(f"uses the unknown function {min(unknown)}()")
+        if _PREFIX.search(without_texts) or "$" in without_texts:
+            raise ValueError("has a namespace prefix or a variable; namespaces are ignored, write names without them")
+        return parsing.xpath(expression)
+
+    def _xpath(self, path: str) -> str:
+        if not path.startswith(_CSS):
+            return path
+        translator = HTMLTranslator() if self.source.format == "html" else GenericTranslator()
+        try:
+            return translator.css_to_xpath(path.removeprefix(_CSS).strip())
+        except SelectorError as error:
+            raise ValueError(f"is not a CSS selector: {error}") from None
+
+    @cached_property
+    def _may_leave_rows(self) -> bool:
+        paths = [self._xpath(path) for path in (self.source.rows, *self.names.values())]
+        return any(_LEAVES_ITS_ROW.search(_LITERAL.sub("", path).lstrip("/")) for path in paths)
+
+    @cached_property
+    def _root(self) -> str:
+        """The name of the root element that the path to the rows begins with; any if it does not begin with one."""
+        first = _FIRST_STEP.match(self.source.rows)
+        return f"{{*}}{first[1]}" if first else "{*}*"
+
+    def open(self, response: RawResponse) -> Document:
+        if self.source.format == "html":
+            root = parsing.html(response, self.source.encoding)
+        else:
+            root = parsing.xml(response, self._root, encoding=self.source.encoding)
+        root = parsing.without_namespaces(root)
+        if self._may_leave_rows and sum(1 for _ in root.iter()) > MOST_ELEMENTS:
+            response.reject(f"has more than {MOST_ELEMENTS} elements, too many for a path to siblings or ancestors")
+        assert self.rows  # noqa: S101 - required by the settings
+        rows = evaluated(response, self.rows, root, "rows")
+        if not isinstance(rows, list) or not all(map(parsing.is_element, rows)):
+            response.reject("lacks rows: the path does not lead to elements")
+        places = set(rows)
+        if any(ancestor in places for row in rows for ancestor in row.iterancestors()):
+            response.reject("has a row within another row")
+        return ElementDocument(self, response, root, rows)
+
+
+def evaluated(response: RawResponse, path: parsing.XPath, element: parsing.Element, name: str) -> Any:  # noqa: ANN401
+    try:
+        return path(element)
+    except parsing.XPathError as error:
+        response.reject(f"lacks {name}: {error}")
+
+
+class ElementDocument(Document):
+    def __init__(
+        self, paths: ElementPaths, response: RawResponse, root: parsing.Element, rows: Sequence[parsing.Element]
+    ) -> None:
+        self._paths, self._response, self._root, self.rows = paths, response, root, rows
+        self._elements = rows
+        self._at_root = {name for name, path in paths.names.items() if path.startswith("/")}
+        self._read = dict[str, str]()
+        """Cells at the root, which are the same for all rows."""
+
+    def cell(self, row: int, name: str) -> str:
+        if name not in self._at_root:
+            return self._text(self._elements[row], name, f" in row {row + 1}")
+        if name not in self._read:
+            self._read[name] = self._text(self._root, name, "")
+        return self._read[name]
+
+    def _found(self, context: parsing.Element, name: str, where: str) -> Any:  # noqa: ANN401
+        found = evaluated(self._response, self._paths.compiled[name], context, name)
+        if isinstance(found, list):
+            if len(found) > 1:
+                self._response.reject(f"has {name} {len(found)} times{where}")
+            found = found[0] if found else None
+        return found
+
+    def _text(self, context: parsing.Element, name: str, where: str) -> str:
+        found = self._found(context, name, where)
+        if parsing.is_element(found):
+            read = parsing.page_text if self._paths.source.format == "html" else parsing.content
+            return read(self._response, found)
+        if not isinstance(found, str):
+            self._response.reject(f"lacks {name}{where}" + ("" if found is None else ": it is no text"))
+        return str(found).strip()  # a string of its own: that of lxml keeps the whole document
+
+    def place(self, row: int, name: str) -> str:
+        context = self._root if name in self._at_root else self._elements[row]
+        found = self._found(context, name, "")
+        return parsing.element_path(found, context)
+
+
+FORMATS: Final[dict[str, type[Paths]]] = {
+    "json": JsonPaths,
+    "csv": CsvPaths,
+    "xml": ElementPaths,
+    "html": ElementPaths,
+}

@@ -1,0 +1,537 @@
+"""Sources without code: `adapter = "http"`, described by settings."""
+
+import re
+from collections.abc import Mapping
+from datetime import date, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.domain.fixing import Fixing, Quotation
+from service.errors import NotUnderstood, SettingsError
+from service.settings import Settings, load
+from service.sources.adapter import ParsedResponse, RawResponse
+from service.sources.banks import SOURCES, adapter_of, validate
+from service.sources.configured import Configured
+from service.sources.paths import MOST_ELEMENTS, MOST_ROWS
+from tests.fuzz.mutations import BY_NAME, mutated
+from tests.sources.answers import ADAPTERS, EXAMPLES, RecordingSession, digits, documents, response_of
+from tests.support.fixings import FETCHED, day
+
+SHOP: dict[str, Any] = {
+    "adapter": "http",
+    "name": "Shop",
+    "base": "KZT",
+    "timezone": "Asia/Almaty",
+    "url": "http://bank.test/rates",
+    "format": "json",
+    "rows": "rates",
+    "currency": "code",
+    "value": "rate",
+}
+XML = {"format": "xml", "rows": "/r/v", "currency": "c", "value": "n"}
+HTML = {"format": "html", "rows": "//tr[td]", "currency": "td[1]", "value": "td[2]"}
+CSV = {"format": "csv", "rows": "", "currency": "code", "value": "rate"}
+
+
+def settings(**changes: Any) -> Settings:
+    return load(environ={}, overrides={"sources": {"shop": SHOP | changes}})
+
+
+def shop(**changes: Any) -> Configured:
+    adapter = adapter_of(settings(**changes), "shop")
+    assert isinstance(adapter, Configured)
+    return adapter
+
+
+def response(body: str | bytes, since: date = date.min) -> RawResponse:
+    body = body.encode() if isinstance(body, str) else body
+    return RawResponse("shop", "KZT", "http://bank.test/rates", body, FETCHED, since)
+
+
+def rates(body: str | bytes, **changes: Any) -> dict[str, tuple[str, int, str | None]]:
+    """Return the rates of a document with one date, as text."""
+    parsed = shop(**changes).parse(response(body))
+    assert parsed.left_out == ()
+    (fixing,) = parsed
+    return digits(fixing)
+
+
+def page(*rows: str) -> str:
+    cells = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<!DOCTYPE html><html><body><h1>Rates</h1><table><tr><th>a</th></tr>{cells}</table></body></html>"
+
+
+# The examples, compared with the adapters of their banks
+
+
+@pytest.mark.parametrize("key", EXAMPLES)
+def test_example_reads_every_rate_of_its_bank(key: str) -> None:
+    """All digits, nominals, changes and dates are those of the adapter with code."""
+    compared = 0
+    for path in documents(key):
+        bank = SOURCES[EXAMPLES[key]].parse(response_of(EXAMPLES[key], path.read_bytes()))
+        own = ADAPTERS[key].parse(response_of(key, path.read_bytes()))
+        assert [published(fixing) for fixing in own] == [published(fixing) for fixing in bank]
+        assert own.left_out == bank.left_out == ()
+        compared += sum(len(fixing.rates) for fixing in own)
+    assert compared >= 7
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("key", EXAMPLES)
+def test_mutated_document_has_the_rates_of_the_bank_or_is_refused(key: str) -> None:
+    """No error but `NotUnderstood`; what both adapters read is the same."""
+    bodies = [path.read_bytes() for path in documents(key)]
+
+    @given(
+        st.sampled_from(bodies),
+        st.lists(st.sampled_from(sorted(BY_NAME)), min_size=1, max_size=3),
+        st.integers(0, 2**32),
+    )
+    def check(body: bytes, names: list[str], seed: int) -> None:
+        broken = mutated(body, names, Random(seed))  # noqa: S311 - no secret
+        own, bank = (rates_or_none(adapter, broken) for adapter in (key, EXAMPLES[key]))
+        shared = own.keys() & bank.keys()
+        assert {place: own[place] for place in shared} == {place: bank[place] for place in shared}
+
+    check()
+
+
+def rates_or_none(key: str, body: bytes) -> dict[tuple[date, str], tuple[str, int, str | None]]:
+    try:
+        fixings = ADAPTERS[key].parse(response_of(key, body))
+    except NotUnderstood:
+        return {}
+    return {(fixing.date, code): rate for fixing in fixings for code, rate in digits(fixing).items()}
+
+
+def published(fixing: Fixing) -> tuple[date, Quotation, Mapping[str, object]]:
+    return fixing.date, fixing.direction, digits(fixing)
+
+
+@pytest.mark.parametrize("key", EXAMPLES)
+async def test_example_requests_what_its_bank_requests(key: str) -> None:
+    """The same URLs, for a range of dates that is past."""
+
+    async def urls(adapter: str, base: str) -> list[str]:
+        session = RecordingSession(adapter, url=base)
+        return [each.url async for each in ADAPTERS[adapter].fetch(session, date(2026, 3, 1), date(2026, 3, 3))]
+
+    source = load(environ={}).sources[EXAMPLES[key]]
+    own = adapter_url(key)
+    assert await urls(key, own) == await urls(EXAMPLES[key], source.url.rstrip("/"))
+
+
+def adapter_url(key: str) -> str:
+    adapter = ADAPTERS[key]
+    assert isinstance(adapter, Configured)
+    return adapter.source.base_url
+
+
+# What is requested
+
+
+async def requested(url: str, since: date, until: date, **changes: Any) -> list[RawResponse]:
+    session = RecordingSession("shop", not_found=frozenset({"/none"}))
+    adapter = shop(url=url, **({"date": "date"} if "{" in url.replace("{secret}", "") else {}), **changes)
+    return [each async for each in adapter.fetch(session, since, until)]
+
+
+@pytest.mark.parametrize(
+    ("url", "paths"),
+    [
+        ("http://bank.test/rates.json", ["/rates.json"]),
+        ("http://bank.test", [""]),
+        ("http://bank.test/{date:%d.%m.%Y}/all?x=%5B1%5D", ["/31.03.2026/all?x=%5B1%5D", "/01.04.2026/all?x=%5B1%5D"]),
+        ("http://bank.test/?d={date}&e={date:%y}", ["/?d=2026-03-31&e=26", "/?d=2026-04-01&e=26"]),
+        ("http://bank.test/{date:%Y}.json", ["/2026.json"]),
+        ("http://bank.test/?from={since:%Y%m%d}&to={until:%d/%b/%Y}", ["/?from=20260331&to=01/Apr/2026"]),
+        ("http://bank.test/?from={since}", ["/?from=2026-03-31"]),
+        ("http://bank.test/?key={secret}", ["/?key={secret}"]),
+    ],
+)
+async def test_url_has_the_requested_dates(url: str, paths: list[str]) -> None:
+    """By day, as a range, or none; a document of several days is requested once. The secret is filled in when sent."""
+    responses = await requested(url, date(2026, 3, 31), day(1), secret="0123456789")  # noqa: S106 - of a test
+    assert [each.url.removeprefix("http://bank.test") for each in responses] == paths
+
+
+async def test_status_404_means_nothing_only_if_configured() -> None:
+    """Otherwise it is an error, as at banks."""
+    assert await requested("http://bank.test/none", day(1), day(1), may_be_missing=True) == []
+    with pytest.raises(Exception, match="responded with status 404"):
+        await requested("http://bank.test/none", day(1), day(1))
+
+
+def test_capabilities_follow_from_the_settings() -> None:
+    """Without a date in the URL the source has no history; a range is requested a year at a time."""
+    latest = shop()
+    by_day = shop(url="http://bank.test/{date}", date="date", change="diff")
+    by_range = shop(url="http://bank.test/{since}/{until}", date="date")
+    capabilities = [(each.latest_only, each.yearly, each.publishes_changes) for each in (latest, by_day, by_range)]
+    assert capabilities == [(True, False, False), (False, False, True), (False, True, False)]
+
+
+# What is read
+
+
+def test_json_by_jmespath() -> None:
+    """Rows below members, cells below rows, the date at the root; numbers keep their digits."""
+    usd = '{"c":{"code":"USD"},"rate":475.090,"per":"1"}'
+    irr = '{"c":{"code":"IRR"},"rate":"0.40","per":1000}'
+    body = f'{{"on":"02.04.2026","data":{{"rates":[{usd},{irr}]}}}}'
+    changes = {"rows": "data.rates", "currency": "c.code", "nominal": "per", "date": "$.on", "date_format": "%d.%m.%Y"}
+    assert rates(body, **changes) == {"USD": ("475.090", 1, None), "IRR": ("0.40", 1000, None)}
+    assert shop(**changes).parse(response(body))[0].date == day(2)
+
+
+def test_object_with_a_member_per_currency() -> None:
+    """`items` makes rows of it: the usual form of commercial services."""
+    body = '{"timestamp":1775088000,"base":"USD","rates":{"EUR":0.8612,"KZT":475.09}}'
+    changes = {"rows": "items(rates)", "currency": "[0]", "value": "[1]", "date": "$.timestamp", "date_format": "unix"}
+    parsed = shop(**changes, direction="inverse").parse(response(body))
+    assert digits(parsed[0]) == {"EUR": ("0.8612", 1, None), "KZT": ("475.09", 1, None)}
+    assert (parsed[0].date, parsed[0].direction) == (day(2), Quotation.INVERSE)
+
+
+def test_xml_by_xpath_without_namespaces() -> None:
+    """Namespaces are ignored; attributes, ancestors and the root can be read."""
+    body = '<r xmlns="urn:x"><d on="2026-04-02"><v c="USD">475.09</v><v c="EUR">551.06</v></d></r>'
+    expected = {"USD": ("475.09", 100, None), "EUR": ("551.06", 100, None)}
+    paths = {"format": "xml", "rows": "/r/d/v", "currency": "@c", "value": ".", "nominal": 100}
+    assert rates(body, **paths, date="../@on") == rates(body, **paths, date="/r/d/@on") == expected
+
+
+def test_html_by_xpath_and_css() -> None:
+    """Both find the same cells; repaired markup and entities are read as browsers do."""
+    body = page("<td>USD<td><b>1&nbsp;475,09</b>", "<td>EUR</td><td> 551,06 </td>")
+    numbers = {"decimal_mark": ",", "thousands_mark": " "}
+    expected = {"USD": ("1475.09", 1, None), "EUR": ("551.06", 1, None)}
+    assert rates(body, **HTML, **numbers) == expected
+    css = {"rows": "css:table tr:not(:first-child)", "currency": "css:td", "value": "css:td + td"}
+    assert rates(body, **HTML | css | {"currency": "css:td:first-child"}, **numbers) == expected
+
+
+def test_csv_by_columns() -> None:
+    """Another delimiter and encoding; a JMESPath selects lines."""
+    body = "Код;rate;kind\nUSD;475,09;cash\nEUR;551,06;card\n".encode("windows-1251")
+    form = {"delimiter": ";", "encoding": "windows-1251", "decimal_mark": ",", "currency": "Код"}
+    assert rates(body, **CSV | form | {"rows": "[?kind=='cash']"}) == {"USD": ("475.09", 1, None)}
+    assert rates(body, **CSV | form).keys() == {"USD", "EUR"}
+
+
+@pytest.mark.parametrize(
+    ("marks", "text", "value"),
+    [
+        ({"thousands_mark": ","}, "3,576.42", "3576.42"),
+        ({"thousands_mark": ","}, "1,234", "1234"),
+        ({"thousands_mark": ","}, "3576.42", "3576.42"),
+        ({"thousands_mark": ".", "decimal_mark": ","}, "-1.234.567,50", "-1234567.50"),
+        ({"thousands_mark": " "}, "12\u202f142.10", "12142.10"),
+        ({"thousands_mark": "'"}, "12'142", "12142"),
+        ({"decimal_mark": ","}, "0,40", "0.40"),
+    ],
+)
+def test_marks_of_numbers(marks: dict[str, str], text: str, value: str) -> None:
+    """Digits are kept, trailing zeros too."""
+    assert rates(f'{{"rates":[{{"code":"USD","rate":"{text}"}}]}}', **marks)["USD"][0] == value
+
+
+@pytest.mark.parametrize(
+    ("marks", "text"),
+    [
+        ({}, "3,576.42"),
+        ({"thousands_mark": ","}, "35,76.42"),
+        ({"thousands_mark": ","}, "1,23"),
+        ({"thousands_mark": ",", "decimal_mark": "."}, "1.234,56"),
+        ({"thousands_mark": " "}, "1 23 456"),
+        ({}, "475.09 KZT"),
+        ({}, "4.7509e2"),
+    ],
+)
+def test_number_in_another_form_is_left_out(marks: dict[str, str], text: str) -> None:
+    """It is named, and the other rate is used."""
+    body = f'{{"rates":[{{"code":"USD","rate":"{text}"}},{{"code":"EUR","rate":"5.1"}}]}}'
+    parsed = shop(**marks).parse(response(body))
+    assert digits(parsed[0]).keys() == {"EUR"}
+    (problem,) = parsed.left_out
+    assert re.fullmatch(r"has '.*' where a number is expected for USD on 20\d\d-\d\d-\d\d", problem)
+
+
+def test_names_of_currencies_are_mapped_to_codes() -> None:
+    """Other names are left out."""
+    body = '{"rates":[{"code":"US Dollar","rate":"475.09"},{"code":"SDR","rate":"650"},{"code":"Gold","rate":"1"}]}'
+    parsed = shop(codes={"US Dollar": "USD", "SDR": "XDR"}).parse(response(body))
+    assert digits(parsed[0]).keys() == {"USD", "XDR"}
+    assert parsed.left_out == ("has 'Gold' where a currency code is expected",)
+
+
+def test_rates_without_a_date_are_those_of_the_day_of_the_request() -> None:
+    """In the time zone of the source."""
+    body = '{"rates":[{"code":"USD","rate":1}]}'
+    zones = ("Pacific/Kiritimati", "Pacific/Pago_Pago")
+    days = [shop(timezone=zone).parse(response(body))[0].date for zone in zones]
+    assert days[0] - days[1] == timedelta(days=1)
+    assert FETCHED.date() in days
+
+
+def test_only_requested_dates_are_read_but_always_the_newest() -> None:
+    """A document may have the whole year; or only the last rates, which are older than requested."""
+    body = "date,code,rate\n2026-03-01,USD,n/a\n2026-04-01,USD,1\n2026-04-02,USD,2\n"
+    adapter = shop(**CSV, date="date")
+
+    def dates(since: date) -> tuple[list[date], int]:
+        parsed = adapter.parse(response(body, since))
+        return [fixing.date for fixing in parsed], len(parsed.left_out)
+
+    assert dates(day(2)) == ([day(2)], 0)
+    assert dates(day(1)) == ([day(1), day(2)], 0)
+    assert dates(date(2026, 3, 1)) == ([day(1), day(2)], 1)
+    assert dates(date(2026, 5, 1)) == ([day(2)], 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "body"),
+    [
+        ({}, '{"rates":[]}'),
+        ({"rows": "items(rates)"}, '{"rates":{}}'),
+        (XML | {"date": "/r/@on"}, '<r on="2026-04-02"/>'),
+        (HTML | {"date": "//h1"}, page().replace("Rates", "2026-04-02")),
+        (CSV, "code,rate\n"),
+    ],
+)
+def test_document_without_rows_means_nothing_only_if_configured(changes: dict[str, Any], body: str) -> None:
+    """Otherwise it is an error: it may be another document."""
+    assert shop(**changes, may_be_empty=True).parse(response(body)) == ParsedResponse()
+    with pytest.raises(NotUnderstood, match="has no rows"):
+        shop(**changes).parse(response(body))
+
+
+@pytest.mark.parametrize(
+    ("changes", "body", "problem"),
+    [
+        ({}, "{}", "lacks rows, an array"),
+        ({}, '{"rates":{"USD":1}}', "lacks rows, an array"),
+        ({"rows": "items(rates)"}, '{"rates":[]}', r"lacks rows: In function items\(\)"),
+        (XML | {"date": "/r/@on"}, "<r/>", "lacks date"),
+        (XML | {"date": "/r/@on"}, '<x on="2026-04-02"/>', "has the root <x> instead of"),
+        (HTML | {"date": "//h1"}, page(), "has 'Rates' where a date is expected"),
+        (CSV, "code\n", "lacks the columns rate"),
+    ],
+)
+def test_other_document_never_means_nothing(changes: dict[str, Any], body: str, problem: str) -> None:
+    """Even if the document may be empty."""
+    with pytest.raises(NotUnderstood, match=problem):
+        shop(**changes, may_be_empty=True).parse(response(body))
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ('{"code":"USD"}', "lacks value in row 2"),
+        ('{"code":"USD","rate":null}', "lacks value in row 2"),
+        ('{"code":"USD","rate":[1]}', "lacks value in row 2: it is no text"),
+        ("1", "lacks currency in row 2"),
+    ],
+)
+def test_missing_cell_is_left_out_and_named(row: str, problem: str) -> None:
+    """The rates of the other rows are used."""
+    body = f'{{"rates":[{{"code":"EUR","rate":"5"}},{row},{{"code":"GBP","rate":"6"}}]}}'
+    parsed = shop().parse(response(body))
+    assert parsed.left_out == (problem,)
+    assert digits(parsed[0]).keys() == {"EUR", "GBP"}
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("to_number(rate)", "lacks value in row 1: it is no text"),
+        ("to_string(to_number(rate))", r"lacks value in row 1: In function to_string\(\)"),
+        ("`475.10`", "lacks value in row 1: it is no text"),
+        ("join('', rate)", r"lacks value in row 1: In function join\(\)"),
+    ],
+)
+def test_calculated_value_is_refused(path: str, problem: str) -> None:
+    """It is not as published: JMESPath calculates by floating point."""
+    with pytest.raises(NotUnderstood, match=problem):
+        shop(value=path).parse(response('{"rates":[{"code":"USD","rate":"475.10"}]}'))
+
+
+@pytest.mark.parametrize(
+    ("changes", "row", "problem"),
+    [
+        (XML, "<v><c>USD</c></v>", "lacks value in row 2"),
+        (XML, "<v><c>USD</c><n>4</n><n>5</n></v>", "has value 2 times in row 2"),
+        (XML, "<v><c>USD</c><n>47<!-- -->5</n></v>", "has other content than text in <n>"),
+        (XML | {"value": "number(n[. != 7])"}, "<v><c>USD</c><n>5</n></v>", None),
+        (HTML, "<td>USD</td><td>475<sup>09</sup></td>", r"has several texts in <td> \(475 \| 09\)"),
+        (HTML, "<td>USD</td><td>47<!-- -->5.09</td>", r"has several texts in <td>"),
+        (HTML, "<td>USD</td>", "lacks value in row 2"),
+        (HTML | {"value": "td[2]/text()"}, "<td>USD</td><td>475<b>.</b>09</td>", "has value 2 times in row 2"),
+    ],
+)
+def test_odd_element_is_left_out_and_named(changes: dict[str, str], row: str, problem: str | None) -> None:
+    """No part of a number is read as the number."""
+    if changes["format"] == "xml":
+        body = f"<r><v><c>EUR</c><n>5</n></v>{row}<v><c>GBP</c><n>6</n></v></r>"
+    else:
+        body = page("<td>EUR</td><td>5</td>", row, "<td>GBP</td><td>6</td>")
+    if problem is None:
+        with pytest.raises(NotUnderstood, match="lacks value in row 1: it is no text"):
+            shop(**changes).parse(response(body))
+        return
+    parsed = shop(**changes).parse(response(body))
+    assert re.match(problem, parsed.left_out[0])
+    assert len(parsed.left_out) == 1
+    assert digits(parsed[0]).keys() == {"EUR", "GBP"}
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("end", ["</html>", ">"])
+def test_truncated_page_is_rejected(end: str) -> None:
+    """A browser would repair it: a cut number would be another number. A fragment ends with a tag."""
+    whole = page("<td>USD</td><td>475.09</td>", "<td>EUR</td><td>551.06</td>")
+    if end == ">":
+        whole = whole.removeprefix("<!DOCTYPE html><html><body>").removesuffix("</body></html>")
+    adapter = shop(**HTML)
+    assert len(adapter.parse(response(whole + "\n<!-- cached -->\n"))[0].rates) == 2
+    for cut in range(whole.index("475"), len(whole) - len("</table></body></html>")):
+        if end == ">" and whole[:cut].endswith(">"):
+            continue
+        with pytest.raises(NotUnderstood, match="is truncated"):
+            adapter.parse(response(whole[:cut]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "body", "problem"),
+    [
+        (HTML, "", "is empty"),
+        (HTML, "<!-- -->", "is not an HTML page"),
+        (HTML, "\0<p>", "contains a null byte"),
+        (HTML, "<html>\u20ac</html>".encode("windows-1252"), "is not HTML in UTF-8"),
+        (HTML, "<p>" * 100_001, "has more than 100000 tags"),
+        (HTML | {"encoding": "windows-1250"}, b"<p>\x81</p>", "is not HTML in windows-1250"),
+        (XML | {"encoding": "windows-1251"}, b"<r>\x98</r>", "is not well-formed XML"),
+        (XML, '<!DOCTYPE r [<!ENTITY a SYSTEM "file:///etc/hostname">]><r><v>&a;</v></r>', "document type declaration"),
+        (XML | {"rows": "//v"}, "<r><v><v/></v></r>", "has a row within another row"),
+        (XML | {"rows": "//@c"}, '<r c="1"/>', "lacks rows: the path does not lead to elements"),
+        (XML | {"rows": "count(//v)"}, "<r/>", "lacks rows: the path does not lead to elements"),
+        (XML | {"rows": "css:v + v"}, f"<r>{'<v/>' * MOST_ELEMENTS}</r>", f"has more than {MOST_ELEMENTS} elements"),
+        ({}, f'{{"rates":[{",".join("1" * (MOST_ROWS + 1))}]}}', f"has more than {MOST_ROWS} rows"),
+        (CSV, "code,rate\n" + "USD,1\n" * (MOST_ROWS + 1), f"has more than {MOST_ROWS} rows"),
+        (CSV | {"encoding": "windows-1250"}, b"code,rate\n\x81,1\n", "is not CSV in windows-1250"),
+        ({}, '{"rates":[{"code":"USD","rate":1,"rate":2}]}', "has a duplicate name"),
+    ],
+)
+def test_invalid_or_too_large_document_is_rejected(changes: dict[str, str], body: str | bytes, problem: str) -> None:
+    """The bounds are those of the banks, and some of their own."""
+    with pytest.raises(NotUnderstood, match=problem):
+        shop(**changes).parse(response(body))
+
+
+def test_entities_and_network_are_not_used(tmp_path: Path) -> None:
+    """A page may have a doctype: nothing that it names is read."""
+    secret = tmp_path / "secret"
+    secret.write_text("475.09")
+    doctype = f'<!DOCTYPE html [<!ENTITY a SYSTEM "file://{secret}">]>'
+    body = page("<td>USD</td><td>&a;</td>", "<td>EUR</td><td>5</td>").replace("<!DOCTYPE html>", doctype)
+    parsed = shop(**HTML).parse(response(body))
+    assert digits(parsed[0]).keys() == {"EUR"}
+    assert "475" not in parsed.left_out[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"rows": "rates["}, r"rows: is not a JMESPath: unexpected end or token in column 7"),
+        ({"value": "rate &"}, r"value: is not a JMESPath: unexpected end or token in column \d+"),
+        ({"value": "#rate"}, r"value: is not a JMESPath: unexpected character in column 1"),
+        ({"value": "rat('x')"}, r"value: uses the unknown function rat\(\)"),
+        ({"date": "$.a[?b(c)]"}, r"date: uses the unknown function b\(\)"),
+        (XML | {"rows": "//a["}, "rows: is not an XPath: invalid expression"),
+        (XML | {"rows": "//a[foo()]"}, r"rows: uses the unknown function foo\(\)"),
+        (XML | {"value": "x:a"}, "value: has a namespace prefix or a variable; .*"),
+        (XML | {"value": "$a"}, "value: has a namespace prefix or a variable; .*"),
+        (XML | {"value": "count(1)"}, "value: is not an XPath: invalid type"),
+        (HTML | {"value": "css:td["}, "value: is not a CSS selector: .*"),
+        (CSV | {"rows": "[?"}, "rows: is not a JMESPath: unexpected end or token in column 3"),
+    ],
+)
+def test_invalid_path_is_an_error_at_the_start(changes: dict[str, str], problem: str) -> None:
+    """It names the setting, in one line."""
+    with pytest.raises(SettingsError) as error:
+        validate(settings(**changes))
+    assert re.fullmatch(rf"sources\.shop\.{problem}", str(error.value))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"format": "yaml"}, "sources.shop.format: must be one of 'json', 'xml', 'csv' or 'html'"),
+        ({"value": ""}, 'sources.shop: value is required with adapter = "http"'),
+        ({"rows": ""}, 'sources.shop: rows is required with adapter = "http"'),
+        ({"url": "http://bank.test/{date}"}, 'sources.shop: date is required with adapter = "http"'),
+        ({"url": "http://bank.test/{day}"}, "sources.shop.url: has an unknown placeholder; known are"),
+        ({"url": "http://bank.test/{until}"}, "sources.shop.url: must have either {date:…}, or {since:…} and {until"),
+        ({"url": "http://{date}.test/"}, "sources.shop.url: must not have a placeholder in its host"),
+        ({"url": "http://bank.test/a b"}, "sources.shop.url: must be printable ASCII without spaces"),
+        ({"url": "http://u:p@bank.test/?x"}, "sources.shop.url: must not contain a login"),
+        ({"url": "http://bank.test/?x#y"}, "sources.shop.url: must not have a fragment"),
+        ({"url": "ftp://bank.test/?x"}, "sources.shop.url: must be a URL like"),
+        ({"url": "http://bank.test/?k={secret}"}, "sources.shop: secret is required, since url or headers have"),
+        ({"headers": {"X-Key": "{secret}"}}, "sources.shop: secret is required, since url or headers have"),
+        ({"secret": "short"}, "sources.shop.secret: must have 8 to 200 letters"),
+        ({"secret": "with spaces in it"}, "sources.shop.secret: must have 8 to 200 letters"),
+        ({"date_format": "%d.%m"}, "sources.shop.date_format: must be the format of a whole date, like %d.%m.%Y"),
+        ({"date_format": "%Q"}, "sources.shop.date_format: must be the format of a whole date, like %d.%m.%Y"),
+        ({"nominal": 0}, "sources.shop.nominal: must be a whole number from 1 to 9999999, or a path"),
+        ({"nominal": 1.5}, "sources.shop.nominal: must be text"),
+        ({"nominal": 10, "power": "p"}, "sources.shop: power and nominal exclude each other"),
+        ({"thousands_mark": "."}, "sources.shop: decimal_mark and thousands_mark are the same"),
+        ({"encoding": "utf-7"}, "sources.shop.encoding: must be one of"),
+        (XML | {"may_be_empty": True}, 'sources.shop: date is required with adapter = "http"'),
+        (XML | {"may_be_empty": True, "date": "d"}, "sources.shop: may_be_empty requires a date that begins at the"),
+        ({"adapter": "nbk"}, 'sources.shop: format is only used with adapter = "http"'),
+        ({"adapter": "htp"}, 'sources.shop: format is only used with adapter = "http"'),
+    ],
+)
+def test_invalid_setting_is_named(changes: dict[str, Any], problem: str) -> None:
+    """At the start, in one line that begins with the setting or its source."""
+    with pytest.raises(SettingsError) as error:
+        validate(settings(**changes))
+    assert str(error.value).startswith(problem)
+
+
+def test_bank_with_a_query_in_its_url_is_refused() -> None:
+    """Requests append a path to it."""
+    for url in ("https://bank.test/?key=1", "https://bank.test/{date}"):
+        with pytest.raises(SettingsError, match=r"nbk\.url: must not have a query or placeholder: it is public"):
+            load(environ={}, overrides={"sources": {"nbk": {"url": url}}})
+
+
+def test_cells_are_shown_with_their_places() -> None:
+    """An element by its path and line, a CSV cell by its line and column, a JSON cell by its row."""
+    xml = '<r>\n<v c="USD">\n<n>475.09</n></v></r>'
+    assert places(xml, **XML | {"currency": "@c"}) == {"currency": "/r/v/@c, line 2", "value": "/r/v/n, line 3"}
+    csv = "code,rate\nEUR,n/a\nUSD,475.09\n"
+    expected = {"currency": "line 3, column 1 (code)", "value": "line 3, column 2 (rate)"}
+    assert places(csv, **CSV) == places(csv, **CSV | {"rows": "[?code=='USD']"}) == expected
+    json = '{"date":"2026-04-02","rates":[{"code":"USD","rate":475.09}]}'
+    expected = {"date": "$.date", "currency": "row 1, code", "value": "row 1, rate"}
+    assert places(json, date="$.date") == expected
+    html = page("<td>USD</td>\n<td>475.09</td>").replace("<table>", "\n<table>")
+    expected = {"currency": "/html/body/table/tr[2]/td[1], line 2", "value": "/html/body/table/tr[2]/td[2], line 3"}
+    assert places(html, **HTML) == expected
+
+
+def places(body: str, **changes: Any) -> dict[str, str]:
+    _, (origin,) = shop(**changes).read(response(body), with_places=True)
+    assert (origin.code, {cell.name: cell.text for cell in origin.cells}["value"]) == ("USD", "475.09")
+    return {cell.name: cell.place for cell in origin.cells}
