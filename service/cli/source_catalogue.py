@@ -56,7 +56,12 @@ where its rates are in it ([own-source.md](own-source.md)).
 """
 _COLUMNS: Final = ("source", "name", "base", "currencies", "publishes", "dated", "since", "polled")
 _DAY_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_DATED: Final = {"same-day": "the same day", "next-day": "the next day", "next-working-day": "the next working day"}
+_DATED: Final = {
+    "same-day": "the same day",
+    "next-day": "the next day",
+    "next-working-day": "the next working day",
+    "previous-working-day": "up to the previous working day",
+}
 
 _UNITS: Final = ((3600, "hour"), (60, "minute"), (1, "second"))
 

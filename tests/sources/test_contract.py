@@ -135,8 +135,8 @@ def faults(key: str) -> Iterator[Fault]:
     yield (
         "another root",
         other_root,
-        "has the root|is not a JSON array of (?:arrays of )?objects|lacks (?:the columns|observ|rates|data|a table)"
-        + ("|lacks rows, an array" if key in EXAMPLES else ""),
+        "has the root|is not a JSON array of (?:arrays of )?objects|"
+        "lacks (?:the columns|observations|rates|data|a table)" + ("|lacks rows, an array" if key in EXAMPLES else ""),
     )
     if format_.has_json_numbers:
         for literal in ("NaN", "n/a", "Infinity", "-Infinity", "0x1F", "1_000", "47 877", "", "1,234", "١٢٣"):

@@ -11,6 +11,7 @@ from service.domain.snapshot import Status
 from service.settings import Settings, load
 from service.state import memory as memory_module
 from service.state.memory import MemoryState
+from service.state.selection import snapshot
 from tests.support.fixings import day, fixing
 
 SETTINGS = load(environ={})
@@ -20,7 +21,7 @@ SETTINGS = load(environ={})
 def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list of the tickers of which a snapshot is built."""
     tickers = list[str]()
-    build = memory_module.snapshot
+    build = snapshot
 
     def counted(ticker: Any, *rest: Any) -> Any:
         tickers.append(ticker.id)
@@ -61,7 +62,7 @@ def test_snapshots_are_the_same_as_without_the_cache(effective: str) -> None:
             others = {"nbk": {"RUB": "5.87"}, "cbr": {"KZT": "0.17"}, "nbu": {"KZT": "0.09"}}[source]
             base = settings.sources[source].base
             on = now.date() + timedelta(days=random.randint(-1, 1))
-            memory.add(replace(fixing(on, USD=rate, **others), source=source, base=base, fetched_at=now))
+            memory.add(replace(fixing(on, source, base, USD=rate, **others), fetched_at=now))  # type: ignore[arg-type]
         fresh = MemoryState(settings, quarantine=memory.quarantine)
         for key in settings.polled:
             fresh.reset(key, memory.series(key).fixings)
