@@ -158,13 +158,13 @@ class MemoryState:
         if is_changed:
             self.reset(source, kept)
 
-    def merge_states(self, states: Mapping[str, SourceState]) -> None:
-        """Replace the state of each source by a newer one of another instance."""
-        for key, state in states.items():
-            own_state = self.states.get(key)
-            if own_state is None or state.polled_at is None:
-                continue
-            if own_state.polled_at is None or own_state.polled_at < state.polled_at:
+    def merge_states(self, stored: Mapping[str, SourceState], unwritten: Collection[str] = ()) -> None:
+        """Replace the state of each source by the stored one, unless its own state is still `unwritten`.
+
+        Their times do not decide: a state that was written while a clock was ahead would hide all later ones.
+        """
+        for key, state in stored.items():
+            if key in self.states and key not in unwritten and state.polled_at and state != self.states[key]:
                 self.states[key] = state
 
     def next_poll(self, source: str, now: datetime, polled: datetime | None = None) -> datetime:

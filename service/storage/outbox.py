@@ -105,6 +105,11 @@ class Outbox:
         """Whether published or quarantined rates, or decisions on them, are pending."""
         return any(write.kind <= RecordKind.QUARANTINED for write in self._writes.values())
 
+    @property
+    def sources_with_state(self) -> set[str]:
+        """The sources whose state is pending."""
+        return {write.owner for write in self._writes.values() if write.kind is RecordKind.STATE}
+
     def decided_dates(self, source: str) -> set[date]:
         """Return the dates of a source with a pending decision."""
         return {

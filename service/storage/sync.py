@@ -223,7 +223,8 @@ class StoreSync:
                 await self._take_stock(key, days)
                 self._started_from.pop(key, None)
         self._versions, self._sizes, self._loaded = versions, sizes, True
-        self.memory.merge_states(await self.store.states())
+        states = await self.store.states()
+        self.memory.merge_states(states, self.outbox.sources_with_state)
 
     async def _take_stock(self, key: str, days: Collection[date]) -> None:
         """Report the dates that the store has lost. Memory has written the recent ones to the outbox again."""
