@@ -78,6 +78,8 @@ def _document(response: RawResponse, parsed: ParsedResponse, origins: list[Origi
             "value": (rate := fixings[origin.date].rates[origin.code]).value,
             "nominal": rate.nominal,
             "change": rate.change,
+            "buying": rate.buying,
+            "selling": rate.selling,
             "cells": {cell.name: {"text": cell.text, "place": cell.place} for cell in origin.cells},
         }
         for origin in origins

@@ -269,7 +269,17 @@ class DocumentSettings(_Table):
     codes: dict[str, Currency] = Field(
         default={}, description='Codes of currencies that its document names otherwise: `{ SDR = "XDR" }`.'
     )
-    value: DocumentPath = Field(default="", description="Path to the rate; required.")
+    value: DocumentPath = Field(
+        default="",
+        description="Path to the rate; required unless `buying` and `selling` are set: it is their mean then.",
+    )
+    buying: DocumentPath = Field(
+        default="",
+        description=(
+            "Path to the rate at which the bank buys the currency; if `direction` is inverse, it is the higher one."
+        ),
+    )
+    selling: DocumentPath = Field(default="", description="Path to the rate at which the bank sells the currency.")
     nominal: Nominal = Field(default="1", description="Number of units to which the rate applies, or the path to it.")
     power: DocumentPath = Field(
         default="",
@@ -319,7 +329,7 @@ class DocumentSettings(_Table):
     @property
     def paths(self) -> dict[str, str]:
         """The paths to the cells of a row, by the names of their settings."""
-        names = ["date", "currency", "value", "nominal", "power", "change"]
+        names = ["date", "currency", "value", "buying", "selling", "nominal", "power", "change"]
         paths = {name: str(getattr(self, name)) for name in names if getattr(self, name)}
         if self.power or self.nominal.isdigit():
             del paths["nominal"]
@@ -496,7 +506,9 @@ class SourceSettings(DocumentSettings):
             if others := [name for name, field in fields if getattr(self, name) != field.default]:
                 raise ValueError(f'{others[0]} is only used with adapter = "{HTTP}"')
             return self
-        required = {"format", "currency", "value", *([] if self.format == "csv" else ["rows"])}
+        required = {"format", "currency", *([] if self.format == "csv" else ["rows"])}
+        if not (self.buying and self.selling):
+            required.add("value")
         if self.requested or (self.may_be_empty and self.format in ("xml", "html")):
             required.add("date")
         if missing := sorted(name for name in required if not getattr(self, name)):

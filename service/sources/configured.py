@@ -118,16 +118,22 @@ class Configured(SourceAdapter):
         def read(name: str) -> str:
             return document.cell(row, name)
 
-        nominal = self.source.nominal
+        code, nominal = self._code(document, row), self.source.nominal
         if "power" in self._paths.names:
             nominal = parsing.power_of_ten(response, read("power"))
         elif "nominal" in self._paths.names:
             nominal = self._plain(read("nominal"))
-        change = ""
-        if self.source.change:
-            with table.entry(is_rate=False):
-                change = self._plain(read("change"))
-        table.add(day, self._code(document, row), self._plain(read("value")), nominal, change)
+        numbers = dict.fromkeys(("change", "buying", "selling"), "")
+        value = self._plain(read("value")) if self.source.value else ""
+        for name in numbers.keys() & self._paths.names:
+            if name == "change" or self.source.value:  # the rate can do without it
+                with table.entry(is_rate=False):
+                    numbers[name] = self._plain(read(name))
+            else:
+                numbers[name] = self._plain(read(name))
+        if self.source.value and not value:  # an empty cell is not replaced by their mean
+            numbers["buying"] = numbers["selling"] = ""
+        table.add(day, code, value, nominal, **numbers)
 
     def _code(self, document: Document, row: int) -> str:
         name = document.cell(row, "currency")

@@ -264,6 +264,41 @@ def test_number_in_another_form_is_left_out(marks: dict[str, str], text: str) ->
     assert re.fullmatch(r"has '.*' where a number is expected for USD on 20\d\d-\d\d-\d\d", problem)
 
 
+def sides(body: str, **changes: Any) -> tuple[list[str | None], tuple[str, ...]]:
+    """Return value, buying and selling rate of the dollar as text, and what was left out."""
+    parsed = shop(**changes).parse(response(body))
+    rate = parsed[0].rates["USD"]
+    numbers = (rate.value, rate.buying, rate.selling)
+    return [None if number is None else str(number) for number in numbers], parsed.left_out
+
+
+BOTH = {"buying": "buy", "selling": "sell", "decimal_mark": ",", "thousands_mark": " "}
+
+
+def test_buying_and_selling_rates_are_kept() -> None:
+    """With a rate of their own, or as its exact mean."""
+    body = '{"rates":[{"code":"USD","buy":"1 472,50","sell":"1 478,05","rate":"1 475,00"}]}'
+    assert sides(body, **BOTH, value="") == (["1475.275", "1472.50", "1478.05"], ())
+    assert sides(body, **BOTH) == (["1475.00", "1472.50", "1478.05"], ())
+    assert sides(body, **BOTH | {"selling": ""}) == (["1475.00", "1472.50", None], ())
+
+
+def test_unreadable_side_is_left_out() -> None:
+    """Alone beside a rate, with the rate if it is their mean. An empty rate is not replaced by the mean."""
+    row = '{"code":"EUR","buy":"5","sell":"6","rate":"5"}'
+    usd = '{"code":"USD","buy":"472,50","sell":"n/a","rate":"475,00"}'
+    expected = "has 'n/a' where a number is expected for the selling rate of USD on "
+    numbers, (problem,) = sides(f'{{"rates":[{row},{usd}]}}', **BOTH)
+    assert numbers == ["475.00", "472.50", None]
+    assert problem.startswith(expected)
+    without = usd.replace(',"sell":"n/a"', "")
+    assert sides(f'{{"rates":[{row},{without}]}}', **BOTH)[1] == ("lacks selling in row 2",)
+    for changes, odd in (({"value": ""}, usd), ({}, usd.replace("475,00", "").replace("n/a", "478"))):
+        parsed = shop(**BOTH | changes).parse(response(f'{{"rates":[{row},{odd}]}}'))
+        assert list(parsed[0].rates) == ["EUR"]
+        assert "where a number is expected for USD on" in parsed.left_out[0]
+
+
 def test_names_of_currencies_are_mapped_to_codes() -> None:
     """Other names are left out."""
     body = '{"rates":[{"code":"US Dollar","rate":"475.09"},{"code":"SDR","rate":"650"},{"code":"Gold","rate":"1"}]}'
@@ -477,6 +512,7 @@ def test_invalid_path_is_an_error_at_the_start(changes: dict[str, str], problem:
     [
         ({"format": "yaml"}, "sources.shop.format: must be one of 'json', 'xml', 'csv' or 'html'"),
         ({"value": ""}, 'sources.shop: value is required with adapter = "http"'),
+        ({"value": "", "buying": "b"}, 'sources.shop: value is required with adapter = "http"'),
         ({"rows": ""}, 'sources.shop: rows is required with adapter = "http"'),
         ({"url": "http://bank.test/{date}"}, 'sources.shop: date is required with adapter = "http"'),
         ({"url": "http://bank.test/{day}"}, "sources.shop.url: has an unknown placeholder; known are"),
