@@ -327,7 +327,7 @@ async def test_password_may_have_any_characters(tmp_path: Path, password: str) -
             for _ in range(2):
                 with stores.started("sentinel", "127.0.5.3", "127.0.5.1"):
                     await eventually(is_watched, RedisError, AssertionError)
-                    await eventually(lambda: sentinel.execute_command("SENTINEL FLUSHCONFIG"), RedisError)  # type: ignore[no-untyped-call]
+                    await eventually(sentinel.sentinel_flushconfig, RedisError)
 
 
 async def test_sentinel_fails_over_and_remembers_it(stores: Stores) -> None:

@@ -132,10 +132,8 @@ class _Sentinels(Sentinel):
             else:
                 state = masters.get(service_name)
                 if state and self.check_master_state(state, service_name):
-                    self.sentinels[0], self.sentinels[place] = (
-                        client,
-                        self.sentinels[0],
-                    )  # the first of the next request
+                    # The next request begins with this Sentinel.
+                    self.sentinels[0], self.sentinels[place] = client, self.sentinels[0]
                     return state["ip"], state["port"]
                 problem = _master_problem(service_name, masters)
             options = client.connection_pool.connection_kwargs
