@@ -60,7 +60,7 @@ beside: # Install nginx (the edge), promtool (alert rules) and amtool (notificat
 	@command -v amtool || $(call install,prometheus-alertmanager) \
 	  || echo "WARNING: no amtool, and it cannot be installed: tests of notifications will be skipped" >&2
 
-containers: $(VENV)/.dev ## Run the Dockerfile and docker-compose.yml on a container engine of their own (Debian, as root)
+containers: $(VENV)/.dev ## Run the Dockerfile, docker-compose.yml and the units on a container engine of their own (Debian, as root)
 	@command -v dockerd >/dev/null && command -v mmdebstrap >/dev/null || $(call install,docker.io iptables mmdebstrap) \
 	  || echo "WARNING: no container engine, and it cannot be installed: all tests will be skipped" >&2
 	$(RUN) pytest -m containers tests/containers $(ARGS)

@@ -24,11 +24,11 @@ GATEWAY: Final = "172.30.229.1"
 """The address of this machine in the engine's default network, where containers reach the banks' stand-in."""
 IMAGE: Final = "currency-ticker-ticker"
 """The name that compose gives to the image of the Dockerfile."""
-_SUITES: Final = {
-    "trixie": "ca-certificates,passwd,python3,python3-venv",
-    "forky": "docker-compose,netcat-openbsd,nginx,prometheus,prometheus-alertmanager,valkey-server,valkey-tools",
-}
-"""The packages of each base system."""
+MACHINE: Final = "currency-ticker-machine"
+"""The image of a machine with systemd, as docs/operations.md requires it, and with the locked packages in /wheels."""
+_TRIXIE: Final = "ca-certificates,passwd,python3,python3-venv"
+_FORKY: Final = "docker-compose,netcat-openbsd,nginx,prometheus,prometheus-alertmanager,valkey-server,valkey-tools"
+_MACHINE_PACKAGES: Final = "ca-certificates,curl,git,passwd,procps,python3,python3-venv,sudo,systemd,systemd-sysv"
 _EXCLUDED: Final = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
 _PLUGIN: Final = "./usr/libexec/docker/cli-plugins/docker-compose"
 _PYTHON: Final = """
@@ -44,6 +44,11 @@ WORKDIR /data
 """
 _ENTRYPOINTS: Final = {"prom/prometheus": "prometheus", "prom/alertmanager": "prometheus-alertmanager"}
 """By image: the program that its entry point starts; the other images have none."""
+_MACHINE: Final = """
+FROM {base}
+RUN printf '[global]\\nno-index = true\\nfind-links = /wheels\\n' > /etc/pip.conf
+COPY wheels /wheels
+"""
 
 
 class Unavailable(Exception):
@@ -103,7 +108,8 @@ def engine(folder: Path) -> Iterator[Engine]:
 
 def prepare(engine: Engine) -> None:
     """Make the images that the Dockerfile and docker-compose.yml name, and build the service's own."""
-    trixie, forky = (_debian(suite, packages) for suite, packages in _SUITES.items())
+    trixie, forky = _debian("trixie", _TRIXIE), _debian("forky", _FORKY)
+    machine = _debian("trixie", _MACHINE_PACKAGES)
     plugin = CACHE / "config" / "cli-plugins" / "docker-compose"
     if not plugin.exists():
         subprocess.run(("tar", "-xf", forky, "-C", CACHE, _PLUGIN), check=True)
@@ -125,6 +131,7 @@ def prepare(engine: Engine) -> None:
     _build(engine, forky, _TOOLS, context, sorted(named - started.keys()))
     for name, program in started.items():
         _build(engine, forky, f'{_TOOLS}ENTRYPOINT ["{program}"]\n', context, [name])
+    _build(engine, machine, _MACHINE, context, [MACHINE])
     engine.run("build", "--quiet", "--tag", IMAGE, ROOT)
 
 
@@ -135,8 +142,8 @@ def _debian(suite: str, packages: str) -> Path:
         return archive
     sources = [*Path("/etc/apt/sources.list.d").glob("*"), Path("/etc/apt/sources.list")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources if path.is_file())
-    mirror = re.search(r"^(?:URIs:|deb(?: \[.*\])?) *(\S+)", text, re.MULTILINE)
-    assert mirror, "no archive in /etc/apt"
+    mirror = re.search(r"^(?:URIs:|deb(?: \[.*\])?) *(\S+/debian/?)(?:\s|$)", text, re.MULTILINE)
+    assert mirror, "no archive of Debian in /etc/apt"
     partial = archive.with_suffix(".partial")
     options = ["--quiet", "--variant=apt", "--format=tar", f"--include={packages}", *_EXCLUDED]
     unexpiring = '--aptopt=Acquire::Check-Valid-Until "false"'  # a mirror may be days old

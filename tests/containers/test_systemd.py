@@ -1,0 +1,209 @@
+"""A machine with systemd, on which the service is installed by the commands of docs/operations.md.
+
+Not as in production: the banks are stand-ins, packages come from a folder, and the memory limit is not enforced.
+"""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from service.settings.loader import ROOT
+from tests.containers.engine import MACHINE, Engine
+from tests.support.process import NEW, OLD, local
+from tests.support.standin import Banks
+from tests.support.wait import wait_until
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
+
+NAME = "currency-ticker-systemd"
+CONFIG = "/etc/currency-ticker.toml"
+BACKUP = "/var/lib/currency-ticker/fixings.ndjson.gz"
+YESTERDAY = local("Asia/Almaty") - timedelta(days=1)
+BOOT = f"""
+mount -t cgroup2 cgroup2 /mnt
+mkdir -p /mnt/{NAME}
+echo $$ > /mnt/{NAME}/cgroup.procs
+umount /mnt
+exec unshare --cgroup sh -c 'mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec env container=docker /sbin/init'
+"""
+"""Start systemd in a control group of its own; the engine may use version 1, which systemd no longer supports."""
+RIGHTS = [
+    "--cap-add=SYS_ADMIN",
+    *(f"--security-opt={name}=unconfined" for name in ("seccomp", "apparmor", "systempaths")),
+]
+"""What systemd needs to mount. Fewer than `--privileged`, which a machine that is a container itself may refuse."""
+REMOVE_GROUPS = f"mount -t cgroup2 cgroup2 /mnt && find /mnt/{NAME} -depth -type d -exec rmdir {{}} +"
+
+
+def blocks(title: str) -> list[tuple[str, str]]:
+    """Return the language and the text of each block of a section of docs/operations.md."""
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^## {title}\n(.*?)(?=^## )", guide, re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```(\w*)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A container whose first process is systemd."""
+
+    engine: Engine
+
+    def run(self, command: str, *, check: bool = True) -> str:
+        """Return what a shell script prints, as root; it ends at the first command that fails."""
+        return self.engine.run("exec", NAME, "bash", "-euc", command, check=check)
+
+    def follow(self, commands: str) -> str:
+        """Run commands of the guide."""
+        return self.run(commands.replace("REPOSITORY_URL", "/repository.git"))
+
+    def state(self, name: str, unit: str = "currency-ticker") -> str:
+        return self.run(f"systemctl show --value --property={name} {unit}").strip()
+
+    def get(self, path: str) -> Any:
+        return json.loads(self.run(f"curl --silent http://127.0.0.1:8080{path}"), parse_float=Decimal)
+
+    def currencies(self) -> list[str]:
+        return [quote["code"] for quote in self.get("/v1/ticker").get("quotes", ())]
+
+    def wait_for_currencies(self, *codes: str) -> None:
+        """Wait until they are served; the service may be restarting."""
+        shown = ["curl", "--silent", "http://127.0.0.1:8080/v1/ticker.txt"]
+
+        def served() -> list[str]:
+            text = self.engine.run("exec", NAME, *shown, check=False)
+            return [line.split()[0] for line in text.splitlines() if " " in line]
+
+        wait_until(lambda: served() == list(codes), f"{codes}")
+
+    def log(self) -> str:
+        return self.run("journalctl --unit currency-ticker --output cat --no-pager")
+
+
+@pytest.fixture(scope="module")
+def machine(docker: Engine, banks: Banks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """Boot a machine; its repository is this checkout, with changes that are not committed."""
+    banks.published["nbk"] = {YESTERDAY - timedelta(days=1): OLD, YESTERDAY: NEW}
+    repository = tmp_path_factory.mktemp("clone") / "repository.git"
+    commit = _git("stash", "create") or "HEAD"
+    _git("init", "--quiet", "--bare", "--initial-branch=main", str(repository))
+    _git("push", "--quiet", str(repository), f"{commit}:refs/heads/main")
+    try:
+        docker.run("run", "--detach", *RIGHTS, "--tmpfs", "/run", "--name", NAME, MACHINE, "sh", "-euc", BOOT)
+        running = Machine(docker)
+        docker.run("cp", repository, f"{NAME}:/repository.git")
+        wait_until(lambda: running.run("systemctl is-system-running || true").strip() == "running", "systemd")
+        yield running
+    finally:
+        docker.run("rm", "--force", NAME, check=False)
+        docker.run("run", "--rm", *RIGHTS, MACHINE, "sh", "-c", REMOVE_GROUPS, check=False)
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(("git", *arguments), cwd=ROOT, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def installed(machine: Machine, banks: Banks) -> Machine:
+    """Follow the section on systemd, with the stand-ins instead of the banks."""
+    environment = "\n".join(f"Environment={name}={value}" for name, value in banks.environ().items())
+    script = f"""
+mkdir -p /etc/systemd/system/currency-ticker.service.d
+cat > /etc/systemd/system/currency-ticker.service.d/banks.conf <<'END'
+[Service]
+{environment}
+END
+"""
+    for language, text in blocks("systemd"):
+        script += f"cat > {CONFIG} <<'END'\n{text}END\n" if language == "toml" else text
+    health = machine.follow(script)
+    assert "currency ticker" in health.lower()
+    return machine
+
+
+def test_start_reaches_ready_and_serves(installed: Machine) -> None:
+    """`systemctl enable --now` has waited for it."""
+    assert installed.state("ActiveState") == "active"
+    assert installed.state("NRestarts") == "0"
+    installed.wait_for_currencies("usd", "eur", "rub", "gbp", "cny")
+    pid = installed.state("MainPID")
+    fields = installed.run(f"cat /proc/{pid}/status")
+    assert re.search(r"^CapEff:\t0+$", fields, re.MULTILINE)
+    assert re.search(r"^NoNewPrivs:\t1$", fields, re.MULTILINE)
+    assert re.search(r"^Seccomp:\t2$", fields, re.MULTILINE)
+    assert installed.run(f"stat --format=%U /proc/{pid}").strip() == "ticker"
+    assert installed.run("systemctl is-system-running").strip() == "running"
+
+
+def test_reload_applies_a_changed_setting(installed: Machine) -> None:
+    """The process remains the same for systemd, and no restart is counted."""
+    pid = installed.state("MainPID")
+    installed.run(f"""sed -i 's/^currencies = .*/currencies = ["USD"]/' {CONFIG}; systemctl reload currency-ticker""")
+    installed.wait_for_currencies("usd")
+    assert (installed.state("MainPID"), installed.state("NRestarts")) == (pid, "0")
+
+
+def test_reload_refuses_an_invalid_setting(installed: Machine) -> None:
+    """The service goes on with the settings of before; the log has the reason."""
+    pid = installed.state("MainPID")
+    installed.run(f"cp {CONFIG} /root/valid.toml; sed -i '1i oops = 1' {CONFIG}; systemctl reload currency-ticker")
+    wait_until(lambda: "settings.refused" in installed.log(), "the refusal")
+    assert f"{CONFIG}: oops: unknown setting" in installed.log()
+    assert installed.currencies() == ["USD"]
+    assert (installed.state("MainPID"), installed.state("ActiveState")) == (pid, "active")
+    installed.run(f"cp /root/valid.toml {CONFIG}")
+
+
+def test_killed_service_is_restarted(installed: Machine) -> None:
+    before = int(installed.state("NRestarts"))
+    installed.run("systemctl kill --signal=KILL --kill-whom=main currency-ticker")
+    wait_until(lambda: int(installed.state("NRestarts")) > before, "restart")
+    wait_until(lambda: installed.state("ActiveState") == "active", "start")
+    installed.wait_for_currencies("usd")
+
+
+def test_hung_service_is_restarted_by_the_watchdog(installed: Machine) -> None:
+    """After WatchdogSec, and after TimeoutStopSec, since a stopped process does not obey the first signal."""
+    before, pid = int(installed.state("NRestarts")), installed.state("MainPID")
+    installed.run("systemctl kill --signal=STOP --kill-whom=main currency-ticker")
+    wait_until(lambda: int(installed.state("NRestarts")) > before, "restart", within=300)
+    wait_until(lambda: installed.state("ActiveState") == "active", "start")
+    assert installed.state("MainPID") != pid
+    assert "Watchdog timeout" in installed.log()
+    installed.wait_for_currencies("usd")
+
+
+def test_backup_is_written_and_restored_by_the_guide(installed: Machine) -> None:
+    """By the service that the timer starts; seven files before are kept."""
+    assert installed.state("ActiveState", "currency-ticker-backup.timer") == "active"
+    for _ in range(2):
+        installed.run("systemctl start currency-ticker-backup.service")
+    assert str(YESTERDAY) in installed.run(f"zcat {BACKUP}")
+    assert installed.run(f"stat --format='%U %a' {BACKUP} {BACKUP}.1").splitlines() == ["ticker 600"] * 2
+    (restore,) = (
+        line for _, text in blocks("Backup and restore") for line in text.splitlines() if "sudo -u ticker" in line
+    )
+    assert re.search(r"^0 added, [1-9]\d* unchanged$", installed.follow(restore), re.MULTILINE)
+
+
+def test_upgrade_by_the_guide_loses_nothing(installed: Machine) -> None:
+    """The new version runs from its own folder, with the rates of the old one."""
+    (commands,) = (text for _, text in blocks("Upgrade") if "systemctl" in text)
+    installed.follow(commands)
+    pid = installed.state("MainPID")
+    assert installed.run(f"readlink /proc/{pid}/cwd").strip() == "/opt/currency-ticker/2"
+    installed.wait_for_currencies("usd")
+
+
+def test_service_starts_with_the_machine(installed: Machine, docker: Engine) -> None:
+    docker.run("restart", "--time", "1", NAME)
+    wait_until(lambda: installed.state("ActiveState") == "active", "start")
+    installed.wait_for_currencies("usd")
+    assert installed.state("ActiveState", "currency-ticker-backup.timer") == "active"
