@@ -24,7 +24,7 @@ from tests.benchmarks.processes import Cores, Service, available_cores, processo
 from tests.benchmarks.requests import speed
 from tests.benchmarks.rows import Effort, Row
 from tests.benchmarks.steady import RATE
-from tests.benchmarks.wire import FORMS
+from tests.support.wire import FORMS
 
 QUICK = Effort(
     requests=10_000,

@@ -5,11 +5,8 @@ factor of its own, which no other bank confirms; from `JUMP` on, half of the cur
 `/latest/<date>` sets the last published date.
 """
 
-import re
 import sys
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from functools import cache
 from typing import Final
 
@@ -21,7 +18,7 @@ from service.settings import load
 from service.sources.adapter import RawResponse
 from service.sources.banks import SOURCES
 from service.sources.banks.boe import SERIES
-from tests.benchmarks.wire import FORMS, Form
+from tests.support.wire import FORMS, requested_dates, written
 
 FIRST, NEXT, ALL_JUMP, JUMP = (date(2026, 12, day) for day in (15, 16, 17, 18))
 """The last days of a year, when responses with a whole year are longest."""
@@ -32,14 +29,6 @@ QUOTES: Final = {
 }
 _CODES: Final = sorted({code for base, quotes in QUOTES.values() for code in (base, *quotes)})
 _DAY = timedelta(days=1)
-_DATES: Final = {
-    r"\d{4}-\d\d-\d\d": "%Y-%m-%d",
-    r"\d\d\.\d\d\.\d{4}": "%d.%m.%Y",
-    r"\d\d/\d\d/\d{4}": "%d/%m/%Y",
-    r"\d\d/[A-Z][a-z]{2}/\d{4}": "%d/%b/%Y",
-    r"\d{8}": "%Y%m%d",
-    r"20\d\d(?=&|\.xml)": "%Y",
-}
 
 
 def document(key: str, begin: date, end: date, latest: date) -> bytes:
@@ -49,15 +38,12 @@ def document(key: str, begin: date, end: date, latest: date) -> bytes:
         begin = end = _working_day(latest)
     elif form.span == "until":
         begin = end = _working_day(min(begin, latest))
-    separator = "\n" if key == "boe" else form.between
     days = [begin + offset * _DAY for offset in range((end - begin).days + 1)]
     days = [day for day in days if form.weekends or day.weekday() < 5]
-    between = "" if key == "boe" else separator
-    parts = [
-        form.day % {"day": day.strftime(form.date)} + form.between.join(_rows(key, form, day)) + form.end
-        for day in days
-    ]
-    return (form.head.replace("%(day)s", begin.strftime(form.date)) + between.join(parts) + form.tail).encode()
+    base, quotes = QUOTES[key]
+    return written(
+        key, begin, days, lambda day: {code: _rate_of(key, code, base, _working_day(day)) for code in quotes}
+    )
 
 
 def history(key: str) -> list[Fixing]:
@@ -71,17 +57,6 @@ def history(key: str) -> list[Fixing]:
         payload = RawResponse(key, QUOTES[key][0], f"http://{key}.test", body, datetime(2026, 12, 14, 12, tzinfo=UTC))
         fixings |= {fixing.date: fixing for fixing in SOURCES[key].parse(payload)}
     return [fixings[day] for day in sorted(fixings)][-90:]
-
-
-def _rows(key: str, form: Form, day: date) -> Iterator[str]:
-    base, quotes = QUOTES[key]
-    for code in quotes:
-        value, units = _rate_of(key, code, base, _working_day(day)), 1
-        while form.units and value < 0.1 and units < 100_000:
-            value, units = value * 10, units * 10
-        digits = f"{Decimal(f'{value:.6g}'):f}"
-        fields = {"code": code, "value": digits.replace(".", ",") if form.comma else digits, "units": units}
-        yield form.row % {**fields, "day": day.strftime(form.date)}
 
 
 @cache
@@ -103,15 +78,6 @@ def _working_day(day: date) -> date:
     return day - max(0, day.weekday() - 4) * _DAY
 
 
-def _requested_dates(text: str) -> tuple[date, date]:
-    """Return the first and the last date of a request; the last day of a year for a year."""
-    for pattern, form in _DATES.items():
-        if matches := re.findall(pattern, text):
-            days = [datetime.strptime(match, form).replace(tzinfo=UTC).date() for match in matches]
-            return days[0], days[0].replace(month=12, day=31) if form == "%Y" else days[-1]
-    return date.min, date.max
-
-
 def main(port: int) -> None:
     latest = FIRST
     cached: dict[tuple[str, date, date, date], bytes] = {}
@@ -126,11 +92,8 @@ def main(port: int) -> None:
 
     async def respond(request: web.Request) -> web.Response:
         key = request.match_info["key"]
-        begin, end = _requested_dates(request.match_info["step"] + "?" + request.query_string + await request.text())
-        if key in ("ecb", "boc"):  # their requests have no end date if it is today
-            end = date.max
-        if FORMS[key].span == "day":
-            end = begin
+        text = request.match_info["step"] + "?" + request.query_string + await request.text()
+        begin, end = requested_dates(key, text)
         parameters = (key, begin, end, latest)
         if parameters not in cached:
             cached[parameters] = document(*parameters)

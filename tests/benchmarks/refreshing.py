@@ -34,7 +34,7 @@ from service.storage.repository import Store
 from service.web.server.runner import Runner
 from tests.benchmarks.banks import ALL_JUMP, FIRST, JUMP, NEXT, history
 from tests.benchmarks.load import MeasureError
-from tests.benchmarks.wire import FORMS
+from tests.support.wire import FORMS
 
 _QUIET = 0.3
 """Seconds before and after a refresh, for work that is still in progress."""

@@ -1,9 +1,13 @@
-"""The wire formats of all banks, with documents as long as the real ones, without rates.
+"""The wire formats of all banks, with documents as long as the real ones; write them, and read what is requested.
 
 `%(day)s`, `%(code)s`, `%(value)s` and `%(units)s` are placeholders.
 """
 
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Final
 
 from service.sources.banks.boe import SERIES
@@ -157,3 +161,53 @@ FORMS: Final = {
         f"DATE,{','.join(SERIES)}\n", "%(value)s", day="%(day)s,", end="\n", between=",", date="%d %b %Y", units=False
     ),
 }
+
+_DATES: Final = {
+    r"\d{4}-\d\d-\d\d": "%Y-%m-%d",
+    r"\d\d\.\d\d\.\d{4}": "%d.%m.%Y",
+    r"\d\d/\d\d/\d{4}": "%d/%m/%Y",
+    r"\d\d/[A-Z][a-z]{2}/\d{4}": "%d/%b/%Y",
+    r"\d{8}": "%Y%m%d",
+    r"20\d\d(?=&|\.xml)": "%Y",
+}
+_OPEN_ENDED: Final = ("ecb", "boc")
+"""Banks whose requests have no end date if it is today."""
+
+
+def requested_dates(key: str, text: str) -> tuple[date, date]:
+    """Return the first and the last date of a request (path, query and body); the last day of a year for a year."""
+    for pattern, form in _DATES.items():
+        if matches := re.findall(pattern, text):
+            days = [datetime.strptime(match, form).replace(tzinfo=UTC).date() for match in matches]
+            begin = days[0]
+            if FORMS[key].span == "day":
+                return begin, begin
+            if key in _OPEN_ENDED:
+                return begin, date.max if len(days) < 2 else days[-1]
+            return begin, begin.replace(month=12, day=31) if form == "%Y" else days[-1]
+    return date.min, date.max
+
+
+def written(key: str, begin: date, days: Iterable[date], rates: Callable[[date], Mapping[str, float]]) -> bytes:
+    """Return the document of a bank with these days and their rates per unit; `begin` is the date in its head.
+
+    `rates` has the same currencies every day; at the Bank of England those of its series, in their order.
+    """
+    form = FORMS[key]
+    between = "" if key == "boe" else form.between
+    parts = [
+        form.day % {"day": day.strftime(form.date)}
+        + form.between.join(_row(form, code, rate, day) for code, rate in rates(day).items())
+        + form.end
+        for day in days
+    ]
+    return (form.head.replace("%(day)s", begin.strftime(form.date)) + between.join(parts) + form.tail).encode()
+
+
+def _row(form: Form, code: str, rate: float, day: date) -> str:
+    units = 1
+    while form.units and rate < 0.1 and units < 100_000:
+        rate, units = rate * 10, units * 10
+    digits = f"{Decimal(f'{rate:.6g}'):f}"
+    value = digits.replace(".", ",") if form.comma else digits
+    return form.row % {"code": code, "value": value, "units": units, "day": day.strftime(form.date)}
