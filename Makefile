@@ -9,7 +9,7 @@ RUN := $(BIN)/python -m
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run workers test test-slow test-all coverage matrix containers browser beside pictures docs messages assets fonts viewer uplot wordpress pin passwords check fix interface chaos abuse fuzz bench against truth soak audit licences sbom lock clean
+.PHONY: help setup run workers test test-slow test-all coverage matrix containers browser beside pictures docs messages assets fonts viewer uplot wordpress pin passwords check fix interface chaos abuse fuzz bench against truth soak audit licences sbom lock clean year
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -204,6 +204,9 @@ against: $(VENV)/.dev ## Compare CPU time and memory with another checkout (OTHE
 
 truth: $(VENV)/.dev ## Measure validation on real history with injected faults, about 15 minutes (ARGS="--quick", ARGS="--only drift")
 	$(RUN) tests.truth $(ARGS)
+
+year: $(VENV)/.dev beside ## Simulate a year without an operator: statuses, alerts, requests, memory (ARGS="--first 2026-12-24 --days 14")
+	$(RUN) tests.year $(ARGS)
 
 audit: $(VENV)/.dev ## Look up known vulnerabilities of deployed packages at osv.dev (exit status 2: the look-up failed)
 	$(RUN) tests.supply.audit

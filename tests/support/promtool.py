@@ -112,3 +112,57 @@ def check_syntax(folder: Path, expressions: Iterable[str]) -> None:
     file = folder / "rules.json"
     file.write_text(json.dumps({"groups": [{"name": "expressions", "rules": records}]}), encoding="utf-8")
     promtool("check", "rules", file)
+
+
+def firing(
+    folder: Path, series: Mapping[str, str], minutes: int, hours: int, begin: float
+) -> list[tuple[int, dict[str, str]]]:
+    """Return the alerts that fire on series with a value every `minutes`: each hour, and the labels of an alert.
+
+    promtool's time begins at 0: `begin` is the Unix time of the first value, which is subtracted from timestamps.
+    """
+    values = {
+        name: _shifted(text, begin) if name.startswith("ticker_source_last_success") else text
+        for name, text in series.items()
+    }
+    file = folder / "firing.json"
+    step = f"{minutes}m"
+    tests = [
+        {"expr": 'max_over_time(ALERTS{alertstate="firing"}[1h])', "eval_time": f"{hour}h", "exp_samples": []}
+        for hour in range(1, hours + 1)
+    ]
+    document = {
+        "rule_files": [str(FOLDER / "alerts.yml")],
+        "evaluation_interval": step,
+        "tests": [
+            {
+                "interval": step,
+                "input_series": [{"series": name, "values": text} for name, text in values.items()],
+                "promql_expr_test": tests,
+            }
+        ],
+    }
+    file.write_text(json.dumps(document), encoding="utf-8")
+    assert PROMTOOL
+    # It reports what it got instead of nothing, and ends with status 1 if anything fires.
+    done = subprocess.run((PROMTOOL, "test", "rules", file), capture_output=True, text=True, check=False, timeout=600)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0 or "FAILED:" in output, output
+    found = list[tuple[int, dict[str, str]]]()
+    for time, got in re.findall(r", time: (\d[\w]*),\n\s+exp: nil\n\s+got: ?(.*)", output):
+        hour = _hours(time)
+        found += [(hour, dict(re.findall(r'(\w+)="([^"]*)"', labels))) for labels in re.findall(r"\{(.*?)\}", got)]
+    assert len({hour for hour, _ in found}) == output.count("time: "), output[:2000]
+    return found
+
+
+def _hours(duration: str) -> int:
+    """Return the hours of a duration such as `1d2h`."""
+    sizes = {"h": 1, "d": 24, "w": 168}
+    return sum(int(number) * sizes[unit] for number, unit in re.findall(r"(\d+)([hdw])", duration))
+
+
+def _shifted(values: str, begin: float) -> str:
+    """Return the values of a series of timestamps, relative to `begin`."""
+    parts = (part if part.startswith("_") else part.partition("x") for part in values.split())
+    return " ".join(part if isinstance(part, str) else f"{float(part[0]) - begin:.3f}x{part[2]}" for part in parts)

@@ -1,0 +1,75 @@
+"""The simulated year (`make year`) itself, and some days of it: around New Year, and a night when clocks change."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support.promtool import PROMTOOL, firing
+from tests.year.truth import Truth, fail_routinely, settle
+from tests.year.year import settings, simulate
+
+KEYS = ("nbk", "cbr", "nbu", "cbu", "ecb", "nbrb")
+"""Few banks, since every rate is compared with those of all others."""
+
+
+@pytest.fixture(scope="module")
+def truth() -> Truth:
+    truth = Truth(settings(), 1, date(2026, 7, 1), date(2027, 6, 30))
+    fail_routinely(truth)
+    settle(truth)
+    return truth
+
+
+def test_banks_publish_by_their_calendars(truth: Truth) -> None:
+    """Also transferred days off and worked Saturdays; a day off by decree has no publication."""
+    days = {key: {publication.day for publication in bank.publications} for key, bank in truth.banks.items()}
+    assert not days["cbr"] & {date(2026, 12, 31), date(2027, 1, 8)}
+    assert not days["nbk"] & {date(2027, 1, 5), date(2027, 1, 6), date(2027, 1, 8)}
+    assert date(2026, 12, 12) in days["cbu"]
+    assert truth.banks["nbk"].decreed
+    assert not days["nbk"] & truth.banks["nbk"].decreed
+    assert all(len(published) > 240 for published in days.values())
+
+
+def test_documents_have_what_was_published_by_now(truth: Truth) -> None:
+    """Friday's rates repeat on weekends where the bank does that; nothing is served before it is published."""
+    publication = next(each for each in truth.banks["nbk"].publications if each.day == date(2026, 7, 10))
+    before = publication.versions[0].at - timedelta(seconds=1)
+    query = "rss/get_rates.cfm?fdate="
+    assert b"<item>" not in (truth.respond("nbk", f"{query}11.07.2026", before) or b"")
+    for day in ("11", "12", "13"):
+        assert b"<item>" in (truth.respond("nbk", f"{query}{day}.07.2026", publication.versions[-1].at) or b"")
+    assert truth.respond("nbp", "tables/A/2026-07-11/2026-07-12/", datetime(2026, 7, 12, 12, tzinfo=UTC)) is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PROMTOOL is None, reason="NO TESTS OF ALERTS: promtool is not installed (Debian: prometheus)")
+def test_alerts_are_found_with_their_hours(tmp_path: Path) -> None:
+    series = {
+        'up{job="ticker",instance="a"}': "1x600",
+        'up{job="ticker",instance="b"}': "1x600",
+        'ticker_leader{job="ticker",instance="a"}': "1x600",
+        'ticker_status{ticker="kzt",status="current",instance="a"}': "1x50 0x100 1x448",
+        'ticker_status{ticker="kzt",status="late",instance="a"}': "0x50 1x100 0x448",
+    }
+    found = firing(tmp_path, series, 5, 40, 0)
+    assert {labels["alertname"] for _, labels in found} == {"TickerLate"}
+    assert [hour for hour, _ in found] == [8, 9, 10, 11, 12, 13]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("first", "days"), [(date(2026, 12, 29), 10), (date(2026, 10, 24), 3)], ids=["New Year", "change night"]
+)
+async def test_no_false_status_and_no_needless_alert(tmp_path: Path, first: date, days: int) -> None:
+    year = await simulate(tmp_path, 3, first, first + timedelta(days=days - 1), KEYS)
+    statuses = year.statuses
+    assert statuses.examples == []
+    assert statuses.wrong_rates == []
+    assert [str(firing) for firing in year.alerts.fired if firing.incident is None] == []
+    shown = {ticker.id for ticker in settings(keys=KEYS).tickers}
+    assert shown == {"kzt", "rub", "byn", "uzs"}
+    for ticker in shown:  # two instances
+        assert sum(seconds for (key, _), seconds in statuses.spent.items() if key == ticker) > 1.9 * 86400 * (days - 1)

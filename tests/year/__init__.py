@@ -1,0 +1,1 @@
+"""A simulated year of the service without an operator."""

@@ -1,0 +1,186 @@
+"""Simulate a span of time: instances, banks, incidents, measurements."""
+
+import logging
+import random
+import re
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import stamina
+import structlog
+
+from service.settings import Settings, load
+from service.web.ops.health import report
+from tests.support.promtool import PROMTOOL
+from tests.support.servers import Server, valkey
+from tests.year.measure import Alerts, Memory, Statuses, peak
+from tests.year.simulation import TICK, BankServer, Instance, SkewedClock, Time, cause, serve_banks
+from tests.year.truth import DAY, KEYS, Incident, Truth, fail_routinely, settle
+
+TICKERS: Final = {
+    "kzt": ("USD EUR RUB GBP CNY", "nbk cbr nbu cbu"),
+    "rub": ("USD EUR CNY KZT BYN", "cbr cbu nbrb"),
+    "eur": ("USD GBP CHF CNY PLN", "ecb cnb bnr"),
+    "uah": ("USD EUR PLN GBP CNY", "nbu nbm mnb"),
+    "uzs": ("USD EUR RUB KZT CNY", "cbu nbk cbr"),
+    "kgs": ("USD EUR RUB KZT CNY", "nbkr cbr nbk"),
+    "byn": ("USD EUR RUB PLN CNY", "nbrb cbr nbk"),
+}
+"""The first tickers of config/example.toml: currencies, and sources by priority."""
+BUDGET: Final = 30
+"""Requests per day to a bank, instead of 150 by default, to save time; the other settings are the default ones."""
+_EVALUATED: Final = 7
+"""Days between two evaluations of the alert rules."""
+_WARM: Final = timedelta(hours=12)
+"""Time from the start, with an empty store, after which alerts count."""
+
+
+def settings(environ: dict[str, str] | None = None, keys: tuple[str, ...] = KEYS) -> Settings:
+    """Return the default settings with these banks, and those of the tickers that use no other one."""
+    tickers = [
+        {"id": key, "base": key.upper(), "currencies": currencies.split(), "sources": sources.split()}
+        for key, (currencies, sources) in TICKERS.items()
+        if set(sources.split()) <= set(keys)
+    ]
+    sources = {key: {"enabled": key in keys, "budget": BUDGET} for key in KEYS}
+    return load(environ=environ or {}, overrides={"tickers": tickers, "sources": sources})
+
+
+@dataclass
+class Year:
+    """What was measured."""
+
+    truth: Truth
+    statuses: Statuses
+    alerts: Alerts
+    last: date = date.min
+    """The last day that was simulated."""
+    memory: list[Memory] = field(default_factory=list)
+    peak: float = 0.0
+    """Largest memory of the process in MB."""
+    store: float = 0.0
+    """Memory of the store at the end, in MB."""
+    health: Counter[str] = field(default_factory=Counter)
+    """By note of `/health`, without its numbers: midnights at which an instance had it."""
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether memory stayed flat after the first quarter: objects within 3 %, and 5 MB at most."""
+        if len(self.memory) < 3:
+            return True
+        _, quarter, *_, end = self.memory
+        return end.objects <= 1.03 * quarter.objects and end.megabytes <= quarter.megabytes + 5
+
+
+@dataclass
+class _Simulation:
+    """The parts of a running simulation."""
+
+    year: Year
+    time: Time
+    store: Server
+    instances: dict[str, Instance]
+    changed: list[Instance]
+    """Instances whose snapshots have changed since the last check."""
+
+    async def scrape(self) -> None:
+        for instance in self.instances.values():
+            await instance.renew()
+            self.year.alerts.scrape(instance, self.time.now)
+
+    async def tick(self) -> None:
+        """Check what is shown; before, do what a leader does every few seconds, and once an hour a follower."""
+        statuses, now = self.year.statuses, self.time.now
+        for instance in self.instances.values():
+            if instance.scheduler or now.minute == 0:
+                await instance.tick()
+            statuses.check(instance, now)
+        for name in {instance.name for instance in self.changed}:
+            if self.instances[name].is_up and not self.instances[name].clock.skew:
+                statuses.check_rates(self.instances[name], now)
+        self.changed.clear()
+        await self.scrape()
+        self.time.at(now + TICK, self.tick)
+
+    async def cause(self, incident: Incident) -> None:
+        for instance in self.instances.values():
+            await instance.renew()
+        await cause(incident, self.time, self.instances, self.store)
+        await self.scrape()
+        for at in (incident.begin + timedelta(seconds=30), *(incident.end + timedelta(seconds=n) for n in (5, 21, 60))):
+            self.time.at(at, self.scrape)
+
+    def note_health(self) -> None:
+        for instance in self.instances.values():
+            if instance.is_up and not instance.clock.skew:
+                for note in report(instance.health).notes:
+                    self.year.health[re.sub(r"\d{4}-\d\d-\d\d( \d\d:\d\d)?|[\d.]+", "#", note)[:120]] += 1
+
+
+async def simulate(
+    folder: Path,
+    seed: int,
+    first: date,
+    last: date,
+    keys: tuple[str, ...] = KEYS,
+    fail: Callable[[Truth], None] = fail_routinely,
+    progress: Callable[[str], bool] = lambda _: True,
+) -> Year:
+    """Simulate from the morning of `first` to the end of `last`; `fail` adds incidents.
+
+    `progress` gets a line after each day, and returns whether to go on.
+    """
+    random.seed(seed)  # the jitter of polls
+    begin = datetime.combine(first, time(3), UTC)
+    simulated = Time(begin)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(stamina.set_testing(True, attempts=3))  # no real waits
+        store = stack.enter_context(valkey(folder / "store", "--appendonly", "yes"))
+        truth = Truth(settings(keys=keys), seed, first, last)
+        fail(truth)
+        calendar = settle(truth)
+        server = BankServer(truth, simulated)
+        running = await serve_banks(server)
+        stack.push_async_callback(running.close)
+        environ = server.environ(f"http://{running.host}:{running.port}")
+        configured = settings(environ | {"TICKER_STORE__URL": f"redis://127.0.0.1:{store.port}"}, keys)
+        year = Year(truth, Statuses(truth), Alerts(folder, configured, calendar, begin + _WARM))
+        changed = list[Instance]()
+        instances = {
+            name: Instance(name, configured, simulated, SkewedClock(simulated), changed.append) for name in "ab"
+        }
+        simulation = _Simulation(year, simulated, store, instances, changed)
+        for incident in truth.incidents:
+            if incident.kind in ("store", "restart", "crash", "clock") and begin < incident.begin:
+                simulated.at(incident.begin, partial(simulation.cause, incident))
+        for instance in instances.values():
+            await instance.start()
+        simulated.at(begin + TICK, simulation.tick)
+        quarter = max(1, (last - first).days // 4)
+        number, goes_on = 0, True
+        while goes_on and (day := first + number * DAY) <= last:
+            await simulated.run(datetime.combine(day + DAY, time(), UTC))
+            simulation.note_health()
+            requests = sum(bank.requests for bank in truth.banks.values())
+            goes_on = progress(f"{day}: {requests} requests") and day < last
+            if number == 2 or not goes_on or (number > 2 and number % quarter == 0):
+                year.memory.append(Memory.measure(simulated.now))
+            if PROMTOOL and (number % _EVALUATED == _EVALUATED - 1 or not goes_on):
+                year.alerts.evaluate(simulated.now)
+            year.last, number = day, number + 1
+        year.peak, year.store = peak(), store.client().info("memory")["used_memory"] / 1e6
+        for instance in instances.values():
+            if instance.is_up:
+                await instance.stop()
+    return year
+
+
+def quiet() -> None:
+    """Log nothing: what happens in a year is thousands of lines."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
