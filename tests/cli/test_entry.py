@@ -1,6 +1,7 @@
 """`set-rate`: rates entered by hand, as the operator, a running service, receipts and health see them."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
@@ -252,6 +253,16 @@ async def test_running_service_shows_entered_rates(enter: Enter, start: Started,
     status = await page_of(client, "/status")
     assert "Next poll" not in status.to_text()
     assert not banks.requests
+
+
+async def test_commands_show_entered_rates_without_a_service(enter: Enter, banks: Banks) -> None:
+    """No bank is polled for them."""
+    await enter("shop", "2026-04-02", "USD=475.09", "EUR=551.06")
+    assert re.search(r"USD +475.09 .*2026-04-02 +shop", await enter(name="show"))
+    assert re.search(r"shop +Shop +KZT +current +2026-04-02", await enter(name="sources"))
+    listed = await enter("--markdown", name="sources")
+    assert "- **Polled**: never; its rates are entered with `set-rate`" in listed
+    assert "| [`shop`](#shop) | Shop | KZT | — | at no set times | — | — | never |" in listed
 
 
 async def test_receipt_names_who_entered_it(enter: Enter, start: Started) -> None:

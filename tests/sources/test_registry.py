@@ -10,7 +10,7 @@ from service.domain.fixing import Fixing
 from service.errors import NotUnderstood
 from service.settings import TickerSettings, load
 from service.settings.loader import ROOT
-from service.sources.banks import SOURCES
+from service.sources.banks import SOURCES, validate
 from service.sources.banks.boe import SERIES
 from service.sources.banks.cba import CURRENCIES as OF_ARMENIA
 from service.sources.banks.mnb import CURRENCIES as OF_HUNGARY
@@ -98,3 +98,10 @@ def test_sources_of_shipped_tickers_quote_their_currencies(ticker: TickerSetting
         missing = {*ticker.currencies, ticker.base} - {source.base, *source.quotes}
         assert ticker.base not in missing
         assert len(missing) <= min(fallbacks, 1)
+
+
+def test_example_has_tickers_for_the_manats_and_the_lira() -> None:
+    """And a source whose rates are entered by hand; the file passes all checks of a start."""
+    example = validate(EXAMPLE)
+    assert {"AZN", "TRY", "TMT"} <= {ticker.base for ticker in example.tickers}
+    assert [key for key, source in example.sources.items() if source.is_manual] == ["shop"]

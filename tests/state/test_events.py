@@ -1,5 +1,6 @@
 """Events: what differs from what was reported before."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -31,9 +32,9 @@ def memory_of(*fixings: Fixing, now: datetime = NOW, polled: datetime | None = N
     return memory
 
 
-def _settings() -> Settings:
+def _settings(sources: Mapping[str, object] | None = None) -> Settings:
     ticker = {"id": "kzt", "base": "KZT", "currencies": ["USD", "EUR", "RUB", "GBP", "CNY"], "sources": ["nbk"]}
-    return load(environ={}, overrides={"tickers": [ticker]})
+    return load(environ={}, overrides={"tickers": [ticker], "sources": sources or {}})
 
 
 def reported(*fixings: Fixing) -> Reported:
@@ -177,3 +178,21 @@ def test_revision_of_a_selling_rate_is_an_event() -> None:
     value = Decimal("475.09")
     usd = {"value": value, "nominal": 1, "buying": Decimal(474), "selling": Decimal(477), "before": value}
     assert event.data["rates"] == {"USD": usd}
+
+
+def test_ticker_of_entered_rates_has_events_without_polls() -> None:
+    """Its rates are changed, and late if they have a window, although their source is never polled."""
+    settings = _settings({"nbk": {"adapter": "manual"}})
+
+    def memory_at(now: datetime, *fixings: Fixing) -> MemoryState:
+        memory = MemoryState(settings)
+        for each in fixings:
+            memory.add(each)
+        memory.refresh(now)
+        return memory
+
+    before = detect(memory_at(NOW, OLD, NEW), Reported(), NOW).reported
+    (changed,) = events(memory_at(NOW, OLD, NEW, NEXT), before)
+    assert changed.type == "ticker.changed"
+    later_on = NOW + timedelta(days=1, hours=12)
+    assert [event.type for event in events(memory_at(later_on, OLD, NEW), before, later_on)] == ["ticker.late"]
