@@ -37,6 +37,7 @@ REQUESTS = [
     "/v1/ticker?ticker=nobody",
     "/v1/ticker.txt",
     "/v1/ticker.txt?currencies=eur",
+    "/v1/ticker.txt?show=rate,buy,sell,change,percent",
     *(
         f"{path}?{LOOKS.format(lang=lang, theme=theme, layout=layout)}"
         for path in ("/v1/ticker", "/v1/ticker.svg", "/v1/ticker.html", "/embed")

@@ -1,18 +1,29 @@
 """The element at every width, in four languages, on light and dark pages, with both system schemes."""
 
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.conftest import Open, case
+from tests.browser.conftest import Open, case, ticker_json
 from tests.browser.element import wait_for_elements, with_script
 from tests.browser.site import Site
+from tests.support.standin import Banks, RawRates
+from tests.support.wait import wait_until
 
 WIDTHS = (160, 200, 240, 320, 375, 480, 650, 768, 1024, 1280)
 FORMS = (("strip", "percent"), ("strip", "rate,percent"), ("list", "rate,percent"), ("list", "rate,change,percent"),
          ("tape", "rate,percent"))  # fmt: skip
+ALL_VALUES = "rate,buy,sell,change,percent"
+TWO_SIDED = (("strip", "buy,sell"), ("strip", ALL_VALUES), ("list", "buy,sell"), ("list", "buy,sell,percent"),
+             ("list", ALL_VALUES), ("tape", "buy,sell,percent"))  # fmt: skip
+LIRA: tuple[RawRates, ...] = (
+    {"USD": "43.8172/43.8962", "EUR": "51.7008/51.7939", "JPY": ("28.0072/28.1927", 100), "XDR": "60.1000"},
+    {"USD": "43.9001/43.9791", "EUR": "51.6008/51.6939", "JPY": ("28.0172/28.2027", 100), "XDR": "60.2000"},
+)
 each_language = pytest.mark.parametrize(
     "lang", ["en", "ar", pytest.param("kk", marks=pytest.mark.slow), pytest.param("ru", marks=pytest.mark.slow)]
 )
@@ -61,8 +72,35 @@ def test_rates_and_source_are_visible_at_every_width(site: Site, open_page: Open
     markup = "<div id='column'><currency-ticker></currency-ticker></div>"
     page = open_page(site.page(with_script(site, markup), policy="", lang=lang), reduced_motion="reduce").page
     page.set_viewport_size({"width": 1320, "height": 900})
+    _assert_fits(wait_for_elements(page).first, lang, FORMS, "NBK")
+
+
+@each_language
+def test_buying_and_selling_rates_are_visible_at_every_width(
+    make_site: Callable[..., Site], open_page: Open, lang: str
+) -> None:
+    """With all other values too, and a currency of which the bank publishes one rate only."""
+    today = datetime.now(UTC).date()
+    published = {today - timedelta(days=number): LIRA[number % 2] for number in range(12)}
+    currencies = list(LIRA[0])
+    tickers = [
+        {"id": "kzt", "base": "KZT", "currencies": ["USD"], "sources": ["nbk"]},
+        {"id": "try", "base": "TRY", "currencies": currencies, "sources": ["tcmb"]},
+    ]
+    site = make_site(banks=Banks(published={"tcmb": published}), tickers=tickers)
+    wait_until(lambda: ticker_json(site, "/try")["quotes"][0].get("buying"))
+    markup = "<div id='column'><currency-ticker ticker='try'></currency-ticker></div>"
+    page = open_page(site.page(with_script(site, markup), policy="", lang=lang), reduced_motion="reduce").page
+    page.set_viewport_size({"width": 1320, "height": 900})
     element = wait_for_elements(page).first
-    for (layout, show), width in product(FORMS, WIDTHS):
+    _assert_fits(element, lang, TWO_SIDED, "TCMB")
+    assert element.locator("ul").first.locator(".buy").count() == element.locator("ul").first.locator(".sell").count()
+    assert element.locator("ul").first.locator(".buy").count() == len(currencies) - 1
+
+
+def _assert_fits(element: Locator, lang: str, forms: Iterable[tuple[str, str]], source: str) -> None:
+    """Assert that nothing overlaps or is cut off, in every form at every width."""
+    for (layout, show), width in product(forms, WIDTHS):
         with case(lang, layout, show, width):
             element.evaluate(
                 """(host, [layout, show, width]) => {
@@ -76,7 +114,7 @@ def test_rates_and_source_are_visible_at_every_width(site: Site, open_page: Open
             assert measured["width"] == width
             assert measured["page"] == 0
             _assert_is_readable(measured, is_tape=layout == "tape")
-            expect(element.locator(".date")).to_contain_text("NBK" if layout != "list" else "20")
+            expect(element.locator(".date")).to_contain_text(source if layout != "list" else "20")
 
 
 def _assert_is_readable(measured: dict[str, Any], *, is_tape: bool) -> None:

@@ -1,4 +1,4 @@
-"""Local HTTP servers that stand in for the five banks, in the banks' own wire formats."""
+"""Local HTTP servers that stand in for six banks, in the banks' own wire formats."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 RawRates = Mapping[str, str | tuple[str, int]]
-"""Published value by currency, for 1 unit or with a nominal."""
+"""Published value by currency, for 1 unit or with a nominal; of `tcmb` two values with a slash between them."""
 
 
 def _pair(rate: str | tuple[str, int]) -> tuple[str, int]:
@@ -67,6 +67,16 @@ def cbu(day: date, rates: RawRates, changes: Mapping[str, str] | None = None) ->
     return json.dumps([{**row, "Date": f"{day:%d.%m.%Y}"} for row in rows]).encode()
 
 
+def tcmb(day: date, rates: RawRates) -> bytes:
+    """Return the buying and selling rates of one date; of XDR there is one only."""
+    rows = "".join(
+        f'<Currency CurrencyCode="{code}"><Unit>{nominal}</Unit><ForexBuying>{value.partition("/")[0]}</ForexBuying>'
+        f"<ForexSelling>{value.partition('/')[2]}</ForexSelling></Currency>"
+        for code, (value, nominal) in ((code, _pair(rate)) for code, rate in rates.items())
+    )
+    return f'<Tarih_Date Tarih="{day:%d.%m.%Y}">{rows}</Tarih_Date>'.encode()
+
+
 @dataclass(frozen=True)
 class Refusal:
     """A response that demands a pause."""
@@ -93,7 +103,7 @@ class Banks:
 
     def environ(self) -> dict[str, str]:
         """Return the environment variables that point the service to this server instead of the banks."""
-        steps = {"nbk": "rss", "cbr": "scripts", "ecb": "EXR", "nbu": "NBU_Exchange", "cbu": "json"}
+        steps = {"nbk": "rss", "cbr": "scripts", "ecb": "EXR", "nbu": "NBU_Exchange", "cbu": "json", "tcmb": "kurlar"}
         return {f"TICKER_SOURCES__{key.upper()}__URL": f"{self.url}/{key}/{step}" for key, step in steps.items()}
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
@@ -127,16 +137,19 @@ class Banks:
             return nbk(day, published.get(day, {}))
         if key == "cbr":
             requested = datetime.strptime(query["date_req"], "%d/%m/%Y").date()
-            if not published:
-                return b""
-            day = max((day for day in published if day <= requested), default=min(published))
-            return cbr(day, published[day])
+            day = max((day for day in published if day <= requested), default=min(published, default=requested))
+            return cbr(day, published[day]) if published else b""
         if key == "ecb":
             since = date.fromisoformat(query["startPeriod"])
             return ecb({day: rates for day, rates in published.items() if day >= since})
         if key == "nbu":
             start, end = (datetime.strptime(query[name], "%Y%m%d").date() for name in ("start", "end"))
             return nbu({day: rates for day, rates in published.items() if start <= day <= end})
+        if key == "tcmb":
+            day = datetime.strptime(request.path.rsplit("/", 1)[1], "%d%m%Y.xml").date()
+            if day not in published:
+                raise web.HTTPNotFound
+            return tcmb(day, published[day])
         day = date.fromisoformat(request.path.rstrip("/").rsplit("/", 1)[1])
         return cbu(day, published[day]) if day in published else b"[]"
 

@@ -5,14 +5,18 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from justhtml import Node
 
-from service.domain.fixing import Fixing
+from service.domain.fixing import Fixing, Quotation
 from service.settings import Settings
 from service.storage.repository import Store
+from service.web.i18n.formatting import quote_text
+from service.web.i18n.locale import language
 from tests.conftest import Started
-from tests.support.fixings import day, fixing, later, with_sides
+from tests.support.fixings import day, fixing, later, series, with_sides
 from tests.support.http import Client, until_ready
-from tests.support.pages import page_of, select, text_of
+from tests.support.pages import SVG, page_of, picture_of, select, select_one, text_of
+from tests.support.snapshots import KZT, SETTINGS, snapshot_of
 from tests.support.standin import Banks
 
 OLD = with_sides(fixing(day(1), USD="478.77", EUR="548.62", RUB="5.87"), USD=("476.5", "481.04"))
@@ -96,3 +100,68 @@ async def test_cross_rate_has_neither(client: Client, path: str) -> None:
     assert quote["cross"]
     assert quote["rate"]
     assert not {"buying", "selling"} & quote.keys()
+
+
+def cells(page: Node) -> list[list[str]]:
+    """Return the class and the text of each visible value of each quote."""
+    return [
+        [f"{value.attrs['class']}: {value.to_text().strip()}" for value in select(item, ".seen > span")[1:]]
+        for item in select(page, "li")
+    ]
+
+
+@pytest.mark.parametrize("path", ["/embed", "/v1/ticker.html"])
+async def test_strip_shows_both_where_asked(client: Client, path: str) -> None:
+    """With labels and the published digits; the rate of a currency of which the source publishes one only."""
+    assert cells(await page_of(client, f"{path}?lang=en&show=sell,buy")) == [
+        ["buy: buy 473.00", "sell: sell 477.18"],
+        ["rate: 551.06"],
+        ["buy: buy 2.9800", "sell: sell 3.0300"],
+    ]
+    page = await page_of(client, f"{path}?lang=ru&show=rate,buy,sell,percent&currencies=usd")
+    assert cells(page)[0][:3] == ["rate: 475,09", "buy: покупка 473,00", "sell: продажа 477,18"]
+    said = select_one(page, ".said").to_text()
+    assert said.endswith(", 475,09, покупка 473,00, продажа 477,18")
+    assert cells(await page_of(client, f"{path}?lang=en&currencies=usd"))[0][0].startswith("percent: ")
+
+
+async def test_texts_of_both_are_in_json(client: Client) -> None:
+    usd, eur, _ = [quote["text"] for quote in (await decimals(client, "/v1/ticker?lang=kk"))["quotes"]]
+    assert (usd["buy"], usd["sell"]) == ("алу 473,00", "сату 477,18")
+    assert not {"buy", "sell"} & eur.keys()
+
+
+@pytest.mark.parametrize("query", ["", "&layout=list", "&width=200", "&layout=list&width=200"])
+async def test_picture_shows_both(client: Client, query: str) -> None:
+    picture = await picture_of(client, f"/v1/ticker.svg?lang=en&show=buy,sell{query}")
+    drawn = "".join("".join(map(str, text.itertext())) for text in picture.findall(f"{SVG}text"))
+    for value in ("buy 473.00", "sell 477.18", "551.06", "buy 2.9800"):
+        assert value in drawn.replace("\u00a0", " ")
+    assert "▼" not in drawn  # an arrow belongs to a change
+    async with client.get(f"/v1/ticker.png?lang=en&show=buy,sell{query}") as response:
+        assert (response.status, (await response.read())[:4]) == (200, b"\x89PNG")
+
+
+async def test_text_has_the_values_asked_for(client: Client) -> None:
+    """For programs: without labels, a dash for a missing value."""
+    assert await text_of(client, "/v1/ticker.txt?show=buy,sell") == "usd 473.00 477.18\neur — —\njpy 2.9800 3.0300\n"
+    first = (await text_of(client, "/v1/ticker.txt?show=rate,buy,sell,change,percent")).splitlines()[0]
+    assert first == "usd 475.09 473.00 477.18 -3.68 -0.77%"
+    assert (await text_of(client, "/v1/ticker.txt")).splitlines()[0] == "usd -0.77%"
+
+
+async def test_builder_offers_them_where_a_source_has_them(client: Client) -> None:
+    def offered(page: Node) -> list[str]:
+        return [str(box.attrs["value"]) for box in select(page, "input[name=show]")]
+
+    assert offered(await page_of(client, "/?lang=en")) == ["rate", "buy", "sell", "change", "percent"]
+    assert offered(await page_of(client, "/?lang=en&ticker=rub")) == ["rate", "change", "percent"]
+
+
+def test_sides_that_are_derived_have_six_digits() -> None:
+    """Those of an inverse quotation, as other derived rates."""
+    ticker = KZT.model_copy(update={"base": "EUR", "currencies": ("USD",), "sources": ("ecb",)})
+    inverse = with_sides(fixing(day(2), "ecb", "EUR", Quotation.INVERSE, USD="1.1525"), USD=("1.1600", "1.1450"))
+    snapshot = snapshot_of(ticker, ecb=series(inverse))
+    text = quote_text(snapshot.quotes[0], snapshot, SETTINGS, language("en"))
+    assert (text.buy, text.sell) == ("buy 0.862069", "sell 0.873362")

@@ -26,7 +26,7 @@ const CHOICES = array(
 );
 
 /** Values that `show` lists, separated by commas. */
-const SHOWN_VALUES = array( 'rate', 'change', 'percent' );
+const SHOWN_VALUES = array( 'rate', 'buy', 'sell', 'change', 'percent' );
 
 /** Options that are on or off. */
 const FLAGS = array( 'spark', 'live' );

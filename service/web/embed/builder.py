@@ -16,6 +16,8 @@ VALUES: Final[Mapping[str, str]] = {
     "list": N_("List"),
     "tape": N_("Scrolling"),
     "rate": N_("Rate"),
+    "buy": N_("Buying"),
+    "sell": N_("Selling"),
     "change": N_("Change"),
     "percent": N_("Percent"),
 }

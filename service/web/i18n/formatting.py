@@ -1,9 +1,12 @@
 """Texts of a snapshot, visible ones and those for screen readers: the same for all output formats."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Final
+
+from msgspec import UNSET, UnsetType
 
 from service.domain.change import DERIVED_DIGITS
 from service.domain.periods import Period, begin
@@ -20,7 +23,8 @@ _SHOWN_DIGITS: Final = 6
 class QuoteText:
     """The texts of a quote. `sentence` is for screen readers; `note` marks a fallback source or a cross rate.
 
-    `own_date` is its date if that differs from the ticker's; else empty.
+    `own_date` is its date if that differs from the ticker's; else empty. `buy` and `sell` are the rates at which the
+    source buys and sells, with their labels; present if it publishes both.
     """
 
     name: str
@@ -35,10 +39,16 @@ class QuoteText:
     date: str
     previous_date: str
     own_date: str
+    buy: str | UnsetType = UNSET
+    sell: str | UnsetType = UNSET
+
+    def shown(self, show: Iterable[str]) -> tuple[str, ...]:
+        """Return the names of the values to show: the rate in place of buying and selling rates that it lacks."""
+        return tuple(dict.fromkeys(value if getattr(self, value) else "rate" for value in show))
 
     def accessible_label(self, show: tuple[str, ...]) -> str:
         """Return the text for screen readers: the sentence, which has the percentage, and the other shown values."""
-        return ", ".join([self.sentence, *(getattr(self, value) for value in show if value != "percent")])
+        return ", ".join([self.sentence, *(getattr(self, value) for value in self.shown(show) if value != "percent")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,7 @@ def quote_text(quote: Quote, snapshot: Snapshot, settings: Settings, language: L
     previous = language.number(quote.previous, decimals)
     note, source = _note(quote, settings, language), _source(quote, settings, language)
     sentence = _sentence(quote, base, percent, note, language)
+    buy, sell = _sides(quote, language)
     return QuoteText(
         name=name,
         rate=rate,
@@ -86,6 +97,8 @@ def quote_text(quote: Quote, snapshot: Snapshot, settings: Settings, language: L
         date=language.date(quote.date),
         previous_date=language.date(quote.previous_date),
         own_date=language.date(own_date),
+        buy=buy,
+        sell=sell,
     )
 
 
@@ -133,8 +146,24 @@ def shown_decimals(quote: Quote, *others: Decimal) -> int:
         return 0
     if quote.cross or len(quote.rate.as_tuple().digits) >= DERIVED_DIGITS:  # derived, not published
         return max(2, _SHOWN_DIGITS - quote.rate.adjusted() - 1)
-    exponents = (value.as_tuple().exponent for value in (quote.rate, quote.previous, *others) if value is not None)
+    return _decimals(*(value for value in (quote.rate, quote.previous, *others) if value is not None))
+
+
+def _decimals(*values: Decimal) -> int:
+    exponents = (value.as_tuple().exponent for value in values)
     return max(0, *(-exponent for exponent in exponents if isinstance(exponent, int)))
+
+
+def _sides(quote: Quote, language: Language) -> tuple[str | UnsetType, str | UnsetType]:
+    """Return the buying and the selling rate with their labels; unset without them."""
+    buying, selling = quote.buying, quote.selling
+    if buying is None or selling is None:
+        return UNSET, UNSET
+    decimals = _decimals(buying, selling)
+    if any(len(side.as_tuple().digits) >= DERIVED_DIGITS for side in (buying, selling)):
+        decimals = max(2, _SHOWN_DIGITS - buying.adjusted() - 1)
+    buy, sell = (language.number(side, decimals) for side in (buying, selling))
+    return language.gettext(messages.BUY).format(rate=buy), language.gettext(messages.SELL).format(rate=sell)
 
 
 def _sentence(quote: Quote, base: str, percent: str, note: str, language: Language) -> str:

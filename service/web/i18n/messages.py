@@ -50,6 +50,9 @@ BASE_CONTEXT: Final = "base currency within a sentence"
 LABEL: Final = N_("Exchange rate changes against {base}")
 COMPARED: Final = N_("{date} compared with {previous}")
 PREVIOUS: Final = N_("previously")
+BUY: Final = N_("buy {rate}")
+SELL: Final = N_("sell {rate}")
+"""The rates at which a source buys and sells a currency: as short as possible."""
 NOT_AVAILABLE: Final = N_("not available")
 CROSS_RATE: Final = N_("cross rate")
 FALLBACK: Final = N_("fallback source")

@@ -21,7 +21,7 @@ from service.web.i18n.formatting import QuoteText, TickerText, quote_text, spark
 from service.web.i18n.locale import ENGLISH, language
 from service.web.i18n.messages import BUILDER, STRIP, catalogue, languages
 from service.web.rendering.atom import ENTRIES, feed
-from service.web.rendering.options import AUTO, LAYOUTS, SHOWN_VALUES, THEMES, Options
+from service.web.rendering.options import AUTO, LAYOUTS, SHOWN_VALUES, SIDES, THEMES, Options
 from service.web.rendering.png import MAX_PIXELS, is_drawable
 from service.web.rendering.sparkline import Sparkline, path
 from service.web.rendering.style import STYLE, digest, style_sheet
@@ -159,12 +159,21 @@ def _own_fields(quote: Quote) -> dict[str, Any]:
 
 
 def ticker_txt(view: View) -> bytes:
-    """Return a line for each quote; with its date if that is not the ticker's."""
+    """Return a line for each quote: its code and the values of `show`; with its date if that is not the ticker's."""
     lines = []
     for quote in view.quotes:
         own_date = f" {quote.date}" if quote.date not in (None, view.snapshot.as_of) else ""
-        lines.append(f"{quote.code.lower()} {percent_text(quote.percent)}{own_date}\n")
+        values = " ".join(_plain(quote, value) for value in view.options.show)
+        lines.append(f"{quote.code.lower()} {values}{own_date}\n")
     return "".join(lines).encode()
+
+
+def _plain(quote: Quote, value: str) -> str:
+    """Return a value for programs: not rounded, in no language; a dash if it is missing."""
+    if value == "percent":
+        return percent_text(quote.percent)
+    number = {"rate": quote.rate, "buy": quote.buying, "sell": quote.selling, "change": quote.change}[value]
+    return "—" if number is None else f"{number:{'+' if value == 'change' and number else ''}f}"
 
 
 def ticker_svg(view: View) -> bytes:
@@ -218,7 +227,9 @@ def index(view: View) -> bytes:
     def named(values: Iterable[str], names: Mapping[str, str] = VALUES) -> list[tuple[str, str]]:
         return [(value, translate(names[value])) for value in values]
 
-    choices: dict[str, Any] = {"themes": THEMES, "layouts": LAYOUTS, "shown_values": SHOWN_VALUES, "colours": COLOURS}
+    has_sides = any(quote.buying is not None for quote in view.snapshot.quotes)
+    shown_values = [value for value in SHOWN_VALUES if has_sides or value not in SIDES]
+    choices: dict[str, Any] = {"themes": THEMES, "layouts": LAYOUTS, "shown_values": shown_values, "colours": COLOURS}
     choices |= {"fonts": named(FONTS, FONTS), "widths": named(WIDTHS, WIDTHS), "snippets": SNIPPETS}
     tags = {"translations": languages(BUILDER), "languages": languages(STRIP)}
     return _rendered("index.html", view, _=translate, named=named, **choices, **tags)
@@ -264,7 +275,11 @@ FORMATS: Final[Mapping[str, OutputFormat]] = {
         ticker_json, "application/json", frozenset({"lang", "spark", "period"}), "as JSON", dated=True
     ),
     "txt": OutputFormat(
-        ticker_txt, "text/plain; charset=utf-8", frozenset({"period"}), "as text, one line per currency", dated=True
+        ticker_txt,
+        "text/plain; charset=utf-8",
+        frozenset({"show", "period"}),
+        "as text, one line per currency",
+        dated=True,
     ),
     "svg": OutputFormat(
         ticker_svg,

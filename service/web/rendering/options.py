@@ -22,7 +22,8 @@ from service.web.rendering.style import STYLE
 AUTO: Final = "auto"
 THEMES: Final = (AUTO, "system", "light", "dark", "transparent")
 LAYOUTS: Final = ("strip", "list", "tape")
-SHOWN_VALUES: Final = ("rate", "change", "percent")
+SHOWN_VALUES: Final = ("rate", "buy", "sell", "change", "percent")
+SIDES: Final = ("buy", "sell")
 _DEFAULT_VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "strip": ("percent",),
     "list": ("rate", "percent"),

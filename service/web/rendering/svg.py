@@ -353,14 +353,10 @@ def _wrapped(runs: Sequence[TextRun], width: float) -> list[list[TextRun]]:
 def _values(quote: Quote, text: QuoteText, options: Options, inks: Mapping[str, str]) -> list[TextRun]:
     ink = inks[quote.direction or "flat"]
     parts = []
-    for value in options.show:
-        if value == "rate":
-            parts.append(TextRun(text.rate, inks["ink"]))
-        elif value == "change":
-            parts.append(TextRun(text.change, ink))
-        else:
-            parts.append(TextRun(text.percent, ink, bold=True))
-    if quote.direction and options.show != ("rate",):
+    for value in text.shown(options.show):
+        is_change = value in ("change", "percent")
+        parts.append(TextRun(getattr(text, value), ink if is_change else inks["ink"], bold=value == "percent"))
+    if quote.direction and {"change", "percent"}.intersection(options.show):
         parts.append(TextRun(ARROWS[quote.direction], ink, size=11))
     if text.own_date:
         parts.append(TextRun(text.own_date, inks["warn"], size=_SMALL))

@@ -6,7 +6,7 @@ import { Refresh } from "./refresh.js";
 import { replace } from "./replace.js";
 
 const HERE = new URL(".", import.meta.url).href;
-const VALUES = ["rate", "change", "percent"];
+const VALUES = ["rate", "buy", "sell", "change", "percent"];
 const THEMES = ["auto", "system", "light", "dark", "transparent"];
 const LAYOUTS = ["strip", "list", "tape"];
 const PERIODS = ["day", "week", "month", "year", "ytd"];
@@ -154,14 +154,18 @@ class CurrencyTicker extends HTMLElement {
     const codes = data?.quotes.map(({ code }) => code.toLowerCase()) ?? [];
     const named = data && this.get("currencies") ? this.some("currencies", codes) : codes;
     const picked = named.map((code) => data.quotes[codes.indexOf(code)]);
-    const state = picked.length ? `${data.status} ${this.feed?.away ? "away" : ""}` : "";
+    const state = picked[0] ? `${data.status} ${this.feed?.away ? "away" : ""}` : "";
     const box = make("div", `ticker ${layout} ${state}`);
     box.classList.add(this.one("theme", THEMES));
     // Without any known currency the content of the tag stays, instead of others.
-    if (picked.length) this.fill(box, layout, data, picked);
-    else this.wait(box, layout);
+    if (picked[0]) this.fill(box, layout, data, picked);
+    else {
+      box.append(make("slot"));
+      // Reserve the minimum height of the rows and the footer of a list, to avoid a layout shift.
+      if (layout === "list") box.style.minHeight = `calc(${3.7 * (this.words("currencies").length || 5) + 3.84}em + 2px)`;
+    }
     replace(this.shadowRoot.firstChild, box);
-    if (picked.length && !this.ready) {
+    if (picked[0] && !this.ready) {
       this.ready = true;
       queueMicrotask(() => this.send("ticker-ready", data));
     }
@@ -169,13 +173,6 @@ class CurrencyTicker extends HTMLElement {
 
   send(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
-  }
-
-  wait(box, layout) {
-    box.append(make("slot"));
-    // Reserve the minimum height of the rows and the footer of a list, to avoid a layout shift.
-    const rows = this.words("currencies").length || 5;
-    if (layout === "list") box.style.minHeight = `calc(${3.7 * rows + 3.84}em + 2px)`;
   }
 
   fill(box, layout, { base, text, status, as_of }, picked) {
@@ -189,10 +186,10 @@ class CurrencyTicker extends HTMLElement {
     list.ariaLabel = text.label;
     list.role = "list";
     const said = (before, after) =>
-      [status !== "current" && text.status, this.feed?.away && text.away].filter(Boolean).flatMap((words) => {
+      [status !== "current" && text.status, this.feed?.away && text.away].flatMap((words) => {
         const node = make("span", "status", words);
         node.lang = text.words;
-        return [before, node, after];
+        return words ? [before, node, after] : [];
       });
     list.append(...picked.map((quote) => this.quote(quote, layout, show, base, said(", ", ""))));
     const date = make("p", "date");
@@ -221,17 +218,22 @@ class CurrencyTicker extends HTMLElement {
     const eye = (...parts) => seen.append(make("span", ...parts), " ");
     eye("code", code.toLowerCase());
     if (layout === "list") eye("name", text.name, make("span", "note", text.note));
-    for (const value of show) eye(value, text[value]);
-    if (direction && String(show) !== "rate") eye("arrow", ARROWS[direction]);
+    // The rate in place of buying and selling rates that the source lacks.
+    const shown = new Set(show.map((value) => (text[value] ? value : "rate")));
+    const heard = [text.sentence];
+    for (const value of shown) {
+      eye(value, text[value]);
+      if (value !== "percent") heard.push(text[value]);
+    }
+    if (direction && /c/.test(show)) eye("arrow", ARROWS[direction]); // change or percent
     if (text.own_date) eye("own-date", text.own_date);
-    const heard = show.flatMap((value) => (value === "percent" ? [] : text[value]));
-    const more = make("button", "more", seen, make("span", "said", [text.sentence, ...heard].join(", ")));
+    const more = make("button", "more", seen, make("span", "said", heard.join(", ")));
     more.setAttribute("popovertarget", code);
     const details = make("div", "details", make("b", "", text.name));
     details.id = code;
     details.popover = "";
     text.receipts?.forEach((path, at) => {
-      const link = make("a", "", `${at ? text.previous : text.rate} ${base}`);
+      const link = make("a", "", at ? text.previous : text.rate, ` ${base}`);
       link.href = HERE + path.slice(1);
       link.target = "_blank";
       details.append(link, make("span", "", at ? text.previous_date : text.date));

@@ -50,7 +50,7 @@ export class Refresh {
     const next = () => (reconnects ? this.plan() : this.update());
     const delay = (reconnects ? this.listenAt : this.due) - Date.now();
     // At most an hour, even if the clock was set back.
-    this.timer = setTimeout(next, Math.min(3.6e6, Math.max(0, delay)));
+    this.timer = setTimeout(next, Math.min(3.6e6, delay));
   }
 
   async update() {
@@ -67,7 +67,7 @@ export class Refresh {
       if (!response.ok) throw Error();
       this.read(await response.text());
       this.known = true;
-      this.took(Number(/max-age=(\d+)/.exec(response.headers.get("cache-control"))?.[1]) || 15);
+      this.took(+/max-age=(\d+)/.exec(response.headers.get("cache-control"))?.[1] || 15);
     } catch {
       this.failures++;
       // While a stream with the rates is alive, they are current.

@@ -48,13 +48,12 @@ function connection(url) {
   // Opens the stream once for all elements that are added or removed together; without any it is closed.
   function update() {
     clearTimeout(opening);
-    if (listeners.size) {
-      opening = setTimeout(open);
-      return;
+    if (listeners.size) opening = setTimeout(open);
+    else {
+      clearTimeout(silence);
+      source?.close();
+      streams.delete(url);
     }
-    clearTimeout(silence);
-    source?.close();
-    streams.delete(url);
   }
 
   return {

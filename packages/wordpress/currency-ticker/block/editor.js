@@ -5,7 +5,7 @@
 	const { __ } = i18n;
 	const { CheckboxControl, Disabled, PanelBody, Placeholder, SelectControl, TextControl, ToggleControl } = components;
 	const TEXTS = [ 'ticker', 'currencies', 'lang', 'theme', 'layout', 'show' ];
-	const VALUES = [ 'rate', 'change', 'percent' ];
+	const VALUES = [ 'rate', 'buy', 'sell', 'change', 'percent' ];
 	const words = ( text ) => text.toLowerCase().split( /[\s,]+/ ).filter( Boolean );
 	// Newer versions of WordPress use these sizes for all controls, and report controls without these options.
 	const newSizes = { __nextHasNoMarginBottom: true, __next40pxDefaultSize: true };
@@ -43,6 +43,8 @@
 		const shown = words( attributes.show );
 		const labels = {
 			rate: __( 'Rate', 'currency-ticker' ),
+			buy: __( 'Buying rate', 'currency-ticker' ),
+			sell: __( 'Selling rate', 'currency-ticker' ),
 			change: __( 'Change', 'currency-ticker' ),
 			percent: __( 'Change in percent', 'currency-ticker' ),
 		};
