@@ -18,13 +18,15 @@ export type CurrencyTickerTheme = "auto" | "light" | "dark" | "transparent" | "s
 export type CurrencyTickerLayout = "strip" | "list" | "tape";
 
 /** A value that is shown of each currency. */
-export type CurrencyTickerValue = "rate" | "change" | "percent";
+export type CurrencyTickerValue = "rate" | "buy" | "sell" | "change" | "percent";
 
 /** Values separated by commas: `"rate,percent"`. They are shown in a fixed order. */
 export type CurrencyTickerShow =
   | CurrencyTickerValue
   | `${CurrencyTickerValue},${CurrencyTickerValue}`
-  | `${CurrencyTickerValue},${CurrencyTickerValue},${CurrencyTickerValue}`;
+  | `${CurrencyTickerValue},${CurrencyTickerValue},${CurrencyTickerValue}`
+  | `${CurrencyTickerValue},${CurrencyTickerValue},${CurrencyTickerValue},${CurrencyTickerValue}`
+  | "rate,buy,sell,change,percent";
 
 /** Period of the changes; `day` is since the previous publication, `ytd` since the end of last year. */
 export type CurrencyTickerPeriod = "day" | "week" | "month" | "year" | "ytd";
@@ -102,6 +104,9 @@ export interface CurrencyTickerQuote {
   receipts: string[];
   /** The changes by period; null where history does not reach. */
   changes: Record<CurrencyTickerPeriod, CurrencyTickerChange | null>;
+  /** The rates at which the source buys and sells, if it publishes both. */
+  buying?: number;
+  selling?: number;
   text?: CurrencyTickerQuoteText;
 }
 
@@ -153,6 +158,9 @@ export interface CurrencyTickerQuoteText {
   previous_date: string;
   /** Its date, if that differs from the ticker's. */
   own_date: string;
+  /** The rates at which the source buys and sells, with labels, if it publishes both. */
+  buy?: string;
+  sell?: string;
   /** Direction of the change over the period. */
   direction: "up" | "down" | "flat" | null;
   /** Paths of the pages of both publications that the change compares. */
