@@ -137,7 +137,7 @@ CASES = {
         {'ticker_quotes{ticker="kzt",choice="2"}': f"0x9 2x{DAYS}"}, KZT,
     ),
     "quarantine": Case(
-        "QuarantineWaiting", 69, "2 dates of nbk are quarantined",
+        "QuarantineWaiting", 10 + 239, "2 dates of nbk are quarantined",
         {'ticker_quarantine_waiting{source="nbk"}': f"0x9 2x{DAYS}"}, NBK,
     ),
     "a source diverges": Case(
