@@ -39,7 +39,7 @@ def main() -> int:
 
     def progress(line: str) -> bool:
         print(f"{monotonic() - started:.0f} s, {line}", file=sys.stderr, flush=True)  # noqa: T201 - a report
-        return monotonic() - started < 60 * options.minutes
+        return monotonic() - started < 60 * float(options.minutes)
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the store is stopped
     quiet()

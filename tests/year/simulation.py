@@ -32,6 +32,7 @@ from service.sources.http_client import Client
 from service.sources.session import BankSession
 from service.state.memory import MemoryState
 from service.storage.repository import Store, open_store
+from service.storage.server_monitor import ServerMonitor
 from service.storage.sync import StoreSync
 from service.web.ops.collector import register
 from service.web.ops.health import HealthReport
@@ -183,7 +184,8 @@ class Instance:
         }
         self.poller = Poller(self.memory, self.sync, publisher(self.sync), SOURCES, sessions, clock, counters)
         self.registry = CollectorRegistry()
-        register(self.registry, self.memory, self.sync, self.election, counters, lambda: 0, {}, clock)
+        monitor = ServerMonitor(self.store)  # not started: the simulated store has no disk or memory limit
+        register(self.registry, self.memory, self.sync, monitor, self.election, counters, lambda: 0, {}, clock)
         self.health = HealthReport(self.memory, self.sync, self.election, self.follower, self, clock, clock())
         self.memory.watchers.append(lambda _: self.on_snapshot(self))
         self._is_first_term = True
