@@ -29,6 +29,7 @@ OVERRIDE = """
 services:
   edge: {{ ports: !override ["127.0.0.1:{port}:8080"], ulimits: {{ nofile: 4096 }} }}
   ticker: {{ environment: {environ}, ulimits: {{ nofile: 4096 }} }}
+  alertmanager: {{ deploy: {{ replicas: 0 }} }}
   grafana: {{ deploy: {{ replicas: 0 }} }}
 """
 """What is not as in production: the published port, the limit of open files, the banks and how often one is polled."""

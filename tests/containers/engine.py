@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,24 +23,32 @@ GATEWAY: Final = "172.30.229.1"
 """The address of this machine in the engine's default network, where containers reach the banks' stand-in."""
 IMAGE: Final = "currency-ticker-ticker"
 """The name that compose gives to the image of the Dockerfile."""
+<<<<<<< ours
 MACHINE: Final = "currency-ticker-machine"
 """The image of a machine with systemd, as docs/operations.md requires it, and with the locked packages in /wheels."""
 _TRIXIE: Final = "ca-certificates,passwd,python3,python3-venv"
 _FORKY: Final = "docker-compose,netcat-openbsd,nginx,prometheus,prometheus-alertmanager,valkey-server,valkey-tools"
 _MACHINE_PACKAGES: Final = "ca-certificates,curl,git,passwd,procps,python3,python3-venv,sudo,systemd,systemd-sysv"
+=======
+_SUITES: Final = {
+    "trixie": "ca-certificates,passwd,python3,python3-venv",
+    "forky": "docker-compose,netcat-openbsd,nginx,prometheus,valkey-server,valkey-tools",
+}
+"""The packages of each base system."""
+>>>>>>> theirs
 _EXCLUDED: Final = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
 _PLUGIN: Final = "./usr/libexec/docker/cli-plugins/docker-compose"
 _PYTHON: Final = """
-FROM {base}
+FROM trixie
 RUN python3 -m venv /usr/local && printf '[global]\\nno-index = true\\nfind-links = /wheels\\n' > /etc/pip.conf
 COPY wheels /wheels
 """
 _TOOLS: Final = """
-FROM {base}
-RUN mkdir -p /data /prometheus /alertmanager \
-  && chown valkey:valkey /data && chown 65534:65534 /prometheus /alertmanager
+FROM forky
+RUN mkdir -p /data /prometheus && chown valkey:valkey /data && chown 65534:65534 /prometheus
 WORKDIR /data
 """
+<<<<<<< ours
 _ENTRYPOINTS: Final = {"prom/prometheus": "prometheus", "prom/alertmanager": "prometheus-alertmanager"}
 """By image: the program that its entry point starts; the other images have none."""
 _MACHINE: Final = """
@@ -49,6 +56,9 @@ FROM {base}
 RUN printf '[global]\\nno-index = true\\nfind-links = /wheels\\n' > /etc/pip.conf
 COPY wheels /wheels
 """
+=======
+_PROMETHEUS: Final = f'{_TOOLS}ENTRYPOINT ["prometheus"]\n'
+>>>>>>> theirs
 
 
 class Unavailable(Exception):
@@ -108,11 +118,16 @@ def engine(folder: Path) -> Iterator[Engine]:
 
 def prepare(engine: Engine) -> None:
     """Make the images that the Dockerfile and docker-compose.yml name, and build the service's own."""
+<<<<<<< ours
     trixie, forky = _debian("trixie", _TRIXIE), _debian("forky", _FORKY)
     machine = _debian("trixie", _MACHINE_PACKAGES)
+=======
+    for suite, packages in _SUITES.items():
+        _debian(suite, packages)
+>>>>>>> theirs
     plugin = CACHE / "config" / "cli-plugins" / "docker-compose"
     if not plugin.exists():
-        subprocess.run(("tar", "-xf", forky, "-C", CACHE, _PLUGIN), check=True)
+        subprocess.run(("tar", "-xf", CACHE / "forky.tar", "-C", CACHE, _PLUGIN), check=True)
         plugin.parent.mkdir(parents=True, exist_ok=True)
         (CACHE / _PLUGIN).rename(plugin)
     context = CACHE / "context"
@@ -126,20 +141,27 @@ def prepare(engine: Engine) -> None:
     services = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"].values()
     named = {service["image"] for service in services if "image" in service}
     (python,) = set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE))
+<<<<<<< ours
     _build(engine, trixie, _PYTHON, context, [python])
     started = {name: _ENTRYPOINTS[image] for name in named if (image := name.partition(":")[0]) in _ENTRYPOINTS}
     _build(engine, forky, _TOOLS, context, sorted(named - started.keys()))
     for name, program in started.items():
         _build(engine, forky, f'{_TOOLS}ENTRYPOINT ["{program}"]\n', context, [name])
     _build(engine, machine, _MACHINE, context, [MACHINE])
+=======
+    _build(engine, "trixie", _PYTHON, context, [python])
+    prometheus = {name for name in named if name.startswith("prom/")}
+    _build(engine, "forky", _TOOLS, context, sorted(named - prometheus))
+    _build(engine, "forky", _PROMETHEUS, context, sorted(prometheus))
+>>>>>>> theirs
     engine.run("build", "--quiet", "--tag", IMAGE, ROOT)
 
 
-def _debian(suite: str, packages: str) -> Path:
-    """Return the base system of these packages; make it from the archive that this machine uses if it is missing."""
-    archive = CACHE / f"{suite}-{sha256(packages.encode()).hexdigest()[:8]}.tar"
+def _debian(suite: str, packages: str) -> None:
+    """Make a base system, from the archive that this machine uses."""
+    archive = CACHE / f"{suite}.tar"
     if archive.exists():
-        return archive
+        return
     sources = [*Path("/etc/apt/sources.list.d").glob("*"), Path("/etc/apt/sources.list")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources if path.is_file())
     mirror = re.search(r"^(?:URIs:|deb(?: \[.*\])?) *(\S+/debian/?)(?:\s|$)", text, re.MULTILINE)
@@ -148,13 +170,12 @@ def _debian(suite: str, packages: str) -> Path:
     options = ["--quiet", "--variant=apt", "--format=tar", f"--include={packages}", *_EXCLUDED]
     unexpiring = '--aptopt=Acquire::Check-Valid-Until "false"'  # a mirror may be days old
     subprocess.run(("mmdebstrap", *options, unexpiring, suite, partial, mirror[1]), check=True)
-    return partial.rename(archive)
+    partial.rename(archive)
 
 
-def _build(engine: Engine, archive: Path, dockerfile: str, context: Path, names: Sequence[str]) -> None:
-    base = archive.stem
+def _build(engine: Engine, base: str, dockerfile: str, context: Path, names: Sequence[str]) -> None:
     if not engine.run("images", "--quiet", base).strip():
-        engine.run("import", archive, base)
-    (context / f"{base}.Dockerfile").write_text(dockerfile.format(base=base), encoding="utf-8")
+        engine.run("import", CACHE / f"{base}.tar", base)
+    (context / f"{base}.Dockerfile").write_text(dockerfile, encoding="utf-8")
     tags = [option for name in names for option in ("--tag", name)]
     engine.run("build", "--quiet", "--file", context / f"{base}.Dockerfile", *tags, context)

@@ -1,4 +1,4 @@
-"""The profiles `ha` (a replica and three Sentinels) and `monitoring` (Prometheus and Alertmanager)."""
+"""The profiles `ha` (a replica and three Sentinels) and `monitoring` (Prometheus)."""
 
 import json
 import urllib.request
@@ -77,13 +77,3 @@ def test_prometheus_loads_all_rules_and_scrapes_all_instances(docker: Engine, ba
         loaded = [rule for group in query("rules")["groups"] for rule in group["rules"] if rule["type"] == "alerting"]
         assert {rule["name"] for rule in loaded} == rules().keys()
         assert {rule["health"] for rule in loaded} <= {"ok", "unknown"}
-        wait_until(lambda: len(query("alertmanagers")["activeAlertmanagers"]) == 1, "Alertmanager")
-        wait_until(lambda: "Watchdog" in notified(stack, docker), "the dead man's switch", within=180)
-
-
-def notified(stack: Project, docker: Engine) -> set[str]:
-    """Return the alerts that Alertmanager has received."""
-    (name,) = stack.names("alertmanager")
-    address = docker.inspect(name)["NetworkSettings"]["Networks"]["currency-ticker_notify"]["IPAddress"]
-    with urllib.request.urlopen(f"http://{address}:9093/api/v2/alerts", timeout=30) as response:
-        return {alert["labels"]["alertname"] for alert in json.load(response)}
