@@ -5,6 +5,7 @@ The rules are evaluated on metrics scraped from a service that is late, stale, o
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -30,6 +31,7 @@ from tests.support.receiver import Receiver, enqueue, receiving, with_webhooks
 from tests.support.servers import sentinel
 from tests.support.servers import valkey as server
 from tests.support.standin import Banks, RawRates
+from tests.support.wait import until_true
 
 pytestmark = pytest.mark.slow
 
@@ -312,6 +314,29 @@ class TestAlerts:
                 clock,
                 lambda samples: condition(samples) and value(samples, "ticker_store_memory_bytes") is not None,
                 StoreMemoryFull=1,
+            )
+            await client.close()
+
+    async def test_store_that_cannot_save(
+        self, start: Started, settings: Settings, banks: Banks, clock: Clock, tmp_path: Path
+    ) -> None:
+        """The folder of a server without an append-only file has vanished, and its snapshot fails."""
+        publish_all(banks)
+        with server(tmp_path / "valkey") as own, own.client() as client_of_store:
+            client_of_store.set("key", "value")
+            shutil.rmtree(own.folder)
+            client_of_store.bgsave()
+            await until_true(lambda: client_of_store.info("persistence")["rdb_last_bgsave_status"] == "err")
+            url = SecretStr(f"redis://127.0.0.1:{own.port}/0")
+            client = await start(settings.model_copy(update={"store": settings.store.model_copy(update={"url": url})}))
+            condition = status("current")
+            await check_service(
+                tmp_path,
+                client,
+                clock,
+                lambda samples: condition(samples) and value(samples, "ticker_store_saved") == 0,
+                StoreNotSaved=1,
+                StoreNotDurable=1,
             )
             await client.close()
 
