@@ -47,11 +47,15 @@ def rules() -> dict[str, Rule]:
 
 def promtool(*arguments: str | Path) -> str:
     """Return the output of promtool; fail if it reports an error."""
-    assert PROMTOOL
-    env = os.environ | {"GOGC": "800"}  # garbage collection takes a fifth of its time
-    done = subprocess.run((PROMTOOL, *arguments), capture_output=True, text=True, check=False, timeout=110, env=env)
+    done = _run(110, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def _run(timeout: float, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    assert PROMTOOL
+    env = os.environ | {"GOGC": "800"}  # garbage collection takes a fifth of its time
+    return subprocess.run((PROMTOOL, *arguments), capture_output=True, text=True, check=False, timeout=timeout, env=env)
 
 
 def check_alerts(
@@ -143,9 +147,8 @@ def firing(
         ],
     }
     file.write_text(json.dumps(document), encoding="utf-8")
-    assert PROMTOOL
     # It reports what it got instead of nothing, and ends with status 1 if anything fires.
-    done = subprocess.run((PROMTOOL, "test", "rules", file), capture_output=True, text=True, check=False, timeout=600)
+    done = _run(600, "test", "rules", file)
     output = done.stdout + done.stderr
     assert done.returncode == 0 or "FAILED:" in output, output
     found = list[tuple[int, dict[str, str]]]()

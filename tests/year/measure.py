@@ -93,10 +93,10 @@ class Alerts:
     def evaluate(self, end: datetime) -> None:
         """Evaluate the rules up to `end`, and forget what later evaluations do not need.
 
-        Every five minutes; around incidents of instances and the store every minute, by the metrics of instances.
+        Every ten minutes; around incidents of instances and the store every minute, by the metrics of instances.
         """
         begin = self._begin
-        self._evaluate(begin, end, 5)
+        self._evaluate(begin, end, 10)
         for first, last in sorted(set(self._windows(begin, end))):
             if first >= begin and self._until < last <= end:
                 self._evaluate(first, last, 1)
