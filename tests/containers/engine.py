@@ -23,19 +23,17 @@ GATEWAY: Final = "172.30.229.1"
 """The address of this machine in the engine's default network, where containers reach the banks' stand-in."""
 IMAGE: Final = "currency-ticker-ticker"
 """The name that compose gives to the image of the Dockerfile."""
-<<<<<<< ours
 MACHINE: Final = "currency-ticker-machine"
 """The image of a machine with systemd, as docs/operations.md requires it, and with the locked packages in /wheels."""
-_TRIXIE: Final = "ca-certificates,passwd,python3,python3-venv"
-_FORKY: Final = "docker-compose,netcat-openbsd,nginx,prometheus,prometheus-alertmanager,valkey-server,valkey-tools"
-_MACHINE_PACKAGES: Final = "ca-certificates,curl,git,passwd,procps,python3,python3-venv,sudo,systemd,systemd-sysv"
-=======
-_SUITES: Final = {
-    "trixie": "ca-certificates,passwd,python3,python3-venv",
-    "forky": "docker-compose,netcat-openbsd,nginx,prometheus,valkey-server,valkey-tools",
+_SYSTEMS: Final = {
+    "trixie": ("trixie", "ca-certificates,passwd,python3,python3-venv"),
+    "forky": ("forky", "docker-compose,netcat-openbsd,nginx,prometheus,valkey-server,valkey-tools"),
+    "machine": (
+        "trixie",
+        "ca-certificates,curl,git,passwd,procps,python3,python3-venv,sudo,systemd,systemd-sysv",
+    ),
 }
-"""The packages of each base system."""
->>>>>>> theirs
+"""The suite and the packages of each base system."""
 _EXCLUDED: Final = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
 _PLUGIN: Final = "./usr/libexec/docker/cli-plugins/docker-compose"
 _PYTHON: Final = """
@@ -48,17 +46,12 @@ FROM forky
 RUN mkdir -p /data /prometheus && chown valkey:valkey /data && chown 65534:65534 /prometheus
 WORKDIR /data
 """
-<<<<<<< ours
-_ENTRYPOINTS: Final = {"prom/prometheus": "prometheus", "prom/alertmanager": "prometheus-alertmanager"}
-"""By image: the program that its entry point starts; the other images have none."""
 _MACHINE: Final = """
-FROM {base}
+FROM machine
 RUN printf '[global]\\nno-index = true\\nfind-links = /wheels\\n' > /etc/pip.conf
 COPY wheels /wheels
 """
-=======
 _PROMETHEUS: Final = f'{_TOOLS}ENTRYPOINT ["prometheus"]\n'
->>>>>>> theirs
 
 
 class Unavailable(Exception):
@@ -118,13 +111,8 @@ def engine(folder: Path) -> Iterator[Engine]:
 
 def prepare(engine: Engine) -> None:
     """Make the images that the Dockerfile and docker-compose.yml name, and build the service's own."""
-<<<<<<< ours
-    trixie, forky = _debian("trixie", _TRIXIE), _debian("forky", _FORKY)
-    machine = _debian("trixie", _MACHINE_PACKAGES)
-=======
-    for suite, packages in _SUITES.items():
-        _debian(suite, packages)
->>>>>>> theirs
+    for name, (suite, packages) in _SYSTEMS.items():
+        _debian(name, suite, packages)
     plugin = CACHE / "config" / "cli-plugins" / "docker-compose"
     if not plugin.exists():
         subprocess.run(("tar", "-xf", CACHE / "forky.tar", "-C", CACHE, _PLUGIN), check=True)
@@ -141,25 +129,17 @@ def prepare(engine: Engine) -> None:
     services = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"].values()
     named = {service["image"] for service in services if "image" in service}
     (python,) = set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE))
-<<<<<<< ours
-    _build(engine, trixie, _PYTHON, context, [python])
-    started = {name: _ENTRYPOINTS[image] for name in named if (image := name.partition(":")[0]) in _ENTRYPOINTS}
-    _build(engine, forky, _TOOLS, context, sorted(named - started.keys()))
-    for name, program in started.items():
-        _build(engine, forky, f'{_TOOLS}ENTRYPOINT ["{program}"]\n', context, [name])
-    _build(engine, machine, _MACHINE, context, [MACHINE])
-=======
     _build(engine, "trixie", _PYTHON, context, [python])
     prometheus = {name for name in named if name.startswith("prom/")}
     _build(engine, "forky", _TOOLS, context, sorted(named - prometheus))
     _build(engine, "forky", _PROMETHEUS, context, sorted(prometheus))
->>>>>>> theirs
+    _build(engine, "machine", _MACHINE, context, [MACHINE])
     engine.run("build", "--quiet", "--tag", IMAGE, ROOT)
 
 
-def _debian(suite: str, packages: str) -> None:
+def _debian(name: str, suite: str, packages: str) -> None:
     """Make a base system, from the archive that this machine uses."""
-    archive = CACHE / f"{suite}.tar"
+    archive = CACHE / f"{name}.tar"
     if archive.exists():
         return
     sources = [*Path("/etc/apt/sources.list.d").glob("*"), Path("/etc/apt/sources.list")]
