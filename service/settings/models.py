@@ -44,6 +44,7 @@ from service.settings.types import (
     WebhookSecrets,
     WebhookUrl,
     Zone,
+    after_root,
     placeholders,
 )
 
@@ -517,7 +518,7 @@ class SourceSettings(DocumentSettings):
             raise ValueError("decimal_mark and thousands_mark are the same")
         if self.power and self.nominal != "1":
             raise ValueError("power and nominal exclude each other")
-        if self.may_be_empty and self.format in ("xml", "html") and not self.date.startswith("/"):
+        if self.may_be_empty and self.format in ("xml", "html") and after_root(self.date) is None:
             raise ValueError("may_be_empty requires a date that begins at the root, with /")
         return self
 

@@ -80,6 +80,15 @@ def placeholders(url: str) -> frozenset[str]:
     return frozenset(found[1] for found in _PLACEHOLDER.finditer(url) if found[1])
 
 
+_FROM_ROOT = re.compile(r"(?:[a-z-]*\(\s*)*/+")
+
+
+def after_root(path: str) -> str | None:
+    """Return the rest of an XPath that begins at the root, perhaps within functions; None if it begins at the row."""
+    found = _FROM_ROOT.match(path)
+    return path[found.end() :] if found else None
+
+
 def fill(url: str, **dates: date) -> str:
     """Return a URL with dates in their places; that of the secret stays."""
     return _PLACEHOLDER.sub(lambda found: f"{dates[found[1]]:{found[2] or '%Y-%m-%d'}}" if found[1] else found[0], url)

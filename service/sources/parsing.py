@@ -90,10 +90,15 @@ def xpath(expression: str) -> XPath:
     """Compile an XPath; raise `ValueError` if it is invalid."""
     try:
         compiled = etree.XPath(expression, regexp=False)
-        compiled(etree.Element("probe"))
+        probe(compiled)
     except etree.XPathError as error:
         raise ValueError(f"is not an XPath: {str(error).lower()}") from None
     return compiled
+
+
+def probe(compiled: XPath) -> object:
+    """Return what an XPath finds in an empty element: its type is that of its results."""
+    return compiled(etree.Element("probe"))
 
 
 def is_element(value: object) -> TypeGuard[Element]:

@@ -1,7 +1,7 @@
 """Rows and cells of a document by the paths of a source's settings: JMESPath, XPath, CSS selectors, columns.
 
-Paths are compiled once, at the start. The work of a document is bounded: absolute paths are evaluated once, relative
-ones within their row, and documents are small if a path can leave it.
+Paths are compiled once, at the start. The work of a document is bounded: paths from the root are evaluated once, others
+within their row, and documents must be small if a path visits siblings or ancestors.
 """
 
 import re
@@ -16,20 +16,25 @@ from jmespath import functions
 from jmespath.exceptions import JMESPathError, LexerError, ParseError
 
 from service.settings import SourceSettings
+from service.settings.types import after_root
 from service.sources import parsing
 from service.sources.adapter import RawResponse
 
-MOST_ROWS = 50_000
-"""Maximum number of rows in a document: a year of 130 currencies."""
-MOST_ELEMENTS = 10_000
-"""Maximum number of elements where a path visits siblings or ancestors: its time grows with their square, two seconds
-for so many in one element."""
+MOST_ROWS = 20_000
+"""Maximum number of rows in a document: a year of 80 currencies."""
+MOST_ELEMENTS = 5_000
+"""Maximum number of elements where a path visits siblings or ancestors: its time grows with their square."""
 _ROOT: Final = "$"
 """The beginning of a JMESPath that begins at the root instead of the row."""
 _CSS: Final = "css:"
 _LITERAL: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
-_LEAVES_ITS_ROW: Final = re.compile(r"\.\.|(?:preceding|following|ancestor|parent)[a-z-]*\s*::|(?<![\w\])*./])\s*/")
-"""What in an XPath visits other elements than those within the context, absolute paths included."""
+_ASIDE: Final = re.compile(r"\.\.|(?:ancestor|parent|(?:preceding|following)-sibling)[a-z-]*\s*::")
+"""Steps to ancestors and siblings."""
+_COUNTED: Final = re.compile(r"count\((?:preceding|following)-sibling::[\w*-]+\)")
+_FAR: Final = re.compile(r"(?:preceding|following)\s*::")
+_DOWN_AGAIN: Final = re.compile(rf"(?:{_ASIDE.pattern}).*(?://|descendant)", re.DOTALL)
+_ROOT_AGAIN: Final = re.compile(r"(?<![\w\])*./|])\s*/")
+_PREDICATE: Final = re.compile(r"\[[^\[\]]*\]")
 _CALL: Final = re.compile(r"([A-Za-z][\w.-]*)\s*\(")
 _PREFIX: Final = re.compile(r"(?<!:)\b[A-Za-z][\w.-]*:(?!:)")
 _XPATH_NAMES: Final = frozenset(
@@ -193,19 +198,45 @@ class CsvDocument(Document):
         return f"{where}, column {position} ({column})"
 
 
+def check_xpath(expression: str, *, is_rows: bool = False) -> None:
+    """Raise `ValueError` for an XPath that fails only when it is evaluated, or whose time would be unbounded."""
+    bare = re.sub(r"\s*\|\s*", "|", _LITERAL.sub("''", expression))
+    if unknown := set(_CALL.findall(bare)) - _XPATH_NAMES:
+        raise ValueError(f"uses the unknown function {min(unknown)}()")
+    if _PREFIX.search(bare) or "$" in bare:
+        raise ValueError("has a namespace prefix or a variable; namespaces are ignored, write names without them")
+    if _FAR.search(bare):
+        raise ValueError(
+            "uses preceding:: or following::; only the axes of siblings, ancestors and descendants are allowed"
+        )
+    rest = after_root(bare)
+    if _ROOT_AGAIN.search(bare if rest is None else rest):
+        raise ValueError("returns to the root after its beginning")
+    parts, outside = list[str](), bare
+    while predicates := _PREDICATE.findall(outside):
+        parts += predicates
+        outside = _PREDICATE.sub("", outside)
+    if any(map(_DOWN_AGAIN.search, (*parts, outside))):
+        raise ValueError("uses // or descendant:: after a step to siblings or ancestors")
+    if any(len(_ASIDE.findall(_COUNTED.sub("", part))) > 1 for part in parts):  # compared, they take the cube
+        raise ValueError("has several steps to siblings or ancestors in a predicate [ ]")
+    if is_rows and _ASIDE.search(outside):
+        raise ValueError("has a step to siblings or ancestors outside of a predicate [ ]")
+
+
 class ElementPaths(Paths):
     """XPath, or CSS selectors, in XML and HTML."""
 
     def compile(self, name: str, path: str) -> parsing.XPath:
-        del name
         expression = self._xpath(path)
-        # Compiling does not find these, and a probe only where it evaluates them.
-        without_texts = _LITERAL.sub("''", expression)
-        if unknown := set(_CALL.findall(without_texts)) - _XPATH_NAMES:
-            raise ValueError(f"uses the unknown function {min(unknown)}()")
-        if _PREFIX.search(without_texts) or "$" in without_texts:
-            raise ValueError("has a namespace prefix or a variable; namespaces are ignored, write names without them")
-        return parsing.xpath(expression)
+        check_xpath(expression, is_rows=name == "rows")
+        compiled = parsing.xpath(expression)
+        # Two are as wrong as thousands, each of which would be an object.
+        return parsing.xpath(f"({expression})[position() <= 2]") if self._has_nodes(name, compiled) else compiled
+
+    @staticmethod
+    def _has_nodes(name: str, compiled: parsing.XPath) -> bool:
+        return name != "rows" and isinstance(parsing.probe(compiled), list)
 
     def _xpath(self, path: str) -> str:
         if not path.startswith(_CSS):
@@ -217,9 +248,9 @@ class ElementPaths(Paths):
             raise ValueError(f"is not a CSS selector: {error}") from None
 
     @cached_property
-    def _may_leave_rows(self) -> bool:
+    def _steps_aside(self) -> bool:
         paths = [self._xpath(path) for path in (self.source.rows, *self.names.values())]
-        return any(_LEAVES_ITS_ROW.search(_LITERAL.sub("", path).lstrip("/")) for path in paths)
+        return any(_ASIDE.search(_LITERAL.sub("", path)) for path in paths)
 
     @cached_property
     def _root(self) -> str:
@@ -233,7 +264,7 @@ class ElementPaths(Paths):
         else:
             root = parsing.xml(response, self._root, encoding=self.source.encoding)
         root = parsing.without_namespaces(root)
-        if self._may_leave_rows and sum(1 for _ in root.iter()) > MOST_ELEMENTS:
+        if self._steps_aside and sum(1 for _ in root.iter()) > MOST_ELEMENTS:
             response.reject(f"has more than {MOST_ELEMENTS} elements, too many for a path to siblings or ancestors")
         assert self.rows  # noqa: S101 - required by the settings
         rows = evaluated(response, self.rows, root, "rows")
@@ -258,7 +289,7 @@ class ElementDocument(Document):
     ) -> None:
         self._paths, self._response, self._root, self.rows = paths, response, root, rows
         self._elements = rows
-        self._at_root = {name for name, path in paths.names.items() if path.startswith("/")}
+        self._at_root = {name for name, path in paths.names.items() if after_root(path) is not None}
         self._read = dict[str, str]()
         """Cells at the root, which are the same for all rows."""
 

@@ -459,7 +459,11 @@ def test_truncated_page_is_rejected(end: str) -> None:
         (XML | {"rows": "//v"}, "<r><v><v/></v></r>", "has a row within another row"),
         (XML | {"rows": "//@c"}, '<r c="1"/>', "lacks rows: the path does not lead to elements"),
         (XML | {"rows": "count(//v)"}, "<r/>", "lacks rows: the path does not lead to elements"),
-        (XML | {"rows": "css:v + v"}, f"<r>{'<v/>' * MOST_ELEMENTS}</r>", f"has more than {MOST_ELEMENTS} elements"),
+        (
+            XML | {"rows": "css:v:nth-child(2)"},
+            f"<r>{'<v/>' * MOST_ELEMENTS}</r>",
+            f"has more than {MOST_ELEMENTS} elements",
+        ),
         ({}, f'{{"rates":[{",".join("1" * (MOST_ROWS + 1))}]}}', f"has more than {MOST_ROWS} rows"),
         (CSV, "code,rate\n" + "USD,1\n" * (MOST_ROWS + 1), f"has more than {MOST_ROWS} rows"),
         (CSV | {"encoding": "windows-1250"}, b"code,rate\n\x81,1\n", "is not CSV in windows-1250"),
@@ -496,6 +500,16 @@ def test_entities_and_network_are_not_used(tmp_path: Path) -> None:
         (XML | {"value": "x:a"}, "value: has a namespace prefix or a variable; .*"),
         (XML | {"value": "$a"}, "value: has a namespace prefix or a variable; .*"),
         (XML | {"value": "count(1)"}, "value: is not an XPath: invalid type"),
+        (XML | {"value": "preceding::n"}, "value: uses preceding:: or following::; .*"),
+        (XML | {"value": "td[. = /r/n]"}, "value: returns to the root after its beginning"),
+        (XML | {"rows": "//v[//n]"}, "rows: returns to the root after its beginning"),
+        (XML | {"value": "../..//n"}, "value: uses // or descendant:: after a step to siblings or ancestors"),
+        (XML | {"rows": "//v[ancestor::r//n]"}, "rows: uses // or descendant:: after a step to siblings or ancestors"),
+        (
+            XML | {"rows": "//v[preceding-sibling::v = following-sibling::v]"},
+            r"rows: has several steps to siblings or ancestors in a predicate \[ \]",
+        ),
+        (XML | {"rows": "css:h2 + v"}, r"rows: has a step to siblings or ancestors outside of a predicate \[ \]"),
         (HTML | {"value": "css:td["}, "value: is not a CSS selector: .*"),
         (CSV | {"rows": "[?"}, "rows: is not a JMESPath: unexpected end or token in column 3"),
     ],
@@ -551,6 +565,37 @@ def test_bank_with_a_query_in_its_url_is_refused() -> None:
     for url in ("https://bank.test/?key=1", "https://bank.test/{date}"):
         with pytest.raises(SettingsError, match=r"nbk\.url: must not have a query or placeholder: it is public"):
             load(environ={}, overrides={"sources": {"nbk": {"url": url}}})
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("(//table)[1]//tr[td]", "475.09"),
+        ("//table[preceding-sibling::h1[1] = 'Rates']//tr[td]", "475.09"),
+        ("//table/tr[td] | //none", "475.09"),
+        ("css:h1 ~ table tr:not(:first-child)", None),
+        ("css:table tr:not(:first-child)", "475.09"),
+        ("css:table tr:not(:first-child):last-child", "475.09"),
+    ],
+)
+def test_path_finds_a_table_among_others(path: str, text: str | None) -> None:
+    """Siblings and ancestors belong into a predicate, where their number is limited."""
+    body = page("<td>USD</td><td>475.09</td>")
+    if text is None:
+        with pytest.raises(SettingsError, match="after a step to siblings"):
+            shop(**HTML | {"rows": path})
+    else:
+        assert rates(body, **HTML | {"rows": path}) == {"USD": (text, 1, None)}
+
+
+def test_date_within_a_function_begins_at_the_root() -> None:
+    """It is the same for all rows, and recognises a page without rows."""
+    form = HTML | {"date": "substring-after(//h1, 'of ')", "may_be_empty": True}
+    body = page("<td>USD</td><td>475.09</td>").replace("Rates", "Rates of 2026-04-02")
+    assert shop(**form).parse(response(body))[0].date == day(2)
+    assert shop(**form).parse(response(page().replace("Rates", "Rates of 2026-04-02"))) == []
+    with pytest.raises(NotUnderstood, match="has '' where a date is expected"):
+        shop(**form).parse(response(page()))
 
 
 def test_cells_are_shown_with_their_places() -> None:
