@@ -44,9 +44,11 @@ def test_commands_are_real(command: str) -> None:
     values = {value for option, value in pairwise(words) if option.startswith("--")}
     usage = re.search(r"Usage: .* service (.*?)\n\n", result.output, re.DOTALL)
     assert usage
-    parameters = re.findall(r"[{[]\w+[}\]]", usage[1].replace("[OPTIONS]", ""))
+    parameters = re.findall(r"[{[][\w=]+[}\]]", usage[1].replace("[OPTIONS]", ""))
     given = [word for word in words[1 + len(subcommands) :] if not word.startswith("--") and word not in values]
     required = [word for word in parameters if word.startswith("{")]
+    if usage[1].endswith("[CODE=VALUE]..."):  # a rate per currency
+        parameters += [word for word in given if "=" in word][1:]
     assert len(required) <= len(given) <= len(parameters), usage[1]
 
 
