@@ -19,7 +19,7 @@ FORMS = (("strip", "percent"), ("strip", "rate,percent"), ("list", "rate,percent
          ("tape", "rate,percent"))  # fmt: skip
 ALL_VALUES = "rate,buy,sell,change,percent"
 TWO_SIDED = (("strip", "buy,sell"), ("strip", ALL_VALUES), ("list", "buy,sell"), ("list", "buy,sell,percent"),
-             ("list", ALL_VALUES), ("tape", "buy,sell,percent"))  # fmt: skip
+             ("list", ALL_VALUES), ("list", "rate,percent"), ("tape", "buy,sell,percent"))  # fmt: skip
 LIRA: tuple[RawRates, ...] = (
     {"USD": "43.8172/43.8962", "EUR": "51.7008/51.7939", "JPY": ("28.0072/28.1927", 100), "XDR": "60.1000"},
     {"USD": "43.9001/43.9791", "EUR": "51.6008/51.6939", "JPY": ("28.0172/28.2027", 100), "XDR": "60.2000"},
@@ -79,9 +79,10 @@ def test_rates_and_source_are_visible_at_every_width(site: Site, open_page: Open
 def test_buying_and_selling_rates_are_visible_at_every_width(
     make_site: Callable[..., Site], open_page: Open, lang: str
 ) -> None:
-    """With all other values too, and a currency of which the bank publishes one rate only."""
+    """With all other values too, a currency of which the bank publishes one rate only, and one with its own date."""
     today = datetime.now(UTC).date()
     published = {today - timedelta(days=number): LIRA[number % 2] for number in range(12)}
+    published[today] = {code: rate for code, rate in LIRA[0].items() if code != "EUR"}
     currencies = list(LIRA[0])
     tickers = [
         {"id": "kzt", "base": "KZT", "currencies": ["USD"], "sources": ["nbk"]},
@@ -93,6 +94,7 @@ def test_buying_and_selling_rates_are_visible_at_every_width(
     page = open_page(site.page(with_script(site, markup), policy="", lang=lang), reduced_motion="reduce").page
     page.set_viewport_size({"width": 1320, "height": 900})
     element = wait_for_elements(page).first
+    expect(element.locator("ul .own-date")).to_have_count(1)
     _assert_fits(element, lang, TWO_SIDED, "TCMB")
     assert element.locator("ul").first.locator(".buy").count() == element.locator("ul").first.locator(".sell").count()
     assert element.locator("ul").first.locator(".buy").count() == len(currencies) - 1
