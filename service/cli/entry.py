@@ -24,7 +24,7 @@ from service.validation.rules import Judgement, Verdict, fixing_to_publish
 
 
 @dataclass(frozen=True)
-class Entry:
+class EnteredRates:
     """What an operator enters: rates of a date such as `USD=475.09`, or a CSV file with dates."""
 
     author: str
@@ -50,7 +50,7 @@ class Entry:
         return body
 
 
-def set_rates(settings: Settings, key: str, entry: Entry, confirm: Confirm) -> None:
+def set_rates(settings: Settings, key: str, entry: EnteredRates, confirm: Confirm) -> None:
     """Publish entered rates. A running service picks them up.
 
     Rates that would be quarantined are printed with the reasons and published if `confirm` returns True. All or none

@@ -472,7 +472,7 @@ def set_rate(
     from service.cli import entry
 
     with _reported_errors():
-        entered = entry.Entry(author, day, rates or (), file)
+        entered = entry.EnteredRates(author, day, rates or (), file)
         entry.set_rates(_settings(config), source, entered, (lambda _: True) if is_accepted else _confirm)
 
 
