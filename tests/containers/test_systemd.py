@@ -36,7 +36,9 @@ RIGHTS = [
     *(f"--cap-add={name}" for name in ("SYS_ADMIN", "SYS_PTRACE")),
     *(f"--security-opt={name}=unconfined" for name in ("seccomp", "apparmor", "systempaths")),
 ]
-"""What systemd needs to mount, and root to look at a process. Fewer than `--privileged`, which a machine that is a container itself may refuse."""
+"""What systemd needs to mount, and root to look at a process.
+
+Fewer than `--privileged`, which a machine that is a container itself may refuse."""
 REMOVE_GROUPS = f"mount -t cgroup2 cgroup2 /mnt && find /mnt/{NAME} -depth -type d -exec rmdir {{}} +"
 
 
