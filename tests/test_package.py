@@ -102,7 +102,10 @@ def installed(wheel: Path, constraints: Path, tmp_path_factory: pytest.TempPathF
 
 
 def test_imports_match_declared_dependencies() -> None:
-    """Every package that `service` imports is a declared dependency, and every dependency is imported."""
+    """Every package that `service` imports is a declared dependency, and every dependency is imported.
+
+    Several packages provide `opentelemetry`; those that are imported are the extra `otel`.
+    """
     imported = {
         name.partition(".")[0]
         for path in (ROOT / "service").rglob("*.py")
@@ -118,7 +121,10 @@ def test_imports_match_declared_dependencies() -> None:
     provided = packages_distributions()
     foreign = imported - sys.stdlib_module_names - {"service"}
     assert foreign <= provided.keys()
-    needed = {canonicalize_name(package) for name in foreign for package in provided[name]}
+    optional = {canonicalize_name(Requirement(text).name) for text in PROJECT["optional-dependencies"]["otel"]}
+    assert "opentelemetry" in foreign
+    assert optional <= {canonicalize_name(package) for package in provided["opentelemetry"]}
+    needed = {canonicalize_name(package) for name in foreign - {"opentelemetry"} for package in provided[name]}
     declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
     assert needed == declared - DATA_ONLY
 
