@@ -59,7 +59,7 @@ def test_alerts_are_found_with_their_hours(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)  # a busy machine
 @pytest.mark.parametrize(
     ("first", "days"), [(date(2026, 12, 30), 8), (date(2026, 10, 24), 3)], ids=["New Year", "change night"]
 )

@@ -21,7 +21,7 @@ from rich.table import Table
 from service.domain.snapshot import Status
 from tests.support.promtool import PROMTOOL
 from tests.year.truth import fail
-from tests.year.year import TICKERS, Year, quiet, simulate
+from tests.year.year import Year, quiet, simulate
 
 _DAY = 86400
 
@@ -79,7 +79,7 @@ def _of_tickers(year: Year) -> Table:
     for column in ("ticker", *(status for status in Status if status != "recorded"), "by decree"):
         table.add_column(column, justify="left" if column == "ticker" else "right")
     spent, false = year.statuses.spent, year.statuses.false
-    for ticker in TICKERS:
+    for ticker in (ticker.id for ticker in year.truth.settings.tickers):
         days = [
             f"{spent[ticker, status] / _DAY:.2f} ({false[ticker, status] / _DAY:.2f})"
             for status in (Status.CURRENT, Status.LATE, Status.STALE)
