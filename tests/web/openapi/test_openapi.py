@@ -51,7 +51,7 @@ JSON = {
     "/v1/history/{currency}.json": [""],
     "/v1/chart/{currency}": ["", "?lang=kk", "?ticker=zzz"],
     "/v1/chart/{currency}.json": [""],
-    "/v1/rates/{date}": ["", "?currencies=zzz"],
+    "/v1/rates/{date}": ["", "?currencies=zzz", "?ticker=try"],
     "/v1/convert": ["?from=usd&to=kzt", "", "?from=usd&to=kzt&on=1999-01-01"],
     "/v1/fixings/{source}/{date}": [""],
     "/v1/sources": [""],
@@ -63,16 +63,25 @@ JSON = {
     "/openapi.json": [""],
 }
 """Every path with JSON responses, and queries for its different responses."""
+TWO_SIDED = {
+    "/v1/ticker/{ticker}": "/v1/ticker/try?lang=kk",
+    "/v1/fixings/{source}/{date}": "/v1/fixings/tcmb/2026-04-01",
+}
+"""Responses with buying and selling rates."""
 LONG = bool(os.environ.get("INTERFACE_LONG"))
 EXAMPLE_OPTIONS = ["--max-examples", "300"] if LONG else ["--max-examples", "15", "--generation-deterministic"]
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Return settings of two tickers with a public URL, by which /oembed recognises its own pages."""
+    """Return settings of three tickers with a public URL, by which /oembed recognises its own pages."""
     http = settings.http.model_copy(update={"public_url": PUBLIC})
-    tickers = (settings.tickers[0], settings.tickers[0].model_copy(update={"id": "two", "currencies": ("CNY", "USD")}))
-    return settings.model_copy(update={"http": http, "tickers": tickers})
+    first = settings.tickers[0]
+    two = first.model_copy(update={"id": "two", "currencies": ("CNY", "USD")})
+    lira = first.model_copy(update={"id": "try", "base": "TRY", "currencies": ("USD",), "sources": ("tcmb",)})
+    tickers = (first, two, lira)
+    polled = {**settings.polled, "tcmb": settings.sources["tcmb"]}  # cached: a copy has that of the default tickers
+    return settings.model_copy(update={"http": http, "tickers": tickers, "polled": polled})
 
 
 @pytest.fixture
@@ -86,8 +95,15 @@ async def client(start: Started, banks: Banks) -> Client:
     changes = {"USD": "-3.86", "EUR": "2.44", "RUB": "0.00", "GBP": "-0.11", "CNY": "-0.19"}
     banks.faults["fdate=02.04.2026"] = nbk(day(2), APRIL[day(2)], changes)
     banks.published["nbk"] = {**APRIL, day(3): {**APRIL[day(2)], "USD": "900.00"}}
+    banks.published["tcmb"] = {day(31, 3): {"USD": "43.9001/43.9791"}, day(1): {"USD": "43.8172/43.8962"}}
     client = await start()
     await until_ready(client)
+
+    async def has_lira() -> bool:
+        async with client.get("/v1/ticker/try") as response:
+            return response.status == 200
+
+    await until(has_lira)
 
     async def quarantined() -> bool:
         async with client.get("/health") as response:
@@ -167,12 +183,13 @@ async def test_responses_match_their_schemas(client: Client, settings: Settings)
     }
     sent = set()
     for path, queries in JSON.items():
-        for query in queries:
-            async with client.get(path.format_map(EXAMPLES) + query) as response:
+        requests = [path.format_map(EXAMPLES) + query for query in queries]
+        for request in [*requests, TWO_SIDED[path]] if path in TWO_SIDED else requests:
+            async with client.get(request) as response:
                 value, status = json.loads(await body(response)), str(response.status)
             expected = resolved(DOCUMENT["paths"][path]["get"]["responses"][status])
             schema = expected["content"][response.content_type]["schema"]
-            assert violations(schema, value) == [], path + query
+            assert violations(schema, value) == [], request
             for name, header in expected["headers"].items():
                 specification = resolved(header)
                 if name in response.headers or specification["required"]:
