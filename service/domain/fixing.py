@@ -147,6 +147,7 @@ class Fixing(RateTable):
     revisions: tuple["Fixing", ...] = ()
     """Earlier versions of this fixing, newest first; they have no revisions themselves."""
     entered_by: Annotated[str, Field(exclude_if=lambda name: not name)] = ""
+    """Not stored for the rates of a bank."""
 
     def with_revision_of(self, earlier: "Fixing") -> "Fixing":
         """Return this fixing with `earlier` as its latest revision.
