@@ -169,8 +169,9 @@ def publication_of(source: SourceSettings, effective: date) -> Publication | Non
     """Return the publication with an effective date; None if no publication day has it."""
     if source.window is None:
         return None
+    step = _DAY if source.effective == "previous-working-day" else -_DAY
     for offset in range(_LOOKBACK.days):
-        day = effective - offset * _DAY
+        day = effective + offset * step
         if is_publication_day(source, day) and effective_date(source, day) == effective:
             return _on(source, day)
     return None
@@ -181,7 +182,8 @@ def publications_for(source: SourceSettings, first: date, last: date) -> dict[da
     if source.window is None:
         return {}
     expected = dict[date, Publication]()
-    for day in takewhile(lambda day: day <= last, _days_from(first - _LOOKBACK)):
+    end = last + _LOOKBACK if source.effective == "previous-working-day" else last
+    for day in takewhile(lambda day: day <= end, _days_from(first - _LOOKBACK)):
         if is_publication_day(source, day) and first <= (effective := effective_date(source, day)) <= last:
             expected[effective] = _on(source, day)
     return expected

@@ -101,7 +101,7 @@ class HttpSettings(_Table):
         default=timedelta(0),
         le=timedelta(hours=1),
         description=(
-            "How long an instance still serves after SIGTERM, while `/readyz` returns 503: as long as a load balancer "
+            "How long an instance still serves after SIGTERM or SIGHUP, while `/readyz` returns 503: as long as a load balancer "
             "needs to notice it. A supervisor must wait 5 s longer before it kills. A second signal ends it."
         ),
     )

@@ -147,8 +147,9 @@ class BankSession:
                 on=Unreachable, attempts=self.client.settings.attempts, timeout=None, wait_initial=0.5, wait_max=8.0
             ):
                 method = "POST" if payload else "GET"
-                with attempt, span("fetch", {"source": self.key, "http.request.method": method, "url.full": url}):
-                    response = await self._request(url, payload)
+                with attempt:
+                    with span("fetch", {"source": self.key, "http.request.method": method, "url.full": url}):
+                        response = await self._request(url, payload)
                     await asyncio.sleep(self.pause.total_seconds())
                     return response
         raise AssertionError("unreachable: the last attempt returns or raises")

@@ -19,7 +19,8 @@ FORMS = (("strip", "percent"), ("strip", "rate,percent"), ("list", "rate,percent
          ("tape", "rate,percent"))  # fmt: skip
 ALL_VALUES = "rate,buy,sell,change,percent"
 TWO_SIDED = (("strip", "buy,sell"), ("strip", ALL_VALUES), ("list", "buy,sell"), ("list", "buy,sell,percent"),
-             ("list", ALL_VALUES), ("list", "rate,percent"), ("tape", "buy,sell,percent"))  # fmt: skip
+             ("list", ALL_VALUES), ("list", "rate,percent"), ("list", "rate,buy,change,percent"),
+             ("tape", "buy,sell,percent"))  # fmt: skip
 LIRA: tuple[RawRates, ...] = (
     {"USD": "43.8172/43.8962", "EUR": "51.7008/51.7939", "JPY": ("28.0072/28.1927", 100), "XDR": "60.1000"},
     {"USD": "43.9001/43.9791", "EUR": "51.6008/51.6939", "JPY": ("28.0172/28.2027", 100), "XDR": "60.2000"},

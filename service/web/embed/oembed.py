@@ -12,7 +12,7 @@ from service.web import models
 from service.web.http.problems import Problem, handle_errors
 from service.web.http.responses import Representation, cache_for
 from service.web.rendering.formats import FORMATS, View, to_json
-from service.web.rendering.options import parse_options
+from service.web.rendering.options import SIDES, parse_options
 from service.web.rendering.page_cache import PageCache
 from service.web.rendering.style import zoom
 from service.web.rendering.svg import drawn
@@ -102,7 +102,7 @@ def _size(view: View, max_width: int | None, max_height: int | None) -> tuple[in
     width = min(natural, max_width or natural)
     count = len(view.snapshot.quotes)
     if layout == "list":
-        narrow = width < wide
+        narrow = width < wide or not SIDES.isdisjoint(view.options.show)  # then the values are below the names
         height = round(((_QUOTE + narrow * _WRAPPED_LINE) * count + _FOOTER + narrow * _WRAPPED_LINE) * factor)
     elif layout == "tape":
         height = line

@@ -70,7 +70,7 @@ _HEADERS: Final = {
     "name": _header("Content-Disposition", "Suggested file name.", pattern="^attachment; "),
     "later": _header("Retry-After", "Seconds to wait before retrying.", pattern="^[0-9]+$"),
     "request": _header(
-        "X-Request-ID", "Id of the request in the log; missing for a malformed request.", required=False
+        "X-Request-ID", "Id of the request in log events; missing for a malformed request.", required=False
     ),
     "allow": _header("Allow", "Supported methods.", const="GET, HEAD"),
 }

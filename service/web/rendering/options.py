@@ -23,7 +23,7 @@ AUTO: Final = "auto"
 THEMES: Final = (AUTO, "system", "light", "dark", "transparent")
 LAYOUTS: Final = ("strip", "list", "tape")
 SHOWN_VALUES: Final = ("rate", "buy", "sell", "change", "percent")
-SIDES: Final = ("buy", "sell")
+SIDES: Final = frozenset({"buy", "sell"})
 _DEFAULT_VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "strip": ("percent",),
     "list": ("rate", "percent"),

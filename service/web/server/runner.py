@@ -62,9 +62,9 @@ async def _serve(
 
     def stop() -> None:
         nonlocal restarts
-        restarts = False  # also if a restart has begun: the supervisor sends SIGTERM once
-        if stopped.is_set():
+        if stopped.is_set() and not restarts:  # a second one; the first may arrive after SIGHUP
             drained.set()
+        restarts = False  # also if a restart has begun: the supervisor sends SIGTERM once
         stopped.set()
 
     def hang_up() -> None:

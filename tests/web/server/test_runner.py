@@ -81,6 +81,43 @@ def test_drain_ends_by_itself(number: signal.Signals) -> None:
     assert app[DRAINING].is_set()
 
 
+def test_termination_after_a_hang_up_does_not_end_the_drain() -> None:
+    """Only a second one does: the load balancer still sends requests."""
+    app, sent = web.Application(), list[signal.Signals]()
+    app[DRAINING] = asyncio.Event()
+
+    async def end_when_draining() -> None:
+        await app[DRAINING].wait()
+        for number in (signal.SIGTERM, signal.SIGTERM):
+            sent.append(number)
+            signal.raise_signal(number)
+            await asyncio.sleep(0)
+            if len(sent) == 1:
+                assert not is_cleaned_up()
+                await asyncio.sleep(0.01)
+                assert not is_cleaned_up()
+
+    cleaned = list[str]()
+
+    def is_cleaned_up() -> bool:
+        return bool(cleaned)
+
+    async def begin(_: web.Application) -> None:
+        tasks.append(asyncio.create_task(end_when_draining()))
+
+    async def end(_: web.Application) -> None:
+        cleaned.append("cleaned up")
+
+    tasks = list[asyncio.Task[None]]()
+    app.on_startup.append(begin)
+    app.on_cleanup.append(end)
+    http = HttpSettings(port=unused_port(), drain=timedelta(hours=1))
+    assert run(app, http, lambda: signal.raise_signal(signal.SIGHUP), lambda: True) is False
+    assert cleaned
+    assert [task.exception() for task in tasks] == [None]
+    assert len(sent) == 2
+
+
 def test_address_in_use_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(OSError, match="address already in use"):
         run(web.Application(), HttpSettings(port=server.getsockname()[1]), lambda: None)
