@@ -124,7 +124,7 @@ class _Sentinels(Sentinel):
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         """Return host and port of the master; raise `MasterNotFoundError` if no Sentinel knows one that is up."""
         problems = dict[str, list[str]]()
-        for place, client in enumerate(self.sentinels):
+        for client in tuple(self.sentinels):
             try:
                 masters = cast("dict[str, dict[str, Any]]", await client.sentinel_masters())
             except (RedisError, OSError, TimeoutError) as error:
@@ -132,8 +132,9 @@ class _Sentinels(Sentinel):
             else:
                 state = masters.get(service_name)
                 if state and self.check_master_state(state, service_name):
-                    # The next request begins with this Sentinel.
-                    self.sentinels[0], self.sentinels[place] = client, self.sentinels[0]
+                    # The next request begins with this Sentinel. Another one may have moved it meanwhile.
+                    self.sentinels.remove(client)
+                    self.sentinels.insert(0, client)
                     return state["ip"], state["port"]
                 problem = _master_problem(service_name, masters)
             options = client.connection_pool.connection_kwargs

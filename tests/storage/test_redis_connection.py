@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from service.errors import StoreError, UnusableStoreError
-from service.storage.redis_connection import TIMEOUT
+from service.storage.redis_connection import TIMEOUT, RedisConnection
 from service.storage.repository import Store
 from tests.support.fixings import day, fixing
 from tests.support.servers import Server, sentinel, valkey
@@ -164,6 +164,24 @@ async def test_hung_sentinel_is_bypassed(tmp_path: Path) -> None:
         async with Store(f"redis+sentinel://127.0.0.1:{hung.port},127.0.0.1:{responding.port}/main/0", "t:") as store:
             await store.save(fixing(day(1), USD="478.77"))
             assert await store.dates("nbk") == [day(1)]
+
+
+async def test_concurrent_searches_for_the_master_keep_all_sentinels(tmp_path: Path) -> None:
+    """Commands that bypass the same Sentinel at once do not replace it by another one, which would count twice."""
+    with (
+        valkey(tmp_path / "master") as master,
+        sentinel(tmp_path / "two", master) as two,
+        sentinel(tmp_path / "three", master) as three,
+    ):
+        hosts = f"127.0.0.1:1,127.0.0.1:{two.port},127.0.0.1:{three.port}"
+        for running in (two, three):
+            await until_found(f"redis+sentinel://127.0.0.1:{running.port}/main/0")
+        connection = RedisConnection(f"redis+sentinel://{hosts}/main/0", timeout=30)
+        try:
+            await asyncio.gather(*(connection.redis.execute_command("PING") for _ in range(4)))
+            assert await connection.sentinel_status() == (3, 2, 0)
+        finally:
+            await connection.close()
 
 
 async def until_found(url: str) -> None:
