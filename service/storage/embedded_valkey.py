@@ -43,6 +43,10 @@ _QUOTED: Final = re.compile(r"[\s\"'\\]")
 _FOLDER: Final = "appendonlydir"
 _MANIFEST: Final = "appendonly.aof.manifest"
 """The list of the files in the folder."""
+_BASE: Final = re.compile(r"appendonly\.aof\.(\d+)\.base\.(?:rdb|aof)")
+"""Names of base files. The first is written by a new server; a rewrite writes the next, with all records."""
+_EMPTY_BASE: Final = 200
+"""Maximum size of a base file without records, in bytes: version and other properties (89 in Valkey 9.1; 389 with one fixing)."""
 _LOADED: Final = re.compile(r"appendonly\.aof\.\d+\.(?:base\.rdb|base\.aof|incr\.aof)")
 """Names of the files that a server loads, as in its log."""
 _ENTRY: Final = re.compile(r"^\d+:\w \d.*? [#*.-] ")
@@ -216,8 +220,14 @@ def _check_manifest(folder: Path) -> None:
     if (folder / _MANIFEST).exists():
         return
     with suppress(OSError):  # the folder does not exist yet, or the server reports why it cannot use it
-        if any(path.stat().st_size for path in folder.glob("*.incr.aof")):
+        if any(map(_has_records, folder.glob("appendonly.aof.*"))):
             raise StoreError(_recovery(folder / _MANIFEST, "is missing"))
+
+
+def _has_records(file: Path) -> bool:
+    """Return whether a file of the server may contain records; the first base file of a new server does not."""
+    base = _BASE.fullmatch(file.name)
+    return file.stat().st_size > (_EMPTY_BASE if base else 0) or bool(base and int(base[1]) > 1)
 
 
 def _startup_problem(output: str, data_dir: Path) -> str:

@@ -212,6 +212,33 @@ async def test_missing_file_is_reported(data_dir: Path, stored: Path, pattern: s
     assert await startup_error(data_dir) == guide(file, problem)
 
 
+@pytest.mark.parametrize("number", [1, 2])
+async def test_missing_manifest_is_reported_if_only_the_base_file_has_records(
+    data_dir: Path, stored: Path, number: int
+) -> None:
+    """After a rewrite the append-only file is empty; of a second base file even the size does not matter."""
+    (base,), (incremental,) = stored.glob("*.base.rdb"), stored.glob("*.incr.aof")
+    manifest = stored / "appendonly.aof.manifest"
+    incremental.write_bytes(b"")
+    manifest.unlink()
+    base = base.rename(stored / f"appendonly.aof.{number}.base.rdb")
+    if number > 1:
+        base.write_bytes(b"")
+    assert await startup_error(data_dir) == guide(manifest, "is missing")
+
+
+async def test_first_start_that_was_interrupted_is_repeated(data_dir: Path) -> None:
+    """Files without records, and without a manifest yet, are replaced."""
+    async with EmbeddedValkey(data_dir, exclusive=True):
+        pass
+    folder = data_dir / "appendonlydir"
+    assert [path.stat().st_size > 0 for path in folder.glob("*.base.rdb")] == [True]
+    (folder / "appendonly.aof.manifest").unlink()
+    async with EmbeddedValkey(data_dir, exclusive=True) as server, Store(server.url, "t:") as store:
+        await store.save(fixing(day(1), USD="478.77"))
+        assert await store.dates("nbk") == [day(1)]
+
+
 async def test_torn_append_only_file_is_loaded(data_dir: Path, stored: Path) -> None:
     """A power failure during a write loses that write alone."""
     (file,) = stored.glob("*.incr.aof")
