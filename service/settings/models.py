@@ -121,7 +121,7 @@ class HttpSettings(_Table):
 class StoreSettings(_Table):
     url_file: SecretFile = Field(
         default=None,
-        description="File that contains the store's URL and password, such as a mounted secret; overrides `url`.",
+        description="File that contains the store's URL and password, such as a mounted secret. `url` must not be set too.",
     )
     url: SecretStr = Field(
         default=SecretStr("embedded"),
@@ -147,7 +147,11 @@ class StoreSettings(_Table):
     @field_validator("url")
     @classmethod
     def _of_file(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
-        return url if (of_file := info.data.get("url_file")) is None else of_file
+        if (of_file := info.data.get("url_file")) is None:
+            return url
+        if url != cls.model_fields["url"].default:
+            raise ValueError("must not be set together with url_file (TICKER_STORE__URL_FILE): remove one of them")
+        return of_file
 
 
 class ClientSettings(_Table):

@@ -202,13 +202,13 @@ def test_secret_is_never_shown() -> None:
 def test_url_of_the_store_may_be_in_a_file(tmp_path: Path) -> None:
     """A mounted secret, read anew at each load; no representation and no error shows its content."""
     file = tmp_path / "url"
-    variables = {"TICKER_STORE__URL_FILE": str(file), "TICKER_STORE__URL": "redis://other/0"}
+    variables = {"TICKER_STORE__URL_FILE": str(file)}
     for url in ("redis://:canary1@h/0", "redis://:canary2@h/0"):
         file.write_text(f"{url}\n", encoding="utf-8")
         settings = load(environ=variables)
         assert settings.store.url.get_secret_value() == url
         assert "canary" not in f"{settings!r}{settings}{settings.model_dump_json()}"
-    assert load(environ=variables | {"TICKER_STORE__URL_FILE": ""}).store.url.get_secret_value() == "redis://other/0"
+    assert load(environ={"TICKER_STORE__URL_FILE": ""}).store.url.get_secret_value() == "embedded"
     file.write_bytes(b"\xffcanary")
     for name in (file, tmp_path, tmp_path / "nothing"):
         with pytest.raises(SettingsError) as error:
@@ -216,6 +216,23 @@ def test_url_of_the_store_may_be_in_a_file(tmp_path: Path) -> None:
         assert str(error.value) == "TICKER_STORE__URL_FILE: store.url_file: cannot be read as a text file"
     with pytest.raises(SettingsError, match=r"^TICKER_STORE__URL_FILE: store\.url_file: must be text$"):
         load(environ={"TICKER_STORE__URL_FILE": "[1]"})
+
+
+def test_url_of_the_store_and_its_file_exclude_each_other(tmp_path: Path) -> None:
+    """Neither overrides the other silently, wherever they are set; an empty `url_file` is none."""
+    file, config = tmp_path / "url", tmp_path / "ticker.toml"
+    file.write_text("redis://:canary1@h/0", encoding="utf-8")
+    config.write_text(f'[store]\nurl_file = "{file}"\n', encoding="utf-8")
+    url = {"TICKER_STORE__URL": "redis://:canary2@other/0"}
+    for path, variables in ((config, url), (None, url | {"TICKER_STORE__URL_FILE": str(file)})):
+        with pytest.raises(SettingsError) as error:
+            load(path, environ=variables)
+        assert str(error.value) == (
+            "TICKER_STORE__URL: store.url: must not be set together with url_file (TICKER_STORE__URL_FILE): remove one"
+            " of them"
+        )
+    no_file = load(config, environ=url | {"TICKER_STORE__URL_FILE": ""})
+    assert no_file.store.url.get_secret_value() == url["TICKER_STORE__URL"]
 
 
 def test_settings_are_frozen() -> None:
