@@ -21,6 +21,7 @@ from tests.support.wait import wait_until
 AMTOOL = which("amtool")
 ALERTMANAGER = which("prometheus-alertmanager") or which("alertmanager")
 PAGE = "NoInstance"
+FAILING = "NotificationsFailing"
 FILE = ROOT / "config" / "alertmanager" / "alertmanager.yml"
 CONFIG: dict[str, Any] = YAML(typ="safe").load(FILE)
 RECEIVERS: dict[str, dict[str, Any]] = {receiver["name"]: receiver for receiver in CONFIG["receivers"]}
@@ -47,6 +48,14 @@ def test_each_severity_has_its_receiver(severity: str, receiver: str) -> None:
     """What is of a severity that the file does not name is a ticket."""
     routed = amtool("config", "routes", "test", f"--config.file={FILE}", f"severity={severity}")
     assert routed.strip() == receiver
+
+
+@needs_amtool
+def test_failing_notifications_are_sent_both_ways() -> None:
+    """The pager cannot report that it does not work itself."""
+    labels = (f"alertname={FAILING}", f"severity={rules()[FAILING].severity}")
+    routed = amtool("config", "routes", "test", f"--config.file={FILE}", *labels)
+    assert routed.strip() == "tickets,pager"
 
 
 def test_every_severity_of_the_rules_is_routed() -> None:
@@ -116,6 +125,11 @@ def test_alerts_reach_their_receivers(tmp_path: Path) -> None:
             wait_until(lambda: urllib.request.urlopen(request, timeout=60).status == 200, "Alertmanager")
             wait_until(lambda: received.count(("/ping/RANDOM_ID", WATCHDOG)) >= 2, "the dead man's switch")
             wait_until(lambda: ("/alerts", PAGE) in received, "the page")
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as response:
+                existing = set(re.findall(r"^\w+", response.read().decode(), re.MULTILINE))
+            named = set(re.findall(r"\balertmanager_\w+", rules()[FAILING].expr))
+            assert named
+            assert named <= existing
             assert {*received} == {("/ping/RANDOM_ID", WATCHDOG), ("/alerts", PAGE)}
         finally:
             process.terminate()

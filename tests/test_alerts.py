@@ -22,6 +22,7 @@ DAYS = 3 * 24 * 60
 """Minutes."""
 DISK = 'node_filesystem_%s_bytes{job="node",instance="m",mountpoint="/srv",fstype="ext4",device="/dev/sda"}'
 PROMETHEUS = 'prometheus_%s{job="prometheus",instance="localhost:9090"}'
+ALERTMANAGER = 'alertmanager_%s{job="alertmanager",instance="localhost:9093",integration="%s"}'
 HEALTHY = {
     "up": f"1x{DAYS}",
     "a ticker_leader": f"1x{DAYS}",
@@ -48,6 +49,8 @@ HEALTHY = {
     PROMETHEUS % "notifications_alertmanagers_discovered": f"1x{DAYS}",
     PROMETHEUS % "notifications_errors_total": f"0x{DAYS}",
     PROMETHEUS % "notifications_dropped_total": f"0x{DAYS}",
+    ALERTMANAGER % ("notifications_failed_total", "webhook"): f"0x{DAYS}",
+    ALERTMANAGER % ("notifications_failed_total", "email"): f"0x{DAYS}",
     PROMETHEUS % "rule_evaluation_failures_total": f"0x{DAYS}",
     PROMETHEUS % "tsdb_wal_writes_failed_total": f"0x{DAYS}",
     PROMETHEUS % "tsdb_compactions_failed_total": f"0x{DAYS}",
@@ -257,6 +260,10 @@ CASES = {
         "PrometheusNotNotifying", 24, "Prometheus cannot send notifications",
         {PROMETHEUS % "notifications_dropped_total": f"0x9 1+1x{DAYS}"},
     ),
+    "the mail server refuses all messages": Case(
+        "NotificationsFailing", 24, "Alertmanager cannot send notifications by email",
+        {ALERTMANAGER % ("notifications_failed_total", "email"): f"0x9 1+0.2x{DAYS}"}, {"integration": "email"},
+    ),
     "a rule fails": Case(
         "PrometheusRulesFailing", 24, "Alert rules cannot be evaluated",
         {PROMETHEUS % "rule_evaluation_failures_total": f"0x9 1+1x{DAYS}"},
@@ -327,6 +334,10 @@ QUIET = {
         DISK % "size": "stale",
     },
     "one notification fails": {PROMETHEUS % "notifications_errors_total": f"0x9 1x{DAYS}"},
+    "one message fails": {ALERTMANAGER % ("notifications_failed_total", "email"): f"0x9 1x{DAYS}"},
+    "Alertmanager is not scraped": {
+        ALERTMANAGER % ("notifications_failed_total", name): "stale" for name in ("webhook", "email")
+    },
     "one evaluation fails": {PROMETHEUS % "rule_evaluation_failures_total": f"0x9 1x{DAYS}"},
     "a temporary file system is full": {
         (DISK % "avail").replace("ext4", "tmpfs"): f"0x{DAYS}",
@@ -343,7 +354,7 @@ def test_prometheus_reads_its_configuration(name: str) -> None:
     config = YAML(typ="safe").load(FOLDER / name)
     jobs = {job["job_name"] for job in config["scrape_configs"]}
     selected = {job for rule in RULES.values() for job in re.findall(r'job="(\w+)"', rule.expr)}
-    assert selected | {"prometheus", "node"} == jobs
+    assert selected | {"prometheus", "alertmanager", "node"} == jobs
     assert len(config["alerting"]["alertmanagers"]) == 1
 
 

@@ -94,6 +94,7 @@ class Case:
 
 TICKERS = [("ticker", "a"), ("ticker", "b")]
 EDGE = ("edge", "edge:8081")
+MAIL = 'alertmanager_notifications_failed_total{integration="email"}'
 DISK = 'node_filesystem_%s_bytes{device="/dev/sda",fstype="ext4",mountpoint="/srv"}'
 OTHERS: Mapping[tuple[str, str], Mapping[str, Value]] = {
     EDGE: {},
@@ -107,6 +108,7 @@ OTHERS: Mapping[tuple[str, str], Mapping[str, Value]] = {
         "prometheus_tsdb_compactions_failed_total": 0,
         "prometheus_config_last_reload_successful": 1,
     },
+    ("alertmanager", "alertmanager:9093"): {MAIL: 0, MAIL.replace("email", "webhook"): 0},
 }
 """The metrics of other jobs."""
 CASES = {
@@ -144,6 +146,7 @@ CASES = {
     "EdgeDown": Case({}, {EDGE: DOWN}),
     "MachineDiskFull": Case({DISK % "avail": 9e10}),
     "PrometheusNotNotifying": Case({"prometheus_notifications_dropped_total": growing(1)}),
+    "NotificationsFailing": Case({MAIL: growing(1)}),
     "PrometheusRulesFailing": Case(
         {'prometheus_rule_evaluation_failures_total{rule_group="alerts.yml;tickers"}': growing(1)}
     ),

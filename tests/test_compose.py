@@ -141,6 +141,18 @@ def test_networks_allow_only_needed_connections() -> None:
     assert internal == {"inner", "store", "monitoring"}
 
 
+def test_prometheus_reaches_all_that_it_scrapes() -> None:
+    """Each target is a service that shares a network with Prometheus, or Prometheus itself."""
+    config = YAML(typ="safe").load(ROOT / "config" / "prometheus" / "prometheus.yml")
+    hosts = set[str]()
+    for job in config["scrape_configs"]:
+        hosts |= {name for each in job.get("dns_sd_configs", []) for name in each["names"]}
+        hosts |= {target.split(":")[0] for each in job.get("static_configs", []) for target in each.get("targets", [])}
+    assert hosts == {"ticker", "edge", "alertmanager", "localhost"}
+    for host in hosts - {"localhost"}:
+        assert set(SERVICES[host]["networks"]) & set(SERVICES["prometheus"]["networks"]), host
+
+
 def test_failing_bank_does_not_restart_an_instance() -> None:
     """The only health check is that of the image, /livez. The stop timeout is longer than a stop takes."""
     assert "healthcheck" not in SERVICES["ticker"]
