@@ -20,6 +20,8 @@ from service.sources.rate_table import RateTableBuilder
 
 _SPACES: Final = str.maketrans("\u00a0\u202f\u2009", "   ")
 _UNIX: Final = re.compile(r"[0-9]{1,10}")
+_TIME: Final = re.compile("%[HIcX]")
+"""What a date format with a time of day has; the offset of a date without one changes nothing."""
 
 
 class Cell(NamedTuple):
@@ -109,10 +111,20 @@ class Configured(SourceAdapter):
             return response.fetched_at.astimezone(self.source.timezone).date()
         text = document.cell(row, "date")
         if self.source.date_format != UNIX:
-            return parsing.day(response, text, self.source.date_format)
+            return self._local_day(response, text)
         if not _UNIX.fullmatch(text):
             response.reject(f"has {text[:40]!r} where a date is expected")
         return datetime.fromtimestamp(int(text), UTC).astimezone(self.source.timezone).date()
+
+    def _local_day(self, response: RawResponse, text: str) -> date:
+        """Return the date of a text; that of a time with an offset is the one in the time zone of the source."""
+        moment = parsing.moment(response, text, self.source.date_format)
+        if moment.tzinfo is None or not _TIME.search(self.source.date_format):
+            return moment.date()
+        try:
+            return moment.astimezone(self.source.timezone).date()
+        except OverflowError:  # in the year 1 or 9999
+            response.reject(f"has {text[:40]!r} where a date is expected")
 
     def _add(self, table: RateTableBuilder, response: RawResponse, document: Document, row: int, day: date) -> None:
         def read(name: str) -> str:

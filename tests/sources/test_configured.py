@@ -316,6 +316,31 @@ def test_rates_without_a_date_are_those_of_the_day_of_the_request() -> None:
     assert FETCHED.date() in days
 
 
+@pytest.mark.parametrize(
+    ("form", "published", "zone", "expected"),
+    [
+        ("%Y-%m-%dT%H:%M:%S%z", "2026-04-01T19:30:00+0000", "Asia/Almaty", day(2)),
+        ("%Y-%m-%dT%H:%M:%S%z", "2026-04-01T19:30:00Z", "UTC", day(1)),
+        ("%Y-%m-%dT%H:%M:%S%z", "2026-04-02T02:00:00+05:00", "America/New_York", day(1)),
+        ("%Y-%m-%dT%H:%M:%S", "2026-04-01T23:30:00", "Asia/Almaty", day(1)),
+        ("%Y-%m-%d%z", "2026-04-02Z", "America/New_York", day(2)),
+    ],
+)
+def test_time_with_an_offset_has_the_date_of_the_time_zone(
+    form: str, published: str, zone: str, expected: date
+) -> None:
+    """As seconds since 1970 have; a time without an offset is local, and a date without a time is as published."""
+    body = f'{{"on":"{published}","rates":[{{"code":"USD","rate":1}}]}}'
+    assert shop(date="$.on", date_format=form, timezone=zone).parse(response(body))[0].date == expected
+
+
+def test_time_outside_of_the_calendar_is_rejected() -> None:
+    """Conversion to the time zone leaves the year 9999."""
+    body = '{"on":"9999-12-31T23:30:00Z","rates":[{"code":"USD","rate":1}]}'
+    with pytest.raises(NotUnderstood, match="where a date is expected"):
+        shop(date="$.on", date_format="%Y-%m-%dT%H:%M:%S%z").parse(response(body))
+
+
 def test_only_requested_dates_are_read_but_always_the_newest() -> None:
     """A document may have the whole year; or only the last rates, which are older than requested."""
     body = "date,code,rate\n2026-03-01,USD,n/a\n2026-04-01,USD,1\n2026-04-02,USD,2\n"
