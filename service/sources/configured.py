@@ -65,6 +65,8 @@ class Configured(SourceAdapter):
             return
         request = session.find if may_be_missing else session.get
         if latest := await request(fill(self._path, since=since, until=until)):
+            if not self.source.date:  # the time of a cached response (status 304) is that of another day
+                latest = replace(latest, fetched_at=session.now().replace(microsecond=0))
             is_past = self.source.requested and until < session.now().date()
             yield replace(latest, since=since, until=until if is_past else date.max)
 

@@ -2,23 +2,28 @@
 
 import re
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.fixing import Fixing, Quotation
 from service.errors import NotUnderstood, SettingsError
-from service.settings import Settings, load
+from service.settings import ClientSettings, Settings, load
 from service.settings.loader import ROOT
 from service.sources.adapter import ParsedResponse, RawResponse
 from service.sources.banks import SOURCES, adapter_of, validate
 from service.sources.configured import Configured
+from service.sources.http_client import Client
 from service.sources.paths import MOST_ELEMENTS, MOST_ROWS
+from service.sources.session import BankSession
+from tests.conftest import Clock
 from tests.fuzz.mutations import BY_NAME, mutated
 from tests.sources.answers import ADAPTERS, EXAMPLES, RecordingSession, digits, documents, response_of
 from tests.support.fixings import FETCHED, day
@@ -314,6 +319,35 @@ def test_rates_without_a_date_are_those_of_the_day_of_the_request() -> None:
     days = [shop(timezone=zone).parse(response(body))[0].date for zone in zones]
     assert days[0] - days[1] == timedelta(days=1)
     assert FETCHED.date() in days
+
+
+@pytest.mark.parametrize(("date_path", "expected"), [("", [day(1), day(2), day(3)]), ("$.on", [day(1)] * 3)])
+async def test_unchanged_response_has_the_date_of_its_request(
+    clock: Clock, date_path: str, expected: list[date]
+) -> None:
+    """Status 304 confirms the rates of an undated source for today; a dated document keeps its date."""
+    statuses = list[int]()
+
+    async def respond(request: web.Request) -> web.Response:
+        is_known = request.headers.get("If-None-Match") == '"1"'
+        statuses.append(304 if is_known else 200)
+        body = None if is_known else '{"on":"2026-04-01","rates":[{"code":"USD","rate":1}]}'
+        return web.Response(status=statuses[-1], text=body, headers={"ETag": '"1"'})
+
+    app = web.Application()
+    app.router.add_get("/rates", respond)
+    clock.time = FETCHED
+    read = list[tuple[date, datetime]]()
+    async with TestServer(app, shutdown_timeout=0) as server, Client(ClientSettings()) as client:
+        adapter = shop(url=f"http://127.0.0.1:{server.port}/rates", date=date_path)
+        session = BankSession("shop", adapter.source, client, clock)
+        for _ in range(3):
+            async for each in adapter.fetch(session, day(1), day(1)):
+                read += [(fixing.date, fixing.fetched_at) for fixing in adapter.parse(each)]
+            clock.forward(days=1, microseconds=1)
+    assert statuses == [200, 304, 304]
+    assert [on for on, _ in read] == expected
+    assert all(fetched_at.microsecond == 0 for _, fetched_at in read)
 
 
 @pytest.mark.parametrize(
