@@ -67,7 +67,10 @@ _OPTIONS: Final = jmespath.Options(custom_functions=_Functions())
 
 
 def compile_jmespath(path: str) -> Callable[[object], Any]:
-    """Compile a JMESPath; raise `ValueError` if it is invalid or uses an unknown function."""
+    """Compile a JMESPath; raise `ValueError` if it is invalid or uses an unknown function.
+
+    The compiled path raises `JMESPathError` if it cannot be evaluated.
+    """
     try:
         compiled = jmespath.compile(path)
     except LexerError as error:
@@ -78,7 +81,19 @@ def compile_jmespath(path: str) -> Callable[[object], Any]:
         raise ValueError("is not a JMESPath") from None
     if unknown := _functions_of(compiled.parsed) - _Functions.FUNCTION_TABLE.keys():
         raise ValueError(f"uses the unknown function {min(unknown)}()")
-    return lambda value: compiled.search(value, options=_OPTIONS)
+
+    def search(value: object) -> Any:  # noqa: ANN401
+        try:
+            return compiled.search(value, options=_OPTIONS)
+        except JMESPathError:
+            raise
+        except TypeError as error:  # the library leaves it to Python to compare text with a number
+            advice = "numbers are text: compare with '0', or write to_number(units) > `0`"
+            raise JMESPathError(f"{error}; {advice}") from None
+        except (ValueError, ArithmeticError) as error:
+            raise JMESPathError(str(error)) from None
+
+    return search
 
 
 def _functions_of(node: Mapping[str, Any]) -> set[str]:

@@ -442,6 +442,52 @@ def test_missing_cell_is_left_out_and_named(row: str, problem: str) -> None:
     assert digits(parsed[0]).keys() == {"EUR", "GBP"}
 
 
+COMPARED = "'>' not supported between instances of 'str' and 'int'; numbers are text: compare with '0', or write"
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("rates[?rate > `0`]", f"lacks rows: {COMPARED}"),
+        ("rates[?contains(rate, `1`)]", "lacks rows: 'in <string>' requires string as left operand"),
+        ("rates[::0]", "lacks rows: slice step cannot be zero"),
+        ("rates[?ceil(`1e999`)]", "lacks rows: cannot convert float infinity to integer"),
+    ],
+)
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_rows_that_cannot_be_evaluated_reject_the_document(form: str, path: str, problem: str) -> None:
+    """The library raises errors of Python, too."""
+    changes, body = {"rows": path}, '{"rates":[{"code":"USD","rate":1}]}'
+    if form == "csv":
+        changes, body = CSV | {"rows": path.replace("rates[", "[")}, "code,rate\nUSD,1\n"
+    with pytest.raises(NotUnderstood) as error:
+        shop(**changes).parse(response(body))
+    assert error.value.problem.startswith(f"the response {problem}")
+
+
+def test_numbers_are_compared_as_text_or_converted() -> None:
+    """As the error advises; digits are kept."""
+    body = '{"rates":[{"code":"USD","rate":475.090,"units":1},{"code":"EUR","rate":5,"units":0}]}'
+    for path in ("rates[?units != '0']", "rates[?to_number(units) > `0`]"):
+        assert rates(body, rows=path) == {"USD": ("475.090", 1, None)}
+
+
+@pytest.mark.parametrize(
+    ("path", "odd", "problem"),
+    [
+        ("(per > `0` && 'x') || rate", '"per":"1",', f"lacks value in row 2: {COMPARED}"),
+        ("list[::0] || rate", '"list":[1],', "lacks value in row 2: slice step cannot be zero"),
+    ],
+)
+def test_cell_that_cannot_be_evaluated_is_left_out(path: str, odd: str, problem: str) -> None:
+    """Alone: the rates of the other rows are used."""
+    rows = '{"code":"EUR","rate":"5"}', f'{{{odd}"code":"USD","rate":"475"}}', '{"code":"GBP","rate":"6"}'
+    parsed = shop(value=path).parse(response(f'{{"rates":[{",".join(rows)}]}}'))
+    assert digits(parsed[0]).keys() == {"EUR", "GBP"}
+    (left_out,) = parsed.left_out
+    assert left_out.startswith(problem)
+
+
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
