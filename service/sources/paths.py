@@ -15,6 +15,7 @@ from cssselect import GenericTranslator, HTMLTranslator, SelectorError
 from jmespath import functions
 from jmespath.exceptions import JMESPathError, LexerError, ParseError
 
+from service.errors import NotUnderstood
 from service.settings import SourceSettings
 from service.settings.types import after_root
 from service.sources import parsing
@@ -102,6 +103,25 @@ def _functions_of(node: Mapping[str, Any]) -> set[str]:
     return own.union(*(_functions_of(child) for child in node["children"] if isinstance(child, dict)))
 
 
+class RootCells:
+    """Cells at the root of a document: the same for all rows, so each is read once, even if it cannot be read."""
+
+    def __init__(self) -> None:
+        self._read = dict[str, str | NotUnderstood]()
+
+    def read(self, name: str, read: Callable[[], str]) -> str:
+        """Return a cell that `read` reads; raise its `NotUnderstood`."""
+        if name not in self._read:
+            try:
+                self._read[name] = read()
+            except NotUnderstood as error:
+                self._read[name] = error
+        found = self._read[name]
+        if isinstance(found, NotUnderstood):
+            raise found.with_traceback(None)  # which would grow with each row
+        return found
+
+
 class Document(ABC):
     """The document of one response. Cells are named by their settings: `value`, `currency`."""
 
@@ -163,14 +183,20 @@ class JsonDocument(Document):
     def __init__(self, paths: JsonPaths, response: RawResponse, root: object, rows: Sequence[object]) -> None:
         self._paths, self._response, self._root, self.rows = paths, response, root, rows
         self._at_root = {name for name, path in paths.names.items() if path[0] == _ROOT}
+        self._root_cells = RootCells()
 
     def cell(self, row: int, name: str) -> str:
+        if name in self._at_root:
+            return self._root_cells.read(name, lambda: self._text(self._root, name, ""))
+        return self._text(self.rows[row], name, f" in row {row + 1}")
+
+    def _text(self, context: object, name: str, where: str) -> str:
         try:
-            found = self._paths.compiled[name](self._root if name in self._at_root else self.rows[row])
+            found = self._paths.compiled[name](context)
         except JMESPathError as error:
-            self._response.reject(f"lacks {name} in row {row + 1}: {str(error).splitlines()[0]}")
+            self._response.reject(f"lacks {name}{where}: {str(error).splitlines()[0]}")
         if not isinstance(found, str):
-            self._response.reject(f"lacks {name} in row {row + 1}" + ("" if found is None else ": it is no text"))
+            self._response.reject(f"lacks {name}{where}" + ("" if found is None else ": it is no text"))
         return found.strip()
 
     def place(self, row: int, name: str) -> str:
@@ -305,15 +331,12 @@ class ElementDocument(Document):
         self._paths, self._response, self._root, self.rows = paths, response, root, rows
         self._elements = rows
         self._at_root = {name for name, path in paths.names.items() if after_root(path) is not None}
-        self._read = dict[str, str]()
-        """Cells at the root, which are the same for all rows."""
+        self._root_cells = RootCells()
 
     def cell(self, row: int, name: str) -> str:
-        if name not in self._at_root:
-            return self._text(self._elements[row], name, f" in row {row + 1}")
-        if name not in self._read:
-            self._read[name] = self._text(self._root, name, "")
-        return self._read[name]
+        if name in self._at_root:
+            return self._root_cells.read(name, lambda: self._text(self._root, name, ""))
+        return self._text(self._elements[row], name, f" in row {row + 1}")
 
     def _found(self, context: parsing.Element, name: str, where: str) -> Any:  # noqa: ANN401
         found = evaluated(self._response, self._paths.compiled[name], context, name)

@@ -442,6 +442,36 @@ def test_missing_cell_is_left_out_and_named(row: str, problem: str) -> None:
     assert digits(parsed[0]).keys() == {"EUR", "GBP"}
 
 
+@pytest.mark.parametrize("on", ['"2026-04-02"', "null"])
+@pytest.mark.parametrize("form", ["json", "xml"])
+def test_path_from_the_root_is_evaluated_once(monkeypatch: pytest.MonkeyPatch, form: str, on: str) -> None:
+    """Also if it leads to nothing: its time would grow with the square of the rows."""
+    codes = ("USD", "EUR", "GBP", "RUB")
+    if form == "json":
+        adapter = shop(date="$.on")
+        rows = ",".join(f'{{"code":"{code}","rate":1}}' for code in codes)
+        body = f'{{"on":{on},"rates":[{rows}]}}'
+    else:
+        adapter = shop(**XML, date="/r/@on")
+        attribute = "" if on == "null" else f" on={on}"
+        body = f"<r{attribute}>{''.join(f'<v><c>{code}</c><n>1</n></v>' for code in codes)}</r>"
+    compiled = adapter._paths.compiled
+    evaluate, contexts = compiled["date"], list[object]()
+
+    def counted(context: object) -> Any:
+        contexts.append(context)
+        return evaluate(context)
+
+    monkeypatch.setitem(compiled, "date", counted)
+    if on == "null":
+        with pytest.raises(NotUnderstood, match=r"the response lacks date \("):
+            adapter.parse(response(body))
+    else:
+        (fixing,) = adapter.parse(response(body))
+        assert (fixing.date, fixing.rates.keys()) == (day(2), set(codes))
+    assert len(contexts) == 1
+
+
 COMPARED = "'>' not supported between instances of 'str' and 'int'; numbers are text: compare with '0', or write"
 
 
