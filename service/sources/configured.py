@@ -5,12 +5,13 @@ A value, nominal or date that cannot be read is left out with its rate and named
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 
 from service.domain.fixing import Quotation
-from service.errors import SettingsError
+from service.errors import NotUnderstood, SettingsError
 from service.settings import SourceSettings
 from service.settings.types import UNIX, fill
 from service.sources import parsing
@@ -161,5 +162,9 @@ class Configured(SourceAdapter):
         return number
 
     def _origin(self, document: Document, row: int, day: date) -> Origin:
-        cells = (Cell(name, document.cell(row, name), document.place(row, name)) for name in self._paths.names)
+        """Return the cells of a rate that was read; those that it does without are left out if they cannot be read."""
+        cells = list[Cell]()
+        for name in self._paths.names:
+            with suppress(NotUnderstood):  # the problem is already named
+                cells.append(Cell(name, document.cell(row, name), document.place(row, name)))
         return Origin(day, self._code(document, row), tuple(cells))

@@ -748,6 +748,20 @@ def test_cells_are_shown_with_their_places() -> None:
     assert places(html, **HTML) == expected
 
 
+@pytest.mark.parametrize("optional", ["change", "buying", "selling"])
+def test_cells_are_shown_without_an_optional_one_that_cannot_be_read(optional: str) -> None:
+    """The rates are the same as without places, even if most rows lack it; all other cells are shown."""
+    rows = ",".join(f'{{"code":"{code}","rate":5,"more":null}}' for code in ("USD", "EUR"))
+    adapter = shop(**{optional: "more"})
+    document = response(f'{{"rates":[{rows}]}}')
+    parsed, origins = adapter.read(document, with_places=True)
+    used = adapter.parse(document)
+    assert (parsed, parsed.left_out) == (used, used.left_out)
+    assert parsed.left_out == (f"lacks {optional} in row 1", f"lacks {optional} in row 2")
+    shown = [(origin.code, [cell.name for cell in origin.cells]) for origin in origins]
+    assert shown == [("USD", ["currency", "value"]), ("EUR", ["currency", "value"])]
+
+
 def places(body: str, **changes: Any) -> dict[str, str]:
     _, (origin,) = shop(**changes).read(response(body), with_places=True)
     assert (origin.code, {cell.name: cell.text for cell in origin.cells}["value"]) == ("USD", "475.09")
