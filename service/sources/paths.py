@@ -47,6 +47,11 @@ _XPATH_NAMES: Final = frozenset(
     )
 )
 """What XPath 1.0 has before a parenthesis: functions, tests of nodes, operators."""
+_TOKEN: Final = re.compile(r"::|\.\.|[^\W\d][\w.-]*|[\d.]+|\S")
+_NO_OPERANDS: Final = frozenset({"(", ",", "::", "@", "/", "|", "=", "!", "<", ">"})
+"""Tokens of an XPath after which `*`, `div` and `mod` are names."""
+_CALCULATING: Final = frozenset({"number", "sum", "floor", "ceiling", "round"})
+_POSITION: Final = "position in substring"
 _FIRST_STEP: Final = re.compile(r"/([A-Za-z_][\w.-]*)/")
 
 
@@ -265,12 +270,41 @@ def check_xpath(expression: str, *, is_rows: bool = False) -> None:
         raise ValueError("has a step to siblings or ancestors outside of a predicate [ ]")
 
 
+def check_cell(expression: str) -> None:
+    """Raise `ValueError` for the XPath of a cell that calculates a number: it would lose published digits.
+
+    XPath 1.0 calculates by floating point. Predicates, and the positions of `substring()`, may be calculated.
+    """
+    outside = _LITERAL.sub("''", expression)
+    while _PREDICATE.search(outside):
+        outside = _PREDICATE.sub("", outside)
+    calls, name, is_operand = list[str](), "", False  # open parentheses by their functions; the last token
+    for part in _TOKEN.findall(outside):
+        is_operator = part in "+-" or (is_operand and part in ("*", "div", "mod"))
+        calculates = is_operator or (part == "(" and name in _CALCULATING)
+        if calculates and _POSITION not in calls:
+            raise ValueError(
+                f"calculates a number by {part if is_operator else f'{name}()'}, which may lose digits: lead to the "
+                "published text, and describe it by nominal, power, decimal_mark and thousands_mark"
+            )
+        if part == "(":
+            calls.append(name)
+        elif part == "," and calls and calls[-1] == "substring":
+            calls[-1] = _POSITION
+        elif part == ")" and calls:
+            calls.pop()
+        name = part
+        is_operand = not is_operator and part not in _NO_OPERANDS and not (is_operand and part in ("and", "or"))
+
+
 class ElementPaths(Paths):
     """XPath, or CSS selectors, in XML and HTML."""
 
     def compile(self, name: str, path: str) -> parsing.XPath:
         expression = self._xpath(path)
         check_xpath(expression, is_rows=name == "rows")
+        if name != "rows":
+            check_cell(expression)
         compiled = parsing.xpath(expression)
         # Two are as wrong as thousands, each of which would be an object.
         return parsing.xpath(f"({expression})[position() <= 2]") if self._has_nodes(name, compiled) else compiled

@@ -657,6 +657,70 @@ def test_invalid_path_is_an_error_at_the_start(changes: dict[str, str], problem:
 
 
 @pytest.mark.parametrize(
+    ("path", "operator"),
+    [
+        ("string(n * 1.1)", "*"),
+        ("string(* * 2)", "*"),
+        ("string(n[1]* 2)", "*"),
+        ("string(n div 2)", "div"),
+        ("string(div div 2)", "div"),
+        ("string(n mod 7)", "mod"),
+        ("string(n + 0)", "+"),
+        ("string(n - 1)", "-"),
+        ("string(-n)", "-"),
+        ("concat('', -(n))", "-"),
+        ("n * 1", "*"),
+        ("string(number(n))", "number()"),
+        ("string( number (n))", "number()"),
+        ("string(sum(n))", "sum()"),
+        ("string(floor(n))", "floor()"),
+        ("string(ceiling(n))", "ceiling()"),
+        ("string(round(n))", "round()"),
+        ("concat(substring(n, 1, 2), round(n))", "round()"),
+        ("substring(n * 2, 1)", "*"),
+    ],
+)
+@pytest.mark.parametrize("name", ["value", "change"])
+def test_calculation_of_a_cell_in_xpath_is_an_error_at_the_start(name: str, path: str, operator: str) -> None:
+    """It would lose published digits: XPath calculates by floating point."""
+    with pytest.raises(SettingsError) as error:
+        validate(settings(**XML | {name: path}))
+    assert str(error.value).startswith(f"sources.shop.{name}: calculates a number by {operator}, which may lose digits")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "n[position() = last() - 0]",
+        "*[2]",
+        "*[number(.) > 0][floor(1.5)]",
+        "@*/../n",
+        "./child::*[name() = 'n' and position() * 1 = 2]",
+        "div/div | n",
+        "n | div",
+        "a-b | n",
+        "translate(n, '*+- div', '')",
+        "substring(n, string-length(n) - 5)",
+        "substring(n, 2 - 1, string-length(substring(n, 1)) * 2)",
+        "substring-before(concat(n, ' -'), ' -')",
+        "concat(n, '')",
+        "css:n",
+        "css:c + n",
+        "css:* > n, c > *",
+    ],
+)
+def test_path_to_a_cell_may_count_positions(path: str) -> None:
+    """In predicates and in `substring`; signs within names and texts, and wildcards, calculate nothing."""
+    assert rates('<r><v a="1"><c>USD</c><n>475.09</n></v></r>', **XML | {"value": path})["USD"][0] == "475.09"
+
+
+def test_rows_may_be_calculated() -> None:
+    """A path to rows leads to elements, never to a number."""
+    body = "<r><v><c>EUR</c><n>5</n></v><v><c>USD</c><n>475.09</n></v></r>"
+    assert rates(body, **XML | {"rows": "/r/v[number(n) * 2 > 10]"}) == {"USD": ("475.09", 1, None)}
+
+
+@pytest.mark.parametrize(
     ("changes", "problem"),
     [
         ({"format": "yaml"}, "sources.shop.format: must be one of 'json', 'xml', 'csv' or 'html'"),
