@@ -124,8 +124,10 @@ def _date_format(value: str) -> str:
 
 def _nominal(value: object) -> object:
     """Accept a number; text that is no number is a path."""
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if isinstance(text, str) and re.fullmatch(r"[+-]?[0-9.,]+", text) and not re.fullmatch(r"[1-9][0-9]{0,6}", text):
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        return value
+    text = str(value).strip()
+    if re.fullmatch(r"[+-]?[0-9.,]*", text) and not re.fullmatch(r"[1-9][0-9]{0,6}", text):
         raise ValueError("must be a whole number from 1 to 9999999, or a path")
     return text
 
