@@ -6,12 +6,12 @@ A bank that demands a pause gets it: the rest of the poll is not requested, nor 
 import asyncio
 import zlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import aiohttp
 import stamina
@@ -24,6 +24,8 @@ from service.settings import SourceSettings
 from service.settings.types import SECRET
 from service.sources.adapter import RawResponse
 from service.sources.http_client import Client
+
+Error = TypeVar("Error", bound=SourceError)
 
 REMEMBERED = 16
 """Responses with a validator that are cached for conditional requests, per bank."""
@@ -66,9 +68,8 @@ def retry_after(header: str, now: datetime) -> timedelta:
     return max(timedelta(), (until if until.tzinfo else until.replace(tzinfo=UTC)) - now)
 
 
-def _codings(response: aiohttp.ClientResponse) -> list[str]:
+def _codings(header: str) -> list[str]:
     """Return the content codings of a response, without those that are none."""
-    header = ",".join(response.headers.getall("Content-Encoding", []))
     codings = [coding.strip().lower() for coding in header.split(",")]
     return [coding for coding in codings if coding not in _NO_CODING]
 
@@ -142,7 +143,7 @@ class BankSession:
     async def _with_retries(self, url: str, payload: _Payload | None = None) -> RawResponse:
         async with self._turn:
             if self.not_before and self.now() < self.not_before <= self.now() + LONGEST_PAUSE:
-                raise RateLimited(self.key, url, "the bank has demanded a pause", self.not_before)
+                raise self._error(RateLimited, url, "the bank has demanded a pause", self.not_before)
             async for attempt in stamina.retry_context(
                 on=Unreachable, attempts=self.client.settings.attempts, timeout=None, wait_initial=0.5, wait_max=8.0
             ):
@@ -169,19 +170,20 @@ class BankSession:
         except SourceError:
             raise
         except aiohttp.ConnectionTimeoutError:
-            raise Unreachable(self.key, url, "connection timed out") from None
+            raise self._error(Unreachable, url, "connection timed out") from None
         except TimeoutError:
-            raise Unreachable(
-                self.key, url, f"no response within {self.client.settings.timeout.total_seconds():g} s"
-            ) from None
+            seconds = f"{self.client.settings.timeout.total_seconds():g}"
+            raise self._error(Unreachable, url, f"no response within {seconds} s") from None
         except aiohttp.ClientResponseError as error:  # its text has the URL and the headers, also those of the proxy
-            raise Unreachable(self.key, url, f"request failed: {error.status}, message={error.message!r}") from None
+            message = f", message={error.message!r}" if self._may_quote(error) else ""
+            raise self._error(Unreachable, url, f"request failed: {error.status}{message}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            reason = self._without_secret(" ".join(str(error).split()) or type(error).__name__)
-            raise Unreachable(self.key, url, f"request failed: {reason}") from (None if self._secret else error)
+            text = " ".join(str(error).split()) if self._may_quote(error) else ""
+            reason = text or type(error).__name__
+            raise self._error(Unreachable, url, f"request failed: {reason}") from (None if self._secret else error)
         self._refusals, self._has_responded = 0, True
         if self._secret and self._secret.encode() in content:
-            raise BadAnswer(self.key, url, "the response repeats the secret of the source: it would be public")
+            raise self._error(BadAnswer, url, "the response repeats the secret of the source: it would be public")
         raw = RawResponse(self.key, self.base, url, content, self.now().replace(microsecond=0))
         if not payload:
             self._store(url, response, raw)
@@ -192,9 +194,9 @@ class BankSession:
         if self._demands_a_pause(response):
             raise self._refused(response, url)
         if response.status >= 500:
-            raise Unreachable(self.key, url, f"responded with status {response.status}")
+            raise self._error(Unreachable, url, f"responded with status {response.status}")
         if not 200 <= response.status < 300:
-            raise BadAnswer(self.key, url, f"responded with status {response.status}", response.status)
+            raise self._error(BadAnswer, url, f"responded with status {response.status}", response.status)
 
     def _demands_a_pause(self, response: aiohttp.ClientResponse) -> bool:
         """Return whether a status means "too many requests"; some banks block a client by status 403 instead."""
@@ -213,7 +215,7 @@ class BankSession:
         self._refusals += 1
         self.not_before = now + min(max(own_pause, retry_after(header, now)), LONGEST_PAUSE)
         named = f" and Retry-After: {header}" if header else ""
-        return RateLimited(self.key, url, f"responded with status {response.status}{named}", self.not_before)
+        return self._error(RateLimited, url, f"responded with status {response.status}{named}", self.not_before)
 
     @asynccontextmanager
     async def _follow_redirects(
@@ -239,14 +241,13 @@ class BankSession:
                     yield response
                     return
                 location = response.headers["Location"]
-                shown = self._without_secret(location)
                 # Other redirects of a POST request would be followed without its body.
                 is_allowed = body is None or response.status in (307, 308)
                 next_target = _within(target, location) if is_allowed else None
                 if next_target is None or hop == HOPS:
                     reason = f"after {HOPS} others" if next_target else "which is not followed"
-                    problem = f"responded with status {response.status}, a redirect to {shown}, {reason}"
-                    raise BadAnswer(self.key, url, problem, response.status)
+                    problem = f"responded with status {response.status}, a redirect to {location}, {reason}"
+                    raise self._error(BadAnswer, url, problem, response.status)
                 target = next_target
 
     @property
@@ -256,6 +257,14 @@ class BankSession:
 
     def _without_secret(self, text: str) -> str:
         return text.replace(self._secret, SECRET) if self._secret else text
+
+    def _may_quote(self, error: Exception) -> bool:
+        """Return whether the text of an error may be shown: aiohttp cuts what it quotes, perhaps within the secret."""
+        return not self._secret or isinstance(error, OSError)
+
+    def _error(self, kind: Callable[..., Error], url: str, problem: str, *details: object) -> Error:
+        """Return an error of this bank without the secret, which may be in whatever the bank has sent."""
+        return kind(self.key, url, self._without_secret(problem), *details)
 
     @property
     def _largest(self) -> int:
@@ -267,7 +276,7 @@ class BankSession:
         async for chunk in response.content.iter_any():
             body += chunk
             if len(body) > limit:
-                raise BadAnswer(self.key, url, f"responded with more than {limit} bytes")
+                raise self._error(BadAnswer, url, f"responded with more than {limit} bytes")
         return self._decompress(response, url, bytes(body))
 
     def _decompress(self, response: aiohttp.ClientResponse, url: str, body: bytes) -> bytes:
@@ -275,23 +284,27 @@ class BankSession:
 
         Not left to aiohttp, because 3.14 accepts a truncated gzip stream as complete.
         """
-        coding = ", ".join(_codings(response))
+        # Without the secret: it would not be recognized in lower case, nor if it is cut off below.
+        header = self._without_secret(",".join(response.headers.getall("Content-Encoding", [])))
+        coding = ", ".join(_codings(header))
         if not coding:
             return body
         if coding not in ("gzip", "x-gzip"):  # two names of the same coding (RFC 9110)
-            raise BadAnswer(self.key, url, f"responded with the content encoding {coding[:20]}, which was not accepted")
+            raise self._error(
+                BadAnswer, url, f"responded with the content encoding {coding[:20]}, which was not accepted"
+            )
         limit = self._largest
         stream = zlib.decompressobj(wbits=31)
         try:
             plain = stream.decompress(body, limit + 1)
         except zlib.error as error:
-            raise Unreachable(self.key, url, f"responded with invalid gzip data: {error}") from None
+            raise self._error(Unreachable, url, f"responded with invalid gzip data: {error}") from None
         if len(plain) > limit:
-            raise BadAnswer(self.key, url, f"responded with more than {limit} bytes")
+            raise self._error(BadAnswer, url, f"responded with more than {limit} bytes")
         if not stream.eof:
-            raise Unreachable(self.key, url, "responded with truncated gzip data")
+            raise self._error(Unreachable, url, "responded with truncated gzip data")
         if stream.unused_data:  # e.g. a second member: part of the document that would be lost
-            raise BadAnswer(self.key, url, "responded with data after the end of the gzip stream")
+            raise self._error(BadAnswer, url, "responded with data after the end of the gzip stream")
         return plain
 
     def _store(self, url: str, response: aiohttp.ClientResponse, raw: RawResponse) -> None:
