@@ -159,13 +159,11 @@ def rates_digest(fixing: Fixing) -> str:
 
     With it an operator decides on exactly the rates that were printed.
     """
-    rates = [
-        [
-            code,
-            f"{rate.value:f}",
-            rate.nominal,
-            *(f"{side}" for side in (rate.buying, rate.selling) if side is not None),
-        ]
-        for code, rate in sorted(fixing.rates.items())
-    ]
+    rates = [[code, f"{rate.value:f}", rate.nominal, *_sides(rate)] for code, rate in sorted(fixing.rates.items())]
     return sha256(json.dumps([fixing.source, str(fixing.date), rates]).encode()).hexdigest()[:12]
+
+
+def _sides(rate: Rate) -> list[str | None]:
+    """Return the digits of the buying and the selling rate; nothing if the rate has neither."""
+    sides = [side if side is None else f"{side:f}" for side in (rate.buying, rate.selling)]
+    return sides if any(sides) else []

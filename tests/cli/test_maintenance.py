@@ -273,6 +273,19 @@ def test_digest_depends_only_on_source_date_and_rates() -> None:
     ) == rates_digest(CORRECT)
 
 
+def test_digest_distinguishes_the_sides_of_a_rate() -> None:
+    """One side alone too; the exponent of a number does not count."""
+    side, thousand = Decimal(555), Decimal("1E+3")
+    rate = CORRECT.rates["USD"]
+    sides = [(None, None), (side, None), (None, side), (side, side), (side, thousand)]
+    rates = [replace(rate, buying=buying, selling=selling) for buying, selling in sides]
+    digests = [rates_digest(replace(CORRECT, rates={"USD": each})) for each in rates]
+    assert len(set(digests)) == len(sides)
+    same = replace(rate, buying=side, selling=Decimal(1000))
+    assert rates_digest(replace(CORRECT, rates={"USD": same})) == digests[-1]
+    assert rates_digest(CORRECT) == "e86933c142d7"  # that of rates without sides, which operators may have noted
+
+
 async def test_listing_prints_the_digest(settings: Settings, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     """As a table and as JSON, with rates and reasons."""
     await quarantine_rates(store, CORRECT)
