@@ -20,7 +20,7 @@ from service.polling.poller import LOOKBACK, Poller, published
 from service.runtime.background import run_in_thread, run_interruptibly
 from service.runtime.program import program
 from service.settings import LogSettings, Settings, SourceSettings
-from service.sources.banks import adapter_of, validate
+from service.sources.banks import adapter_of, check_secret, validate
 from service.sources.http_client import Client
 from service.sources.session import BankSession
 from service.state.memory import KEEP, MemoryState, configured_breaks, validation_context
@@ -147,8 +147,7 @@ def sources(settings: Settings, *, as_json: bool = False) -> None:
 def poll(settings: Settings, key: str, *, as_json: bool = False) -> None:
     """Poll a source once, and print its rates and how the service validates them. Store nothing."""
     configure(QUIET)
-    polled_source(settings, key)
-    validate(settings)
+    polled_source(validate(settings), key)
     polled = with_store(settings, lambda store: _poll(settings, store, key))
     if as_json:
         write_json(to_json(polled.document()))
@@ -244,6 +243,7 @@ def polled_source(settings: Settings, key: str) -> SourceSettings:
     if source.is_manual:
         advice = f"enter them with: {program()} set-rate {key} DATE CODE=VALUE"
         raise SettingsError(f"{key} is not polled, its rates are entered by hand; {advice}")
+    check_secret(settings, key)
     return source
 
 

@@ -127,6 +127,15 @@ def test_wrong_usage_is_one_line(arguments: tuple[str, ...], message: str) -> No
     assert "Value error" not in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [("poll", "fred"), ("backfill", "fred", "--from", "2026-04-01")])
+def test_source_without_its_key_is_not_requested(arguments: tuple[str, ...]) -> None:
+    """Although no ticker names it: the bank would receive the placeholder of the key."""
+    done = command({"TICKER_STORE__URL": "redis://127.0.0.1:1/0"}, *arguments)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: sources.fred.secret: is required: ")
+    assert done.stderr.count("\n") == 1
+
+
 class TestConfiguration:
     def test_valid_configuration_is_summarised(self, tmp_path: Path) -> None:
         """Without a store or a bank; as an argument or an option."""

@@ -99,9 +99,16 @@ def validate(settings: Settings) -> Settings:
         adapter = adapter_of(settings, key)
         if adapter.relay and not source.provider:
             raise SettingsError(f"sources.{key}.provider: is required: the bank whose rates the relay returns")
-        if key in settings.polled and adapter.needs_secret and not source.secret:
-            variable = f"TICKER_SOURCES__{key.upper()}__SECRET"
-            raise SettingsError(
-                f"sources.{key}.secret: is required: a key of {source.url}; set {variable}, or name another source"
-            )
+        if key in settings.polled:
+            check_secret(settings, key)
     return settings
+
+
+def check_secret(settings: Settings, key: str) -> None:
+    """Raise `SettingsError` if a source lacks the secret that its adapter needs: nothing can be requested from it."""
+    source = settings.sources[key]
+    if adapter_of(settings, key).needs_secret and not source.secret:
+        variable = f"TICKER_SOURCES__{key.upper()}__SECRET"
+        raise SettingsError(
+            f"sources.{key}.secret: is required: a key of {source.url}; set {variable}, or name another source"
+        )
