@@ -227,7 +227,28 @@ def test_ticker_is_that_of_production() -> None:
     )
     assert mine["tickers"] == production["tickers"]
     assert mine["log"] == production["log"]
-    assert mine["http"] == production["http"] | {"drain": 10}
+    assert mine["http"] == production["http"] | {"drain": 10, "proxies": ["127.0.0.0/8", "::1/128"]}
+
+
+def test_no_pod_of_the_cluster_is_a_trusted_proxy(tmp_path: Path) -> None:
+    """Until the network of the ingress controller is set: any other pod could choose the address that is limited."""
+    proxies = load(CONFIG, environ={"TICKER_STORE__URL_FILE": str(secret(tmp_path, "redis://h/0"))}).http.proxies
+    assert proxies
+    assert all(network.is_loopback for network in proxies)
+
+
+def test_overlay_of_the_guide_names_the_namespaces() -> None:
+    """Its patches replace existing fields, and all peers that reach an instance."""
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (overlay,) = re.findall(r"```yaml\n# deployment/kustomization\.yaml.*?\n(.*?)```", guide, re.DOTALL)
+    (patch,) = YAML(typ="safe").load(overlay)["patches"]
+    spec = found(patch["target"]["kind"], patch["target"]["name"])
+    paths = {operation["path"] for operation in YAML(typ="safe").load(patch["patch"])}
+    assert paths == {
+        f"/spec/ingress/{place}/from/{number}/namespaceSelector/matchLabels"
+        for place, rule in enumerate(spec["ingress"])
+        for number, _ in enumerate(rule["from"])
+    }
 
 
 def test_instances_are_never_all_down() -> None:
@@ -270,7 +291,8 @@ def allowed(pod: str, direction: str) -> Iterator[tuple[str, str | int]]:
         for rule in manifest["spec"].get(direction, []):
             for peer in rule.get("to" if direction == "egress" else "from", [{}]):
                 names = [name for name in PODS if "podSelector" in peer and selected(name, peer["podSelector"])]
-                for target in names or [peer.get("ipBlock", {}).get("cidr", "any")]:
+                namespace = peer.get("namespaceSelector", {}).get("matchLabels", {}).get("kubernetes.io/metadata.name")
+                for target in names or [namespace or peer.get("ipBlock", {}).get("cidr", "any")]:
                     yield from ((target, port["port"]) for port in rule["ports"])
 
 
@@ -281,7 +303,7 @@ def test_network_allows_only_needed_connections() -> None:
     assert set(allowed("ticker", "egress")) == {("0.0.0.0/0", 443), ("::/0", 443), *to_store}
     assert set(allowed("backup", "egress")) == to_store
     assert set(allowed("valkey", "egress")) == set()
-    assert set(allowed("ticker", "ingress")) == {("any", "http")}
+    assert set(allowed("ticker", "ingress")) == {("ingress-nginx", "http"), ("monitoring", "http")}
     assert set(allowed("valkey", "ingress")) == {("ticker", "valkey"), ("backup", "valkey")}
     assert set(allowed("backup", "ingress")) == set()
 
