@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 from yarl import URL
 
+from service.settings.loader import ROOT
 from service.web.api.chart import FORMATS as CHARTS
 from service.web.http.responses import accepts_gzip
 from service.web.rendering.formats import FORMATS
@@ -805,3 +806,14 @@ def test_edge_has_metrics_on_a_port_of_its_own() -> None:
         for url in (f"http://127.0.0.1:{port}/v1/ticker", f"{edge.url}/metrics"):
             with pytest.raises(urllib.error.HTTPError, match="404"):
                 urllib.request.urlopen(url, timeout=60)
+
+
+def test_edge_on_a_machine_listens_on_loopback_only() -> None:
+    """With the lines that the files and the guide name, each in place of that for containers."""
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    for name in ("listen.conf", "metrics.conf"):
+        text = (ROOT / "config" / "edge" / name).read_text(encoding="utf-8")
+        (deployed,) = re.findall(r"^ *(listen [^;]+;)$", text, re.MULTILINE)
+        (named,) = re.findall(r"WITHOUT DOCKER.*`(listen [^`]+;)`", text)
+        assert named == deployed.replace("listen ", "listen 127.0.0.1:")
+        assert f"`{named}` in `{name}`" in guide
