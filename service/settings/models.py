@@ -500,8 +500,11 @@ class SourceSettings(DocumentSettings):
     @model_validator(mode="after")
     def _has_its_secret(self) -> Self:
         texts = [self.url, *(value.get_secret_value() for value in self.headers.values())]
-        if not self.secret and any(SECRET in text for text in texts):
+        is_used = any(SECRET in text for text in texts)
+        if is_used and not self.secret:
             raise ValueError("secret is required, since url or headers have {secret}")
+        if self.secret and not is_used and self.adapter == HTTP:  # others may have a place for it in their code
+            raise ValueError("secret is not used: write {secret} in url or headers")
         return self
 
     @model_validator(mode="after")

@@ -189,7 +189,7 @@ async def test_source_is_chosen_among_several(tmp_path: Path) -> None:
 async def test_configuration_is_checked_without_showing_its_secret(key: str) -> None:
     """`check-config` compiles the paths."""
     variable = f"TICKER_SOURCES__{key.upper()}"
-    environ = {f"{variable}__SECRET": SECRET}
+    environ = {f"{variable}__SECRET": SECRET, f"{variable}__HEADERS": '{"X-Key": "{secret}"}'}
     file = str(EXAMPLE_FILES / f"{EXAMPLES[key]}.toml")
     checked = await asyncio.to_thread(command, environ, "check-config", file)
     assert checked.exit_code == 0
