@@ -15,6 +15,7 @@ from service.settings.types import (
     DAYS,
     HTTP,
     LOOPBACK,
+    MANUAL,
     SECRET,
     CaFile,
     Calendar,
@@ -475,7 +476,10 @@ class SourceSettings(DocumentSettings):
     @field_validator("url")
     @classmethod
     def _is_base_url(cls, url: str, others: ValidationInfo) -> str:
-        if others.data.get("adapter") != HTTP and {"?", "{"} & set(url):
+        adapter = others.data.get("adapter")
+        if adapter == MANUAL and "{" in url:
+            raise ValueError("must not have a placeholder: it is only shown")
+        if adapter not in (HTTP, MANUAL) and {"?", "{"} & set(url):
             raise ValueError("must not have a query or placeholder: it is public, and requests append a path to it")
         return url
 
@@ -490,7 +494,7 @@ class SourceSettings(DocumentSettings):
     @property
     def is_manual(self) -> bool:
         """Whether its rates are entered by an operator, so that it is never polled."""
-        return self.adapter == "manual"
+        return self.adapter == MANUAL
 
     @property
     def is_irregular(self) -> bool:

@@ -25,6 +25,8 @@ DIRECT = "direct"
 """No proxy, where a setting expects one."""
 HTTP = "http"
 """The adapter of sources without code."""
+MANUAL = "manual"
+"""The adapter of sources whose rates are entered: their URL is only shown."""
 UNIX = "unix"
 """The date format of seconds since 1970."""
 SECRET = "{secret}"  # noqa: S105 - its placeholder

@@ -307,6 +307,16 @@ async def test_source_with_a_window_can_be_late(settings: Settings) -> None:
     assert freshness(daily, date(2026, 4, 9), now) is Freshness.CURRENT
 
 
+def test_url_of_a_manual_source_may_have_a_query(tmp_path: Path) -> None:
+    """It is only shown; no request appends a path to it, or fills in a date."""
+    path = tmp_path / "shop.toml"
+    path.write_text(f'{CONFIG}url = "https://shop.example/rates?city=almaty"\n')
+    assert validate(load(path, environ={})).sources["shop"].url == "https://shop.example/rates?city=almaty"
+    path.write_text(f'{CONFIG}url = "https://shop.example/{{date}}"\n')
+    with pytest.raises(SettingsError, match=r"sources\.shop\.url: must not have a placeholder: it is only shown"):
+        load(path, environ={})
+
+
 def test_only_a_manual_source_needs_no_url(tmp_path: Path) -> None:
     path = tmp_path / "shop.toml"
     path.write_text(CONFIG.replace('adapter = "manual"', 'adapter = "nbk"'))
