@@ -46,6 +46,7 @@ from service.settings.types import (
     WebhookUrl,
     Zone,
     after_root,
+    is_clear_text,
     placeholders,
 )
 
@@ -509,6 +510,8 @@ class SourceSettings(DocumentSettings):
             raise ValueError("secret is required, since url or headers have {secret}")
         if self.secret and not is_used and self.adapter == HTTP:  # others may have a place for it in their code
             raise ValueError("secret is not used: write {secret} in url or headers")
+        if is_used and is_clear_text(self.url):
+            raise ValueError("url must begin with https://, since {secret} would be sent unencrypted")
         return self
 
     @model_validator(mode="after")

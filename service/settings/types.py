@@ -6,7 +6,7 @@ import ssl
 from base64 import b64decode
 from datetime import UTC, date, datetime, time, timedelta
 from importlib.util import find_spec
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
@@ -94,6 +94,18 @@ def after_root(path: str) -> str | None:
 def fill(url: str, **dates: date) -> str:
     """Return a URL with dates in their places; that of the secret stays."""
     return _PLACEHOLDER.sub(lambda found: f"{dates[found[1]]:{found[2] or '%Y-%m-%d'}}" if found[1] else found[0], url)
+
+
+def is_clear_text(url: str) -> bool:
+    """Return whether a network can read requests to a URL: without TLS, to another machine."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or parts.hostname == "localhost":
+        return False
+    try:
+        address = ip_address(parts.hostname or "")
+    except ValueError:  # a name
+        return True
+    return not any(address in network for network in LOOPBACK)
 
 
 def _source_url(value: str) -> str:

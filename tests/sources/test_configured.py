@@ -160,7 +160,7 @@ async def requested(url: str, since: date, until: date, **changes: Any) -> list[
         ("http://bank.test/{date:%Y}.json", ["/2026.json"]),
         ("http://bank.test/?from={since:%Y%m%d}&to={until:%d/%b/%Y}", ["/?from=20260331&to=01/Apr/2026"]),
         ("http://bank.test/?from={since}", ["/?from=2026-03-31"]),
-        ("http://bank.test/?key={secret}", ["/?key={secret}"]),
+        ("https://bank.test/?key={secret}", ["/?key={secret}"]),
     ],
 )
 async def test_url_has_the_requested_dates(url: str, paths: list[str]) -> None:
@@ -764,6 +764,30 @@ def test_invalid_setting_is_named(changes: dict[str, Any], problem: str) -> None
     with pytest.raises(SettingsError) as error:
         validate(settings(**changes))
     assert str(error.value).startswith(problem)
+
+
+@pytest.mark.parametrize("host", ["bank.test", "localhost.bank.test", "10.0.0.1", "[2001:db8::1]", "0.0.0.0"])  # noqa: S104 - refused
+@pytest.mark.parametrize("place", ["url", "headers"])
+def test_secret_is_not_sent_unencrypted_to_another_machine(host: str, place: str) -> None:
+    """The network could read it in the URL as well as in headers."""
+    with pytest.raises(SettingsError) as error:
+        with_secret(f"http://{host}:80/", place)
+    assert str(error.value) == ("sources.shop: url must begin with https://, since {secret} would be sent unencrypted")
+    with_secret(f"https://{host}/", place)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9:8080", "[::1]:8080", "LOCALHOST:1"])
+@pytest.mark.parametrize("place", ["url", "headers"])
+def test_secret_may_be_sent_unencrypted_to_this_machine(host: str, place: str) -> None:
+    """E.g. to a relay beside the service."""
+    with_secret(f"http://{host}/", place)
+
+
+def with_secret(url: str, place: str) -> None:
+    sent: dict[str, Any] = {"url": f"{url}?k={{secret}}"}
+    if place == "headers":
+        sent = {"url": url, "headers": {"X-Key": "{secret}"}}
+    validate(settings(secret="0123456789", **sent))  # noqa: S106 - of a test
 
 
 def test_bank_with_a_query_in_its_url_is_refused() -> None:

@@ -6,7 +6,7 @@ from typing import Final
 from service.domain.holidays import days_off
 from service.errors import SettingsError
 from service.settings import Settings
-from service.settings.types import HTTP
+from service.settings.types import HTTP, is_clear_text
 from service.sources.adapter import SourceAdapter
 from service.sources.banks.bnr import Bnr
 from service.sources.banks.boc import Boc
@@ -101,6 +101,8 @@ def validate(settings: Settings) -> Settings:
             raise SettingsError(f"sources.{key}.provider: is required: the bank whose rates the relay returns")
         if key in settings.polled:
             check_secret(settings, key)
+        if adapter.needs_secret and source.secret and is_clear_text(source.url):
+            raise SettingsError(f"sources.{key}.url: must begin with https://, since secret would be sent unencrypted")
     return settings
 
 

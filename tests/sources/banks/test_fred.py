@@ -57,6 +57,18 @@ def test_ticker_needs_a_key() -> None:
     assert "fred" not in validate(load(environ={})).polled
 
 
+def test_key_is_not_sent_unencrypted() -> None:
+    """The adapter sends it in the URL. Without a key, or to this machine, nothing is disclosed."""
+
+    def check(url: str, **source: str) -> None:
+        validate(load(environ={}, overrides={"sources": {"fred": {"url": url} | source}}))
+
+    check("http://127.0.0.1:8080/fred", secret=KEY)
+    check("http://fred.example")
+    with pytest.raises(SettingsError, match=r"^sources\.fred\.url: must begin with https://"):
+        check("http://fred.example", secret=KEY)
+
+
 @pytest.mark.parametrize("value", ["", "short", "secret\nof two lines"])
 def test_invalid_key_is_refused_without_its_value(value: str) -> None:
     with pytest.raises(SettingsError) as refused:
