@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from service.domain.fixing import Quotation
-from service.errors import SettingsError
+from service.errors import BadAnswer, NotUnderstood, SettingsError
 from service.settings import load
 from service.sources.banks import SOURCES, validate
 from service.sources.banks.fred import SERIES
@@ -45,6 +45,40 @@ async def test_every_series_is_requested_and_named() -> None:
     assert session.paths == list(paths.values())
     assert response.url == f"http://bank.test/series/observations?{query}"
     assert SOURCES["fred"].parse(response)[1].rates == parse("fred", BODY)[1].rates
+
+
+async def test_refused_or_odd_series_is_left_out_and_named() -> None:
+    """Status 404 for one, a page for another: the rates of all others are read. If all are refused, the poll fails."""
+    parts = json.loads(BODY)
+    query = "file_type=json&observation_start=2026-04-01&observation_end=2026-04-02"
+    paths = {series: f"/series/observations?series_id={series}&{query}&api_key={{secret}}" for series in SERIES}
+    responses = {path: json.dumps(parts[series]).encode() for series, path in paths.items()}
+    responses |= {paths["DEXJPUS"]: b"<html>Try later</html>", paths["DEXCAUS"]: b'{"observations":"none"}'}
+    session = RecordingSession(
+        "fred", base="USD", responses=responses, not_found=frozenset({paths["DEXBZUS"], paths["DEXUSUK"]})
+    )
+    (response,) = [one async for one in SOURCES["fred"].fetch(session, day(1), day(2))]
+    parsed = SOURCES["fred"].parse(response)
+    whole = parse("fred", BODY)[1].rates
+    assert parsed[1].rates == {code: rate for code, rate in whole.items() if code not in ("JPY", "CAD", "BRL", "GBP")}
+    assert parsed.left_out == (
+        "lacks DEXBZUS, an object",
+        "lacks observations, an array of objects",
+        "lacks DEXJPUS, an object",
+        "lacks DEXUSUK, an object",
+    )
+    session.not_found = frozenset(paths.values())
+    with pytest.raises(BadAnswer, match="status 404"):
+        [one async for one in SOURCES["fred"].fetch(session, day(1), day(2))]
+
+
+def test_document_without_any_series_is_refused() -> None:
+    with pytest.raises(NotUnderstood, match="lacks observations, an array of objects, in every series"):
+        parse("fred", b"{}")
+
+
+def test_polls_of_a_day_stay_within_300_requests() -> None:
+    assert load(environ={}).sources["fred"].budget * len(SERIES) <= 300
 
 
 def test_ticker_needs_a_key() -> None:
