@@ -18,6 +18,7 @@ from service.sources.adapter import RawResponse
 from service.sources.rate_table import RateTableBuilder
 
 _COLUMNS: Final = ("date", "code", "value")
+_NOMINAL: Final = "nominal"
 
 
 def document(day: date, rates: Sequence[str]) -> bytes:
@@ -36,10 +37,14 @@ def parse(entry: RawResponse, author: str) -> list[Fixing]:
     table = RateTableBuilder(entry)
     try:
         for row in parsing.csv_rows(entry, *_COLUMNS):
+            # A misspelt nominal would publish a hundred times the rate.
+            if unknown := [name for name in row if name not in (*_COLUMNS, _NOMINAL)]:
+                allowed = ", ".join(_COLUMNS)
+                entry.reject(f"has the unknown column {unknown[0][:40]!r}; known are {allowed} and {_NOMINAL}")
             day, code, value = parsing.fields(entry, row, *_COLUMNS)
             if code not in CODES:
                 entry.reject(f"has {code[:40]!r}, which is not a currency code of ISO 4217")
-            table.add(parsing.day(entry, day, "%Y-%m-%d"), code, value, row.get("nominal", "").strip() or "1")
+            table.add(parsing.day(entry, day, "%Y-%m-%d"), code, value, row.get(_NOMINAL, "").strip() or "1")
         fixings = table.fixings()
     except NotUnderstood as error:
         problem = error.problem.removeprefix("the response ")

@@ -205,6 +205,13 @@ async def test_wrong_usage(enter: Enter, arguments: tuple[str, ...], problem: st
         ("date,code\n", "the entered text lacks the columns value"),
         ("date,code,value\n2026-04-02,USD,475.09", "the entered text is truncated: the last line has no line break"),
         ("date,code,value\n", "the entered text has no rates"),
+        *(
+            (
+                f"date,code,value,{name}\n2026-04-02,JPY,310,100\n",
+                f"the entered text has the unknown column {name!r}; known are date, code, value and nominal",
+            )
+            for name in ("Nominal", "units", " nominal", "")
+        ),
         ("date,code,value\n02.04.2026,USD,475.09\n", "has '02.04.2026' where a date is expected"),
         ("date,code,value\n" + "2026-04-02,USD,475.09\n" * 250_000, "bytes (client.max_bytes); split it"),
     ],
