@@ -7,7 +7,7 @@ leads to one form of text. An entry is used as a whole or not at all: any error 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 from service.domain.fixing import Fixing
@@ -19,6 +19,8 @@ from service.sources.rate_table import RateTableBuilder
 
 _COLUMNS: Final = ("date", "code", "value")
 _NOMINAL: Final = "nominal"
+_LONGEST_SPAN: Final = timedelta(days=400)
+"""Maximum time between two dates of an entry: the rates of all sources for it are loaded for its validation."""
 
 
 def document(day: date, rates: Sequence[str]) -> bytes:
@@ -51,4 +53,8 @@ def parse(entry: RawResponse, author: str) -> list[Fixing]:
         raise TickerError(f"{entry.source}: the entered text {problem}; nothing was changed") from None
     if not fixings:
         raise TickerError(f"{entry.source}: the entered text has no rates; nothing was changed")
+    first, last = fixings[0].date, fixings[-1].date
+    if last - first > _LONGEST_SPAN:
+        problem = f"has dates from {first} to {last}, more than {_LONGEST_SPAN.days} days apart; split it"
+        raise TickerError(f"{entry.source}: the entered text {problem}; nothing was changed")
     return [replace(fixing, entered_by=author) for fixing in fixings]

@@ -212,6 +212,10 @@ async def test_wrong_usage(enter: Enter, arguments: tuple[str, ...], problem: st
             )
             for name in ("Nominal", "units", " nominal", "")
         ),
+        (
+            "date,code,value\n1999-01-04,USD,84\n2026-04-02,USD,475.09\n",
+            "has dates from 1999-01-04 to 2026-04-02, more than 400 days apart; split it; nothing was changed",
+        ),
         ("date,code,value\n02.04.2026,USD,475.09\n", "has '02.04.2026' where a date is expected"),
         ("date,code,value\n" + "2026-04-02,USD,475.09\n" * 250_000, "bytes (client.max_bytes); split it"),
     ],
@@ -219,6 +223,13 @@ async def test_wrong_usage(enter: Enter, arguments: tuple[str, ...], problem: st
 async def test_invalid_file(enter: Enter, tmp_path: Path, content: str, problem: str) -> None:
     (tmp_path / "rates.csv").write_text(content)
     assert problem in await enter("shop", "--csv", str(tmp_path / "rates.csv"), status=1)
+
+
+async def test_file_may_span_400_days(enter: Enter, store: Store, tmp_path: Path) -> None:
+    file, first = tmp_path / "rates.csv", day(2) - timedelta(days=400)
+    file.write_text(f"date,code,value\n{first},USD,475.09\n{day(2)},USD,475.09\n")
+    await enter("shop", "--csv", str(file), "--accept")
+    assert await store.count("shop") == 2
 
 
 async def test_missing_file(enter: Enter, tmp_path: Path) -> None:
