@@ -11,7 +11,7 @@ from service.cli.output import console
 from service.clock import Clock
 from service.domain.bounds import LONGEST_NAME, date_errors, is_name, rate_errors, summary
 from service.domain.fixing import Fixing
-from service.errors import SettingsError, TickerError, safe
+from service.errors import SettingsError, StoreError, TickerError, safe
 from service.observability.logging import configure
 from service.polling.stored import StoredValidation
 from service.settings import Settings
@@ -53,9 +53,9 @@ class EnteredRates:
 def set_rates(settings: Settings, key: str, entry: EnteredRates, confirm: Confirm) -> None:
     """Publish entered rates. A running service picks them up.
 
-    Rates that would be quarantined are printed with the reasons and published if `confirm` returns True. All or none
-    are published. Raises `TickerError` if the text has an error, if rates cannot be published whoever accepts them, or
-    if they are not confirmed.
+    Rates that would be quarantined are printed with the reasons and published if `confirm` returns True. Raises
+    `TickerError` without any change if the text has an error, if rates cannot be published whoever accepts them, or if
+    they are not confirmed; with the dates that are published if the store fails meanwhile.
     """
     configure(QUIET)
     source = source_of(validate(settings), key)
@@ -76,11 +76,7 @@ def set_rates(settings: Settings, key: str, entry: EnteredRates, confirm: Confir
         held = [judgement for judgement in judged if judgement.held]
         if held and not confirm(_question(held)):
             raise TickerError(f"{key}: not confirmed, nothing was changed; publish these rates with --accept")
-        await validation.write([(response, fixing) for fixing in fixings], [each for each in judged if not each.held])
-        for judgement in held:
-            await _accept(store, judgement, now)
-        if held:
-            await store.save_raw(key, response.digest, response.body, settings.store.keep_raw)
+        await _publish(store, validation, response, judged)
         await _check_published(store, judged)
         return [f"{key} {each.fixing.date}: {listed(each.fixing)}: {_outcome(each)}" for each in judged]
 
@@ -109,6 +105,30 @@ def _question(held: Sequence[Judgement]) -> str:
         if judgement.held
     ]
     return "\n".join(["These rates would be quarantined:", *parts, "Publish all entered rates?"])
+
+
+async def _publish(
+    store: Store, validation: StoredValidation, response: RawResponse, judged: Sequence[Judgement]
+) -> None:
+    """Publish the rates of all dates, after their text. A repetition completes what a failure of the store has left.
+
+    Rates that would not be quarantined are written in one transaction, the others in one per date.
+    """
+    free, held = [each for each in judged if not each.held], [each for each in judged if each.held]
+    published = list[date]()
+    try:
+        if held or any(judgement.publish for judgement in free):
+            await store.save_raw(validation.key, response.digest, response.body, validation.settings.store.keep_raw)
+        await validation.write([(response, judgement.fixing) for judgement in free], free)
+        published += [judgement.fixing.date for judgement in free]
+        for judgement in held:
+            await _accept(store, judgement, response.fetched_at)
+            published.append(judgement.fixing.date)
+    except StoreError as error:
+        dates = ", ".join(map(str, sorted(published))) or "none"
+        raise TickerError(
+            f"{error}; dates that are certainly published: {dates}; run the same command again to publish all"
+        ) from None
 
 
 async def _accept(store: Store, judgement: Judgement, now: datetime) -> None:

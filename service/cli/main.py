@@ -468,7 +468,7 @@ def set_rate(
         bool, typer.Option("--accept", help="Publish rates that would be quarantined, without a confirmation.")
     ] = False,
 ) -> None:
-    """Enter rates of a source with `adapter = "manual"`. All of them are published, or none."""
+    """Enter rates of a source with `adapter = "manual"`. One error rejects all; after a failure, repeat the command."""
     from service.cli import entry
 
     with _reported_errors():

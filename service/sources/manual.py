@@ -2,7 +2,7 @@
 
 A file has the columns `date` (2026-04-02), `code`, `value` (units of the source's base currency, with a decimal point)
 and, if rates are for more than one unit, `nominal`. The arguments are converted to the same format, so that a receipt
-leads to one form of text. An entry is used as a whole or not at all: any error rejects it.
+leads to one form of text. Any error rejects the whole entry.
 """
 
 from collections.abc import Sequence

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from service.domain.fixing import Fixing
 from service.domain.publication_schedule import Freshness, freshness
-from service.errors import SettingsError
+from service.errors import SettingsError, StoreError
 from service.settings import Settings, load
 from service.sources.banks import validate
 from service.storage.repository import Store
@@ -230,6 +231,34 @@ async def test_file_may_span_400_days(enter: Enter, store: Store, tmp_path: Path
     file.write_text(f"date,code,value\n{first},USD,475.09\n{day(2)},USD,475.09\n")
     await enter("shop", "--csv", str(file), "--accept")
     assert await store.count("shop") == 2
+
+
+async def test_store_that_fails_halfway_is_reported_and_repaired(
+    enter: Enter, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text is stored before any rate; the error names what is published; a repetition completes the entry."""
+    await enter("shop", "2026-04-01", "USD=478.77")
+    file = tmp_path / "rates.csv"
+    file.write_text("date,code,value\n2026-04-02,EUR,551.06\n2026-04-03,USD,4750.90\n")
+    save, raws = Store.save, list[bytes | None]()
+
+    async def failing(self: Store, *fixings: Fixing, **arguments: Any) -> Any:
+        raws.append(await self.raw("shop", sha256(file.read_bytes()).hexdigest()))
+        if arguments:
+            raise StoreError("the store is down")
+        return await save(self, *fixings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "save", failing)
+        printed = await enter("shop", "--csv", str(file), "--accept", status=1)
+    assert printed == (
+        "error: the store is down; dates that are certainly published: 2026-04-02;"
+        " run the same command again to publish all\n"
+    )
+    assert raws == [file.read_bytes()] * 2
+    assert await store.fixing("shop", day(3)) is None
+    printed = await enter("shop", "--csv", str(file), "--accept")
+    assert printed == "shop 2026-04-02: EUR 551.06: already published\nshop 2026-04-03: USD 4750.90: accepted\n"
 
 
 async def test_missing_file(enter: Enter, tmp_path: Path) -> None:
