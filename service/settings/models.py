@@ -103,8 +103,8 @@ class HttpSettings(_Table):
         default=timedelta(0),
         le=timedelta(hours=1),
         description=(
-            "How long an instance still serves after SIGTERM or SIGHUP, while `/readyz` returns 503: as long as a load balancer "
-            "needs to notice it. A supervisor must wait 5 s longer before it kills. A second signal ends it."
+            "How long an instance still serves after SIGTERM or SIGHUP, while `/readyz` returns 503: as long as a load "
+            "balancer needs to notice it. A supervisor must wait 5 s longer before it kills. A second signal ends it."
         ),
     )
     surrogate_keys: bool = Field(
@@ -123,7 +123,9 @@ class HttpSettings(_Table):
 class StoreSettings(_Table):
     url_file: SecretFile = Field(
         default=None,
-        description="File that contains the store's URL and password, such as a mounted secret. `url` must not be set too.",
+        description=(
+            "File that contains the store's URL and password, such as a mounted secret. `url` must not be set too."
+        ),
     )
     url: SecretStr = Field(
         default=SecretStr("embedded"),

@@ -46,7 +46,9 @@ _MANIFEST: Final = "appendonly.aof.manifest"
 _BASE: Final = re.compile(r"appendonly\.aof\.(\d+)\.base\.(?:rdb|aof)")
 """Names of base files. The first is written by a new server; a rewrite writes the next, with all records."""
 _EMPTY_BASE: Final = 200
-"""Maximum size of a base file without records, in bytes: version and other properties (89 in Valkey 9.1; 389 with one fixing)."""
+"""Maximum size of a base file without records, in bytes: version and other properties.
+
+It has 89 in Valkey 9.1, and 389 with one fixing."""
 _LOADED: Final = re.compile(r"appendonly\.aof\.\d+\.(?:base\.rdb|base\.aof|incr\.aof)")
 """Names of the files that a server loads, as in its log."""
 _ENTRY: Final = re.compile(r"^\d+:\w \d.*? [#*.-] ")
