@@ -25,7 +25,7 @@ from service.polling.lifecycle import PollingLifecycle
 from service.runtime import gc_tuning, systemd
 from service.runtime.background import BackgroundTask, run_in_thread
 from service.settings import Settings, load
-from service.sources.banks import validate
+from service.sources.registry import validate
 from service.state.deliveries import WebhookStatus
 from service.state.memory import MemoryState
 from service.state.publisher import SnapshotPublisher

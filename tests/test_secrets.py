@@ -27,7 +27,7 @@ from service.clock import Clock
 from service.errors import SettingsError, StoreError
 from service.settings import Settings, load
 from service.settings.loader import ROOT
-from service.sources.banks import validate
+from service.sources.registry import validate
 from service.storage.repository import Store, open_store
 from tests.support.cli import command, process
 from tests.support.ports import unused_port

@@ -7,7 +7,7 @@ from service.errors import TickerError
 from service.observability.logging import configure
 from service.runtime.program import program
 from service.settings import Settings
-from service.sources.banks import validate
+from service.sources.registry import validate
 from service.storage.codecs import printable
 from service.storage.repository import BadRecord, Store
 from service.storage.store_url import check as check_store_url

@@ -20,8 +20,8 @@ from service.polling.poller import LOOKBACK, Poller, published
 from service.runtime.background import run_in_thread, run_interruptibly
 from service.runtime.program import program
 from service.settings import LogSettings, Settings, SourceSettings
-from service.sources.banks import adapter_of, check_secret, validate
 from service.sources.http_client import Client
+from service.sources.registry import adapter_of, check_secret, validate
 from service.sources.session import BankSession
 from service.state.memory import KEEP, MemoryState, configured_breaks, validation_context
 from service.state.publisher import SnapshotPublisher

@@ -17,7 +17,7 @@ from service.polling.stored import StoredValidation
 from service.settings import Settings
 from service.sources import manual
 from service.sources.adapter import RawResponse
-from service.sources.banks import validate
+from service.sources.registry import validate
 from service.storage.repository import Store
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import Judgement, Verdict, fixing_to_publish

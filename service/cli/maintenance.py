@@ -27,8 +27,8 @@ from service.observability.logging import configure
 from service.polling.backfill import Backfill, Count
 from service.runtime.program import program
 from service.settings import Settings
-from service.sources.banks import adapter_of, validate
 from service.sources.http_client import Client
+from service.sources.registry import adapter_of, validate
 from service.sources.session import BankSession
 from service.storage.repository import Store
 from service.validation.quarantine import Outcome, Quarantine, QuarantineDecision, QuarantinedFixing, rates_digest

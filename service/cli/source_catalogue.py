@@ -7,7 +7,7 @@ from typing import Final
 from service.settings import Settings, SourceSettings
 from service.settings.types import DAYS
 from service.sources.adapter import SourceAdapter
-from service.sources.banks import adapter_of
+from service.sources.registry import adapter_of
 
 _INTRO: Final = """\
 # Sources

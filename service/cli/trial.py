@@ -14,9 +14,9 @@ from service.observability.logging import configure
 from service.settings import Settings, load
 from service.settings.types import HTTP
 from service.sources.adapter import ParsedResponse, RawResponse
-from service.sources.banks import adapter_of, validate
 from service.sources.configured import Configured, Origin
 from service.sources.http_client import Client
+from service.sources.registry import adapter_of, validate
 from service.sources.session import BankSession
 from service.web.rendering.formats import to_json
 

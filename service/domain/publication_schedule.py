@@ -288,9 +288,7 @@ def next_poll(
     if possible and now < possible.opens and (latest is None or latest < possible.effective):
         times.append(possible.opens)
     if latest and polled and source.window and (closed := last_missed(source, latest, now)):
-        # Found a third of its delay later at most: two hours late is no alert, which fires after three.
-        share = min(3, max(1, source.budget // 20))
-        times.append(polled + min(max((now - closed) / share, source.every), source.sweep))
+        times.append(polled + min(max(now - closed, source.every), source.sweep))
     if polled and failures:
         times.append(polled + retry)
     return max(pause_end(not_before, now) or now, min(times), now)

@@ -20,7 +20,7 @@ from service.polling.poller import ParsedFixing, published
 from service.polling.stored import StoredValidation
 from service.settings import Settings
 from service.sources.adapter import SourceSession
-from service.sources.banks import adapter_of
+from service.sources.registry import adapter_of
 from service.state.memory import SourceState
 from service.storage.repository import Store
 from service.validation.rules import Judgement, Verdict

@@ -13,7 +13,7 @@ from service.clock import Clock
 from service.cluster.leader_election import LeaderElection, Role
 from service.observability.counters import Counters
 from service.runtime.background import BackgroundTask
-from service.sources.banks import adapter_of
+from service.sources.registry import adapter_of
 from service.state.memory import MemoryState
 from service.state.publisher import SnapshotPublisher
 from service.storage.sync import StoreSync

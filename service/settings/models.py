@@ -155,7 +155,7 @@ class StoreSettings(_Table):
             return url
         if url != cls.model_fields["url"].default:
             raise ValueError("must not be set together with url_file (TICKER_STORE__URL_FILE): remove one of them")
-        return of_file
+        return SecretStr(of_file.get_secret_value())
 
 
 class ClientSettings(_Table):

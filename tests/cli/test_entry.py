@@ -14,7 +14,7 @@ from service.domain.fixing import Fixing
 from service.domain.publication_schedule import Freshness, freshness
 from service.errors import SettingsError, StoreError
 from service.settings import Settings, load
-from service.sources.banks import validate
+from service.sources.registry import validate
 from service.storage.repository import Store
 from service.validation.quarantine import Outcome
 from tests.conftest import Started

@@ -318,11 +318,3 @@ def test_weekly_publication_has_the_rates_of_the_week_before() -> None:
     assert not publication_schedule.is_window_open(source, date(2026, 4, 10), monday.replace(hour=17))
     assert publication_schedule.latest_possible_date(source, monday) == monday.date()
     assert publication_schedule.market_day(source, friday) == friday
-
-
-def test_publication_that_is_two_hours_late_is_found_within_the_third() -> None:
-    """Before the alert for a late ticker fires, three hours after the window: this bank publishes at 21:14."""
-    now = astana(2, 19)
-    while now < astana(2, 21, 14):
-        now = publication_schedule.next_poll(NBK, day(2), now, now)
-    assert now <= astana(2, 22)

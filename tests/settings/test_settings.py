@@ -10,7 +10,7 @@ from service.errors import SettingsError
 from service.settings import load
 from service.settings.loader import ROOT
 from service.settings.types import Window
-from service.sources.banks import validate
+from service.sources.registry import validate
 
 
 def test_default_configuration_is_complete() -> None:

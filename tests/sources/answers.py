@@ -10,7 +10,8 @@ from service.errors import BadAnswer
 from service.settings import Settings, load
 from service.settings.loader import ROOT
 from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter
-from service.sources.banks import SOURCES, adapter_of
+from service.sources.banks import SOURCES
+from service.sources.registry import adapter_of
 from tests.support.fixings import FETCHED
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -18,10 +18,11 @@ from service.errors import NotUnderstood, SettingsError
 from service.settings import ClientSettings, Settings, load
 from service.settings.loader import ROOT
 from service.sources.adapter import ParsedResponse, RawResponse
-from service.sources.banks import SOURCES, adapter_of, validate
+from service.sources.banks import SOURCES
 from service.sources.configured import Configured
 from service.sources.http_client import Client
 from service.sources.paths import MOST_ELEMENTS, MOST_ROWS
+from service.sources.registry import adapter_of, validate
 from service.sources.session import BankSession
 from tests.conftest import Clock
 from tests.fuzz.mutations import BY_NAME, mutated
@@ -470,7 +471,7 @@ def test_path_from_the_root_is_evaluated_once(monkeypatch: pytest.MonkeyPatch, f
             adapter.parse(response(body))
     else:
         (fixing,) = adapter.parse(response(body))
-        assert (fixing.date, fixing.rates.keys()) == (day(2), set(codes))
+        assert (fixing.date, set(fixing.rates)) == (day(2), set(codes))
     assert len(contexts) == 1
 
 

@@ -20,7 +20,8 @@ from service.domain.fixing import Fixing, Series
 from service.errors import NotUnderstood
 from service.settings import load
 from service.settings.loader import ROOT
-from service.sources.banks import SOURCES, validate
+from service.sources.banks import SOURCES
+from service.sources.registry import validate
 from service.validation.published_change import check
 from service.validation.rules import ValidationContext, judge
 from tests.sources.answers import CONFIGURED, RecordingSession, parse, response_of

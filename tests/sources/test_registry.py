@@ -10,10 +10,11 @@ from service.domain.fixing import Fixing
 from service.errors import NotUnderstood
 from service.settings import TickerSettings, load
 from service.settings.loader import ROOT
-from service.sources.banks import SOURCES, validate
+from service.sources.banks import SOURCES
 from service.sources.banks.boe import SERIES
 from service.sources.banks.cba import CURRENCIES as OF_ARMENIA
 from service.sources.banks.mnb import CURRENCIES as OF_HUNGARY
+from service.sources.registry import validate
 from tests.sources.answers import RecordingSession, documents, parse
 from tests.support.fixings import day
 

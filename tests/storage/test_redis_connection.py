@@ -178,7 +178,7 @@ async def test_concurrent_searches_for_the_master_keep_all_sentinels(tmp_path: P
             await until_found(f"redis+sentinel://127.0.0.1:{running.port}/main/0")
         connection = RedisConnection(f"redis+sentinel://{hosts}/main/0", timeout=30)
         try:
-            await asyncio.gather(*(connection.redis.execute_command("PING") for _ in range(4)))
+            await asyncio.gather(*(connection.redis.ping() for _ in range(4)))
             assert await connection.sentinel_status() == (3, 2, 0)
         finally:
             await connection.close()

@@ -11,8 +11,9 @@ from service.domain.fixing import Quotation
 from service.errors import NotUnderstood, SettingsError
 from service.polling.poller import published
 from service.settings import SourceSettings, load
-from service.sources.banks import SOURCES, validate
+from service.sources.banks import SOURCES
 from service.sources.http_client import Client
+from service.sources.registry import validate
 from service.sources.session import BankSession
 from tests.sources.answers import RecordingSession, digits, document, metadata, parse, response_of
 from tests.support.fixings import day
