@@ -117,6 +117,8 @@ EMBEDDED = st.builds(
 )
 
 
+# The service draws its jitter in another thread, while requests are generated
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 @pytest.mark.fuzz
 async def test_no_query_breaks_a_response(start: Started, banks: Banks) -> None:
     """No server error, no injected markup; pages, fragments and pictures parse without errors."""

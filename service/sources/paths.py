@@ -273,7 +273,7 @@ def check_xpath(expression: str, *, is_rows: bool = False) -> None:
 def check_cell(expression: str) -> None:
     """Raise `ValueError` for the XPath of a cell that calculates a number: it would lose published digits.
 
-    XPath 1.0 calculates by floating point. Predicates, and the positions of `substring()`, may be calculated.
+    XPath 1.0 calculates with binary fractions. Predicates, and the positions of `substring()`, may be calculated.
     """
     outside = _LITERAL.sub("''", expression)
     while _PREDICATE.search(outside):
