@@ -75,6 +75,11 @@ def all_polled(samples: Samples) -> bool:
     return all(any(results.values()) for results in polls)
 
 
+def with_store(settings: Settings, url: str) -> Settings:
+    """Return the settings with another store."""
+    return settings.model_copy(update={"store": settings.store.model_copy(update={"url": SecretStr(url)})})
+
+
 def status(word: str, choice: int = 1) -> Callable[[Samples], bool]:
     """Return a condition: every bank was polled and the ticker has this status, with all rates from one source.
 
@@ -89,6 +94,12 @@ def status(word: str, choice: int = 1) -> Callable[[Samples], bool]:
         )
 
     return condition
+
+
+def current_and(metric: str, number: int) -> Callable[[Samples], bool]:
+    """Return a condition: the ticker is current, and a metric has this value."""
+    is_current = status("current")
+    return lambda samples: is_current(samples) and value(samples, metric) == number
 
 
 def kept_series(samples: Samples, now: float, instance: str, before: Samples | None = None) -> dict[str, str]:
@@ -231,8 +242,7 @@ class TestAlerts:
     ) -> None:
         """Nothing listens on the store's port; rates are still shown."""
         publish_all(banks)
-        unreachable = settings.store.model_copy(update={"url": SecretStr("redis://127.0.0.1:1")})
-        client = await start(settings.model_copy(update={"store": unreachable}))
+        client = await start(with_store(settings, "redis://127.0.0.1:1"))
         await check_service(tmp_path, client, clock, status("current"), StoreDown=1)
 
     async def test_webhook(
@@ -291,9 +301,8 @@ class TestAlerts:
         """A server without an append-only file."""
         publish_all(banks)
         with server(tmp_path / "valkey") as own:
-            url = SecretStr(f"redis://127.0.0.1:{own.port}/0")
-            other = settings.store.model_copy(update={"url": url})
-            client = await start(settings.model_copy(update={"store": other}))
+            url = f"redis://127.0.0.1:{own.port}/0"
+            client = await start(with_store(settings, url))
             await check_service(tmp_path, client, clock, status("current"), StoreNotDurable=1)
             await client.close()
 
@@ -305,8 +314,8 @@ class TestAlerts:
         with server(tmp_path / "valkey", "--appendonly", "yes", "--maxmemory", "60mb") as own, own.client() as filling:
             for number in range(500):
                 filling.set(f"filler{number}", b"x" * 100_000)
-            url = SecretStr(f"redis://127.0.0.1:{own.port}/0")
-            client = await start(settings.model_copy(update={"store": settings.store.model_copy(update={"url": url})}))
+            url = f"redis://127.0.0.1:{own.port}/0"
+            client = await start(with_store(settings, url))
             condition = status("current")
             await check_service(
                 tmp_path,
@@ -327,14 +336,13 @@ class TestAlerts:
             shutil.rmtree(own.folder)
             client_of_store.bgsave()
             await until_true(lambda: client_of_store.info("persistence")["rdb_last_bgsave_status"] == "err")
-            url = SecretStr(f"redis://127.0.0.1:{own.port}/0")
-            client = await start(settings.model_copy(update={"store": settings.store.model_copy(update={"url": url})}))
-            condition = status("current")
+            url = f"redis://127.0.0.1:{own.port}/0"
+            client = await start(with_store(settings, url))
             await check_service(
                 tmp_path,
                 client,
                 clock,
-                lambda samples: condition(samples) and value(samples, "ticker_store_saved") == 0,
+                current_and("ticker_store_saved", 0),
                 StoreNotSaved=1,
                 StoreNotDurable=1,
             )
@@ -349,14 +357,13 @@ class TestAlerts:
             server(tmp_path / "valkey", "--appendonly", "yes") as own,
             sentinel(tmp_path / "sentinel", own) as watching,
         ):
-            url = SecretStr(f"redis+sentinel://127.0.0.1:{watching.port},127.0.0.1:{unused_port()}/main/0")
-            client = await start(settings.model_copy(update={"store": settings.store.model_copy(update={"url": url})}))
-            condition = status("current")
+            url = f"redis+sentinel://127.0.0.1:{watching.port},127.0.0.1:{unused_port()}/main/0"
+            client = await start(with_store(settings, url))
             await check_service(
                 tmp_path,
                 client,
                 clock,
-                lambda samples: condition(samples) and value(samples, "ticker_store_sentinels_up") == 1,
+                current_and("ticker_store_sentinels_up", 1),
                 StoreReplicaDown=1,
                 SentinelDown=1,
             )

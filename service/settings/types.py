@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, get_args
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, StringConstraints
@@ -63,10 +63,27 @@ def _zone(value: object) -> object:
         raise ValueError("must be an IANA time zone, like Asia/Almaty") from None
 
 
+def _parts(url: str, example: str) -> SplitResult:
+    """Return the parts of a URL of HTTP or HTTPS; raise `ValueError` with an example for anything else."""
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
+    except ValueError:  # the port is not a number, or a bracket is missing
+        is_valid = False
+    if not is_valid:
+        raise ValueError(f"must be a URL like {example}")
+    return parts
+
+
+def _ascii_parts(url: str, example: str) -> SplitResult:
+    """Return the parts of a URL that can be sent as it is."""
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError(f"must be a URL like {example}")
+    return _parts(url, example)
+
+
 def _address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be a URL like https://bank.example/rates")
+    parts = _parts(value, "https://bank.example/rates")
     if "@" in parts.netloc:
         raise ValueError("must not contain a login: it is public")
     if "?" in value or "#" in value:  # a key would be in every receipt
@@ -147,14 +164,11 @@ def _nominal(value: object) -> object:
 
 
 def _proxy(value: SecretStr) -> SecretStr:
-    address = value.get_secret_value()
-    try:
-        parts = urlsplit(address)
-        is_valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
-    except ValueError:  # the port is not a number
-        is_valid = False
-    if address != DIRECT and (not is_valid or parts.path.strip("/") or parts.query or parts.fragment):
-        raise ValueError("must be a URL like http://proxy.example:3128")
+    if (address := value.get_secret_value()) == DIRECT:
+        return value
+    parts = _parts(address, example := "http://proxy.example:3128")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(f"must be a URL like {example}")
     return value
 
 
@@ -183,14 +197,7 @@ def _source_secret(value: SecretStr) -> SecretStr:
 
 
 def _webhook_url(value: SecretStr) -> SecretStr:
-    address = value.get_secret_value()
-    try:
-        parts = urlsplit(address)
-        is_valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
-    except ValueError:  # the port is not a number
-        is_valid = False
-    if not is_valid or not address.isascii() or not address.isprintable() or " " in address:
-        raise ValueError("must be a URL like https://receiver.example/events")
+    parts = _ascii_parts(value.get_secret_value(), "https://receiver.example/events")
     if "@" in parts.netloc or parts.fragment:
         raise ValueError("must not contain a login or a fragment; set headers")
     return value
@@ -208,13 +215,7 @@ def _webhook_secret(value: SecretStr) -> SecretStr:
 
 
 def _traces_endpoint(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        is_valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
-    except ValueError:  # the port is not a number
-        is_valid = False
-    if not is_valid or not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError("must be a URL like http://localhost:4318")
+    parts = _ascii_parts(value, "http://localhost:4318")
     if "@" in parts.netloc or "?" in value or "#" in value:
         raise ValueError("must not have a login, query or fragment; set the variable OTEL_EXPORTER_OTLP_HEADERS")
     try:

@@ -92,6 +92,8 @@ TICKER = '[[tickers]]\nid = "kzt"\nbase = "KZT"\ncurrencies = ["USD"]\nsources =
         ('[sources.nbk]\nwindow = "15:30+02:00-19:00"', "sources.nbk.window: "),
         ('[sources.nbk]\nurl = "nonsense"', "sources.nbk.url: must be a URL like"),
         ('[sources.nbk]\nurl = "ftp://bank.example"', "sources.nbk.url: must be a URL like"),
+        ('[sources.nbk]\nurl = "https://bank.example:port"', "sources.nbk.url: must be a URL like"),
+        ('[http]\npublic_url = "http://[::1"', "http.public_url: must be a URL like"),
         ('[sources.nbk]\nurl = "https://user:pass@bank.example"', "sources.nbk.url: must not contain a login"),
         ('[sources.nbk]\nurl = "https://bank.example/?key=x"', "sources.nbk.url: must not have a query"),
         ('[sources.nbk]\nquotes = "USD dollar"', "sources.nbk.quotes.1: is not a currency code"),
