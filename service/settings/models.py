@@ -443,7 +443,8 @@ class SourceSettings(DocumentSettings):
         default=None,
         description=(
             'Time of day in which it publishes, e.g. `"15:30-19:00"`; if it is missing, no new publication is '
-            'expected, and the rates of the source are always stale; with `adapter = "manual"` they are never late.'
+            'expected, and the rates of the source are always stale; with `adapter = "manual"` they are never late. '
+            'Required with `adapter = "http"`.'
         ),
     )
     effective: Literal["same-day", "next-day", "next-working-day", "previous-working-day"] = Field(
@@ -523,7 +524,7 @@ class SourceSettings(DocumentSettings):
             if others := [name for name, field in fields if getattr(self, name) != field.default]:
                 raise ValueError(f'{others[0]} is only used with adapter = "{HTTP}"')
             return self
-        required = {"format", "currency", *([] if self.format == "csv" else ["rows"])}
+        required = {"format", "currency", "window", *([] if self.format == "csv" else ["rows"])}
         if not (self.buying and self.selling):
             required.add("value")
         if self.requested or (self.may_be_empty and self.format in ("xml", "html")):

@@ -27,6 +27,7 @@ REQUESTED = {
 SHOP = """
 [sources.shop]
 adapter = "http"
+window = "09:00-10:00"
 name = "Shop"
 base = "KZT"
 url = "{url}/rates?on={{date:%d.%m.%Y}}&key={{secret}}"
