@@ -3,7 +3,9 @@
 import asyncio
 import itertools
 import json
+import re
 import shutil
+import subprocess
 import threading
 import urllib.error
 import urllib.request
@@ -33,6 +35,10 @@ services:
   grafana: {{ deploy: {{ replicas: 0 }} }}
 """
 """What is not as in production: the published port, the limit of open files, the banks and how often one is polled."""
+OFTEN = {
+    f"TICKER_SOURCES__NBK__{name}": value for name, value in (("EVERY", "1"), ("SWEEP", "1"), ("BUDGET", "100000"))
+}
+"""Settings with which a publication is found at once."""
 
 
 @dataclass
@@ -141,9 +147,7 @@ def project(docker: Engine, banks: Banks, folder: Path, *profiles: str, env: str
     shutil.copytree(ROOT / "config", folder / "config")
     (folder / ".env").write_text(f"STORE_PASSWORD=5ec3e7\nGRAFANA_PASSWORD=9rafana\n{env}", encoding="utf-8")
     created = Project(docker, folder, unused_port(), profiles)
-    often = {"EVERY": "1", "SWEEP": "1", "BUDGET": "100000"}
-    environ = banks.environ() | {f"TICKER_SOURCES__NBK__{name}": value for name, value in often.items()}
-    override = OVERRIDE.format(port=created.port, environ=json.dumps(environ))
+    override = OVERRIDE.format(port=created.port, environ=json.dumps(banks.environ() | OFTEN))
     (folder / "override.yml").write_text(override, encoding="utf-8")
     try:
         created.compose("up", "--detach", "--no-build", "--wait")
@@ -161,3 +165,30 @@ def publish(project: Project, banks: Banks, day: date, **rates: str) -> None:
 def wait_for_dollar(project: Project, rate: str) -> None:
     """Wait until the edge serves this rate."""
     wait_until(lambda: project.rates().get("USD") == Decimal(rate), f"USD {rate}")
+
+
+def blocks(title: str) -> list[tuple[str, str]]:
+    """Return the language and the text of each block of a section of docs/operations.md."""
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^## {title}\n(.*?)(?=^## )", guide, re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```(\w*)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+
+
+def block(title: str, part: str, language: str = "sh") -> str:
+    """Return the one block of a section of the guide that has this text."""
+    (found,) = (text for name, text in blocks(title) if name == language and part in text)
+    return found
+
+
+def repository_of_this_checkout(folder: Path) -> Path:
+    """Return a bare repository with the branch `main`: this checkout, with changes that are not committed."""
+    repository = folder / "repository.git"
+    commit = _git("stash", "create") or "HEAD"
+    _git("init", "--quiet", "--bare", "--initial-branch=main", str(repository))
+    _git("push", "--quiet", str(repository), f"{commit}:refs/heads/main")
+    return repository
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(("git", *arguments), cwd=ROOT, check=True, capture_output=True, text=True)
+    return done.stdout.strip()

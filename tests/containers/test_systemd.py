@@ -4,14 +4,13 @@ Not as in production: the banks are stand-ins, packages come from a folder, and 
 """
 
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
 
-from service.settings.loader import ROOT
+from tests.containers.conftest import block, blocks, repository_of_this_checkout
 from tests.containers.engine import MACHINE, Engine
 from tests.support.process import NEW, OLD, local
 from tests.support.standin import Banks
@@ -40,13 +39,6 @@ RIGHTS = [
 
 Fewer than `--privileged`, which a machine that is a container itself may refuse."""
 REMOVE_GROUPS = f"mount -t cgroup2 cgroup2 /mnt && find /mnt/{NAME} -depth -type d -exec rmdir {{}} +"
-
-
-def blocks(title: str) -> list[tuple[str, str]]:
-    """Return the language and the text of each block of a section of docs/operations.md."""
-    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    (section,) = re.findall(rf"^## {title}\n(.*?)(?=^## )", guide, re.MULTILINE | re.DOTALL)
-    return re.findall(r"^```(\w*)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -81,10 +73,7 @@ class Machine:
 def machine(docker: Engine, banks: Banks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """Boot a machine; its repository is this checkout, with changes that are not committed."""
     banks.published["nbk"] = {YESTERDAY - timedelta(days=1): OLD, YESTERDAY: NEW}
-    repository = tmp_path_factory.mktemp("clone") / "repository.git"
-    commit = _git("stash", "create") or "HEAD"
-    _git("init", "--quiet", "--bare", "--initial-branch=main", str(repository))
-    _git("push", "--quiet", str(repository), f"{commit}:refs/heads/main")
+    repository = repository_of_this_checkout(tmp_path_factory.mktemp("clone"))
     try:
         docker.run("run", "--detach", *RIGHTS, "--tmpfs", "/run", "--name", NAME, MACHINE, "sh", "-euc", BOOT)
         running = Machine(docker)
@@ -94,11 +83,6 @@ def machine(docker: Engine, banks: Banks, tmp_path_factory: pytest.TempPathFacto
     finally:
         docker.run("rm", "--force", NAME, check=False)
         docker.run("run", "--rm", *RIGHTS, MACHINE, "sh", "-c", REMOVE_GROUPS, check=False)
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(("git", *arguments), cwd=ROOT, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -179,17 +163,34 @@ def test_backup_is_written_and_restored_by_the_guide(installed: Machine) -> None
         installed.run("systemctl start currency-ticker-backup.service")
     assert str(YESTERDAY) in installed.run(f"zcat {BACKUP}")
     assert installed.run(f"stat --format='%U %a' {BACKUP} {BACKUP}.1").splitlines() == ["ticker 600"] * 2
-    (restore,) = (
-        line for _, text in blocks("Backup and restore") for line in text.splitlines() if "sudo -u ticker" in line
-    )
+    restore = block("Backup and restore", "# systemd").split("# Docker Compose")[0]
     assert re.search(r": 0 added, [1-9]\d* unchanged, 0 refused$", installed.follow(restore), re.MULTILINE)
+
+
+def test_damaged_file_is_repaired_by_the_guide(installed: Machine) -> None:
+    """The service does not start, and says which file is damaged; the guide's commands lose nothing."""
+    rates = installed.rates()
+    installed.run("systemctl start currency-ticker-backup.service")
+    stop, repair, start = (
+        block("Backup and restore", part) for part in ("cp -a", "valkey-check-aof --fix", "systemctl start")
+    )
+    installed.follow(stop)
+    files = "/var/lib/currency-ticker/appendonlydir/appendonly.aof.*.incr.aof"
+    installed.run(f"printf 'damage' >> {files}; echo complete >> {files}; systemctl start currency-ticker || true")
+    wait_until(lambda: ".incr.aof" in installed.log(), "the error")
+    assert installed.state("ActiveState") != "active"
+    installed.run("systemctl stop currency-ticker")
+    (number,) = re.findall(r"(\d+)\.incr", installed.run(f"ls {files}"))
+    installed.follow(repair.replace("NUMBER", number).replace("sudo -u", "yes | sudo -u"))
+    imported = installed.follow(start)
+    assert re.search(r": 0 added, [1-9]\d* unchanged, 0 refused$", imported, re.MULTILINE)
+    installed.wait_for_rates(rates)
 
 
 def test_upgrade_by_the_guide_loses_nothing(installed: Machine) -> None:
     """The new version runs from its own folder, with the rates of the old one."""
     rates = installed.rates()
-    (commands,) = (text for _, text in blocks("Upgrade") if "systemctl" in text)
-    installed.follow(commands)
+    installed.follow(block("Upgrade", "systemctl"))
     pid = installed.state("MainPID")
     assert installed.run(f"readlink /proc/{pid}/cwd").strip() == "/opt/currency-ticker/2"
     installed.wait_for_rates(rates)
@@ -198,6 +199,7 @@ def test_upgrade_by_the_guide_loses_nothing(installed: Machine) -> None:
 def test_service_starts_with_the_machine(installed: Machine, docker: Engine) -> None:
     rates = installed.rates()
     docker.run("restart", "--time", "1", NAME)
-    wait_until(lambda: installed.state("ActiveState") == "active", "start")
+    active = "systemctl is-active currency-ticker"
+    wait_until(lambda: installed.run(active, check=False).strip() == "active", "start")  # no bus in the first seconds
     installed.wait_for_rates(rates)
     assert installed.state("ActiveState", "currency-ticker-backup.timer") == "active"

@@ -1,0 +1,183 @@
+"""Docker Compose, operated by the commands of docs/operations.md, copied from it.
+
+Not as in production: the published port, the limit of open files, the banks and how often one is polled. Images are not
+pulled, so `docker compose build --pull` is left out.
+"""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.containers.conftest import OFTEN, Project, block, repository_of_this_checkout
+from tests.containers.engine import Engine
+from tests.support.ports import unused_port
+from tests.support.process import NEW, OLD, local
+from tests.support.standin import Banks
+from tests.support.wait import wait_until
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
+
+YESTERDAY = local("Asia/Almaty") - timedelta(days=1)
+OVERRIDE = "docker-compose.override.yml"
+NBK_DOLLAR = Decimal("405.40")
+OWN_TICKER = """
+[[tickers]]
+id = "own"
+base = "KZT"
+currencies = ["EUR"]
+sources = ["nbk"]
+"""
+
+
+@dataclass
+class Guided(Project):
+    """A project whose commands are those of the guide."""
+
+    backups: Path = Path()
+
+    def compose(self, *arguments: str) -> str:
+        return self.engine.run("compose", *arguments, cwd=self.folder)
+
+    def follow(self, commands: str, folder: Path | None = None) -> str:
+        """Run commands of the guide in its shell; they end at the first one that fails."""
+        folders = {"/opt/currency-ticker": self.folder, "/var/backups/ticker": self.backups}
+        for name, own in folders.items():
+            commands = commands.replace(name, str(own))
+        done = subprocess.run(
+            ("bash", "-euc", commands),
+            cwd=folder or self.folder,
+            env=self.engine.environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{commands}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def health_of_store(self) -> str:
+        """Return the store's status; empty while no instance responds."""
+        (store,) = self.get("/health").get("checks", {}).get("store", [{}])
+        return str(store.get("status", ""))
+
+
+@pytest.fixture(scope="module")
+def guided(docker: Engine, banks: Banks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guided]:
+    """Follow the first block of the section on Docker Compose."""
+    banks.published["nbk"] = {YESTERDAY - timedelta(days=1): OLD, YESTERDAY: NEW}
+    folder = tmp_path_factory.mktemp("opt")
+    repository = repository_of_this_checkout(folder)
+    backups = folder / "backups"
+    backups.mkdir()
+    project = Guided(docker, folder / "currency-ticker", unused_port(), backups=backups)
+    commands = block("Docker Compose", "git clone").replace("REPOSITORY_URL", str(repository))
+    clone, start = commands.split("make passwords")
+    try:
+        project.follow(clone, folder)
+        write_override(project, banks, "services:\n  ticker:\n")
+        project.follow(f"make passwords{start}")
+        wait_until(lambda: project.rates().get("USD") == NBK_DOLLAR, "rates")
+        yield project
+    finally:
+        if project.folder.is_dir():
+            project.compose("--profile", "ha", "down", "--volumes", "--timeout", "10")
+
+
+def write_override(project: Project, banks: Banks, text: str) -> None:
+    """Write the override that the guide shows, which ends with the service `ticker`, and what tests need."""
+    additions = f"""
+    environment: {json.dumps(banks.environ() | OFTEN)}
+    ulimits: {{ nofile: 4096 }}
+  edge: {{ ports: !override ["127.0.0.1:{project.port}:8080"], ulimits: {{ nofile: 4096 }} }}
+"""
+    (project.folder / OVERRIDE).write_text(f"{text.rstrip()}{additions}", encoding="utf-8")
+
+
+def test_passwords_are_random_and_private(guided: Guided) -> None:
+    env = guided.folder / ".env"
+    assert len(set(re.findall(r"=(\w{48})$", env.read_text(encoding="utf-8"), re.MULTILINE))) == 2
+    assert env.stat().st_mode & 0o777 == 0o600
+
+
+def test_own_settings_are_checked_and_used(guided: Guided, banks: Banks) -> None:
+    """Also those that are changed later; a mistake is reported before a restart."""
+    section = "Docker Compose"
+    settings = guided.folder / "my.toml"
+    original = (guided.folder / "config" / "production.toml").read_text(encoding="utf-8")
+    settings.write_text(original, encoding="utf-8")
+    write_override(guided, banks, block(section, "my.toml", "yaml"))
+    *check, start, _, restart = block(section, "check-config").splitlines()
+    for command in (*check, start):
+        guided.follow(command)
+    wait_until(lambda: guided.get("/v1/ticker/own")["status"] == 404, "instances with the file")
+    settings.write_text(original + OWN_TICKER.replace("EUR", "EUX"), encoding="utf-8")
+    with pytest.raises(AssertionError, match="ISO 4217"):
+        guided.follow(check[-1])
+    settings.write_text(original + OWN_TICKER, encoding="utf-8")
+    guided.follow(check[-1])
+    with guided.requests():
+        guided.follow(restart)
+    wait_until(lambda: guided.get("/v1/ticker/own").get("id") == "own", "own ticker")
+
+
+def test_backup_is_written_and_restored(guided: Guided) -> None:
+    """Into an empty store, while the banks publish no more than the last two days."""
+    (nightly,) = re.findall(r"^30 3 \* \* \* root (.*)$", block("Backup and restore", "root", ""), re.MULTILINE)
+    (restore,) = re.findall(r"^docker compose run .*$", block("Backup and restore", "# Docker Compose"), re.MULTILINE)
+    guided.follow(nightly)
+    guided.follow(nightly)
+    files = sorted(path.name for path in guided.backups.iterdir())
+    assert files == ["fixings.ndjson.gz", "fixings.ndjson.gz.1"]
+    assert "0 added, " in guided.follow(restore)
+    guided.compose("stop", "ticker")
+    guided.compose("exec", "-T", "valkey", "valkey-cli", "flushall")
+    assert "0 unchanged" in guided.follow(restore)
+    guided.compose("up", "-d")
+    wait_until(lambda: guided.health_of_store() == "pass", "store")
+    assert len(guided.fixings()) == 2
+    assert guided.rates()["USD"] == NBK_DOLLAR
+
+
+def test_upgrade_fails_no_request(guided: Guided) -> None:
+    """Two new instances start beside the old ones, which are then stopped."""
+    old = guided.names("ticker")
+    lines = block("Upgrade", "--scale ticker=4").splitlines()
+    assert lines.pop(1) == "docker compose build --pull"
+    pull, more, _, stop, finish = lines
+    with guided.requests():
+        guided.follow(f"{pull}\n{more}")
+        wait_until(lambda: {guided.health(name) for name in guided.names("ticker")} == {"healthy"}, "four instances")
+        assert len(guided.names("ticker")) == 4
+        guided.follow(re.sub(r"OLD_(\d)", lambda found: old[int(found[1]) - 1], stop))
+        guided.follow(finish)
+        wait_until(lambda: len(guided.names("ticker")) == 2, "two instances")
+    assert not set(old) & set(guided.names("ticker"))
+
+
+def test_high_availability_is_added(guided: Guided) -> None:
+    """One line of .env, and the profile: the rates stay, and the Sentinels know the store."""
+    with (guided.folder / ".env").open("a", encoding="utf-8") as env:
+        env.write(block("High availability", "TICKER_STORE__URL", ""))
+    guided.follow(block("High availability", "--profile ha up"))
+    sentinel = (
+        "exec",
+        "-T",
+        "sentinel-1",
+        "valkey-cli",
+        "-p",
+        "26379",
+        "sentinel",
+        "get-master-addr-by-name",
+        "ticker",
+    )
+    wait_until(lambda: guided.compose("--profile", "ha", *sentinel).split(), "primary")
+    wait_until(lambda: guided.health_of_store() == "pass", "store")
+    assert len(guided.fixings()) == 2
+    assert guided.rates()["USD"] == NBK_DOLLAR
