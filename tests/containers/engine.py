@@ -34,6 +34,7 @@ _SYSTEMS: Final = {
     ),
 }
 """The suite and the packages of each base system."""
+_DISK: Final = 8_000_000_000
 _EXCLUDED: Final = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
 _PLUGIN: Final = "./usr/libexec/docker/cli-plugins/docker-compose"
 _PYTHON: Final = """
@@ -55,7 +56,7 @@ _PROMETHEUS: Final = f'{_TOOLS}ENTRYPOINT ["prometheus"]\n'
 
 
 class Unavailable(Exception):
-    """No container engine can run here."""
+    """This machine cannot run containers, or make their images."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ def engine(folder: Path) -> Iterator[Engine]:
     if missing:
         raise Unavailable(f"not installed: {', '.join(missing)} (Debian's docker.io and mmdebstrap)")
     CACHE.mkdir(exist_ok=True)
+    if (free := shutil.disk_usage(CACHE).free) < _DISK:
+        raise Unavailable(f"images need {_DISK / 1e9:.0f} GB, {CACHE} has {free / 1e9:.1f}")
     log, running = folder / "dockerd.log", Engine(folder / "docker.sock")
     with log.open("wb") as output:
         daemon = subprocess.Popen(
@@ -110,21 +113,23 @@ def engine(folder: Path) -> Iterator[Engine]:
 
 
 def prepare(engine: Engine) -> None:
-    """Make the images that the Dockerfile and docker-compose.yml name, and build the service's own."""
+    """Make the images that the Dockerfile and docker-compose.yml name, and build the service's own.
+
+    Raises `Unavailable` if packages cannot be fetched or no container runs here; a failure of our files is an error.
+    """
     for name, (suite, packages) in _SYSTEMS.items():
         _debian(name, suite, packages)
     plugin = CACHE / "config" / "cli-plugins" / "docker-compose"
     if not plugin.exists():
-        subprocess.run(("tar", "-xf", CACHE / "forky.tar", "-C", CACHE, _PLUGIN), check=True)
+        _fetch("tar", "-xf", CACHE / "forky.tar", "-C", CACHE, _PLUGIN)
         plugin.parent.mkdir(parents=True, exist_ok=True)
         (CACHE / _PLUGIN).rename(plugin)
     context = CACHE / "context"
     wheels = context / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
-    subprocess.run(
-        (sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--no-deps", "--only-binary=:all:",
-         "--python-version=3.13", "--dest", wheels, "--requirement", ROOT / "requirements.lock"),
-        check=True,
+    _fetch(
+        sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--no-deps", "--only-binary=:all:",
+        "--python-version=3.13", "--dest", wheels, "--requirement", ROOT / "requirements.lock",
     )  # fmt: skip
     services = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"].values()
     named = {service["image"] for service in services if "image" in service}
@@ -145,17 +150,34 @@ def _debian(name: str, suite: str, packages: str) -> None:
     sources = [*Path("/etc/apt/sources.list.d").glob("*"), Path("/etc/apt/sources.list")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources if path.is_file())
     mirror = re.search(r"^(?:URIs:|deb(?: \[.*\])?) *(\S+/debian/?)(?:\s|$)", text, re.MULTILINE)
-    assert mirror, "no archive of Debian in /etc/apt"
+    if not mirror:
+        raise Unavailable("no archive of Debian in /etc/apt")
     partial = archive.with_suffix(".partial")
     options = ["--quiet", "--variant=apt", "--format=tar", f"--include={packages}", *_EXCLUDED]
     unexpiring = '--aptopt=Acquire::Check-Valid-Until "false"'  # a mirror may be days old
-    subprocess.run(("mmdebstrap", *options, unexpiring, suite, partial, mirror[1]), check=True)
+    _fetch("mmdebstrap", *options, unexpiring, suite, partial, mirror[1])
     partial.rename(archive)
 
 
+def _fetch(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unavailable(f"{command[0]} failed: {done.stderr.strip()[-300:]}")
+
+
+def _import(engine: Engine, base: str) -> None:
+    """Import a base system, and try to run a container of it."""
+    if engine.run("images", "--quiet", base).strip():
+        return
+    engine.run("import", CACHE / f"{base}.tar", base)
+    try:
+        engine.run("run", "--rm", "--memory", "64m", base, "true")
+    except AssertionError as error:
+        raise Unavailable(f"no container runs here: {str(error).strip()[-300:]}") from None
+
+
 def _build(engine: Engine, base: str, dockerfile: str, context: Path, names: Sequence[str]) -> None:
-    if not engine.run("images", "--quiet", base).strip():
-        engine.run("import", CACHE / f"{base}.tar", base)
+    _import(engine, base)
     (context / f"{base}.Dockerfile").write_text(dockerfile, encoding="utf-8")
     tags = [option for name in names for option in ("--tag", name)]
     engine.run("build", "--quiet", "--file", context / f"{base}.Dockerfile", *tags, context)

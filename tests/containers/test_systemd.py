@@ -75,10 +75,13 @@ def machine(docker: Engine, banks: Banks, tmp_path_factory: pytest.TempPathFacto
     banks.published["nbk"] = {YESTERDAY - timedelta(days=1): OLD, YESTERDAY: NEW}
     repository = repository_of_this_checkout(tmp_path_factory.mktemp("clone"))
     try:
-        docker.run("run", "--detach", *RIGHTS, "--tmpfs", "/run", "--name", NAME, MACHINE, "sh", "-euc", BOOT)
         running = Machine(docker)
+        try:
+            docker.run("run", "--detach", *RIGHTS, "--tmpfs", "/run", "--name", NAME, MACHINE, "sh", "-euc", BOOT)
+            wait_until(lambda: running.run("systemctl is-system-running || true").strip() == "running", "systemd")
+        except AssertionError as error:  # nothing of this project is in it yet
+            pytest.skip(f"NO CONTAINERS: systemd does not boot in one here: {error}")
         docker.run("cp", repository, f"{NAME}:/repository.git")
-        wait_until(lambda: running.run("systemctl is-system-running || true").strip() == "running", "systemd")
         yield running
     finally:
         docker.run("rm", "--force", NAME, check=False)
