@@ -1,11 +1,12 @@
 """The settings: one typed, frozen object. Every setting is described here; `make docs` writes the reference from it."""
 
 import datetime as dt
+from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
@@ -49,6 +50,8 @@ from service.settings.types import (
     is_clear_text,
     placeholders,
 )
+
+_ALL_DAY: Final = "00:00-23:59"
 
 
 class _Table(BaseModel):
@@ -442,9 +445,8 @@ class SourceSettings(DocumentSettings):
     window: OptionalWindow = Field(
         default=None,
         description=(
-            'Time of day in which it publishes, e.g. `"15:30-19:00"`; if it is missing, no new publication is '
-            'expected, and the rates of the source are always stale; with `adapter = "manual"` they are never late. '
-            'Required with `adapter = "http"`.'
+            'Time of day in which it publishes, e.g. `"15:30-19:00"`; if it is missing, at any time of its `days`. '
+            'With `adapter = "manual"`, rates are never late without one.'
         ),
     )
     effective: Literal["same-day", "next-day", "next-working-day", "previous-working-day"] = Field(
@@ -452,7 +454,8 @@ class SourceSettings(DocumentSettings):
         description=(
             "Effective date of a publication, relative to the day on which it appears: "
             '`"same-day"`, `"next-day"`, `"next-working-day"`; `"previous-working-day"` if it publishes those of days '
-            "before, such as of a week."
+            'before, such as of a week. Without `window`, or without `date` of `adapter = "http"`, the default is '
+            '`"same-day"`.'
         ),
     )
     ahead: int = Field(
@@ -476,6 +479,21 @@ class SourceSettings(DocumentSettings):
     breaks: tuple[BreakSettings, ...] = Field(
         default=(), description="Its redenominations, see `[[sources.KEY.breaks]]`."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _publishes_at_any_time(cls, settings: Any) -> Any:  # noqa: ANN401 - as it was read
+        """Complete the schedule of a source of which little is said, so that its rates are not late for that.
+
+        Rates that a document does not date are dated by the day of the request.
+        """
+        if not isinstance(settings, Mapping) or settings.get("adapter") == MANUAL or settings.get("recorded"):
+            return settings
+        if settings.get("window") is None:
+            return {"effective": "same-day", **settings, "window": _ALL_DAY}
+        if settings.get("adapter") == HTTP and not settings.get("date"):
+            return {"effective": "same-day", **settings}
+        return settings
 
     @field_validator("url")
     @classmethod
@@ -524,7 +542,7 @@ class SourceSettings(DocumentSettings):
             if others := [name for name, field in fields if getattr(self, name) != field.default]:
                 raise ValueError(f'{others[0]} is only used with adapter = "{HTTP}"')
             return self
-        required = {"format", "currency", "window", *([] if self.format == "csv" else ["rows"])}
+        required = {"format", "currency", *([] if self.format == "csv" else ["rows"])}
         if not (self.buying and self.selling):
             required.add("value")
         if self.requested or (self.may_be_empty and self.format in ("xml", "html")):

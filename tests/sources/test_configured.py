@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.fixing import Fixing, Quotation
+from service.domain.publication_schedule import Freshness, freshness
 from service.errors import NotUnderstood, SettingsError
 from service.settings import ClientSettings, Settings, load
 from service.settings.loader import ROOT
@@ -732,7 +733,6 @@ def test_rows_may_be_calculated() -> None:
         ({"value": ""}, 'sources.shop: value is required with adapter = "http"'),
         ({"value": "", "buying": "b"}, 'sources.shop: value is required with adapter = "http"'),
         ({"rows": ""}, 'sources.shop: rows is required with adapter = "http"'),
-        ({"window": None}, 'sources.shop: window is required with adapter = "http"'),
         ({"url": "http://bank.test/{date}"}, 'sources.shop: date is required with adapter = "http"'),
         ({"url": "http://bank.test/{day}"}, "sources.shop.url: has an unknown placeholder; known are"),
         ({"url": "http://bank.test/{until}"}, "sources.shop.url: must have either {date:…}, or {since:…} and {until"),
@@ -768,6 +768,42 @@ def test_invalid_setting_is_named(changes: dict[str, Any], problem: str) -> None
     with pytest.raises(SettingsError) as error:
         validate(settings(**changes))
     assert str(error.value).startswith(problem)
+
+
+RELAY = {"adapter": "frankfurter", "provider": "NBK", "url": "http://relay.test", "name": "Relay", "base": "KZT"}
+FEED = {key: value for key, value in SHOP.items() if key != "window"}
+
+
+@pytest.mark.parametrize(
+    ("source", "window", "effective"),
+    [
+        (FEED, ("00:00", "23:59"), "same-day"),
+        (RELAY, ("00:00", "23:59"), "same-day"),
+        (FEED | {"effective": "next-day", "date": "d"}, ("00:00", "23:59"), "next-day"),
+        (SHOP, ("09:00", "10:00"), "same-day"),
+        (SHOP | {"date": "d"}, ("09:00", "10:00"), "next-day"),
+        (RELAY | {"window": "09:00-10:00"}, ("09:00", "10:00"), "next-day"),
+    ],
+)
+def test_source_of_which_little_is_said_is_not_late_for_that(
+    source: dict[str, Any], window: tuple[str, str], effective: str
+) -> None:
+    """Without a window it may publish all day; what the request dates is of the same day."""
+    loaded = load(environ={}, overrides={"sources": {"own": {"timezone": "Asia/Almaty"} | source}}).sources["own"]
+    assert loaded.window == tuple(map(time.fromisoformat, window))
+    assert loaded.effective == effective
+
+
+def test_rates_of_a_source_without_a_window_become_late_and_stale() -> None:
+    """At the end of the next publication day without new ones, in its time zone."""
+    loaded = load(environ={}, overrides={"sources": {"own": FEED}}).sources["own"]
+    friday, noon = date(2026, 4, 3), datetime(2026, 4, 3, 12, tzinfo=loaded.timezone)
+
+    def after(days: int) -> Freshness:
+        return freshness(loaded, friday, noon + timedelta(days=days))
+
+    assert {after(days) for days in range(4)} == {Freshness.CURRENT}  # until Monday
+    assert (after(4), after(6)) == (Freshness.LATE, Freshness.STALE)
 
 
 @pytest.mark.parametrize("host", ["bank.test", "localhost.bank.test", "10.0.0.1", "[2001:db8::1]", "0.0.0.0"])  # noqa: S104 - refused
