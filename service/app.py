@@ -155,7 +155,7 @@ def create_app(
     """
     memory = MemoryState(validate(settings))
     store = open_store(settings, server, now, lock_life=lock_life)
-    store_sync = StoreSync(memory, store, server)
+    store_sync = StoreSync(memory, store, server, now)
     counters = Counters()
     publisher = SnapshotPublisher(memory, store_sync.outbox.enqueue_snapshot, store_sync.load_period_starts)
     follower = StoreFollower(store_sync, publisher, now)

@@ -158,13 +158,17 @@ class MemoryState:
         if is_changed:
             self.reset(source, kept)
 
-    def merge_states(self, stored: Mapping[str, SourceState], unwritten: Collection[str] = ()) -> None:
-        """Replace the state of each source by the stored one, unless its own state is still `unwritten`.
+    def merge_states(self, stored: Mapping[str, SourceState], now: datetime, unwritten: Collection[str] = ()) -> None:
+        """Replace the state of each source by the stored one, unless its own state is newer or still `unwritten`.
 
-        Their times do not decide: a state that was written while a clock was ahead would hide all later ones.
+        The stored one is older after a partition: an instance wrote late, or an outdated replica was promoted. A state
+        from the future is always replaced: it was written while a clock was ahead, and would hide all later ones.
         """
         for key, state in stored.items():
-            if key in self.states and key not in unwritten and state.polled_at and state != self.states[key]:
+            own = self.states.get(key)
+            if own is None or key in unwritten or state.polled_at is None or state == own:
+                continue
+            if own.polled_at is None or not state.polled_at < own.polled_at <= now:
                 self.states[key] = state
 
     def next_poll(self, source: str, now: datetime, polled: datetime | None = None) -> datetime:

@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from service.clock import Clock
 from service.domain.fixing import Fixing, Series
 from service.domain.snapshot import Snapshot
 from service.errors import StoreError, UnusableStoreError
@@ -46,6 +47,7 @@ class StoreSync:
     store: Store
     server: EmbeddedValkey | None = None
     """The embedded server, if this process runs one."""
+    now: Clock = field(default_factory=Clock)
     error: str | None = None
     """Error of the last sync; None if it succeeded."""
     unusable: UnusableStoreError | None = None
@@ -224,7 +226,7 @@ class StoreSync:
                 self._started_from.pop(key, None)
         self._versions, self._sizes, self._loaded = versions, sizes, True
         states = await self.store.states()
-        self.memory.merge_states(states, self.outbox.sources_with_state)
+        self.memory.merge_states(states, self.now(), self.outbox.sources_with_state)
 
     async def _take_stock(self, key: str, days: Collection[date]) -> None:
         """Report the dates that the store has lost. Memory has written the recent ones to the outbox again."""

@@ -24,5 +24,5 @@ async def polling(settings: Settings, clock: Clock) -> AsyncIterator[Poller]:
         Client(settings.client) as client,
     ):
         sessions = {key: BankSession(key, source, client, clock) for key, source in settings.polled.items()}
-        store_sync = StoreSync(memory, store)
+        store_sync = StoreSync(memory, store, now=clock)
         yield Poller(memory, store_sync, publisher(store_sync), SOURCES, sessions, clock)

@@ -172,7 +172,7 @@ class Instance:
         self.memory = MemoryState(settings)
         self.store = open_store(settings, None, clock)
         await self.store.__aenter__()
-        self.sync = StoreSync(self.memory, self.store)
+        self.sync = StoreSync(self.memory, self.store, now=clock)
         self.follower = follower(self.sync, clock)
         counters = Counters()
         machine = MachineClock(clock)
