@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, fi
 
 from service import __version__
 from service.settings.types import (
+    COLUMNS,
     DAYS,
     HTTP,
     LOOPBACK,
@@ -22,6 +23,7 @@ from service.settings.types import (
     Calendar,
     Currencies,
     Currency,
+    CurrencyCode,
     DateFormat,
     Dates,
     Day,
@@ -277,13 +279,31 @@ class DocumentSettings(_Table):
             "selects from the lines. `items(rates)` makes rows of an object with a member per currency."
         ),
     )
-    currency: DocumentPath = Field(default="", description="Path to the currency code; required.")
-    codes: dict[str, Currency] = Field(
-        default={}, description='Codes of currencies that its document names otherwise: `{ SDR = "XDR" }`.'
+    currency: DocumentPath = Field(
+        default="",
+        description=(
+            'Path to the currency code; required. `"*"` in CSV: each column that is named by a currency has its rates, '
+            "for the number of units before the name (`100 JPY`, in a direct quotation), otherwise for `nominal`."
+        ),
+    )
+    codes: dict[str, CurrencyCode] = Field(
+        default={},
+        description=(
+            'Codes of currencies that its document names otherwise: `{ SDR = "XDR" }`. '
+            'A name with the code `""` is ignored.'
+        ),
     )
     value: DocumentPath = Field(
         default="",
-        description="Path to the rate; required unless `buying` and `selling` are set: it is their mean then.",
+        description=(
+            "Path to the rate; required unless `buying` and `selling` are set, whose mean it is then, or `currency` is "
+            '`"*"`.'
+        ),
+    )
+    no_rate: str = Field(
+        default="",
+        max_length=40,
+        description='Text in the place of a rate that is not published, e.g. `"N/A"`; by default it is an error.',
     )
     buying: DocumentPath = Field(
         default="",
@@ -337,6 +357,11 @@ class DocumentSettings(_Table):
     may_be_missing: bool = Field(
         default=False, description="Whether status 404 means that nothing is published; by default it is an error."
     )
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether the columns of its CSV document are currencies."""
+        return self.format == "csv" and self.currency == COLUMNS
 
     @property
     def paths(self) -> dict[str, str]:
@@ -543,7 +568,7 @@ class SourceSettings(DocumentSettings):
                 raise ValueError(f'{others[0]} is only used with adapter = "{HTTP}"')
             return self
         required = {"format", "currency", *([] if self.format == "csv" else ["rows"])}
-        if not (self.buying and self.selling):
+        if not (self.has_columns or (self.buying and self.selling)):
             required.add("value")
         if self.requested or (self.may_be_empty and self.format in ("xml", "html")):
             required.add("date")
@@ -555,6 +580,12 @@ class SourceSettings(DocumentSettings):
             raise ValueError("power and nominal exclude each other")
         if self.may_be_empty and self.format in ("xml", "html") and after_root(self.date) is None:
             raise ValueError("may_be_empty requires a date that begins at the root, with /")
+        return self
+
+    @model_validator(mode="after")
+    def _has_no_column_beside_currencies(self) -> Self:
+        if self.has_columns and (others := self.paths.keys() - {"date", "currency"}):
+            raise ValueError(f'{min(others)} cannot be a column with currency = "{COLUMNS}"')
         return self
 
     @property

@@ -29,6 +29,8 @@ MANUAL = "manual"
 """The adapter of sources whose rates are entered: their URL is only shown."""
 UNIX = "unix"
 """The date format of seconds since 1970."""
+COLUMNS = "*"
+"""The `currency` of a CSV document whose columns are currencies."""
 SECRET = "{secret}"  # noqa: S105 - its placeholder
 """The place of a source's secret in its URL and headers."""
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
@@ -252,6 +254,10 @@ def _currency(value: str) -> str:
     return value
 
 
+def _code(value: str) -> str:
+    return value and _currency(value)
+
+
 def _listed(value: object) -> object:
     """Split a text at spaces and commas."""
     return value.replace(",", " ").split() if isinstance(value, str) else value
@@ -264,6 +270,8 @@ def _duration(value: object) -> object:
 
 Calendar = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}(-[A-Z0-9]{1,6})?|[A-Z]{4})?$")]
 Currency = Annotated[str, StringConstraints(to_upper=True), AfterValidator(_currency)]
+CurrencyCode = Annotated[str, StringConstraints(to_upper=True), AfterValidator(_code)]
+"""The code of a name, which is ignored if it is empty."""
 Currencies = Annotated[tuple[Currency, ...], BeforeValidator(_listed)]
 Dates = Annotated[tuple[date, ...], BeforeValidator(_listed)]
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]

@@ -16,7 +16,7 @@ from service.settings import SourceSettings
 from service.settings.types import UNIX, fill
 from service.sources import parsing
 from service.sources.adapter import ParsedResponse, RawResponse, SourceAdapter, SourceSession, by_day
-from service.sources.paths import FORMATS, MOST_ROWS, Document
+from service.sources.paths import FORMATS, MOST_ROWS, Document, named
 from service.sources.rate_table import RateTableBuilder
 
 _SPACES: Final = str.maketrans("\u00a0\u202f\u2009", "   ")
@@ -86,18 +86,24 @@ class Configured(SourceAdapter):
         if not document.rows:
             self._check_empty(response, document)
         table = RateTableBuilder(replace(response, since=date.min), self.source.decimal_mark)
-        days = dict[int, date]()
-        for row in range(len(document.rows)):
+        for problem in document.problems:
             with table.entry():
-                days[row] = self._day(response, document, row)
+                response.reject(problem)
+        days = dict[int, date]()
+        for rate in range(0, len(document.rows) * document.width, document.width):
+            with table.entry():
+                days[rate] = self._day(response, document, rate)
         first = min(response.since, max(days.values(), default=date.max))
+        requested = [(rate, day) for rate, day in days.items() if first <= day <= response.until]
+        if len(requested) * document.width > MOST_ROWS:
+            response.reject(f"has more than {MOST_ROWS} rates")
         origins = list[Origin]()
-        for row, day in days.items():
-            if first <= day <= response.until:
-                with table.entry():
-                    self._add(table, response, document, row, day)
+        for rate, day in ((first + column, day) for first, day in requested for column in range(document.width)):
+            with table.entry():
+                if self._is_quoted(document, rate):
+                    self._add(table, response, document, rate, day)
                     if with_places:
-                        origins.append(self._origin(document, row, day))
+                        origins.append(self._origin(document, rate, day))
         parsed = table.fixings(Quotation(self.source.direction))
         used = {(fixing.date, code) for fixing in parsed for code in fixing.rates}
         return parsed, [origin for origin in origins if origin[:2] in used]
@@ -109,10 +115,20 @@ class Configured(SourceAdapter):
         if self.source.format in ("xml", "html"):
             self._day(response, document, 0)
 
-    def _day(self, response: RawResponse, document: Document, row: int) -> date:
+    def _is_quoted(self, document: Document, rate: int) -> bool:
+        """Return whether a currency is not ignored and its rate is published."""
+        source = self.source
+        if source.codes.get(document.cell(rate, "currency")) == "":
+            return False
+        if source.has_columns:  # a cell is empty where a line has no rate of a currency
+            return document.cell(rate, "value") not in ("", source.no_rate)
+        names = ("value",) if source.value else ("buying", "selling")
+        return not source.no_rate or source.no_rate not in [document.cell(rate, name) for name in names]
+
+    def _day(self, response: RawResponse, document: Document, rate: int) -> date:
         if not self.source.date:
             return response.fetched_at.astimezone(self.source.timezone).date()
-        text = document.cell(row, "date")
+        text = document.cell(rate, "date")
         if self.source.date_format != UNIX:
             return self._local_day(response, text)
         if not _UNIX.fullmatch(text):
@@ -129,30 +145,35 @@ class Configured(SourceAdapter):
         except OverflowError:  # in the year 1 or 9999
             response.reject(f"has {text[:40]!r} where a date is expected")
 
-    def _add(self, table: RateTableBuilder, response: RawResponse, document: Document, row: int, day: date) -> None:
+    def _add(self, table: RateTableBuilder, response: RawResponse, document: Document, rate: int, day: date) -> None:
         def read(name: str) -> str:
-            return document.cell(row, name)
+            return document.cell(rate, name)
 
-        code, nominal = self._code(document, row), self.source.nominal
+        code, nominal = self._code(document, rate)
         if "power" in self._paths.names:
             nominal = parsing.power_of_ten(response, read("power"))
         elif "nominal" in self._paths.names:
             nominal = self._plain(read("nominal"))
         numbers = dict.fromkeys(("change", "buying", "selling"), "")
-        value = self._plain(read("value")) if self.source.value else ""
+        value = self._plain(read("value")) if "value" in self._paths.names else ""
         for name in numbers.keys() & self._paths.names:
-            if name == "change" or self.source.value:  # the rate can do without it
+            if name == "change" or "value" in self._paths.names:  # the rate can do without it
                 with table.entry(is_rate=False):
                     numbers[name] = self._plain(read(name))
             else:
                 numbers[name] = self._plain(read(name))
-        if self.source.value and not value:  # an empty cell is not replaced by their mean
+        if "value" in self._paths.names and not value:  # an empty cell is not replaced by their mean
             numbers["buying"] = numbers["selling"] = ""
         table.add(day, code, value, nominal, **numbers)
 
-    def _code(self, document: Document, row: int) -> str:
-        name = document.cell(row, "currency")
-        return self.source.codes.get(name, name)
+    def _code(self, document: Document, rate: int) -> tuple[str, str]:
+        """Return the currency code of a rate, and its nominal unless that is in a cell of its own."""
+        name = document.cell(rate, "currency")
+        return (
+            named(self.source, name)
+            if self.source.has_columns
+            else (self.source.codes.get(name, name), self.source.nominal)
+        )
 
     def _plain(self, number: str) -> str:
         """Return a number without its separators of thousands, if they are where they belong."""
@@ -161,10 +182,10 @@ class Configured(SourceAdapter):
             return text.replace(self.source.thousands_mark, "")
         return number
 
-    def _origin(self, document: Document, row: int, day: date) -> Origin:
+    def _origin(self, document: Document, rate: int, day: date) -> Origin:
         """Return the cells of a rate that was read; those that it does without are left out if they cannot be read."""
         cells = list[Cell]()
         for name in self._paths.names:
             with suppress(NotUnderstood):  # the problem is already named
-                cells.append(Cell(name, document.cell(row, name), document.place(row, name)))
-        return Origin(day, self._code(document, row), tuple(cells))
+                cells.append(Cell(name, document.cell(rate, name), document.place(rate, name)))
+        return Origin(day, self._code(document, rate)[0], tuple(cells))

@@ -17,17 +17,22 @@ from jmespath.exceptions import JMESPathError, LexerError, ParseError
 
 from service.errors import NotUnderstood
 from service.settings import SourceSettings
-from service.settings.types import after_root
+from service.settings.currencies import CODES
+from service.settings.types import COLUMNS, after_root
 from service.sources import parsing
 from service.sources.adapter import RawResponse
 
 MOST_ROWS = 20_000
 """Maximum number of rows in a document: a year of 80 currencies."""
+MOST_COLUMNS = 300
+"""Maximum number of columns where each may be a currency."""
 MOST_ELEMENTS = 5_000
 """Maximum number of elements where a path visits siblings or ancestors: its time grows with their square."""
 _ROOT: Final = "$"
 """The beginning of a JMESPath that begins at the root instead of the row."""
 _CSS: Final = "css:"
+_UNITS: Final = re.compile(r"(?:([0-9]+) ?)?(.*)", re.DOTALL)
+"""The name of a column with rates for several units: `100 JPY`, `100JPY`."""
 _LITERAL: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
 _ASIDE: Final = re.compile(r"\.\.|(?:ancestor|parent|(?:preceding|following)-sibling)[a-z-]*\s*::")
 """Steps to ancestors and siblings."""
@@ -131,14 +136,18 @@ class Document(ABC):
     """The document of one response. Cells are named by their settings: `value`, `currency`."""
 
     rows: Sequence[object]
+    width: int = 1
+    """Rates per row. Rates are numbered from 0: those of row 2 of a document with a width of 30 from 60 to 89."""
+    problems: Sequence[str] = ()
+    """Columns that cannot be read."""
 
     @abstractmethod
-    def cell(self, row: int, name: str) -> str:
-        """Return the text of a cell as published; reject the response if it is missing."""
+    def cell(self, rate: int, name: str) -> str:
+        """Return the text of a cell of a rate as published; reject the response if it is missing."""
 
     @abstractmethod
-    def place(self, row: int, name: str) -> str:
-        """Return where in the document a cell is, for people; `row` counts from 0."""
+    def place(self, rate: int, name: str) -> str:
+        """Return where in the document a cell is, for people."""
 
 
 class Paths(ABC):
@@ -212,12 +221,17 @@ class JsonDocument(Document):
 class CsvPaths(Paths):
     """Columns by their names; `rows` is a JMESPath over the lines as objects."""
 
+    def __init__(self, source: SourceSettings) -> None:
+        super().__init__(source)
+        if source.has_columns:
+            self.names = self.names | {"value": COLUMNS}
+
     def compile(self, name: str, path: str) -> object:
         return compile_jmespath(path) if name == "rows" else path
 
     def open(self, response: RawResponse) -> Document:
-        columns = self.names.values()
         settings = self.source
+        columns = [path for path in self.names.values() if not (settings.has_columns and path == COLUMNS)]
         lines = list(parsing.csv_lines(response, *columns, encoding=settings.encoding, delimiter=settings.delimiter))
         rows: Sequence[object] = [row for _, row in lines]
         if self.rows:
@@ -228,20 +242,59 @@ class CsvPaths(Paths):
 class CsvDocument(Document):
     def __init__(self, paths: CsvPaths, response: RawResponse, rows: Sequence[object], numbers: dict[int, int]) -> None:
         self._paths, self._response, self.rows, self._numbers = paths, response, rows, numbers
+        self._columns = list[str]()
+        """The names of the columns that are currencies, as published."""
+        if paths.source.has_columns and rows:
+            self._find_columns(rows[0])
 
-    def cell(self, row: int, name: str) -> str:
+    def _find_columns(self, line: object) -> None:
+        source, unknown = self._paths.source, list[str]()
+        columns = [column for column in line if column != source.date] if isinstance(line, dict) else []
+        if len(columns) > MOST_COLUMNS:
+            self._response.reject(f"has more than {MOST_COLUMNS} columns")
+        for column in columns:
+            code, _ = named(source, column.strip())
+            if code:  # the last column may be empty, too
+                (self._columns if code in CODES else unknown).append(column)
+        if not self._columns:
+            self._response.reject("has no column that is named by a currency")
+        self.width = len(self._columns)
+        self.problems = [f"has the column {name[:40]!r}, which is named by no currency of ISO 4217" for name in unknown]
+
+    def _column(self, rate: int, name: str) -> str:
+        column = self._paths.names[name]
+        return self._columns[rate % self.width] if self._columns and column == COLUMNS else column
+
+    def cell(self, rate: int, name: str) -> str:
+        row, column = rate // self.width, self._column(rate, name)
+        if self._columns and name == "currency":
+            return column.strip()
         line = self.rows[row]
-        found = line.get(self._paths.names[name]) if isinstance(line, dict) else None
+        found = line.get(column) if isinstance(line, dict) else None
         if not isinstance(found, str):
             self._response.reject(f"lacks {name} in row {row + 1}")
         return found.strip()
 
-    def place(self, row: int, name: str) -> str:
-        line, column = self.rows[row], self._paths.names[name]
+    def place(self, rate: int, name: str) -> str:
+        row, column = rate // self.width, self._column(rate, name)
+        line = self.rows[row]
         number = self._numbers.get(id(line))
         where = f"line {number}" if number else f"row {row + 1}"
+        if self._columns and name == "currency":
+            where = "header"
         position = list(line).index(column) + 1 if isinstance(line, dict) else 0
-        return f"{where}, column {position} ({column})"
+        return f"{where}, column {position} ({column.strip()})"
+
+
+def named(source: SourceSettings, column: str) -> tuple[str, str]:
+    """Return the currency code that a column is named by, or its unknown name, and the nominal of its rates.
+
+    In an inverse quotation the nominal is of the base, which a number beside the currency does not mean.
+    """
+    if column in source.codes or source.direction == "inverse":
+        return source.codes.get(column, column), source.nominal
+    nominal, name = _UNITS.fullmatch(column).groups()  # type: ignore[union-attr] # it matches any name
+    return source.codes.get(name, name), nominal or source.nominal
 
 
 def check_xpath(expression: str, *, is_rows: bool = False) -> None:

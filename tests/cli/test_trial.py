@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 from typer.testing import Result
 
 from service.settings.loader import ROOT
+from service.sources.banks.boe import SERIES
 from tests.sources.answers import ADAPTERS, CONFIGURED, EXAMPLES, digits, document, documents, response_of
 from tests.support.cli import command
 from tests.support.ports import unused_port
@@ -22,6 +23,8 @@ REQUESTED = {
     "uzbekistan": "/en/arkhiv-kursov-valyut/json/all/2026-04-02/",
     "russia": "/scripts/XML_daily.asp?date_req=25/04/2026",
     "norway": "/api/data/EXR/B..NOK.SP?format=csvdata&startPeriod=2026-03-17&endPeriod=2026-03-24",
+    "britain": "/boeapps/database/_iadb-fromshowcolumns.asp?CSVF=TN&Datefrom=11/Mar/2026&Dateto=18/Mar/2026"
+    f"&SeriesCodes={','.join(SERIES)}&UsingCodes=Y&csv.x=yes",
 }
 """The path that is requested for the last date in the document."""
 SHOP = """
@@ -81,7 +84,7 @@ async def test_every_rate_is_shown_with_its_cells(key: str) -> None:
             assert cells["value"]["text"].replace(",", ".") == digits(fixing)[code][0] == str(rate.value)
             for cell in cells.values():
                 assert any(cell["text"] in line and cell["place"] in line for line in lines)
-    assert (shown["source"], shown["left_out"], shown["direction"]) == (key, [], "direct")
+    assert (shown["source"], shown["left_out"], shown["direction"]) == (key, [], source.direction)
 
 
 async def test_what_is_left_out_is_named(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ _RELAY = {
         "name": "A relay",
     }
 }
-EXAMPLES = {"uzbekistan": "cbu", "russia": "cbr", "norway": "nb"}
+EXAMPLES = {"uzbekistan": "cbu", "russia": "cbr", "norway": "nb", "britain": "boe"}
 """Sources without code, and the banks whose documents they have: those of `config/examples/<bank>.toml`."""
 
 

@@ -236,6 +236,56 @@ def test_csv_by_columns() -> None:
     assert rates(body, **CSV | form).keys() == {"USD", "EUR"}
 
 
+COLUMNS = {"format": "csv", "rows": "", "date": "Date", "currency": "*", "value": ""}
+
+
+def test_csv_with_a_column_per_currency() -> None:
+    """A name may have the number of units, spaces, or a code of its own; an empty cell is no rate, nor is `no_rate`."""
+    body = "Date, USD, 100 JPY,1000IDR,Euro,GBP,CHF,TWI, \n02.04.2026, 475.09, 317.5, 28.10, 551.06,, N/A, 61.2, \n"
+    form = {"date_format": "%d.%m.%Y", "no_rate": "N/A", "codes": {"Euro": "EUR", "TWI": ""}}
+    expected = {"USD": ("475.09", 1), "JPY": ("317.5", 100), "IDR": ("28.10", 1000), "EUR": ("551.06", 1)}
+    assert rates(body, **COLUMNS | form) == {code: (*rate, None) for code, rate in expected.items()}
+    assert rates(body, **COLUMNS | form, nominal="10")["USD"] == ("475.09", 10, None)
+
+
+def test_lines_of_a_csv_with_columns_are_dated() -> None:
+    """As in a history, of which only the requested dates are read, in any order."""
+    lines = [f"{date(2026, 4, 2) - timedelta(days=age)},{500 - age},N/A\n" for age in range(8_000)]
+    body = "".join(["Date,USD,BGN\n", *lines])
+    adapter = shop(**COLUMNS, no_rate="N/A")
+    parsed = adapter.parse(response(body, day(1)))
+    assert [(fixing.date, digits(fixing)) for fixing in parsed] == [
+        (day(1), {"USD": ("499", 1, None)}),
+        (day(2), {"USD": ("500", 1, None)}),
+    ]
+    assert parsed.left_out == ()
+    (selected,) = shop(**COLUMNS | {"no_rate": "N/A", "rows": "[?Date=='2026-04-01']"}).parse(response(body))
+    assert digits(selected)["USD"][0] == "499"
+
+
+def test_column_that_cannot_be_read_is_named_once() -> None:
+    """The others are read. `no_rate` is needed for other text than a number."""
+    body = "Date,USD,TWI,EUR\n2026-04-01,475.09,61.2,N/A\n2026-04-02,475.10,61.3,551.06\n"
+    parsed = shop(**COLUMNS).parse(response(body))
+    assert parsed.left_out == (
+        "has the column 'TWI', which is named by no currency of ISO 4217",
+        "has 'N/A' where a number is expected for EUR on 2026-04-01",
+    )
+    assert [set(fixing.rates) for fixing in parsed] == [{"USD"}, {"USD", "EUR"}]
+    inverse = shop(**COLUMNS, direction="inverse").parse(response("Date,USD,100 HUF\n2026-04-02,1.15,381.2\n"))
+    assert (set(inverse[0].rates), len(inverse.left_out)) == ({"USD"}, 1)
+    twice = shop(**COLUMNS).parse(response("Date,USD,1 USD,EUR\n2026-04-02,475.09,475.09,551.06\n"))
+    assert (set(twice[0].rates), twice.left_out) == ({"EUR"}, ("quotes USD twice for 2026-04-02",))
+
+
+def test_rates_that_are_not_published_are_left_out_silently() -> None:
+    """In every format: of a currency with an empty code, or with `no_rate` in the place of the rate."""
+    body = "code,rate\nUSD,475.09\nEUR,-\nTWI,61.2\n"
+    assert rates(body, **CSV, no_rate="-", codes={"TWI": ""}) == {"USD": ("475.09", 1, None)}
+    json = '{"rates":[{"code":"USD","b":"1","s":"3"},{"code":"EUR","b":"-","s":"5"},{"code":"GBP","b":"5","s":"-"}]}'
+    assert rates(json, value="", buying="b", selling="s", no_rate="-").keys() == {"USD"}
+
+
 @pytest.mark.parametrize(
     ("marks", "text", "value"),
     [
@@ -403,6 +453,7 @@ def test_only_requested_dates_are_read_but_always_the_newest() -> None:
         (XML | {"date": "/r/@on"}, '<r on="2026-04-02"/>'),
         (HTML | {"date": "//h1"}, page().replace("Rates", "2026-04-02")),
         (CSV, "code,rate\n"),
+        (COLUMNS, "Date,USD\n"),
     ],
 )
 def test_document_without_rows_means_nothing_only_if_configured(changes: dict[str, Any], body: str) -> None:
@@ -422,6 +473,8 @@ def test_document_without_rows_means_nothing_only_if_configured(changes: dict[st
         (XML | {"date": "/r/@on"}, '<x on="2026-04-02"/>', "has the root <x> instead of"),
         (HTML | {"date": "//h1"}, page(), "has 'Rates' where a date is expected"),
         (CSV, "code\n", "lacks the columns rate"),
+        (COLUMNS, "Day,USD\n", "lacks the columns Date"),
+        (COLUMNS, "Date,dollar\n2026-04-02,1\n", "has no column that is named by a currency"),
     ],
 )
 def test_other_document_never_means_nothing(changes: dict[str, Any], body: str, problem: str) -> None:
@@ -606,6 +659,10 @@ def test_truncated_page_is_rejected(end: str) -> None:
         ),
         ({}, f'{{"rates":[{",".join("1" * (MOST_ROWS + 1))}]}}', f"has more than {MOST_ROWS} rows"),
         (CSV, "code,rate\n" + "USD,1\n" * (MOST_ROWS + 1), f"has more than {MOST_ROWS} rows"),
+        (COLUMNS, f"Date{',' * 302}\n", "has a duplicate column"),
+        (COLUMNS, f"Date,USD,{','.join(map(str, range(300)))}\n2026-04-02{',1' * 301}\n", "has more than 300 columns"),
+        (COLUMNS, "Date,USD,EUR\n" + "2026-04-02,1,2\n" * (MOST_ROWS // 2 + 1), f"has more than {MOST_ROWS} rates"),
+        (COLUMNS, "Date,USD\n" + "2026-04-02,1\n" * (MOST_ROWS + 1), f"has more than {MOST_ROWS} rows"),
         (CSV | {"encoding": "windows-1250"}, b"code,rate\n\x81,1\n", "is not CSV in windows-1250"),
         ({}, '{"rates":[{"code":"USD","rate":1,"rate":2}]}', "has a duplicate name"),
     ],
@@ -733,6 +790,9 @@ def test_rows_may_be_calculated() -> None:
         ({"value": ""}, 'sources.shop: value is required with adapter = "http"'),
         ({"value": "", "buying": "b"}, 'sources.shop: value is required with adapter = "http"'),
         ({"rows": ""}, 'sources.shop: rows is required with adapter = "http"'),
+        (COLUMNS | {"value": "USD"}, 'sources.shop: value cannot be a column with currency = "*"'),
+        (COLUMNS | {"nominal": "units"}, 'sources.shop: nominal cannot be a column with currency = "*"'),
+        (CSV | {"codes": {"Euro": "eu"}}, "sources.shop.codes.Euro: is not a currency code of ISO 4217"),
         ({"url": "http://bank.test/{date}"}, 'sources.shop: date is required with adapter = "http"'),
         ({"url": "http://bank.test/{day}"}, "sources.shop.url: has an unknown placeholder; known are"),
         ({"url": "http://bank.test/{until}"}, "sources.shop.url: must have either {date:…}, or {since:…} and {until"),
@@ -875,6 +935,13 @@ def test_cells_are_shown_with_their_places() -> None:
     csv = "code,rate\nEUR,n/a\nUSD,475.09\n"
     expected = {"currency": "line 3, column 1 (code)", "value": "line 3, column 2 (rate)"}
     assert places(csv, **CSV) == places(csv, **CSV | {"rows": "[?code=='USD']"}) == expected
+    columns = "Date,EUR, 100 USD\n2026-04-02,N/A,475.09\n"
+    expected = {
+        "date": "line 2, column 1 (Date)",
+        "currency": "header, column 3 (100 USD)",
+        "value": "line 2, column 3 (100 USD)",
+    }
+    assert places(columns, **COLUMNS, no_rate="N/A") == expected
     json = '{"date":"2026-04-02","rates":[{"code":"USD","rate":475.09}]}'
     expected = {"date": "$.date", "currency": "row 1, code", "value": "row 1, rate"}
     assert places(json, date="$.date") == expected

@@ -84,6 +84,7 @@ EMPTY_DOCUMENTS = [
     ("ecb", b" \r\n\t "),
     ("frankfurter", b"[[],[]]"),
     ("uzbekistan", document("cbu", "nothing.json")),
+    ("britain", document("boe", "nothing.csv")),
 ]
 """Sources and their documents that mean "nothing is published". Other sources have none."""
 
@@ -175,7 +176,7 @@ def odd_entries(key: str) -> Iterator[Fault]:
     """Yield documents in which one rate, nominal or code cannot be read."""
     yield from _odd_rates(key, FORMATS[key])
     yield from _odd_nominals(key, FORMATS[key])
-    if key in ("boe", "fred", "cbuae"):  # their documents name series, or currencies in words
+    if key in ("boe", "britain", "fred", "cbuae"):  # their documents name series, or currencies in words
         return
     format_ = FORMATS[key]
     body = document(key, format_.name)
@@ -202,7 +203,7 @@ def _odd_rates(key: str, format_: Format) -> Iterator[Fault]:
     # An empty value means "not quoted" where the form has a field for each, as NaN does in SDMX: see `test_<key>`.
     if key != "ecb":
         yield "a rate of NaN", with_rate(key, "NaN"), expected
-    if key not in ("ecb", "boc", "boe", "rba", "bom"):
+    if key not in ("ecb", "boc", "boe", "britain", "rba", "bom"):
         yield "an empty rate", with_rate(key, ""), f"{expected}|lacks <"
     # The decimal mark decides between a thousand and a little more than one: a bank always writes the same.
     if format_.suffix != ".csv":
