@@ -25,7 +25,7 @@ from service.validation.rules import Judgement, Verdict, fixing_to_publish
 
 @dataclass(frozen=True)
 class EnteredRates:
-    """What an operator enters: rates of a date such as `USD=475.09`, or a CSV file with dates."""
+    """What an operator enters: rates of a date such as `USD=475.09` or `USD=470/480`, or a CSV file with dates."""
 
     author: str
     day: date | None = None

@@ -456,11 +456,16 @@ def set_rate(
     source: Source,
     day: Annotated[date | None, typer.Argument(parser=_date, metavar="DATE", help="Effective date.")] = None,
     rates: Annotated[
-        list[str] | None, typer.Argument(metavar="CODE=VALUE", help="Rates in the base of the source: USD=475.09.")
+        list[str] | None,
+        typer.Argument(
+            metavar="CODE=VALUE",
+            help="Rates in the base of the source: USD=475.09; with buying/selling USD=470/480 or USD=475.09:470/480.",
+        ),
     ] = None,
     config: Config = None,
     file: Annotated[
-        Path | None, typer.Option("--csv", help="CSV file with the columns date, code, value and perhaps nominal.")
+        Path | None,
+        typer.Option("--csv", help="CSV file with the columns date, code, value, perhaps buying, selling, nominal."),
     ] = None,
     author: Annotated[str, typer.Option("--by", metavar="NAME", help="Who enters them; receipts show it.")] = OPERATOR,
     *,

@@ -197,8 +197,16 @@ def _completed(accepted: Fixing, published: Fixing | None) -> Fixing:
 
 
 def listed(fixing: Fixing) -> str:
-    """Return the rates of a fixing as text."""
-    return ", ".join(f"{code} {rate_text(fixing, code)}" for code in sorted(fixing.rates))
+    """Return the rates of a fixing as text, with their buying and selling rates."""
+    return ", ".join(f"{code} {rate_text(fixing, code)}{_sides(fixing, code)}" for code in sorted(fixing.rates))
+
+
+def _sides(fixing: Fixing, code: str) -> str:
+    rate = fixing.rates[code]
+    sides = [
+        f"{name} {side}" for name, side in (("buying", rate.buying), ("selling", rate.selling)) if side is not None
+    ]
+    return f" ({', '.join(sides)})" if sides else ""
 
 
 def _split(quarantined: QuarantinedFixing, codes: Sequence[str]) -> tuple[QuarantinedFixing, QuarantinedFixing | None]:

@@ -103,11 +103,6 @@ class RateTable:
         places = len(str(nominal)) - 1
         return value.scaleb(-places) if nominal == 10**places else None
 
-    def repeats(self, other: "RateTable") -> bool:
-        """Return whether every currency that both quote has the same rate."""
-        shared = self.rates.keys() & other.rates.keys()
-        return bool(shared) and all(same_rate(self.rates[code], other.rates[code]) for code in shared)
-
     def carries_over(self, other: "RateTable") -> bool:
         """Return whether this only repeats `other` and is not a new publication: a weekend, a holiday, a frozen feed.
 
@@ -178,6 +173,22 @@ class Fixing(RateTable):
 
     def _revises(self, other: "Fixing") -> bool:
         return any(revision.digest == other.digest for revision in self.revisions)
+
+    def repeats(self, other: "Fixing") -> bool:
+        """Return whether every currency that both quote has the same rate."""
+        shared = self.rates.keys() & other.rates.keys()
+        return bool(shared) and all(self.has_rate_of(other, code) for code in shared)
+
+    def has_rate_of(self, other: "Fixing", code: str) -> bool:
+        """Return whether both have the same rate of a currency that they quote.
+
+        Buying and selling rates that an operator adds or removes make a difference.
+        """
+        rate, other_rate = self.rates[code], other.rates[code]
+        is_same = same_rate(rate, other_rate)
+        if not (is_same and self.entered_by and other.entered_by):
+            return is_same
+        return (rate.buying is rate.selling is None) == (other_rate.buying is other_rate.selling is None)
 
     def same_figures(self, other: "Fixing") -> bool:
         """Return whether both quote the same currencies at the same rates, whatever their nominals and digits."""

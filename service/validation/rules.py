@@ -152,13 +152,14 @@ def fixing_to_publish(fixing: Fixing, valid_rates: Mapping[str, Rate], published
     if not published:
         return replace(fixing, rates=valid_rates) if valid_rates else None
     rates = {**published.rates, **valid_rates}
-    if all(code in published.rates and same_rate(rate, published.rates[code]) for code, rate in rates.items()):
+    completed = replace(fixing, rates=rates)
+    only_added = all(completed.has_rate_of(published, code) for code in published.rates)
+    if only_added and rates.keys() == published.rates.keys():
         return None
-    only_added = all(same_rate(rates[code], rate) for code, rate in published.rates.items())
     if only_added and not fixing.entered_by:  # rates that were quarantined
         latest = max(fixing, published, key=lambda form: form.fetched_at)
         return replace(latest, rates=rates, revisions=published.revisions)
-    return replace(fixing, rates=rates).with_revision_of(published)
+    return completed.with_revision_of(published)
 
 
 def document_errors(fixing: Fixing, context: ValidationContext) -> tuple[str, ...]:

@@ -161,11 +161,86 @@ async def test_file_has_dates_and_nominals(enter: Enter, store: Store, tmp_path:
     assert await store.raw("shop", digest) == file.read_bytes()
 
 
+async def test_buying_and_selling_rates_are_entered_beside_the_rate(enter: Enter, store: Store) -> None:
+    """Without a rate, it is their exact mean. The text has the columns of a file."""
+    printed = await enter("shop", "2026-04-02", "usd=475.09:470/480.5", "EUR=545.11/557", "GBP=630")
+    assert printed == (
+        "shop 2026-04-02: EUR 551.055 (buying 545.11, selling 557), GBP 630,"
+        " USD 475.09 (buying 470, selling 480.5): new\n"
+    )
+    fixing = await store.fixing("shop", day(2))
+    assert fixing is not None
+    assert await store.raw("shop", fixing.digest) == (
+        b"date,code,value,buying,selling\n2026-04-02,USD,475.09,470,480.5\n2026-04-02,EUR,,545.11,557\n"
+        b"2026-04-02,GBP,630,,\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "date,code,nominal,buying,selling\n2026-04-02,JPY,100,300,320.0\n",
+        "date,code,value,nominal,buying,selling\n2026-04-02,JPY,310,100,300,320.0\n",
+    ],
+)
+async def test_file_has_buying_and_selling_rates(enter: Enter, store: Store, tmp_path: Path, text: str) -> None:
+    """Per the nominal, as the rate."""
+    file = tmp_path / "rates.csv"
+    file.write_text(text)
+    await enter("shop", "--csv", str(file))
+    fixing = await store.fixing("shop", day(2))
+    assert fixing is not None
+    rate = fixing.rates["JPY"]
+    assert (f"{rate.value:.0f}", rate.nominal, str(rate.buying), str(rate.selling)) == ("310", 100, "300", "320.0")
+
+
+async def test_buying_and_selling_rates_can_be_added_and_removed(enter: Enter, store: Store) -> None:
+    """Each such entry is a revision, although the rate is the same. A repetition changes nothing."""
+    entries = ("USD=475", "USD=470/480", "USD=475:471/479", "USD=475")
+    outcomes = [await enter("shop", "2026-04-02", each) for each in entries]
+    assert [outcome.rsplit(": ", 1)[1] for outcome in outcomes] == ["new\n", *["revision\n"] * 3]
+    assert "already published" in await enter("shop", "2026-04-02", "USD=475")
+    await enter("shop", "2026-04-02", "EUR=551.06")
+    fixing = await store.fixing("shop", day(2))
+    assert fixing is not None
+    sides = [(form.rates["USD"].buying, form.rates["USD"].selling) for form in (fixing, *fixing.revisions)]
+    assert sides == [(None, None), (None, None), (471, 479), (470, 480), (None, None)]
+
+
+async def test_running_service_shows_buying_and_selling_rates(enter: Enter, start: Started) -> None:
+    """In the ticker, its text, and the receipt."""
+    await enter("shop", "2026-04-01", "USD=478.77", "EUR=548.62")
+    await enter("shop", "2026-04-02", "USD=475.09:470/480.5", "EUR=551.06")
+    client = await start()
+    usd, eur = (await json_of(client, "/v1/ticker"))["quotes"]
+    assert (usd["rate"], usd["buying"], usd["selling"], "buying" in eur) == (475.09, 470, 480.5, False)
+    assert (await text_of(client, "/v1/ticker.txt?show=buy,sell")).splitlines()[0] == "usd 470 480.5"
+    rate = (await json_of(client, "/v1/fixings/shop/2026-04-02"))["rates"]["USD"]
+    assert (rate["value"], rate["buying"], rate["selling"]) == (475.09, 470, 480.5)
+    row = select_one(await page_of(client, "/fixings/shop/2026-04-02?lang=en"), "#USD").to_text()
+    assert ("470" in row, "480.5" in row) == (True, True)
+    await enter("shop", "2026-04-02", "USD=475.09:471/480.5")
+
+    async def is_revised() -> bool:
+        return bool((await json_of(client, "/v1/ticker"))["quotes"][0]["buying"] == 471)
+
+    await until(is_revised)
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
         (("2026-04-02", "USD"), "'USD' is not a rate like USD=475.09"),
         (("2026-04-02", "USD=475,09"), "'USD=475,09' is not a rate like USD=475.09"),
+        *(
+            (("2026-04-02", wrong), f"{wrong!r} is not a rate like USD=475.09, USD=470/480 (buying/selling) or USD=")
+            for wrong in ("USD=470/", "USD=/480", "USD=475:", "USD=475:470", "USD=475:470/", "USD=470/475/480")
+        ),
+        (("2026-04-02", "USD=n/a"), "has 'n' where a number is expected for USD on 2026-04-02"),
+        (("2026-04-02", "USD=475:n/a"), "has 'n' where a number is expected for the buying rate of USD on 2026-04-02"),
+        (("2026-04-02", "USD=480/470"), "the buying and the selling rate of USD are in the wrong order"),
+        (("2026-04-02", "USD=475.09:0/480"), "the buying rate of USD is 0, beyond half or double its rate of 475.09"),
+        (("2026-04-02", "USD=475.09:470/4800"), "the selling rate of USD is 4800, beyond half or double its rate of"),
         (("2026-04-02", "USD=1e3"), "the entered text has '1e3' where a number is expected for USD on 2026-04-02"),
         (("2026-04-02", "USD=1", "USD=2"), "the entered text quotes USD twice for 2026-04-02"),
         (("2026-04-02", "USB=475.09"), "the entered text has 'USB', which is not a currency code of ISO 4217"),
@@ -206,10 +281,22 @@ async def test_wrong_usage(enter: Enter, arguments: tuple[str, ...], problem: st
         ("date,code\n", "the entered text lacks the columns value"),
         ("date,code,value\n2026-04-02,USD,475.09", "the entered text is truncated: the last line has no line break"),
         ("date,code,value\n", "the entered text has no rates"),
+        ("date,code,buying\n", "the entered text lacks the columns value"),
+        (
+            "date,code,value,buying\n2026-04-02,USD,475,470\n",
+            "has only one of buying and selling for USD on 2026-04-02",
+        ),
+        (
+            "date,code,value,buying,selling\n2026-04-02,USD,475,470,480\n2026-04-02,EUR,,,\n",
+            "has '' where a number is expected for EUR on 2026-04-02; nothing was changed",
+        ),
         *(
             (
                 f"date,code,value,{name}\n2026-04-02,JPY,310,100\n",
-                f"the entered text has the unknown column {name!r}; known are date, code, value and nominal",
+                (
+                    f"the entered text has the unknown column {name!r}; "
+                    "known are date, code, value, buying, selling and nominal"
+                ),
             )
             for name in ("Nominal", "units", " nominal", "")
         ),
