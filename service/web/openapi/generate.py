@@ -209,7 +209,7 @@ def _rates_on_dates() -> Iterator[tuple[str, Json]]:
 
 def _query_names(form: str) -> list[str]:
     """Return the names of the parameters that a format supports."""
-    takes, lenient = FORMATS[form].takes, {"currencies", "period"} if FORMATS[form].lenient else set()
+    takes, lenient = FORMATS[form].takes, {"currencies", "period", "show"} if FORMATS[form].lenient else set()
     languages = ["languages"] if "lang" in takes else []
     names = ["currencies", *(name for name in PARAMETERS if name in takes), *languages]
     return [f"shown_{name}" if name in lenient else name for name in names]

@@ -24,10 +24,10 @@ def _named(values: Iterable[str]) -> str:
     return ", ".join(f"`{value}`" for value in values)
 
 
-def some_of(values: Iterable[str]) -> Json:
-    """Return the schema of a comma-separated list; not an array, which could not be empty."""
+def some_of(values: Iterable[str], separator: str = ",") -> Json:
+    """Return the schema of a list, by default separated by commas; not an array, which could not be empty."""
     value = f"({'|'.join(values)})"
-    return {"type": "string", "pattern": f"^({value}(,{value})*)?$"}
+    return {"type": "string", "pattern": f"^({value}({separator}{value})*)?$"}
 
 
 def _parameter(name: str, description: str, schema: Json = _TEXT, where: str = "query", **more: object) -> Json:
@@ -72,6 +72,12 @@ PARAMETERS: Final = {
         "layout", f"Layout: {_named(LAYOUTS)}. Default: `{LAYOUTS[0]}`. {_UNKNOWN}", examples=_example("list")
     ),
     "show": _parameter(
+        "show",
+        f"Values to show: {_named(SHOWN_VALUES)}, separated by commas or spaces. Default: `percent`.",
+        some_of(SHOWN_VALUES, "[ ,]"),
+        examples=_example("rate,percent"),
+    ),
+    "shown_show": _parameter(
         "show",
         f"Values to show: {_named(SHOWN_VALUES)}, separated by commas or spaces. The default depends on the layout. "
         f"{_UNKNOWN}",

@@ -1,15 +1,16 @@
 """Options of the output formats: currencies, language, theme, layout. Parsed from the query and validated.
 
-JSON and text refuse unknown currencies. Frames, images and fragments are part of other sites, where an error would be
-visible to visitors: they ignore unknown values, and name the parameters in a header and a comment.
+JSON and text refuse unknown currencies and values. Frames, images and fragments are part of other sites, where an error
+would be visible to visitors: they ignore unknown values, and name the parameters in a header and a comment.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
+from msgspec import UNSET
 from multidict import MultiMapping
 
 from service.domain.periods import PERIODS, Period
@@ -32,6 +33,8 @@ _DEFAULT_VALUES: Final[Mapping[str, tuple[str, ...]]] = {
 """The values that a layout shows by default."""
 RANGES: Final = tuple(RANGE_NAMES)
 """Ranges of a chart: `1m`, `3m`, `1y`, `5y`, `all`."""
+_VALUES: Final = {"theme": THEMES, "layout": LAYOUTS, "show": SHOWN_VALUES, "range": RANGES, "period": PERIODS}
+"""The known values of parameters, which an error lists."""
 WIDTHS: Final = (160, 1280)
 """Least and largest width of a picture, in pixels."""
 HEIGHTS: Final = (120, 720)
@@ -105,8 +108,8 @@ def parse_options(
 ) -> Options:
     """Parse the options that a format `takes`; `lang` and `theme` are its defaults.
 
-    Unsupported and unknown parameters are ignored, and so are unknown values of the appearance, which no format of the
-    API has. Raises `Problem` for unknown currencies and an unknown period, unless it is `lenient`.
+    Unsupported and unknown parameters are ignored, and an unknown language is replaced by English. Raises `Problem` for
+    unknown currencies and any other unknown value, unless it is `lenient`.
     """
     negotiated, ignored = False, list[str]()
     if "lang" in takes:
@@ -119,9 +122,7 @@ def parse_options(
     theme = _choice_of(query, "theme", THEMES, theme, ignored) if "theme" in takes else theme
     layout = _choice_of(query, "layout", LAYOUTS, LAYOUTS[0], ignored) if "layout" in takes else LAYOUTS[0]
     period = _choice_of(query, "period", PERIODS, Period.DAY, ignored) if "period" in takes else Period.DAY
-    if "period" in ignored and not lenient:
-        raise Problem(400, f"Unknown period {query['period'][:20]!r}.", available=PERIODS)
-    return Options(
+    options = Options(
         currencies=currencies,
         lang=lang,
         negotiated=negotiated,
@@ -136,8 +137,11 @@ def parse_options(
         scale=(_number(query, "scale", SCALES, ignored) if "scale" in takes else None) or SCALES[0],
         period=Period(period),
         style=_style(query, takes, ignored),
-        ignored=tuple(ignored),
     )
+    if ignored and not lenient:
+        name = ignored[0]
+        raise Problem(400, f"Unknown {name} {query[name][:20]!r}.", available=_VALUES.get(name, UNSET))
+    return replace(options, ignored=tuple(ignored))
 
 
 def parse_currencies(snapshot: Snapshot, currencies: str, ignored: list[str] | None = None) -> tuple[str, ...] | None:

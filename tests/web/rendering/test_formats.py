@@ -15,8 +15,10 @@ from justhtml import Element, JustHTML, Node
 from lxml import etree
 from yarl import URL
 
+from service.domain.periods import PERIODS
 from service.settings import Settings
 from service.web.http.assets import ASSETS, Assets
+from service.web.rendering.formats import FORMATS, SUFFIXES
 from service.web.rendering.options import LAYOUTS, SHOWN_VALUES, SIDES, THEMES
 from tests.conftest import Started
 from tests.support.fixings import APRIL
@@ -189,6 +191,45 @@ async def test_language_cannot_inject_markup_into_svg(client: Client, lang: str)
     """The SVG is well-formed for any value and names a known language."""
     svg = await picture_of(client, f"/v1/ticker.svg?lang={lang}")
     assert svg.get(f"{XML}lang") in ("en", "kk", "ru")
+
+
+async def bytes_of(client: Client, path: str) -> bytes:
+    async with client.get(path) as response:
+        assert response.status == 200
+        return await response.read()
+
+
+KNOWN = {"theme": THEMES, "layout": LAYOUTS, "show": SHOWN_VALUES, "period": PERIODS}
+"""The parameters of tickers that have known values."""
+
+
+@shared_loop
+@pytest.mark.parametrize("form", SUFFIXES)
+async def test_unknown_value_is_refused_or_named_in_each_format(client: Client, form: str) -> None:
+    """Every parameter that a format takes: the API lists the known values, what other sites embed falls back."""
+    default, taken = await bytes_of(client, f"/v1/ticker.{form}"), FORMATS[form].takes & KNOWN.keys()
+    for name in taken:
+        async with client.get(f"/v1/ticker.{form}?{name}=nonsense") as response:
+            if FORMATS[form].lenient:
+                assert (response.status, response.headers["Ticker-Ignored"]) == (200, name)
+                continue
+            problem = json.loads(await response.read())
+            assert (response.status, problem["available"]) == (400, list(KNOWN[name]))
+            assert problem["detail"] == f"Unknown {name} 'nonsense'."
+        assert await bytes_of(client, f"/v1/ticker.{form}?{name}=") == default
+    for name in KNOWN.keys() - taken:
+        assert await bytes_of(client, f"/v1/ticker.{form}?{name}=nonsense") == default
+
+
+@shared_loop
+@pytest.mark.parametrize("show", ["percent,volume", "RATE", "rate;change", "rate,,x", "1"])
+async def test_text_refuses_unknown_values_to_show(client: Client, show: str) -> None:
+    """Also beside known ones, for each ticker and date; separators may be repeated."""
+    for path in ("/v1/ticker.txt?", "/v1/ticker/kzt.txt?", "/v1/ticker.txt?on=2026-04-02&"):
+        assert f"Unknown show {show!r}." in await text_of(client, f"{path}show={encoded(show)}", 400)
+    assert await text_of(client, "/v1/ticker.txt?show=,rate,%20change,") == await text_of(
+        client, "/v1/ticker.txt?show=rate,change"
+    )
 
 
 @shared_loop
