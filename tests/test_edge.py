@@ -500,6 +500,7 @@ class TestUntrustedRequests:
                 assert (response.status, document["status"]) == (status, status)
                 assert response.headers["Cache-Control"] == "no-store"
                 assert response.headers["Access-Control-Allow-Origin"] == "*"
+                assert response.headers["Access-Control-Expose-Headers"] == "Retry-After, X-Request-ID"
                 assert response.headers.get("Allow") == ("GET, HEAD" if status == 405 else None)
                 assert response.headers["Server"] == "nginx"
                 ids.append(response.headers["X-Request-ID"])

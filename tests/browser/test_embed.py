@@ -111,6 +111,21 @@ def test_other_sites_can_frame_embed(site: Site, open_page: Open) -> None:
     assert watched.page.context.cookies() == []
 
 
+def test_scripts_of_other_sites_can_read_headers(site: Site, open_page: Open) -> None:
+    """The id of a request that failed, and the names of ignored parameters; browsers hide all other headers."""
+    page = open_page(site.page("", path="/headers")).page
+    read = """async ([url, name]) => {
+      const response = await fetch(url);
+      return [response.status, response.headers.get(name)];
+    }"""
+    status, request_id = page.evaluate(read, [f"{site.service}/v1/ticker/none", "X-Request-ID"])
+    assert status == 404
+    assert re.fullmatch("[0-9a-f]{32}", request_id)
+    fragment = f"{site.service}/v1/ticker.html?theme=pink"
+    assert page.evaluate(read, [fragment, "Ticker-Ignored"]) == [200, "theme"]
+    assert page.evaluate(read, [fragment, "ETag"])[1]
+
+
 def test_framing_can_be_restricted(make_site: Callable[..., Site], open_page: Open) -> None:
     """The browser enforces `frame_ancestors`."""
     site = make_site(http={"frame_ancestors": ["https://allowed.example"]})

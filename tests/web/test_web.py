@@ -213,6 +213,8 @@ async def test_errors_are_problems_that_list_available_values(
         assert response.content_type == "application/problem+json"
         assert response.headers["Cache-Control"] == "no-store"
         assert response.headers["Access-Control-Allow-Origin"] == "*"
+        assert response.headers["X-Request-ID"]
+        assert response.headers.getall("Access-Control-Expose-Headers") == ["Retry-After, X-Request-ID"]
         problem = await response.json(content_type=None)
     assert problem["status"] == status
     assert detail in problem["detail"]

@@ -37,7 +37,7 @@ from service.web.rendering.chart import (
 )
 from service.web.rendering.formats import picture_headers, to_json
 from service.web.rendering.options import Options, parse_options
-from service.web.rendering.page_cache import IGNORED, PageCache
+from service.web.rendering.page_cache import PageCache, ignored_headers
 from service.web.rendering.png import MAX_PIXELS, is_drawable
 
 _LINES: Final = 8
@@ -224,14 +224,13 @@ class Charts:
             if output.drawn:
                 body = await self.pages.png.draw(body)
         self.pages.counters.rendered += 1
-        ignored = {IGNORED: ", ".join(options.ignored)} if options.ignored else {}
         keys = (ticker_key(snapshot.id), source_key(loaded.part.source))
         surrogate = surrogate_headers(self.pages.memory.settings.http, *keys)
         return Representation(
             body,
             output.content_type,
             self.pages.caching(snapshot),
-            {**output.headers, **ignored, **surrogate},
+            {**output.headers, **ignored_headers(options), **surrogate},
             "Accept-Language" if options.negotiated else None,
             compressed=not output.drawn,
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
+from typing import Final
 
 import msgspec
 import structlog
@@ -9,9 +10,10 @@ from aiohttp import web
 
 from service.web import models
 
+EXPOSE_HEADERS: Final = "Access-Control-Expose-Headers"
 OPEN = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "ETag",
+    EXPOSE_HEADERS: "ETag",
     "Cross-Origin-Resource-Policy": "cross-origin",
     "X-Content-Type-Options": "nosniff",
 }

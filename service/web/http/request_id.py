@@ -14,8 +14,11 @@ from aiohttp import web
 from service.observability import context
 from service.settings import HttpSettings
 from service.web.http.client_address import from_proxy
+from service.web.http.problems import EXPOSE_HEADERS
 
 REQUEST_ID: Final = "X-Request-ID"
+ERROR_HEADERS: Final = f"Retry-After, {REQUEST_ID}"
+"""The headers of an error that scripts of other origins can read."""
 _KNOWN: Final = web.RequestKey("request_id", str)
 _WELL_FORMED: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 """32 hexadecimal digits of nginx, a UUID, or an id of another proxy; nothing that needs escaping anywhere."""
@@ -42,6 +45,8 @@ class RequestIds:
         """Add the id to an error response (`on_response_prepare`). Prepared responses are no errors."""
         if response.status >= 400:
             response.headers[REQUEST_ID] = self.of(request)
+            if EXPOSE_HEADERS in response.headers:
+                response.headers[EXPOSE_HEADERS] = ERROR_HEADERS
 
 
 class LoggedRequest:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from service import __version__
 from service.web import models
 from service.web.api import chart, history_rows
+from service.web.http.request_id import ERROR_HEADERS
 from service.web.openapi.json_schema import ref, schemas
 from service.web.openapi.parameters import PARAMETERS
 from service.web.rendering.formats import FORMATS, SUFFIXES
@@ -72,13 +73,23 @@ _HEADERS: Final = {
     "request": _header(
         "X-Request-ID", "Id of the request in log events; missing for a malformed request.", required=False
     ),
+    "exposed": _header(
+        "Access-Control-Expose-Headers",
+        "Headers that scripts of other origins can read; missing for a malformed request.",
+        required=False,
+        const=ERROR_HEADERS,
+    ),
     "allow": _header("Allow", "Supported methods.", const="GET, HEAD"),
 }
 
 
 def _problem(summary: str, *headers: str) -> Json:
     content = {"application/problem+json": {"schema": ref(models.ProblemDocument)}}
-    return {"description": summary, "headers": _headers("no-store", "open", "request", *headers), "content": content}
+    return {
+        "description": summary,
+        "headers": _headers("no-store", "open", "request", "exposed", *headers),
+        "content": content,
+    }
 
 
 def document() -> Json:

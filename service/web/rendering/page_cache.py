@@ -19,7 +19,7 @@ from service.observability.counters import Counters
 from service.observability.tracing import span
 from service.runtime.background import run_in_thread
 from service.state.memory import MemoryState
-from service.web.http.problems import Problem
+from service.web.http.problems import EXPOSE_HEADERS, Problem
 from service.web.http.responses import Representation, cache_for
 from service.web.rendering.formats import FORMATS, QuoteTexts, View, embed_headers, no_publications, sayer
 from service.web.rendering.options import Options, parse_options
@@ -27,8 +27,7 @@ from service.web.rendering.png import PngRenderer
 
 Variant = Callable[[str, Options], Representation]
 """A function from an output format and options to the page of one snapshot."""
-IGNORED: Final = "Ticker-Ignored"
-"""Response header: the names of the parameters with unknown values."""
+_IGNORED: Final = "Ticker-Ignored"
 _HOST: Final = re.compile(r"[\w.-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?", re.ASCII)
 
 _MAX_SLOW_PAGES: Final = 32
@@ -46,6 +45,11 @@ class _CachedPage:
     variant: Variant
     texts: QuoteTexts
     slow_pages: dict[tuple[str, Options], "asyncio.Task[Representation]"] = field(default_factory=dict)
+
+
+def ignored_headers(options: Options) -> Mapping[str, str]:
+    """Return a header with the names of the parameters with unknown values, and that scripts can read it."""
+    return {_IGNORED: ", ".join(options.ignored), EXPOSE_HEADERS: f"ETag, {_IGNORED}"} if options.ignored else {}
 
 
 @dataclass
@@ -194,8 +198,11 @@ class PageCache:
 
     def _headers(self, headers: Mapping[str, str] | None, options: Options, snapshot: Snapshot) -> Mapping[str, str]:
         """Return the headers of a page, with its surrogate key and the names of the parameters that were ignored."""
-        ignored = {IGNORED: ", ".join(options.ignored)} if options.ignored else {}
-        return {**(headers or {}), **ignored, **surrogate_headers(self.memory.settings.http, ticker_key(snapshot.id))}
+        return {
+            **(headers or {}),
+            **ignored_headers(options),
+            **surrogate_headers(self.memory.settings.http, ticker_key(snapshot.id)),
+        }
 
     def snapshot(self, ticker: str) -> Snapshot:
         """Return the current snapshot of a ticker. Raises `Problem`: 404 if unknown, 503 if it has no rates yet."""

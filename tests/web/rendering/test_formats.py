@@ -257,6 +257,7 @@ async def test_unknown_values_are_ignored_in_other_sites(
     comment = f"<!-- Unknown values of these parameters were ignored: {ignored} -->\n"
     async with client.get(f"{path}?{query}") as response:
         assert response.headers.get("Ticker-Ignored", "") == ignored
+        assert response.headers["Access-Control-Expose-Headers"] == ("ETag, Ticker-Ignored" if ignored else "ETag")
     assert text.count(comment) == bool(ignored)
     attribute = f' data-ignored="{ignored}"' if ignored else ""
     assert text.replace(comment, "").replace(attribute, "") == await text_of(client, f"{path}?{equal}")
