@@ -57,41 +57,50 @@ def test_snapshot_is_built_once_while_nothing_changes(built: list[str]) -> None:
 def test_snapshots_are_the_same_as_without_the_cache(effective: str) -> None:
     """For random publications of several banks, at times that also go back, over a change of daylight saving time.
 
-    Some are quarantined; breaks are declared, and publications of before are loaded.
+    Some are quarantined, or in a new unit, of which the break is declared later; publications of before are loaded.
     """
     tickers = tuple(replace_effective(ticker, effective) for ticker in SETTINGS.tickers)
     settings = Settings(tickers=tickers, sources=SETTINGS.sources)
     memory, random = MemoryState(settings), Random(7)  # noqa: S311 - reproducible
     context = ValidationContext(date(2026, 12, 31), jump=Fraction(15, 100))
-    now, changes, quarantined = datetime(2026, 3, 24, 4, tzinfo=UTC), 0, 0
+    now, changes, quarantined, pound = datetime(2026, 3, 24, 4, tzinfo=UTC), 0, 0, Decimal(600)
+    undeclared, explained = list[Break](), 0
     for _ in range(300):
         now += timedelta(minutes=random.choice((1, 5, 60, 240, -90)))
         if random.random() < 0.3:
             source = random.choice(("nbk", "cbr", "nbu"))
             rate = f"{475 * random.choice((*9 * (1,), 2)) + random.randint(-5, 5)}.{random.randint(10, 99)}"
-            others = {"nbk": {"RUB": "5.87"}, "cbr": {"KZT": "0.17"}, "nbu": {"KZT": "0.09"}}[source]
+            others = {"nbk": {"RUB": "5.87", "GBP": f"{pound:f}"}, "cbr": {"KZT": "0.17"}, "nbu": {"KZT": "0.09"}}[
+                source
+            ]
             base = settings.sources[source].base
             on = now.date() + timedelta(days=random.randint(-1, 1))
             new = replace(fixing(on, source, base, USD=rate, **others), fetched_at=now)  # type: ignore[arg-type]
             applied = memory.apply_judgements(source, judge_all([new], memory.series(source), context, KEEP), now)
             quarantined += len(applied.news)
         if random.random() < 0.2 and (known := memory.series(key := random.choice(("nbk", "cbr", "nbu"))).latest):
-            if random.random() < 0.1:
-                declared = Break("USD", known.date, Decimal(random.choice((2, 10))))
-                memory.quarantine[key].breaks = (*memory.quarantine[key].breaks, declared)
-            else:
-                starts = replace(known, rates={**known.rates, "USD": Rate(Decimal(random.randint(400, 500)))})
-                memory.period_starts[key] = {("USD", "KZT", begin(period, known.date)): starts for period in LONGER}
+            starts = replace(known, rates={**known.rates, "USD": Rate(Decimal(random.randint(400, 500)))})
+            memory.period_starts[key] = {("USD", "KZT", begin(period, known.date)): starts for period in LONGER}
+        is_declared = bool(undeclared) and random.random() < 0.3
+        if is_declared:
+            memory.quarantine["nbk"].breaks = (*memory.quarantine["nbk"].breaks, undeclared.pop())
+        elif random.random() < 0.1 and (known := memory.series("nbk").latest) and "GBP" in known.rates:
+            factor = Decimal("0.25") if pound > 600 else Decimal(4)
+            pound, on = known.rates["GBP"].value * factor, known.date + timedelta(days=1)
+            memory.add(replace(known, date=on, rates={**known.rates, "GBP": Rate(pound)}))  # as an operator accepts it
+            undeclared.append(Break("GBP", on, factor))
         fresh = MemoryState(settings, quarantine=memory.quarantine)
         for key in settings.polled:
             fresh.reset(key, memory.series(key).fixings)
         fresh._snapshots = dict(memory.snapshots)
         fresh.period_starts = dict(memory.period_starts)
         fresh.refresh(now)
-        changes += len(memory.refresh(now))
+        changed = len(memory.refresh(now))
         assert memory.snapshots == fresh.snapshots
+        changes, explained = changes + changed, explained + (is_declared and changed)
     assert changes > 10
     assert quarantined
+    assert explained
 
 
 def replace_effective(ticker: Any, effective: str) -> Any:
