@@ -122,6 +122,64 @@ def test_choices_apply_to_preview_and_every_kind_of_code(site: Site, open_page: 
     assert watched.console == []
 
 
+def test_period_applies_to_preview_url_and_every_kind_of_code(site: Site, open_page: Open) -> None:
+    """It is selected by the keyboard; the change since the previous publication is the default, which no code names."""
+    watched = open_page(f"{site.service}/?lang=en")
+    page = watched.page
+    preview = preview_of(page)
+    change = preview.locator(".quote:visible .percent").first
+    expect(change).to_have_text("+1.35%")
+    assert all("period" not in embed_code(page, kind) for kind in KINDS)
+    embed_code(page, "element")
+    periods = page.get_by_role("group", name="Period of the change")
+    periods.get_by_role("radio", name="Day").focus()
+    page.keyboard.press("ArrowRight")
+    expect(periods.get_by_role("radio", name="Week")).to_be_focused()
+    expect(periods.get_by_role("radio", name="Week")).to_be_checked()
+    week = page.request.get(f"{site.service}/v1/ticker?lang=en&period=week").json()["quotes"][0]["text"]["percent"]
+    assert week != "+1.35%"
+    expect(change).to_have_text(week)
+    expect(page.locator("#code mark").first).to_have_text('period="week"')
+    code = {kind: embed_code(page, kind) for kind in KINDS}
+    assert '<currency-ticker period="week" style=' in code["element"]
+    assert '<currency-ticker period="week" style=' in code["react"]
+    assert code["wordpress"] == '[currency_ticker period="week"]'
+    for kind in ("iframe", "svg", "email", "html", "oembed", "json"):
+        with case(kind):
+            assert query_of(code[kind].partition("<img")[2] if kind == "email" else code[kind])["period"] == "week"
+    embed_code(page, "iframe")
+    expect(given(page).frame_locator("iframe").locator(".percent:visible").first).to_have_text(week)
+    page.reload()
+    expect(periods.get_by_role("radio", name="Week")).to_be_checked()
+    assert urlsplit(page.url).fragment == "period=week&tab=iframe"
+    assert watched.console == []
+
+
+def test_period_without_history_is_said(site: Site, open_page: Open) -> None:
+    """The site has two weeks of rates: a dash in the preview could be taken for an error."""
+    page = builder(open_page, site, "period=year")
+    note = page.locator("#unreached")
+    expect(preview_of(page).locator(".percent:visible").first).to_have_text("—")
+    expect(note).to_have_text(
+        "The history of rates is shorter than this period: a dash is shown instead of the change."
+    )
+    choose(page, "Period of the change", "Week")
+    expect(note).to_be_empty()
+
+
+@pytest.mark.parametrize(
+    ("lang", "group", "names"),
+    [
+        ("en", "Period of the change", ["Day", "Week", "Month", "Year", "Year to date"]),
+        ("ru", "Период изменения", ["День", "Неделя", "Месяц", "Год", "С начала года"]),
+        ("kk", "Өзгеріс кезеңі", ["Күн", "Апта", "Ай", "Жыл", "Жыл басынан"]),
+    ],
+)
+def test_periods_are_translated(site: Site, open_page: Open, lang: str, group: str, names: list[str]) -> None:
+    page = builder(open_page, site, lang=lang)
+    expect(page.get_by_role("group", name=group).locator("label")).to_have_text(names)
+
+
 def test_code_gives_the_language_of_the_preview(site: Site, open_page: Open) -> None:
     """Frame, image, fragment and JSON have no page whose language they could follow: they get that of the builder."""
     page = builder(open_page, site, lang="ru")
@@ -190,7 +248,7 @@ def test_sparklines_are_offered_only_for_lists(site: Site, open_page: Open) -> N
 def test_choices_are_in_the_url(site: Site, open_page: Open) -> None:
     """A reload and a shared link restore them; links to other languages keep them; requests of the page have none."""
     fragment = (
-        "currencies=cny,usd&lang=kk&theme=light&layout=tape&show=percent&live=1&surface=fffdf5&ink=222222&up=0a7a3d"
+        "currencies=cny,usd&lang=kk&theme=light&layout=tape&show=percent&period=week&live=1&surface=fffdf5&ink=222222&up=0a7a3d"
         "&down=b3261e&size=18&radius=0&font=serif&speed=60&tab=iframe&width=column&ground=e8f0e4"
     )
     watched = open_page(f"{site.service}/?lang=en#{fragment}")
@@ -227,7 +285,7 @@ def test_choices_are_in_the_url(site: Site, open_page: Open) -> None:
 
 def test_invalid_choices_in_the_url_are_ignored(site: Site, open_page: Open) -> None:
     page = builder(
-        open_page, site, "currencies=usd,xxx&theme=no&layout=x&lang=zz&size=99&ink=red&tab=x&width=x&ground=x"
+        open_page, site, "currencies=usd,xxx&theme=no&layout=x&period=x&lang=zz&size=99&ink=red&tab=x&width=x&ground=x"
     )
     assert picked(page) == ["USD"]
     assert urlsplit(page.url).fragment == "currencies=usd&size=24"

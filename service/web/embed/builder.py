@@ -20,8 +20,13 @@ VALUES: Final[Mapping[str, str]] = {
     "sell": N_("Selling"),
     "change": N_("Change"),
     "percent": N_("Percent"),
+    "day": N_("Day"),
+    "week": N_("Week"),
+    "month": N_("Month"),
+    "year": N_("Year"),
+    "ytd": N_("Year to date"),
 }
-"""Names of the values of theme, layout and values."""
+"""Names of the values of theme, layout, values and period."""
 FONTS: Final[Mapping[str, str]] = {"system": N_("System"), "serif": N_("Serif"), "mono": N_("Monospace")}
 COLOURS: Final[Mapping[str, tuple[str, str]]] = {
     "surface": (N_("Background"), "#ffffff"),

@@ -229,8 +229,8 @@ def index(view: View) -> bytes:
 
     has_sides = any(quote.buying is not None for quote in view.snapshot.quotes)
     shown_values = [value for value in SHOWN_VALUES if has_sides or value not in SIDES]
-    choices: dict[str, Any] = {"themes": THEMES, "layouts": LAYOUTS, "shown_values": shown_values, "colours": COLOURS}
-    choices |= {"fonts": named(FONTS, FONTS), "widths": named(WIDTHS, WIDTHS), "snippets": SNIPPETS}
+    choices: dict[str, Any] = {"themes": THEMES, "layouts": LAYOUTS, "shown_values": shown_values, "periods": PERIODS}
+    choices |= {"colours": COLOURS, "fonts": named(FONTS, FONTS), "widths": named(WIDTHS, WIDTHS), "snippets": SNIPPETS}
     tags = {"translations": languages(BUILDER), "languages": languages(STRIP)}
     return _rendered("index.html", view, _=translate, named=named, **choices, **tags)
 

@@ -16,12 +16,12 @@ const inputs = form.elements;
 const page = document.documentElement.lang;
 const here = new URL(".", location.href).href;
 const isLoopback = /^(localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
-const usual = { lang: "auto", theme: inputs.theme.value, layout: "strip", size: "15", font: "system", speed: "30" };
+const usual = { lang: "auto", theme: inputs.theme.value, layout: "strip", period: "day", size: "15", font: "system", speed: "30" };
 const usualValues = { strip: "percent", list: "rate,percent", tape: "rate,percent" };
 const usualRadius = { strip: "8", list: "12", tape: "8" };
 const colours = ["surface", "ink", "up", "down"];
 const families = { serif: "Georgia,serif", mono: "ui-monospace,monospace" };
-const look = ["currencies", "lang", "theme", "layout", "show", "spark"];
+const look = ["currencies", "lang", "theme", "layout", "show", "period", "spark"];
 const style = [...colours, "size", "radius", "font"];
 const all = [...chips.children];
 const codes = all.map((chip) => chip.querySelector("input").value);
@@ -45,6 +45,7 @@ function chosen() {
   if (shown && shown !== codes.join()) options.currencies = shown;
   for (const name of ["lang", "theme", "layout"]) if (inputs[name].value !== usual[name]) options[name] = inputs[name].value;
   if (show && show !== usualValues[layout]) options.show = show;
+  if (inputs.period.value !== usual.period) options.period = inputs.period.value;
   for (const name of ["spark", "live"]) if (inputs[name].checked && !inputs[name].disabled) options[name] = "";
   if (inputs.colours.checked) for (const name of colours) options[name] = inputs[name].value.slice(1);
   if (inputs.size.value !== usual.size) options.size = inputs.size.value;
@@ -80,7 +81,7 @@ function restore() {
   const order = [...new Set([...wanted, ...codes])];
   chips.append(...order.map((value) => all[codes.indexOf(value)]));
   for (const chip of all) chip.querySelector("input").checked = !wanted.length || wanted.includes(valueOf(chip));
-  for (const name of ["theme", "layout", "font", "width"]) if (values.has(name)) inputs[name].value = values.get(name);
+  for (const name of ["theme", "layout", "period", "font", "width"]) if (values.has(name)) inputs[name].value = values.get(name);
   if ([...inputs.lang.options].some(({ value }) => value === values.get("lang"))) inputs.lang.value = values.get("lang");
   const show = values.get("show")?.split(",") ?? usualValues[inputs.layout.value].split(",");
   for (const box of inputs.show) box.checked = show.includes(box.value);
@@ -199,7 +200,7 @@ function snippet(kind, options) {
     case "oembed":
       return embed;
     case "json":
-      return path(".json", "currencies", "lang");
+      return path(".json", "currencies", "lang", "period");
   }
 }
 
@@ -292,6 +293,11 @@ function show(changed) {
   const low = inputs.colours.checked ? ["ink", "up", "down"].filter((name) => contrast(inputs[name].value, inputs.surface.value) < 4.5) : [];
   const warned = low.length ? `${warning.dataset.text} ${low.map((name) => inputs[name].parentElement.textContent.trim()).join(", ")}` : "";
   if (warning.textContent !== warned) warning.textContent = warned;
+
+  const unreached = form.querySelector("#unreached");
+  const quotes = [...preview.shadowRoot.querySelectorAll("li")];
+  const unknown = options.period && quotes[0] && quotes.every((quote) => quote.matches(".none")) ? unreached.dataset.text : "";
+  if (unreached.textContent !== unknown) unreached.textContent = unknown;
 
   for (const name of preview.constructor.observedAttributes) {
     const value = name === "lang" ? options.lang ?? page : options[name];

@@ -10,6 +10,7 @@ from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir, extract_f
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+from service.domain.periods import PERIODS
 from service.settings import load
 from service.settings.loader import ROOT
 from service.web.embed.builder import SNIPPETS, VALUES
@@ -20,7 +21,11 @@ Id = tuple[str | None, str | tuple[str, ...]]
 FILES = sorted(LOCALE.glob("*/LC_MESSAGES/*.po"))
 NAMES = [f"{path.parents[1].name}-{path.stem}" for path in FILES]
 KEYWORDS = DEFAULT_KEYWORDS | {"N_": None}
-TEMPLATES = {STRIP: (), BUILDER: ("index", "status"), PAGES: ("navigation", "rates", "rate", "receipt", "error")}
+TEMPLATES = {
+    STRIP: (),
+    BUILDER: ("index", "status"),
+    PAGES: ("navigation", "rates", "rate", "receipt", "error"),
+}
 """The templates with messages of a domain."""
 REQUIRED = {"en", "ru", "kk", "uz", "ky", "tr", "de", "fr", "es", "zh", "ar"}
 
@@ -103,5 +108,5 @@ def test_default_bases_have_their_form_in_russian_and_kazakh() -> None:
 
 
 def test_builder_has_a_label_for_every_choice() -> None:
-    assert set(VALUES) == {*THEMES, *LAYOUTS, *SHOWN_VALUES}
+    assert set(VALUES) == {*THEMES, *LAYOUTS, *SHOWN_VALUES, *PERIODS}
     assert len(SNIPPETS) == len(set(SNIPPETS.values()))
