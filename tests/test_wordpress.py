@@ -7,9 +7,10 @@ import zipfile
 from pathlib import Path
 
 import service
+from service.domain.periods import PERIODS
 from service.settings.loader import ROOT
 from service.web.rendering.options import LAYOUTS, SHOWN_VALUES, THEMES
-from service.web.rendering.style import STYLE
+from service.web.rendering.style import COLOURS, STYLE
 
 PLUGIN = ROOT / "packages" / "wordpress" / "currency-ticker"
 
@@ -29,9 +30,22 @@ def test_plugin_accepts_every_value_of_the_service() -> None:
     """A value that the service knows is not removed by the plugin."""
     assert set(THEMES) <= php_list("'theme' ")
     assert set(LAYOUTS) == php_list("'layout'")
+    assert set(PERIODS) == php_list("'period'")
     assert set(SHOWN_VALUES) == php_list("const SHOWN_VALUES")
     (style,) = re.findall(r"const STYLE = array\(\n(.*?)\n\);", text_of("currency-ticker.php"), re.DOTALL)
     assert dict(re.findall(r"'(\w+)' +=> '([^']+)'", style)) == STYLE
+
+
+def test_block_has_every_option_of_the_shortcode() -> None:
+    """An attribute for each, and a control in the editor."""
+    options = {"ticker", "currencies", "lang", "theme", "layout", "show", "period", "spark", "live", *STYLE}
+    block = json.loads(text_of("block/block.json"))["attributes"]
+    assert set(block) == options
+    controls = set(re.findall(r"(?:text|choice|flag|range)\( '(\w+)'", text_of("block/editor.js")))
+    assert options - controls == {"show", "font", *COLOURS}  # of other kinds
+    assert re.findall(r"const COLOURS = \[ '(\w+)', '(\w+)', '(\w+)', '(\w+)' \]", text_of("block/editor.js")) == [
+        COLOURS
+    ]
 
 
 def test_versions_and_requirements_are_the_same_everywhere() -> None:

@@ -6,6 +6,7 @@ of the pages.
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,16 @@ def insert(page: Page, name: str, attributes: dict[str, Any] | None = None) -> N
     )
 
 
+def pick_custom_colour(page: Page, colour: str) -> None:
+    """Enter a colour in the open picker of WordPress, and close it."""
+    page.get_by_role("button", name=re.compile("Custom color picker")).click()
+    field = page.get_by_label("Hex color")
+    field.fill(colour)
+    field.press("Enter")
+    for _ in range(2):
+        page.keyboard.press("Escape")
+
+
 def publish(page: Page, title: str) -> str:
     """Publish the post and return its URL."""
     page.evaluate(
@@ -180,6 +191,72 @@ def test_author_publishes_a_block_and_a_shortcode(
                 visitor.context.close()
 
 
+def test_author_selects_colours_size_font_and_period_of_a_block(
+    browser: Browser, blog: WordPress, installed: dict[str, Page], site: Site
+) -> None:
+    """In the panels of the editor; its preview and the page of a visitor have the same styles and rates."""
+    page = installed["author"]
+    edit(page, blog)
+    insert(page, "currency-ticker/ticker", {"layout": "tape"})
+    preview = canvas(page).locator("currency-ticker")
+    shows(preview, "usd")
+    sidebar = page.get_by_role("region", name="Editor settings")
+    sidebar.get_by_label("Period of the change").select_option("week")
+    week = page.request.get(f"{site.service}/v1/ticker?lang=en&period=week").json()["quotes"][0]["text"]["percent"]
+    expect(preview.locator(".percent:visible").first).to_have_text(week)
+    custom = sidebar.get_by_role("button", name="Background", exact=True)
+    custom.click()
+    pick_custom_colour(page, "202020")
+    sidebar.get_by_role("button", name="Text", exact=True).click()
+    pick_custom_colour(page, "fffdf5")
+    sidebar.get_by_role("button", name="Rise", exact=True).click()
+    pick_custom_colour(page, "303030")
+    expect(sidebar.get_by_text("Low contrast")).to_contain_text("against the background: Rise")
+    sidebar.get_by_role("button", name="Size and font").click()
+    sidebar.get_by_role("spinbutton", name="Text size").fill("20")
+    sidebar.get_by_role("spinbutton", name="Duration of one round").fill("60")
+    sidebar.get_by_label("Font").select_option("mono")
+    screenshot(page, "editor-colours")
+    names = ["backgroundColor", "color", "fontSize", "fontFamily", "borderColor"]
+    styles = "(node, names) => names.map((name) => getComputedStyle(node)[name])"
+    expected = preview.locator(".ticker").evaluate(styles, names)
+    assert expected[:2] == ["rgb(32, 32, 32)", "rgb(255, 253, 245)"]
+    assert "monospace" in expected[3]
+    expect(preview.locator(".up .percent").first).to_have_css("color", "rgb(48, 48, 48)")
+    url = publish(page, "Rates in own colours")
+    for width in WIDTHS:
+        with case(width):
+            visitor, _ = visit(browser, url, width)
+            ticker = visitor.locator("currency-ticker")
+            expect(ticker.locator(".percent:visible").first).to_have_text(week)
+            assert ticker.locator(".ticker").evaluate(styles, names) == expected
+            expect(ticker.locator("ul").first).to_have_css("animation-duration", "60s")
+            screenshot(visitor, f"post-colours-{width}")
+            visitor.context.close()
+
+
+def test_colours_of_a_palette_become_hexadecimal(blog: WordPress, installed: dict[str, Page]) -> None:
+    """Themes write them in several notations; a transparent colour, and a variable, cannot be used."""
+    page = installed["author"]
+    edit(page, blog)
+    palette = {
+        "Short": ("#FC0", "#ffcc00"), "Function": ("rgb(1, 2, 3)", "#010203"), "Hue": ("hsl(120 100% 25%)", "#008000"),
+        "Transparent": ("#00000080", None), "Variable": ("var(--wp--preset--color--x)", None),
+    }  # fmt: skip
+    page.evaluate(
+        "(colors) => wp.data.dispatch('core/block-editor')"
+        ".updateSettings({ colors, __experimentalFeatures: undefined })",
+        [{"name": name, "slug": name.lower(), "color": colour} for name, (colour, _) in palette.items()],
+    )
+    insert(page, "currency-ticker/ticker")
+    page.get_by_role("region", name="Editor settings").get_by_role("button", name="Background", exact=True).click()
+    for name, (_, expected) in palette.items():
+        with case(name):
+            page.locator(f".components-circular-option-picker [aria-label*='{name}']").click()
+            chosen = page.evaluate("wp.data.select('core/block-editor').getBlocks().at(-1).attributes.surface ?? null")
+            assert chosen == expected
+
+
 def test_author_pastes_the_url_of_a_page(
     browser: Browser, blog: WordPress, installed: dict[str, Page], site: Site
 ) -> None:
@@ -221,7 +298,10 @@ def test_shortcode_emits_only_valid_attributes(blog: WordPress, installed: dict[
         "[currency_ticker currencies='USD, eur usd' layout='LIST' show='percent,rate' spark='1' live='no']": (
             ' currencies="usd,eur" layout="list" show="rate,percent" spark', '?currencies=usd,eur">', None
         ),
-        "[currency_ticker spark live='false' theme='auto' lang='pt_BR' ticker='gel']": (
+        "[currency_ticker period='MONTH' show='sell,buy']": (
+            ' show="buy,sell" period="month"', '?period=month">', None
+        ),
+        "[currency_ticker spark period='day' live='false' theme='auto' lang='pt_BR' ticker='gel']": (
             ' ticker="gel" lang="pt-BR" spark', '?ticker=gel&#038;lang=pt-BR">', None
         ),
         "[currency_ticker surface='#FFFDF5' ink='222244' up='0a7a3d' size='18' radius='0' font='mono' speed='60']": (
@@ -234,7 +314,9 @@ def test_shortcode_emits_only_valid_attributes(blog: WordPress, installed: dict[
             "", '">', "surface, ink, size, radius, speed"
         ),
         "[currency_ticker currencies='usd\"><script>' theme='drak' layout='\" onclick=\"alert(1)' show='all' lang='--' "
-        "ticker='../x' onmouseover='alert(1)']": ("", '">', "ticker, currencies, lang, theme, layout, show"),
+        "period='decade' ticker='../x' onmouseover='alert(1)']": (
+            "", '">', "ticker, currencies, lang, theme, layout, show, period"
+        ),
     }  # fmt: skip
     for shortcode, (attributes, query, invalid) in cases.items():
         with case(shortcode):

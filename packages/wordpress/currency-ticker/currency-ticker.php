@@ -23,6 +23,7 @@ const PAGE   = 'currency-ticker';
 const CHOICES = array(
 	'theme'  => array( 'auto', 'system', 'light', 'dark', 'transparent' ),
 	'layout' => array( 'strip', 'list', 'tape' ),
+	'period' => array( 'day', 'week', 'month', 'year', 'ytd' ),
 );
 
 /** Values that `show` lists, separated by commas. */
@@ -130,7 +131,7 @@ function parse_options( array $given ): array {
 	$valid   = array();
 	$invalid = array();
 	$texts   = array();
-	foreach ( array( 'ticker', 'currencies', 'lang', 'theme', 'layout', 'show' ) as $name ) {
+	foreach ( array( 'ticker', 'currencies', 'lang', 'theme', 'layout', 'show', 'period' ) as $name ) {
 		$value = $given[ $name ] ?? '';
 		$value = is_scalar( $value ) ? trim( (string) $value ) : '';
 		if ( '' !== $value ) {
@@ -243,8 +244,8 @@ function render( array $given ): string {
 	foreach ( $options as $name => $value ) {
 		$attributes .= '' === $value ? " $name" : sprintf( ' %s="%s"', $name, esc_attr( $value ) );
 	}
-	// The page of the service shows the same rates without a script.
-	$query    = array_intersect_key( $options, array_flip( array( 'ticker', 'currencies', 'lang' ) ) );
+	// The page of the service shows the same rates and changes without a script.
+	$query    = array_intersect_key( $options, array_flip( array( 'ticker', 'currencies', 'lang', 'period' ) ) );
 	$fallback = sprintf(
 		'<a href="%s">%s</a>',
 		esc_url( "$service/embed" . ( $query ? '?' . build_query( $query ) : '' ) ),

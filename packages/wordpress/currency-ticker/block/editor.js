@@ -3,12 +3,56 @@
 ( function ( { blocks, blockEditor, components, element, i18n }, { script, lang, settings } ) {
 	const { createElement: el, useEffect, useRef } = element;
 	const { __ } = i18n;
-	const { CheckboxControl, Disabled, PanelBody, Placeholder, SelectControl, TextControl, ToggleControl } = components;
-	const TEXTS = [ 'ticker', 'currencies', 'lang', 'theme', 'layout', 'show' ];
+	const { CheckboxControl, Disabled, Notice, PanelBody, Placeholder, RangeControl, SelectControl, TextControl, ToggleControl } = components;
+	const TEXTS = [ 'ticker', 'currencies', 'lang', 'theme', 'layout', 'show', 'period' ];
+	const COLOURS = [ 'surface', 'ink', 'up', 'down' ];
+	const UNITS = { size: 'px', radius: 'px', speed: 's' };
+	const FAMILIES = { serif: 'Georgia,serif', mono: 'ui-monospace,monospace' };
 	const VALUES = [ 'rate', 'buy', 'sell', 'change', 'percent' ];
 	const words = ( text ) => text.toLowerCase().split( /[\s,]+/ ).filter( Boolean );
 	// Newer versions of WordPress use these sizes for all controls, and report controls without these options.
 	const newSizes = { __nextHasNoMarginBottom: true, __next40pxDefaultSize: true };
+
+	// A colour as #rrggbb, which is all that the service knows. Palettes of themes have other notations too; undefined
+	// for one that is not opaque, or a variable.
+	function hex( colour ) {
+		const context = document.createElement( 'canvas' ).getContext( '2d' );
+		// An unknown colour changes nothing.
+		const tried = [ '#000000', '#ffffff' ].map( ( start ) => {
+			context.fillStyle = start;
+			context.fillStyle = colour;
+			return context.fillStyle;
+		} );
+		return tried[ 0 ] === tried[ 1 ] && /^#[0-9a-f]{6}$/.test( tried[ 0 ] ) ? tried[ 0 ] : undefined;
+	}
+
+	// Contrast of two colours (WCAG 2.2).
+	function contrast( colour, other ) {
+		const luminance = ( text ) => {
+			const [ red, green, blue ] = text
+				.match( /[0-9a-f]{2}/gi )
+				.map( ( pair ) => parseInt( pair, 16 ) / 255 )
+				.map( ( value ) => ( value <= 0.04045 ? value / 12.92 : ( ( value + 0.055 ) / 1.055 ) ** 2.4 ) );
+			return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+		};
+		const [ dark, light ] = [ luminance( colour ), luminance( other ) ].sort( ( one, two ) => one - two );
+		return ( light + 0.05 ) / ( dark + 0.05 );
+	}
+
+	// The custom properties of the element, as custom_properties() of the plugin gives them to visitors.
+	function customProperties( attributes ) {
+		const { surface, ink, font } = attributes;
+		const values = {};
+		for ( const name of COLOURS ) values[ name ] = attributes[ name ];
+		if ( surface && ink ) {
+			values.soft = `color-mix(in srgb,${ ink } 75%,${ surface })`;
+			values.line = `color-mix(in srgb,${ ink } 15%,${ surface })`;
+			values.warn = ink;
+		}
+		values.family = FAMILIES[ font ];
+		for ( const name in UNITS ) if ( attributes[ name ] !== undefined ) values[ name ] = attributes[ name ] + UNITS[ name ];
+		return Object.fromEntries( Object.entries( values ).map( ( [ name, value ] ) => [ `--ticker-${ name }`, value ] ) );
+	}
 
 	function Preview( { attributes } ) {
 		const box = useRef();
@@ -21,7 +65,7 @@
 				ownerDocument.head.append( node );
 			}
 		}, [] );
-		const given = { lang };
+		const given = { lang, style: customProperties( attributes ) };
 		for ( const name of TEXTS ) if ( attributes[ name ] ) given[ name ] = attributes[ name ];
 		for ( const name of [ 'spark', 'live' ] ) if ( attributes[ name ] ) given[ name ] = '';
 		return el( 'div', { ref: box }, el( 'currency-ticker', given ) );
@@ -81,10 +125,82 @@
 					} )
 				)
 			),
+			choice( 'period', __( 'Period of the change', 'currency-ticker' ), [
+				{ value: '', label: __( 'Day', 'currency-ticker' ) },
+				{ value: 'week', label: __( 'Week', 'currency-ticker' ) },
+				{ value: 'month', label: __( 'Month', 'currency-ticker' ) },
+				{ value: 'year', label: __( 'Year', 'currency-ticker' ) },
+				{ value: 'ytd', label: __( 'Year to date', 'currency-ticker' ) },
+			] ),
 			flag( 'spark', __( 'Sparklines', 'currency-ticker' ), __( 'In a list.', 'currency-ticker' ) ),
 			flag( 'live', __( 'Live updates', 'currency-ticker' ) ),
 			text( 'lang', __( 'Language', 'currency-ticker' ), __( 'For example kk. Empty: that of the page.', 'currency-ticker' ) ),
 			text( 'ticker', __( 'Ticker', 'currency-ticker' ), __( 'Its id in the service. Empty: the first.', 'currency-ticker' ) )
+		);
+	}
+
+	// The panel of colours that blocks of WordPress have, with the palette of the theme.
+	function Colours( { attributes, setAttributes } ) {
+		const labels = {
+			surface: __( 'Background', 'currency-ticker' ),
+			ink: __( 'Text', 'currency-ticker' ),
+			up: __( 'Rise', 'currency-ticker' ),
+			down: __( 'Fall', 'currency-ticker' ),
+		};
+		const { surface } = attributes;
+		const low = COLOURS.slice( 1 ).filter( ( name ) => surface && attributes[ name ] && contrast( attributes[ name ], surface ) < 4.5 );
+		return el(
+			blockEditor.PanelColorSettings,
+			{
+				title: __( 'Colours', 'currency-ticker' ),
+				colorSettings: COLOURS.map( ( name ) => ( {
+					label: labels[ name ],
+					value: attributes[ name ],
+					onChange: ( value ) => setAttributes( { [ name ]: value && hex( value ) } ),
+				} ) ),
+			},
+			low.length > 0 &&
+				el(
+					Notice,
+					{ status: 'warning', isDismissible: false },
+					__( 'Low contrast. Use at least 4.5 to 1 against the background:', 'currency-ticker' ),
+					' ',
+					low.map( ( name ) => labels[ name ] ).join( ', ' )
+				)
+		);
+	}
+
+	function Typography( { attributes, setAttributes } ) {
+		const range = ( name, label, min, max, initialPosition ) =>
+			el( RangeControl, {
+				...newSizes,
+				key: name,
+				label,
+				min,
+				max,
+				initialPosition,
+				allowReset: true,
+				value: attributes[ name ],
+				onChange: ( value ) => setAttributes( { [ name ]: value } ),
+			} );
+		return el(
+			PanelBody,
+			{ title: __( 'Size and font', 'currency-ticker' ), initialOpen: false },
+			range( 'size', __( 'Text size in pixels', 'currency-ticker' ), 12, 24, 15 ),
+			range( 'radius', __( 'Corner radius in pixels', 'currency-ticker' ), 0, 24, attributes.layout === 'list' ? 12 : 8 ),
+			el( SelectControl, {
+				...newSizes,
+				key: 'font',
+				label: __( 'Font', 'currency-ticker' ),
+				value: attributes.font,
+				options: [
+					{ value: '', label: __( 'System', 'currency-ticker' ) },
+					{ value: 'serif', label: __( 'Serif', 'currency-ticker' ) },
+					{ value: 'mono', label: __( 'Monospace', 'currency-ticker' ) },
+				],
+				onChange: ( font ) => setAttributes( { font } ),
+			} ),
+			attributes.layout === 'tape' && range( 'speed', __( 'Duration of one round in seconds', 'currency-ticker' ), 10, 120, 30 )
 		);
 	}
 
@@ -107,7 +223,7 @@
 			return el(
 				'div',
 				frame,
-				el( blockEditor.InspectorControls, null, el( Controls, props ) ),
+				el( blockEditor.InspectorControls, null, el( Controls, props ), el( Colours, props ), el( Typography, props ) ),
 				el( Disabled, null, el( Preview, props ) )
 			);
 		},
