@@ -80,7 +80,7 @@ docs: $(VENV)/.runtime ## Generate docs/configuration.md, docs/sources.md, confi
 
 # Message catalogues: <domain>.po is for translators, the service reads <domain>.mo
 I18N := service/web/i18n/locale
-PAGES := navigation.html rates.html rate.html receipt.html error.html
+PAGES := layout.html navigation.html rates.html rate.html receipt.html error.html
 EXTRACT := extract --no-wrap --no-location --sort-output --keyword=N_
 
 messages: $(VENV)/.runtime ## Extract the messages into the catalogues and compile them
@@ -104,7 +104,7 @@ BUNDLE := --bundle --minify --format=esm --target=esnext --charset=utf8 --loader
 assets: $(ESBUILD) ## Build service/web/assets and service/web/types (needs npm)
 	$(ESBUILD) --log-level=warning --minify --charset=utf8 --outdir=service/web/assets service/web/static/*.css
 	cd service/web/static && $(CURDIR)/$(ESBUILD) --log-level=warning $(BUNDLE) --outdir=../assets \
-	  embed=element.js chart=chart-element.js frame=frame.js builder=builder.js docs=docs.js rates=rates.js status=status.js
+	  embed=element.js chart=chart-element.js frame=frame.js builder=builder.js docs=docs.js rates=rates.js incomplete=incomplete.js status=status.js
 	cp service/web/static/*.svg service/web/assets/
 	mkdir -p service/web/types
 	cp packages/element/embed.d.ts packages/element/custom-elements.json service/web/types/

@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from gzip import compress
 from typing import Any, Final
+from unittest.mock import patch
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from service.errors import StoreError
+from service.storage.repository import Store
 from tests.browser.conftest import Open, WatchedPage, axe_report, case, ticker_json
 from tests.browser.site import NEW, OLD, Site
 from tests.support.wait import wait_until
@@ -215,3 +218,27 @@ def test_indices_begin_with_a_redenomination(rates_site: Site, open_page: Open) 
     expect(chart).to_have_attribute("aria-valuemax", "7")
     chart.press("Home")
     expect(page.locator(".chart-rate")).to_have_text(["USD 100.00", "EUR 100.00"])
+
+
+@pytest.mark.parametrize(("scheme", "currency"), [("light", "gbp"), ("dark", "rub")])
+def test_page_that_lacks_older_rates_says_so_and_completes_itself(
+    rates_site: Site, open_page: Open, scheme: str, currency: str
+) -> None:
+    """A visitor who stays on it needs not reload it; the chosen range stays. Nothing is wider than a phone."""
+    with patch.object(Store, "version", side_effect=StoreError("down")):
+        watched = open_page(
+            f"{rates_site.service}/rates/{currency}?lang=en&range=3m", clock=True, color_scheme=scheme, viewport=PHONE
+        )
+        page, note = watched.page, watched.page.locator("#incomplete")
+        expect(note).to_have_text(re.compile("^Older rates cannot be read at the moment"))
+        expect(page.locator("#plot canvas")).to_be_visible()
+        assert page.get_by_role("status").count() == 1
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert axe_report(page) == ""
+        page.get_by_role("navigation", name="Range").get_by_role("link", name="1M").click()
+        watched.advance_until(lambda: len(watched.urls_with(f"/rates/{currency}")) > 3)
+        expect(note).to_be_visible()
+    watched.advance_until(lambda: note.count() == 0)
+    assert ranges(page) == "1M"
+    expect(page.locator("#plot canvas")).to_be_visible()
+    assert watched.console == []

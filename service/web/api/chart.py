@@ -8,13 +8,15 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from math import isqrt
 from typing import Final, NamedTuple, TypeVar
 
 from aiohttp import web
 from aiohttp.hdrs import ACCEPT_LANGUAGE
 
-from service.domain.snapshot import Snapshot
+from service.domain.change import half_up
+from service.domain.snapshot import Quote, Snapshot
 from service.domain.surrogate_keys import source_key, surrogate_headers, ticker_key
 from service.errors import StoreError
 from service.observability.tracing import span
@@ -30,6 +32,7 @@ from service.web.rendering.chart import (
     STYLES,
     WIDTH,
     ChartLine,
+    ChartPoint,
     caption,
     chart_document,
     chart_svg,
@@ -105,6 +108,17 @@ FORMATS: Final[Mapping[str, ChartFormat]] = {
 """All formats of a chart."""
 
 
+class _Reading(NamedTuple):
+    """A history that is being read, which all requests share: its tag, the task, and whether the store could be read.
+
+    If not, tag and task are those of an earlier request.
+    """
+
+    tag: str
+    loading: "asyncio.Task[LoadedLine]"
+    is_stored: bool
+
+
 @dataclass
 class _Rendered:
     """The pages of a snapshot; the least recently requested one is the first."""
@@ -139,23 +153,27 @@ class Charts:
         options = parse_options(request.query, accepted, snapshot, takes, ENGLISH, "light", lenient=True)
         return replace(options, currencies=None)
 
-    async def line(self, ticker: str, code: str) -> LoadedLine:
-        """Return all publications of a currency. Raises `Problem`."""
-        _, loading = await self._line(ticker, code)
-        return await asyncio.shield(loading)
+    async def line(self, ticker: str, code: str) -> tuple[LoadedLine, bool]:
+        """Return all publications of a currency, and whether the store could be read.
 
-    async def _line(self, ticker: str, code: str) -> tuple[str, "asyncio.Task[LoadedLine]"]:
-        """Return the tag of a currency's history, and the task that reads it, which all requests share.
-
-        If the store is unavailable, they are those of an earlier request. Raises `Problem`.
+        If not, the older ones are those of an earlier request. Raises `Problem` if there was none.
         """
-        key = ticker, code
+        reading = await self._line(ticker, code)
+        return self._with_newest(await asyncio.shield(reading.loading), reading), reading.is_stored
+
+    async def _line(self, ticker: str, code: str) -> "_Reading":
+        """Return the history of a currency that is being read, or that of an earlier request if the store fails.
+
+        Raises `Problem`.
+        """
+        key, is_stored = (ticker, code), True
         known = self._lines.get(key)
         try:
             whole = await self.histories.whole(ticker, code)
         except StoreError:
             if known is None:
                 raise Problem(503, _UNAVAILABLE, {"Retry-After": "30"}) from None
+            is_stored = False
         else:
             known = self._lines.get(key, known)  # another request may have begun to read it meanwhile
             if known is None or known[0] != whole.tag or (known[1].done() and _failed(known[1])):
@@ -164,7 +182,19 @@ class Charts:
         self._lines.move_to_end(key)
         if len(self._lines) > _LINES:
             self._lines.popitem(last=False)
-        return known
+        return _Reading(*known, is_stored)
+
+    def _with_newest(self, loaded: LoadedLine, reading: "_Reading") -> LoadedLine:
+        """Return the line of an earlier request with the newer publications of the quote, which are in memory."""
+        if reading.is_stored:
+            return loaded
+        line, part = loaded.line, loaded.part
+        quotes = {quote.code: quote for quote in self.pages.snapshot(part.ticker).quotes}
+        quote = quotes.get(part.currency)
+        if quote is None or (quote.source, quote.cross) != (part.source, part.cross):
+            return loaded
+        newer = [point for point in recent_points(quote) if point.day > line.points[-1].day]
+        return loaded._replace(line=replace(line, points=[*line.points, *newer]))
 
     async def _load(self, whole: WholeHistory) -> LoadedLine:
         part = whole.part
@@ -186,17 +216,17 @@ class Charts:
 
     async def _page(self, ticker: str, code: str, form: str, options: Options) -> Representation:
         """Return a page, rendered once however many requests wait for it. Raises `Problem`."""
-        tag, loading = await self._line(ticker, code)
+        reading = await self._line(ticker, code)
         snapshot = self.pages.snapshot(ticker)
         rendered = self._rendered.get(ticker)
         if rendered is None or rendered.snapshot is not snapshot:
             rendered = self._rendered[ticker] = _Rendered(snapshot)
-        key = tag, form, options
+        key = reading.tag, form, options
         rendering = rendered.pages.pop(key, None)
         if rendering is None or (rendering.done() and _failed(rendering)):
             if len(rendered.pages) >= _PAGES:
                 rendered.pages.popitem(last=False)
-            rendering = self._started(self._render(snapshot, loading, form, options))
+            rendering = self._started(self._render(snapshot, reading, form, options))
         rendered.pages[key] = rendering
         return await asyncio.shield(rendering)
 
@@ -214,12 +244,10 @@ class Charts:
         self._in_progress -= 1
         _failed(task)  # retrieves the error, so that it is not logged if all clients have gone
 
-    async def _render(
-        self, snapshot: Snapshot, loading: "asyncio.Task[LoadedLine]", form: str, options: Options
-    ) -> Representation:
+    async def _render(self, snapshot: Snapshot, reading: "_Reading", form: str, options: Options) -> Representation:
         output = FORMATS[form]
         with span("page", {"page": f"chart {form}", "ticker": snapshot.id}):
-            loaded = await asyncio.shield(loading)
+            loaded = self._with_newest(await asyncio.shield(reading.loading), reading)
             body = await run_in_thread(output.render, loaded, options)
             if output.drawn:
                 body = await self.pages.png.draw(body)
@@ -234,6 +262,14 @@ class Charts:
             "Accept-Language" if options.negotiated else None,
             compressed=not output.drawn,
         )
+
+
+def recent_points(quote: Quote) -> list[ChartPoint]:
+    """Return the last publications of a quote, which are in memory, oldest first."""
+    points = [ChartPoint(day, rate) for day, rate in quote.history[:1]]
+    for old, (day, rate) in zip(quote.history, quote.history[1:], strict=False):
+        points.append(ChartPoint(day, rate, half_up(100 * (Fraction(rate) / Fraction(old.rate) - 1), 2)))
+    return points
 
 
 def _failed(task: "asyncio.Task[T]") -> bool:

@@ -6,7 +6,7 @@ the page has the whole history as data.
 
 import datetime as dt
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -17,12 +17,12 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from service.domain.change import Trend, half_up
-from service.domain.periods import LONGER, MAX_AGE
+from service.domain.periods import LONGER, MAX_AGE, begin
 from service.domain.snapshot import Quote, Snapshot
 from service.domain.surrogate_keys import source_key, surrogate_headers, ticker_key
 from service.observability.tracing import span
 from service.runtime.background import run_in_thread
-from service.web.api.chart import Charts
+from service.web.api.chart import Charts, recent_points
 from service.web.api.history import years_before
 from service.web.http.problems import Handler, Problem
 from service.web.http.responses import Representation
@@ -121,7 +121,7 @@ class _History:
     source: str
     line: ChartLine
     is_complete: bool = True
-    """False if the store could not be read: earlier publications are missing."""
+    """False if older rates could not be read: publications, or changes over periods, are missing."""
 
     @property
     def points(self) -> Sequence[ChartPoint]:
@@ -180,7 +180,15 @@ class RatesPages:
         text, pairs = view.texts
         values = shell(options, "./", "rates") | self._ticker(snapshot, text, options)
         values |= {"pairs": pairs, "sparks": view.sparks, "canonical": f"rates{options.query()}"}
-        return representation("rates.html", options, self.pages.caching(snapshot), values, self._surrogate(snapshot))
+        # The sparklines are made of what memory has: polled rates alone, before the store was read.
+        is_complete = all(self._has_loaded(quote.source) for quote in snapshot.quotes if quote.source)
+        return representation(
+            "rates.html",
+            options,
+            self._caching(snapshot, is_complete=is_complete),
+            values | {"is_complete": is_complete},
+            self._surrogate(snapshot),
+        )
 
     async def currency(self, request: web.Request) -> web.StreamResponse:
         """Respond with the history of a currency. Raises `Problem`."""
@@ -207,11 +215,18 @@ class RatesPages:
 
     async def _history(self, snapshot: Snapshot, quote: Quote) -> _History:
         """Return the history of a quote; if the store cannot be read, the publications of the quote itself."""
+        source = quote.source or ""
         try:
-            line = (await self.charts.line(snapshot.id, quote.code)).line
+            loaded, is_stored = await self.charts.line(snapshot.id, quote.code)
         except Problem:
-            return _History(quote, quote.source or "", _recent(quote, snapshot.base), is_complete=False)
-        return _History(quote, quote.source or "", line)
+            recent = ChartLine(quote.code, snapshot.base, recent_points(quote))
+            return _History(quote, source, recent, is_complete=False)
+        is_stored = is_stored and self._has_loaded(source)
+        return _History(quote, source, loaded.line, is_stored or not _lacks_changes(quote, loaded.line))
+
+    def _has_loaded(self, source: str) -> bool:
+        """Return whether the service has read a source from the store since its start."""
+        return source in self.pages.memory.stored_from
 
     def _currency(self, snapshot: Snapshot, wanted: _Wanted, histories: Sequence[_History]) -> Representation:
         options, settings, history = wanted.options, self.pages.memory.settings, histories[0]
@@ -272,8 +287,12 @@ class RatesPages:
         }
         surrogate = self._surrogate(snapshot, *dict.fromkeys(each.source for each in histories))
         is_complete = all(each.is_complete for each in histories)
-        caching = self.pages.caching(snapshot) if is_complete else _not_stored
-        return representation("rate.html", options, caching, values, surrogate)
+        caching = self._caching(snapshot, is_complete=is_complete)
+        return representation("rate.html", options, caching, values | {"is_complete": is_complete}, surrogate)
+
+    def _caching(self, snapshot: Snapshot, *, is_complete: bool) -> Callable[[int], str]:
+        """Return the function that gives the Cache-Control of a page."""
+        return self.pages.caching(snapshot) if is_complete else _not_stored
 
     def _surrogate(self, snapshot: Snapshot, *sources: str) -> Mapping[str, str]:
         """Return the headers with the surrogate keys of a page with histories of these sources."""
@@ -372,17 +391,15 @@ class _Table:
         return history.rate_text(other.rate, self.language), index, other_index
 
 
-def _recent(quote: Quote, base: str) -> ChartLine:
-    """Return the line of a quote's own history, which is in memory."""
-    points = [ChartPoint(day, rate) for day, rate in quote.history[:1]]
-    for old, (day, rate) in zip(quote.history, quote.history[1:], strict=False):
-        points.append(ChartPoint(day, rate, half_up(100 * (Fraction(rate) / Fraction(old.rate) - 1), 2)))
-    return ChartLine(quote.code, base, points)
-
-
 def _not_stored(_: int) -> str:
     """Return the Cache-Control of a page that lacks rates: a cache would serve it long after the store is back."""
     return "no-store"
+
+
+def _lacks_changes(quote: Quote, line: ChartLine) -> bool:
+    """Return whether the change over a period is unknown though the line reaches back to its beginning."""
+    latest = line.points[-1].day
+    return any(quote.changes.get(each) is None and line.points[0].day <= begin(each, latest) for each in LONGER)
 
 
 def _trend(percent: Decimal | None) -> str:

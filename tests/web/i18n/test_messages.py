@@ -24,7 +24,7 @@ KEYWORDS = DEFAULT_KEYWORDS | {"N_": None}
 TEMPLATES = {
     STRIP: (),
     BUILDER: ("index", "status"),
-    PAGES: ("navigation", "rates", "rate", "receipt", "error"),
+    PAGES: ("layout", "navigation", "rates", "rate", "receipt", "error"),
 }
 """The templates with messages of a domain."""
 REQUIRED = {"en", "ru", "kk", "uz", "ky", "tr", "de", "fr", "es", "zh", "ar"}

