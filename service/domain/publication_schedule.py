@@ -13,6 +13,7 @@ from itertools import takewhile
 
 from service.domain.holidays import days_off, worked_weekend_days
 from service.settings import SourceSettings
+from service.settings.types import ALL_DAY
 
 STALE_AFTER = 3
 """Missed publications from which a series is stale."""
@@ -116,9 +117,12 @@ def market_day(source: SourceSettings, effective_date: date) -> date:
 def latest_possible_date(source: SourceSettings, now: datetime) -> date:
     """Return the last effective date that the source can have published by now.
 
-    For `next-working-day` one more day is allowed: a holiday by decree is in no calendar.
+    For `next-working-day` one more day is allowed: a holiday by decree is in no calendar. Of a source without a window
+    it is not known by how much its dates are ahead.
     """
     day = today(source, now)
+    if source.window == ALL_DAY:
+        return day + timedelta(days=source.ahead)
     last = effective_date(source, day)
     if source.effective == "next-working-day":
         last = effective_date(source, last)

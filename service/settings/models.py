@@ -6,13 +6,14 @@ from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from service import __version__
 from service.settings.types import (
+    ALL_DAY,
     COLUMNS,
     DAYS,
     HTTP,
@@ -52,8 +53,6 @@ from service.settings.types import (
     is_clear_text,
     placeholders,
 )
-
-_ALL_DAY: Final = "00:00-23:59"
 
 
 class _Table(BaseModel):
@@ -470,7 +469,8 @@ class SourceSettings(DocumentSettings):
     window: OptionalWindow = Field(
         default=None,
         description=(
-            'Time of day in which it publishes, e.g. `"15:30-19:00"`; if it is missing, at any time of its `days`. '
+            'Time of day in which it publishes, e.g. `"15:30-19:00"`; if it is missing, at any time of its `days`, '
+            "and it is polled every `sweep`. "
             'With `adapter = "manual"`, rates are never late without one.'
         ),
     )
@@ -512,10 +512,11 @@ class SourceSettings(DocumentSettings):
 
         Rates that a document does not date are dated by the day of the request.
         """
-        if not isinstance(settings, Mapping) or settings.get("adapter") == MANUAL or settings.get("recorded"):
+        if not isinstance(settings, Mapping) or settings.get("adapter") == MANUAL or settings.get("recorded") is True:
             return settings
-        if settings.get("window") is None:
-            return {"effective": "same-day", **settings, "window": _ALL_DAY}
+        if settings.get("window") is None:  # polled as seldom as outside of a window
+            sweep = settings.get("sweep", cls.model_fields["sweep"].default)
+            return {"effective": "same-day", "every": sweep, **settings, "window": ALL_DAY}
         if settings.get("adapter") == HTTP and not settings.get("date"):
             return {"effective": "same-day", **settings}
         return settings

@@ -43,6 +43,10 @@ class Window(NamedTuple):
     end: time
 
 
+ALL_DAY = Window(time(0), time(23, 59))
+"""That of a source of which nothing is said."""
+
+
 def _window(value: object) -> object:
     if not isinstance(value, str):
         return value

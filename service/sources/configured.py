@@ -87,7 +87,7 @@ class Configured(SourceAdapter):
             self._check_empty(response, document)
         table = RateTableBuilder(replace(response, since=date.min), self.source.decimal_mark)
         for problem in document.problems:
-            with table.entry():
+            with table.entry(is_rate=False):
                 response.reject(problem)
         days = dict[int, date]()
         for rate in range(0, len(document.rows) * document.width, document.width):
@@ -149,6 +149,9 @@ class Configured(SourceAdapter):
         def read(name: str) -> str:
             return document.cell(rate, name)
 
+        def number(name: str) -> str:
+            return "" if read(name) == self.source.no_rate else self._plain(read(name))
+
         code, nominal = self._code(document, rate)
         if "power" in self._paths.names:
             nominal = parsing.power_of_ten(response, read("power"))
@@ -159,9 +162,9 @@ class Configured(SourceAdapter):
         for name in numbers.keys() & self._paths.names:
             if name == "change" or "value" in self._paths.names:  # the rate can do without it
                 with table.entry(is_rate=False):
-                    numbers[name] = self._plain(read(name))
+                    numbers[name] = number(name)
             else:
-                numbers[name] = self._plain(read(name))
+                numbers[name] = number(name)
         if "value" in self._paths.names and not value:  # an empty cell is not replaced by their mean
             numbers["buying"] = numbers["selling"] = ""
         table.add(day, code, value, nominal, **numbers)

@@ -254,8 +254,10 @@ class CsvDocument(Document):
             self._response.reject(f"has more than {MOST_COLUMNS} columns")
         for column in columns:
             code, _ = named(source, column.strip())
-            if code:  # the last column may be empty, too
-                (self._columns if code in CODES else unknown).append(column)
+            if code in CODES:
+                self._columns.append(column)
+            elif column.strip() not in ("", *(name for name, code in source.codes.items() if not code)):
+                unknown.append(column)  # a line may end with an empty one
         if not self._columns:
             self._response.reject("has no column that is named by a currency")
         self.width = len(self._columns)
@@ -291,10 +293,10 @@ def named(source: SourceSettings, column: str) -> tuple[str, str]:
 
     In an inverse quotation the nominal is of the base, which a number beside the currency does not mean.
     """
-    if column in source.codes or source.direction == "inverse":
+    if source.direction == "inverse":
         return source.codes.get(column, column), source.nominal
     nominal, name = _UNITS.fullmatch(column).groups()  # type: ignore[union-attr] # it matches any name
-    return source.codes.get(name, name), nominal or source.nominal
+    return source.codes.get(column, source.codes.get(name, name)), nominal or source.nominal
 
 
 def check_xpath(expression: str, *, is_rows: bool = False) -> None:

@@ -5,11 +5,11 @@ Requests are served from it and depend on nothing else. Polls and syncs update i
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from fractions import Fraction
 from functools import partial
 from operator import is_
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from service.domain import publication_schedule
 from service.domain.arrivals import Arrivals, learned
@@ -32,6 +32,9 @@ KEEP = 90
 
 MOST_LEFT_OUT = 5
 """Problems of unreadable rates that are kept per source."""
+
+_LATE_WRITE: Final = timedelta(hours=1)
+"""Time by which a stored state may be older than the own one and yet be outdated."""
 
 MISSED = 10
 """Publications for which a currency is reported as missing; after that it counts as discontinued."""
@@ -161,14 +164,15 @@ class MemoryState:
     def merge_states(self, stored: Mapping[str, SourceState], now: datetime, unwritten: Collection[str] = ()) -> None:
         """Replace the state of each source by the stored one, unless its own state is newer or still `unwritten`.
 
-        The stored one is older after a partition: an instance wrote late, or an outdated replica was promoted. A state
-        from the future is always replaced: it was written while a clock was ahead, and would hide all later ones.
+        The stored one is older after a partition: an instance wrote late, or an outdated replica was promoted. One that
+        is much older, or older than one from the future, replaces it nevertheless: a clock is or was ahead, and the own
+        state would hide all later ones.
         """
         for key, state in stored.items():
             own = self.states.get(key)
             if own is None or key in unwritten or state.polled_at is None or state == own:
                 continue
-            if own.polled_at is None or not state.polled_at < own.polled_at <= now:
+            if own.polled_at is None or not state.polled_at < own.polled_at <= min(now, state.polled_at + _LATE_WRITE):
                 self.states[key] = state
 
     def next_poll(self, source: str, now: datetime, polled: datetime | None = None) -> datetime:

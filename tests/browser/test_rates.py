@@ -233,6 +233,8 @@ def test_page_that_lacks_older_rates_says_so_and_completes_itself(
         page, note = watched.page, watched.page.locator("#incomplete")
         expect(note).to_have_text(re.compile("^Older rates cannot be read at the moment"))
         expect(page.locator("#plot canvas")).to_be_visible()
+        # Not at once: a page that another instance completes would be reloaded in a loop.
+        assert len(watched.settled(site).urls_with("/rates/usd")) == 1
         assert page.get_by_role("status").count() == 1
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         assert axe_report(page) == ""

@@ -93,8 +93,6 @@ def engine(folder: Path) -> Iterator[Engine]:
     if missing:
         raise Unavailable(f"not installed: {', '.join(missing)} (Debian's docker.io and mmdebstrap)")
     CACHE.mkdir(exist_ok=True)
-    if (free := shutil.disk_usage(CACHE).free) < _DISK:
-        raise Unavailable(f"images need {_DISK / 1e9:.0f} GB, {CACHE} has {free / 1e9:.1f}")
     log, running = folder / "dockerd.log", Engine(folder / "docker.sock")
     with log.open("wb") as output:
         daemon = subprocess.Popen(
@@ -147,6 +145,8 @@ def _debian(name: str, suite: str, packages: str) -> None:
     archive = CACHE / f"{name}.tar"
     if archive.exists():
         return
+    if (free := shutil.disk_usage(CACHE).free) < _DISK:
+        raise Unavailable(f"images need {_DISK / 1e9:.0f} GB, {CACHE} has {free / 1e9:.1f}")
     sources = [*Path("/etc/apt/sources.list.d").glob("*"), Path("/etc/apt/sources.list")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources if path.is_file())
     mirror = re.search(r"^(?:URIs:|deb(?: \[.*\])?) *(\S+/debian/?)(?:\s|$)", text, re.MULTILINE)
@@ -161,6 +161,7 @@ def _debian(name: str, suite: str, packages: str) -> None:
 
 def _fetch(*command: str | Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "hashes" not in done.stderr.lower(), done.stderr  # those of requirements.lock are ours
     if done.returncode:
         raise Unavailable(f"{command[0]} failed: {done.stderr.strip()[-300:]}")
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.fixing import Fixing, Quotation
-from service.domain.publication_schedule import Freshness, freshness
+from service.domain.publication_schedule import Freshness, freshness, latest_possible_date
 from service.errors import NotUnderstood, SettingsError
 from service.settings import ClientSettings, Settings, load
 from service.settings.loader import ROOT
@@ -245,6 +245,9 @@ def test_csv_with_a_column_per_currency() -> None:
     form = {"date_format": "%d.%m.%Y", "no_rate": "N/A", "codes": {"Euro": "EUR", "TWI": ""}}
     expected = {"USD": ("475.09", 1), "JPY": ("317.5", 100), "IDR": ("28.10", 1000), "EUR": ("551.06", 1)}
     assert rates(body, **COLUMNS | form) == {code: (*rate, None) for code, rate in expected.items()}
+    yen = "Date,USD,100 Yen\n2026-04-02,475.09,317.5\n"
+    for codes in ({"100 Yen": "JPY"}, {"Yen": "JPY"}):
+        assert rates(yen, **COLUMNS, codes=codes)["JPY"] == ("317.5", 100, None)
     assert rates(body, **COLUMNS | form, nominal="10")["USD"] == ("475.09", 10, None)
 
 
@@ -272,6 +275,10 @@ def test_column_that_cannot_be_read_is_named_once() -> None:
         "has 'N/A' where a number is expected for EUR on 2026-04-01",
     )
     assert [set(fixing.rates) for fixing in parsed] == [{"USD"}, {"USD", "EUR"}]
+    many = shop(**COLUMNS).parse(response("Date,USD,Average,Least,2026\n2026-04-02,475.09,1,2,3\n"))
+    assert (set(many[0].rates), len(many.left_out)) == ({"USD"}, 3)
+    nothing = shop(**COLUMNS).parse(response("Date,USD,Comment\n2026-04-02,,holiday\n"))
+    assert (list(nothing), len(nothing.left_out)) == ([], 1)
     inverse = shop(**COLUMNS, direction="inverse").parse(response("Date,USD,100 HUF\n2026-04-02,1.15,381.2\n"))
     assert (set(inverse[0].rates), len(inverse.left_out)) == ({"USD"}, 1)
     twice = shop(**COLUMNS).parse(response("Date,USD,1 USD,EUR\n2026-04-02,475.09,475.09,551.06\n"))
@@ -282,6 +289,8 @@ def test_rates_that_are_not_published_are_left_out_silently() -> None:
     """In every format: of a currency with an empty code, or with `no_rate` in the place of the rate."""
     body = "code,rate\nUSD,475.09\nEUR,-\nTWI,61.2\n"
     assert rates(body, **CSV, no_rate="-", codes={"TWI": ""}) == {"USD": ("475.09", 1, None)}
+    beside = "code,rate,b,s\nUSD,475,-,-\nEUR,550,540,560\n"
+    assert rates(beside, **CSV, no_rate="-", buying="b", selling="s").keys() == {"USD", "EUR"}
     json = '{"rates":[{"code":"USD","b":"1","s":"3"},{"code":"EUR","b":"-","s":"5"},{"code":"GBP","b":"5","s":"-"}]}'
     assert rates(json, value="", buying="b", selling="s", no_rate="-").keys() == {"USD"}
 
@@ -852,6 +861,17 @@ def test_source_of_which_little_is_said_is_not_late_for_that(
     loaded = load(environ={}, overrides={"sources": {"own": {"timezone": "Asia/Almaty"} | source}}).sources["own"]
     assert loaded.window == tuple(map(time.fromisoformat, window))
     assert loaded.effective == effective
+
+
+def test_source_without_a_window_may_be_dated_tomorrow_and_is_polled_seldom() -> None:
+    """Nothing is said of when it publishes, nor that it deserves more requests. Also where settings are text."""
+    environ = {"TICKER_SOURCES__OWN__RECORDED": "false", "TICKER_SOURCES__OWN__SWEEP": "7200"}
+    loaded = load(environ=environ, overrides={"sources": {"own": RELAY | {"timezone": "Asia/Almaty"}}}).sources["own"]
+    assert loaded.window is not None
+    assert loaded.every == loaded.sweep == timedelta(hours=2)
+    noon = datetime(2026, 4, 1, 12, tzinfo=loaded.timezone)
+    assert latest_possible_date(loaded, noon) == date(2026, 4, 2)
+    assert latest_possible_date(loaded.model_copy(update={"ahead": 0}), noon) == date(2026, 4, 1)
 
 
 def test_rates_of_a_source_without_a_window_become_late_and_stale() -> None:

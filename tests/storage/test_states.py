@@ -66,6 +66,16 @@ async def test_older_stored_state_replaces_one_from_the_future(store: Store, clo
     assert instance.memory.states["nbk"] == state(-1)
 
 
+async def test_clock_that_stays_ahead_hides_no_polls_of_others(store: Store, clock: Clock) -> None:
+    """An instance whose clock is three hours ahead has polled, and follows another one now."""
+    instance, _ = instances(store, clock)
+    clock.time = NOW + timedelta(hours=3)
+    instance.memory.states["nbk"] = state(3)
+    await store.save_state("nbk", state(0.2, failures=1))
+    await instance.sync()
+    assert instance.memory.states["nbk"] == state(0.2, failures=1)
+
+
 async def test_unwritten_state_is_kept_until_it_is_written(store: Store, clock: Clock) -> None:
     """It was polled while the store was down, and replaces the stored one with the next sync."""
     alone, other = instances(store, clock)

@@ -193,8 +193,10 @@ class Charts:
         quote = quotes.get(part.currency)
         if quote is None or (quote.source, quote.cross) != (part.source, part.cross):
             return loaded
-        newer = [point for point in recent_points(quote) if point.day > line.points[-1].day]
-        return loaded._replace(line=replace(line, points=[*line.points, *newer]))
+        # The first of the recent ones has no change; the last known one may have been revised.
+        newer = [point for point in recent_points(quote)[1:] if point.day >= line.points[-1].day]
+        older = [point for point in line.points if not newer or point.day < newer[0].day]
+        return loaded._replace(line=replace(line, points=[*older, *newer]))
 
     async def _load(self, whole: WholeHistory) -> LoadedLine:
         part = whole.part

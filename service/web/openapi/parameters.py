@@ -74,7 +74,7 @@ PARAMETERS: Final = {
     "show": _parameter(
         "show",
         f"Values to show: {_named(SHOWN_VALUES)}, separated by commas or spaces. Default: `percent`.",
-        some_of(SHOWN_VALUES, "[ ,]"),
+        some_of(SHOWN_VALUES, "[ ,]+"),
         examples=_example("rate,percent"),
     ),
     "shown_show": _parameter(

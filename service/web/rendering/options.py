@@ -140,7 +140,8 @@ def parse_options(
     )
     if ignored and not lenient:
         name = ignored[0]
-        raise Problem(400, f"Unknown {name} {query[name][:20]!r}.", available=_VALUES.get(name, UNSET))
+        value = ", ".join(_unknown_to_show(query)) if name == "show" else query[name]
+        raise Problem(400, f"Unknown {name} {value[:20]!r}.", available=_VALUES.get(name, UNSET))
     return replace(options, ignored=tuple(ignored))
 
 
@@ -162,11 +163,20 @@ def parse_currencies(snapshot: Snapshot, currencies: str, ignored: list[str] | N
 
 
 def _shown_values(query: MultiMapping[str], layout: str, ignored: list[str]) -> tuple[str, ...]:
-    """Return the values listed in `show`, separated by commas or spaces; they are shown in a fixed order."""
-    named = set(query.get("show", "").replace(",", " ").split(" ")) - {""}
-    if named.difference(SHOWN_VALUES):
+    """Return the known values listed in `show`; they are shown in a fixed order."""
+    if _unknown_to_show(query):
         ignored.append("show")
+    named = _named_to_show(query)
     return tuple(value for value in SHOWN_VALUES if value in named) or _DEFAULT_VALUES[layout]
+
+
+def _named_to_show(query: MultiMapping[str]) -> list[str]:
+    """Return the values listed in `show`, separated by commas or spaces."""
+    return query.get("show", "").lower().replace(",", " ").split()
+
+
+def _unknown_to_show(query: MultiMapping[str]) -> list[str]:
+    return [value for value in _named_to_show(query) if value not in SHOWN_VALUES]
 
 
 def _style(query: MultiMapping[str], takes: frozenset[str], ignored: list[str]) -> tuple[tuple[str, str], ...]:

@@ -222,12 +222,21 @@ async def test_unknown_value_is_refused_or_named_in_each_format(client: Client, 
 
 
 @shared_loop
-@pytest.mark.parametrize("show", ["percent,volume", "RATE", "rate;change", "rate,,x", "1"])
-async def test_text_refuses_unknown_values_to_show(client: Client, show: str) -> None:
-    """Also beside known ones, for each ticker and date; separators may be repeated."""
+@pytest.mark.parametrize(
+    ("show", "unknown"),
+    [
+        ("percent,volume", "volume"),
+        ("rate,change,percent,buy,foo", "foo"),
+        ("rate;change", "rate;change"),
+        ("x,rate,,y", "x, y"),
+        ("1", "1"),
+    ],
+)
+async def test_text_refuses_unknown_values_to_show(client: Client, show: str, unknown: str) -> None:
+    """Also beside known ones, for each ticker and date; separators may be repeated, and letters be capital."""
     for path in ("/v1/ticker.txt?", "/v1/ticker/kzt.txt?", "/v1/ticker.txt?on=2026-04-02&"):
-        assert f"Unknown show {show!r}." in await text_of(client, f"{path}show={encoded(show)}", 400)
-    assert await text_of(client, "/v1/ticker.txt?show=,rate,%20change,") == await text_of(
+        assert f"Unknown show {unknown!r}." in await text_of(client, f"{path}show={encoded(show)}", 400)
+    assert await text_of(client, "/v1/ticker.txt?show=,Rate,%20CHANGE,") == await text_of(
         client, "/v1/ticker.txt?show=rate,change"
     )
 

@@ -39,17 +39,22 @@
 		return ( light + 0.05 ) / ( dark + 0.05 );
 	}
 
+	// The colours of a block as #rrggbb. One that was written by hand may lack the #; the plugin leaves out all others.
+	function coloursOf( attributes ) {
+		const valid = COLOURS.map( ( name ) => [ name, /^#?([0-9a-f]{6})$/i.exec( attributes[ name ] ) ] ).filter( ( [ , found ] ) => found );
+		return Object.fromEntries( valid.map( ( [ name, found ] ) => [ name, `#${ found[ 1 ] }` ] ) );
+	}
+
 	// The custom properties of the element, as custom_properties() of the plugin gives them to visitors.
 	function customProperties( attributes ) {
-		const { surface, ink, font } = attributes;
-		const values = {};
-		for ( const name of COLOURS ) values[ name ] = attributes[ name ];
+		const values = coloursOf( attributes );
+		const { surface, ink } = values;
 		if ( surface && ink ) {
 			values.soft = `color-mix(in srgb,${ ink } 75%,${ surface })`;
 			values.line = `color-mix(in srgb,${ ink } 15%,${ surface })`;
 			values.warn = ink;
 		}
-		values.family = FAMILIES[ font ];
+		values.family = FAMILIES[ attributes.font ];
 		for ( const name in UNITS ) if ( attributes[ name ] !== undefined ) values[ name ] = attributes[ name ] + UNITS[ name ];
 		return Object.fromEntries( Object.entries( values ).map( ( [ name, value ] ) => [ `--ticker-${ name }`, value ] ) );
 	}
@@ -147,8 +152,8 @@
 			up: __( 'Rise', 'currency-ticker' ),
 			down: __( 'Fall', 'currency-ticker' ),
 		};
-		const { surface } = attributes;
-		const low = COLOURS.slice( 1 ).filter( ( name ) => surface && attributes[ name ] && contrast( attributes[ name ], surface ) < 4.5 );
+		const { surface, ...others } = coloursOf( attributes );
+		const low = Object.keys( others ).filter( ( name ) => surface && contrast( others[ name ], surface ) < 4.5 );
 		return el(
 			blockEditor.PanelColorSettings,
 			{
