@@ -82,7 +82,7 @@ def _row(settings: Settings, key: str) -> tuple[str, ...]:
         source.base,
         str(len(source.quotes) or "—"),
         _publishes(source),
-        _DATED[source.effective] if source.window else "—",
+        _DATED[source.effective] if source.has_window else "—",
         str(source.since or "—"),
         "never" if source.is_manual else "yes" if key in settings.polled else "when named",
     )
@@ -103,7 +103,7 @@ def _section(settings: Settings, key: str) -> Iterator[str]:
         yield "- **Key**: required; set its `secret`"
     if source.documented_only:
         yield "- **Evidence**: documented and reported only; not tested with a response of the bank"
-    if source.window:
+    if source.has_window:
         closed = f", but not on the holidays of `{source.calendar}`" if source.calendar else ""
         yield f"- **Publishes**: {_publishes(source)}{closed}; dated {_DATED[source.effective]}"
         every, sweep = _span(source.every), _span(source.sweep)
@@ -128,6 +128,8 @@ def _publishes(source: SourceSettings) -> str:
         return "at no set times"
     if source.window is None:
         return "nothing new"
+    if not source.has_window:
+        return f"{_days(source.weekdays)}, at any time"
     start, end = source.window
     return f"{_days(source.weekdays)}, {start:%H:%M} to {end:%H:%M} {source.timezone}"
 

@@ -545,6 +545,11 @@ class SourceSettings(DocumentSettings):
         return self.adapter == MANUAL
 
     @property
+    def has_window(self) -> bool:
+        """Whether it is known at which time of day it publishes."""
+        return self.window not in (None, ALL_DAY)
+
+    @property
     def is_irregular(self) -> bool:
         """Whether its rates are entered at no set times, so that none is ever missed."""
         return self.is_manual and self.window is None

@@ -21,6 +21,10 @@ def section(text: str, key: str) -> str:
 
 def described_source(**overrides: object) -> str:
     """Return the section of a source with the required settings and these overrides."""
+    return section(document(**overrides), "mine")
+
+
+def document(**overrides: object) -> str:
     required = {
         "name": "Bank",
         "base": "KZT",
@@ -28,7 +32,7 @@ def described_source(**overrides: object) -> str:
         "timezone": "Asia/Almaty",
         "adapter": "ecb",
     }
-    return section(markdown(load(environ={}, overrides={"sources": {"mine": required | overrides}})), "mine")
+    return markdown(load(environ={}, overrides={"sources": {"mine": required | overrides}}))
 
 
 def test_shipped_document_matches_the_registry() -> None:
@@ -112,6 +116,8 @@ def test_missing_properties_are_omitted() -> None:
     """Without a window, publication and polling times are omitted; without own changes, their comparison."""
     body = described_source()
     assert not any(name in body for name in ("Publishes", "Polled", "Own changes", "Evidence"))
+    (row,) = (line for line in document().splitlines() if line.startswith("| [`mine`]"))
+    assert "| Monday to Friday, at any time | — |" in row
 
 
 def test_pipe_in_a_name_is_escaped() -> None:
