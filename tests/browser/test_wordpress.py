@@ -20,6 +20,7 @@ from service.settings.loader import ROOT
 from tests.browser.conftest import case
 from tests.browser.element import visible_text
 from tests.browser.site import Site
+from tests.support.wait import wait_until
 from tests.support.wordpress import PASSWORD, UnavailableError, WordPress, wordpress
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -243,16 +244,24 @@ def test_colours_of_a_palette_become_hexadecimal(blog: WordPress, installed: dic
         "Short": ("#FC0", "#ffcc00"), "Function": ("rgb(1, 2, 3)", "#010203"), "Hue": ("hsl(120 100% 25%)", "#008000"),
         "Transparent": ("#00000080", None), "Variable": ("var(--wp--preset--color--x)", None),
     }  # fmt: skip
-    page.evaluate(
-        "(colors) => wp.data.dispatch('core/block-editor')"
-        ".updateSettings({ colors, __experimentalFeatures: undefined })",
-        [{"name": name, "slug": name.lower(), "color": colour} for name, (colour, _) in palette.items()],
-    )
     insert(page, "currency-ticker/ticker")
     page.get_by_role("region", name="Editor settings").get_by_role("button", name="Background", exact=True).click()
+
+    def colour_of(name: str) -> Locator:
+        return page.locator(f".components-circular-option-picker [aria-label*='{name}']")
+
+    def is_offered() -> bool:
+        page.evaluate(
+            "(colors) => wp.data.dispatch('core/block-editor')"
+            ".updateSettings({ colors, __experimentalFeatures: undefined })",
+            [{"name": name, "slug": name.lower(), "color": colour} for name, (colour, _) in palette.items()],
+        )
+        return colour_of("Short").count() == 1
+
+    wait_until(is_offered, "the palette")  # an editor that is still loading replaces it by that of the theme
     for name, (_, expected) in palette.items():
         with case(name):
-            page.locator(f".components-circular-option-picker [aria-label*='{name}']").click()
+            colour_of(name).click()
             chosen = page.evaluate("wp.data.select('core/block-editor').getBlocks().at(-1).attributes.surface ?? null")
             assert chosen == expected
 
