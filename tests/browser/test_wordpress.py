@@ -245,7 +245,7 @@ def test_colours_of_a_palette_become_hexadecimal(blog: WordPress, installed: dic
         "Transparent": ("#00000080", None), "Variable": ("var(--wp--preset--color--x)", None),
     }  # fmt: skip
     insert(page, "currency-ticker/ticker")
-    page.get_by_role("region", name="Editor settings").get_by_role("button", name="Background", exact=True).click()
+    background = page.get_by_role("region", name="Editor settings").get_by_role("button", name="Background", exact=True)
 
     def colour_of(name: str) -> Locator:
         return page.locator(f".components-circular-option-picker [aria-label*='{name}']")
@@ -256,9 +256,12 @@ def test_colours_of_a_palette_become_hexadecimal(blog: WordPress, installed: dic
             ".updateSettings({ colors, __experimentalFeatures: undefined })",
             [{"name": name, "slug": name.lower(), "color": colour} for name, (colour, _) in palette.items()],
         )
+        if background.get_attribute("aria-expanded") != "true":
+            background.click()
         return colour_of("Short").count() == 1
 
-    wait_until(is_offered, "the palette")  # an editor that is still loading replaces it by that of the theme
+    # An editor that is still loading replaces it by that of the theme, and closes the menu.
+    wait_until(is_offered, "the palette")
     for name, (_, expected) in palette.items():
         with case(name):
             colour_of(name).click()
