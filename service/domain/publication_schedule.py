@@ -117,8 +117,8 @@ def market_day(source: SourceSettings, effective_date: date) -> date:
 def latest_possible_date(source: SourceSettings, now: datetime) -> date:
     """Return the last effective date that the source can have published by now.
 
-    For `next-working-day` one more day is allowed: a holiday by decree is in no calendar. Of a source without a window
-    it is not known by how much its dates are ahead.
+    For `next-working-day` one more day is allowed: a holiday by decree is in no calendar. A source that publishes at
+    any time of the day says nothing of how far its dates are ahead.
     """
     day = today(source, now)
     if source.window == ALL_DAY:
