@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -46,6 +47,9 @@ _LATER = {
     ", half of them jump and are quarantined": JUMP,
     ", the jumps are confirmed": JUMP,
 }
+_SINGLE = " of one bank, all its currencies jump"
+_LARGEST = "cbu"
+"""The bank with the most currencies."""
 
 
 class SettableClock(Clock):
@@ -145,6 +149,22 @@ async def _fill(settings: Settings) -> None:
             await store.save(*history(key))
 
 
+async def _single_poll(create: Callable[[], web.Application], now: SettableClock, banks: str) -> RefreshCost:
+    """Poll the bank with the most currencies when all of them jump."""
+    async with ClientSession() as session:
+        async with session.get(f"{banks}/latest/{FIRST}"):
+            now.day = FIRST
+        async with _serving(create()) as poller:
+            async with session.get(f"{banks}/latest/{ALL_JUMP}"):
+                now.day = ALL_JUMP
+            await poller.publisher.publish(now())  # what changes with the date alone
+            async with measured_cost() as cost:
+                await poller.poll(_LARGEST)
+            if ALL_JUMP not in poller.memory.quarantine[_LARGEST].waiting:
+                raise MeasureError(f"{_LARGEST} has quarantined nothing")
+    return cost
+
+
 async def _later_refreshes(
     settings: Settings, create: Callable[[], web.Application], now: SettableClock, banks: str
 ) -> dict[str, RefreshCost]:
@@ -172,7 +192,10 @@ def main(folder: Path, port: int) -> None:
     settings = load(
         environ={},
         overrides={
-            "tickers": [*(ticker.model_dump() for ticker in example.tickers), others],
+            "tickers": [
+                *(ticker.model_dump() for ticker in example.tickers if FORMS.keys() >= set(ticker.sources)),
+                others,
+            ],
             "sources": {key: {"url": f"{banks}/{key}"} for key in FORMS},
             "store": {"data_dir": folder},
             "log": {"format": "json"},
@@ -182,7 +205,7 @@ def main(folder: Path, port: int) -> None:
     gc_tuning.tune_runtime()  # as the service does
     now = SettableClock()
 
-    def create() -> web.Application:
+    def create(settings: Settings = settings) -> web.Application:
         app = create_app(settings, embedded(settings.store, exclusive=True), now)
         gc.freeze()
         return app
@@ -191,6 +214,10 @@ def main(folder: Path, port: int) -> None:
         costs = {_FIRST: await _first_start(create)}
         await _fill(settings)
         costs |= await _later_refreshes(settings, create, now, banks)
+        store = settings.store.model_copy(update={"data_dir": folder.with_name(f"{folder.name}-single")})
+        other = settings.model_copy(update={"store": store})
+        await _fill(other)
+        costs[_SINGLE] = await _single_poll(partial(create, other), now, banks)
         for name, cost in costs.items():
             base = await _fetch_and_parse(settings, now, now.day - (LOOKBACK if name == _FIRST else timedelta(days=1)))
             print(json.dumps({"name": name, "longest pause": [base.pause, cost.pause], "CPU": [base.cpu, cost.cpu]}))  # noqa: T201
