@@ -12,10 +12,11 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import kubernetes_validate
 import psutil
 import pytest
 from ruamel.yaml import YAML
@@ -75,14 +76,20 @@ def container(name: str) -> dict[str, Any]:
     return dict(only)
 
 
+@pytest.fixture(scope="module")
+def kubernetes_validate() -> ModuleType:
+    """Return the library; its import takes seconds (jsonschema's grammars), which every worker would spend."""
+    return import_module("kubernetes_validate")
+
+
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
-def test_manifests_are_valid(version: str) -> None:
+def test_manifests_are_valid(version: str, kubernetes_validate: ModuleType) -> None:
     """By the strict schemas of each version: no unknown field, no wrong type."""
     for manifest in MANIFESTS:
         assert kubernetes_validate.validate(manifest, version, strict=True) == version
 
 
-def test_unknown_field_is_invalid() -> None:
+def test_unknown_field_is_invalid(kubernetes_validate: ModuleType) -> None:
     """The validation is able to fail."""
     manifest = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"enableServiceLinks": False}}
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -103,7 +110,7 @@ def test_kustomization_names_existing_files(folder: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl")
-def test_kustomize_builds_what_kubernetes_accepts() -> None:
+def test_kustomize_builds_what_kubernetes_accepts(kubernetes_validate: ModuleType) -> None:
     """All objects are in the namespace; each ConfigMap that a pod mounts is generated, with a digest in its name."""
     done = subprocess.run(("kubectl", "kustomize", FOLDER), capture_output=True, text=True, check=False, timeout=90)
     if "unknown field" in done.stderr or "invalid Kustomization" in done.stderr:
