@@ -84,7 +84,7 @@ class LeaderElection(BackgroundTask):
         """Release the lock, so that another instance need not wait until it expires."""
         await super().__aexit__()
         if self._known and self.error is None:
-            release = asyncio.create_task(self._resign())
+            release = asyncio.create_task(self._resign(self.role is Role.LEADER))
             await asyncio.wait([release], timeout=_RESIGN)
             await cancel_and_wait(release)
 
@@ -99,12 +99,12 @@ class LeaderElection(BackgroundTask):
         self._stepped_down_until = self.monotonic() + _STEPPED_DOWN * self.coordination.life
         self._leads_until = _NEVER
         if was_leader and self.error is None:
-            await self._resign()
+            await self._resign(was_leader)
         async with self._refreshed:
             self._refreshed.notify_all()
 
-    async def _resign(self) -> None:
-        holds_lock = self.role is Role.LEADER and not self.own
+    async def _resign(self, was_leader: bool) -> None:
+        holds_lock = was_leader and not self.own
         try:
             if holds_lock:
                 await self.coordination.release()

@@ -56,19 +56,22 @@ async def test_crashed_leader_lets_another_instance_poll(
     election = lifecycle.election
     await election.refresh()
     assert election.is_polling
+    lock = f"{store._prefix}leader"
+    assert await store._redis.persist(lock)  # it does not expire: it must be released
+
+    async def is_released() -> bool:
+        return not await store._redis.exists(lock)
+
     async with Store(valkey, store._prefix) as another_store:
         another = LeaderElection(another_store.coordination, machine=clock)
         with capture_logs() as logs:
             async with lifecycle:
-                await until_true(lambda: election.role is Role.FOLLOWER)
+                await until(is_released)
+                assert election.role is Role.FOLLOWER
                 await election.refresh()
                 assert election.role is Role.FOLLOWER
-
-                async def other_leads() -> bool:
-                    await another.refresh()
-                    return another.role is Role.LEADER
-
-                await until(other_leads)
+                await another.refresh()
+                assert another.role is Role.LEADER
                 assert not lifecycle.stopped
         assert lifecycle.counters.polling_crashes == 1
         assert [log["event"] for log in logs] == ["polling.crashed"]
