@@ -45,8 +45,12 @@ async def env(tmp_path: Path) -> AsyncIterator[tuple[dict[str, str], Banks]]:
 
 
 def test_sample_data_is_served_without_a_network(tmp_path: Path) -> None:
-    """The default configuration: five rates marked as sample data, and health reports every bank."""
-    with running(offline(tmp_path)) as service:
+    """The default configuration: five rates marked as sample data, and health reports every bank.
+
+    A second service on the same port exits with one line and status 1; `show` and `sources` print what is served.
+    """
+    variables = offline(tmp_path)
+    with running(variables) as service:
         assert service.wait_for("/v1/ticker.txt", "cny") == SAMPLE_DATA
         snapshot = json.loads(service.get("/v1/ticker")[1])
         assert (snapshot["recorded"], snapshot["status"], snapshot["as_of"]) == (True, "recorded", "2026-04-02")
@@ -55,11 +59,32 @@ def test_sample_data_is_served_without_a_network(tmp_path: Path) -> None:
             service.wait_for("/health", f"{key}: request failed")
         status, health = service.get("/health")
         assert (status, json.loads(health)["status"]) == (200, "warn")
+
+        with running(variables | {"TICKER_STORE__DATA_DIR": str(tmp_path / "e")}, port=service.port) as second:
+            status, log = second.ended()
+        assert status == 1
+        assert re.search(rf"error: cannot listen on 127\.0\.0\.1:{service.port}: ", log)
+        assert "Traceback" not in log
+
+        def same() -> bool:
+            shown = command(variables, "show", "--json")
+            return not shown.exit_code and json.loads(shown.stdout) == json.loads(service.get("/v1/ticker")[1])
+
+        wait_until(same, "the store to have the served snapshot")
         service.process.send_signal(signal.SIGTERM)
         status, log = service.ended()
     assert status == 0
     assert "Traceback" not in log
     assert log.count("source.failing") == 5
+
+    table = command(variables, "show", "kzt")
+    assert table.exit_code == 0
+    for text in ("recorded, as of 2026-04-02", "475.09", "-0.77%", "2026-04-02"):
+        assert text in table.stdout
+    printed = command(variables, "sources")
+    assert printed.exit_code == 0
+    for text in ("nbk", "Bank of Russia", "failing", "recorded", "2026-04-02"):
+        assert text in printed.stdout
 
 
 async def test_tickers_use_their_sources_and_fallbacks(env: tuple[dict[str, str], Banks], tmp_path: Path) -> None:
@@ -430,18 +455,6 @@ def test_process_that_cannot_poll_ends_for_its_supervisor(tmp_path: Path) -> Non
     assert "service.stopped" in f"{done.stdout}{done.stderr}"
 
 
-def test_address_in_use_is_reported(tmp_path: Path) -> None:
-    """A second service on the same port exits with one line and status 1."""
-    with running(offline(tmp_path)) as service:
-        service.wait_for("/livez", "pass")
-        own = {"TICKER_STORE__DATA_DIR": str(tmp_path / "e")}
-        with running(offline(tmp_path) | own, port=service.port) as second:
-            status, log = second.ended()
-    assert status == 1
-    assert re.search(rf"error: cannot listen on 127\.0\.0\.1:{service.port}: ", log)
-    assert "Traceback" not in log
-
-
 def test_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     """The service and every command that uses the store end with one line and status 1; nothing is changed."""
     problem = (
@@ -527,8 +540,8 @@ class TestCommands:
             assert (done.returncode, done.stdout, done.stderr) == (status, same.stdout, same.stderr)
             assert same.exit_code == status
 
-    def test_show_prints_what_is_served(self, tmp_path: Path) -> None:
-        """As a table and as the service's JSON; without any rates, the errors of the banks and exit status 1."""
+    def test_show_reports_that_there_are_no_rates(self, tmp_path: Path) -> None:
+        """With the errors of the banks, and exit status 1; an unknown ticker is an error of usage."""
         variables = offline(tmp_path)
         (tmp_path / "banks.toml").write_text(
             '[[tickers]]\nid = "kzt"\nbase = "KZT"\ncurrencies = ["USD"]\nsources = ["nbk"]\n'
@@ -538,18 +551,6 @@ class TestCommands:
         failed, error = empty.stderr.splitlines()
         assert failed.startswith("nbk: request failed: ")
         assert error == "error: ticker 'kzt' has no rates yet; no bank has responded"
-        with running(variables) as service:
-            service.wait_for("/v1/ticker", "recorded")
-
-            def same() -> bool:
-                shown = command(variables, "show", "--json")
-                return not shown.exit_code and json.loads(shown.stdout) == json.loads(service.get("/v1/ticker")[1])
-
-            wait_until(same, "the store to have the served snapshot")
-        table = command(variables, "show", "kzt")
-        assert table.exit_code == 0
-        for text in ("recorded, as of 2026-04-02", "475.09", "-0.77%", "2026-04-02"):
-            assert text in table.stdout
         unknown = command(variables, "show", "xyz")
         assert (unknown.exit_code, unknown.stderr) == (2, "error: unknown ticker 'xyz' (known: kzt)\n")
 
@@ -621,18 +622,6 @@ class TestCommands:
                 assert text.startswith("usd — ")  # with its own date, since it is older
 
         await asyncio.to_thread(work)
-
-    def test_sources_prints_all_with_their_state(self, tmp_path: Path) -> None:
-        """Every source with its latest date and its error."""
-        variables = offline(tmp_path)
-        with running(variables) as service:
-            service.wait_for("/v1/ticker", "recorded")
-            for key in ("nbk", "cbr", "ecb", "nbu", "cbu"):
-                service.wait_for("/health", f"{key}: request failed")
-        printed = command(variables, "sources")
-        assert printed.exit_code == 0
-        for text in ("nbk", "Bank of Russia", "failing", "recorded", "2026-04-02"):
-            assert text in printed.stdout
 
     def test_sources_prints_markdown_without_a_store(self) -> None:
         """It equals docs/sources.md, also while the store is down."""

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import settings as examples
 
 from service.domain.breaks import Break
 from service.domain.fixing import Rate
@@ -53,6 +54,7 @@ def test_snapshot_is_built_once_while_nothing_changes(built: list[str]) -> None:
     assert memory.snapshots["kzt"] == shown
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("effective", ["latest", "today"])
 def test_snapshots_are_the_same_as_without_the_cache(effective: str) -> None:
     """For random publications of several banks, at times that also go back, over a change of daylight saving time.
@@ -65,7 +67,7 @@ def test_snapshots_are_the_same_as_without_the_cache(effective: str) -> None:
     context = ValidationContext(date(2026, 12, 31), jump=Fraction(15, 100))
     now, changes, quarantined, pound = datetime(2026, 3, 24, 4, tzinfo=UTC), 0, 0, Decimal(600)
     undeclared, explained = list[Break](), 0
-    for _ in range(300):
+    for _ in range(max(150, examples().max_examples)):
         now += timedelta(minutes=random.choice((1, 5, 60, 240, -90)))
         if random.random() < 0.3:
             source = random.choice(("nbk", "cbr", "nbu"))
