@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -149,6 +150,7 @@ def test_error_of_invalid_toml_does_not_quote_it(tmp_path: Path, text: str) -> N
     assert CANARY not in str(error.value)
 
 
+@cache
 def canaries() -> dict[str, str]:
     """Return a canary by path for each setting that accepts one; the canary contains the path."""
     accepted = {}
@@ -160,12 +162,14 @@ def canaries() -> dict[str, str]:
     return accepted
 
 
-SECRETS = {path: canary for path, canary in canaries().items() if path not in SHOWN}
+@cache
+def secrets() -> dict[str, str]:
+    return {path: canary for path, canary in canaries().items() if path not in SHOWN}
 
 
 def leaked(text: str) -> set[str]:
     """Return the settings whose canaries a text contains."""
-    return {path for path, canary in SECRETS.items() if canary.lower() in text.lower()}
+    return {path for path, canary in secrets().items() if canary.lower() in text.lower()}
 
 
 def environ(url: str) -> dict[str, str]:
@@ -185,8 +189,8 @@ def environ(url: str) -> dict[str, str]:
 def test_secret_settings_have_canaries() -> None:
     """Includes the store's password and settings of free text."""
     free_texts = {"store.url", "store.prefix", "client.user_agent", "sources.nbk.user_agent"}
-    assert free_texts | {"client.proxy", "sources.nbk.proxy", "sources.nbk.headers.kk"} <= SECRETS.keys()
-    assert {"webhooks.0.url", "webhooks.0.secret", "webhooks.0.headers.kk"} <= SECRETS.keys()
+    assert free_texts | {"client.proxy", "sources.nbk.proxy", "sources.nbk.headers.kk"} <= secrets().keys()
+    assert {"webhooks.0.url", "webhooks.0.secret", "webhooks.0.headers.kk"} <= secrets().keys()
 
 
 @pytest.fixture
@@ -208,7 +212,7 @@ PATHS = (
 
 def stored(server: Server) -> list[Any]:
     """Return all values of a store; key names may contain the prefix."""
-    with redis.Redis(port=server.port, password=SECRETS["store.url"]) as client:
+    with redis.Redis(port=server.port, password=secrets()["store.url"]) as client:
         found: list[Any] = []
         for key in client.scan_iter():
             kind = client.type(key)
@@ -226,8 +230,8 @@ def stored(server: Server) -> list[Any]:
 @pytest.mark.parametrize("form", ["json", "console"])
 async def test_failing_service_shows_no_secret(tmp_path: Path, banks: Banks, form: str) -> None:
     """Log, responses and records, while banks fail and the store is down, rejects the password, and is back."""
-    with valkey(tmp_path / "v", "--requirepass", SECRETS["store.url"]) as server:
-        env = environ(f"redis://:{SECRETS['store.url']}@127.0.0.1:{server.port}/0") | banks.environ()
+    with valkey(tmp_path / "v", "--requirepass", secrets()["store.url"]) as server:
+        env = environ(f"redis://:{secrets()['store.url']}@127.0.0.1:{server.port}/0") | banks.environ()
         env |= {"TICKER_LOG__FORMAT": form}
         valid_arguments = server.arguments
 
@@ -275,8 +279,8 @@ async def test_failing_service_shows_no_secret(tmp_path: Path, banks: Banks, for
 def add_event(server: Server) -> None:
     """Add an event to the queue of the webhook, whose receiver does not listen."""
     event = {"id": "e1", "type": "ticker.changed", "subject": "kzt", "time": "2026-04-02T04:00:00Z", "body": "{}"}
-    with redis.Redis(port=server.port, password=SECRETS["store.url"]) as client:
-        client.rpush(f"{SECRETS['store.prefix']}webhooks:127.0.0.1:1", json.dumps(event))
+    with redis.Redis(port=server.port, password=secrets()["store.url"]) as client:
+        client.rpush(f"{secrets()['store.prefix']}webhooks:127.0.0.1:1", json.dumps(event))
 
 
 def command_lines(pid: int) -> str:
@@ -298,7 +302,7 @@ async def test_no_command_shows_a_secret(tmp_path: Path, banks: Banks, caplog: p
     """Output and exported file, with a working store and with stores that fail."""
     file = tmp_path / "all.ndjson.gz"
     values = {"today": str(local("Asia/Almaty")), "file": str(file)}
-    password = SECRETS["store.url"]
+    password = secrets()["store.url"]
     with valkey(tmp_path / "v", "--requirepass", password) as server:
         valid = f"redis://:{password}@127.0.0.1:{server.port}/0"
         failing = (valid.replace("://:", "://:wrong"), f"redis://:{password}@127.0.0.1:1/0", f"{valid}/x@")
@@ -333,7 +337,7 @@ cli()
 
 def test_traceback_of_a_crash_shows_no_values() -> None:
     """Neither the line that reports it, nor the traceback that is printed on request."""
-    variables = environ(FORMATS["store.url"].format(SECRETS["store.url"]))
+    variables = environ(FORMATS["store.url"].format(secrets()["store.url"]))
     for mode, found in (({}, "internal error (RuntimeError in "), ({"PYTHONDEVMODE": "1"}, "RuntimeError: oops")):
         done = process(variables | mode, "-c", CRASHING_COMMAND)
         assert found in done.stderr
@@ -374,7 +378,7 @@ class Crashing(Service):
 @pytest.mark.parametrize("form", ["json", "console"])
 async def test_crash_in_a_poll_logs_no_values(banks: Banks, form: str) -> None:
     """The log has the full traceback, health one line."""
-    url = f"redis://:{SECRETS['store.url']}@127.0.0.1:{unused_port()}/0"
+    url = f"redis://:{secrets()['store.url']}@127.0.0.1:{unused_port()}/0"
     service = Crashing(environ(url) | banks.environ() | {"TICKER_LOG__FORMAT": form})
 
     def check() -> str:

@@ -361,8 +361,18 @@ def test_readiness_fails_before_the_listener_closes(tmp_path: Path) -> None:
         ({"TICKER_CONFIG": "/nowhere.toml"}, "error: /nowhere.toml: cannot be read"),
     ],
 )
-def test_invalid_settings_are_reported_at_startup(variables: dict[str, str], message: str, tmp_path: Path) -> None:
+def test_invalid_settings_are_reported(variables: dict[str, str], message: str) -> None:
     """One line with the key, exit status 2, no traceback, no value."""
+    done = command(variables, "show")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+    assert "canary" not in done.stderr
+
+
+@pytest.mark.parametrize(("variables", "message"), [({"TICKER_STORE__URL": "http://canary"}, "error: store.url: ")])
+def test_invalid_settings_are_reported_at_startup(variables: dict[str, str], message: str, tmp_path: Path) -> None:
+    """A service that cannot start has the same output and exit status."""
     with running(variables | {"TICKER_STORE__DATA_DIR": str(tmp_path / "d")}, port=None) as service:
         status, log = service.ended()
     assert status == 2
@@ -633,7 +643,7 @@ class TestCommands:
 
 def test_help_lists_the_commands() -> None:
     """The help lists the commands."""
-    done = process({}, "-m", "service", "--help")
-    assert done.returncode == 0
+    done = command({}, "--help")
+    assert done.exit_code == 0
     for name in ("serve", "show", "poll", "sources", "quarantine", "check"):
         assert name in done.stdout
