@@ -550,7 +550,7 @@ class TestCommands:
             assert (done.returncode, done.stdout, done.stderr) == (status, same.stdout, same.stderr)
             assert same.exit_code == status
 
-    def test_show_reports_that_there_are_no_rates(self, tmp_path: Path) -> None:
+    def test_show_without_rates_is_an_error(self, tmp_path: Path) -> None:
         """With the errors of the banks, and exit status 1; an unknown ticker is an error of usage."""
         variables = offline(tmp_path)
         (tmp_path / "banks.toml").write_text(

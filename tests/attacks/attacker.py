@@ -67,7 +67,10 @@ def _bomb() -> bytes:
 
 
 def _compressed(body: Callable[[], bytes], encoding: str) -> Response:
-    return lambda: _complete(body(), f"Content-Encoding: {encoding}")()
+    def parts() -> Iterator[bytes]:
+        yield from _complete(body(), f"Content-Encoding: {encoding}")()
+
+    return parts
 
 
 def _entities(doctype: str, value: str) -> Response:
