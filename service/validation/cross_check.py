@@ -46,6 +46,8 @@ _MIN_SAMPLES: Final = 8
 """Minimum number of dates for that estimate."""
 _MAX_CACHED_FITS: Final = 1000
 """Maximum number of cached estimates per pair of sources: bounds the memory on a day on which all rates are odd."""
+_MAX_CACHED_COMPARISONS: Final = 300
+"""Maximum number of cached comparisons per pair of sources, for the same reason."""
 _TOLERATED_SPREADS: Final = 6
 """Spreads (standard deviations, estimated robustly) that a rate may deviate."""
 _MAD_TO_STANDARD_DEVIATION: Final = 1.4826
@@ -392,6 +394,10 @@ def _median_difference(own: Observation, other: Observation) -> float | None:
     return result
 
 
+_RateKey = tuple[int, str, str]
+"""The identity of a fixing, a currency and a base."""
+
+
 @dataclass
 class Pairing:
     """Two sources compared: which of them lags, and their lasting offset and spread by currency.
@@ -401,6 +407,8 @@ class Pairing:
 
     subject: Publications
     witness: Publications
+    _comparisons: dict[_RateKey, tuple[Fixing, Witness, Comparison | None]] = field(default_factory=dict)
+    """Rates of the subject compared with the witness, which has its quarantined rates beside its publications."""
     _fits: dict[tuple[Difference, str, str, date, Lag], tuple[float, float] | None] = field(default_factory=dict)
     _aligned: dict[Lag, list[tuple[Observation, Observation]]] = field(default_factory=dict)
 
@@ -410,6 +418,23 @@ class Pairing:
         roughness = {lag: self._roughness(lag) for lag in Lag}
         smoothest = min(Lag, key=roughness.__getitem__)
         return smoothest if roughness[smoothest] < _LAG_THRESHOLD * roughness[Lag.NONE] else Lag.NONE
+
+    def comparison(
+        self, rate: _ObservedRate, witness: Witness, compare: Callable[[_ObservedRate, Witness], Comparison | None]
+    ) -> Comparison | None:
+        """Return the cached comparison of a rate with the witness, or that of `compare`.
+
+        When a source has published, only what is compared with it is compared again.
+        """
+        cache_key = (id(rate.observation.fixing), rate.code, rate.base)
+        known = self._comparisons.get(cache_key)
+        if known and known[1] is witness:  # it holds the fixing, whose identity is the key
+            return known[2]
+        if len(self._comparisons) >= _MAX_CACHED_COMPARISONS:
+            self._comparisons.clear()
+        comparison = compare(rate, witness)
+        self._comparisons[cache_key] = (rate.observation.fixing, witness, comparison)
+        return comparison
 
     def aligned_day(self, own: Observation, lag: Lag) -> date:
         """Return the market day whose publication of the witness is to be compared with one of the subject."""
@@ -482,10 +507,6 @@ class Pairing:
             return inf
         upper_quartile = 3 * len(changes) // 4
         return sorted(changes)[upper_quartile]
-
-
-_RateKey = tuple[int, str, str]
-"""The identity of a fixing, a currency and a base."""
 
 
 @dataclass
@@ -739,6 +760,9 @@ class CrossCheck:
 
     def _compare(self, rate: _ObservedRate, witness: Witness) -> Comparison | None:
         """Compare with what one bank has published or has in quarantine; None where nothing can be compared."""
+        return self._pairing(rate.subject, witness).comparison(rate, witness, self._compare_anew)
+
+    def _compare_anew(self, rate: _ObservedRate, witness: Witness) -> Comparison | None:
         lag = Lag.NONE
         published = self._compare_published(rate, witness, lag)
         if published is None or abs(published.deviation) > self.tolerance.floor / 2:

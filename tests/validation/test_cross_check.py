@@ -1,11 +1,20 @@
 """Comparison of two sources: lag, offset and spread."""
 
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
 from service.domain.fixing import Quotation
-from service.validation.cross_check import Lag, Pairing, Publications, _absolute_difference, _relative_difference
+from service.validation.cross_check import (
+    CrossCheck,
+    Lag,
+    Pairing,
+    Publications,
+    Witness,
+    _absolute_difference,
+    _relative_difference,
+)
 from tests.support.fixings import fixing, series
 
 FIRST = date(2026, 3, 1)
@@ -38,3 +47,56 @@ def test_absolute_and_relative_offsets_are_kept_apart() -> None:
     assert absolute[0] == pytest.approx(0.0099, abs=1e-4)  # ln(1.02) - ln(1.01)
     assert relative[0] == pytest.approx(-0.00995, abs=1e-4)  # -ln(1.01)
     assert pair.fit("USD", "KZT", _absolute_difference, Lag.NONE, before) == absolute
+
+
+def banks(last: str = "1.02") -> dict[str, Witness]:
+    """Return three banks that agree; `last` is the last rate of the tenge at the third one."""
+    levels = {"nbk": ("KZT", 480.0), "cbr": ("RUB", 80.0), "nbu": ("UAH", 41.0)}
+    found = dict[str, Witness]()
+    for key, (base, dollar) in levels.items():
+        fixings = []
+        for number in range(12):
+            tenge = {} if key == "nbk" else {"KZT": f"{dollar / 480:.6f}"}
+            if key == "nbu" and number == 11:
+                tenge = {"KZT": f"{float(last) * dollar / 480:.6f}"}
+            fixings.append(fixing(FIRST + timedelta(days=number), key, base, USD=f"{dollar:.2f}", **tenge))  # type: ignore[arg-type]
+        found[key] = Witness(key, Publications(series(*fixings), same_day))
+    return found
+
+
+def test_only_what_is_compared_with_a_new_publication_is_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The assessments are those of a comparison without anything known before."""
+    compared = list[tuple[str, str]]()
+    compare = CrossCheck._compare_anew
+
+    def counted(check: CrossCheck, rate: Any, witness: Witness) -> Any:
+        compared.append((rate.subject.key, witness.key))
+        return compare(check, rate, witness)
+
+    monkeypatch.setattr(CrossCheck, "_compare_anew", counted)
+
+    def assessments(check: CrossCheck) -> dict[str, list[tuple[str, float]]]:
+        latest = {key: witness.publications.series.fixings[-1] for key, witness in check.witnesses.items()}
+        of = {key: check.assess(key, each, "USD") for key, each in latest.items()}
+        return {
+            key: [(one.source, one.deviation) for one in (*each.agreeing, *each.disagreeing)]
+            for key, each in of.items()
+        }
+
+    first = CrossCheck(banks())
+    before = assessments(first)
+    assert {("nbk", "cbr"), ("cbr", "nbk"), ("nbk", "nbu")} <= set(compared)
+    compared.clear()
+    witnesses = {**first.witnesses, "nbu": banks(last="1.5")["nbu"]}
+    second = CrossCheck(witnesses, pairings=first.pairings)
+    after = assessments(second)
+    assert compared
+    assert all("nbu" in pair for pair in compared)
+    assert after == assessments(CrossCheck(witnesses))
+    assert after != before
+    compared.clear()
+    quarantined = Witness("nbu", witnesses["nbu"].publications, (witnesses["nbu"].publications.series.fixings[-1],))
+    assessments(CrossCheck({**witnesses, "nbu": quarantined}, pairings=second.pairings))
+    assert {witness for _, witness in compared} == {
+        "nbu"
+    }  # not what it is compared with: its publications are the same
