@@ -25,6 +25,9 @@ _FIRST_RETRY_WITHOUT_RATES = timedelta(seconds=5)
 """While a source has no rates at all, visitors may see none: at a first start, the network may come up later."""
 _MOST_DOUBLINGS = 20
 _SHORTEST_INTERVAL = timedelta(seconds=20)
+_REQUESTS_PER_PART = 25
+"""Requests per day for which the intervals become one n-th of the time for which something is overdue: 150 requests
+allow a sixth, which is about 25 polls a day, of six requests each at a bank with a document for each date."""
 _DENSE_SHARE = 0.5
 """Share of the requests per day that is used around the expected arrival."""
 _LOOKBACK = timedelta(days=14)
@@ -263,15 +266,16 @@ def next_poll(
     not_before: datetime | None = None,
     expected: ExpectedArrival | None = None,
     failures: int = 0,
+    suspicious: datetime | None = None,
 ) -> datetime:
     """Return when the leader polls next, after the last poll at `polled` (None: never).
 
     While a window is open and its publication has not arrived: `every` after the last poll, and more often while the
     publication is `expected`; otherwise when the next window opens. After a window has closed without its publication,
-    the intervals grow from `every` to `sweep`; after consecutive `failures`, from a minute, or from seconds while the
-    source has no rates. In any case no later than
-    `sweep` after the last poll, but not before the end of a pause that the bank has demanded. A last poll in the future
-    comes from a wrong clock and counts as now; so does a pause of more than a day.
+    and while `suspicious` rates wait for a correction (since that time), the intervals grow from `every` to `sweep`;
+    after consecutive `failures`, from a minute, or from seconds while the source has no rates. In any case no later
+    than `sweep` after the last poll, but not before the end of a pause that the bank has demanded. A last poll in the
+    future comes from a wrong clock and counts as now; so does a pause of more than a day.
     """
     polled = min(polled, now) if polled else None
     times = [polled + source.sweep if polled else now]
@@ -291,11 +295,17 @@ def next_poll(
     possible = _possible_today(source, now)
     if possible and now < possible.opens and (latest is None or latest < possible.effective):
         times.append(possible.opens)
-    if latest and polled and source.window and (closed := last_missed(source, latest, now)):
-        times.append(polled + min(max(now - closed, source.every), source.sweep))
+    closed = last_missed(source, latest, now) if latest and source.window else None
+    if polled:
+        times += [polled + _overdue_interval(source, now - since) for since in (closed, suspicious) if since]
     if polled and failures:
         times.append(polled + retry)
     return max(pause_end(not_before, now) or now, min(times), now)
+
+
+def _overdue_interval(source: SourceSettings, elapsed: timedelta) -> timedelta:
+    """Return the interval between polls for what is overdue for some time: a part of it, from `every` to `sweep`."""
+    return min(max(elapsed / max(1, source.budget // _REQUESTS_PER_PART), source.every), source.sweep)
 
 
 def _after(source: SourceSettings, latest: date) -> Iterator[Publication]:

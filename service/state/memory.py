@@ -113,6 +113,8 @@ class MemoryState:
     """Cache by source: what became of its last publications."""
     _built: dict[str, _Built] = field(default_factory=dict)
     """Cache by ticker: its last snapshot. Most polls bring nothing new, and followers look every few seconds."""
+    _configured_breaks: dict[str, tuple[Break, ...]] = field(default_factory=dict)
+    """By source: the breaks that are known without an operator."""
     _cross_check: CrossCheck | None = None
     _witnesses: dict[str, tuple[tuple[int, ...], Witness, object]] = field(default_factory=dict)
     """Cache by source: the identities of the witness's inputs, the witness, and references that keep them alive."""
@@ -122,6 +124,7 @@ class MemoryState:
             self.states.setdefault(key, SourceState())
             self._series.setdefault(key, Series())
             self.quarantine.setdefault(key, Quarantine())
+        self._configured_breaks = {key: configured_breaks(source) for key, source in self.settings.sources.items()}
 
     def series(self, source: str) -> Series:
         return self._series[source]
@@ -178,6 +181,7 @@ class MemoryState:
     def next_poll(self, source: str, now: datetime, polled: datetime | None = None) -> datetime:
         """Return when a source is polled next, without jitter; `polled` is the last poll if it is not recorded yet."""
         latest, state = self._series[source].latest_distinct, self.states[source]
+        suspicious = [entry.since for entry in self.pending_quarantine(source) if self.needed_reasons(source, entry)]
         return publication_schedule.next_poll(
             self.settings.polled[source],
             latest.date if latest else None,
@@ -186,6 +190,7 @@ class MemoryState:
             state.not_before,
             self.expected_arrival(source, now),
             state.failures,
+            max(suspicious, default=None),
         )
 
     def poll_due(self, source: str) -> datetime | None:
@@ -300,7 +305,7 @@ class MemoryState:
 
     def breaks(self, source: str) -> tuple[Break, ...]:
         """Return the known breaks of a source's currencies, including those declared by an operator."""
-        return (*configured_breaks(self.settings.sources[source]), *self.quarantine[source].breaks)
+        return (*self._configured_breaks[source], *self.quarantine[source].breaks)
 
     def context(self, source: str, now: datetime, series: Series | None = None) -> ValidationContext:
         """Return the context for the validation of a source's fixings: its calendar, other sources, decisions.

@@ -239,13 +239,32 @@ def test_every_bank_has_a_calendar() -> None:
         (day(3), astana(2, 15, 40), astana(2, 15, 40), astana(2, 16, 40)),  # already published
         (day(2), astana(2, 18, 55), astana(2, 18, 55), astana(2, 19, 5)),
         (day(2), astana(2, 19, 5), astana(2, 19, 5), astana(2, 19, 15)),  # missed: growing intervals
-        (day(2), astana(2, 22), astana(2, 22), astana(2, 23)),  # and then the sweep
+        (day(2), astana(2, 22), astana(2, 22), astana(2, 22, 30)),  # a sixth of three hours
+        (day(2), astana(3, 6), astana(3, 6), astana(3, 7)),  # and then the sweep
         (day(2), astana(9, 15), astana(2, 15, 31), astana(2, 15, 41)),  # polled by a clock that was ahead
     ],
 )
 def test_next_poll(latest: date, polled_at: datetime | None, now: datetime, expected: datetime) -> None:
     source = NBK.model_copy(update={"sweep": timedelta(hours=1)})
     assert publication_schedule.next_poll(source, latest, polled_at, now) == expected
+
+
+@pytest.mark.parametrize(("budget", "minutes"), [(1000, 10), (150, 20), (100, 30), (40, 120), (10, 120)])
+def test_correction_is_awaited_within_the_budget(budget: int, minutes: int) -> None:
+    """Two hours after rates were quarantined; the intervals grow, from `every` to the sweep."""
+    source = NBK.model_copy(update={"sweep": timedelta(hours=3), "budget": budget})
+    now = astana(2, 12)
+    polled = publication_schedule.next_poll(source, day(2), now, now, suspicious=now - timedelta(hours=2)) - now
+    assert polled == timedelta(minutes=minutes)
+
+
+def test_late_publication_is_found_soon() -> None:
+    """At any delay up to half a day after the window: at most a fifth of it later, or `every`."""
+    source = NBK
+    closed, now = astana(2, 19), astana(2, 19)
+    while now < closed + timedelta(hours=12):
+        before, now = now, publication_schedule.next_poll(source, day(2), now, now)
+        assert now - before <= max(source.every, (now - closed) / 6, timedelta(minutes=1))
 
 
 def test_window_follows_summer_time() -> None:

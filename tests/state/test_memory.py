@@ -105,5 +105,21 @@ def test_snapshots_are_the_same_as_without_the_cache(effective: str) -> None:
     assert explained
 
 
+def test_source_is_polled_sooner_while_a_needed_rate_is_quarantined() -> None:
+    """The bank may correct it. Rates that no ticker needs can wait."""
+    memory, now = MemoryState(SETTINGS), datetime(2026, 4, 2, 8, tzinfo=UTC)
+    rates = {"USD": "478.77", "EUR": "551.06", "RUB": "5.87", "GBP": "631.87", "CNY": "69.12", "JPY": "3.2"}
+    memory.add(fixing(day(2), **rates))  # type: ignore[arg-type]
+    usual = memory.next_poll("nbk", now, polled=now)
+    context = ValidationContext(date(2026, 12, 31), jump=Fraction(15, 100))
+    for rate, expected in (("JPY", usual), ("USD", now + SETTINGS.sources["nbk"].every)):
+        suspicious = fixing(day(3), **rates | {rate: "47880"})  # type: ignore[arg-type]
+        memory.apply_judgements("nbk", judge_all([suspicious], memory.series("nbk"), context, KEEP), now)
+        assert set(memory.quarantine["nbk"].waiting[day(3)].fixing.rates) == {rate}
+        assert memory.next_poll("nbk", now, polled=now) == expected
+    later = now + timedelta(hours=2)
+    assert memory.next_poll("nbk", later, polled=later) - later == timedelta(minutes=20)
+
+
 def replace_effective(ticker: Any, effective: str) -> Any:
     return ticker.model_copy(update={"effective": effective})
