@@ -1,18 +1,20 @@
 """Run two instances of the service through simulated time, on a real store and a real local server as all banks.
 
 Real are the parts of an instance from polling to metrics, the adapters, HTTP, and the store. Simulated are the clock
-and every sleep: a queue of events is worked off, one after the other. What an instance does every few seconds (renew
-the lock, read the store) it does before an event and every quarter of an hour.
+and every sleep: a queue of events is worked off, one after the other. Of what an instance does every few seconds, it
+renews the lock before a poll and reads the store when it is notified, and every hour; its statuses follow the time
+every quarter of an hour.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import web
@@ -31,7 +33,7 @@ from service.sources.banks import SOURCES
 from service.sources.http_client import Client
 from service.sources.session import BankSession
 from service.state.memory import MemoryState
-from service.storage.repository import Store, open_store
+from service.storage.repository import Sizes, Store, open_store
 from service.storage.server_monitor import ServerMonitor
 from service.storage.sync import StoreSync
 from service.web.ops.collector import register
@@ -45,6 +47,10 @@ if TYPE_CHECKING:
 
 TICK: Final = timedelta(minutes=15)
 _LOCK_LIFE: Final = timedelta(seconds=15)
+_RENEWAL: Final = 3.0
+"""Real seconds for which a renewed lock is left alone: in the store it expires in real time."""
+_AFTERMATH: Final = timedelta(minutes=5)
+"""Time after an incident in which locks are renewed each time."""
 
 Action = Callable[[], Awaitable[None]]
 
@@ -144,6 +150,16 @@ class _Job:
     id: str
 
 
+class Inline:
+    """Takes the place of `Thread`, and does its work at once: nothing else is to be done meanwhile."""
+
+    def __init__(self, target: Callable[[], None], **_: object) -> None:
+        self._target = target
+
+    def start(self) -> None:
+        self._target()
+
+
 @dataclass
 class Instance:
     """One instance of the service; `start` makes a new process, so to speak."""
@@ -153,6 +169,10 @@ class Instance:
     time: Time
     clock: SkewedClock
     on_snapshot: Callable[["Instance"], None]
+    on_write: Callable[["Instance"], None] = lambda _: None
+    """Called when this instance notifies the others."""
+    disturbed_until: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    """End of the last incident that may concern the lock."""
     polled: Callable[[str], None] = lambda _: None
     is_up: bool = False
     memory: MemoryState = field(init=False)
@@ -166,12 +186,23 @@ class Instance:
     scheduler: PollScheduler | None = None
     _client: Client = field(init=False)
     _stepped: asyncio.Event = field(default_factory=asyncio.Event)
+    _leads: bool = False
+    _renewed: float = float("-inf")
+    """When the lock was renewed in the store, in real seconds."""
 
     async def start(self) -> None:
         settings, clock = self.settings, self.clock
         self.memory = MemoryState(settings)
         self.store = open_store(settings, None, clock)
         await self.store.__aenter__()
+        publish_change = self.store.coordination.publish_change
+
+        async def notify() -> None:
+            await publish_change()
+            self.on_write(self)
+
+        self.store.coordination.publish_change = notify  # type: ignore[method-assign]
+        self._count_seldom()
         self.sync = StoreSync(self.memory, self.store, now=clock)
         self.follower = follower(self.sync, clock)
         counters = Counters()
@@ -188,10 +219,26 @@ class Instance:
         register(self.registry, self.memory, self.sync, monitor, self.election, counters, lambda: 0, {}, clock)
         self.health = HealthReport(self.memory, self.sync, self.election, self.follower, self, clock, clock())
         self.memory.watchers.append(lambda _: self.on_snapshot(self))
-        self._is_first_term = True
+        self._is_first_term, self._renewed = True, float("-inf")
         await self.follower.refresh()
         self.is_up = True
         await self.tick()
+
+    def _count_seldom(self) -> None:
+        """Count the records of the store every few real seconds: each sync does, in case that some vanish."""
+        count_records, counted, counted_at = self.store.sizes, dict[str, Sizes](), float("-inf")
+
+        async def sizes(sources: Sequence[str]) -> dict[str, Sizes]:
+            nonlocal counted, counted_at
+            if not self._is_undisturbed or monotonic() - counted_at >= _RENEWAL:
+                counted, counted_at = await count_records(sources), monotonic()
+            return counted
+
+        self.store.sizes = sizes  # type: ignore[method-assign]
+
+    @property
+    def _is_undisturbed(self) -> bool:
+        return self.time.now > self.disturbed_until and self.sync.error is None
 
     stopped = False
 
@@ -200,15 +247,24 @@ class Instance:
 
     async def renew(self) -> None:
         """Acquire or renew the lock, as every three seconds."""
-        if self.is_up:
-            await self.election.refresh()
+        if not self.is_up:
+            return
+        if self._is_undisturbed and monotonic() - self._renewed < _RENEWAL:
+            if self._leads:
+                self.election._leads_until = self.time.seconds() + _LOCK_LIFE.total_seconds()
+            return
+        await self.election.refresh()
+        self._leads, self._renewed = self.election.role is Role.LEADER, monotonic()
 
-    async def tick(self) -> None:
-        """Do what an instance does every three seconds."""
+    async def tick(self, *, reads: bool = True) -> None:
+        """Do what an instance does every three seconds; reading the store may be left out if nobody has written."""
         await self.renew()
         if self.is_up:
             await self._poll_if_leading()
-            await self.follower.refresh()
+            if reads or self.sync.error is not None:
+                await self.follower.refresh()
+            else:
+                await self.follower.publisher.publish(self.clock())
 
     async def _poll_if_leading(self) -> None:
         if self.election.is_polling and self.scheduler is None:
@@ -288,7 +344,7 @@ class _Renewing:
 
     async def poll(self, key: str) -> None:
         instance = self._instance
-        await instance.election.refresh()
+        await instance.renew()
         if instance.election.is_polling:
             await instance.poller.poll(key)
             instance.polled(key)
@@ -350,6 +406,8 @@ async def cause(incident: Incident, time: Time, instances: Mapping[str, Instance
         for delay in seconds:
             time.at(at + timedelta(seconds=delay), tick_all)
 
+    for each in instances.values():
+        each.disturbed_until = max(each.disturbed_until, incident.end + _AFTERMATH)
     instance = instances.get(incident.subject)
     if incident.kind == "store":
         store.end()

@@ -11,16 +11,18 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
+from unittest.mock import patch
 
 import stamina
 import structlog
 
+from service.runtime import background
 from service.settings import Settings, load
 from service.web.ops.health import report
 from tests.support.promtool import PROMTOOL
 from tests.support.servers import Server, valkey
 from tests.year.measure import Alerts, Memory, Statuses, peak
-from tests.year.simulation import TICK, BankServer, Instance, SkewedClock, Time, cause, serve_banks
+from tests.year.simulation import TICK, BankServer, Inline, Instance, SkewedClock, Time, cause, serve_banks
 from tests.year.truth import DAY, KEYS, Incident, Truth, fail_routinely, settle
 
 TICKERS: Final = {
@@ -33,8 +35,6 @@ TICKERS: Final = {
     "byn": ("USD EUR RUB PLN CNY", "nbrb cbr nbk"),
 }
 """The first tickers of config/example.toml: currencies, and sources by priority."""
-BUDGET: Final = 30
-"""Requests per day to a bank, instead of 150 by default, to save time; the other settings are the default ones."""
 _EVALUATED: Final = 7
 """Days between two evaluations of the alert rules."""
 _WARM: Final = timedelta(hours=12)
@@ -48,7 +48,7 @@ def settings(environ: dict[str, str] | None = None, keys: tuple[str, ...] = KEYS
         for key, (currencies, sources) in TICKERS.items()
         if set(sources.split()) <= set(keys)
     ]
-    sources = {key: {"enabled": key in keys, "budget": BUDGET} for key in KEYS}
+    sources = {key: {"enabled": key in keys} for key in KEYS}
     return load(environ=environ or {}, overrides={"tickers": tickers, "sources": sources})
 
 
@@ -95,11 +95,10 @@ class _Simulation:
             self.year.alerts.scrape(instance, self.time.now)
 
     async def tick(self) -> None:
-        """Check what is shown; before, do what a leader does every few seconds, and once an hour a follower."""
+        """Check what is shown; before, do what an instance does every few seconds."""
         statuses, now = self.year.statuses, self.time.now
         for instance in self.instances.values():
-            if instance.scheduler or now.minute == 0:
-                await instance.tick()
+            await instance.tick(reads=now.minute == 0)
             statuses.check(instance, now)
         for name in {instance.name for instance in self.changed}:
             if self.instances[name].is_up and not self.instances[name].clock.skew:
@@ -107,6 +106,12 @@ class _Simulation:
         self.changed.clear()
         await self.scrape()
         self.time.at(now + TICK, self.tick)
+
+    def notify(self, writer: Instance) -> None:
+        """Let the other instances read what one has written."""
+        for instance in self.instances.values():
+            if instance is not writer:
+                self.time.at(self.time.now, instance.tick)
 
     async def cause(self, incident: Incident) -> None:
         for instance in self.instances.values():
@@ -141,6 +146,7 @@ async def simulate(
     simulated = Time(begin)
     async with AsyncExitStack() as stack:
         stack.enter_context(stamina.set_testing(True, attempts=3))  # no real waits
+        stack.enter_context(patch.object(background, "Thread", Inline))
         store = stack.enter_context(valkey(folder / "store", "--appendonly", "yes"))
         truth = Truth(settings(keys=keys), seed, first, last)
         fail(truth)
@@ -152,10 +158,11 @@ async def simulate(
         configured = settings(environ | {"TICKER_STORE__URL": f"redis://127.0.0.1:{store.port}"}, keys)
         year = Year(truth, Statuses(truth), Alerts(folder, configured, calendar, begin + _WARM))
         changed = list[Instance]()
-        instances = {
-            name: Instance(name, configured, simulated, SkewedClock(simulated), changed.append) for name in "ab"
-        }
-        simulation = _Simulation(year, simulated, store, instances, changed)
+        simulation = _Simulation(year, simulated, store, {}, changed)
+        instances = simulation.instances
+        for name in "ab":
+            clock = SkewedClock(simulated)
+            instances[name] = Instance(name, configured, simulated, clock, changed.append, simulation.notify)
         for incident in truth.incidents:
             if incident.kind in ("store", "restart", "crash", "clock") and begin < incident.begin:
                 simulated.at(incident.begin, partial(simulation.cause, incident))
