@@ -84,8 +84,8 @@ def of_both(series: Mapping[str, str], minutes: int = DAYS) -> dict[str, str]:
     Series of another job are the same for both instances.
     """
     labelled = {}
-    for key, values in series.items():
-        values = re.sub(rf"x{DAYS}$", f"x{minutes}", values)
+    for key, whole in series.items():
+        values = re.sub(rf"x{DAYS}$", f"x{minutes}", whole)
         if "{job=" in key:
             labelled[key] = values
             continue
