@@ -60,7 +60,8 @@ def show(year: Year, console: Console) -> int:
     requests = ", ".join(f"{key} {bank.requests:,}" for key, bank in year.truth.banks.items())
     console.print(f"requests: {requests}", soft_wrap=True)
     memory = "; ".join(f"{each.at:%F}: {each.megabytes:.1f} MB, {each.objects:,} objects" for each in year.memory)
-    console.print(f"memory: {memory}; peak {year.peak:.1f} MB; store {year.store:.1f} MB", soft_wrap=True)
+    full = f"full on {year.full.at:%F}" if year.full else "not full yet"
+    console.print(f"memory: {memory}; {full}; peak {year.peak:.1f} MB; store {year.store:.1f} MB", soft_wrap=True)
     for note, count in year.health.most_common(25):
         console.print(f"health at midnight: {count} x {note}", soft_wrap=True, markup=False)
     needless = [firing for firing in fired if firing.incident is None]

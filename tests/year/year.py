@@ -18,6 +18,7 @@ import structlog
 
 from service.runtime import background
 from service.settings import Settings, load
+from service.state.memory import KEEP
 from service.web.ops.health import report
 from tests.support.promtool import PROMTOOL
 from tests.support.servers import Server, valkey
@@ -62,6 +63,8 @@ class Year:
     last: date = date.min
     """The last day that was simulated."""
     memory: list[Memory] = field(default_factory=list)
+    full: Memory | None = None
+    """When the memory of both instances had as many dates of each bank as it keeps."""
     peak: float = 0.0
     """Largest memory of the process in MB."""
     store: float = 0.0
@@ -71,11 +74,11 @@ class Year:
 
     @property
     def is_flat(self) -> bool:
-        """Whether memory stayed flat after the first quarter: objects within 3 %, and 5 MB at most."""
-        if len(self.memory) < 3:
+        """Whether memory stayed flat since it was full: objects within 3 %, and 5 MB at most."""
+        if self.full is None:
             return True
-        _, quarter, *_, end = self.memory
-        return end.objects <= 1.03 * quarter.objects and end.megabytes <= quarter.megabytes + 5
+        end = self.memory[-1]
+        return end.objects <= 1.03 * self.full.objects and end.megabytes <= self.full.megabytes + 5
 
 
 @dataclass
@@ -88,6 +91,12 @@ class _Simulation:
     instances: dict[str, Instance]
     changed: list[Instance]
     """Instances whose snapshots have changed since the last check."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether both instances have as many dates of each bank in memory as they keep."""
+        memories = [instance.memory for instance in self.instances.values()]
+        return all(len(memory.series(key).fixings) == KEEP for memory in memories for key in self.year.truth.banks)
 
     async def scrape(self) -> None:
         for instance in self.instances.values():
@@ -176,8 +185,10 @@ async def simulate(
             simulation.note_health()
             requests = sum(bank.requests for bank in truth.banks.values())
             goes_on = progress(f"{day}: {requests} requests") and day < last
-            if number == 2 or not goes_on or (number > 2 and number % quarter == 0):
+            is_now_full = year.full is None and simulation.is_full
+            if is_now_full or number == 2 or not goes_on or (number > 2 and number % quarter == 0):
                 year.memory.append(Memory.measure(simulated.now))
+                year.full = year.memory[-1] if is_now_full else year.full
             if PROMTOOL and (number % _EVALUATED == _EVALUATED - 1 or not goes_on):
                 year.alerts.evaluate(simulated.now)
             year.last, number = day, number + 1
