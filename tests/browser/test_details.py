@@ -192,7 +192,9 @@ def test_tape_stops_for_details_and_keyboard(site: Site, open_page: Open) -> Non
     wait_until(lambda: element.locator(".view").evaluate("node => node.scrollLeft") == 0)
 
     copy = lists.nth(1).locator("button").first
-    into_view = "node => node.getAnimations().forEach((it) => { it.currentTime = it.effect.getTiming().duration * 0.98; })"
+    into_view = (
+        "node => node.getAnimations().forEach((it) => { it.currentTime = it.effect.getTiming().duration * 0.98; })"
+    )
     for number in range(2):
         lists.nth(number).evaluate(into_view)
     wait_until(lambda: copy.evaluate("node => node.getBoundingClientRect().x") < 150, "the copy comes into view")
