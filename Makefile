@@ -48,8 +48,9 @@ install = { command -v apt-get >/dev/null && test "$$(id -u)" = 0 && echo "Insta
   && apt-get update -qq && apt-get install -y -qq --no-install-recommends $(1) >/dev/null; }
 
 browser: # Install Chromium for the browser tests, if possible; pytest reports what it skips
-	@test -n "$$CHROMIUM" || command -v chromium-headless-shell || $(call install,chromium-headless-shell fonts-noto-core) \
-	  || command -v chromium || command -v chromium-browser || command -v google-chrome \
+	@test -n "$$CHROMIUM" || command -v chromium-headless-shell || command -v chromium || command -v chromium-browser \
+	  || command -v google-chrome || $(call install,chromium-headless-shell fonts-noto-core) \
+	  || $(call install,chromium fonts-noto-core) \
 	  || echo "WARNING: no Chromium, and it cannot be installed: browser tests will be skipped" >&2
 
 beside: # Install nginx (the edge), promtool (alert rules) and amtool (notifications), if possible

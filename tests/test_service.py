@@ -361,9 +361,9 @@ def test_readiness_fails_before_the_listener_closes(tmp_path: Path) -> None:
         ({"TICKER_CONFIG": "/nowhere.toml"}, "error: /nowhere.toml: cannot be read"),
     ],
 )
-def test_invalid_settings_are_reported(variables: dict[str, str], message: str) -> None:
+def test_invalid_settings_are_reported(variables: dict[str, str], message: str, tmp_path: Path) -> None:
     """One line with the key, exit status 2, no traceback, no value."""
-    done = command(variables, "show")
+    done = command(offline(tmp_path) | variables, "show")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1

@@ -84,7 +84,8 @@ class LeaderElection(BackgroundTask):
         """Release the lock, so that another instance need not wait until it expires."""
         await super().__aexit__()
         if self._known and self.error is None:
-            release = asyncio.create_task(self._resign(self.role is Role.LEADER))
+            holds_lock = self.role is Role.LEADER and not self.own
+            release = asyncio.create_task(self._resign(holds_lock=holds_lock))
             await asyncio.wait([release], timeout=_RESIGN)
             await cancel_and_wait(release)
 
@@ -99,12 +100,11 @@ class LeaderElection(BackgroundTask):
         self._stepped_down_until = self.monotonic() + _STEPPED_DOWN * self.coordination.life
         self._leads_until = _NEVER
         if was_leader and self.error is None:
-            await self._resign(was_leader)
+            await self._resign(holds_lock=True)
         async with self._refreshed:
             self._refreshed.notify_all()
 
-    async def _resign(self, was_leader: bool) -> None:
-        holds_lock = was_leader and not self.own
+    async def _resign(self, *, holds_lock: bool) -> None:
         try:
             if holds_lock:
                 await self.coordination.release()

@@ -26,8 +26,7 @@ _FIRST_RETRY_WITHOUT_RATES = timedelta(seconds=5)
 _MOST_DOUBLINGS = 20
 _SHORTEST_INTERVAL = timedelta(seconds=20)
 _REQUESTS_PER_PART = 25
-"""Requests per day for which the intervals become one n-th of the time for which something is overdue: 150 requests
-allow a sixth, which is about 25 polls a day, of six requests each at a bank with a document for each date."""
+"""`budget` divided by this, at least 1: an interval is such a part of the time for which something is overdue."""
 _DENSE_SHARE = 0.5
 """Share of the requests per day that is used around the expected arrival."""
 _LOOKBACK = timedelta(days=14)
@@ -226,6 +225,12 @@ def last_missed(source: SourceSettings, latest: date, now: datetime) -> datetime
     return closed
 
 
+def first_missed(source: SourceSettings, latest: date, now: datetime) -> Publication | None:
+    """Return the first publication after `latest` if its window has closed; None if none is missed."""
+    first = next(_after(source, max(latest, today(source, now) - _LOOKBACK)), None)
+    return first if first and first.closes <= now else None
+
+
 def worsened(source: SourceSettings, latest: date, now: datetime) -> datetime | None:
     """Return since when a series has its freshness: when a window closed; None if it is current, or has no windows."""
     if source.window is None:
@@ -297,7 +302,8 @@ def next_poll(
         times.append(possible.opens)
     closed = last_missed(source, latest, now) if latest and source.window else None
     if polled:
-        times += [polled + _overdue_interval(source, now - since) for since in (closed, suspicious) if since]
+        overdue = [since for since in (closed, suspicious) if since and since <= polled]
+        times += [polled + _overdue_interval(source, polled - since) for since in overdue]
     if polled and failures:
         times.append(polled + retry)
     return max(pause_end(not_before, now) or now, min(times), now)

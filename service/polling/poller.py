@@ -202,8 +202,8 @@ class Poller:
     def _awaited_dates(self, key: str) -> tuple[date, date] | None:
         """Return the dates to request if only an awaited publication is looked for: one request instead of several.
 
-        All dates are requested at least every `sweep`, outside the window, after a missed publication, and until the
-        usual arrival is known.
+        A publication is awaited around its usual arrival, after it was missed, and while its rates are quarantined. All
+        dates are requested at least every `sweep`, and until the usual arrival is known.
         """
         source, now, latest = self.memory.settings.polled[key], self.now(), self.memory.series(key).latest_distinct
         expected, last_full_poll = self.memory.expected_arrival(key, now), self._full_polls.get(key)
@@ -211,14 +211,20 @@ class Poller:
             return None
         if not timedelta() <= now - last_full_poll < source.sweep:  # negative after the clock was set back
             return None
+        last = publication_schedule.latest_possible_date(source, now)
+        overdue = [entry.fixing.date for entry in self.memory.suspicious(key)]
+        if missed := publication_schedule.first_missed(source, latest.date, now):
+            overdue.append(missed.effective)
+        if overdue:
+            return min(overdue), last
         publication = publication_schedule.awaited(source, latest.date, now)
-        if publication is None or publication.opens > now or publication_schedule.last_missed(source, latest.date, now):
+        if publication is None or publication.opens > now:
             return None
         effective = publication.effective
         if expected.begin <= now <= expected.end:
             return effective, effective
         # It may have another date, because of a holiday by decree.
-        return effective, publication_schedule.latest_possible_date(source, now)
+        return effective, last
 
     def _requested_dates(self, key: str) -> tuple[date, date]:
         source, now = self.memory.settings.polled[key], self.now()

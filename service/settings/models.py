@@ -498,7 +498,7 @@ class SourceSettings(DocumentSettings):
         le=100_000,
         description=(
             "Requests per day that it tolerates. Polls are more frequent than `every` while a publication is expected, "
-            "as far as the budget allows."
+            "as far as the budget allows, and than `sweep` while one is overdue."
         ),
     )
     breaks: tuple[BreakSettings, ...] = Field(

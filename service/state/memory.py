@@ -107,8 +107,8 @@ class MemoryState:
     _snapshots: dict[str, Snapshot] = field(default_factory=dict)
     _arrivals: dict[str, tuple[Series, Arrivals | None]] = field(default_factory=dict)
     """Cache by source: what was learned from a series."""
-    _due_polls: dict[str, tuple[SourceState, Series, datetime | None]] = field(default_factory=dict)
-    """Cache by source: when the poll after the last one was due."""
+    _due_polls: dict[str, tuple[SourceState, Series, datetime | None, datetime | None]] = field(default_factory=dict)
+    """Cache by source: when the poll after the last one was due, by what decides on it."""
     _days: dict[str, tuple[Series, frozenset[date], PublicationDays]] = field(default_factory=dict)
     """Cache by source: what became of its last publications."""
     _built: dict[str, _Built] = field(default_factory=dict)
@@ -181,7 +181,6 @@ class MemoryState:
     def next_poll(self, source: str, now: datetime, polled: datetime | None = None) -> datetime:
         """Return when a source is polled next, without jitter; `polled` is the last poll if it is not recorded yet."""
         latest, state = self._series[source].latest_distinct, self.states[source]
-        suspicious = [entry.since for entry in self.pending_quarantine(source) if self.needed_reasons(source, entry)]
         return publication_schedule.next_poll(
             self.settings.polled[source],
             latest.date if latest else None,
@@ -190,17 +189,21 @@ class MemoryState:
             state.not_before,
             self.expected_arrival(source, now),
             state.failures,
-            max(suspicious, default=None),
+            self._suspicious_since(source),
         )
 
     def poll_due(self, source: str) -> datetime | None:
         """Return when the poll after the last one was due, whichever instance polls; None if there was no poll."""
         state, series = self.states[source], self._series[source]
-        known_state, known_series, due = self._due_polls.get(source, (None, None, None))
-        if known_state is not state or known_series is not series:
+        known_state, known_series, known_since, due = self._due_polls.get(source, (None, None, None, None))
+        since = self._suspicious_since(source)
+        if known_state is not state or known_series is not series or known_since != since:
             due = self.next_poll(source, state.polled_at) if state.polled_at else None
-            self._due_polls[source] = state, series, due
+            self._due_polls[source] = state, series, since, due
         return due
+
+    def _suspicious_since(self, source: str) -> datetime | None:
+        return max((entry.since for entry in self.suspicious(source)), default=None)
 
     def expected_arrival(self, source: str, now: datetime) -> ExpectedArrival | None:
         """Return when the next publication of a source is expected; None if too few were observed."""
@@ -241,6 +244,10 @@ class MemoryState:
         published = self._series[source].distinct[-2:]
         waiting = self.quarantine[source].waiting
         return [waiting[day] for day in sorted(waiting) if not published or day >= published[0].date]
+
+    def suspicious(self, source: str) -> list[QuarantinedFixing]:
+        """Return the quarantined fixings that affect current quotes and have rates that a ticker needs."""
+        return [entry for entry in self.pending_quarantine(source) if self.needed_reasons(source, entry)]
 
     def own_check(self, source: str) -> Check | None:
         """Compare the latest changes with the bank's own; None if the source has no rates yet."""

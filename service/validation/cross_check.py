@@ -46,8 +46,8 @@ _MIN_SAMPLES: Final = 8
 """Minimum number of dates for that estimate."""
 _MAX_CACHED_FITS: Final = 1000
 """Maximum number of cached estimates per pair of sources: bounds the memory on a day on which all rates are odd."""
-_MAX_CACHED_COMPARISONS: Final = 300
-"""Maximum number of cached comparisons per pair of sources, for the same reason."""
+_MAX_CACHED_COMPARISONS: Final = 150
+"""Maximum number of cached comparisons per pair of sources, each 0.4 KB: with 17 sources at most 17 MB."""
 _TOLERATED_SPREADS: Final = 6
 """Spreads (standard deviations, estimated robustly) that a rate may deviate."""
 _MAD_TO_STANDARD_DEVIATION: Final = 1.4826
@@ -402,7 +402,8 @@ _RateKey = tuple[int, str, str]
 class Pairing:
     """Two sources compared: which of them lags, and their lasting offset and spread by currency.
 
-    It depends only on what they have published, so it is kept until one of them publishes.
+    It depends only on what they have published, so it is kept until one of them publishes. Comparisons also depend on
+    what the witness has in quarantine, and on the tolerance, which is the same for all cross-checks of a process.
     """
 
     subject: Publications
@@ -541,7 +542,7 @@ class CrossCheck:
         return self._assessments[cache_key][1]
 
     def copied(self) -> "CrossCheck":
-        """Return the same with caches of its own, for a validation: what it compares is not looked at again."""
+        """Return the same with caches of its own, for a validation; only the pairings are shared."""
         return replace(
             self,
             _observations=dict(self._observations),

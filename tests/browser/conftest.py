@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from shutil import which
 from typing import Any, Final
 
@@ -48,6 +49,8 @@ def make_site(valkey: str) -> Iterator[Callable[..., Site]]:
         def start_site(**options: Any) -> Site:
             site = stack.enter_context(Site(valkey, **options).serving())
             wait_until(lambda: ticker_json(site)["quotes"][0]["source"] == "nbk")
+            for ticker in site.tickers:
+                wait_until(partial(ticker_json, site, f"/{ticker['id']}"))
             return site
 
         yield start_site

@@ -193,7 +193,7 @@ def test_tape_stops_for_details_and_keyboard(site: Site, open_page: Open) -> Non
 
     copy = lists.nth(1).locator("button").first
     into_view = (
-        "node => node.getAnimations().forEach((it) => { it.currentTime = it.effect.getTiming().duration * 0.98; })"
+        "node => node.getAnimations().forEach((it) => { it.currentTime = it.effect.getTiming().duration * 0.85; })"
     )
     for number in range(2):
         lists.nth(number).evaluate(into_view)

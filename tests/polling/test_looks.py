@@ -72,6 +72,37 @@ async def test_only_the_awaited_date_is_requested(poller: Poller, clock: Clock, 
     assert poller.memory.next_poll("nbk", clock()) - clock.time > timedelta(minutes=10)
 
 
+async def test_only_the_missed_date_is_requested_after_the_window(poller: Poller, clock: Clock, banks: Banks) -> None:
+    """The window closes at 19:00: polls until the next sweep cost one request each."""
+    clock.time = datetime(2026, 4, 14, 15, 30, tzinfo=UTC)
+    await poller.poll("nbk")
+    banks.targets.clear()
+    clock.forward(minutes=15)
+    await poller.poll("nbk")
+    assert banks.targets == ["/nbk/rss/get_rates.cfm?fdate=15.04.2026"]
+    assert poller.memory.states["nbk"].error is None
+
+
+async def test_only_the_quarantined_date_is_requested_until_it_is_corrected(
+    poller: Poller, clock: Clock, banks: Banks
+) -> None:
+    """Which replaces it."""
+    banks.published["nbk"][WEDNESDAY] = RATES | {"USD": "4750.90"}
+    await poller.poll("nbk")
+    assert list(poller.memory.quarantine["nbk"].waiting) == [WEDNESDAY]
+    banks.targets.clear()
+    clock.time = poller.memory.next_poll("nbk", clock())
+    await poller.poll("nbk")
+    assert banks.targets == ["/nbk/rss/get_rates.cfm?fdate=15.04.2026"]
+    banks.published["nbk"][WEDNESDAY] = RATES | {"USD": usd(TUESDAY)}
+    clock.forward(minutes=20)
+    await poller.poll("nbk")
+    assert not poller.memory.quarantine["nbk"].waiting
+    latest = poller.memory.series("nbk").latest
+    assert latest
+    assert latest.date == WEDNESDAY
+
+
 async def test_all_dates_are_requested_after_the_sweep(poller: Poller, clock: Clock, banks: Banks) -> None:
     """Corrections of the previous publication are found then."""
     poller._full_polls["nbk"] = clock.time - poller.memory.settings.sources["nbk"].sweep

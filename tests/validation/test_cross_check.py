@@ -97,6 +97,5 @@ def test_only_what_is_compared_with_a_new_publication_is_compared_again(monkeypa
     compared.clear()
     quarantined = Witness("nbu", witnesses["nbu"].publications, (witnesses["nbu"].publications.series.fixings[-1],))
     assessments(CrossCheck({**witnesses, "nbu": quarantined}, pairings=second.pairings))
-    assert {witness for _, witness in compared} == {
-        "nbu"
-    }  # not what it is compared with: its publications are the same
+    # Not what it is compared with: its publications are the same.
+    assert {witness for _, witness in compared} == {"nbu"}

@@ -38,6 +38,8 @@ TICKERS: Final = {
 """The first tickers of config/example.toml: currencies, and sources by priority."""
 _EVALUATED: Final = 7
 """Days between two evaluations of the alert rules."""
+_FULL_AFTER: Final = 240
+"""Days after which memory must have been full once."""
 _WARM: Final = timedelta(hours=12)
 """Time from the start, with an empty store, after which alerts count."""
 
@@ -76,7 +78,7 @@ class Year:
     def is_flat(self) -> bool:
         """Whether memory stayed flat since it was full: objects within 3 %, and 5 MB at most."""
         if self.full is None:
-            return True
+            return (self.last - self.truth.first).days < _FULL_AFTER
         end = self.memory[-1]
         return end.objects <= 1.03 * self.full.objects and end.megabytes <= self.full.megabytes + 5
 
