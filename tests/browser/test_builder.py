@@ -479,6 +479,20 @@ def test_frame_and_element_have_the_height_of_the_page(site: Site, open_page: Op
         choose(page, "Layout", "Strip")
 
 
+def test_preview_is_that_of_the_tab_after_a_short_look_at_another(site: Site, open_page: Open) -> None:
+    page = builder(open_page, site)
+    embed_code(page, "iframe")
+    expect(given(page).frame_locator("iframe").locator(".percent:visible").first).to_be_visible()
+    page.evaluate(
+        """() => {
+          for (const kind of ["svg", "iframe"]) document.getElementById(kind).click();
+          return new Promise((done) => setTimeout(done, 300)); // after the timer of the preview, on any machine
+        }"""
+    )
+    assert given(page).locator("img").count() == 0
+    expect(given(page).frame_locator("iframe").locator(".percent:visible").first).to_be_visible()
+
+
 def test_preview_shows_what_the_code_gives(site: Site, open_page: Open) -> None:
     """A frame, images, the fragment and the response; the element for React and WordPress."""
     watched = open_page(f"{site.service}/?lang=en#currencies=gbp,usd&layout=list&size=20")

@@ -215,8 +215,9 @@ function give(kind, text) {
   const markup = isFrame ? shown.iframe : text;
   const wanted = `${inputs.width.value} ${kind === "email" ? markup.replace(/ height="\d+"/, "") : markup}`;
   // Until the element has rates, heights are not known.
-  if (isElement || wanted === shownCode || !preview.shadowRoot.querySelector("li")) return;
-  clearTimeout(giving);
+  if (isElement || !preview.shadowRoot.querySelector("li")) return;
+  clearTimeout(giving); // also that of another tab, if this one's result is shown already
+  if (wanted === shownCode) return;
   giving = setTimeout(async () => {
     shownCode = wanted;
     const { body } = new DOMParser().parseFromString(markup.replace(/ style="[^"]*"/g, ""), "text/html");
