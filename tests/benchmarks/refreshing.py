@@ -9,7 +9,7 @@ import gc
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -90,8 +90,8 @@ async def measured_cost() -> AsyncIterator[RefreshCost]:
     cost.cpu = (time.process_time() - started) * 1000
 
 
-async def _fetch_and_parse(settings: Settings, now: Clock, since: date) -> RefreshCost:
-    """Fetch and parse the responses of all banks, and nothing else."""
+async def _fetch_and_parse(settings: Settings, now: Clock, since: date, keys: Collection[str]) -> RefreshCost:
+    """Fetch and parse the responses of these banks, and nothing else."""
     async with Client(settings.client) as client:
 
         async def fetch_all(key: str) -> int:
@@ -99,7 +99,7 @@ async def _fetch_and_parse(settings: Settings, now: Clock, since: date) -> Refre
             return len([item async for item in published(SOURCES[key], session, since, now().date())])
 
         async with measured_cost() as cost:
-            counts = await asyncio.gather(*map(fetch_all, settings.polled))
+            counts = await asyncio.gather(*map(fetch_all, keys))
     assert all(counts), counts
     return cost
 
@@ -180,8 +180,8 @@ async def _later_refreshes(
     return costs
 
 
-def main(folder: Path, port: int) -> None:
-    banks = f"http://127.0.0.1:{port}"
+def settings_of(folder: Path, banks: str) -> Settings:
+    """Return the settings with the tickers of the example whose banks have documents here, and one of the others."""
     example = load(ROOT / "config" / "example.toml", environ={})
     others = {
         "id": "gel",
@@ -189,18 +189,21 @@ def main(folder: Path, port: int) -> None:
         "currencies": ["USD", "EUR", "RUB", "GBP", "CNY"],
         "sources": ["nbg", "cba", "nbt", "nbp", "boc", "boe"],
     }
-    settings = load(
+    tickers = [ticker.model_dump() for ticker in example.tickers if FORMS.keys() >= set(ticker.sources)]
+    return load(
         environ={},
         overrides={
-            "tickers": [
-                *(ticker.model_dump() for ticker in example.tickers if FORMS.keys() >= set(ticker.sources)),
-                others,
-            ],
+            "tickers": [*tickers, others],
             "sources": {key: {"url": f"{banks}/{key}"} for key in FORMS},
             "store": {"data_dir": folder},
             "log": {"format": "json"},
         },
     )
+
+
+def main(folder: Path, port: int) -> None:
+    banks = f"http://127.0.0.1:{port}"
+    settings = settings_of(folder, banks)
     configure(settings.log)
     gc_tuning.tune_runtime()  # as the service does
     now = SettableClock()
@@ -219,7 +222,8 @@ def main(folder: Path, port: int) -> None:
         await _fill(other)
         costs[_SINGLE] = await _single_poll(partial(create, other), now, banks)
         for name, cost in costs.items():
-            base = await _fetch_and_parse(settings, now, now.day - (LOOKBACK if name == _FIRST else timedelta(days=1)))
+            since = now.day - (LOOKBACK if name == _FIRST else timedelta(days=1))
+            base = await _fetch_and_parse(settings, now, since, [_LARGEST] if name == _SINGLE else settings.polled)
             print(json.dumps({"name": name, "longest pause": [base.pause, cost.pause], "CPU": [base.cpu, cost.cpu]}))  # noqa: T201
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -40,7 +40,7 @@ def status(folder: Path, cores: Cores, effort: Effort) -> Iterator[Row]:
         url = f"redis://127.0.0.1:{stack.enter_context(valkey(folder / 'valkey')).port}/0"
         asyncio.run(_fill(url, banks))
         stack.enter_context(on_core(cores.server))
-        server = stack.enter_context(Service(folder, url=url, config=_config(banks)).running())
+        server = stack.enter_context(Service(folder, url=url, config=config_of(banks)).running())
         stack.enter_context(on_core(cores.load))
         threads = stack.enter_context(ThreadPoolExecutor(1))
         for lang in _LANGUAGES:
@@ -70,9 +70,12 @@ def _longest_wait(port: int) -> float:
     return 1000 * longest
 
 
-def _config(banks: Sequence[str]) -> str:
+def config_of(banks: Sequence[str]) -> str:
     """Return a configuration with all banks, none of which can be reached."""
-    return _TICKER + "".join(f'\n[sources.{key}]\nenabled = true\nurl = "http://127.0.0.1:1/{key}"\n' for key in banks)
+    source = (
+        '\n[sources.{0}]\nenabled = true\nurl = "http://127.0.0.1:1/{0}"\nsecret = "12345678"\n'  # fred requires one
+    )
+    return _TICKER + "".join(map(source.format, banks))
 
 
 async def _fill(url: str, banks: Sequence[str]) -> None:
