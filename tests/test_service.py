@@ -361,18 +361,8 @@ def test_readiness_fails_before_the_listener_closes(tmp_path: Path) -> None:
         ({"TICKER_CONFIG": "/nowhere.toml"}, "error: /nowhere.toml: cannot be read"),
     ],
 )
-def test_invalid_settings_are_reported(variables: dict[str, str], message: str, tmp_path: Path) -> None:
-    """One line with the key, exit status 2, no traceback, no value."""
-    done = command(offline(tmp_path) | variables, "show")
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr.startswith(message)
-    assert done.stderr.count("\n") == 1
-    assert "canary" not in done.stderr
-
-
-@pytest.mark.parametrize(("variables", "message"), [({"TICKER_STORE__URL": "http://canary"}, "error: store.url: ")])
 def test_invalid_settings_are_reported_at_startup(variables: dict[str, str], message: str, tmp_path: Path) -> None:
-    """A service that cannot start has the same output and exit status."""
+    """One line with the key, exit status 2, no traceback, no value."""
     with running(variables | {"TICKER_STORE__DATA_DIR": str(tmp_path / "d")}, port=None) as service:
         status, log = service.ended()
     assert status == 2
