@@ -216,7 +216,7 @@ class Poller:
         if missed := publication_schedule.first_missed(source, latest.date, now):
             overdue.append(missed.effective)
         if overdue:
-            return min(overdue), last
+            return min([*overdue, last]), last
         publication = publication_schedule.awaited(source, latest.date, now)
         if publication is None or publication.opens > now:
             return None

@@ -99,3 +99,12 @@ def test_only_what_is_compared_with_a_new_publication_is_compared_again(monkeypa
     assessments(CrossCheck({**witnesses, "nbu": quarantined}, pairings=second.pairings))
     # Not what it is compared with: its publications are the same.
     assert {witness for _, witness in compared} == {"nbu"}
+
+
+def test_cached_comparisons_are_bounded() -> None:
+    """Each poll parses a new fixing, also while its rates wait in quarantine."""
+    check = CrossCheck(banks())
+    for number in range(400):
+        check.assess("nbk", fixing(FIRST + timedelta(days=12), "nbk", USD=f"{500 + number}"), "USD")
+    kept = [len(pairing._comparisons) for pairing in check.pairings.values()]
+    assert 0 < max(kept) <= 150
