@@ -121,7 +121,7 @@ def polling() -> list[Row]:
     """Simulate all banks over some weeks: the delay until a poll finds a publication, and the number of requests."""
     settings, rows = _settings(), list[Row]()
     for key, source in settings.polled.items():
-        if source.window is None:
+        if source.window is None or len(source.days) == 1:  # weekly publications are too few to learn from
             continue
         runs = [_simulated(settings, key, _WEEKS, is_adaptive) for is_adaptive in (True, False)]
         delay = Row(f"{key}, publication to the poll that finds it, median", "fixed intervals", "s")
@@ -215,8 +215,10 @@ def _streamed(session: ClientSession, url: str) -> Callable[[Probe], Awaitable[N
     async def run(probe: Probe) -> None:
         async with session.get(url, timeout=ClientTimeout(None)) as response:
             async for line in response.content:
-                if line.startswith(b"data:"):
-                    probe.receive(json.loads(line.removeprefix(b"data:"))["quotes"])
+                if line.startswith(b"data:") and (
+                    event := json.loads(line.removeprefix(b"data:"))
+                ):  # heartbeats are {}
+                    probe.receive(event["quotes"])
 
     return run
 

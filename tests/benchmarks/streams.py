@@ -79,11 +79,11 @@ def _open_streams(each: int, *servers: Server) -> Iterator[StreamClients]:
 
 
 async def _write(url: str, clients: StreamClients, events: int, pause: float) -> None:
-    """Revise the dollar `events` times, each after all clients have received the previous one."""
+    """Revise the dollar `events` times, each after all clients have received the previous one; a jump is not shown."""
     async with Store(url, "ticker:") as store:
         (latest,) = await store.recent("recorded", 1)
         for number in range(1, events + 1):
-            dollar = Decimal(40_000 + number).scaleb(-2)
+            dollar = Decimal(47_000 + number).scaleb(-2)
             new = replace(latest, rates={**latest.rates, "USD": Rate(dollar)}, digest=f"{number:064x}")
             latest = new.with_revision_of(latest)
             await asyncio.sleep(pause)
