@@ -6,7 +6,7 @@ ticker is then `late` for a day, and its rates stay correct.
 """
 
 from datetime import date
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 from service.errors import SettingsError
@@ -45,9 +45,34 @@ def worked_weekend_days(calendar: str, year: int) -> frozenset[date]:
     return frozenset(day for day in _holidays(calendar, year).weekend_workdays if day.year == year)
 
 
-def _holidays(calendar: str, year: int) -> "HolidayBase":
-    skip_package_init("holidays.countries")  # it imports every country: 8 MB and 70 ms
+def check(calendar: str) -> None:
+    """Raise `SettingsError` for an unknown calendar, without loading a known one unless it is a subdivision.
+
+    Some thirty sources are configured, of which few are polled: all their calendars take 1 MB and 50 ms.
+    """
+    if "-" in calendar:
+        days_off(calendar, date.today().year)  # noqa: DTZ011 - any year raises for an unknown subdivision
+    elif calendar and calendar not in _names():
+        raise _unknown(calendar)
+
+
+@cache
+def _names() -> frozenset[str]:
+    """Return the names of all countries and markets."""
+    _skip_all_countries()
+    from holidays.registry import EntityLoader  # noqa: PLC0415 - loaded on first use
+
+    return frozenset((*EntityLoader.get_country_codes(), *EntityLoader.get_financial_codes()))
+
+
+def _skip_all_countries() -> None:
+    """Make the library importable without its countries, which take 8 MB and 70 ms."""
+    skip_package_init("holidays.countries")
     skip_package_init("holidays.financial")
+
+
+def _holidays(calendar: str, year: int) -> "HolidayBase":
+    _skip_all_countries()
     import holidays  # noqa: PLC0415 - loaded on first use
 
     name, _, part = calendar.partition("-")
@@ -58,7 +83,11 @@ def _holidays(calendar: str, year: int) -> "HolidayBase":
         categories = tuple(kind for kind in _CATEGORIES if kind in kinds)
         return holidays.country_holidays(name, subdiv=part or None, years=year, categories=categories)
     except NotImplementedError:
-        raise SettingsError(
-            f"calendar: unknown calendar {calendar!r}; use a country (KZ), a subdivision (GB-ENG) or a market (XECB) "
-            "of the `holidays` library"
-        ) from None
+        raise _unknown(calendar) from None
+
+
+def _unknown(calendar: str) -> SettingsError:
+    return SettingsError(
+        f"calendar: unknown calendar {calendar!r}; use a country (KZ), a subdivision (GB-ENG) or a market (XECB) "
+        "of the `holidays` library"
+    )

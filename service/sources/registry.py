@@ -3,9 +3,7 @@
 `http` is the adapter of sources without code; those of banks are in `service.sources.banks`.
 """
 
-from datetime import date
-
-from service.domain.holidays import days_off
+from service.domain import holidays
 from service.errors import SettingsError
 from service.settings import Settings
 from service.settings.types import HTTP, is_clear_text
@@ -31,7 +29,7 @@ def validate(settings: Settings) -> Settings:
     """Return the settings unchanged; raise `SettingsError` for an unknown adapter or calendar, or an invalid path."""
     for key, source in settings.sources.items():
         try:
-            days_off(source.calendar, date.today().year)  # noqa: DTZ011 - any year raises for an unknown calendar
+            holidays.check(source.calendar)
         except SettingsError as error:
             raise SettingsError(f"sources.{key}.{error}") from None
         if source.is_manual:

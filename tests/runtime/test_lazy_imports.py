@@ -33,6 +33,19 @@ def test_lazy_calendars_equal_those_of_the_full_library() -> None:
     assert lazy.count("2026") > 100
 
 
+def test_validation_of_settings_loads_calendars_of_subdivisions_only() -> None:
+    """Some thirty sources are configured, of which few are polled."""
+    code = (
+        "from service.settings import load; from service.sources.registry import validate; import sys; "
+        "validate(load(environ={})); "
+        "print(sorted(name for name in sys.modules if name.startswith(('holidays.countries.', 'holidays.financial.'))))"
+    )
+    loaded = stdout_of(code)
+    assert "united_kingdom" in loaded  # GB-ENG
+    assert "kazakhstan" not in loaded
+    assert "european_central_bank" not in loaded
+
+
 def test_embedded_server_does_not_load_the_client() -> None:
     """The client that ships with the server is a separate library that the service does not use."""
     code = (

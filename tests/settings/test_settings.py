@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from service.domain import holidays
 from service.errors import SettingsError
 from service.settings import load
 from service.settings.loader import ROOT
@@ -257,8 +258,16 @@ def test_unknown_calendar_is_an_error() -> None:
     """Reject a value of the wrong form and an unknown country."""
     with pytest.raises(SettingsError, match=r"sources\.nbk\.calendar: must match "):
         load(environ={"TICKER_SOURCES__NBK__CALENDAR": "Kazakhstan"})
-    with pytest.raises(SettingsError, match=r"sources\.nbk\.calendar: unknown calendar 'XX'"):
-        validate(load(environ={"TICKER_SOURCES__NBK__CALENDAR": "XX"}))
+    for unknown in ("XX", "BANK", "GB-XXX", "XX-ENG"):  # BANK is a constant of the library
+        with pytest.raises(SettingsError, match=rf"sources\.nbk\.calendar: unknown calendar '{unknown}'"):
+            validate(load(environ={"TICKER_SOURCES__NBK__CALENDAR": unknown}))
+
+
+def test_every_calendar_that_can_be_loaded_is_known() -> None:
+    """The check by name refuses no calendar that the library can load."""
+    for known in ("", "KZ", "IL", "US", "XECB", "XNYS", "GB-ENG"):
+        holidays.check(known)
+        assert holidays.days_off(known, 2026) or not known
 
 
 WEBHOOK = (
