@@ -4,13 +4,15 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from functools import cache
+from queue import SimpleQueue
 from threading import Lock, Thread, current_thread, main_thread
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_TURN: Final = Lock()
+_START: Final = Lock()
 
 
 class BackgroundTask:
@@ -73,7 +75,7 @@ def run_interruptibly(main: Coroutine[Any, Any, _T]) -> _T:
 
 
 async def run_in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Run CPU-bound work in a worker thread, so that the event loop goes on meanwhile.
+    """Run CPU-bound work in the worker thread, so that the event loop goes on meanwhile.
 
     One call at a time: several at once would not end any earlier, and the loop would wait for each of them. The end of
     the process does not wait for it.
@@ -81,12 +83,34 @@ async def run_in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwa
     done = Future[_T]()
 
     def run() -> None:
-        with _TURN:
-            if done.set_running_or_notify_cancel():
-                try:
-                    done.set_result(work(*args, **kwargs))
-                except BaseException as error:  # noqa: BLE001 - it belongs to who waits
-                    done.set_exception(error)
+        if done.set_running_or_notify_cancel():
+            try:
+                done.set_result(work(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - it belongs to who waits
+                done.set_exception(error)
 
-    Thread(target=run, name="beside", daemon=True).start()
+    _calls().put(run)
     return await asyncio.wrap_future(done)
+
+
+def _calls() -> "SimpleQueue[Callable[[], None]]":
+    """Return the queue of the worker thread, which is started with the first call.
+
+    It is one thread: each new one may get a heap of its own from malloc, with megabytes that only it can use again.
+    """
+    with _START:
+        return _started_worker()
+
+
+@cache
+def _started_worker() -> "SimpleQueue[Callable[[], None]]":
+    calls = SimpleQueue[Callable[[], None]]()
+    Thread(target=_run_all, args=(calls,), name="beside", daemon=True).start()
+    return calls
+
+
+def _run_all(calls: "SimpleQueue[Callable[[], None]]") -> None:
+    while True:
+        run = calls.get()
+        run()
+        del run  # with its result, until the next call
