@@ -16,6 +16,16 @@ def rendered(template: str, **values: Any) -> bytes:  # noqa: ANN401 - template 
     return _templates().get_template(template).render(**values).encode()
 
 
+def names() -> list[str]:
+    """Return the names of all templates."""
+    return _templates().list_templates()
+
+
+def load(name: str) -> None:
+    """Compile a template if it is not yet: up to 0.1 s of CPU time on a slow core."""
+    _templates().get_template(name)
+
+
 @cache
 def _templates() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - loaded with the first page, not at start
@@ -24,6 +34,7 @@ def _templates() -> "Environment":
         loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,  # an upgrade in place must not change the pages of a running process
         trim_blocks=True,
         lstrip_blocks=True,
     )
