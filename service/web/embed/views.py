@@ -1,6 +1,7 @@
 """`/embed`, `/embed.js` with its types, the builder at `/`, and their assets."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -11,22 +12,36 @@ from service.web.http.problems import Problem, handle_errors
 from service.web.http.responses import IMMUTABLE, Representation, cache_for
 from service.web.rendering.page_cache import PageCache
 
-_FILES: Final = {name: Representation(body, kind, lambda _: IMMUTABLE) for name, (body, kind) in ASSETS.files.items()}
 _HASH: Final = re.compile(r"\.[0-9a-f]{12}(?=\.)")
 _SHORT: Final = cache_for(300)
-_NEWEST: Final = {name: Representation(*ASSETS.files[hashed], _SHORT) for name, hashed in ASSETS.names.items()}
-"""The current version of each asset: served for outdated hashes, which cached pages may link."""
 _TYPES: Final = Path(__file__).parents[1] / "types"
 """Types of the web component: `make assets` copies them from `packages/element`, which is not installed."""
 _UNPINNED: Final = {
-    "embed.js": _NEWEST["embed.js"],
-    "chart.js": _NEWEST["chart.js"],
-    "embed.css": _NEWEST["strip.css"],
+    "embed.js": ASSETS.newest("embed.js"),
+    "chart.js": ASSETS.newest("chart.js"),
+    "embed.css": ASSETS.newest("strip.css"),
     # TypeScript has no registered media type; browsers show plain text.
-    "embed.d.ts": Representation((_TYPES / "embed.d.ts").read_bytes(), "text/plain; charset=utf-8", _SHORT),
-    "custom-elements.json": Representation((_TYPES / "custom-elements.json").read_bytes(), "application/json", _SHORT),
+    "embed.d.ts": ((_TYPES / "embed.d.ts").read_bytes(), "text/plain; charset=utf-8"),
+    "custom-elements.json": ((_TYPES / "custom-elements.json").read_bytes(), "application/json"),
 }
-"""Files under names without a hash, cached briefly."""
+"""Content and Content-Type of files under names without a hash, cached briefly."""
+
+
+@cache
+def _file(hashed: str) -> Representation:
+    """Return an asset, which is compressed at its first request."""
+    return Representation(*ASSETS.files[hashed], lambda _: IMMUTABLE)
+
+
+@cache
+def _newest(name: str) -> Representation:
+    """Return the current version of an asset: served for outdated hashes, which cached pages may link."""
+    return Representation(*ASSETS.newest(name), _SHORT)
+
+
+@cache
+def _unpinned(name: str) -> Representation:
+    return Representation(*_UNPINNED[name], _SHORT)
 
 
 def routes(pages: PageCache) -> list[web.RouteDef]:
@@ -38,13 +53,16 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
 
     def file(request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
-        page = _FILES.get(name) or (_NEWEST.get(_HASH.sub("", name)) if _HASH.search(name) else None)
-        if page is None:
+        if name in ASSETS.files:
+            page = _file(name)
+        elif _HASH.search(name) and (plain := _HASH.sub("", name)) in ASSETS.names:
+            page = _newest(plain)
+        else:
             raise Problem(404, "Unknown file; the pages link to the existing ones.")
         return page.reply(request, pages.now.seconds())
 
     def unpinned(name: str) -> web.RouteDef:
-        return web.get(f"/{name}", handle_errors(lambda request: _UNPINNED[name].reply(request, pages.now.seconds())))
+        return web.get(f"/{name}", handle_errors(lambda request: _unpinned(name).reply(request, pages.now.seconds())))
 
     return [
         web.get("/", handle_errors(lambda request: named("index", request))),

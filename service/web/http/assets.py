@@ -34,6 +34,10 @@ class Assets:
         for path in sorted(path for script in PINNED for path in released.glob(f"{Path(script).stem}.*.js")):
             self.files[path.name] = (path.read_bytes(), _TYPES[path.suffix])
 
+    def newest(self, name: str) -> tuple[bytes, str]:
+        """Return content and Content-Type of the current version of a file."""
+        return self.files[self.names[name]]
+
     def _add(self, name: str, body: bytes) -> None:
         path = Path(name)
         hashed = f"{path.stem}.{sha256(body).hexdigest()[:12]}{path.suffix}"
