@@ -13,7 +13,6 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -171,6 +170,8 @@ def _problem(detail: Mapping[str, Any], layers: list[Layer]) -> str:
     if detail["type"] == "missing":
         table = path[:-1]
     if detail["type"] == "extra_forbidden":
+        from difflib import get_close_matches  # noqa: PLC0415 - only for a message
+
         similar = get_close_matches(path[-1], _names(path[:-1]), n=1)
         suggestion = f"; did you mean {'.'.join((*path[:-1], similar[0]))}?" if similar else ""
         message = f"unknown setting{suggestion}"
