@@ -21,7 +21,7 @@ from service.errors import SettingsError, TickerError
 from service.observability.counters import Counters
 from service.observability.logging import configure
 from service.observability.tracing import Tracing
-from service.polling.lifecycle import PollingLifecycle
+from service.polling.lifecycle import START_DELAY, PollingLifecycle
 from service.runtime import gc_tuning, systemd
 from service.runtime.background import BackgroundTask, run_in_thread
 from service.settings import Settings, load
@@ -69,6 +69,7 @@ class ModuleLoader(BackgroundTask):
     """
 
     async def _run(self) -> None:
+        await asyncio.sleep(START_DELAY)
         for name in await run_in_thread(templates.names):
             await run_in_thread(templates.load, name)
         for name in _LOADED_AFTER_START:
