@@ -4,7 +4,7 @@ Here on synthetic series; tests/test_alerts_live.py uses the /metrics of real in
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,6 +96,11 @@ def of_both(series: Mapping[str, str], minutes: int = DAYS) -> dict[str, str]:
     return labelled
 
 
+def metrics(series: Iterable[str]) -> set[str]:
+    """Return the names of the metrics of these series, without instances and labels."""
+    return {name.rpartition(" ")[2] for name in (selector.partition("{")[0] for selector in series)}
+
+
 @dataclass(frozen=True)
 class Case:
     """Changes to two healthy instances, the last minute without an alert, and the alert that fires in the next one."""
@@ -105,6 +110,16 @@ class Case:
     summary: str
     changed: Mapping[str, str]
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """The minutes at which alerts are compared."""
+        return 9, self.quiet, self.quiet + 1, self.quiet + 31
+
+    @property
+    def every(self) -> str:
+        """The evaluation interval: for a day, five minutes are precise enough and a fifth of the work."""
+        return "5m" if self.quiet > 1440 else "1m"
 
 
 def status(word: str, values: str) -> dict[str, str]:
@@ -282,8 +297,7 @@ CASES = {
         {PROMETHEUS % "config_last_reload_successful": f"1x9 0x{DAYS}"},
     ),
 }  # fmt: skip
-QUIET = {
-    "healthy": {},
+QUIET: Mapping[str, Mapping[str, str]] = {
     "late for less than three hours": {'ticker_status{ticker="kzt",status="late"}': f"0x9 1x165 0x{DAYS}"},
     "stale for a moment": {'ticker_status{ticker="kzt",status="stale"}': f"0x9 1x3 0x{DAYS}"},
     "confirmed by a second bank": {'ticker_quarantine_waiting{source="nbk"}': f"0x9 1x45 0x{DAYS}"},
@@ -345,7 +359,7 @@ QUIET = {
         (DISK % "size").replace("ext4", "tmpfs"): f"1000x{DAYS}",
     },
 }
-MINUTES = ("9m", "13m", "16m", "26m", "70m", "191m", "270m")
+MINUTES = (9, 13, 16, 26, 70, 191, 270)
 
 
 @pytest.mark.parametrize("name", ["prometheus.yml", "systemd.yml"])
@@ -361,7 +375,10 @@ def test_prometheus_reads_its_configuration(name: str) -> None:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 def test_alert_fires_at_its_boundary(case: Case, tmp_path: Path) -> None:
-    """It fires once for any number of instances, with its summary; no other alert fires within half an hour."""
+    """It fires once for any number of instances, with its summary; no other alert fires within half an hour.
+
+    Rules that read none of the changed metrics are those of `test_no_alert_fires_in_a_healthy_installation`.
+    """
     rule = RULES[case.alert]
     alert = {
         "exp_labels": {"severity": rule.severity, **case.labels},
@@ -369,10 +386,11 @@ def test_alert_fires_at_its_boundary(case: Case, tmp_path: Path) -> None:
     }
     check_alerts(
         tmp_path,
-        of_both({**HEALTHY, **case.changed}, case.quiet + 31),
-        {"9m": {}, f"{case.quiet}m": {}, f"{case.quiet + 1}m": {case.alert: 1}, f"{case.quiet + 31}m": {case.alert: 1}},
+        of_both({**HEALTHY, **case.changed}, case.times[-1]),
+        {f"{at}m": {case.alert: 1} if at > case.quiet else {} for at in case.times},
         [{"alertname": case.alert, "eval_time": f"{case.quiet + 1}m", "exp_alerts": [alert]}],
-        every="5m" if case.quiet > 1440 else "1m",  # for a day, five minutes are precise enough and a fifth of the work
+        case.every,
+        reading=metrics(case.changed),
     )
 
 
@@ -386,12 +404,26 @@ def test_watchdog_fires_from_the_start(tmp_path: Path) -> None:
     rule = RULES[WATCHDOG]
     alert = {"exp_labels": {"severity": "watchdog"}, "exp_annotations": {**rule.annotations}}
     expected = [{"alertname": WATCHDOG, "eval_time": at, "exp_alerts": [alert]} for at in ("0m", "1m", "1d")]
-    check_alerts(tmp_path, {}, {"0m": {}}, expected)
+    check_alerts(tmp_path, {}, {"0m": {}}, expected[:2])
+    check_alerts(tmp_path, {}, {}, expected, reading={"vector"})  # without the other rules, for a day
 
 
 @pytest.mark.parametrize("changed", QUIET.values(), ids=list(QUIET))
 def test_no_alert_fires_without_a_problem(changed: Mapping[str, str], tmp_path: Path) -> None:
-    """Checked when an alert could fire; for three days if all is healthy."""
-    check_alerts(tmp_path, of_both({**HEALTHY, **changed}, 270), {at: {} for at in MINUTES})
-    if not changed:
-        check_alerts(tmp_path, of_both(HEALTHY), {at: {} for at in ("25h", "50h", "72h")}, every="5m")
+    """Checked when an alert could fire, with the rules that read one of the changed metrics."""
+    check_alerts(
+        tmp_path, of_both({**HEALTHY, **changed}, 270), {f"{at}m": {} for at in MINUTES}, reading=metrics(changed)
+    )
+
+
+@pytest.mark.parametrize(("every", "times"), [("1m", MINUTES), ("5m", (25 * 60, 50 * 60, DAYS))])
+def test_no_alert_fires_in_a_healthy_installation(every: str, times: tuple[int, ...], tmp_path: Path) -> None:
+    """For three days, and at every time of the other tests, which evaluate only rules that read what they change."""
+    minutes = {*times, *(at for case in CASES.values() if case.every == every for at in case.times)}
+    check_alerts(tmp_path, of_both(HEALTHY), {f"{at}m": {} for at in sorted(minutes)}, every=every)
+
+
+def test_each_rule_names_the_metrics_that_it_reads() -> None:
+    """No rule selects series by labels alone or reads other alerts: metrics that it does not name do not affect it."""
+    for name, rule in RULES.items():
+        assert not re.search(r"(?<!\w)\{|__name__|ALERTS", rule.expr), name

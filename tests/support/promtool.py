@@ -4,11 +4,14 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from shutil import which
 from typing import Any, Final
+
+from ruamel.yaml import YAML
 
 from service.settings.loader import ROOT
 
@@ -64,10 +67,12 @@ def check_alerts(
     expected: Mapping[str, Mapping[str, int]],
     alerts: Sequence[Any] = (),
     every: str = "1m",
+    reading: Collection[str] | None = None,
 ) -> None:
     """Evaluate the rules on series with one value a minute; exactly the `expected` alerts must fire at each time.
 
-    `alerts` are additional tests in promtool's format; `every` is the evaluation interval.
+    `alerts` are additional tests in promtool's format; `every` is the evaluation interval. With `reading`, only rules
+    whose expression has one of these names, of metrics or functions, are evaluated.
     """
     expression_tests = [
         {
@@ -77,7 +82,28 @@ def check_alerts(
         }
         for time, firing in expected.items()
     ]
-    _test(folder, series, every, promql_expr_test=expression_tests, alert_rule_test=list(alerts))
+    rule_file = FOLDER / "alerts.yml" if reading is None else _rules_reading(reading, folder)
+    _test(folder, series, every, rule_file, promql_expr_test=expression_tests, alert_rule_test=list(alerts))
+
+
+def _rules_reading(names: Collection[str], folder: Path) -> Path:
+    """Write the rules whose expression has one of these names to a file of the folder."""
+    groups = [
+        {
+            **group,
+            "rules": [rule for rule in group["rules"] if not {*names}.isdisjoint(re.findall(r"\w+", rule["expr"]))],
+        }
+        for group in _rule_groups()
+    ]
+    file = folder / "alerts.json"
+    file.write_text(json.dumps({"groups": [group for group in groups if group["rules"]]}), encoding="utf-8")
+    return file
+
+
+@cache
+def _rule_groups() -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = YAML(typ="safe").load(FOLDER / "alerts.yml")["groups"]
+    return groups
 
 
 def check_results(folder: Path, series: Mapping[str, str], expressions: Iterable[str], time: str) -> None:
@@ -86,14 +112,14 @@ def check_results(folder: Path, series: Mapping[str, str], expressions: Iterable
         {"expr": f"count({_plain(expr)}) > bool 0", "eval_time": time, "exp_samples": [{"labels": "{}", "value": 1}]}
         for expr in expressions
     ]
-    _test(folder, series, "5m", promql_expr_test=expression_tests)
+    _test(folder, series, "5m", FOLDER / "alerts.yml", promql_expr_test=expression_tests)
 
 
-def _test(folder: Path, series: Mapping[str, str], every: str, **tests: Sequence[Any]) -> None:
+def _test(folder: Path, series: Mapping[str, str], every: str, rule_file: Path, **tests: Sequence[Any]) -> None:
     input_series = [{"series": name, "values": values} for name, values in series.items()]
     file = folder / "test.json"  # JSON is YAML
     document = {
-        "rule_files": [str(FOLDER / "alerts.yml")],
+        "rule_files": [str(rule_file)],
         "evaluation_interval": every,
         "tests": [{"interval": "1m", "input_series": input_series, **tests}],
     }
