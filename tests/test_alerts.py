@@ -359,7 +359,7 @@ QUIET: Mapping[str, Mapping[str, str]] = {
         (DISK % "size").replace("ext4", "tmpfs"): f"1000x{DAYS}",
     },
 }
-MINUTES = (9, 13, 16, 26, 70, 191, 270)
+MINUTES = (9, 13, 16, 26, 70, 180, 191, 270)
 
 
 @pytest.mark.parametrize("name", ["prometheus.yml", "systemd.yml"])
