@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import islice, pairwise, product
@@ -253,14 +253,6 @@ def _byte_faults(key: str, format_: Format, body: bytes) -> Iterator[Fault]:
         yield "an entity bomb in an attribute", broken, f"{doctype}|{malformed}"
 
 
-def parameters(faults_of: Callable[[str], Iterator[Fault]]) -> list[Any]:
-    return [
-        pytest.param(key, body, expected, id=f"{key}-{name}")
-        for key in FORMATS
-        for name, body, expected in faults_of(key)
-    ]
-
-
 def test_every_source_is_covered() -> None:
     """Every adapter module is in SOURCES under its name, is configured and has documents and a format here."""
     folder = Path(service.sources.banks.__path__[0])
@@ -305,39 +297,46 @@ def test_truncated_empty_document_is_rejected(key: str, body: bytes) -> None:
             parse(key, whole[:end])
 
 
-@pytest.mark.parametrize(("key", "body", "expected"), parameters(faults))
-def test_invalid_document_is_rejected_with_a_clear_error(key: str, body: bytes, expected: str) -> None:
+@pytest.mark.parametrize("key", FORMATS)
+def test_invalid_document_is_rejected_with_a_clear_error(key: str, subtests: pytest.Subtests) -> None:
     """`NotUnderstood`, in one line, names the source, the problem and the URL."""
-    with pytest.raises(NotUnderstood) as refused:
-        parse(key, body)
-    assert re.fullmatch(rf"{key}: the response .*(?:{expected}).* \({re.escape(URL)}\)", str(refused.value))
-    assert (refused.value.source, refused.value.url) == (key, URL)
+    for fault, body, expected in faults(key):
+        with subtests.test(fault):
+            with pytest.raises(NotUnderstood) as refused:
+                parse(key, body)
+            assert re.fullmatch(rf"{key}: the response .*(?:{expected}).* \({re.escape(URL)}\)", str(refused.value))
+            assert (refused.value.source, refused.value.url) == (key, URL)
 
 
-@pytest.mark.parametrize(("key", "body", "expected"), parameters(odd_entries))
-def test_odd_entry_is_left_out_alone(key: str, body: bytes, expected: str) -> None:
+@pytest.mark.parametrize("key", FORMATS)
+def test_odd_entry_is_left_out_alone(key: str, subtests: pytest.Subtests) -> None:
     """The problem is named; all other rates of the document are used, unchanged."""
-    parsed, whole = parse(key, body), rates_of(parse(key, document(key, FORMATS[key].name)))
-    assert len(parsed.left_out) == 1
-    assert re.search(expected, parsed.left_out[0])
-    missing = whole.keys() - rates_of(parsed).keys()
-    assert rates_of(parsed) == {place: rate for place, rate in whole.items() if place not in missing}
-    codes = {code for _, code in missing}
-    assert len(missing) <= 2  # two, if one of them has the code of the other
-    assert codes <= {FORMATS[key].main, FORMATS[key].other} or "nominal" in expected
+    whole = rates_of(parse(key, document(key, FORMATS[key].name)))
+    for fault, body, expected in odd_entries(key):
+        with subtests.test(fault):
+            parsed = parse(key, body)
+            assert len(parsed.left_out) == 1
+            assert re.search(expected, parsed.left_out[0])
+            missing = whole.keys() - rates_of(parsed).keys()
+            assert rates_of(parsed) == {place: rate for place, rate in whole.items() if place not in missing}
+            codes = {code for _, code in missing}
+            assert len(missing) <= 2  # two, if one of them has the code of the other
+            assert codes <= {FORMATS[key].main, FORMATS[key].other} or "nominal" in expected
 
 
-@pytest.mark.parametrize(("key", "body", "expected"), parameters(odd_dates))
-def test_odd_date_is_left_out_or_rejected(key: str, body: bytes, expected: str) -> None:
+@pytest.mark.parametrize("key", FORMATS)
+def test_odd_date_is_left_out_or_rejected(key: str, subtests: pytest.Subtests) -> None:
     """A day, or a row, without a readable date is left out; a document without one is rejected. No rate is changed."""
     whole = rates_of(parse(key, document(key, FORMATS[key].name)))
-    try:
-        parsed = parse(key, body)
-    except NotUnderstood as error:
-        assert re.search(expected, str(error))  # noqa: PT017 - one of two results
-    else:
-        assert re.search(expected, parsed.left_out[0])
-        assert rates_of(parsed).items() < whole.items()
+    for fault, body, expected in odd_dates(key):
+        with subtests.test(fault):
+            try:
+                parsed = parse(key, body)
+            except NotUnderstood as error:
+                assert re.search(expected, str(error))  # noqa: PT017 - one of two results
+            else:
+                assert re.search(expected, parsed.left_out[0])
+                assert rates_of(parsed).items() < whole.items()
 
 
 @pytest.mark.parametrize("key", FORMATS)
@@ -473,18 +472,19 @@ def test_euro_rate_with_another_meaning_is_rejected(column: str) -> None:
         parse("ecb", "".join([header, ",".join(cells) + "\n", *rest]).encode())
 
 
-@pytest.mark.parametrize("number", ["0", "0.00", "-0", "-478.77"])
 @pytest.mark.parametrize("key", FORMATS)
-def test_rate_that_is_not_positive_is_parsed_and_quarantined(key: str, number: str) -> None:
+def test_rate_that_is_not_positive_is_parsed_and_quarantined(key: str, subtests: pytest.Subtests) -> None:
     """Adapters do not validate: the rate is parsed as published and quarantined by the rules."""
     mark = "," if "," in FORMATS[key].rate[1] and not FORMATS[key].grouped else "."
     main = FORMATS[key].main
-    fixing = ADAPTERS[key].parse(response_of(key, with_rate(key, number.replace(".", mark))))[0]
-    assert str(fixing.rates[main].value) == number
-    judged = judge(fixing, Series(), ValidationContext(LAST_DAY))
-    assert judged.reasons == (f"{main} is {number} for 1, not a positive finite rate",)
-    assert judged.held is not None
-    assert judged.held.rates.keys() == {main}
+    for number in ("0", "0.00", "-0", "-478.77"):
+        with subtests.test(number):
+            fixing = ADAPTERS[key].parse(response_of(key, with_rate(key, number.replace(".", mark))))[0]
+            assert str(fixing.rates[main].value) == number
+            judged = judge(fixing, Series(), ValidationContext(LAST_DAY))
+            assert judged.reasons == (f"{main} is {number} for 1, not a positive finite rate",)
+            assert judged.held is not None
+            assert judged.held.rates.keys() == {main}
 
 
 @pytest.mark.parametrize("inside", ["<!-- -->", "<?pi?>", "<b/>"])
