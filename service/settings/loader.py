@@ -13,7 +13,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel, ValidationError
 
 from service.errors import SettingsError
-from service.settings.models import Settings
+from service.settings.models import Settings, SourceSettings
 from service.settings.wording import problem
 
 PREFIX = "TICKER_"
@@ -51,7 +51,7 @@ def load(
     """
     layers = _layers(file, environ, overrides)
     try:
-        return Settings.model_validate(_merge(layers))
+        return Settings.model_validate(_with_validated_sources(_merge(layers)))
     except ValidationError as error:
         details = [detail for detail in error.errors() if not _is_consequence(detail, error.errors())]
         raise SettingsError("; ".join(_problem(detail, layers) for detail in details)) from None
@@ -119,10 +119,38 @@ def _toml(path: Path | Traversable) -> dict[str, Any]:
         raise SettingsError(f"{path}: invalid TOML: {error}") from None
 
 
+class _SourceTable(dict[str, Any]):
+    """A source in a TOML document. Merging replaces it by a plain table if another layer changes it."""
+
+    @cached_property
+    def validated(self) -> "SourceSettings | _SourceTable":
+        """Its settings; the table itself if it is invalid: errors name the whole path."""
+        try:
+            return SourceSettings.model_validate(self)
+        except ValidationError:
+            return self
+
+
 @lru_cache(maxsize=2)
 def _parsed(text: str) -> dict[str, Any]:
-    """Return the tree of a TOML document, which callers must not change: parsing is most of the cost of loading."""
-    return tomllib.loads(text)
+    """Return the tree of a TOML document, which callers must not change.
+
+    Parsing it and validating the sources that no layer changes are most of the cost of loading.
+    """
+    tree = tomllib.loads(text)
+    if isinstance(sources := tree.get("sources"), dict):
+        tree["sources"] = {
+            key: _SourceTable(table) if isinstance(table, dict) else table for key, table in sources.items()
+        }
+    return tree
+
+
+def _with_validated_sources(tree: dict[str, Any]) -> dict[str, Any]:
+    """Replace the sources that are as in one document by their settings, which are not validated again."""
+    if not isinstance(sources := tree.get("sources"), dict):
+        return tree
+    known = {key: table.validated for key, table in sources.items() if isinstance(table, _SourceTable)}
+    return tree | {"sources": sources | known}
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Settings: loaded from TOML and the environment, frozen, with clear errors."""
 
+import tomllib
 from datetime import time, timedelta
 from pathlib import Path
 
@@ -8,8 +9,8 @@ from pydantic import ValidationError
 
 from service.domain import holidays
 from service.errors import SettingsError
-from service.settings import load
-from service.settings.loader import ROOT
+from service.settings import Settings, load
+from service.settings.loader import DEFAULT, ROOT
 from service.settings.types import Window
 from service.sources.registry import validate
 
@@ -64,6 +65,14 @@ def test_later_layers_override_earlier_ones(tmp_path: Path) -> None:
     assert (nbk.name, nbk.url, nbk.base) == ("Mine", "http://127.0.0.1:1", "KZT")
     assert (nbk.every, nbk.sweep) == (timedelta(minutes=15), timedelta(minutes=15))
     assert settings.sources["cbr"].sweep == timedelta(seconds=90)
+
+
+def test_source_that_no_layer_changes_is_validated_once() -> None:
+    """The result is that of a validation of everything; a source that another layer changes is validated anew."""
+    first, second = load(environ={}), load(environ={"TICKER_SOURCES__CBR__SWEEP": "90"})
+    assert first == Settings.model_validate(tomllib.loads(DEFAULT.read_text(encoding="utf-8")))
+    assert second.sources["nbk"] is first.sources["nbk"]
+    assert second.sources["cbr"] == first.sources["cbr"].model_copy(update={"sweep": timedelta(seconds=90)})
 
 
 def test_lists_in_the_environment_are_json() -> None:
