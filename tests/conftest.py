@@ -30,12 +30,18 @@ ROOT = Path(__file__).parent.parent
 RECORDINGS = Path(os.environ.get("RECORDINGS_DIR", ROOT.parent / "shared" / "recordings"))
 _PREFIXES = (f"test{number}:" for number in itertools.count())
 SLOWEST = (
+    "tests/browser/test_builder.py",
     "tests/test_service.py",
     "tests/attacks/test_false_rates.py",
+    "tests/browser/test_rates.py",
+    "tests/browser/test_widths.py",
+    "tests/browser/test_element.py",
+    "tests/browser/test_details.py",
+    "tests/test_compose.py",
     "tests/browser/test_accessibility.py",
     "tests/browser/test_embed.py",
-    "tests/browser/test_element.py",
     "tests/browser/test_docs.py",
+    "tests/web/pages/test_pages.py",
     "tests/test_edge.py",
     "tests/test_alerts.py",
     "tests/test_secrets.py",

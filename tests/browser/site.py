@@ -19,6 +19,7 @@ from service.app import create_app
 from service.clock import Clock
 from service.settings import Settings, load
 from tests.support.standin import Banks, RawRates, serving
+from tests.support.wait import PATIENCE
 
 T = TypeVar("T")
 STRICT = "default-src 'none'; script-src {service}; connect-src {service}; require-trusted-types-for 'script'"
@@ -82,7 +83,7 @@ class Site:
         self.run(self._stop())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
     async def _start(self) -> None:
         runner = web.AppRunner(create_app(self.settings, None, self.clock), shutdown_timeout=0.1)
