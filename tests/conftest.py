@@ -62,11 +62,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     signal.default_int_handler(number, frame)
 
 
-def pytest_configure() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
     """Handle SIGINT as Python does, by another function: then `asyncio.Runner` does not set a handler of its own.
 
     That one refers to the runner's task, and `signal.getsignal` forms its `repr`, with that of the task's result: the
-    value of an asynchronous fixture, e.g. a whole memory. This took a third of the time of some modules.
+    value of an asynchronous fixture, e.g. a whole memory. This took a third of the time of some modules. uvloop sets
+    Python's handler again when a command that handled SIGINT has run in this process.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
