@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from time import perf_counter
 from typing import Final
+from weakref import ReferenceType, ref
 
 import structlog
 
@@ -25,6 +26,8 @@ from service.sources.adapter import RawResponse, SourceAdapter, SourceSession
 from service.state.memory import KEEP, MOST_LEFT_OUT, MemoryState, SourceState
 from service.state.publisher import SnapshotPublisher
 from service.storage.sync import StoreSync
+from service.validation.cross_check import CrossCheck
+from service.validation.quarantine import Quarantine
 from service.validation.rules import Judgement, judge_all
 
 log = structlog.get_logger()
@@ -57,6 +60,8 @@ class Poller:
     _newly_polled: set[str] = field(default_factory=set)
     """Sources polled since the quarantine of the others was validated."""
     _validating_quarantine: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _quarantine_inputs: dict[str, tuple[ReferenceType[CrossCheck], Quarantine, date]] = field(default_factory=dict)
+    """By source: what its quarantine was last validated by. A cross-check is another one after each change."""
 
     async def poll(self, key: str) -> None:
         """Poll a source once; return at once if it is being polled, or has demanded a pause.
@@ -181,11 +186,22 @@ class Poller:
                 raise
 
     async def _validate_quarantine_beside(self, news: AbstractSet[str]) -> set[str]:
-        """Validate the quarantine of each source of which not only itself has news; return those with releases."""
+        """Validate the quarantine of each source of which not only itself has news; return those with releases.
+
+        It is skipped where nothing has changed since: most polls bring nothing new.
+        """
         released = set[str]()
         for key in self.memory.settings.polled:
-            if news - {key} and self.memory.quarantine[key].waiting and await self._validate_and_apply(key, []):
+            quarantine, source = self.memory.quarantine[key], self.memory.settings.polled[key]
+            if not (news - {key} and quarantine.waiting):
+                continue
+            last_day = publication_schedule.latest_possible_date(source, self.now())
+            inputs = (ref(self.memory.cross_check), quarantine, last_day)
+            if self._quarantine_inputs.get(key) == inputs:
+                continue
+            if await self._validate_and_apply(key, []):
                 released.add(key)
+            self._quarantine_inputs[key] = inputs
         return released
 
     def _to_validate(self, key: str, fixings: list[Fixing]) -> list[Fixing]:

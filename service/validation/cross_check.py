@@ -510,7 +510,7 @@ class Pairing:
         return sorted(changes)[upper_quartile]
 
 
-@dataclass
+@dataclass(eq=False)
 class CrossCheck:
     """The sources compared with each other. Rebuilt when one of them has changed; results are cached.
 

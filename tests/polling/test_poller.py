@@ -234,6 +234,37 @@ async def test_jump_is_quarantined_until_another_bank_confirms_it(poller: Poller
     assert (decision.outcome, decision.at) == (Outcome.CONFIRMED, clock())
 
 
+async def test_quarantine_is_validated_again_only_after_a_change(
+    poller: Poller, banks: Banks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most polls of other banks bring nothing new; a publication of one does."""
+    judged = list[str]()
+
+    def judge_and_count(
+        fixings: Sequence[Fixing], series: Series, rules: ValidationContext, keep: int
+    ) -> list[Judgement]:
+        judged.extend({fixing.source for fixing in fixings})
+        return judge_all(fixings, series, rules, keep)
+
+    banks.published["cbr"] = {day(1): {"USD": "80.0000", "KZT": ("16.7000", 100)}}
+    await poller.poll("nbk")
+    await poller.poll("cbr")
+    banks.published["nbk"][day(3)] = {**APRIL[day(2)], "USD": "643.75"}
+    await poller.poll("nbk")
+    assert list(poller.memory.quarantine["nbk"].waiting) == [day(3)]
+    monkeypatch.setattr("service.polling.poller.judge_all", judge_and_count)
+    for _ in range(5):
+        await poller.poll("cbr")
+    assert judged == ["cbr", "nbk", *["cbr"] * 4]
+
+    judged.clear()
+    banks.published["cbr"][day(2)] = {"USD": "80.5000", "KZT": ("16.7500", 100)}
+    for _ in range(5):
+        await poller.poll("cbr")
+    assert judged == ["cbr", "nbk", "cbr", "nbk", *["cbr"] * 3]  # once more: its quarantine has got other reasons
+    assert list(poller.memory.quarantine["nbk"].waiting) == [day(3)]
+
+
 async def test_banks_polled_concurrently_confirm_each_other(poller: Poller, banks: Banks, clock: Clock) -> None:
     """The first jump is quarantined until the second bank confirms it, within one round of polls."""
     banks.published["cbr"] = {day(2): {"USD": "80.0000", "KZT": ("16.8000", 100)}}
