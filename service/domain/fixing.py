@@ -15,8 +15,6 @@ from pydantic import Field
 
 REVISIONS = 10
 """Revisions of a fixing that are kept."""
-_MAX_COMPLETED = 100
-"""Maximum number of completed documents that a series keeps."""
 OptionalNumber = Annotated[Decimal | None, Field(exclude_if=lambda number: number is None)]
 """A number that most records lack: those without it are stored as before there was such a number."""
 
@@ -277,10 +275,7 @@ class Series:
     @property
     def latest_distinct(self) -> Fixing | None:
         """The latest publication: the first day of the latest rates, carry-overs excluded."""
-        index = len(self.fixings) - 1
-        while index > 0 and self.fixings[index].carries_over(self.fixings[index - 1]):
-            index -= 1
-        return self.fixings[index] if self.fixings else None
+        return self.distinct[-1] if self.fixings else None
 
     def quoting(self, code: str, base: str) -> "Series":
         """Return the fixings that have the rate of `code` in `base`."""
@@ -296,25 +291,9 @@ class Series:
         return self._tables.publications(code, base)
 
     def completed(self, document: Fixing) -> Fixing:
-        """Return a document completed with the already published rates of its date, e.g. for quarantined rates.
-
-        It is the same object for the same document, so that what was computed from it is found by its identity.
-        """
+        """Return a document completed with the already published rates of its date, e.g. for quarantined rates."""
         published = self.on(document.date)
-        if published is None:
-            return document
-        known = self._completed.get(id(document))
-        if known is None:
-            if len(self._completed) >= _MAX_COMPLETED:
-                self._completed.clear()
-            completed = replace(document, rates={**published.rates, **document.rates})
-            known = self._completed[id(document)] = (document, completed)
-        return known[1]
-
-    @cached_property
-    def _completed(self) -> dict[int, tuple[Fixing, Fixing]]:
-        """Documents and what they were completed to, by the identity of the document, which is held."""
-        return {}
+        return replace(document, rates={**published.rates, **document.rates}) if published else document
 
     def on(self, day: date) -> Fixing | None:
         index = self._index(day)
