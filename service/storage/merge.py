@@ -66,8 +66,6 @@ def quarantine(
         elif day not in merged.waiting and not _is_published(quarantined.fixing, days, published):
             merged.waiting[day] = quarantined
             lost.append(quarantined)
-        elif merged.waiting.get(day) == quarantined:  # the same object stays: what was computed from it is kept
-            merged.waiting[day] = quarantined
     # Writing a lost decision removes its date from the stored quarantine: write that entry again after it.
     rewritten = {decision.waiting.fixing.date for decision in lost_decisions}
     lost += [entry for day, entry in merged.waiting.items() if day in rewritten and entry not in lost]

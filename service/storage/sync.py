@@ -310,11 +310,9 @@ class StoreSync:
         Rates that an operator has retracted are removed first, so that they are not written again.
         """
         self.memory.drop_rejected(key)
-        known = self.memory.series(key)
-        loaded, newer, is_data_lost = merge.fixings(known.fixings, days, stored)
+        loaded, newer, is_data_lost = merge.fixings(self.memory.series(key).fixings, days, stored)
         for fixing in loaded:
-            if fixing != known.on(fixing.date):  # else the known object stays: what was computed from it is kept
-                self.memory.add(fixing)
+            self.memory.add(fixing)
             self.outbox.remove_fixing(key, fixing.date)
         for fixing in newer:
             self.outbox.enqueue_fixing(fixing)
