@@ -207,6 +207,24 @@ async def test_date_beyond_the_horizon_is_quarantined(poller: Poller, banks: Ban
     assert list(poller.memory.quarantine["nbu"].waiting) == [day(7)]
 
 
+async def test_date_beyond_the_horizon_is_published_once_it_is_possible(
+    poller: Poller, banks: Banks, clock: Clock
+) -> None:
+    """Also by a poll of another bank that brings nothing new."""
+    rates: RawRates = {"USD": "43.10", "KZT": ("8.65", 100)}
+    banks.faults["nbu"] = nbu(dict.fromkeys((day(1), day(2), day(3), day(7)), rates))
+    banks.published["cbr"] = {day(1): {"USD": "80.0000", "KZT": ("16.7000", 100)}}
+    for key in ("nbu", "cbr", "cbr"):
+        await poller.poll(key)
+    assert list(poller.memory.quarantine["nbu"].waiting) == [day(7)]
+    clock.forward(days=4)
+    await poller.poll("cbr")
+    assert poller.memory.quarantine["nbu"].waiting == {}
+    latest = poller.memory.series("nbu").latest
+    assert latest is not None
+    assert latest.date == day(7)
+
+
 async def test_jump_is_quarantined_until_another_bank_confirms_it(poller: Poller, banks: Banks, clock: Clock) -> None:
     """The tenge falls by a third: the reason has both rates; a second bank releases the jump."""
     banks.published["cbr"] = {
