@@ -1,6 +1,7 @@
 """Background tasks, CPU-bound work in a thread, and runs that SIGINT ends."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -114,3 +115,6 @@ def _run_all(calls: "SimpleQueue[Callable[[], None]]") -> None:
         run = calls.get()
         run()
         del run  # with its result, until the next call
+
+
+os.register_at_fork(after_in_child=_started_worker.cache_clear)  # a child has none of its parent's threads

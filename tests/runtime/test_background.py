@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
 import weakref
 from contextlib import suppress
@@ -91,3 +93,23 @@ async def test_thread_keeps_no_result() -> None:
     weakref.finalize(result, asyncio.get_running_loop().call_soon_threadsafe, freed.set)
     del result
     await asyncio.wait_for(freed.wait(), 10)
+
+
+_FORK = """
+import asyncio
+import os
+
+from service.runtime.background import run_in_thread
+
+assert asyncio.run(run_in_thread(int, "7")) == 7
+child = os.fork()
+result = asyncio.run(run_in_thread(int, "8"))
+if child == 0:
+    os._exit(result)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 8
+"""
+
+
+def test_fork_has_a_thread_of_its_own() -> None:
+    """As in a server that forks its workers after work was done in a thread."""
+    subprocess.run((sys.executable, "-c", _FORK), check=True, timeout=60)
