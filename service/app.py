@@ -70,11 +70,14 @@ class ModuleLoader(BackgroundTask):
 
     async def _run(self) -> None:
         await asyncio.sleep(START_DELAY)
-        for name in await run_in_thread(templates.names):
-            await run_in_thread(templates.load, name)
-        for name in _LOADED_AFTER_START:
-            await run_in_thread(import_module, name)
-        await run_in_thread(locale.language, locale.ENGLISH)
+        try:
+            for name in await run_in_thread(templates.names):
+                await run_in_thread(templates.load, name)
+            for name in _LOADED_AFTER_START:
+                await run_in_thread(import_module, name)
+            await run_in_thread(locale.language, locale.ENGLISH)
+        except Exception:
+            log.exception("loader.crashed")  # the request that needs it fails too, and says so
 
 
 def serve(

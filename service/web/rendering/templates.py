@@ -17,8 +17,8 @@ def rendered(template: str, **values: Any) -> bytes:  # noqa: ANN401 - template 
 
 
 def names() -> list[str]:
-    """Return the names of all templates."""
-    return _templates().list_templates()
+    """Return the names of all templates; another file in their folder, such as a backup, is none."""
+    return _templates().list_templates(extensions=("html", "svg", "atom"))
 
 
 def load(name: str) -> None:
