@@ -47,9 +47,14 @@ _LATER = {
     ", half of them jump and are quarantined": JUMP,
     ", the jumps are confirmed": JUMP,
 }
-_SINGLE = " of one bank, all its currencies jump"
 _LARGEST = "cbu"
 """The bank with the most currencies."""
+_DEFAULT = "nbk"
+"""The bank of the default ticker."""
+_SINGLE = {
+    f" of one bank, {_DEFAULT} of the default settings, all its currencies jump": _DEFAULT,
+    f" of one bank, {_LARGEST} among all banks, all its currencies jump": _LARGEST,
+}
 
 
 class SettableClock(Clock):
@@ -149,8 +154,8 @@ async def _fill(settings: Settings) -> None:
             await store.save(*history(key))
 
 
-async def _single_poll(create: Callable[[], web.Application], now: SettableClock, banks: str) -> RefreshCost:
-    """Poll the bank with the most currencies when all of them jump."""
+async def _single_poll(create: Callable[[], web.Application], now: SettableClock, banks: str, key: str) -> RefreshCost:
+    """Poll one bank when all its currencies jump."""
     async with ClientSession() as session:
         async with session.get(f"{banks}/latest/{FIRST}"):
             now.day = FIRST
@@ -160,9 +165,9 @@ async def _single_poll(create: Callable[[], web.Application], now: SettableClock
             for _ in range(2):  # what changes with the date alone; the first may share a pass of the start, by its time
                 await poller.publisher.publish(now())
             async with measured_cost() as cost:
-                await poller.poll(_LARGEST)
-            if ALL_JUMP not in poller.memory.quarantine[_LARGEST].waiting:
-                raise MeasureError(f"{_LARGEST} has quarantined nothing")
+                await poller.poll(key)
+            if ALL_JUMP not in poller.memory.quarantine[key].waiting:
+                raise MeasureError(f"{key} has quarantined nothing")
     return cost
 
 
@@ -181,8 +186,11 @@ async def _later_refreshes(
     return costs
 
 
-def settings_of(folder: Path, banks: str) -> Settings:
-    """Return the settings with the tickers of the example whose banks have documents here, and one of the others."""
+def settings_of(folder: Path, banks: str, *, is_default: bool = False) -> Settings:
+    """Return the settings with the tickers of the example whose banks have documents here, and one of the others.
+
+    With `is_default`, these are the tickers of the default settings.
+    """
     example = load(ROOT / "config" / "example.toml", environ={})
     others = {
         "id": "gel",
@@ -194,7 +202,7 @@ def settings_of(folder: Path, banks: str) -> Settings:
     return load(
         environ={},
         overrides={
-            "tickers": [*tickers, others],
+            **({} if is_default else {"tickers": [*tickers, others]}),
             "sources": {key: {"url": f"{banks}/{key}"} for key in FORMS},
             "store": {"data_dir": folder},
             "log": {"format": "json"},
@@ -218,13 +226,14 @@ def main(folder: Path, port: int) -> None:
         costs = {_FIRST: await _first_start(create)}
         await _fill(settings)
         costs |= await _later_refreshes(settings, create, now, banks)
-        store = settings.store.model_copy(update={"data_dir": folder.with_name(f"{folder.name}-single")})
-        other = settings.model_copy(update={"store": store})
-        await _fill(other)
-        costs[_SINGLE] = await _single_poll(partial(create, other), now, banks)
+        for name, key in _SINGLE.items():
+            other = settings_of(folder.with_name(f"{folder.name}-{key}"), banks, is_default=key == _DEFAULT)
+            await _fill(other)
+            costs[name] = await _single_poll(partial(create, other), now, banks, key)
         for name, cost in costs.items():
             since = now.day - (LOOKBACK if name == _FIRST else timedelta(days=1))
-            base = await _fetch_and_parse(settings, now, since, [_LARGEST] if name == _SINGLE else settings.polled)
+            keys = [_SINGLE[name]] if name in _SINGLE else settings.polled
+            base = await _fetch_and_parse(settings, now, since, keys)
             print(json.dumps({"name": name, "longest pause": [base.pause, cost.pause], "CPU": [base.cpu, cost.cpu]}))  # noqa: T201
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
