@@ -138,9 +138,9 @@ DROPPED = 'ticker_webhook_deliveries_total{webhook="shop",outcome="dropped"}'
 BROKEN = 'ticker_requests_total{route="/v1/ticker",status="500"}'
 CASES = {
     "stale": Case("TickerStale", 24, "The ticker kzt is stale", status("stale", f"0x9 1x{DAYS}"), KZT),
-    "late": Case("TickerLate", 189, "The ticker kzt is late", status("late", f"0x9 1x{DAYS}"), KZT),
+    "late": Case("TickerLate", 249, "The ticker kzt is late", status("late", f"0x9 1x{DAYS}"), KZT),
     "late, and a restart in between": Case(
-        "TickerLate", 189, "The ticker kzt is late", status("late", f"0x9 1x90 stale _x6 1x{DAYS}"), KZT
+        "TickerLate", 249, "The ticker kzt is late", status("late", f"0x9 1x90 stale _x6 1x{DAYS}"), KZT
     ),
     "recorded": Case(
         "TickerRecorded", 69, "The ticker kzt shows sample data", status("recorded", f"0x9 1x{DAYS}"), KZT
@@ -298,7 +298,7 @@ CASES = {
     ),
 }  # fmt: skip
 QUIET: Mapping[str, Mapping[str, str]] = {
-    "late for less than three hours": {'ticker_status{ticker="kzt",status="late"}': f"0x9 1x165 0x{DAYS}"},
+    "late for less than four hours": {'ticker_status{ticker="kzt",status="late"}': f"0x9 1x225 0x{DAYS}"},
     "stale for a moment": {'ticker_status{ticker="kzt",status="stale"}': f"0x9 1x3 0x{DAYS}"},
     "confirmed by a second bank": {'ticker_quarantine_waiting{source="nbk"}': f"0x9 1x45 0x{DAYS}"},
     "other banks publish in the afternoon": {'ticker_source_diverging{source="nbk"}': f"0x9 1x225 0x{DAYS}"},

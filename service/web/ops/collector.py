@@ -130,9 +130,9 @@ class _Gauges(Collector):
                 success.add_metric([key], succeeded_at.timestamp())
             if latest := self._memory.series(key).latest:
                 fixing.add_metric([key], datetime.combine(latest.date, time(), source.timezone).timestamp())
-            pending = self._memory.pending_quarantine(key)
-            needed = [fixing for fixing in pending if self._memory.needed_reasons(key, fixing)]
-            quarantined.add_metric([key], len(needed))
+            # What a bank has in quarantine that only validates others is in /health; it needs nobody.
+            is_shown = bool(self._memory.settings.wanted(key))
+            quarantined.add_metric([key], len(self._memory.suspicious(key)) if is_shown else 0)
             diverging.add_metric([key], len(self._memory.diverging(key)))
             missing.add_metric([key], len(self._memory.missing(key)))
         yield from (success, fixing, quarantined, diverging, missing)

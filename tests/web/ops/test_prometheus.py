@@ -93,6 +93,21 @@ async def test_quarantined_rates_are_counted(client: Client) -> None:
         assert value(samples, "ticker_source_diverging", source=key) == 0
 
 
+async def test_quarantine_of_a_bank_that_no_ticker_names(start: Started, settings: Settings, banks: Banks) -> None:
+    """It needs nobody, and is in `/health` only."""
+    banks.published["nbk"] = {**APRIL, day(3): {**APRIL[day(1)], "USD": "4760.00"}}
+    for key in BANKS[1:]:
+        banks.faults[key] = 404
+    named = settings.tickers[0].model_copy(update={"sources": ("cbr",)})
+    client = await start(settings.model_copy(update={"tickers": (named,)}))
+    await until_scraped(
+        client, lambda samples: value(samples, "ticker_fixings_total", source="nbk", verdict="refused") == 1
+    )
+    health = await (await client.get("/health")).text()
+    assert "nbk: 2026-04-03 is quarantined" in health
+    assert value(await scraped(client), "ticker_quarantine_waiting", source="nbk") == 0
+
+
 def increased(rate: str | tuple[str, int]) -> str | tuple[str, int]:
     """Return a rate 0.1 % higher."""
     value, nominal = rate if isinstance(rate, tuple) else (rate, 1)
