@@ -151,13 +151,10 @@ class _Job:
 
 
 class Inline:
-    """Takes the place of `Thread`, and does its work at once: nothing else is to be done meanwhile."""
+    """Takes the place of the worker thread's queue, and does the work at once: nothing else is to be done meanwhile."""
 
-    def __init__(self, target: Callable[[], None], **_: object) -> None:
-        self._target = target
-
-    def start(self) -> None:
-        self._target()
+    def put(self, work: Callable[[], None]) -> None:
+        work()
 
 
 @dataclass

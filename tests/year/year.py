@@ -157,7 +157,7 @@ async def simulate(
     simulated = Time(begin)
     async with AsyncExitStack() as stack:
         stack.enter_context(stamina.set_testing(True, attempts=3))  # no real waits
-        stack.enter_context(patch.object(background, "Thread", Inline))
+        stack.enter_context(patch.object(background, "_started_worker", Inline))
         store = stack.enter_context(valkey(folder / "store", "--appendonly", "yes"))
         truth = Truth(settings(keys=keys), seed, first, last)
         fail(truth)
