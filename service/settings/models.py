@@ -621,7 +621,10 @@ class TickerSettings(_Table):
     )
     sources: tuple[Key, ...] = Field(
         min_length=1,
-        description="Sources by priority; the first that is neither stale nor refuted by other banks provides a quote.",
+        description=(
+            "Sources by priority; the first that is neither stale nor refuted by other banks provides a quote, unless "
+            "the rate of a stale one before it is later."
+        ),
     )
     effective: Literal["latest", "today"] = Field(
         default="latest",

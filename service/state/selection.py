@@ -158,7 +158,8 @@ def _choose(
     """Return the candidate to publish, and why the sources before it were skipped.
 
     It is the first source that is neither stale nor diverging. If none is: the first that is not stale, with its last
-    rate that no other bank refutes; otherwise the one with the latest date.
+    rate that no other bank refutes; otherwise the one with the latest date. A source whose rates are older than those
+    of a stale one before it does not replace that: both are closed on a holiday, which only one calendar may have.
     """
     diverging, stale, skipped = list[_Candidate](), list[_Candidate](), list[str]()
     for choice, key in enumerate(ticker.sources, 1):
@@ -170,6 +171,8 @@ def _choose(
         elif candidate.freshness is Freshness.STALE:
             stale.append(candidate)
             skipped.append(f"{key} is stale, its latest rates are of {candidate.new.date}")
+        elif newer := next((earlier for earlier in stale if earlier.new.date > candidate.new.date), None):
+            skipped.append(f"{key} is older than {newer.source}, its latest rates are of {candidate.new.date}")
         elif candidate.diverges:
             diverging.append(candidate)
             skipped.append(f"{key} diverges from other banks since {candidate.new.date}")

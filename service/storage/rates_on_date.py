@@ -86,8 +86,8 @@ class RatesOnDate:
     async def rates(self, ticker: TickerSettings, codes: Iterable[str], day: date) -> Mapping[str, RateInForce | None]:
         """Return the rates in force on a date by currency: None if no source had one.
 
-        As in a ticker, a rate comes from the first source that was not stale on that date; otherwise from the one with
-        the latest date.
+        As in a ticker, a rate comes from the first source that was not stale on that date, unless a stale one before it
+        has a later rate; otherwise from the one with the latest date.
         """
         chosen: dict[str, RateInForce | None] = dict.fromkeys(codes)
         stale = list[RateInForce]()
@@ -102,7 +102,7 @@ class RatesOnDate:
             for found in await run_in_thread(find):
                 if found.freshness is Freshness.STALE:
                     stale.append(found)
-                else:
+                elif all(before.code != found.code or before.table.date <= found.table.date for before in stale):
                     chosen[found.code] = found
         fallbacks = {found.code: found for found in sorted(stale, key=lambda found: (found.table.date, -found.choice))}
         return {code: found or fallbacks.get(code) for code, found in chosen.items()}

@@ -85,6 +85,31 @@ def test_failover_affects_only_the_missing_currency() -> None:
     assert {quote.code: quote.source for quote in built.quotes if quote.source != "nbk"} == {"RUB": "cbr"}
 
 
+def test_fallback_is_never_older_than_what_it_replaces() -> None:
+    """A holiday by decree that no calendar has: the first choice stays, as stale, and the date never goes back."""
+    without_decree = SETTINGS.polled["nbk"].model_copy(update={"calendar": ""})
+    nbk = series(fixing(date(2026, 12, 31), USD="500.00"), fixing(date(2027, 1, 1), USD="505.00"))
+    cbr = series(
+        fixing(date(2026, 12, 30), "cbr", "RUB", USD="80.0000", KZT=("16.0000", 100)),
+        fixing(date(2026, 12, 31), "cbr", "RUB", USD="81.0000", KZT=("16.0000", 100)),
+    )
+
+    def dollar(*known: Fixing) -> tuple[Quote, Status]:
+        banks = {"nbk": nbk, "cbr": Series((*cbr.fixings, *known))}
+        now = datetime(2027, 1, 8, 16, 0, tzinfo=UTC)
+        built = snapshot(KZT, {**SETTINGS.polled, "nbk": without_decree}, banks, now)
+        assert built is not None
+        return built.quotes[0], built.status
+
+    quote, status = dollar()
+    assert (quote.source, quote.date, status) == ("nbk", date(2027, 1, 1), Status.STALE)
+    assert quote.reason is not None
+    assert "cbr is older than nbk, its latest rates are of 2026-12-31" in quote.reason
+    newer = fixing(date(2027, 1, 9), "cbr", "RUB", USD="82.0000", KZT=("16.0000", 100))
+    quote, status = dollar(newer)
+    assert (quote.source, quote.date, status) == ("cbr", date(2027, 1, 9), Status.CURRENT)
+
+
 def test_late_source_is_still_preferred() -> None:
     """Late rates are shown and marked as late."""
     evening = datetime(2026, 4, 2, 15, 0, tzinfo=UTC)

@@ -361,3 +361,22 @@ async def test_redenomination_is_no_change(store: Store, clock: Clock) -> None:
     assert snapshot is not None
     quote = snapshot.quotes[0]
     assert (quote.percent, quote.previous, quote.date) == (Decimal("1.00"), Decimal(170), date(2016, 7, 5))
+
+
+async def test_fallback_is_never_older_than_what_it_replaces(store: Store, clock: Clock) -> None:
+    """On a holiday that only the second source's calendar has: the first source is stale, and yet newer."""
+    settings = load(environ={}, overrides={"sources": {"nbk": {"calendar": ""}}})
+    for known in (
+        *(fixing(date(2022, 12, 29 + number), USD=f"50{number}.00") for number in range(3)),
+        *(
+            fixing(date(2022, 12, 28 + number), "cbr", "RUB", USD=f"8{number}.0000", KZT=("16.0000", 100))
+            for number in range(3)
+        ),
+    ):
+        await store.save(known)
+    memory = MemoryState(settings)
+    await StoreSync(memory, store, now=clock).sync()
+    rates = await RatesOnDate(memory, store).rates(settings.tickers[0], ["USD"], date(2023, 1, 6))
+    found = rates["USD"]
+    assert found is not None
+    assert (found.source, found.table.date) == ("nbk", date(2022, 12, 31))
