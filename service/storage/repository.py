@@ -87,6 +87,7 @@ _SHARED: Final[Mapping[str, Kind[Any] | None]] = {
     "snapshots": SNAPSHOT,
     "backfilled": SPANS,
     "stamps": None,
+    "instances": None,
     "deliveries": DELIVERIES,
     "reported_tickers": REPORTED_TICKER,
     "reported_sources": REPORTED_SOURCE,

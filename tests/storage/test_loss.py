@@ -276,7 +276,17 @@ class TestSchema:
         assert await store._redis.get(store._key("schema")) == str(schema.VERSION)
 
 
-KEYS = ("fixings:nbk", "quarantine:nbk", "decisions:nbk", "raws:nbk", "states", "snapshots", "backfilled", "stamps")
+KEYS = (
+    "fixings:nbk",
+    "quarantine:nbk",
+    "decisions:nbk",
+    "raws:nbk",
+    "states",
+    "snapshots",
+    "backfilled",
+    "stamps",
+    "instances",
+)
 
 
 @pytest.mark.parametrize("key", KEYS)
