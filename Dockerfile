@@ -6,7 +6,7 @@ ARG LOCK=requirements.lock
 COPY ${LOCK} requirements.lock
 # Compiled here: the container's file system is read-only, so every start would compile again
 RUN python -m venv --without-pip /app/.venv \
- && python -m pip --python /app/.venv install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+ && python -m pip --python /app/.venv install --no-cache-dir --disable-pip-version-check --only-binary=:all: --require-hashes -r requirements.lock
 
 FROM python:3.13-slim
 # Packages are installed in the build stage: the final image needs no pip
