@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -24,7 +25,7 @@ from service.observability.tracing import Tracing
 from service.polling.lifecycle import START_DELAY, PollingLifecycle
 from service.runtime import gc_tuning, systemd
 from service.runtime.background import BackgroundTask, run_in_thread
-from service.settings import Settings, load
+from service.settings import HttpSettings, Settings, load
 from service.sources.registry import validate
 from service.state.deliveries import WebhookStatus
 from service.state.memory import MemoryState
@@ -109,7 +110,9 @@ def serve(
 
     def may_restart(read: Callable[[], Settings]) -> bool:
         try:
-            check_store_url(validate(read()).store.url.get_secret_value())
+            changed = validate(read())
+            check_store_url(changed.store.url.get_secret_value())
+            _check_address(changed.http, http)
         except SettingsError as error:
             log.warning("settings.refused", error=str(error))
             return False
@@ -122,11 +125,28 @@ def serve(
     try:
         restarts = run(app, http, ready, partial(may_restart, read_settings) if read_settings else None)
     except OSError as error:
-        raise TickerError(f"cannot listen on {http.host}:{http.port}: {error.strerror or error}") from None
+        raise TickerError(_cannot_listen(http, error)) from None
     if restarts:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself
     if gave_up:
         raise TickerError("polling has crashed several times in a row, see the log; the process ends to be restarted")
+
+
+def _check_address(changed: HttpSettings, current: HttpSettings) -> None:
+    """Raise `SettingsError` if a changed address cannot be bound; of the current port, any on a changed host."""
+    if (changed.host, changed.port) == (current.host, current.port):
+        return
+    address = changed.host, 0 if changed.port == current.port else changed.port
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in changed.host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise SettingsError(f"http: {_cannot_listen(changed, error)}") from None
+
+
+def _cannot_listen(http: HttpSettings, error: OSError) -> str:
+    return f"cannot listen on {http.host}:{http.port}: {error.strerror or error}"
 
 
 def shared_settings() -> Settings:

@@ -386,6 +386,11 @@ def test_sighup_reads_the_settings_again_or_changes_nothing(tmp_path: Path) -> N
         service.process.send_signal(signal.SIGHUP)
         refusal = next(line for line in service.process.stderr if "settings.refused" in line)
         assert "store.url: unknown parameter 'foo'" in refusal
+        config.write_text(ticker.format('["GBP"]') + '[http]\nhost = "203.0.113.9"\n')
+        service.process.send_signal(signal.SIGHUP)
+        refusal = next(line for line in service.process.stderr if "settings.refused" in line)
+        assert "cannot listen on 203.0.113.9:" in refusal
+        assert service.wait_for("/v1/ticker.txt", "eur") == "usd -0.77%\neur +0.44%\n"
         config.write_text(ticker.format('["GBP"]'))
         service.process.send_signal(signal.SIGHUP)
         assert service.wait_for("/v1/ticker.txt", "gbp") == "gbp -0.02%\n"
