@@ -23,6 +23,8 @@ _BY_DECREE: Final = {
     "KZ": (date(2027, 1, 5), date(2027, 1, 6), date(2027, 1, 8)),
 }
 """Holidays that the library does not have, by country."""
+_DECREED_EVERY_YEAR: Final = ("BY", "CN", "HU", "KZ", "RU", "UZ")
+"""Countries whose governments transfer days off every year: a year without such days is one that is not known yet."""
 
 
 @lru_cache(maxsize=256)
@@ -43,6 +45,19 @@ def worked_weekend_days(calendar: str, year: int) -> frozenset[date]:
     if not calendar:
         return frozenset()
     return frozenset(day for day in _holidays(calendar, year).weekend_workdays if day.year == year)
+
+
+@cache
+def known_until(calendar: str) -> int | None:
+    """Return the last year whose days off by decree are known; None if they are not decreed every year."""
+    country = calendar.partition("-")[0]
+    if country not in _DECREED_EVERY_YEAR:
+        return None
+    _skip_all_countries()
+    import holidays  # noqa: PLC0415 - loaded on first use
+
+    transferred: dict[int, object] = holidays.country_holidays(country).special_public_holidays
+    return max(*transferred, *(day.year for day in _BY_DECREE.get(country, ())))
 
 
 def check(calendar: str) -> None:

@@ -18,10 +18,11 @@ from service import __version__
 from service.clock import Clock
 from service.cluster.follower import StoreFollower
 from service.cluster.leader_election import LeaderElection
+from service.domain import holidays
 from service.domain.fixing import Fixing
-from service.domain.publication_schedule import freshness, worsened
+from service.domain.publication_schedule import freshness, today, worsened
 from service.domain.snapshot import Quote, Snapshot, Status
-from service.settings import TickerSettings
+from service.settings import SourceSettings, TickerSettings
 from service.state.deliveries import GIVE_UP, WebhookStatus
 from service.state.memory import MemoryState
 from service.storage.sync import StoreSync
@@ -296,8 +297,16 @@ def _source(
         consecutive_failures=state.failures,
         next_poll=described.next_poll,
         quarantine=quarantine,
-        output="; ".join(problems) or UNSET,
+        output="; ".join([*problems, *_calendar_note(key, memory.settings.polled[key], now)]) or UNSET,
     )
+
+
+def _calendar_note(key: str, source: SourceSettings, now: datetime) -> Iterator[str]:
+    """Yield what to do when the days off by decree of this year are not known. It changes no status."""
+    known_until = holidays.known_until(source.calendar)
+    if known_until and known_until < today(source, now).year:
+        remedy = "upgrade, or set days_off and working_days"
+        yield f"{key}: days off by decree are known up to {known_until} (calendar {source.calendar}); {remedy}"
 
 
 def _held_rates(memory: MemoryState, key: str, fixing: Fixing) -> list[models.HeldRate]:

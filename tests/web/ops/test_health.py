@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from service import __version__
 from service.cluster.leader_election import LeaderElection
+from service.domain import holidays
 from service.settings import Settings, load
 from service.state.memory import SourceState
 from service.storage.coordination import LIFE, Coordination, Instance, PingResult
@@ -342,3 +343,20 @@ async def test_currency_that_no_bank_quotes_is_a_warning(start: Started, setting
     client = await start(settings.model_copy(update={"tickers": (ticker,)}))
     check = await check_that(client, "ticker:kzt", lambda check: "as_of" not in check and check["status"] == "warn")
     assert check["output"] == "ticker kzt: XAU has no rate: nbk does not quote it"
+
+
+async def test_end_of_the_known_days_off_is_noted(client: Client, clock: Clock) -> None:
+    """Governments decree them every year; those of Kazakhstan are known up to 2027. The status stays."""
+    assert "output" not in (await get_health(client))[1]["checks"]["source:nbk"][0]
+    clock.time = datetime(2028, 1, 3, 4, 0, tzinfo=UTC)
+    check = await check_that(client, "source:nbk", lambda check: "decree" in check.get("output", ""))
+    assert check["output"].endswith(
+        "nbk: days off by decree are known up to 2027 (calendar KZ); upgrade, or set days_off and working_days"
+    )
+
+
+@pytest.mark.parametrize(("calendar", "year"), [("KZ", 2027), ("UZ", 2026), ("RU", 2027), ("XECB", None), ("", None)])
+def test_known_days_off_end_with_the_library(calendar: str, year: int | None) -> None:
+    """A later version of the library may know more."""
+    known = holidays.known_until(calendar)
+    assert known == year if year is None else known is not None and known >= year
