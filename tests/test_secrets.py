@@ -255,7 +255,7 @@ async def test_failing_service_shows_no_secret(tmp_path: Path, banks: Banks, for
                 outputs.append(str(stored(server)))
                 outputs.append(command_lines(service.process.pid))
                 server.kill()
-                service.wait_for("/health?verbose", "connecting to")
+                service.wait_for("/health?verbose", "cannot connect")
                 request_all()
                 server.arguments = ["--save", "", "--requirepass", "another"]
                 server.start()

@@ -28,7 +28,7 @@ from service.web.server.runner import Runner
 from tests.support.cli import command, process
 from tests.support.ports import unused_port
 from tests.support.process import NEW, OLD, Service, local, offline, running
-from tests.support.servers import valkey
+from tests.support.servers import in_cluster_mode, valkey
 from tests.support.standin import Banks, serving
 from tests.support.wait import PATIENCE, wait_until
 
@@ -481,7 +481,7 @@ def test_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 
 def test_redis_cluster_is_refused(tmp_path: Path) -> None:
     """The service and commands end with one line, which names the alternative, and status 1."""
-    with valkey(tmp_path / "v", "--cluster-enabled", "yes") as node:
+    with valkey(tmp_path / "v", *in_cluster_mode()) as node:
         env = offline(tmp_path) | {"TICKER_STORE__URL": f"redis://127.0.0.1:{node.port}/0"}
         with running(env) as service:
             status, log = service.ended()

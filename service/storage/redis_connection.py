@@ -1,6 +1,7 @@
 """Connection to Redis or Valkey: create clients, translate errors."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ssl import SSLError
@@ -172,6 +173,10 @@ def _problem(error: Exception, timeout: float, *, tls: bool) -> str:
             return known_message.format(timeout=timeout, tls=", or does not use TLS" if tls else "")
     # redis-py prints the whole command of a pipeline.
     message = str(error).rpartition(" of pipeline caused error: ")[2] or type(error).__name__
+    if isinstance(error, RedisConnectionError) and isinstance(cause := error.__context__, OSError) and cause.errno:
+        # Only errors of resolving names have negative numbers.
+        reason = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror
+        return f"cannot connect: {reason}; check store.url, and that the server runs"
     if "WRONGTYPE" in message:
         return f"a key is of a wrong type; see: {program()} check"
     if "MISCONF" in message:

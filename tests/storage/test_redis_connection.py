@@ -1,6 +1,7 @@
 """Store errors: each fault of a real server has a clear message."""
 
 import asyncio
+import re
 import signal
 import socket
 import ssl
@@ -15,7 +16,7 @@ from service.errors import StoreError, UnusableStoreError
 from service.storage.redis_connection import TIMEOUT, RedisConnection
 from service.storage.repository import Store
 from tests.support.fixings import day, fixing
-from tests.support.servers import Server, sentinel, valkey
+from tests.support.servers import Server, in_cluster_mode, sentinel, valkey
 from tests.support.wait import until_true
 
 PASSWORD = ("--requirepass", "s3cret")
@@ -82,9 +83,11 @@ async def test_hung_server_is_reported(tmp_path: Path) -> None:
 
 
 async def test_unreachable_server_is_reported() -> None:
-    """The message is that of the operating system."""
-    assert "Connect call failed" in await message_of("redis://127.0.0.1:1/0")
-    assert "nosuch.invalid" in await message_of("redis://nosuch.invalid:1/0")
+    """The message has the reason of the operating system."""
+    refused = "cannot connect: Connection refused; check store.url, and that the server runs"
+    assert await message_of("redis://127.0.0.1:1/0") == refused
+    unknown = await message_of("redis://nosuch.invalid:1/0")
+    assert re.fullmatch(r"cannot connect: [A-Za-z ]+; check store\.url, .+", unknown)
 
 
 @asynccontextmanager
@@ -236,11 +239,11 @@ async def test_each_unusable_sentinel_is_reported(tmp_path: Path) -> None:
         hosts = f"127.0.0.1:1,[::1]:1,nosuch.invalid,127.0.0.1:{master.port},{address}"
         message = await message_of(f"redis+sentinel://{hosts}/other/0")
         problems = message.split("; Sentinel ")
-        assert "Connect call failed" in problems[0]
-        assert problems[1].startswith("[::1]:1: ")
-        assert problems[2].startswith("nosuch.invalid:26379: ")
-        assert problems[3] == f"127.0.0.1:{master.port}: it is not a Sentinel but a Redis server; see store.url"
-        assert problems[4] == f"{address}: it knows no master 'other' (known: 'main'); see store.url"
+        assert "cannot connect: Connection refused" in problems[0]
+        assert "[::1]:1: cannot connect: " in message
+        assert "nosuch.invalid:26379: cannot connect: " in message
+        assert problems[-2] == f"127.0.0.1:{master.port}: it is not a Sentinel but a Redis server; see store.url"
+        assert problems[-1] == f"{address}: it knows no master 'other' (known: 'main'); see store.url"
         master.kill()
         with watching.client() as client:
             await until_true(lambda: client.sentinel_master("main")["is_sdown"])
@@ -273,7 +276,7 @@ async def test_sentinels_and_store_with_tls(tmp_path: Path) -> None:
 @pytest.mark.parametrize("covers_all_slots", [False, True])
 async def test_redis_cluster_is_refused(tmp_path: Path, covers_all_slots: bool) -> None:
     """A node that has all slots would refuse the first transaction; one that has none replies CLUSTERDOWN."""
-    with valkey(tmp_path, "--cluster-enabled", "yes") as node:
+    with valkey(tmp_path, *in_cluster_mode()) as node:
         url = f"redis://127.0.0.1:{node.port}/0"
         if covers_all_slots:
             with node.client() as client:
@@ -287,7 +290,7 @@ async def test_redis_cluster_is_refused(tmp_path: Path, covers_all_slots: bool) 
 
 async def test_redis_cluster_is_recognised_by_its_redirects(tmp_path: Path) -> None:
     """A user without permission for `INFO` gets the same error from the first command for another node."""
-    with valkey(tmp_path / "a", "--cluster-enabled", "yes") as node:
+    with valkey(tmp_path / "a", *in_cluster_mode()) as node:
         with node.client() as client:
             client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 100)
             client.execute_command("CONFIG SET cluster-require-full-coverage no")

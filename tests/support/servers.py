@@ -60,6 +60,11 @@ class Server:
             self.process = None
 
 
+def in_cluster_mode() -> tuple[str, ...]:
+    """Return the arguments of a node of a cluster; its bus has a free port too, not the server's plus 10,000."""
+    return "--cluster-enabled", "yes", "--cluster-port", str(unused_port())
+
+
 @contextmanager
 def valkey(folder: Path, *arguments: str) -> Iterator[Server]:
     """Run a server; by default it saves nothing to disk."""
