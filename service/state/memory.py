@@ -25,7 +25,7 @@ from service.state.selection import Evidence, PeriodStarts, publications, snapsh
 from service.validation.cross_check import CrossCheck, Publications, Tolerance, Witness, describe
 from service.validation.published_change import Check, check
 from service.validation.quarantine import Quarantine, QuarantineDecision, QuarantinedFixing
-from service.validation.rules import Judgement, ValidationContext, rate_text
+from service.validation.rules import Judgement, Untrusted, ValidationContext, rate_text, untrusted_rates
 
 KEEP = 90
 """Dates per source that are kept in memory: enough for a sparkline of 30 publications and their carry-overs."""
@@ -35,6 +35,9 @@ MOST_LEFT_OUT = 5
 
 _LATE_WRITE: Final = timedelta(hours=1)
 """Time by which a stored state may be older than the own one and yet be outdated."""
+
+_CHECKED: Final = 20
+"""Latest fixings of a history that are compared with other banks, whatever their changes are."""
 
 MISSED = 10
 """Publications for which a currency is reported as missing; after that it counts as discontinued."""
@@ -293,6 +296,21 @@ class MemoryState:
         check = self.cross_check
         return {fixing.date for fixing in fixings if check.assess(source, fixing, code, base).refuted}
 
+    def untrusted(self, source: str, code: str, base: str) -> Untrusted:
+        """Return the dates in memory whose rate of `code` in `base` may not be shown as it is, carry-overs included."""
+        series, evidence = self._series[source].quoting(code, base), self.evidence
+        refuted = self.refuted(source, series.fixings[-_CHECKED:], code, base)
+        published = [fixing for fixing in series.publications(code, base) if fixing.date not in refuted]
+        breaks = evidence.breaks[source]
+        untrusted = untrusted_rates(code, base, published, evidence.cross_check, breaks, evidence.jump)
+        hidden, first_days, is_hidden = set(refuted), {fixing.date for fixing in published}, False
+        for fixing in series.fixings:
+            if fixing.date in first_days:
+                is_hidden = fixing.date in untrusted.hidden
+            if is_hidden:
+                hidden.add(fixing.date)
+        return Untrusted(frozenset(hidden), untrusted.without_change)
+
     def missing(self, source: str) -> tuple[str, ...]:
         """Return the needed currencies that the latest publication lacks and one of the `MISSED` before it has.
 
@@ -362,7 +380,12 @@ class MemoryState:
     def evidence(self) -> Evidence:
         """What decides which rates may be published: the comparison of sources, breaks, the largest change."""
         breaks = {key: self.breaks(key) for key in self._series}
-        return Evidence(self.cross_check, breaks, Fraction(self.settings.acceptance.jump) / 100)
+        return Evidence(self.cross_check, breaks, self.jump)
+
+    @property
+    def jump(self) -> Fraction:
+        """The largest change, as a fraction, that is shown without confirmation."""
+        return Fraction(self.settings.acceptance.jump) / 100
 
     @property
     def snapshots(self) -> Mapping[str, Snapshot]:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
+from fractions import Fraction
 from typing import Final, TypeVar
 
 import msgspec
@@ -13,11 +14,14 @@ from service.runtime.background import run_in_thread
 from service.state.selection import PeriodStarts
 from service.storage.codecs import StoredRates
 from service.storage.repository import Store
+from service.validation.rules import slips
 
 T = TypeVar("T", bound=RateTable)
 
 BEFORE: Final = MAX_AGE + timedelta(days=14)
 """Days that are read before a date: a rate may be as old as `MAX_AGE`, and repeat an earlier one."""
+_AFTER: Final = timedelta(days=31)
+"""Days that are read after a date: enough publications to see that a wrong rate was reversed."""
 _CHUNK: Final = timedelta(days=64)
 """Days that are decoded without yielding to other tasks: some 2 ms with 39 currencies a day."""
 
@@ -33,16 +37,19 @@ async def read_rates(store: Store, source: str, first: date, last: date) -> list
 
 
 async def read_period_starts(
-    read: Callable[[date, date], Awaitable[Sequence[T]]], wanted: Collection[tuple[str, str, date]]
+    read: Callable[[date, date], Awaitable[Sequence[T]]],
+    wanted: Collection[tuple[str, str, date]],
+    jump: Fraction,
 ) -> dict[tuple[str, str, date], T]:
     """Return the publications in force, by currency, base and date; those that do not exist are missing.
 
-    `read` returns the rates of the source from a date to another, oldest first, and may raise `StoreError`.
+    `read` returns the rates of the source from a date to another, oldest first, and may raise `StoreError`. Rates that
+    moved by more than `jump` and were reversed soon are left out: they may have been imported or edited by hand.
     """
     starts = dict[tuple[str, str, date], T]()
     for first, last in _spans({day for _, _, day in wanted}):
         tables = RateTables(await read(first, last))
-        starts |= await run_in_thread(_in_force, tables, [key for key in wanted if first <= key[2] <= last])
+        starts |= await run_in_thread(_in_force, tables, [key for key in wanted if first <= key[2] <= last], jump)
     return starts
 
 
@@ -57,19 +64,23 @@ def _spans(days: Iterable[date]) -> Iterator[tuple[date, date]]:
     for day in sorted(days):
         first = days_before(day)
         if spans and first <= spans[-1][1]:
-            spans[-1] = spans[-1][0], day
+            spans[-1] = spans[-1][0], day + _AFTER
         else:
-            spans.append((first, day))
+            spans.append((first, day + _AFTER))
     return iter(spans)
 
 
-def _in_force(tables: RateTables[T], wanted: Iterable[tuple[str, str, date]]) -> dict[tuple[str, str, date], T]:
+def _in_force(
+    tables: RateTables[T], wanted: Iterable[tuple[str, str, date]], jump: Fraction
+) -> dict[tuple[str, str, date], T]:
     days_by_pair = defaultdict[tuple[str, str], set[date]](set)
     for code, base, day in wanted:
         days_by_pair[code, base].add(day)
     found = dict[tuple[str, str, date], T]()
     for (code, base), days in days_by_pair.items():
         published = tables.publications(code, base)
+        wrong = slips([table.cross(code, base) for table in published], jump)
+        published = tuple(table for index, table in enumerate(published) if index not in wrong)
         for day in days:
             if table := in_force(published, day):
                 found[code, base, day] = table

@@ -18,9 +18,8 @@ from service.settings import SourceSettings, TickerSettings
 from service.state.memory import MemoryState
 from service.storage.older_rates import days_before, read_period_starts, read_rates
 from service.storage.repository import Store
+from service.validation.rules import Untrusted
 
-_CHECKED = 20
-"""Latest fixings that are compared with other banks; rates that these refute are not used."""
 _DAY = timedelta(days=1)
 
 
@@ -29,7 +28,8 @@ class RateInForce:
     """The rate of a currency on a date, of one source.
 
     `published` are the last publications of the rate, oldest first; the last one is in force. `choice` is the priority
-    of the source in the ticker, from 1.
+    of the source in the ticker, from 1. The change on a date of `without_change` must not be shown, and no rate on one
+    of the `hidden` ones.
     """
 
     code: str
@@ -38,6 +38,8 @@ class RateInForce:
     choice: int
     published: Sequence[RateTable]
     freshness: Freshness = Freshness.CURRENT
+    hidden: Collection[date] = ()
+    without_change: Collection[date] = ()
 
     @property
     def table(self) -> RateTable:
@@ -47,6 +49,10 @@ class RateInForce:
     @property
     def previous(self) -> RateTable | None:
         return self.published[-2] if len(self.published) > 1 else None
+
+    def is_comparable(self, old: RateTable) -> bool:
+        """Return whether the change since an earlier publication may be shown."""
+        return old.date not in self.hidden and not any(old.date < day <= self.table.date for day in self.without_change)
 
     @property
     def rate(self) -> Decimal:
@@ -96,9 +102,9 @@ class RatesOnDate:
             if not missing:
                 break
             tables = RateTables(await self._tables(key, days_before(day), day))
-            refuted = {code: self._refuted(key, code, ticker.base, day) for code in missing}
+            untrusted = {code: self.memory.untrusted(key, code, ticker.base) for code in missing}
             source = self.memory.settings.polled[key]
-            find = partial(_in_force, tables, refuted, ticker.base, day, key, choice, source)
+            find = partial(_in_force, tables, untrusted, ticker.base, day, key, choice, source)
             for found in await run_in_thread(find):
                 if found.freshness is Freshness.STALE:
                     stale.append(found)
@@ -144,7 +150,7 @@ class RatesOnDate:
         """Return the publications of a source that were in force when the periods of its rates began."""
         own = [found for found in used if found.source == key]
         wanted = {(found.code, found.base, begin(period, found.table.date)) for found in own for period in LONGER}
-        return await read_period_starts(partial(self._tables, key), wanted)
+        return await read_period_starts(partial(self._tables, key), wanted, self.memory.jump)
 
     async def _tables(self, key: str, first: date, last: date) -> Sequence[RateTable]:
         """Return the rates of a source from `first` to `last`, oldest first: from memory, older ones from the store."""
@@ -154,43 +160,39 @@ class RatesOnDate:
             return known
         return [*await read_rates(self.store, key, first, min(last, complete_from - _DAY)), *known]
 
-    def _refuted(self, key: str, code: str, base: str, day: date) -> set[date]:
-        """Return the dates up to `day` on which other banks refute a rate in memory."""
-        fixings = self.memory.series(key).until(day).quoting(code, base).fixings
-        return self.memory.refuted(key, fixings[-_CHECKED:], code, base)
-
 
 def _in_force(
     tables: RateTables[RateTable],
-    refuted: Mapping[str, Collection[date]],
+    untrusted: Mapping[str, Untrusted],
     base: str,
     day: date,
     key: str,
     choice: int,
     source: SourceSettings,
 ) -> list[RateInForce]:
-    """Return the rates of a source that were in force on a date, for the currencies of `refuted`."""
+    """Return the rates of a source that were in force on a date, for the currencies of `untrusted`."""
     found, begin_of_day = list[RateInForce](), datetime.combine(day, time(), source.timezone)
-    for code, refuted_dates in refuted.items():
+    for code, (hidden, without_change) in untrusted.items():
         published = [
-            table for table in tables.publications(code, base) if table.date <= day and table.date not in refuted_dates
+            table for table in tables.publications(code, base) if table.date <= day and table.date not in hidden
         ]
         if table := in_force(published, day):
             age = freshness(source, table.date, begin_of_day)
-            found.append(RateInForce(code, base, key, choice, published[-HISTORY:], age))
+            found.append(RateInForce(code, base, key, choice, published[-HISTORY:], age, hidden, without_change))
     return found
 
 
 def _quote(found: RateInForce, starts: Mapping[tuple[str, str, date], RateTable], breaks: Sequence[Break]) -> Quote:
     """Return the quote of a rate in force; `starts` are the publications at the beginning of its periods."""
     code, base, new, old = found.code, found.base, found.table, found.previous
-    factor = conversion(breaks, code, base, old, new) if old else None
+    factor = conversion(breaks, code, base, old, new) if old and found.is_comparable(old) else None
     moved = change(code, base, new, old if factor else None, factor or Fraction(1))
     previous_date = old.date if old and factor else None
     changes = {Period.DAY: as_period_change(moved, previous_date)}
     buying, selling = sides(code, base, new)
     for period in LONGER:
-        changes[period] = since(code, base, new, starts.get((code, base, begin(period, new.date))), breaks)
+        start = starts.get((code, base, begin(period, new.date)))
+        changes[period] = since(code, base, new, start if start and found.is_comparable(start) else None, breaks)
     factors = [(table, conversion(breaks, code, base, table, new)) for table in found.published]
     return Quote(
         code=code,

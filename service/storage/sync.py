@@ -282,7 +282,8 @@ class StoreSync:
         tickers = [ticker for ticker in self.memory.settings.tickers if key in ticker.sources]
         pairs = {(code, ticker.base) for ticker in tickers for code in ticker.currencies}
         missing = await run_in_thread(missing_starts, series, pairs)
-        return trimmed(await read_period_starts(partial(read_rates, self.store, key), missing))
+        read = partial(read_rates, self.store, key)
+        return trimmed(await read_period_starts(read, missing, self.memory.jump))
 
     async def _pull_quarantine(self, key: str, days: Collection[date], stored: Iterable[Fixing]) -> None:
         """Merge the quarantine of a source with the stored one; enqueue entries and decisions that the store has lost.

@@ -22,7 +22,7 @@ from functools import cached_property
 from itertools import chain, islice
 from math import exp, log
 from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 from service.domain.bounds import rate_errors, structural_errors
 from service.domain.breaks import Break, conversion
@@ -513,6 +513,66 @@ def trusted_rates(
             return TrustedRates(new, None, confidence, latest)
         candidates, new = chain([older] if older else [], candidates), old
     return None
+
+
+class Untrusted(NamedTuple):
+    """The publications of a rate that a history leaves out (`hidden`), and those that it shows `without_change`."""
+
+    hidden: frozenset[date]
+    without_change: frozenset[date]
+
+
+def untrusted_rates(
+    code: str,
+    base: str,
+    publications: Sequence[Fixing],
+    check: CrossCheck | None,
+    breaks: Sequence[Break],
+    jump: Fraction,
+) -> Untrusted:
+    """Return which of the consecutive publications of a rate may not be shown as they are, in a history or on a date.
+
+    As in a ticker, a change beyond the limit is only shown if another bank, an operator or a break justifies it; of
+    earlier publications, also if enough publications before and after keep to it. The rate is left out if a later one
+    reverses the change, or if it is the latest and no other bank confirms it.
+    """
+    hidden, without_change = set[date](), set[date]()
+    shown, values = list[Fixing](), [fixing.cross(code, base) for fixing in publications]
+    last_value = values[0] if values else Fraction(1)
+    for index, (new, value) in enumerate(zip(publications, values, strict=True)):
+        old, last_value = last_value, value
+        if not shown or abs(value - old) <= jump * old:
+            shown.append(new)
+            continue
+        factor = conversion(breaks, code, base, shown[-1], new)
+        if factor is None or _may_be_shown(code, base, new, shown[-1], check, breaks, jump):
+            shown.append(new)
+            continue
+        later, old_in_unit = values[index + 1 :][:_REVERSAL_WINDOW], old * factor
+        is_reversed = any(not is_beyond(following / old_in_unit, jump) for following in later)
+        if is_reversed or not (later or _is_confirmed(code, base, new, check)):
+            hidden.add(new.date)
+            last_value = old
+            continue
+        if _is_scale(log(value / old_in_unit)) or min(len(later), len(shown)) < _CONFIRMING:
+            without_change.add(new.date)
+        shown.append(new)
+    return Untrusted(frozenset(hidden), frozenset(without_change))
+
+
+def slips(values: Sequence[Fraction], jump: Fraction) -> set[int]:
+    """Return the indices of consecutive values of a rate that moved beyond the limit, and that a later one reverses.
+
+    It needs no other bank: it is for stored rates that are older than those in memory.
+    """
+    found, last = set[int](), values[0] if values else Fraction(1)
+    for index, value in enumerate(values):
+        later = values[index + 1 :][:_REVERSAL_WINDOW]
+        if is_beyond(value / last, jump) and any(not is_beyond(following / last, jump) for following in later):
+            found.add(index)
+        else:
+            last = value
+    return found
 
 
 def _confidence(code: str, base: str, fixing: Fixing, check: CrossCheck | None) -> Confidence:

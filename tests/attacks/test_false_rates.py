@@ -310,6 +310,20 @@ class RunningService:
             for error in self.errors(code.upper(), point, f"{series['source']} {point}")
         ]
 
+    async def percentages_beyond_limit(self, path: str) -> list[str]:
+        """Return the percentages of a response that are larger than the limit of 15 %."""
+
+        def beyond(value: Any) -> Iterable[str]:
+            if isinstance(value, dict):
+                if abs(value.get("percent") or 0) > 15:
+                    yield str(value)
+                value = list(value.values())
+            if isinstance(value, list):
+                for item in value:
+                    yield from beyond(item)
+
+        return list(beyond(await self.get(path)))
+
     async def problems(self, source: str = "nbk", codes: Collection[str] = SHOWN, *, percent: bool = True) -> list[str]:
         """Return why the latest correct rates of a source are not shown; `percent`: with their changes."""
         quotes, found = await self.quotes(), []
@@ -1154,6 +1168,63 @@ class TestStore:
         await service.poll()
         assert await service.wrong_quotes() == []
         assert await service.problems(codes=("EUR", "RUB", "GBP", "CNY")) == []
+
+    @pytest.mark.parametrize("keys", [("nbk",), ("nbk", "cbr", "nbu")], ids=len)
+    @pytest.mark.parametrize("offset", [1, 3, 25])
+    async def test_earlier_rate_edited_by_hand(
+        self, start_service: StartService, keys: tuple[str, ...], offset: int
+    ) -> None:
+        """It is shown neither on its date nor in the history, also if no other bank can refute it."""
+        service = await start_service(keys)
+        store, day = service.poller.store_sync.store, service.market.before(offset)
+        name = store._key("fixings", "nbk")
+        stored = json.loads(str(await store._redis.hget(name, str(day))))
+        stored["rates"]["USD"]["value"] = "1696.07"
+        await store._redis.hset(name, str(day), json.dumps(stored))
+        await store._redis.hset(store._key("stamps"), "nbk", "by hand")
+        await service.poll_unchecked("nbk")
+        await service.poll_unchecked("nbk")
+        for ago in range(offset + 5):
+            assert await service.percentages_beyond_limit(f"/v1/ticker?on={service.market.latest - ago * DAY}") == []
+        assert await service.percentages_beyond_limit(f"/v1/history/usd?from={service.market.latest - 60 * DAY}") == []
+
+    @pytest.mark.parametrize("keys", [("nbk",), ("nbk", "cbr", "nbu")], ids=len)
+    async def test_edited_earlier_than_memory(self, start_service: StartService, keys: tuple[str, ...]) -> None:
+        """Some wrong rates at the beginning of a year, older than those in memory, are not compared with the latest."""
+        service = await start_service(keys, stored=86)
+        store = service.poller.store_sync.store
+        name = store._key("fixings", "nbk")
+        for day in ("2025-12-30", "2025-12-31", "2026-01-01"):
+            stored = json.loads(str(await store._redis.hget(name, day)))
+            stored["rates"]["USD"]["value"] = "47.51"
+            await store._redis.hset(name, day, json.dumps(stored))
+        await store._redis.hset(store._key("stamps"), "nbk", "by hand")
+        for path in ("/v1/ticker", f"/v1/ticker?on={service.market.latest}"):
+            await service.poll_unchecked("nbk")
+            await service.poll_unchecked("nbk")
+            assert (await service.get(path))["quotes"][0]["changes"]["ytd"]["date"] == "2025-12-27"
+            assert await service.percentages_beyond_limit(path) == []
+
+    @pytest.mark.parametrize("keys", [("nbk",), ("nbk", "cbr", "nbu")], ids=len)
+    async def test_imported_earlier_rates(
+        self, start_service: StartService, tmp_path: Path, keys: tuple[str, ...]
+    ) -> None:
+        """Wrong rates before all others are not compared with later ones, over any period."""
+        service = await start_service(keys)
+        days = (date(2025, 4, 1), date(2025, 12, 30), service.market.latest - 45 * DAY)
+        lines = [self.line(str(day), USD="4750.90", EUR="55.10") for day in days]
+        assert await self.import_error(service, tmp_path, *lines) == ""
+        store = service.poller.store_sync.store
+        await store._redis.hset(store._key("stamps"), "nbk", "import")
+        await service.poll_unchecked("nbk")
+        await service.poll_unchecked("nbk")
+        for path in ("/v1/ticker", *(f"/v1/ticker?on={service.market.latest - ago * DAY}" for ago in range(12))):
+            assert await service.percentages_beyond_limit(path) == []
+        for code in ("usd", "eur"):
+            chart = await service.get(f"/v1/chart/{code}.json")
+            summary = {shown["id"]: shown["summary"] for shown in chart["text"]["ranges"]}["1y"]
+            assert ("publications from" in summary, "%" in summary) == (True, False)
+            assert await service.percentages_beyond_limit(f"/v1/history/{code}?from=2026-01-01") == []
 
     @pytest.mark.parametrize("day", ["2030-01-01", "9999-12-31", "nonsense"])
     async def test_manually_written_impossible_date(

@@ -37,8 +37,6 @@ from service.web.rendering.page_cache import PageCache
 
 log = structlog.get_logger()
 
-_CHECKED: Final = 20
-"""Latest fixings that are compared with other banks; those that these contradict are omitted."""
 _ROWS: Final = {**FORMS, "chart": CHART}
 """The formats of rows; `chart` is that of other modules."""
 _DAY: Final = timedelta(days=1)
@@ -78,7 +76,8 @@ class _HistoryRequest:
     """A range and a format.
 
     Its rows are those of the fixings `recent` in memory and, if `stored_until` is set, of those in the store up to that
-    date, which is the last one that memory does not have. Rows also depend on the `breaks` of the source.
+    date, which is the last one that memory does not have. Rows also depend on the `breaks` of the source, and on the
+    dates whose rate is shown `without_change`.
     """
 
     part: RowRange
@@ -86,6 +85,7 @@ class _HistoryRequest:
     recent: tuple[Fixing, ...]
     stored_until: date | None
     breaks: tuple[Break, ...]
+    without_change: frozenset[date]
 
     def tags(self, stamp: str | None) -> dict[str, str]:
         """Return the ETag of each content coding, from all inputs of the response; `stamp` is the store's version."""
@@ -94,7 +94,9 @@ class _HistoryRequest:
             (str(fixing.date), fixing.digest, str(fixing.fetched_at), *(repr(fixing.rates.get(code)) for code in codes))
             for fixing in self.recent
         ]
-        message = repr((__version__, astuple(self.part), self.form, recent, stamp, self.breaks))
+        message = repr(
+            (__version__, astuple(self.part), self.form, recent, stamp, self.breaks, sorted(self.without_change))
+        )
         tag = sha256(message.encode()).hexdigest()[:20]
         return {"": f'"{tag}"', "gzip": f'"{tag}-gzip"'}
 
@@ -196,10 +198,11 @@ class Histories:
         part = RowRange(snapshot.id, snapshot.base, quote.code, key, name, quote.cross, since, until)
         earliest = date.fromordinal(max(1, since.toordinal() - _BEFORE))
         recent = [fixing for fixing in known.fixings if earliest <= fixing.date <= until]
-        refuted = memory.refuted(key, recent[-_CHECKED:], quote.code, snapshot.base)
-        shown = tuple(fixing for fixing in recent if fixing.date not in refuted)
+        untrusted = memory.untrusted(key, quote.code, snapshot.base)
+        shown = tuple(fixing for fixing in recent if fixing.date not in untrusted.hidden)
         stored_until = oldest - _DAY if oldest >= since else None
-        return _HistoryRequest(part, form, shown, stored_until, tuple(memory.breaks(key)))
+        breaks = tuple(memory.breaks(key))
+        return _HistoryRequest(part, form, shown, stored_until, breaks, untrusted.without_change)
 
     def _known(self, ticker: str, key: str) -> Series:
         """Return a source's fixings in memory; for a ticker with `effective = "today"`, those up to today."""
@@ -272,7 +275,7 @@ class Histories:
                 yield year_rows.between(part.since, part.until)
                 start = year_rows.end
         async with self._chunks:
-            builder = RowBuilder(part, _ROWS[wanted.form], breaks, start)
+            builder = RowBuilder(part, _ROWS[wanted.form], breaks, start, wanted.without_change)
             builder.add(wanted.recent, part.since)
         yield builder.rows.encoded
 

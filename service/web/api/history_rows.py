@@ -5,7 +5,7 @@ A row is a publication. A fixing that repeats its predecessor in every currency 
 
 import datetime as dt
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -85,12 +85,18 @@ class RowBuilder:
     """
 
     def __init__(
-        self, part: RowRange, form: RowFormat, breaks: Sequence[Break] = (), start: Predecessor = NO_PREDECESSOR
+        self,
+        part: RowRange,
+        form: RowFormat,
+        breaks: Sequence[Break] = (),
+        start: Predecessor = NO_PREDECESSOR,
+        without_change: Collection[dt.date] = (),
     ) -> None:
         self._part = part
         self._form = form
         self._breaks = breaks
         self._last, self._published = start
+        self._without_change = without_change
         self._dates = list[dt.date]()
         self._encoded = list[bytes]()
 
@@ -112,10 +118,14 @@ class RowBuilder:
             self._last = new
 
     def _row(self, new: RateTable) -> Row:
-        """Return a row with the change since the previous publication; across a break with an unknown factor, none."""
+        """Return a row with the change since the previous publication.
+
+        There is none across a break with an unknown factor, and where the change may not be shown.
+        """
         code, base, old = self._part.currency, self._part.base, self._published
         factor = conversion(self._breaks, code, base, old, new) if old else None
-        moved = change(code, base, new, old if factor else None, factor or Fraction(1))
+        is_comparable = factor and new.date not in self._without_change
+        moved = change(code, base, new, old if is_comparable else None, factor or Fraction(1))
         point = PointDocument(new.date, moved.rate, moved.previous, moved.change, moved.percent)
         return Row(point, old is not None and factor != 1, new.is_revised(code, base))
 
@@ -158,7 +168,11 @@ def chart_point(row: bytes) -> tuple[ChartPoint, bool]:
     """Return a publication of a chart, and whether the source has corrected it."""
     day, rate, percent, is_new_unit, is_revised = row.decode().split(",")
     point = ChartPoint(
-        dt.date.fromisoformat(day), Decimal(rate), Decimal(percent) if percent else None, is_new_unit == "1"
+        dt.date.fromisoformat(day),
+        Decimal(rate),
+        Decimal(percent) if percent else None,
+        is_new_unit == "1",
+        without_change=not percent,
     )
     return point, is_revised == "1"
 

@@ -72,12 +72,14 @@ class ChartPoint:
     """A publication: the rate from `day` on, and its change in percent against the publication before.
 
     `new_unit` is True if there was a redenomination since the publication before: the rates are not comparable.
+    `without_change`: there is none, as for the first publication of all, or it may not be shown.
     """
 
     day: dt.date
     rate: Decimal
     percent: Decimal | None = None
     new_unit: bool = False
+    without_change: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,11 @@ class ChartLine:
 
     @property
     def percent(self) -> Decimal | None:
-        """The change from the first to the last publication in percent; None across a redenomination."""
-        if len(self.points) < 2 or any(point.new_unit for point in self.points[1:]):
+        """The change from the first to the last publication in percent.
+
+        None across a redenomination, and across a change that may not be shown.
+        """
+        if len(self.points) < 2 or any(point.new_unit or point.without_change for point in self.points[1:]):
             return None
         first, last = (point.rate for point in (self.points[0], self.points[-1]))
         return half_up(100 * (Fraction(last) / Fraction(first) - 1), 2)

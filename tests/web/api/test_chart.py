@@ -41,7 +41,7 @@ def fixings() -> list[Fixing]:
         on = date.fromordinal(ordinal)
         if on.weekday() > 4 or date(2020, 3, 1) <= on <= date(2020, 4, 30):
             continue
-        dollar = Decimal(300 + (ordinal * 7919) % 200) + Decimal(ordinal % 100) / 100
+        dollar = Decimal(470 + (ordinal * 7919) % 40) + Decimal(ordinal % 100) / 100
         rouble = (
             (dollar / 2).quantize(Decimal("0.01"))
             if on >= REDENOMINATED

@@ -457,7 +457,7 @@ async def test_ticker_of_today_excludes_tomorrows_rates(valkey: str, filled: str
 
 async def test_fixings_without_the_currency_are_skipped(store: Store, valkey: str, clock: Clock) -> None:
     """The change is from the last fixing that quotes it."""
-    fixings = [fixing(day(1), USD="1", UZS="5"), fixing(day(2), USD="2"), fixing(day(3), USD="3", UZS="6")]
+    fixings = [fixing(day(1), USD="10", UZS="5"), fixing(day(2), USD="11"), fixing(day(3), USD="12", UZS="5.5")]
     for item in fixings:
         await store.save(item)
     async with serve(valkey, store._prefix, clock, *fixings) as app:
@@ -468,17 +468,17 @@ async def test_fixings_without_the_currency_are_skipped(store: Store, valkey: st
 
 async def test_memory_overrides_the_store(store: Store, valkey: str, clock: Clock) -> None:
     """A revision and a date that are not stored yet are returned, with another ETag."""
-    for item in (fixing(day(20, 3), USD="1"), fixing(day(1), USD="2")):
+    for item in (fixing(day(20, 3), USD="10"), fixing(day(1), USD="11")):
         await store.save(item)
-    async with serve(valkey, store._prefix, clock, fixing(day(1), USD="2")) as app:
+    async with serve(valkey, store._prefix, clock, fixing(day(1), USD="11")) as app:
         _, before, _ = await app.request("usd")
-        app.memory.add(replace(fixing(day(1), USD="3"), digest="another"))
+        app.memory.add(replace(fixing(day(1), USD="12"), digest="another"))
         _, revised, _ = await app.request("usd")
-        assert [line.rate for line in (await app.document("usd")).history] == [1, 3]
-        app.memory.add(fixing(day(2), USD="4"))
+        assert [line.rate for line in (await app.document("usd")).history] == [10, 12]
+        app.memory.add(fixing(day(2), USD="13"))
         app.memory.refresh(clock())
         _, longer, _ = await app.request("usd")
-        assert [line.rate for line in (await app.document("usd")).history] == [1, 3, 4]
+        assert [line.rate for line in (await app.document("usd")).history] == [10, 12, 13]
         assert len({before["etag"], revised["etag"], longer["etag"]}) == 3
 
 
