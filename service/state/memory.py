@@ -36,6 +36,9 @@ MOST_LEFT_OUT = 5
 _LATE_WRITE: Final = timedelta(hours=1)
 """Time by which a stored state may be older than the own one and yet be outdated."""
 
+_CACHED_UNTRUSTED: Final = 1000
+"""Rates of which it is known which dates may not be shown; each takes less than 1 KB if there are none."""
+
 _CHECKED: Final = 20
 """Latest fixings of a history that are compared with other banks, whatever their changes are."""
 
@@ -119,6 +122,9 @@ class MemoryState:
     _configured_breaks: dict[str, tuple[Break, ...]] = field(default_factory=dict)
     """By source: the breaks that are known without an operator."""
     _cross_check: CrossCheck | None = None
+    _untrusted: dict[tuple[str, str, str, tuple[Break, ...]], Untrusted] = field(default_factory=dict)
+    """Cache by source, currency, base and breaks; it is valid for the comparison `_untrusted_by`."""
+    _untrusted_by: CrossCheck | None = None
     _witnesses: dict[str, tuple[tuple[int, ...], Witness, object]] = field(default_factory=dict)
     """Cache by source: the identities of the witness's inputs, the witness, and references that keep them alive."""
 
@@ -297,12 +303,26 @@ class MemoryState:
         return {fixing.date for fixing in fixings if check.assess(source, fixing, code, base).refuted}
 
     def untrusted(self, source: str, code: str, base: str) -> Untrusted:
-        """Return the dates in memory whose rate of `code` in `base` may not be shown as it is, carry-overs included."""
-        series, evidence = self._series[source].quoting(code, base), self.evidence
+        """Return the dates in memory whose rate of `code` in `base` may not be shown as it is, carry-overs included.
+
+        Cached until what is known changes: histories ask at each request.
+        """
+        check, breaks = self.cross_check, self.breaks(source)
+        if self._untrusted_by is not check or len(self._untrusted) >= _CACHED_UNTRUSTED:
+            self._untrusted.clear()
+            self._untrusted_by = check
+        key = source, code, base, breaks
+        if key not in self._untrusted:
+            self._untrusted[key] = self._find_untrusted(source, code, base, check, breaks)
+        return self._untrusted[key]
+
+    def _find_untrusted(
+        self, source: str, code: str, base: str, check: CrossCheck, breaks: Sequence[Break]
+    ) -> Untrusted:
+        series = self._series[source].quoting(code, base)
         refuted = self.refuted(source, series.fixings[-_CHECKED:], code, base)
         published = [fixing for fixing in series.publications(code, base) if fixing.date not in refuted]
-        breaks = evidence.breaks[source]
-        untrusted = untrusted_rates(code, base, published, evidence.cross_check, breaks, evidence.jump)
+        untrusted = untrusted_rates(code, base, published, check, breaks, self.jump)
         hidden, first_days, is_hidden = set(refuted), {fixing.date for fixing in published}, False
         for fixing in series.fixings:
             if fixing.date in first_days:
