@@ -31,26 +31,31 @@ RECORDINGS = Path(os.environ.get("RECORDINGS_DIR", ROOT.parent / "shared" / "rec
 _PREFIXES = (f"test{number}:" for number in itertools.count())
 SLOWEST = (
     "tests/browser/test_builder.py",
-    "tests/test_service.py",
-    "tests/attacks/test_false_rates.py",
     "tests/browser/test_rates.py",
     "tests/browser/test_widths.py",
+    "tests/browser/test_chart.py",
     "tests/browser/test_element.py",
     "tests/browser/test_details.py",
-    "tests/test_compose.py",
-    "tests/browser/test_accessibility.py",
     "tests/browser/test_embed.py",
+    "tests/browser/test_accessibility.py",
+    "tests/browser/test_frame.py",
+    "tests/browser/test_picture.py",
+    "tests/browser/test_status.py",
     "tests/browser/test_docs.py",
-    "tests/web/pages/test_pages.py",
-    "tests/test_edge.py",
-    "tests/test_alerts.py",
+    "tests/test_service.py",
+    "tests/attacks/test_false_rates.py",
     "tests/test_secrets.py",
+    "tests/test_compose.py",
+    "tests/test_alerts.py",
+    "tests/test_edge.py",
+    "tests/cli/test_commands.py",
+    "tests/observability/test_tracing.py",
+    "tests/web/pages/test_pages.py",
     "tests/web/api/test_history.py",
     "tests/polling/test_backfill.py",
-    "tests/polling/test_month.py",
-    "tests/validation/test_invariant.py",
 )
-"""The slowest modules; they run first, so that no worker starts one at the end."""
+"""The slowest modules; they run first, so that no worker starts one at the end. Those of the browser follow each other:
+a worker starts it once."""
 
 hypothesis_settings.register_profile("quick", deadline=None, max_examples=25, derandomize=True)
 hypothesis_settings.register_profile("thorough", deadline=None, max_examples=400, derandomize=True)
@@ -94,12 +99,9 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the tests of a module, or of a marked group, in one worker, and the slowest modules first."""
+    """Run the slowest modules first."""
     names = {item: item.path.relative_to(config.rootpath).as_posix() for item in items}
     items.sort(key=lambda item: SLOWEST.index(names[item]) if names[item] in SLOWEST else len(SLOWEST))
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(names[item]))
 
 
 @dataclass

@@ -413,8 +413,6 @@ async def test_correct_banks_are_shown_and_confirmed(start_service: StartService
 
 LAST: Final = ("cbr", "nbu", "nbk")
 FIRST: Final = ("nbk", "cbr", "nbu")
-SECOND_HALF: Final = pytest.mark.xdist_group("tests/attacks/test_false_rates.py, second half")
-"""Tests in a second group, since there are too many for one worker."""
 ORDERS: Final = pytest.mark.parametrize("order", [FIRST, LAST], ids=["first", "last"])
 
 
@@ -473,7 +471,6 @@ class TestPastRevisions:
         assert await service.quarantined() == {}
 
 
-@pytest.mark.xdist_group("TestDrift")
 class TestDrift:
     """Rates that leave the market in small steps, or do not follow it."""
 
@@ -635,7 +632,6 @@ FIRST_ERRORS: Final[Mapping[str, Callable[[int], Mapping[str, float]]]] = {
 }
 
 
-@pytest.mark.xdist_group("TestFirstStart")
 class TestFirstStart:
     """The store is empty."""
 
@@ -701,8 +697,6 @@ WRONG_DOCUMENTS: Final[Mapping[str, Callable[[RawRates], RawRates]]] = {
 """Documents with some wrong rates; the others are correct."""
 
 
-@SECOND_HALF
-@pytest.mark.xdist_group("TestScale")
 class TestScale:
     """Rates with another unit, code or direction."""
 
@@ -793,7 +787,6 @@ class TestScale:
             assert await service.health(bank) == ""
 
 
-@SECOND_HALF
 class TestRealJump:
     """A devaluation: on 20 August 2015 the dollar rose by 35.5 %."""
 
@@ -855,8 +848,6 @@ class TestRealJump:
         assert await service.problems() == []
 
 
-@SECOND_HALF
-@pytest.mark.xdist_group("TestTemporaryErrors")
 class TestTemporaryErrors:
     """One or two banks are wrong for some days, and then correct again."""
 
@@ -926,7 +917,6 @@ class TestTemporaryErrors:
         assert await service.health() == ""
 
 
-@SECOND_HALF
 class TestCorrection:
     """A bank corrects its published rates."""
 
@@ -966,7 +956,6 @@ class TestCorrection:
         assert (len(revisions), revisions[-1]["rates"]["USD"]["value"]) == (10, shown)
 
 
-@SECOND_HALF
 class TestOperator:
     """Decisions of an operator apply to the rates that were listed."""
 
@@ -1105,7 +1094,6 @@ class TestOperator:
         assert max(abs(point["percent"] or 0) for point in history) < 15
 
 
-@SECOND_HALF
 class TestStore:
     """Records written into the store by others."""
 
