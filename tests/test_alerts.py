@@ -416,7 +416,9 @@ def test_no_alert_fires_without_a_problem(changed: Mapping[str, str], tmp_path: 
     )
 
 
-@pytest.mark.parametrize(("every", "times"), [("1m", MINUTES), ("5m", (25 * 60, 50 * 60, DAYS))])
+@pytest.mark.parametrize(
+    ("every", "times"), [("1m", MINUTES), pytest.param("5m", (25 * 60, 50 * 60, DAYS), marks=pytest.mark.slow)]
+)
 def test_no_alert_fires_in_a_healthy_installation(every: str, times: tuple[int, ...], tmp_path: Path) -> None:
     """For three days, and at every time of the other tests, which evaluate only rules that read what they change."""
     minutes = {*times, *(at for case in CASES.values() if case.every == every for at in case.times)}

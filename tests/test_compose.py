@@ -40,6 +40,7 @@ def interpolate(text: str) -> str:
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
 
+@pytest.mark.slow
 def test_file_is_valid() -> None:
     """Validate against the schema of the compose specification that the validator includes."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(FILE)]

@@ -188,6 +188,7 @@ def test_image_does_not_run_as_root() -> None:
     assert all("--chown" not in text for name, text in RUNTIME if name == "COPY")
 
 
+@pytest.mark.slow
 def test_image_serves_and_reports_its_health(image: Path) -> None:
     """Entry point and health check work with only the files of the image; nothing is written there."""
     (step,) = (text for name, text in RUNTIME if name == "RUN" and "compileall" in text)

@@ -82,7 +82,7 @@ def kubernetes_validate() -> ModuleType:
     return import_module("kubernetes_validate")
 
 
-@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize("version", [pytest.param(OLDEST, marks=pytest.mark.slow), NEWEST])
 def test_manifests_are_valid(version: str, kubernetes_validate: ModuleType) -> None:
     """By the strict schemas of each version: no unknown field, no wrong type."""
     for manifest in MANIFESTS:

@@ -227,7 +227,7 @@ def stored(server: Server) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("form", ["json", pytest.param("console", marks=pytest.mark.slow)])
 async def test_failing_service_shows_no_secret(tmp_path: Path, banks: Banks, form: str) -> None:
     """Log, responses and records, while banks fail and the store is down, rejects the password, and is back."""
     with valkey(tmp_path / "v", "--requirepass", secrets()["store.url"]) as server:

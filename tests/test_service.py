@@ -141,6 +141,7 @@ async def test_tickers_use_their_sources_and_fallbacks(env: tuple[dict[str, str]
     await asyncio.to_thread(check)
 
 
+@pytest.mark.slow
 async def test_kill_of_service_and_store_loses_no_rates(env: tuple[dict[str, str], Banks]) -> None:
     """Killed while polling and restarted while all banks hang, it serves the same ticker from the store."""
     variables, banks = env
@@ -168,6 +169,7 @@ async def test_kill_of_service_and_store_loses_no_rates(env: tuple[dict[str, str
     await asyncio.to_thread(check)
 
 
+@pytest.mark.slow
 async def test_killed_store_is_restarted(env: tuple[dict[str, str], Banks]) -> None:
     """Rates accepted meanwhile are written later: they are shown after a restart while all banks hang."""
     variables, banks = env
@@ -191,6 +193,7 @@ async def test_killed_store_is_restarted(env: tuple[dict[str, str], Banks]) -> N
     await asyncio.to_thread(check)
 
 
+@pytest.mark.slow
 async def test_invalid_records_in_the_store_are_skipped(env: tuple[dict[str, str], Banks], tmp_path: Path) -> None:
     """Invalid dates, numbers and bytes, and a key of the wrong type, which is moved aside: the log names each."""
     variables, banks = env
@@ -266,7 +269,15 @@ MOMENTS: dict[str, Callable[[Service], object]] = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        MOMENTS["once its handler is set"],
+        pytest.param(MOMENTS["once the store's process exists"], marks=pytest.mark.slow),
+        MOMENTS["once it listens"],
+    ],
+    ids=MOMENTS,
+)
 def test_sigterm_during_startup_stops_the_service(tmp_path: Path, moment: Callable[[Service], object]) -> None:
     """Exit status 0, and no store process remains."""
     with running(offline(tmp_path)) as service:
@@ -354,9 +365,15 @@ def test_readiness_fails_before_the_listener_closes(tmp_path: Path) -> None:
     ("variables", "message"),
     [
         ({"TICKER_HTPT__PORT": "1"}, "error: TICKER_HTPT__PORT: htpt: unknown setting; did you mean http?"),
-        ({"TICKER_HTTP__PORT": "canary"}, "error: TICKER_HTTP__PORT: http.port: must be a whole number"),
-        ({"TICKER_STORE__URL": "http://canary"}, "error: store.url: "),
-        ({"TICKER_CONFIG": "/nowhere.toml"}, "error: /nowhere.toml: cannot be read"),
+        pytest.param(
+            {"TICKER_HTTP__PORT": "canary"},
+            "error: TICKER_HTTP__PORT: http.port: must be a whole number",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"TICKER_STORE__URL": "http://canary"}, "error: store.url: ", marks=pytest.mark.slow),
+        pytest.param(
+            {"TICKER_CONFIG": "/nowhere.toml"}, "error: /nowhere.toml: cannot be read", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_invalid_settings_are_reported_at_startup(variables: dict[str, str], message: str, tmp_path: Path) -> None:
@@ -414,6 +431,7 @@ def test_sigterm_during_a_restart_ends_the_process(tmp_path: Path) -> None:
     assert "service.ready" not in log
 
 
+@pytest.mark.slow
 def test_sighups_during_a_restart_are_not_lost_and_do_not_kill_the_process(tmp_path: Path) -> None:
     """They arrive while it stops, between its programs, and while it starts: it starts once more."""
     config = tmp_path / "ticker.toml"
@@ -492,7 +510,7 @@ def test_redis_cluster_is_refused(tmp_path: Path) -> None:
         assert log.count("\n") == 1
 
 
-@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("known", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_sigterm_does_not_wait_for_a_store_that_hangs(tmp_path: Path, known: bool) -> None:
     """Exit status 0 while the store hangs, whether that is known yet or not, with an open stream."""
     with valkey(tmp_path / "v") as store:

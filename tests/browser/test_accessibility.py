@@ -54,7 +54,7 @@ def test_embed_is_accessible(site: Site, open_page: Open, lang: str) -> None:
     assert_accessible(page)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ["strip", *(pytest.param(layout, marks=pytest.mark.slow) for layout in LAYOUTS[1:])])
 def test_embed_is_accessible_in_a_low_frame(site: Site, open_page: Open, layout: str) -> None:
     """As high as one row; also where the row is wider than the frame and scrolls."""
     url = f"{site.service}/embed?lang=en&layout={layout}"

@@ -170,9 +170,11 @@ def test_period_without_history_is_said(site: Site, open_page: Open) -> None:
 @pytest.mark.parametrize(
     ("lang", "group", "names"),
     [
-        ("en", "Period of the change", ["Day", "Week", "Month", "Year", "Year to date"]),
+        pytest.param(
+            "en", "Period of the change", ["Day", "Week", "Month", "Year", "Year to date"], marks=pytest.mark.slow
+        ),
         ("ru", "Период изменения", ["День", "Неделя", "Месяц", "Год", "С начала года"]),
-        ("kk", "Өзгеріс кезеңі", ["Күн", "Апта", "Ай", "Жыл", "Жыл басынан"]),
+        pytest.param("kk", "Өзгеріс кезеңі", ["Күн", "Апта", "Ай", "Жыл", "Жыл басынан"], marks=pytest.mark.slow),
     ],
 )
 def test_periods_are_translated(site: Site, open_page: Open, lang: str, group: str, names: list[str]) -> None:
@@ -584,7 +586,9 @@ def test_preview_does_not_cover_the_first_controls(site: Site, open_page: Open) 
             assert boxes[0]["bottom"] <= boxes[1]["top"]
 
 
-@pytest.mark.parametrize("lang", ["en", "ru", "kk"])
+@pytest.mark.parametrize(
+    "lang", [pytest.param("en", marks=pytest.mark.slow), "ru", pytest.param("kk", marks=pytest.mark.slow)]
+)
 def test_change_is_whole_in_the_table_of_a_phone(site: Site, open_page: Open, lang: str) -> None:
     page = builder(open_page, site, lang=lang, viewport={"width": 375, "height": 800})
     box = page.locator(".scroll").bounding_box()
@@ -674,7 +678,9 @@ def test_builder_is_in_the_visitors_language(site: Site, open_page: Open) -> Non
     expect(preview_of(page).locator(".percent:visible").first).to_have_text("+1,35\u00a0%")
 
 
-@pytest.mark.parametrize("lang", ["en", "ru", "kk"])
+@pytest.mark.parametrize(
+    "lang", ["en", pytest.param("ru", marks=pytest.mark.slow), pytest.param("kk", marks=pytest.mark.slow)]
+)
 def test_builder_is_accessible_in_all_states(site: Site, open_page: Open, lang: str) -> None:
     """With all controls open and a marked choice, in light and dark, wide and narrow."""
     page = builder(open_page, site, "layout=list&ink=222222&surface=ffffff&tab=iframe", lang)

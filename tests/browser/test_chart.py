@@ -186,7 +186,7 @@ def test_colours_follow_the_theme(site: Site, open_page: Open, scheme: str) -> N
             expect(box).to_have_css("background-color", surface)
 
 
-@pytest.mark.parametrize("lang", ["en", "kk", "ar"])
+@pytest.mark.parametrize("lang", [pytest.param("en", marks=pytest.mark.slow), "kk", "ar"])
 def test_chart_fits_a_phone(site: Site, open_page: Open, lang: str) -> None:
     """Nothing is cut off at 320 px, buttons are large enough for a finger, and the canvas has the width of the box."""
     watched = open_chart(site, open_page, f'lang="{lang}"', viewport={"width": 320, "height": 700})
@@ -305,7 +305,7 @@ TEXTS = """async ([url, width]) => {
 """The box of a picture, shown in a width, and the boxes and font sizes of its texts."""
 
 
-@pytest.mark.parametrize("lang", ["en", "kk", "ar"])
+@pytest.mark.parametrize("lang", [pytest.param("en", marks=pytest.mark.slow), "kk", "ar"])
 def test_texts_of_pictures_fit(site: Site, open_page: Open, lang: str) -> None:
     """In every width, and where a phone shows the default picture: none is cut off, overlaps, or is below 9 px."""
     page = open_page(f"{site.service}/livez").page

@@ -212,8 +212,14 @@ def test_tape_stops_for_details_and_keyboard(site: Site, open_page: Open) -> Non
     assert watched.settled(site).console == []
 
 
-@pytest.mark.parametrize("javascript", [True, False])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("layout", "javascript"),
+    [
+        *((layout, True) for layout in LAYOUTS),
+        ("strip", False),
+        *(pytest.param(layout, False, marks=pytest.mark.slow) for layout in ("list", "tape")),
+    ],
+)
 def test_details_fit_a_low_frame(site: Site, open_page: Open, layout: str, *, javascript: bool) -> None:
     """One row that covers the frame, scrolls to all its content, and has a button to close it; also without scripts."""
     options = {"reduced_motion": "reduce", "has_touch": True, "java_script_enabled": javascript}

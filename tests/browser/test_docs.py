@@ -77,6 +77,7 @@ def test_docs_are_accessible_in_the_visitors_theme(site: Site, open_page: Open) 
     assert axe_report(page) == ""
 
 
+@pytest.mark.slow
 def test_docs_work_behind_a_prefix(site: Site, open_page: Open) -> None:
     """Everything that is loaded or tried is below the path where the service is mounted."""
     watched = open_page(f"{site.service}/livez")

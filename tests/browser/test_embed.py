@@ -4,6 +4,7 @@ import json
 import re
 import urllib.request
 from collections.abc import Callable
+from itertools import product
 from urllib.parse import quote
 
 import pytest
@@ -19,6 +20,8 @@ LANGUAGES = ("kk", "ru", "en", "ar")
 each_language = pytest.mark.parametrize(
     "lang", ["en", "ar", pytest.param("kk", marks=pytest.mark.slow), pytest.param("ru", marks=pytest.mark.slow)]
 )
+FAST_FRAMES = (("strip", "en"), ("list", "ar"), ("tape", "en"))
+"""Layouts and languages that `make test` measures; `make test-slow` the others."""
 SLACK = 2
 """How far line boxes of a font may exceed the layout, in pixels."""
 BOXES = "nodes => nodes.map((node) => node.getBoundingClientRect().toJSON())"
@@ -286,8 +289,13 @@ def test_tape_without_its_script_is_static(site: Site, open_page: Open) -> None:
     assert page.locator("ul").evaluate("node => getComputedStyle(node).animationName") == "none"
 
 
-@each_language
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("layout", "lang"),
+    [
+        pytest.param(*frame, marks=() if frame in FAST_FRAMES else pytest.mark.slow)
+        for frame in product(LAYOUTS, ("en", "ar", "kk", "ru"))
+    ],
+)
 def test_oembed_frame_shows_the_whole_content(site: Site, open_page: Open, layout: str, lang: str) -> None:
     """The frame is as high as its content, also where its width is limited."""
     page = open_page("about:blank").page

@@ -76,7 +76,7 @@ def test_rates_and_source_are_visible_at_every_width(site: Site, open_page: Open
     _assert_fits(wait_for_elements(page).first, lang, FORMS, "NBK")
 
 
-@each_language
+@pytest.mark.parametrize("lang", ["en", *(pytest.param(lang, marks=pytest.mark.slow) for lang in ("ar", "kk", "ru"))])
 def test_buying_and_selling_rates_are_visible_at_every_width(
     make_site: Callable[..., Site], open_page: Open, lang: str
 ) -> None:

@@ -94,7 +94,14 @@ def test_version_is_printed() -> None:
     assert (printed.exit_code, printed.stdout) == (0, f"currency-ticker {__version__}\n")
 
 
-@pytest.mark.parametrize(("words", "found"), [("qua", "quarantine"), ("poll nb", "nbk"), ("export --k", "--keep")])
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        pytest.param("qua", "quarantine", marks=pytest.mark.slow),
+        ("poll nb", "nbk"),
+        pytest.param("export --k", "--keep", marks=pytest.mark.slow),
+    ],
+)
 def test_shell_completes_commands_options_and_sources(words: str, found: str) -> None:
     """As bash asks the console script."""
     line = f"currency-ticker {words}"

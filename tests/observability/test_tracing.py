@@ -246,7 +246,7 @@ print([name for name in sys.modules if name.startswith({SENDING})])
     assert run_script(script, TICKER_STORE__URL="redis://127.0.0.1:1/0") == (0, "[]\n", "")
 
 
-@pytest.mark.parametrize("command", [["serve"], ["check-config"]])
+@pytest.mark.parametrize("command", [["serve"], pytest.param(["check-config"], marks=pytest.mark.slow)])
 def test_missing_package_is_named(command: list[str]) -> None:
     """One line with the setting and the command that installs it; exit status 2."""
     script = f"""

@@ -146,6 +146,7 @@ async def test_backfill_resumes_after_a_failed_request(
             assert await resumed.backfilled("nbk") == await store.backfilled("nbk") == [(SINCE, UNTIL)], failing_date
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_interrupted_command_resumes(
     settings: Settings, store: Store, clock: Clock, banks: Banks, valkey: str

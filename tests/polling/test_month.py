@@ -163,6 +163,7 @@ def correct_rates(bank: str, day: date, at: datetime) -> list[Mapping[str, str |
     return [rates, FIRST_VERSION] if (bank, day) == ("nbk", REVISED) else [rates]
 
 
+@pytest.mark.slow
 async def test_snapshots_of_a_month_with_every_kind_of_error(two_banks: Settings, clock: Clock, banks: Banks) -> None:
     """Exactly the expected snapshots are shown, and no wrong rate is among them."""
     clock.time = datetime(2026, 3, 2, 3, tzinfo=UTC)
