@@ -38,6 +38,8 @@ DAY: Final = timedelta(days=1)
 SHOWN: Final = ("USD", "EUR", "RUB", "GBP", "CNY")
 TODAY: Final = date(2026, 4, 2)
 """A Thursday, on which the `clock` stands at 09:00 in Astana."""
+PATIENT: Final = {"timeout": 60, "connect_timeout": 60}
+"""Timeouts of requests that a busy machine does not reach: a poll that fails shows older rates."""
 STORED: Final = 30
 """Publications of each bank that are stored before the start."""
 MAX_RATE_ERROR: Final = 0.02
@@ -378,7 +380,8 @@ async def start_service(
         }
         off = {key: {"enabled": False} for key in ("cbr", "ecb", "nbu", "cbu") if key not in keys}
         ticker = {"id": "kzt", "base": "KZT", "currencies": list(SHOWN), "sources": list(keys)}
-        service_settings = load(environ=environ, overrides={"tickers": [ticker], "sources": off})
+        overrides = {"tickers": [ticker], "sources": off, "client": PATIENT}
+        service_settings = load(environ=environ, overrides=overrides)
         async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
             for key in keys if stored else ():
                 await store.save(
@@ -1317,7 +1320,7 @@ async def test_concurrent_polls_every_second(start: Started, settings: Settings,
     }  # fmt: skip
     sources = {key: {"sweep": 1} for key in market.keys} | {key: {"enabled": False} for key in ("ecb", "cbu")}
     ticker = {"id": "kzt", "base": "KZT", "currencies": list(SHOWN), "sources": list(market.keys)}
-    service_settings = load(environ=environ, overrides={"tickers": [ticker], "sources": sources})
+    service_settings = load(environ=environ, overrides={"tickers": [ticker], "sources": sources, "client": PATIENT})
     client = await start(service_settings)
     service = RunningService(market, client, None, service_settings)  # type: ignore[arg-type]
 
