@@ -74,39 +74,36 @@ async def test_text_has_one_line_per_currency(client: Client, path: str) -> None
         assert await body(response) == "usd -0.77%\neur +0.44%\nrub 0.00%\ngbp -0.02%\ncny -0.27%\n"
 
 
-@pytest.mark.parametrize(
-    ("path", "content_type", "expected"),
-    [
-        ("/v1/ticker", "application/json", '"code":"USD"'),
-        ("/v1/ticker.json", "application/json", '"code":"USD"'),
-        ("/v1/ticker/kzt", "application/json", '"code":"USD"'),
-        ("/v1/ticker/kzt.html", "text/html", "-0.77%"),
-        ("/v1/ticker.html", "text/html", "2 Apr 2026"),
-        ("/v1/ticker.svg", "image/svg+xml", "-0.77%"),
-        ("/rates?lang=en", "text/html", "Official exchange rates in KZT"),
-        ("/rates/usd?lang=en", "text/html", "475.09"),
-        ("/fixings/nbk/2026-04-02?lang=en", "text/html", "SHA-256"),
-        ("/v1/chart/usd", "application/json", '"rates":[478.77,475.09]'),
-        ("/v1/chart/usd.svg?range=1m", "image/svg+xml", 'data-currency="USD"'),
-        ("/v1/ticker?lang=kk", "application/json", "-0,77%"),
-        ("/embed", "text/html", "-0.77%"),
-        ("/embed.js", "text/javascript", "currency-ticker"),
-        ("/chart.js", "text/javascript", "currency-chart"),
-        ("/embed.css", "text/css", ".ticker"),
-        ("/embed.d.ts", "text/plain", '"currency-ticker": CurrencyTickerElement'),
-        ("/custom-elements.json", "application/json", '"tagName": "currency-ticker"'),
-        ("/oembed?url={own}/embed", "application/json", '"rich"'),
-        ("/", "text/html", "National Bank of Kazakhstan"),
-        ("/v1/sources", "application/json", '"key":"nbk"'),
-        ("/openapi.json", "application/json", '"/v1/ticker.svg":'),
-        ("/docs", "text/html", "static/viewer/swagger-ui"),
-        ("/v1/fixings/nbk/2026-04-02", "application/json", '"value":475.09'),
-    ],
+CACHEABLE = (
+    ("/v1/ticker", "application/json", '"code":"USD"'),
+    ("/v1/ticker.json", "application/json", '"code":"USD"'),
+    ("/v1/ticker/kzt", "application/json", '"code":"USD"'),
+    ("/v1/ticker/kzt.html", "text/html", "-0.77%"),
+    ("/v1/ticker.html", "text/html", "2 Apr 2026"),
+    ("/v1/ticker.svg", "image/svg+xml", "-0.77%"),
+    ("/rates?lang=en", "text/html", "Official exchange rates in KZT"),
+    ("/rates/usd?lang=en", "text/html", "475.09"),
+    ("/fixings/nbk/2026-04-02?lang=en", "text/html", "SHA-256"),
+    ("/v1/chart/usd", "application/json", '"rates":[478.77,475.09]'),
+    ("/v1/chart/usd.svg?range=1m", "image/svg+xml", 'data-currency="USD"'),
+    ("/v1/ticker?lang=kk", "application/json", "-0,77%"),
+    ("/embed", "text/html", "-0.77%"),
+    ("/embed.js", "text/javascript", "currency-ticker"),
+    ("/chart.js", "text/javascript", "currency-chart"),
+    ("/embed.css", "text/css", ".ticker"),
+    ("/embed.d.ts", "text/plain", '"currency-ticker": CurrencyTickerElement'),
+    ("/custom-elements.json", "application/json", '"tagName": "currency-ticker"'),
+    ("/oembed?url={own}/embed", "application/json", '"rich"'),
+    ("/", "text/html", "National Bank of Kazakhstan"),
+    ("/v1/sources", "application/json", '"key":"nbk"'),
+    ("/openapi.json", "application/json", '"/v1/ticker.svg":'),
+    ("/docs", "text/html", "static/viewer/swagger-ui"),
+    ("/v1/fixings/nbk/2026-04-02", "application/json", '"value":475.09'),
 )
-async def test_cacheable_responses_support_head_gzip_and_etags(
-    client: Client, path: str, content_type: str, expected: str
-) -> None:
-    """Check GET, HEAD, gzip, 304 and the headers on every cacheable route."""
+"""Path, content type and a part of the response."""
+
+
+async def check_cacheable(client: Client, path: str, content_type: str, expected: str) -> None:
     path = path.replace("{own}", str(client.make_url("")).rstrip("/"))
     async with client.get(path, headers={"Accept-Encoding": "identity"}) as uncompressed:
         assert (uncompressed.status, uncompressed.content_type) == (200, content_type)
@@ -142,6 +139,13 @@ async def test_cacheable_responses_support_head_gzip_and_etags(
         assert (head.status, await head.read()) == (200, b"")
         assert head.headers["Content-Length"] == uncompressed.headers["Content-Length"]
         assert head.headers["ETag"] == tag
+
+
+async def test_cacheable_responses_support_head_gzip_and_etags(client: Client, subtests: pytest.Subtests) -> None:
+    """Check GET, HEAD, gzip, 304 and the headers on every cacheable route."""
+    for path, content_type, expected in CACHEABLE:
+        with subtests.test(path=path):
+            await check_cacheable(client, path, content_type, expected)
 
 
 async def test_pages_have_strict_security_headers(client: Client) -> None:
@@ -189,25 +193,22 @@ async def test_currencies_are_selected_and_ordered(client: Client) -> None:
         assert "-0.77%" not in text
 
 
-@pytest.mark.parametrize(
-    ("path", "status", "detail", "available"),
-    [
-        ("/v1/ticker/eur", 404, "Unknown ticker 'eur'", ["kzt"]),
-        ("/embed?ticker=eur", 404, "Unknown ticker 'eur'", ["kzt"]),
-        ("/v1/ticker/kzt.pdf", 404, "Unknown format .pdf", [f".{name}" for name in SUFFIXES]),
-        ("/v1/ticker?currencies=usd,zzz", 400, "Unknown currency 'ZZZ'", ["USD", "EUR", "RUB", "GBP", "CNY"]),
-        ("/v1/ticker?currencies=,", 400, "Unknown currency ''", ["USD", "EUR", "RUB", "GBP", "CNY"]),
-        ("/v1/fixings/xyz/2026-04-02", 404, "Unknown source 'xyz'", ["nbk", "cbr", "ecb", "nbu", "cbu", "recorded"]),
-        ("/v1/fixings/nbk/2026-04-03", 404, "no fixing for '2026-04-03'", ["2026-04-02", "2026-04-01"]),
-        ("/v1/fixings/nbk/yesterday", 404, "no fixing for 'yesterday'", ["2026-04-02", "2026-04-01"]),
-        ("/nowhere", 404, "Not found. See /docs", None),
-        ("/v1/ticker/%3Cscript%3E", 404, "Unknown ticker", ["kzt"]),
-    ],
+ERRORS = (
+    ("/v1/ticker/eur", 404, "Unknown ticker 'eur'", ["kzt"]),
+    ("/embed?ticker=eur", 404, "Unknown ticker 'eur'", ["kzt"]),
+    ("/v1/ticker/kzt.pdf", 404, "Unknown format .pdf", [f".{name}" for name in SUFFIXES]),
+    ("/v1/ticker?currencies=usd,zzz", 400, "Unknown currency 'ZZZ'", ["USD", "EUR", "RUB", "GBP", "CNY"]),
+    ("/v1/ticker?currencies=,", 400, "Unknown currency ''", ["USD", "EUR", "RUB", "GBP", "CNY"]),
+    ("/v1/fixings/xyz/2026-04-02", 404, "Unknown source 'xyz'", ["nbk", "cbr", "ecb", "nbu", "cbu", "recorded"]),
+    ("/v1/fixings/nbk/2026-04-03", 404, "no fixing for '2026-04-03'", ["2026-04-02", "2026-04-01"]),
+    ("/v1/fixings/nbk/yesterday", 404, "no fixing for 'yesterday'", ["2026-04-02", "2026-04-01"]),
+    ("/nowhere", 404, "Not found. See /docs", None),
+    ("/v1/ticker/%3Cscript%3E", 404, "Unknown ticker", ["kzt"]),
 )
-async def test_errors_are_problems_that_list_available_values(
-    client: Client, path: str, status: int, detail: str, available: list[str] | None
-) -> None:
-    """A problem document that is never cached and has CORS headers."""
+"""Path, status, a part of the detail, and the available values."""
+
+
+async def check_error(client: Client, path: str, status: int, detail: str, available: list[str] | None) -> None:
     async with client.get(path) as response:
         assert response.status == status
         assert response.content_type == "application/problem+json"
@@ -219,6 +220,13 @@ async def test_errors_are_problems_that_list_available_values(
     assert problem["status"] == status
     assert detail in problem["detail"]
     assert problem.get("available") == available
+
+
+async def test_errors_are_problems_that_list_available_values(client: Client, subtests: pytest.Subtests) -> None:
+    """A problem document that is never cached and has CORS headers."""
+    for path, status, detail, available in ERRORS:
+        with subtests.test(path=path):
+            await check_error(client, path, status, detail, available)
 
 
 async def test_only_get_head_and_options_are_allowed(client: Client) -> None:

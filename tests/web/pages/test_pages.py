@@ -518,25 +518,31 @@ async def test_address_of_an_unknown_host_is_not_in_the_page(client: Client) -> 
     assert "evil.example" not in text
 
 
-@pytest.mark.parametrize(
-    ("path", "link"),
-    [
-        ("/rates/xxx?lang=en", "usd?lang=en"),
-        ("/rates/usd.csv?lang=en", "usd?lang=en"),
-        ("/rates?ticker=none&lang=en", "./rates?lang=en"),
-        ("/rates/usd?ticker=none&lang=en", "../rates?lang=en"),
-        ("/fixings/none/2026-04-02?lang=en", "../../rates?lang=en"),
-        ("/fixings/nbk/2020-01-01?lang=en", "2026-04-02?lang=en"),
-        ("/fixings/nbk/20260402?lang=en", "2026-04-01?lang=en"),
-    ],
+UNKNOWN = (
+    ("/rates/xxx?lang=en", "usd?lang=en"),
+    ("/rates/usd.csv?lang=en", "usd?lang=en"),
+    ("/rates?ticker=none&lang=en", "./rates?lang=en"),
+    ("/rates/usd?ticker=none&lang=en", "../rates?lang=en"),
+    ("/fixings/none/2026-04-02?lang=en", "../../rates?lang=en"),
+    ("/fixings/nbk/2020-01-01?lang=en", "2026-04-02?lang=en"),
+    ("/fixings/nbk/20260402?lang=en", "2026-04-01?lang=en"),
 )
-async def test_unknown_page_is_an_error_in_words(client: Client, path: str, link: str) -> None:
+"""Path, and a link of the page."""
+
+
+async def check_unknown(client: Client, path: str, link: str) -> None:
     response = await get(client, path)
     text = await body(response)
     assert (response.status, response.headers["Cache-Control"]) == (404, "no-store")
     assert response.headers["Content-Type"].startswith("text/html")
     assert "Page not found" in text
     assert f'href="{link}"' in text
+
+
+async def test_unknown_page_is_an_error_in_words(client: Client, subtests: pytest.Subtests) -> None:
+    for path, link in UNKNOWN:
+        with subtests.test(path=path):
+            await check_unknown(client, path, link)
 
 
 async def test_unknown_options_are_ignored(client: Client) -> None:
