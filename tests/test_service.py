@@ -86,6 +86,7 @@ def test_sample_data_is_served_without_a_network(tmp_path: Path) -> None:
         assert text in printed.stdout
 
 
+@pytest.mark.slow
 async def test_tickers_use_their_sources_and_fallbacks(env: tuple[dict[str, str], Banks], tmp_path: Path) -> None:
     """KZT from NBK, or as marked cross rates of the Bank of Russia; EUR from the ECB, without the rouble."""
     variables, banks = env
