@@ -305,7 +305,7 @@ class MemoryState:
     def untrusted(self, source: str, code: str, base: str) -> Untrusted:
         """Return the dates in memory whose rate of `code` in `base` may not be shown as it is, carry-overs included.
 
-        Cached until what is known changes: histories ask at each request.
+        Cached until what is known changes: histories need it at each request.
         """
         check, breaks = self.cross_check, self.breaks(source)
         if self._untrusted_by is not check or len(self._untrusted) >= _CACHED_UNTRUSTED:
