@@ -77,6 +77,7 @@ class ModuleLoader(BackgroundTask):
             for name in _LOADED_AFTER_START:
                 await run_in_thread(import_module, name)
             await run_in_thread(locale.language, locale.ENGLISH)
+            gc_tuning.freeze()  # 10,000 objects that stay, and what the first polls have compared
         except Exception:
             log.exception("loader.crashed")  # the request that needs it fails too, and says so
 

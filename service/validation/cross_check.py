@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from enum import Enum
+from enum import StrEnum
 from functools import cached_property
 from itertools import combinations, islice
 from math import expm1, inf, log
@@ -220,8 +220,8 @@ class Observation:
         self.fixing = fixing
         self.day = day
         self.logs = _Logarithms(fixing)
-        self.median_differences: WeakKeyDictionary[Observation, float | None] = WeakKeyDictionary()
-        """Cache of `_median_difference` by the other observation."""
+        self.median_differences: WeakKeyDictionary[Observation, float | None] | None = None
+        """Cache of `_median_difference` by the other observation; most observations need none."""
 
     def log(self, code: str) -> float:
         """Return units of the bank's own currency for one unit of a currency that it quotes, as a logarithm."""
@@ -238,7 +238,7 @@ def log_value(fixing: Fixing, code: str) -> float:
     return -value if fixing.direction is Quotation.INVERSE else value
 
 
-class Lag(Enum):
+class Lag(StrEnum):
     """Which of two banks is a publication behind the other."""
 
     NONE = "none"
@@ -377,7 +377,9 @@ def _relative_difference(code: str, base: str, own: Observation, other: Observat
 
 def _median_difference(own: Observation, other: Observation) -> float | None:
     """Return the median difference of the rates of two documents; None if they share too few."""
-    if other in own.median_differences:
+    if own.median_differences is None:
+        own.median_differences = WeakKeyDictionary()
+    elif other in own.median_differences:
         return own.median_differences[other]
     differences = list[float]()
     for code in own.fixing.rates:
@@ -398,6 +400,22 @@ _RateKey = tuple[int, str, str]
 """The identity of a fixing, a currency and a base."""
 
 
+class _Comparisons(dict[_RateKey, Comparison | None]):
+    """Rates of a subject compared with one witness, which has its quarantined rates beside its publications."""
+
+    __slots__ = ("_fixings", "witness")
+
+    def __init__(self, witness: Witness) -> None:
+        super().__init__()
+        self.witness = witness
+        self._fixings = dict[int, Fixing]()
+        """The fixings whose identities are in the keys."""
+
+    def add(self, fixing: Fixing, key: _RateKey, comparison: Comparison | None) -> None:
+        self._fixings[id(fixing)] = fixing
+        self[key] = comparison
+
+
 @dataclass
 class Pairing:
     """Two sources compared: which of them lags, and their lasting offset and spread by currency.
@@ -408,10 +426,9 @@ class Pairing:
 
     subject: Publications
     witness: Publications
-    _comparisons: dict[_RateKey, tuple[Fixing, Witness, Comparison | None]] = field(default_factory=dict)
-    """Rates of the subject compared with the witness, which has its quarantined rates beside its publications."""
+    _comparisons: _Comparisons | None = None
     _fits: dict[tuple[Difference, str, str, date, Lag], tuple[float, float] | None] = field(default_factory=dict)
-    _aligned: dict[Lag, list[tuple[Observation, Observation]]] = field(default_factory=dict)
+    _aligned: dict[Lag, list[Observation | None]] = field(default_factory=dict)
 
     @cached_property
     def lag(self) -> Lag:
@@ -427,14 +444,14 @@ class Pairing:
 
         When a source has published, only what is compared with it is compared again.
         """
-        cache_key = (id(rate.observation.fixing), rate.code, rate.base)
-        known = self._comparisons.get(cache_key)
-        if known and known[1] is witness:  # it holds the fixing, whose identity is the key
-            return known[2]
-        if len(self._comparisons) >= _MAX_CACHED_COMPARISONS:
-            self._comparisons.clear()
+        fixing, comparisons = rate.observation.fixing, self._comparisons
+        cache_key = (id(fixing), rate.code, rate.base)
+        if comparisons is not None and comparisons.witness is witness and cache_key in comparisons:
+            return comparisons[cache_key]
         comparison = compare(rate, witness)
-        self._comparisons[cache_key] = (rate.observation.fixing, witness, comparison)
+        if comparisons is None or comparisons.witness is not witness or len(comparisons) >= _MAX_CACHED_COMPARISONS:
+            comparisons = self._comparisons = _Comparisons(witness)  # another thread may still use the one before
+        comparisons.add(fixing, cache_key, comparison)
         return comparison
 
     def aligned_day(self, own: Observation, lag: Lag) -> date:
@@ -451,8 +468,9 @@ class Pairing:
         if len(self._fits) >= _MAX_CACHED_FITS:
             self._fits.clear()
         differences = list[float]()
-        for own, other in reversed(self._aligned_observations(lag)):
-            if own.fixing.date >= before:
+        observations, aligned = self.subject.observations, self._aligned_observations(lag)
+        for own, other in zip(reversed(observations), reversed(aligned), strict=True):
+            if other is None or own.fixing.date >= before:
                 continue
             value = difference(code, base, own, other)
             if value is not None:
@@ -466,20 +484,19 @@ class Pairing:
         self._fits[cache_key] = fit
         return fit
 
-    def _aligned_observations(self, lag: Lag) -> list[tuple[Observation, Observation]]:
-        """Return each publication of the subject with that of the witness in force on its market day, oldest first."""
+    def _aligned_observations(self, lag: Lag) -> list[Observation | None]:
+        """Return what the witness had in force on the market day of each publication of the subject, oldest first."""
         if lag not in self._aligned:
-            self._aligned[lag] = self._align(self.subject.observations, lag)
+            self._aligned[lag] = [self._in_force(own, lag) for own in self.subject.observations]
         return self._aligned[lag]
 
-    def _align(self, publications: Sequence[Observation], lag: Lag) -> list[tuple[Observation, Observation]]:
-        days, aligned = self.witness.aligned_days(lag), []
-        for own in publications:
-            day = self.aligned_day(own, lag)
-            in_force = bisect_right(days, day) - 1
-            if in_force >= 0 and day - days[in_force] <= _COMPARISON_WINDOW:
-                aligned.append((own, self.witness.observations[in_force]))
-        return aligned
+    def _in_force(self, own: Observation, lag: Lag) -> Observation | None:
+        """Return the publication of the witness in force on the market day of one of the subject; None if too old."""
+        days, day = self.witness.aligned_days(lag), self.aligned_day(own, lag)
+        index = bisect_right(days, day) - 1
+        if index >= 0 and day - days[index] <= _COMPARISON_WINDOW:
+            return self.witness.observations[index]
+        return None
 
     def _roughness(self, lag: Lag) -> float:
         """Return how much the difference of the two banks changes from date to date with this alignment.
@@ -488,7 +505,10 @@ class Pairing:
         of the base nor of one currency must hide a lag.
         """
         changes, previous = list[float](), dict[str, float]()
-        for own, other in self._align(self.subject.observations[-_LAG_DATES:], lag):
+        for own in self.subject.observations[-_LAG_DATES:]:
+            other = self._in_force(own, lag)
+            if other is None:
+                continue
             shared = [
                 code for code in own.fixing.rates if code not in LEVELS_DIFFER and other.fixing.quotes(code, code)
             ]
