@@ -9,6 +9,8 @@ from typing import Final
 
 from service.domain.fixing import RateTable
 
+_ONE: Final = Fraction(1)
+
 
 @dataclass(frozen=True, slots=True)
 class Break:
@@ -28,7 +30,7 @@ def conversion(breaks: Iterable[Break], code: str, base: str, earlier: RateTable
     1 if no break lies between them (after the earlier date, up to the later one), or if the two rates are nearer to
     each other unconverted: the bank has converted its history itself. None if a factor is unknown.
     """
-    factor = Fraction(1)
+    factor = _ONE
     for redenomination in breaks:
         currency = redenomination.currency
         if earlier.date < redenomination.date <= later.date and currency in (code, base):
@@ -36,10 +38,10 @@ def conversion(breaks: Iterable[Break], code: str, base: str, earlier: RateTable
                 return None
             own_factor = Fraction(redenomination.factor)
             factor = factor * own_factor if currency == code else factor / own_factor
-    if factor == 1:
+    if factor is _ONE:
         return factor
     move = later.cross(code, base) / earlier.cross(code, base)
-    return factor if _distance(move / factor) < _distance(move) else Fraction(1)
+    return factor if _distance(move / factor) < _distance(move) else _ONE
 
 
 def _distance(move: Fraction) -> Fraction:

@@ -71,11 +71,15 @@ class RateTable:
 
     def cross(self, code: str, base: str) -> Fraction:
         """Return the exact cross rate: units of `base` for 1 unit of `code`, through the source's rate of `base`."""
+        return Fraction(*self.cross_ratio(code, base))
+
+    def cross_ratio(self, code: str, base: str) -> tuple[int, int]:
+        """Return `cross` as an unreduced numerator and denominator, both positive: enough for a comparison."""
+        numerator, denominator = self._ratio(code)
         if base == self.base:
-            return self.value(code)
-        code_numerator, code_denominator = self._ratio(code)
+            return numerator, denominator
         base_numerator, base_denominator = self._ratio(base)
-        return Fraction(code_numerator * base_denominator, code_denominator * base_numerator)
+        return numerator * base_denominator, denominator * base_numerator
 
     def _ratio(self, code: str) -> tuple[int, int]:
         """Return `value` as an unreduced numerator and denominator: reducing is most of the cost of a fraction."""

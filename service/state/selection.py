@@ -206,7 +206,7 @@ def _candidate(
     evidence: Evidence,
     starts: PeriodStarts,
 ) -> _Candidate | None:
-    breaks = evidence.breaks.get(key, ())
+    breaks = [known for known in evidence.breaks.get(key, ()) if known.currency in (code, ticker.base)]
 
     def trusted(published: Sequence[Fixing]) -> TrustedRates | None:
         return trusted_rates(code, ticker.base, published, evidence.cross_check, breaks, evidence.jump)
@@ -281,12 +281,14 @@ def _comparable(code: str, base: str, published: Sequence[Fixing], evidence: Evi
 
     A change over a longer period must not contain what would not be shown as the change of a day.
     """
-    comparable, value = [published[-1]], published[-1].cross(code, base)
+    comparable, ratio = [published[-1]], published[-1].cross_ratio(code, base)
+    jump_numerator, jump_denominator = evidence.jump.as_integer_ratio()
     for fixing in reversed(published[:-1]):
-        later, later_value, value = comparable[-1], value, fixing.cross(code, base)
-        if abs(later_value - value) > evidence.jump * value:
+        later, later_ratio, ratio = comparable[-1], ratio, fixing.cross_ratio(code, base)
+        later_value, value = later_ratio[0] * ratio[1], ratio[0] * later_ratio[1]  # with a common denominator
+        if abs(later_value - value) * jump_denominator > jump_numerator * value:
             if _is_refuted(code, base, fixing, evidence):
-                value = later_value
+                ratio = later_ratio
                 continue
             breaks = evidence.breaks.get(fixing.source, ())
             trusted = trusted_rates(code, base, (fixing, later), evidence.cross_check, breaks, evidence.jump)
