@@ -39,9 +39,10 @@ def main() -> int:
 
     def progress(line: str) -> bool:
         print(f"{monotonic() - started:.0f} s, {line}", file=sys.stderr, flush=True)  # noqa: T201 - a report
-        return monotonic() - started < 60 * float(options.minutes)
+        return not ended and monotonic() - started < 60 * float(options.minutes)
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the store is stopped
+    ended = list[int]()
+    signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))  # after the day, with what was measured
     quiet()
     with (
         TemporaryDirectory(prefix="year-") as folder,
