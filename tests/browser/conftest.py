@@ -121,9 +121,11 @@ class WatchedPage:
 WITHOUT_POLLS: Final = """
   const { setTimeout } = window, now = Date.now();
   Date.now = () => now;
+  AbortSignal.timeout = () => new AbortController().signal;
   window.setTimeout = (callback, delay, ...rest) => (delay >= 4000 ? 0 : setTimeout(callback, delay, ...rest));
 """
-"""A script for a page whose requests are counted: its rates never become due again, however long the test takes."""
+"""A script for a page whose requests are counted: its rates never become due again, and no request times out,
+however long the test takes."""
 
 Open = Callable[..., WatchedPage]
 Profile = Callable[..., BrowserContext]

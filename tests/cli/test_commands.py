@@ -193,12 +193,18 @@ async def test_output_of_a_pipe_has_a_line_per_row(environ: dict[str, str], stor
     assert not re.search("[─━│┃\x1b]", printed.stdout)
 
 
+async def lead(store: Store) -> None:
+    """Hold the leader's lock as a running service does, so that nothing is polled; it does not expire in a slow test."""
+    assert await store.coordination.acquire_or_renew()
+    await store._redis.persist(store._key("leader"))
+
+
 async def test_terminal_shows_rises_and_falls_in_colour(environ: dict[str, str], store: Store) -> None:
     """Green and red; none with NO_COLOR, and none for what did not change."""
     today = local("Asia/Almaty")
     moved: RawRates = {"USD": "404.00", "EUR": "495.00", "RUB": "5.00", "GBP": "600.00", "CNY": "80.00"}
     await store.save(on_date(today - timedelta(days=1)), replace(on_date(today), rates=rates(moved)))
-    await store.coordination.acquire_or_renew()  # as a running service: nothing is polled
+    await lead(store)
     shown = await asyncio.to_thread(on_terminal, environ, "show")
     assert "\x1b[32m+1.00%" in shown
     assert "\x1b[31m-1.00%" in shown
@@ -284,7 +290,7 @@ async def test_show_polls_once_without_a_service(environ: dict[str, str], store:
     """What it fetches is stored, so the next call makes no request; it is left to a running service."""
     today = local("Asia/Almaty")
     banks.published["nbk"] = {today - timedelta(days=1): {**RATES}, today: {**RATES, "USD": "404.00"}}
-    assert await store.coordination.acquire_or_renew()
+    await lead(store)
     served = await asyncio.to_thread(command, environ, "show")
     assert served.exit_code == 1
     assert "has no rates yet" in served.stderr
@@ -306,7 +312,7 @@ async def test_show_is_kept_fresh(environ: dict[str, str], store: Store) -> None
     """`--watch` prints the ticker again at a change, and ends with status 0 at Ctrl-C."""
     today = local("Asia/Almaty")
     await store.save(on_date(today - timedelta(days=1)), on_date(today, "404.00"))
-    await store.coordination.acquire_or_renew()
+    await lead(store)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TICKER_")}
     watching = subprocess.Popen(  # noqa: ASYNC220 - it is read in a thread
         [sys.executable, "-m", "service", "show", "--json", "--watch"],
