@@ -194,7 +194,7 @@ async def test_output_of_a_pipe_has_a_line_per_row(environ: dict[str, str], stor
 
 
 async def lead(store: Store) -> None:
-    """Hold the leader's lock as a running service does, so that nothing is polled; it does not expire in a slow test."""
+    """Hold the leader's lock as a running service does, so that nothing is polled; a slow test keeps it."""
     assert await store.coordination.acquire_or_renew()
     await store._redis.persist(store._key("leader"))
 
