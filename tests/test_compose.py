@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,21 @@ def test_networks_allow_only_needed_connections() -> None:
     }
     internal = {name for name, network in COMPOSE["networks"].items() if network and network.get("internal")}
     assert internal == {"inner", "store", "monitoring"}
+
+
+def test_fixed_addresses_are_given_to_no_other_container() -> None:
+    """After a restart of the machine, an instance may start before a store whose address it would get."""
+    (pool,) = COMPOSE["networks"]["store"]["ipam"]["config"]
+    network, dynamic = (ip_network(interpolate(pool[key])) for key in ("subnet", "ip_range"))
+    fixed = [
+        ip_address(interpolate(joined["ipv4_address"]))
+        for service in SERVICES.values()
+        if isinstance(service["networks"], dict)
+        for joined in service["networks"].values()
+    ]
+    assert len({*fixed, ip_address(interpolate(pool["gateway"]))}) == 6
+    assert all(address in network and address not in dynamic for address in fixed)
+    assert dynamic.network_address in network
 
 
 def test_prometheus_reaches_all_that_it_scrapes() -> None:
