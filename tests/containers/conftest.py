@@ -31,7 +31,6 @@ OVERRIDE = """
 services:
   edge: {{ ports: !override ["127.0.0.1:{port}:8080"], ulimits: {{ nofile: 4096 }} }}
   ticker: {{ environment: {environ}, ulimits: {{ nofile: 4096 }} }}
-  alertmanager: {{ deploy: {{ replicas: 0 }} }}
   grafana: {{ deploy: {{ replicas: 0 }} }}
 """
 """What is not as in production: the published port, the limit of open files, the banks and how often one is polled."""
@@ -57,9 +56,31 @@ class Project:
 
     def names(self, service: str) -> list[str]:
         """Return the containers of a service that run, oldest first."""
-        ids = self.compose("ps", "--quiet", service).split()
+        labels = (f"project={PROJECT}", f"service={service}", "oneoff=False")
+        filters = [f"--filter=label=com.docker.compose.{label}" for label in labels]
+        ids = self.engine.run("ps", "--quiet", *filters).split()
         containers = sorted(map(self.engine.inspect, ids), key=lambda container: str(container["Created"]))
         return [str(container["Name"]).lstrip("/") for container in containers]
+
+    def execute(self, service: str, *command: str, check: bool = True) -> str:
+        """Return what a command prints in the oldest container of a service."""
+        return self.engine.run("exec", self.names(service)[0], *command, check=check)
+
+    def primary(self) -> str:
+        """Return the address of the primary that a Sentinel knows."""
+        command = ("valkey-cli", "-p", "26379", "sentinel", "get-master-addr-by-name", "ticker")
+        return self.execute("sentinel-1", *command, check=False).partition("\n")[0]
+
+    def follows(self, service: str) -> bool:
+        """Return whether a store is a replica that is connected to its primary."""
+        return "master_link_status:up" in self.execute(service, "valkey-cli", "info", "replication", check=False)
+
+    def fetch(self, service: str, network: str, path: str) -> Any:
+        """Return the JSON of a path, requested at a port that is not published."""
+        networks = self.engine.inspect(self.names(service)[0])["NetworkSettings"]["Networks"]
+        address = networks[f"{PROJECT}_{network}"]["IPAddress"]
+        with urllib.request.urlopen(f"http://{address}:{path}", timeout=30) as response:
+            return json.load(response)
 
     def health(self, name: str) -> str:
         return str(self.engine.inspect(name)["State"]["Health"]["Status"])

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +28,10 @@ MACHINE: Final = "currency-ticker-machine"
 """The image of a machine with systemd, as docs/operations.md requires it, and with the locked packages in /wheels."""
 _SYSTEMS: Final = {
     "trixie": ("trixie", "ca-certificates,passwd,python3,python3-venv"),
-    "forky": ("forky", "docker-compose,netcat-openbsd,nginx,prometheus,valkey-server,valkey-tools"),
+    "forky": (
+        "forky",
+        "docker-compose,netcat-openbsd,nginx,prometheus,prometheus-alertmanager,valkey-server,valkey-tools",
+    ),
     "machine": (
         "trixie",
         "ca-certificates,curl,git,passwd,procps,python3,python3-venv,sudo,systemd,systemd-sysv",
@@ -38,21 +42,19 @@ _DISK: Final = 8_000_000_000
 _EXCLUDED: Final = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
 _PLUGIN: Final = "./usr/libexec/docker/cli-plugins/docker-compose"
 _PYTHON: Final = """
-FROM trixie
 RUN python3 -m venv /usr/local && printf '[global]\\nno-index = true\\nfind-links = /wheels\\n' > /etc/pip.conf
 COPY wheels /wheels
 """
 _TOOLS: Final = """
-FROM forky
-RUN mkdir -p /data /prometheus && chown valkey:valkey /data && chown 65534:65534 /prometheus
+RUN mkdir -p /data /prometheus /alertmanager && chown valkey:valkey /data && chown 65534:65534 /prometheus /alertmanager
 WORKDIR /data
 """
 _MACHINE: Final = """
-FROM machine
 RUN printf '[global]\\nno-index = true\\nfind-links = /wheels\\n' > /etc/pip.conf
 COPY wheels /wheels
 """
-_PROMETHEUS: Final = f'{_TOOLS}ENTRYPOINT ["prometheus"]\n'
+_STARTED: Final = {"prom/prometheus": "prometheus", "prom/alertmanager": "prometheus-alertmanager"}
+"""The command that an image starts by itself, so that docker-compose.yml gives options only."""
 
 
 class Unavailable(Exception):
@@ -115,11 +117,11 @@ def prepare(engine: Engine) -> None:
 
     Raises `Unavailable` if packages cannot be fetched or no container runs here; a failure of our files is an error.
     """
-    for name, (suite, packages) in _SYSTEMS.items():
-        _debian(name, suite, packages)
+    for name in _SYSTEMS:
+        _debian(name)
     plugin = CACHE / "config" / "cli-plugins" / "docker-compose"
     if not plugin.exists():
-        _fetch("tar", "-xf", CACHE / "forky.tar", "-C", CACHE, _PLUGIN)
+        _fetch("tar", "-xf", _archive("forky"), "-C", CACHE, _PLUGIN)
         plugin.parent.mkdir(parents=True, exist_ok=True)
         (CACHE / _PLUGIN).rename(plugin)
     context = CACHE / "context"
@@ -133,18 +135,28 @@ def prepare(engine: Engine) -> None:
     named = {service["image"] for service in services if "image" in service}
     (python,) = set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE))
     _build(engine, "trixie", _PYTHON, context, [python])
-    prometheus = {name for name in named if name.startswith("prom/")}
-    _build(engine, "forky", _TOOLS, context, sorted(named - prometheus))
-    _build(engine, "forky", _PROMETHEUS, context, sorted(prometheus))
+    for repository, command in _STARTED.items():
+        (name,) = (name for name in named if name.startswith(f"{repository}:"))
+        _build(engine, "forky", f'{_TOOLS}ENTRYPOINT ["{command}"]\n', context, [name])
+        named.remove(name)
+    _build(engine, "forky", _TOOLS, context, sorted(named))
     _build(engine, "machine", _MACHINE, context, [MACHINE])
     engine.run("build", "--quiet", "--tag", IMAGE, ROOT)
 
 
-def _debian(name: str, suite: str, packages: str) -> None:
+def _archive(name: str) -> Path:
+    """Return the file of a base system; with other packages it is another file, which replaces an old one."""
+    return CACHE / f"{name}-{sha256(repr(_SYSTEMS[name]).encode()).hexdigest()[:12]}.tar"
+
+
+def _debian(name: str) -> None:
     """Make a base system, from the archive that this machine uses."""
-    archive = CACHE / f"{name}.tar"
+    suite, packages = _SYSTEMS[name]
+    archive = _archive(name)
     if archive.exists():
         return
+    for old in CACHE.glob(f"{name}*.tar"):
+        old.unlink()
     if (free := shutil.disk_usage(CACHE).free) < _DISK:
         raise Unavailable(f"images need {_DISK / 1e9:.0f} GB, {CACHE} has {free / 1e9:.1f}")
     sources = [*Path("/etc/apt/sources.list.d").glob("*"), Path("/etc/apt/sources.list")]
@@ -166,19 +178,19 @@ def _fetch(*command: str | Path) -> None:
         raise Unavailable(f"{command[0]} failed: {done.stderr.strip()[-300:]}")
 
 
-def _import(engine: Engine, base: str) -> None:
-    """Import a base system, and try to run a container of it."""
-    if engine.run("images", "--quiet", base).strip():
-        return
-    engine.run("import", CACHE / f"{base}.tar", base)
-    try:
-        engine.run("run", "--rm", "--memory", "64m", base, "true")
-    except AssertionError as error:
-        raise Unavailable(f"no container runs here: {str(error).strip()[-300:]}") from None
+def _import(engine: Engine, name: str) -> str:
+    """Import a base system, and try to run a container of it; return the name of the image."""
+    archive = _archive(name)
+    if not engine.run("images", "--quiet", archive.stem).strip():
+        engine.run("import", archive, archive.stem)
+        try:
+            engine.run("run", "--rm", "--memory", "64m", archive.stem, "true")
+        except AssertionError as error:
+            raise Unavailable(f"no container runs here: {str(error).strip()[-300:]}") from None
+    return archive.stem
 
 
 def _build(engine: Engine, base: str, dockerfile: str, context: Path, names: Sequence[str]) -> None:
-    _import(engine, base)
-    (context / f"{base}.Dockerfile").write_text(dockerfile, encoding="utf-8")
+    (context / f"{base}.Dockerfile").write_text(f"FROM {_import(engine, base)}\n{dockerfile}", encoding="utf-8")
     tags = [option for name in names for option in ("--tag", name)]
     engine.run("build", "--quiet", "--file", context / f"{base}.Dockerfile", *tags, context)

@@ -19,6 +19,7 @@ from tests.containers.conftest import OFTEN, Project, block, repository_of_this_
 from tests.containers.engine import Engine
 from tests.support.ports import unused_port
 from tests.support.process import NEW, OLD, local
+from tests.support.promtool import WATCHDOG, rules
 from tests.support.standin import Banks
 from tests.support.wait import wait_until
 
@@ -87,7 +88,7 @@ def guided(docker: Engine, banks: Banks, tmp_path_factory: pytest.TempPathFactor
         yield project
     finally:
         if project.folder.is_dir():
-            project.compose("--profile", "ha", "down", "--volumes", "--timeout", "10")
+            project.compose("--profile", "*", "down", "--volumes", "--timeout", "10")
 
 
 def write_override(project: Project, banks: Banks, text: str) -> None:
@@ -96,6 +97,7 @@ def write_override(project: Project, banks: Banks, text: str) -> None:
     environment: {json.dumps(banks.environ() | OFTEN)}
     ulimits: {{ nofile: 4096 }}
   edge: {{ ports: !override ["127.0.0.1:{project.port}:8080"], ulimits: {{ nofile: 4096 }} }}
+  grafana: {{ deploy: {{ replicas: 0 }} }}
 """
     (project.folder / OVERRIDE).write_text(f"{text.rstrip()}{additions}", encoding="utf-8")
 
@@ -161,23 +163,47 @@ def test_upgrade_fails_no_request(guided: Guided) -> None:
     assert not set(old) & set(guided.names("ticker"))
 
 
-def test_high_availability_is_added(guided: Guided) -> None:
-    """One line of .env, and the profile: the rates stay, and the Sentinels know the store."""
+@pytest.fixture(scope="module")
+def monitored(guided: Guided) -> Guided:
+    guided.follow(block("Monitoring", "--profile monitoring up"))
+    return guided
+
+
+@pytest.fixture(scope="module")
+def replicated(guided: Guided) -> Guided:
+    """Add one line to .env, and the profile `ha`."""
     with (guided.folder / ".env").open("a", encoding="utf-8") as env:
         env.write(block("High availability", "TICKER_STORE__URL", ""))
     guided.follow(block("High availability", "--profile ha up"))
-    sentinel = (
-        "exec",
-        "-T",
-        "sentinel-1",
-        "valkey-cli",
-        "-p",
-        "26379",
-        "sentinel",
-        "get-master-addr-by-name",
-        "ticker",
-    )
-    wait_until(lambda: guided.compose("--profile", "ha", *sentinel).split(), "primary")
+    wait_until(lambda: guided.primary().startswith("172."), "primary")
+    wait_until(lambda: guided.follows("valkey-replica"), "replica")
     wait_until(lambda: guided.health_of_store() == "pass", "store")
-    assert len(guided.fixings()) == 2
-    assert guided.rates()["USD"] == NBK_DOLLAR
+    return guided
+
+
+def test_prometheus_loads_all_rules_and_scrapes_everything(monitored: Guided) -> None:
+    def targets() -> list[tuple[str, str]]:
+        active = monitored.fetch("prometheus", "inner", "9090/api/v1/targets")["data"]["activeTargets"]
+        return sorted((target["scrapePool"], target["health"]) for target in active)
+
+    jobs = ("alertmanager", "edge", "prometheus", "ticker", "ticker")
+    wait_until(lambda: targets() == [(job, "up") for job in jobs], "targets")
+    groups = monitored.fetch("prometheus", "inner", "9090/api/v1/rules")["data"]["groups"]
+    loaded = [rule for group in groups for rule in group["rules"] if rule["type"] == "alerting"]
+    assert {rule["name"] for rule in loaded} == rules().keys()
+    assert {rule["health"] for rule in loaded} <= {"ok", "unknown"}
+
+
+def test_alerts_of_prometheus_reach_alertmanager(monitored: Guided) -> None:
+    """Watchdog fires all the time, and is routed to the receiver of that name."""
+
+    def received() -> dict[str, list[str]]:
+        alerts = monitored.fetch("alertmanager", "monitoring", "9093/api/v2/alerts")
+        return {alert["labels"]["alertname"]: [to["name"] for to in alert["receivers"]] for alert in alerts}
+
+    wait_until(lambda: received().get(WATCHDOG) == ["watchdog"], WATCHDOG)
+
+
+def test_high_availability_is_added(replicated: Guided) -> None:
+    assert len(replicated.fixings()) == 2
+    assert replicated.rates()["USD"] == NBK_DOLLAR
