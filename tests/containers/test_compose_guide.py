@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -27,6 +28,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 
 YESTERDAY = local("Asia/Almaty") - timedelta(days=1)
 OVERRIDE = "docker-compose.override.yml"
+REPLICA = "172.30.231.3"
 NBK_DOLLAR = Decimal("405.40")
 OWN_TICKER = """
 [[tickers]]
@@ -62,6 +64,23 @@ class Guided(Project):
         )
         assert done.returncode == 0, f"{commands}\n{done.stdout}{done.stderr}"
         return done.stdout
+
+    def exported(self) -> list[str]:
+        """Return the lines of an export."""
+        command = ".venv/bin/python -m service export --config config/production.toml - | gzip -dc"
+        return sorted(self.execute("ticker", "sh", "-c", command).splitlines())
+
+    def lose_records(self, store: str) -> None:
+        """Stop the instances, which would write what they have in memory again, and empty a store."""
+        self.compose("stop", "ticker")
+        self.execute(store, "valkey-cli", "flushall")
+
+    def fail_over(self) -> bool:
+        """Have the replica take over, unless a failover is in progress; return whether it has."""
+        if self.primary() == REPLICA:
+            return True
+        self.execute("sentinel-1", "valkey-cli", "-p", "26379", "sentinel", "failover", "ticker")
+        return False
 
     def health_of_store(self) -> str:
         """Return the store's status; empty while no instance responds."""
@@ -147,6 +166,29 @@ def test_backup_is_written_and_restored(guided: Guided) -> None:
     assert guided.rates()["USD"] == NBK_DOLLAR
 
 
+@contextmanager
+def files_copied(guided: Guided, banks: Banks) -> Iterator[None]:
+    """Copy the files of the store; at the end, all records are there again, although no bank responds."""
+    banks.faults["nbk"] = 503
+    try:
+        before = guided.exported()
+        assert len(before) > 2
+        guided.follow(block("Backup and restore", "docker compose stop valkey"))
+        yield
+        wait_until(lambda: guided.health_of_store() == "pass", "store")
+        assert guided.exported() == before
+        assert len(guided.fixings()) == 2
+        assert guided.rates()["USD"] == NBK_DOLLAR
+    finally:
+        banks.faults.clear()
+
+
+def test_files_of_the_store_are_restored(guided: Guided, banks: Banks) -> None:
+    with files_copied(guided, banks):
+        guided.lose_records("valkey")
+        guided.follow(block("Backup and restore", "docker compose down\n"))
+
+
 def test_upgrade_fails_no_request(guided: Guided) -> None:
     """Two new instances start beside the old ones, which are then stopped."""
     old = guided.names("ticker")
@@ -207,3 +249,13 @@ def test_alerts_of_prometheus_reach_alertmanager(monitored: Guided) -> None:
 def test_high_availability_is_added(replicated: Guided) -> None:
     assert len(replicated.fixings()) == 2
     assert replicated.rates()["USD"] == NBK_DOLLAR
+
+
+def test_files_of_the_store_are_restored_with_the_profile_ha(replicated: Guided, banks: Banks) -> None:
+    """The replica is the primary when the records are lost."""
+    with files_copied(replicated, banks):
+        wait_until(replicated.fail_over, "failover")
+        wait_until(lambda: replicated.follows("valkey"), "the old primary is a replica")
+        replicated.lose_records("valkey-replica")
+        replicated.follow(block("Backup and restore", "docker volume rm"))
+    wait_until(lambda: replicated.follows("valkey-replica"), "replica")
