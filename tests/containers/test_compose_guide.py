@@ -15,7 +15,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
+from service.settings.loader import ROOT
 from tests.containers.conftest import OFTEN, Project, block, repository_of_this_checkout
 from tests.containers.engine import Engine
 from tests.support.ports import unused_port
@@ -29,6 +31,8 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 YESTERDAY = local("Asia/Almaty") - timedelta(days=1)
 OVERRIDE = "docker-compose.override.yml"
 REPLICA = "172.30.231.3"
+SERVICES = sorted(YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"].keys() - {"grafana"})
+"""Grafana is no package of Debian."""
 NBK_DOLLAR = Decimal("405.40")
 OWN_TICKER = """
 [[tickers]]
@@ -249,6 +253,23 @@ def test_alerts_of_prometheus_reach_alertmanager(monitored: Guided) -> None:
 def test_high_availability_is_added(replicated: Guided) -> None:
     assert len(replicated.fixings()) == 2
     assert replicated.rates()["USD"] == NBK_DOLLAR
+
+
+@pytest.mark.usefixtures("monitored")
+@pytest.mark.parametrize("service", SERVICES)
+def test_containers_are_confined(replicated: Guided, service: str) -> None:
+    """As the kernel enforces it: an ordinary user without capabilities, who cannot gain any or write to the image."""
+    names = replicated.names(service)
+    assert names
+    for name in names:
+        status = replicated.engine.run("exec", name, "cat", "/proc/1/status")
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert "0" not in fields["Uid"].split()
+        assert {fields[key] for key in ("CapEff", "CapPrm", "CapBnd")} == {"0" * 16}
+        assert (fields["NoNewPrivs"], fields["Seccomp"]) == ("1", "2")
+        for folder in ("/etc", "/usr", "/app" if service == "ticker" else "/var"):
+            written = replicated.engine.run("exec", name, "sh", "-c", f"touch {folder}/x 2>&1 || true")
+            assert "Read-only file system" in written or "Permission denied" in written
 
 
 def test_files_of_the_store_are_restored_with_the_profile_ha(replicated: Guided, banks: Banks) -> None:

@@ -41,20 +41,6 @@ def test_rates_are_served_through_the_edge(plain: Project) -> None:
     assert plain.get("/metrics")["status"] == 404
 
 
-@pytest.mark.parametrize("service", ["edge", "ticker", "valkey"])
-def test_containers_are_confined(plain: Project, docker: Engine, service: str) -> None:
-    """As the kernel enforces it: an ordinary user without capabilities, who cannot gain any or write to the image."""
-    for name in plain.names(service):
-        status = docker.run("exec", name, "cat", "/proc/1/status")
-        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        assert "0" not in fields["Uid"].split()
-        assert {fields[key] for key in ("CapEff", "CapPrm", "CapBnd")} == {"0" * 16}
-        assert (fields["NoNewPrivs"], fields["Seccomp"]) == ("1", "2")
-        for folder in ("/etc", "/usr", "/app" if service == "ticker" else "/var"):
-            written = docker.run("exec", name, "sh", "-c", f"touch {folder}/x 2>&1 || true")
-            assert "Read-only file system" in written or "Permission denied" in written
-
-
 def test_killed_instance_is_restarted_and_no_request_fails(plain: Project, docker: Engine) -> None:
     """The edge passes a failed request on to the other instance; the engine restarts the process."""
     (name, _) = plain.names("ticker")
