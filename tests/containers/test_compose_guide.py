@@ -7,6 +7,8 @@ pulled, so `docker compose build --pull` is left out.
 import json
 import re
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -129,6 +131,16 @@ def test_passwords_are_random_and_private(guided: Guided) -> None:
     env = guided.folder / ".env"
     assert len(set(re.findall(r"=(\w{48})$", env.read_text(encoding="utf-8"), re.MULTILINE))) == 2
     assert env.stat().st_mode & 0o777 == 0o600
+
+
+def test_request_is_found_in_the_logs(guided: Guided) -> None:
+    """By the id in the error response that its client reports."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"http://127.0.0.1:{guided.port}/v1/ticker/none", timeout=30)
+    refused.value.close()
+    search = block("Logs", "REQUEST_ID").replace("REQUEST_ID", refused.value.headers["X-Request-ID"]).strip()
+    # written within a second
+    wait_until(lambda: '"path":"/v1/ticker/none"' in guided.follow(f"{search} || true"), "the request")
 
 
 def test_own_settings_are_checked_and_used(guided: Guided, banks: Banks) -> None:
