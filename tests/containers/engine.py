@@ -27,17 +27,19 @@ IMAGE: Final = "currency-ticker-ticker"
 MACHINE: Final = "currency-ticker-machine"
 """The image of a machine with systemd, as docs/operations.md requires it, and with the locked packages in /wheels."""
 _SYSTEMS: Final = {
-    "trixie": ("trixie", "ca-certificates,passwd,python3,python3-venv"),
+    "trixie": ("trixie", "ca-certificates,passwd,python3,python3-venv", ""),
     "forky": (
         "forky",
         "docker-compose,netcat-openbsd,nginx,prometheus,prometheus-alertmanager,valkey-server,valkey-tools",
+        "",
     ),
     "machine": (
         "trixie",
         "ca-certificates,curl,git,passwd,procps,python3,python3-venv,sudo,systemd,systemd-sysv",
+        "prometheus prometheus-alertmanager",
     ),
 }
-"""The suite and the packages of each base system."""
+"""The suite and the packages of each base system, and packages that apt-get can install in it without a network."""
 _DISK: Final = 8_000_000_000
 _EXCLUDED: Final = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
 _PLUGIN: Final = "./usr/libexec/docker/cli-plugins/docker-compose"
@@ -151,7 +153,7 @@ def _archive(name: str) -> Path:
 
 def _debian(name: str) -> None:
     """Make a base system, from the archive that this machine uses."""
-    suite, packages = _SYSTEMS[name]
+    suite, packages, downloaded = _SYSTEMS[name]
     archive = _archive(name)
     if archive.exists():
         return
@@ -167,6 +169,10 @@ def _debian(name: str) -> None:
     partial = archive.with_suffix(".partial")
     options = ["--quiet", "--variant=apt", "--format=tar", f"--include={packages}", *_EXCLUDED]
     unexpiring = '--aptopt=Acquire::Check-Valid-Until "false"'  # a mirror may be days old
+    if downloaded:
+        download = f"apt-get install --quiet --yes --download-only --no-install-recommends {downloaded}"
+        options += ["--skip=cleanup/apt", f'--customize-hook=APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" {download}']
+        options += ['--customize-hook=rm "$1"/var/cache/apt/*.bin']  # indexes that apt-get makes again
     _fetch("mmdebstrap", *options, unexpiring, suite, partial, mirror[1])
     partial.rename(archive)
 

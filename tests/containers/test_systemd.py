@@ -3,16 +3,20 @@
 Not as in production: the banks are stand-ins, packages come from a folder, and the memory limit is not enforced.
 """
 
+import json
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from tests.containers.conftest import block, blocks, repository_of_this_checkout
 from tests.containers.engine import MACHINE, Engine
 from tests.support.process import NEW, OLD, local
+from tests.support.promtool import WATCHDOG, rules
 from tests.support.standin import Banks
 from tests.support.wait import wait_until
 
@@ -197,6 +201,31 @@ def test_upgrade_by_the_guide_loses_nothing(installed: Machine) -> None:
     pid = installed.state("MainPID")
     assert installed.run(f"readlink /proc/{pid}/cwd").strip() == "/opt/currency-ticker/2"
     installed.wait_for_rates(rates)
+
+
+def test_monitoring_by_the_guide(installed: Machine, docker: Engine) -> None:
+    """Prometheus scrapes the service, its alert reaches Alertmanager, and both listen on loopback only."""
+    commands = block("Monitoring", "apt-get install").replace("FILE /etc", "/root/password /etc")
+    installed.follow(f"echo secret > /root/password; cd /opt/currency-ticker/current\n{commands}")
+
+    def get(path: str) -> Any:
+        return json.loads(installed.run(f"curl --silent --fail http://127.0.0.1:{path} || echo null"))
+
+    def health() -> dict[str, str]:
+        active = (get("9090/api/v1/targets") or {"data": {"activeTargets": []}})["data"]["activeTargets"]
+        return {target["scrapePool"]: target["health"] for target in active}
+
+    wait_until(lambda: health() == dict.fromkeys(("alertmanager", "prometheus", "ticker"), "up"), "targets")
+    wait_until(
+        lambda: WATCHDOG in [alert["labels"]["alertname"] for alert in get("9093/api/v2/alerts") or ()], WATCHDOG
+    )
+    loaded = {rule["name"] for group in get("9090/api/v1/rules")["data"]["groups"] for rule in group["rules"]}
+    assert loaded >= rules().keys()
+    assert get("9090/api/v1/status/flags")["data"]["storage.tsdb.retention.time"] == "90d"
+    (network,) = docker.inspect(NAME)["NetworkSettings"]["Networks"].values()
+    for port in (9090, 9093):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((network["IPAddress"], port), timeout=30)
 
 
 def test_service_starts_with_the_machine(installed: Machine, docker: Engine) -> None:
