@@ -245,7 +245,7 @@ def test_prometheus_loads_all_rules_and_scrapes_everything(monitored: Guided) ->
         return sorted((target["scrapePool"], target["health"]) for target in active)
 
     jobs = ("alertmanager", "edge", "prometheus", "ticker", "ticker")
-    wait_until(lambda: targets() == [(job, "up") for job in jobs], "targets")
+    wait_until(lambda: targets() == [(job, "up") for job in jobs], "targets", within=300)
     groups = monitored.fetch("prometheus", "inner", "9090/api/v1/rules")["data"]["groups"]
     loaded = [rule for group in groups for rule in group["rules"] if rule["type"] == "alerting"]
     assert {rule["name"] for rule in loaded} == rules().keys()
@@ -259,7 +259,8 @@ def test_alerts_of_prometheus_reach_alertmanager(monitored: Guided) -> None:
         alerts = monitored.fetch("alertmanager", "monitoring", "9093/api/v2/alerts")
         return {alert["labels"]["alertname"]: [to["name"] for to in alert["receivers"]] for alert in alerts}
 
-    wait_until(lambda: received().get(WATCHDOG) == ["watchdog"], WATCHDOG)
+    # Prometheus looks Alertmanager up every 30 s, and evaluates its rules every 15 s
+    wait_until(lambda: received().get(WATCHDOG) == ["watchdog"], WATCHDOG, within=300)
 
 
 def test_high_availability_is_added(replicated: Guided) -> None:

@@ -215,10 +215,12 @@ def test_monitoring_by_the_guide(installed: Machine, docker: Engine) -> None:
         active = (get("9090/api/v1/targets") or {"data": {"activeTargets": []}})["data"]["activeTargets"]
         return {target["scrapePool"]: target["health"] for target in active}
 
-    wait_until(lambda: health() == dict.fromkeys(("alertmanager", "prometheus", "ticker"), "up"), "targets")
-    wait_until(
-        lambda: WATCHDOG in [alert["labels"]["alertname"] for alert in get("9093/api/v2/alerts") or ()], WATCHDOG
-    )
+    def firing() -> list[str]:
+        return [alert["labels"]["alertname"] for alert in get("9093/api/v2/alerts") or ()]
+
+    jobs = ("alertmanager", "prometheus", "ticker")
+    wait_until(lambda: health() == dict.fromkeys(jobs, "up"), "targets", within=300)
+    wait_until(lambda: WATCHDOG in firing(), WATCHDOG, within=300)
     loaded = {rule["name"] for group in get("9090/api/v1/rules")["data"]["groups"] for rule in group["rules"]}
     assert loaded >= rules().keys()
     assert get("9090/api/v1/status/flags")["data"]["storage.tsdb.retention.time"] == "90d"
