@@ -529,12 +529,15 @@ def untrusted_rates(
     check: CrossCheck | None,
     breaks: Sequence[Break],
     jump: Fraction,
+    *,
+    is_continued: bool = False,
 ) -> Untrusted:
     """Return which of the consecutive publications of a rate may not be shown as they are, in a history or on a date.
 
     As in a ticker, a change beyond the limit is only shown if another bank, an operator or a break justifies it; of
     earlier publications, also if enough publications before and after keep to it. The rate is left out if a later one
-    reverses the change, or if it is the latest and no other bank confirms it.
+    reverses the change, or if it is the latest and no other bank confirms it. `is_continued`: there are enough
+    publications before these, which are not given.
     """
     hidden, without_change = set[date](), set[date]()
     shown, values = list[Fixing](), [fixing.cross(code, base) for fixing in publications]
@@ -549,12 +552,12 @@ def untrusted_rates(
             shown.append(new)
             continue
         later, old_in_unit = values[index + 1 :][:_REVERSAL_WINDOW], old * factor
-        is_reversed = any(not is_beyond(following / old_in_unit, jump) for following in later)
-        if is_reversed or not (later or _is_confirmed(code, base, new, check)):
+        if _is_reversed(old_in_unit, value, later, jump) or not (later or _is_confirmed(code, base, new, check)):
             hidden.add(new.date)
             last_value = old
             continue
-        if _is_scale(log(value / old_in_unit)) or min(len(later), len(shown)) < _CONFIRMING:
+        before_count = _CONFIRMING if is_continued else len(shown)
+        if _is_scale(log(value / old_in_unit)) or min(len(later), before_count) < _CONFIRMING:
             without_change.add(new.date)
         shown.append(new)
     return Untrusted(frozenset(hidden), frozenset(without_change))
@@ -568,11 +571,25 @@ def slips(values: Sequence[Fraction], jump: Fraction) -> set[int]:
     found, last = set[int](), values[0] if values else Fraction(1)
     for index, value in enumerate(values):
         later = values[index + 1 :][:_REVERSAL_WINDOW]
-        if is_beyond(value / last, jump) and any(not is_beyond(following / last, jump) for following in later):
+        if is_beyond(value / last, jump) and _is_reversed(last, value, later, jump):
             found.add(index)
         else:
             last = value
     return found
+
+
+def _is_reversed(old: Fraction, new: Fraction, later: Sequence[Fraction], jump: Fraction) -> bool:
+    """Return whether a later value reverses a move from `old` to `new`, within the limit of `old` and nearer to it.
+
+    It does so in one step of at least half the move. A true rate drifts back in many, like the Swiss franc in 2015.
+    """
+    move = level = log(new / old)
+    for value in later:
+        last_level, level = level, log(value / old)
+        is_nearer = abs(level) < abs(level - move) and not is_beyond(value / old, jump)
+        if is_nearer and 2 * abs(level - last_level) >= abs(move):
+            return True
+    return False
 
 
 def _confidence(code: str, base: str, fixing: Fixing, check: CrossCheck | None) -> Confidence:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from math import exp
 from random import Random
 from typing import Any
@@ -23,7 +24,9 @@ from service.validation.rules import (
     document_errors,
     judge,
     judge_all,
+    slips,
     suspicious_rates,
+    untrusted_rates,
 )
 from tests.support.fixings import day, fixing, series
 
@@ -635,3 +638,57 @@ def test_lagging_bank_is_compared_on_its_latest_date(published: bool, confidence
     check = context(days[-1], series(*correct, wrong), {"cbr": prompt, "nbu": lagging}).cross_check
     assert check
     assert check.assess("nbk", wrong, "MXN").confidence is confidence
+
+
+JUMP = Fraction(15, 100)
+FRANC = (
+    "1.201 1.201 1.201 1.201 1.028 1.0128 1.012 1.0087 0.9997 0.9943 0.9816 1.0014 1.017 1.0242 1.0372 1.0468 1.0519 "
+    "1.0526 1.0602 1.0587 1.0534 1.0428 1.0457"
+)
+"""Swiss francs for a euro, as the ECB published them from 2015-01-12 on; the end of the minimum rate is the fifth."""
+
+
+def francs(values: Iterable[str]) -> list[Fixing]:
+    """Return a fixing per day with the rate of the franc."""
+    first = date(2015, 1, 12)
+    return [
+        fixing(first + timedelta(days=number), "ecb", "EUR", Quotation.INVERSE, CHF=value)
+        for number, value in enumerate(values)
+    ]
+
+
+def test_true_jump_that_drifts_back_stays_in_history() -> None:
+    """Eleven days after the minimum rate ended, the franc was within the limit of its rate before."""
+    published = francs(FRANC.split())
+    for count in range(8, len(published) + 1):
+        untrusted = untrusted_rates("CHF", "EUR", published[:count], None, (), JUMP)
+        assert untrusted == (frozenset(), frozenset()), count
+    assert slips([each.cross("CHF", "EUR") for each in published], JUMP) == set()
+
+
+@pytest.mark.parametrize("wrong", [["1.028"], ["1.028", "1.0128", "1.012"], ["0.1201", "0.1203"]], ids=len)
+def test_wrong_rates_are_reversed_by_one_step(wrong: list[str]) -> None:
+    """Whatever few days they last, and however little they are beyond the limit."""
+    published = francs([*["1.201"] * 4, *wrong, *["1.19"] * 8])
+    dates = frozenset(each.date for each in published[4 : 4 + len(wrong)])
+    assert untrusted_rates("CHF", "EUR", published, None, (), JUMP) == (dates, frozenset())
+    values = [each.cross("CHF", "EUR") for each in published]
+    assert slips(values, JUMP) == set(range(4, 4 + len(wrong)))
+
+
+@given(
+    st.lists(st.integers(85, 116), min_size=4, max_size=20),
+    st.lists(st.integers(30, 300), max_size=3),
+    st.lists(st.integers(95, 105), min_size=4, max_size=20),
+)
+def test_shown_changes_are_within_the_limit_or_kept(before: list[int], wrong: list[int], after: list[int]) -> None:
+    """A larger one follows three publications, and three follow it."""
+    published = francs(f"{value / 100:.2f}" for value in (*before, *wrong, *after))
+    hidden, without_change = untrusted_rates("CHF", "EUR", published, None, (), JUMP)
+    shown = [each for each in published if each.date not in hidden]
+    assert shown[0] is published[0]
+    for index, (old, new) in enumerate(pairwise(shown), 1):
+        move = new.cross("CHF", "EUR") / old.cross("CHF", "EUR") - 1
+        if abs(move) > JUMP and new.date not in without_change:
+            assert index >= 3
+            assert published.index(new) + 3 < len(published)
