@@ -319,10 +319,12 @@ class MemoryState:
     def _find_untrusted(
         self, source: str, code: str, base: str, check: CrossCheck, breaks: Sequence[Break]
     ) -> Untrusted:
+        known = self._series[source].fixings
+        is_continued = len(known) >= KEEP and known[0].quotes(code, base)  # the store has the publications before
         series = self._series[source].quoting(code, base)
         refuted = self.refuted(source, series.fixings[-_CHECKED:], code, base)
         published = [fixing for fixing in series.publications(code, base) if fixing.date not in refuted]
-        untrusted = untrusted_rates(code, base, published, check, breaks, self.jump)
+        untrusted = untrusted_rates(code, base, published, check, breaks, self.jump, is_continued=is_continued)
         hidden, first_days, is_hidden = set(refuted), {fixing.date for fixing in published}, False
         for fixing in series.fixings:
             if fixing.date in first_days:

@@ -123,3 +123,17 @@ def test_source_is_polled_sooner_while_a_needed_rate_is_quarantined() -> None:
 
 def replace_effective(ticker: Any, effective: str) -> Any:
     return ticker.model_copy(update={"effective": effective})
+
+
+def test_true_devaluation_keeps_its_change_until_memory_forgets_it() -> None:
+    """Near the end of the rates in memory too: the store has enough publications before it."""
+    memory, first, devalued = MemoryState(SETTINGS), date(2026, 1, 1), date(2026, 1, 20)
+    for number in range(19 + KEEP):
+        on = first + timedelta(days=number)
+        dollar, drift = ("625" if on >= devalued else "500"), f".{number:02d}"
+        memory.add(fixing(on, USD=dollar + drift, EUR="551" + drift, RUB="5.87", GBP="631" + drift))
+        untrusted = memory.untrusted("nbk", "USD", "KZT")
+        days = (on - devalued).days
+        assert untrusted.hidden == ({on} if days == 0 else set()), on
+        assert untrusted.without_change == ({devalued} if days in (1, 2) else set()), on
+    assert memory.series("nbk").fixings[0].date == devalued
