@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import pairwise
 from math import isqrt
 from typing import Final, NamedTuple, TypeVar
 
@@ -22,6 +23,7 @@ from service.errors import StoreError
 from service.observability.tracing import span
 from service.runtime.background import run_in_thread
 from service.settings import SourceSettings
+from service.state.memory import MemoryState
 from service.web.api.history import Histories, WholeHistory
 from service.web.api.history_rows import RowRange, chart_point
 from service.web.http.problems import Problem, handle_async_errors
@@ -194,7 +196,8 @@ class Charts:
         if quote is None or (quote.source, quote.cross) != (part.source, part.cross):
             return loaded
         # The first of the recent ones has no change; the last known one may have been revised.
-        newer = [point for point in recent_points(quote)[1:] if point.day >= line.points[-1].day]
+        recent = recent_points(quote, part.base, self.pages.memory)[1:]
+        newer = [point for point in recent if point.day >= line.points[-1].day]
         older = [point for point in line.points if not newer or point.day < newer[0].day]
         return loaded._replace(line=replace(line, points=[*older, *newer]))
 
@@ -266,11 +269,18 @@ class Charts:
         )
 
 
-def recent_points(quote: Quote) -> list[ChartPoint]:
-    """Return the last publications of a quote, which are in memory, oldest first."""
-    points = [ChartPoint(day, rate) for day, rate in quote.history[:1]]
-    for old, (day, rate) in zip(quote.history, quote.history[1:], strict=False):
-        points.append(ChartPoint(day, rate, half_up(100 * (Fraction(rate) / Fraction(old.rate) - 1), 2)))
+def recent_points(quote: Quote, base: str, memory: MemoryState) -> list[ChartPoint]:
+    """Return the last publications of a quote, which are in memory, oldest first, as a history shows them."""
+    if quote.source is None:
+        return []
+    untrusted = memory.untrusted(quote.source, quote.code, base)
+    history = [point for point in quote.history if point.date not in untrusted.hidden]
+    points = [ChartPoint(day, rate) for day, rate in history[:1]]
+    for old, (day, rate) in pairwise(history):
+        if day in untrusted.without_change:
+            points.append(ChartPoint(day, rate, without_change=True))
+        else:
+            points.append(ChartPoint(day, rate, half_up(100 * (Fraction(rate) / Fraction(old.rate) - 1), 2)))
     return points
 
 

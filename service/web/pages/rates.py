@@ -219,7 +219,7 @@ class RatesPages:
         try:
             loaded, is_stored = await self.charts.line(snapshot.id, quote.code)
         except Problem:
-            recent = ChartLine(quote.code, snapshot.base, recent_points(quote))
+            recent = ChartLine(quote.code, snapshot.base, recent_points(quote, snapshot.base, self.pages.memory))
             return _History(quote, source, recent, is_complete=False)
         is_stored = is_stored and self._has_loaded(source)
         return _History(quote, source, loaded.line, is_stored or not _lacks_changes(quote, loaded.line))

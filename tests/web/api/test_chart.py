@@ -248,6 +248,18 @@ async def test_older_publications_that_arrive_later_are_shown(valkey: str, clock
         assert (await app.document("usd")).first == ALL[-KEEP - 50].date
 
 
+async def test_wrong_rate_is_not_shown_while_the_store_is_unavailable(valkey: str, filled: str, clock: Clock) -> None:
+    """One that moved beyond the limit and was reversed, among the publications of the quote."""
+    async with serve(valkey, filled, clock) as app:
+        wrong = replace(ALL[-3], rates={**ALL[-3].rates, "USD": Rate(Decimal("4704.70"))})
+        app.memory.add(wrong)
+        app.memory.refresh(clock())
+        quote = app.memory.snapshots["kzt"].quotes[0]
+        points = chart.recent_points(quote, "KZT", app.memory)
+        assert [point.day for point in points[-3:]] == [ALL[index].date for index in (-4, -2, -1)]
+        assert all(abs(point.percent) < 15 for point in points if point.percent is not None)
+
+
 async def test_chart_stays_while_the_store_is_unavailable(valkey: str, filled: str, clock: Clock) -> None:
     """A chart that was read before is shown; another one is refused."""
     async with serve(valkey, filled, clock) as app:
