@@ -39,7 +39,7 @@ _LATE_WRITE: Final = timedelta(hours=1)
 _CACHED_UNTRUSTED: Final = 1000
 """Rates of which it is known which dates may not be shown; each takes less than 1 KB if there are none."""
 
-_CHECKED: Final = 20
+CHECKED: Final = 20
 """Latest fixings of a history that are compared with other banks, whatever their changes are."""
 
 MISSED = 10
@@ -322,7 +322,7 @@ class MemoryState:
         known = self._series[source].fixings
         is_continued = len(known) >= KEEP and known[0].quotes(code, base)  # the store has the publications before
         series = self._series[source].quoting(code, base)
-        refuted = self.refuted(source, series.fixings[-_CHECKED:], code, base)
+        refuted = self.refuted(source, series.fixings[-CHECKED:], code, base)
         published = [fixing for fixing in series.publications(code, base) if fixing.date not in refuted]
         untrusted = untrusted_rates(code, base, published, check, breaks, self.jump, is_continued=is_continued)
         hidden, first_days, is_hidden = set(refuted), {fixing.date for fixing in published}, False

@@ -16,7 +16,7 @@ from service.domain.publication_schedule import Freshness, freshness, today
 from service.domain.snapshot import HISTORY, Point, Quote, Snapshot, Status
 from service.runtime.background import run_in_thread
 from service.settings import SourceSettings, TickerSettings
-from service.state.memory import MemoryState
+from service.state.memory import CHECKED, MemoryState
 from service.storage.older_rates import days_before, read_period_starts, read_rates
 from service.storage.repository import Store
 from service.validation.rules import Untrusted
@@ -105,7 +105,7 @@ class RatesOnDate:
             tables = RateTables(await self._tables(key, days_before(day), day))
             untrusted = dict[str, Untrusted]()
             for code in missing:
-                untrusted[code] = self.memory.untrusted(key, code, ticker.base)
+                untrusted[code] = self._untrusted(key, code, ticker.base, day)
                 await asyncio.sleep(0)  # some 0.7 ms if it is not cached
             source = self.memory.settings.polled[key]
             find = partial(_in_force, tables, untrusted, ticker.base, day, key, choice, source)
@@ -155,6 +155,13 @@ class RatesOnDate:
         own = [found for found in used if found.source == key]
         wanted = {(found.code, found.base, begin(period, found.table.date)) for found in own for period in LONGER}
         return await read_period_starts(partial(self._tables, key), wanted, self.memory.jump)
+
+    def _untrusted(self, key: str, code: str, base: str, day: date) -> Untrusted:
+        """Return the dates in memory whose rate may not be shown as it is, with what other banks refute up to `day`."""
+        untrusted = self.memory.untrusted(key, code, base)
+        fixings = self.memory.series(key).until(day).quoting(code, base).fixings
+        refuted = self.memory.refuted(key, fixings[-CHECKED:], code, base)
+        return untrusted._replace(hidden=untrusted.hidden | refuted)
 
     async def _tables(self, key: str, first: date, last: date) -> Sequence[RateTable]:
         """Return the rates of a source from `first` to `last`, oldest first: from memory, older ones from the store."""

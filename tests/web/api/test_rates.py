@@ -386,3 +386,19 @@ async def test_fallback_is_never_older_than_what_it_replaces(store: Store, clock
     found = rates["USD"]
     assert found is not None
     assert (found.source, found.table.date) == ("nbk", date(2022, 12, 31))
+
+
+async def test_rate_that_other_banks_refute_is_not_used(store: Store) -> None:
+    """On a date weeks ago too: of the rates up to that date, the same number is compared with other banks as today."""
+    memory, first, wrong, draws = MemoryState(load(environ={})), date(2026, 1, 1), date(2026, 1, 25), random.Random(1)  # noqa: S311
+    for number in range(60):
+        on, tenge, rouble, euro = first + timedelta(number), *(1 + draws.randrange(100) / 10_000 for _ in range(3))
+        dollar = {"KZT": 500 * tenge, "RUB": 90 * rouble, "UAH": 40.0, "EUR": 0.9 * euro, "GBP": 0.8 * euro, "USD": 1.0}
+        for source, base in (("nbk", "KZT"), ("cbr", "RUB"), ("nbu", "UAH")):
+            values = {code: dollar[base] / value for code, value in dollar.items() if code != base}
+            if (source, on) == ("nbk", wrong):
+                values["USD"] *= 1.08
+            memory.add(fixing(on, source, base, **{code: f"{value:.6f}" for code, value in values.items()}))
+    found = await RatesOnDate(memory, store).rates(memory.settings.tickers[0], ["USD"], wrong)
+    assert found["USD"] is not None
+    assert found["USD"].table.date == wrong - timedelta(days=1)
