@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 import msgspec
@@ -17,6 +18,8 @@ from service.storage.repository import Store
 from service.validation.rules import slips
 
 T = TypeVar("T", bound=RateTable)
+
+NOTHING_HIDDEN: Final[Mapping[tuple[str, str], Collection[date]]] = MappingProxyType({})
 
 BEFORE: Final = MAX_AGE + timedelta(days=14)
 """Days that are read before a date: a rate may be as old as `MAX_AGE`, and repeat an earlier one."""
@@ -40,16 +43,20 @@ async def read_period_starts(
     read: Callable[[date, date], Awaitable[Sequence[T]]],
     wanted: Collection[tuple[str, str, date]],
     jump: Fraction,
+    known_from: date = date.max,
+    hidden: Mapping[tuple[str, str], Collection[date]] = NOTHING_HIDDEN,
 ) -> dict[tuple[str, str, date], T]:
     """Return the publications in force, by currency, base and date; those that do not exist are missing.
 
     `read` returns the rates of the source from a date to another, oldest first, and may raise `StoreError`. Rates that
-    moved by more than `jump` and were reversed soon are left out: they may have been imported or edited by hand.
+    moved by more than `jump` and were reversed soon are left out: they may have been imported or edited by hand. From
+    `known_from` on, other banks have decided which are left out: those on the `hidden` dates of a currency in a base.
     """
     starts = dict[tuple[str, str, date], T]()
     for first, last in _spans({day for _, _, day in wanted}):
         tables = RateTables(await read(first, last))
-        starts |= await run_in_thread(_in_force, tables, [key for key in wanted if first <= key[2] <= last], jump)
+        covered = [key for key in wanted if first <= key[2] <= last]
+        starts |= await run_in_thread(_in_force, tables, covered, jump, known_from, hidden)
     return starts
 
 
@@ -71,7 +78,11 @@ def _spans(days: Iterable[date]) -> Iterator[tuple[date, date]]:
 
 
 def _in_force(
-    tables: RateTables[T], wanted: Iterable[tuple[str, str, date]], jump: Fraction
+    tables: RateTables[T],
+    wanted: Iterable[tuple[str, str, date]],
+    jump: Fraction,
+    known_from: date,
+    hidden: Mapping[tuple[str, str], Collection[date]],
 ) -> dict[tuple[str, str, date], T]:
     days_by_pair = defaultdict[tuple[str, str], set[date]](set)
     for code, base, day in wanted:
@@ -79,8 +90,10 @@ def _in_force(
     found = dict[tuple[str, str, date], T]()
     for (code, base), days in days_by_pair.items():
         published = tables.publications(code, base)
-        wrong = slips([table.cross(code, base) for table in published], jump)
-        published = tuple(table for index, table in enumerate(published) if index not in wrong)
+        reversed_indices = slips([table.cross(code, base) for table in published], jump)
+        wrong = {published[index].date for index in reversed_indices if published[index].date < known_from}
+        wrong |= {*hidden.get((code, base), ())}
+        published = tuple(table for table in published if table.date not in wrong)
         for day in days:
             if table := in_force(published, day):
                 found[code, base, day] = table

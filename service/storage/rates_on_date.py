@@ -29,8 +29,8 @@ class RateInForce:
     """The rate of a currency on a date, of one source.
 
     `published` are the last publications of the rate, oldest first; the last one is in force. `choice` is the priority
-    of the source in the ticker, from 1. The change on a date of `without_change` must not be shown, and no rate on one
-    of the `hidden` ones.
+    of the source in the ticker, from 1. A change that spans a date of `without_change` must not be shown, nor any
+    rate of one of the `hidden` dates.
     """
 
     code: str
@@ -53,7 +53,7 @@ class RateInForce:
 
     def is_comparable(self, old: RateTable) -> bool:
         """Return whether the change since an earlier publication may be shown."""
-        return old.date not in self.hidden and not any(old.date < day <= self.table.date for day in self.without_change)
+        return not any(old.date < day <= self.table.date for day in self.without_change)
 
     @property
     def rate(self) -> Decimal:
@@ -154,7 +154,9 @@ class RatesOnDate:
         """Return the publications of a source that were in force when the periods of its rates began."""
         own = [found for found in used if found.source == key]
         wanted = {(found.code, found.base, begin(period, found.table.date)) for found in own for period in LONGER}
-        return await read_period_starts(partial(self._tables, key), wanted, self.memory.jump)
+        known_from = self.memory.oldest_complete_date(key)
+        hidden = {(found.code, found.base): found.hidden for found in own}
+        return await read_period_starts(partial(self._tables, key), wanted, self.memory.jump, known_from, hidden)
 
     def _untrusted(self, key: str, code: str, base: str, day: date) -> Untrusted:
         """Return the dates in memory whose rate may not be shown as it is, with what other banks refute up to `day`."""

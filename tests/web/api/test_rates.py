@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -13,7 +13,7 @@ import pytest
 
 from service.domain.change import half_up
 from service.domain.fixing import Fixing, Quotation
-from service.domain.periods import LONGER, begin
+from service.domain.periods import LONGER, Period, begin
 from service.errors import StoreError
 from service.settings import Settings, load
 from service.state.memory import KEEP, MemoryState
@@ -388,17 +388,49 @@ async def test_fallback_is_never_older_than_what_it_replaces(store: Store, clock
     assert (found.source, found.table.date) == ("nbk", date(2022, 12, 31))
 
 
-async def test_rate_that_other_banks_refute_is_not_used(store: Store) -> None:
-    """On a date weeks ago too: of the rates up to that date, the same number is compared with other banks as today."""
-    memory, first, wrong, draws = MemoryState(load(environ={})), date(2026, 1, 1), date(2026, 1, 25), random.Random(1)  # noqa: S311
+def three_banks(wrong: Mapping[str, float], level: Mapping[date, float]) -> MemoryState:
+    """Return the rates of three banks, Tuesday to Friday in January and February 2026.
+
+    On 21 January, the rates of the dollar at some of them are `wrong` by a factor. `level`: that of the tenge by date.
+    """
+    memory, first = MemoryState(load(environ={})), date(2026, 1, 1)
+    draws = random.Random(1)  # noqa: S311 - reproducible
     for number in range(60):
         on, tenge, rouble, euro = first + timedelta(number), *(1 + draws.randrange(100) / 10_000 for _ in range(3))
+        if not 1 <= on.weekday() <= 4:
+            continue
+        tenge *= level.get(on, 1)
         dollar = {"KZT": 500 * tenge, "RUB": 90 * rouble, "UAH": 40.0, "EUR": 0.9 * euro, "GBP": 0.8 * euro, "USD": 1.0}
         for source, base in (("nbk", "KZT"), ("cbr", "RUB"), ("nbu", "UAH")):
             values = {code: dollar[base] / value for code, value in dollar.items() if code != base}
-            if (source, on) == ("nbk", wrong):
-                values["USD"] *= 1.08
-            memory.add(fixing(on, source, base, **{code: f"{value:.6f}" for code, value in values.items()}))
-    found = await RatesOnDate(memory, store).rates(memory.settings.tickers[0], ["USD"], wrong)
+            if on == date(2026, 1, 21):
+                values["USD"] *= wrong.get(source, 1)
+            rates: dict[str, Any] = {code: f"{value:.6f}" for code, value in values.items()}
+            memory.add(fixing(on, source, base, **rates))
+    return memory
+
+
+async def test_rate_that_other_banks_refute_is_not_used(store: Store) -> None:
+    """On a date weeks ago too: of the rates up to that date, as many are compared with other banks as of the latest."""
+    memory = three_banks({"nbk": 1.08}, {})
+    found = await RatesOnDate(memory, store).rates(memory.settings.tickers[0], ["USD"], date(2026, 1, 21))
     assert found["USD"] is not None
-    assert found["USD"].table.date == wrong - timedelta(days=1)
+    assert found["USD"].table.date == date(2026, 1, 20)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "level", "start"),
+    [({"nbk": 1.3}, 1, 20), ({"nbk": 1.08}, 1, 20), ({}, 1.3, 21)],
+    ids=["jump", "refuted", "true jump of a day"],
+)
+async def test_period_begins_with_the_last_trusted_rate(
+    store: Store, wrong: dict[str, float], level: float, start: int
+) -> None:
+    """With that of the day before if the one of its first day is wrong; with a true one even if it was reversed."""
+    memory = three_banks(wrong, {date(2026, 1, 21): level})
+    snapshot = await RatesOnDate(memory, store).snapshot(memory.settings.tickers[0], date(2026, 1, 28))
+    assert snapshot is not None
+    change = snapshot.quotes[0].changes[Period.WEEK]
+    assert snapshot.quotes[0].code == "USD"
+    assert change is not None
+    assert change.date == date(2026, 1, start)
