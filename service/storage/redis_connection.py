@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ssl import SSLError
@@ -173,9 +174,7 @@ def _problem(error: Exception, timeout: float, *, tls: bool) -> str:
             return known_message.format(timeout=timeout, tls=", or does not use TLS" if tls else "")
     # redis-py prints the whole command of a pipeline.
     message = str(error).rpartition(" of pipeline caused error: ")[2] or type(error).__name__
-    if isinstance(error, RedisConnectionError) and isinstance(cause := error.__context__, OSError) and cause.errno:
-        # Only errors of resolving names have negative numbers.
-        reason = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror
+    if isinstance(error, RedisConnectionError) and (reason := _reason(error.__context__)):
         return f"cannot connect: {reason}; check store.url, and that the server runs"
     if "WRONGTYPE" in message:
         return f"a key is of a wrong type; see: {program()} check"
@@ -184,6 +183,17 @@ def _problem(error: Exception, timeout: float, *, tls: bool) -> str:
     elif not tls and isinstance(error, RedisConnectionError) and ("closed" in message or "reset" in message):
         message = f"{message.rstrip('.')}; if the server uses TLS, use rediss://"
     return message
+
+
+def _reason(error: BaseException | None) -> str | None:
+    """Return in words why a connection failed; None if the error does not say it."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno and error.errno < 0:  # only errors of resolving names have negative numbers
+        return error.strerror
+    # Where a name has several addresses, as localhost may have, only the text has the numbers.
+    numbers = [error.errno] if error.errno else map(int, re.findall(r"\[Errno (\d+)\]", str(error)))
+    return ", ".join(dict.fromkeys(map(os.strerror, numbers))) or None
 
 
 def _clients(url: StoreUrl, timeout: float) -> tuple[Redis, list[Redis]]:

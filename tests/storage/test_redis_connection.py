@@ -90,6 +90,19 @@ async def test_unreachable_server_is_reported() -> None:
     assert re.fullmatch(r"cannot connect: [A-Za-z ]+; check store\.url, .+", unknown)
 
 
+async def test_unreachable_server_with_two_addresses_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `localhost` has on many machines: one reason, not what asyncio prints of each address."""
+
+    async def both_addresses(*_: object, **__: object) -> list[tuple[object, ...]]:
+        v6, v4 = (socket.AF_INET6, ("::1", 1, 0, 0)), (socket.AF_INET, ("127.0.0.1", 1))
+        return [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address) for family, address in (v6, v4)]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both_addresses)
+    message = await message_of("redis://localhost:1/0")
+    assert re.fullmatch(r"cannot connect: [A-Za-z ,]+; check store\.url, and that the server runs", message)
+    assert "Connection refused" in message
+
+
 @asynccontextmanager
 async def tls_proxy(server: Server, authority: trustme.CA, *, also_plain: bool = False) -> AsyncIterator[int]:
     """Run a TLS-terminating proxy in front of a server; yield its port.
