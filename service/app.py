@@ -137,9 +137,10 @@ def _check_address(changed: HttpSettings, current: HttpSettings) -> None:
     """Raise `SettingsError` if a changed address cannot be bound; of the current port, any on a changed host."""
     if (changed.host, changed.port) == (current.host, current.port):
         return
-    address = changed.host, 0 if changed.port == current.port else changed.port
+    port = 0 if changed.port == current.port else changed.port
     try:
-        with socket.socket(socket.AF_INET6 if ":" in changed.host else socket.AF_INET) as probe:
+        family, kind, _, _, address = socket.getaddrinfo(changed.host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:

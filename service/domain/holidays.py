@@ -57,7 +57,7 @@ def known_until(calendar: str) -> int | None:
     import holidays  # noqa: PLC0415 - loaded on first use
 
     transferred: dict[int, object] = holidays.country_holidays(country).special_public_holidays
-    return max(*transferred, *(day.year for day in _BY_DECREE.get(country, ())))
+    return max([*transferred, *(day.year for day in _BY_DECREE.get(country, ()))])
 
 
 def check(calendar: str) -> None:

@@ -4,7 +4,9 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Final
 
 from service.domain.breaks import Break, conversion
@@ -15,7 +17,7 @@ from service.domain.publication_schedule import Freshness, freshness, next_due, 
 from service.domain.snapshot import HISTORY, Confidence, Point, PublishedQuotes, Quote, Snapshot, Status
 from service.settings import SourceSettings, TickerSettings
 from service.validation.cross_check import CrossCheck
-from service.validation.rules import TrustedRates, trusted_rates
+from service.validation.rules import TrustedRates, trusted_rates, untrusted_rates
 
 PeriodStarts = Mapping[tuple[str, str, dt.date], RateTable]
 """The publication of a currency in a base that was in force on a date, from the store: those older than memory."""
@@ -159,9 +161,10 @@ def _choose(
 
     It is the first source that is neither stale nor diverging. If none is: the first that is not stale, with its last
     rate that no other bank refutes; otherwise the one with the latest date. A source whose rates are older than those
-    of a stale one before it does not replace that: both are closed on a holiday, which only one calendar may have.
+    of a stale one before it does not replace that: both are closed on a holiday, which only one calendar may have. It
+    does if its rates are entered at no set times: they are in force until the next ones.
     """
-    diverging, stale, skipped = list[_Candidate](), list[_Candidate](), list[str]()
+    diverging, stale, skipped, is_older_skipped = list[_Candidate](), list[_Candidate](), list[str](), False
     for choice, key in enumerate(ticker.sources, 1):
         source_series = series.get(key, Series())
         older = starts.get(key, {})
@@ -171,18 +174,26 @@ def _choose(
         elif candidate.freshness is Freshness.STALE:
             stale.append(candidate)
             skipped.append(f"{key} is stale, its latest rates are of {candidate.new.date}")
-        elif newer := next((earlier for earlier in stale if earlier.new.date > candidate.new.date), None):
+        elif newer := _newer(stale, candidate, sources[key]):
+            is_older_skipped = True
             skipped.append(f"{key} is older than {newer.source}, its latest rates are of {candidate.new.date}")
         elif candidate.diverges:
             diverging.append(candidate)
             skipped.append(f"{key} diverges from other banks since {candidate.new.date}")
         else:
             return candidate, "; ".join(skipped) or None
-    if diverging:
+    if diverging and not is_older_skipped:
         return diverging[0], "; ".join(skipped)
     if stale:
         return max(stale, key=lambda candidate: (candidate.new.date, -candidate.choice)), "; ".join(skipped)
     return None, "; ".join(skipped) or None
+
+
+def _newer(stale: Sequence[_Candidate], candidate: _Candidate, source: SourceSettings) -> _Candidate | None:
+    """Return the stale candidate that is not replaced by another one, because its rates are later."""
+    if source.is_irregular:
+        return None
+    return next((earlier for earlier in stale if earlier.new.date > candidate.new.date), None)
 
 
 def _reason_without_candidate(
@@ -231,6 +242,9 @@ def _candidate(
         factor = factors.get(fixing.date)
         if factor is not None:
             history.append(Point(fixing.date, rate(code, ticker.base, fixing, factor)))
+    if _has_jump(history, evidence.jump):
+        hidden = untrusted_rates(code, ticker.base, published, evidence.cross_check, breaks, evidence.jump).hidden
+        history = [point for point in history if point.date not in hidden or point.date == new.date]
     diverges = in_force.latest != new.date or _quarantined_diverges(code, ticker.base, key, new, evidence.cross_check)
     latest_change = change(code, ticker.base, new, old, old_factor)
     changes = {Period.DAY: as_period_change(latest_change, old.date if old else None)}
@@ -248,6 +262,11 @@ def _candidate(
         published=tuple(history),
         changes=changes,
     )
+
+
+def _has_jump(history: Sequence[Point], jump: Fraction) -> bool:
+    limit = Decimal(jump.numerator) / jump.denominator
+    return any(abs(later.rate - earlier.rate) > limit * earlier.rate for earlier, later in pairwise(history))
 
 
 def _longer_changes(

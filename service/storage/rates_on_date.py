@@ -112,7 +112,9 @@ class RatesOnDate:
             for found in await run_in_thread(find):
                 if found.freshness is Freshness.STALE:
                     stale.append(found)
-                elif all(before.code != found.code or before.table.date <= found.table.date for before in stale):
+                elif source.is_irregular or not any(
+                    earlier.code == found.code and earlier.table.date > found.table.date for earlier in stale
+                ):
                     chosen[found.code] = found
         fallbacks = {found.code: found for found in sorted(stale, key=lambda found: (found.table.date, -found.choice))}
         return {code: found or fallbacks.get(code) for code, found in chosen.items()}

@@ -110,6 +110,25 @@ def test_fallback_is_never_older_than_what_it_replaces() -> None:
     assert (quote.source, quote.date, status) == ("cbr", date(2027, 1, 9), Status.CURRENT)
 
 
+def test_manual_rate_in_force_replaces_a_stale_source() -> None:
+    """Also if it was entered before that source ended: it is in force until the next one."""
+    sources = SETTINGS.polled | {"cbr": SETTINGS.polled["cbr"].model_copy(update={"adapter": "manual", "window": None})}
+    nbk = series(*(fixing(day(number, 3), USD=f"50{number}.00") for number in (10, 11)))
+    manual = series(fixing(day(9, 3), "cbr", "KZT", USD="502.00"))
+    built = snapshot(KZT, sources, {"nbk": nbk, "cbr": manual}, NOW)
+    assert built is not None
+    assert (built.quotes[0].source, built.quotes[0].rate) == ("cbr", Decimal("502.00"))
+
+
+def test_history_has_no_unconfirmed_jump() -> None:
+    """A rate of another order that was reversed, e.g. from an import, is no point of the sparkline."""
+    values = [f"{475 + number % 5}.10" for number in range(20)]
+    values[11] = "4750.00"
+    known = series(*(fixing(day(1) - timedelta(days=19 - number), USD=value) for number, value in enumerate(values)))
+    quote = snapshot_of(nbk=known).quotes[0]
+    assert [str(point.rate) for point in quote.history] == [value for value in values if value != "4750.00"]
+
+
 def test_late_source_is_still_preferred() -> None:
     """Late rates are shown and marked as late."""
     evening = datetime(2026, 4, 2, 15, 0, tzinfo=UTC)
