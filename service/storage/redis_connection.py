@@ -174,7 +174,7 @@ def _problem(error: Exception, timeout: float, *, tls: bool) -> str:
             return known_message.format(timeout=timeout, tls=", or does not use TLS" if tls else "")
     # redis-py prints the whole command of a pipeline.
     message = str(error).rpartition(" of pipeline caused error: ")[2] or type(error).__name__
-    if isinstance(error, RedisConnectionError) and (reason := _reason(error.__context__)):
+    if " connecting to " in message and (reason := _reason(error.__context__)):  # not of a connection that was lost
         return f"cannot connect: {reason}; check store.url, and that the server runs"
     if "WRONGTYPE" in message:
         return f"a key is of a wrong type; see: {program()} check"

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -101,6 +102,21 @@ async def test_unreachable_server_with_two_addresses_is_reported(monkeypatch: py
     message = await message_of("redis://localhost:1/0")
     assert re.fullmatch(r"cannot connect: [A-Za-z ,]+; check store\.url, and that the server runs", message)
     assert "Connection refused" in message
+
+
+async def test_lost_connection_is_reported() -> None:
+    """As such, not as one that could not be made; a server with TLS may end it so."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        connection = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async with await asyncio.start_server(reset, "127.0.0.1", 0) as server:
+        message = await message_of(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0")
+    assert "cannot connect" not in message
+    assert message.endswith("; if the server uses TLS, use rediss://")
 
 
 @asynccontextmanager
