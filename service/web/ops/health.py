@@ -303,8 +303,9 @@ def _source(
 
 def _calendar_note(key: str, source: SourceSettings, now: datetime) -> Iterator[str]:
     """Yield what to do when the days off by decree of this year are not known. It changes no status."""
-    known_until = holidays.known_until(source.calendar)
-    if known_until and known_until < today(source, now).year:
+    known_until, year = holidays.known_until(source.calendar), today(source, now).year
+    is_configured = any(day.year == year for day in (*source.days_off, *source.working_days))
+    if known_until and known_until < year and not is_configured:
         remedy = "upgrade, or set days_off and working_days"
         yield f"{key}: days off by decree are known up to {known_until} (calendar {source.calendar}); {remedy}"
 

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from service.state.memory import SourceState
 from service.storage.coordination import LIFE, Coordination, Instance, PingResult
 from service.storage.repository import Store
 from service.storage.sync import StoreSync
+from service.web.ops.health import _calendar_note
 from tests.conftest import Clock, Started
 from tests.support.fixings import APRIL, day
 from tests.support.http import Client, body
@@ -353,6 +354,15 @@ async def test_end_of_the_known_days_off_is_noted(client: Client, clock: Clock) 
     assert check["output"].endswith(
         "nbk: days off by decree are known up to 2027 (calendar KZ); upgrade, or set days_off and working_days"
     )
+
+
+def test_days_off_that_an_operator_has_set_end_the_note(settings: Settings) -> None:
+    """The remedy that the note names ends it for that year."""
+    nbk, now = settings.sources["nbk"], datetime(2028, 1, 3, 4, 0, tzinfo=UTC)
+    assert len(list(_calendar_note("nbk", nbk, now))) == 1
+    for day_off, notes in ((date(2028, 1, 6), 0), (date(2027, 1, 6), 1)):
+        known = nbk.model_copy(update={"days_off": (day_off,)})
+        assert len(list(_calendar_note("nbk", known, now))) == notes
 
 
 @pytest.mark.parametrize(("calendar", "year"), [("KZ", 2027), ("UZ", 2026), ("RU", 2027), ("XECB", None), ("", None)])
