@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.promtool import PROMTOOL, firing
-from tests.year.truth import Truth, fail_routinely, settle
-from tests.year.year import settings, simulate
+from tests.year.measure import Alerts, Memory, Statuses
+from tests.year.truth import Calendar, Truth, fail_routinely, settle
+from tests.year.year import HISTORY, Year, settings, simulate
 
 KEYS = ("nbk", "cbr", "nbu", "cbu", "ecb")
 """Few banks, since every rate is compared with those of all others."""
@@ -43,6 +44,33 @@ def test_documents_have_what_was_published_by_now(truth: Truth) -> None:
     assert truth.respond("nbp", "tables/A/2026-07-11/2026-07-12/", datetime(2026, 7, 12, 12, tzinfo=UTC)) is None
 
 
+def test_memory_in_use_is_what_objects_and_libraries_use() -> None:
+    """It grows with small objects and large ones, and what is free again does not count."""
+    now = datetime(2026, 7, 1, tzinfo=UTC)
+    before = Memory.measure(now)
+    kept: list[object] = [[number] for number in range(100_000)]
+    kept.append(bytes(50_000_000))
+    during = Memory.measure(now)
+    kept.clear()
+    after = Memory.measure(now)
+    assert during.in_use - before.in_use > 50 + 100_000 * 64 / 1e6
+    assert during.objects - before.objects > 99_000  # some older ones may be gone
+    assert after.in_use - before.in_use < 1
+
+
+@pytest.mark.parametrize(("last", "is_flat"), [(102.9, True), (103.1, False)])
+def test_memory_is_compared_by_the_medians_of_the_first_and_the_last_weeks(
+    truth: Truth, tmp_path: Path, last: float, *, is_flat: bool
+) -> None:
+    """A peak of one week does not count, nor do the weeks at the start."""
+    year = Year(truth, Statuses(truth), Alerts(tmp_path, settings(), Calendar(), datetime(2026, 7, 1, tzinfo=UTC)))
+    in_use = [80.0] * 4 + [100.0] * 8 + [300.0] * 5 + [last] * 5 + [500.0, last, last]
+    year.memory = [Memory(datetime(2026, 7, 1, tzinfo=UTC), 1000, megabytes, 200.0) for megabytes in in_use]
+    assert year.growth
+    assert year.growth[1] == pytest.approx(last / 100 - 1)
+    assert year.is_flat is is_flat
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(PROMTOOL is None, reason="NO TESTS OF ALERTS: promtool is not installed (Debian: prometheus)")
 def test_alerts_are_found_with_their_hours(tmp_path: Path) -> None:
@@ -61,10 +89,14 @@ def test_alerts_are_found_with_their_hours(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)  # a busy machine
 @pytest.mark.parametrize(
-    ("first", "days"), [(date(2026, 12, 30), 8), (date(2026, 10, 24), 3)], ids=["New Year", "change night"]
+    ("first", "days", "history"),
+    [(date(2026, 12, 30), 8, timedelta()), (date(2026, 10, 24), 3, HISTORY)],
+    ids=["New Year", "change night"],
 )
-async def test_no_false_status_and_no_needless_alert(tmp_path: Path, first: date, days: int) -> None:
-    year = await simulate(tmp_path, 3, first, first + timedelta(days=days - 1), KEYS)
+async def test_no_false_status_and_no_needless_alert(
+    tmp_path: Path, first: date, days: int, history: timedelta
+) -> None:
+    year = await simulate(tmp_path, 3, first, first + timedelta(days=days - 1), KEYS, history=history)
     statuses = year.statuses
     assert statuses.examples == []
     assert statuses.wrong_rates == []

@@ -376,7 +376,11 @@ class _Document:
         return exp(log(move) - self.common_move) if self.is_common_move_confirmed else move
 
     def _persists(self, code: str) -> bool:
-        """Return whether the next publications keep a move, and none of them reverses it."""
+        """Return whether the next publications keep a move, and none of them reverses it.
+
+        Only a step beyond the limit reverses it. `_is_reversed` takes smaller steps too, by which seven more rates of
+        the NBU's twelve years would be quarantined, and wait for an operator.
+        """
         move = log(self.moves[code] or 1)
         is_scale = _is_scale(move)
         if not self.context.backfill:

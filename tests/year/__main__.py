@@ -11,6 +11,7 @@ from argparse import ArgumentParser
 from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from time import monotonic
 
@@ -21,7 +22,7 @@ from rich.table import Table
 from service.domain.snapshot import Status
 from tests.support.promtool import PROMTOOL
 from tests.year.truth import fail
-from tests.year.year import Year, quiet, simulate
+from tests.year.year import HISTORY, Year, quiet, simulate
 
 _DAY = 86400
 
@@ -48,7 +49,9 @@ def main() -> int:
         TemporaryDirectory(prefix="year-") as folder,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        year = runner.run(simulate(Path(folder), options.seed, first, last, fail=fail, progress=progress))
+        year = runner.run(
+            simulate(Path(folder), options.seed, first, last, fail=fail, progress=progress, history=HISTORY)
+        )
     console.print(f"{first} to {year.last}, seed {options.seed}, {monotonic() - started:.0f} s")
     return show(year, console)
 
@@ -60,9 +63,8 @@ def show(year: Year, console: Console) -> int:
     console.print(_of_alerts(year))
     requests = ", ".join(f"{key} {bank.requests:,}" for key, bank in year.truth.banks.items())
     console.print(f"requests: {requests}", soft_wrap=True)
-    memory = "; ".join(f"{each.at:%F}: {each.megabytes:.1f} MB, {each.objects:,} objects" for each in year.memory)
-    full = f"full on {year.full.at:%F}" if year.full else "not full yet"
-    console.print(f"memory: {memory}; {full}; peak {year.peak:.1f} MB; store {year.store:.1f} MB", soft_wrap=True)
+    console.print(_of_memory(year))
+    console.print(f"peak {year.peak:.1f} MB; store {year.store:.1f} MB")
     for note, count in year.health.most_common(25):
         console.print(f"health at midnight: {count} x {note}", soft_wrap=True, markup=False)
     needless = [firing for firing in fired if firing.incident is None]
@@ -87,6 +89,22 @@ def _of_tickers(year: Year) -> Table:
             for status in (Status.CURRENT, Status.LATE, Status.STALE)
         ]
         table.add_row(ticker, *days, f"{year.statuses.by_decree[ticker] / _DAY:.2f}")
+    return table
+
+
+def _of_memory(year: Year) -> Table:
+    table = Table(title="memory: medians of weeks")
+    for column in ("weeks", "objects", "in use, MB", "resident, MB"):
+        table.add_column(column, justify="left" if column == "weeks" else "right")
+    spans = [year.memory[first : first + 4] for first in range(0, len(year.memory), 4)]
+    for weeks in spans:
+        objects, in_use, resident = (
+            f"{median(getattr(week, name) for week in weeks):,.{digits}f}"
+            for name, digits in (("objects", 0), ("in_use", 1), ("resident", 1))
+        )
+        table.add_row(f"to {weeks[-1].at:%F}", objects, in_use, resident)
+    if year.growth:
+        table.add_row("growth", *(f"{100 * growth:+.1f} %" for growth in year.growth), "")
     return table
 
 

@@ -1,13 +1,17 @@
 """Compare what the instances show with the truth, and evaluate the alert rules on their metrics."""
 
+import ctypes
 import gc
+import os
 import re
 import resource
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
 from service.domain.snapshot import Snapshot, Status
@@ -272,17 +276,55 @@ class Statuses:
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory of the process at a time of the year."""
+    """Memory of the process at a time of the year, after a full garbage collection.
+
+    `in_use` is what Python's objects and C libraries use, in MB. `resident` also has what allocators keep for reuse.
+    """
 
     at: datetime
-    megabytes: float
     objects: int
+    in_use: float
+    resident: float
 
     @classmethod
     def measure(cls, now: datetime) -> "Memory":
         gc.collect()
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return cls(now, pages * resource.getpagesize() / 1e6, len(gc.get_objects()))
+        in_use = (_bytes_of_objects() + _bytes_of_malloc()) / 1e6
+        return cls(now, len(gc.get_objects()), in_use, pages * resource.getpagesize() / 1e6)
+
+
+def _bytes_of_objects() -> int:
+    """Return what Python's allocator has in use. It says so on the standard error of the process only."""
+    with TemporaryFile() as file:
+        stderr = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            sys._debugmallocstats()
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+        file.seek(0)
+        match = re.search(rb"# bytes in allocated blocks += +([\d,]+)", file.read())
+    assert match
+    return int(match[1].replace(b",", b""))
+
+
+_MALLINFO: Final = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+
+
+class _MallInfo(ctypes.Structure):
+    """See mallinfo(3)."""
+
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _MALLINFO.split())
+
+
+def _bytes_of_malloc() -> int:
+    """Return what glibc has in use, for everything larger than 512 bytes, and for libraries."""
+    mallinfo2 = ctypes.CDLL(None).mallinfo2
+    mallinfo2.restype = _MallInfo
+    info = mallinfo2()
+    return int(info.hblkhd + info.uordblks)
 
 
 def peak() -> float:

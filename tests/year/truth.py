@@ -32,8 +32,8 @@ _LARGEST_STEP: Final = 0.012
 """Largest move of a currency on an ordinary day, as a fraction."""
 DEVALUATIONS: Final = {"KZT": 0.20, "UZS": 0.18}
 """True jumps of a currency, as fractions of its value; each once in the year."""
-_LATEST_DATES: Final = 25
-"""Dates in a yearly document: real ones have all, which would only take longer."""
+_LATEST_DATES: Final = 31
+"""Days in a yearly document: real ones have all, which would only take longer."""
 WORKING_SATURDAYS: Final = ("cbr", "cbu", "nbu")
 """Banks that publish on Saturdays that are worked because a day off was transferred."""
 
@@ -126,13 +126,14 @@ def _publication_days(source: SourceSettings, key: str, first: date, last: date)
 class Truth:
     """The whole year: banks, rates, and incidents."""
 
-    def __init__(self, settings: Settings, seed: int, first: date, last: date) -> None:
+    def __init__(self, settings: Settings, seed: int, first: date, last: date, history: timedelta = 30 * DAY) -> None:
+        """`history`: for how long before `first` the banks have published."""
         self.settings = settings
-        self.first, self.last = first, last
+        self.first, self.last, self.history = first, last, history
         self._seed = seed
         self.random = Random(seed)  # noqa: S311 - reproducible
         self.incidents: list[Incident] = []
-        self._walks = dict(self._walked(first - 60 * DAY, last + 10 * DAY))
+        self._walks = dict(self._walked(first - history - 30 * DAY, last + 10 * DAY))
         self.banks = {key: self._bank(key, source) for key, source in settings.polled.items()}
         self.rates = lru_cache(maxsize=2000)(self._rates)
         self.document = lru_cache(maxsize=500)(self._document)
@@ -141,10 +142,12 @@ class Truth:
         """Yield the value of each currency on each day: what it moves by, and its devaluation."""
         chance = Random(self._seed)  # noqa: S311 - reproducible
         codes = sorted({*CODES, *SERIES.values(), *(source.base for source in self.settings.polled.values())})
-        span = (last - first).days
+        span, simulated = (last - first).days, (self.last - self.first).days
         for number, code in enumerate(codes):
             value, walk = 0.001 * 1.3**number, dict[date, float]()
-            jump = first + timedelta(days=chance.randint(span // 4, 3 * span // 4)) if span > 200 else date.max
+            jump = date.max
+            if simulated > 200:
+                jump = self.first + timedelta(days=chance.randint(simulated // 4, 3 * simulated // 4))
             while jump != date.max and jump.weekday() != 2:
                 jump += DAY
             for offset in range(span + 1):
@@ -161,7 +164,7 @@ class Truth:
         assert source.window
         opens_at, closes_at = source.window
         usual_share = chance.uniform(0.1, 0.6)
-        days = list(_publication_days(source, key, self.first - 30 * DAY, self.last + 14 * DAY))
+        days = list(_publication_days(source, key, self.first - self.history, self.last + 14 * DAY))
         decreed = set[date]()
         if key in ("nbk", "nbg"):  # one day off in half a year that is in no calendar
             candidates = [day for day, _ in days if self.first < day < self.last]

@@ -4,21 +4,26 @@ import logging
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Final
 from unittest.mock import patch
 
 import stamina
 import structlog
 
+from service.polling.backfill import Backfill
 from service.runtime import background
 from service.settings import Settings, load
-from service.state.memory import KEEP
+from service.sources.http_client import Client
+from service.sources.registry import adapter_of
+from service.sources.session import BankSession
+from service.storage.repository import open_store
 from service.web.ops.health import report
 from tests.support.promtool import PROMTOOL
 from tests.support.servers import Server, valkey
@@ -36,10 +41,16 @@ TICKERS: Final = {
     "byn": ("USD EUR RUB PLN CNY", "nbrb cbr nbk"),
 }
 """The first tickers of config/example.toml: currencies, and sources by priority."""
+HISTORY: Final = 130 * DAY
+"""What the store has from the start: longer than the `KEEP` dates of each bank that an instance has in memory."""
 _EVALUATED: Final = 7
-"""Days between two evaluations of the alert rules."""
-_FULL_AFTER: Final = 240
-"""Days after which memory must have been full once."""
+"""Days between two evaluations of the alert rules, after which memory is measured."""
+_SETTLED: Final = 4
+"""Weeks from the start after which memory is compared, for as many weeks, with the last ones."""
+_FLAT: Final = 0.03
+"""Largest growth of memory, as a fraction."""
+_AHEAD: Final = timedelta(days=6)
+"""Longest time from a publication to its effective date."""
 _WARM: Final = timedelta(hours=12)
 """Time from the start, with an empty store, after which alerts count."""
 
@@ -65,8 +76,7 @@ class Year:
     last: date = date.min
     """The last day that was simulated."""
     memory: list[Memory] = field(default_factory=list)
-    full: Memory | None = None
-    """When the memory of both instances had as many dates of each bank as it keeps."""
+    """Once a week."""
     peak: float = 0.0
     """Largest memory of the process in MB."""
     store: float = 0.0
@@ -75,12 +85,26 @@ class Year:
     """By note of `/health`, without its numbers: midnights at which an instance had it."""
 
     @property
+    def periods(self) -> tuple[Sequence[Memory], Sequence[Memory]]:
+        """The weeks in which memory is compared: the first ones once it has settled, and the last ones."""
+        weeks = self.memory[_SETTLED:]
+        half = min(len(weeks) // 2, 2 * _SETTLED)
+        return weeks[:half], weeks[len(weeks) - half :]
+
+    @property
+    def growth(self) -> tuple[float, float] | None:
+        """By what fraction objects and the memory in use have grown, by their medians; None after a short time."""
+        first, last = self.periods
+        if len(first) < _SETTLED:
+            return None
+        objects = median(each.objects for each in last) / median(each.objects for each in first)
+        in_use = median(each.in_use for each in last) / median(each.in_use for each in first)
+        return objects - 1, in_use - 1
+
+    @property
     def is_flat(self) -> bool:
-        """Whether memory stayed flat since it was full: objects within 3 %, and 5 MB at most."""
-        if self.full is None:
-            return (self.last - self.truth.first).days < _FULL_AFTER
-        end = self.memory[-1]
-        return end.objects <= 1.03 * self.full.objects and end.megabytes <= self.full.megabytes + 5
+        """Whether neither objects nor the memory in use have grown by more than 3 %."""
+        return self.growth is None or max(self.growth) <= _FLAT
 
 
 @dataclass
@@ -93,12 +117,6 @@ class _Simulation:
     instances: dict[str, Instance]
     changed: list[Instance]
     """Instances whose snapshots have changed since the last check."""
-
-    @property
-    def is_full(self) -> bool:
-        """Whether both instances have as many dates of each bank in memory as they keep."""
-        memories = [instance.memory for instance in self.instances.values()]
-        return all(len(memory.series(key).fixings) == KEEP for memory in memories for key in self.year.truth.banks)
 
     async def scrape(self) -> None:
         for instance in self.instances.values():
@@ -147,10 +165,12 @@ async def simulate(
     keys: tuple[str, ...] = KEYS,
     fail: Callable[[Truth], None] = fail_routinely,
     progress: Callable[[str], bool] = lambda _: True,
+    history: timedelta = timedelta(),
 ) -> Year:
     """Simulate from the morning of `first` to the end of `last`; `fail` adds incidents.
 
-    `progress` gets a line after each day, and returns whether to go on.
+    `progress` gets a line after each day, and returns whether to go on. The store has the rates of the time before:
+    `history`.
     """
     random.seed(seed)  # the jitter of polls
     begin = datetime.combine(first, time(3), UTC)
@@ -159,7 +179,7 @@ async def simulate(
         stack.enter_context(stamina.set_testing(True, attempts=3))  # no real waits
         stack.enter_context(patch.object(background, "_started_worker", Inline))
         store = stack.enter_context(valkey(folder / "store", "--appendonly", "yes"))
-        truth = Truth(settings(keys=keys), seed, first, last)
+        truth = Truth(settings(keys=keys), seed, first, last, history + 30 * DAY)
         fail(truth)
         calendar = settle(truth)
         server = BankServer(truth, simulated)
@@ -167,6 +187,7 @@ async def simulate(
         stack.push_async_callback(running.close)
         environ = server.environ(f"http://{running.host}:{running.port}")
         configured = settings(environ | {"TICKER_STORE__URL": f"redis://127.0.0.1:{store.port}"}, keys)
+        await _load_history(configured, truth, simulated, history)
         year = Year(truth, Statuses(truth), Alerts(folder, configured, calendar, begin + _WARM))
         changed = list[Instance]()
         simulation = _Simulation(year, simulated, store, {}, changed)
@@ -180,25 +201,40 @@ async def simulate(
         for instance in instances.values():
             await instance.start()
         simulated.at(begin + TICK, simulation.tick)
-        quarter = max(1, (last - first).days // 4)
         number, goes_on = 0, True
         while goes_on and (day := first + number * DAY) <= last:
             await simulated.run(datetime.combine(day + DAY, time(), UTC))
             simulation.note_health()
             requests = sum(bank.requests for bank in truth.banks.values())
             goes_on = progress(f"{day}: {requests} requests") and day < last
-            is_now_full = year.full is None and simulation.is_full
-            if is_now_full or number == 2 or not goes_on or (number > 2 and number % quarter == 0):
-                year.memory.append(Memory.measure(simulated.now))
-                year.full = year.memory[-1] if is_now_full else year.full
-            if PROMTOOL and (number % _EVALUATED == _EVALUATED - 1 or not goes_on):
-                year.alerts.evaluate(simulated.now)
             year.last, number = day, number + 1
+            if number % _EVALUATED == 0 or not goes_on:
+                if PROMTOOL:
+                    year.alerts.evaluate(simulated.now)
+                year.memory.append(Memory.measure(simulated.now))
         year.peak, year.store = peak(), store.client().info("memory")["used_memory"] / 1e6
         for instance in instances.values():
             if instance.is_up:
                 await instance.stop()
     return year
+
+
+async def _load_history(settings: Settings, truth: Truth, simulated: Time, history: timedelta) -> None:
+    """Store what the banks have published before the year, by the code of the command `backfill`.
+
+    Three weeks at a time; where a bank serves its latest rates only, day by day.
+    """
+    clock, start = SkewedClock(simulated), simulated.now
+    async with open_store(settings, None, clock) as store, Client(settings.client) as client:
+        for key, source in settings.polled.items():
+            session = BankSession(key, source, client, clock, settings.wanted(key))
+            step = 1 if adapter_of(settings, key).latest_only else 21
+            for before in range(history.days, 0, -step):
+                first, end = truth.first - before * DAY, truth.first - max(0, before - step) * DAY
+                simulated.now = min(start, datetime.combine(end, time(), UTC))
+                run = Backfill(settings, store, session, clock, lambda *_: None)
+                await run.run(first, end + _AHEAD)
+    simulated.now = start
 
 
 def quiet() -> None:
