@@ -151,7 +151,9 @@ def _source_url(value: str) -> str:
 def _date_format(value: str) -> str:
     sample = datetime(2026, 11, 29, tzinfo=UTC)
     try:
-        is_date = value == UNIX or datetime.strptime(f"{sample:{value}}", value).date() == sample.date()  # noqa: DTZ007 - a date has no zone
+        text = f"{sample:{value}}"
+        has_year = text != f"{sample.replace(year=2037):{value}}"  # 2037 has the same weekdays
+        is_date = value == UNIX or (has_year and datetime.strptime(text, value).date() == sample.date())  # noqa: DTZ007 - a date has no zone
     except ValueError:
         is_date = False
     if not is_date:
