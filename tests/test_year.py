@@ -1,15 +1,19 @@
 """The simulated year (`make year`) itself, and some days of it: around New Year, and a night when clocks change."""
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from service.domain.snapshot import Quote, Snapshot, Status
 from tests.support.promtool import PROMTOOL, firing
 from tests.year.measure import Alerts, Memory, Statuses
 from tests.year.truth import Calendar, Truth, fail_routinely, settle
 from tests.year.year import HISTORY, Year, settings, simulate
 
+NBK = Quote("USD", rate=Decimal(475), date=date(2026, 6, 30), source="nbk")
 KEYS = ("nbk", "cbr", "nbu", "cbu", "ecb")
 """Few banks, since every rate is compared with those of all others."""
 
@@ -69,6 +73,25 @@ def test_memory_is_compared_by_the_medians_of_the_first_and_the_last_weeks(
     assert year.growth
     assert year.growth[1] == pytest.approx(last / 100 - 1)
     assert year.is_flat is is_flat
+
+
+@pytest.mark.parametrize(
+    ("status", "quotes", "is_excused"),
+    [
+        (Status.LATE, (NBK,), True),
+        (Status.CURRENT, (NBK,), False),
+        (Status.LATE, (NBK, Quote("EUR", reason="nbk has no rates")), False),
+    ],
+)
+def test_day_off_by_decree_excuses_only_a_late_ticker(
+    truth: Truth, monkeypatch: pytest.MonkeyPatch, status: Status, quotes: tuple[Quote, ...], *, is_excused: bool
+) -> None:
+    statuses, now = Statuses(truth), datetime(2026, 7, 2, tzinfo=UTC)
+    monkeypatch.setattr(truth.banks["nbk"], "decreed", frozenset({date(2026, 7, 1)}))
+    shown = Snapshot("kzt", "KZT", status, False, date(2026, 6, 30), now, None, quotes)
+    statuses._blame(shown, Mock(), now, 900, "it is late")
+    assert statuses.by_decree == ({"kzt": 900} if is_excused else {})
+    assert statuses.false == ({} if is_excused else {("kzt", status): 900})
 
 
 @pytest.mark.slow

@@ -66,16 +66,17 @@ class Backfill:
         steps = await self.steps(since, until)
         for number, step in enumerate(steps, 1):
             first, last = step
+            start = min([first, *(fixing.date for _, fixing in self._held)])
             await self._check_pause()
             try:
                 fetched = await self._fetch(first, last)
-                start = min([first, *(fixing.date for _, fixing in self._held)])
                 await self._validate_and_write([*self._held, *fetched], step, final=number == len(steps))
                 await self._record((start, last))
             except (SourceError, StoreError) as error:
                 if isinstance(error, RateLimited):
                     await self._record_pause(error)
-                raise TickerError(f"{error}; complete up to {first - _DAY}, run the command again to resume") from None
+                complete = f"complete up to {start - _DAY}, " if number > 1 else ""
+                raise TickerError(f"{error}; {complete}run the command again to resume") from None
             self.report((last - first).days + 1, self.count)
         return self.count
 

@@ -1,4 +1,4 @@
-"""Poll a source: fetch, parse, validate, apply, publish, flush. The only broad `except` of polling is here.
+"""Poll a source: fetch, parse, validate, apply, publish, flush. The errors of a source are recorded, not raised.
 
 A failed poll never removes rates; fixings that were received before the failure are still applied.
 """
@@ -137,12 +137,12 @@ class Poller:
             return any(judgement.publish for judgement in judgements)
 
     async def _validate(self, key: str, fixings: list[Fixing], now: datetime) -> list[Judgement]:
-        """Validate in a worker thread; repeat if a sync has changed the series in the meantime."""
+        """Validate in a worker thread; repeat if a sync has changed the rates or the decisions in the meantime."""
         while True:
-            series = self.memory.series(key)
+            series, quarantine = self.memory.series(key), self.memory.quarantine[key]
             context = self.memory.context(key, now)
             judgements = await run_in_thread(judge_all, self._to_validate(key, fixings), series, context, KEEP)
-            if self.memory.series(key) is series:
+            if self.memory.series(key) is series and self.memory.quarantine[key] is quarantine:
                 return judgements
 
     def _apply(self, key: str, parsed: Collection[ParsedFixing], judgements: list[Judgement], now: datetime) -> None:
@@ -180,15 +180,16 @@ class Poller:
             news, self._newly_polled = self._newly_polled, set()
             try:
                 while news:
-                    news = await self._validate_quarantine_beside(news)
+                    news = await self._validate_other_quarantines(news)
             except BaseException:  # polls that wait for this pass make another one
                 self._newly_polled |= news
                 raise
 
-    async def _validate_quarantine_beside(self, news: AbstractSet[str]) -> set[str]:
-        """Validate the quarantine of each source of which not only itself has news; return those with releases.
+    async def _validate_other_quarantines(self, news: AbstractSet[str]) -> set[str]:
+        """Validate the quarantine of each source again, unless only that source itself was polled.
 
-        It is skipped where nothing has changed since: most polls bring nothing new.
+        Returns the sources of which rates were released. A source is skipped where nothing has changed since: most
+        polls bring nothing new.
         """
         released = set[str]()
         for key in self.memory.settings.polled:
@@ -268,9 +269,9 @@ class Poller:
             is_internal = not isinstance(failure, SourceError)
             error = f"{key}: internal error: {failure!r}" if is_internal else failure
             state = before.after_failure(self.now(), error)
+            if is_internal and before.error != error:
+                log.error("poll.crashed", source=key, exc_info=failure)
             if not before.failing_since:
-                if is_internal:
-                    log.error("poll.crashed", source=key, exc_info=failure)
                 log.warning("source.failing", source=key, error=str(error))
         self.memory.states[key] = state
         self.store_sync.outbox.enqueue_state(key, state)
@@ -278,7 +279,7 @@ class Poller:
 
 
 async def published(
-    adapter: SourceAdapter, session: SourceSession, since: date, until: date, left_out: list[str] | None = None
+    adapter: SourceAdapter, session: SourceSession, since: date, until: date, left_out: list[str]
 ) -> AsyncIterator[ParsedFixing]:
     """Fetch and parse the fixings from `since` to `until`; yield each with the response that it came from.
 
@@ -293,8 +294,7 @@ async def published(
         except NotUnderstood as error:
             failure = failure or error
             continue
-        if left_out is not None:
-            left_out += fixings.left_out
+        left_out += fixings.left_out
         for fixing in fixings:
             yield response, fixing
     if failure:

@@ -168,7 +168,7 @@ class MemoryState:
             remaining = quarantine.without_rejected(fixing)
             if remaining.rates:
                 kept.append(remaining)
-            if remaining is not fixing or not remaining.rates:
+            if remaining is not fixing:
                 is_changed = True
         if is_changed:
             self.reset(source, kept)
@@ -413,10 +413,10 @@ class MemoryState:
     def snapshots(self) -> Mapping[str, Snapshot]:
         return self._snapshots
 
-    def refresh(self, now: datetime, *tickers: TickerSettings) -> tuple[Snapshot, ...]:
-        """Rebuild the snapshots of the given tickers (default: all) and show them; return those that changed."""
+    def refresh(self, now: datetime) -> tuple[Snapshot, ...]:
+        """Rebuild the snapshots of all tickers and show them; return those that changed."""
         build = self.selection(now)
-        shown = [self.show(build(ticker)) for ticker in tickers or self.settings.tickers]
+        shown = [self.show(build(ticker)) for ticker in self.settings.tickers]
         return tuple(changed for changed in shown if changed)
 
     def selection(self, now: datetime) -> Callable[[TickerSettings], Snapshot | None]:

@@ -170,7 +170,8 @@ def _choose(
         older = starts.get(key, {})
         candidate = _candidate(code, ticker, key, choice, sources[key], source_series, now, evidence, older)
         if candidate is None:
-            skipped.append(_reason_without_candidate(code, ticker, key, source_series, evidence.cross_check))
+            check = evidence.cross_check
+            skipped.append(_reason_without_candidate(code, ticker, key, sources[key], source_series, now, check))
         elif candidate.freshness is Freshness.STALE:
             stale.append(candidate)
             skipped.append(f"{key} is stale, its latest rates are of {candidate.new.date}")
@@ -197,9 +198,17 @@ def _newer(stale: Sequence[_Candidate], candidate: _Candidate, source: SourceSet
 
 
 def _reason_without_candidate(
-    code: str, ticker: TickerSettings, key: str, series: Series, check: CrossCheck | None
+    code: str,
+    ticker: TickerSettings,
+    key: str,
+    source: SourceSettings,
+    series: Series,
+    now: dt.datetime,
+    check: CrossCheck | None,
 ) -> str:
-    if series.quoting(code, ticker.base).fixings:
+    if quoting := series.quoting(code, ticker.base).fixings:
+        if ticker.effective == "today" and quoting[0].date > today(source, now):
+            return f"{key}'s rates are not in force yet"
         return f"{key} diverges from other banks"
     if check and any(fixing.quotes(code, ticker.base) for fixing in check.witnesses[key].quarantined):
         return f"{key}'s rates are quarantined"

@@ -152,7 +152,7 @@ class Coordination:
 def _decoded(entries: dict[str, str]) -> Iterator[Instance]:
     """Yield the valid entries of the hash of instances."""
     for key, entry in entries.items():
-        with suppress(DecodeError):
+        with suppress(DecodeError, UnicodeError):
             instance = json.decode(entry, type=Instance)
             if instance.id == key and instance.seen.tzinfo and instance.started.tzinfo:
                 yield instance

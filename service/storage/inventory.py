@@ -20,12 +20,6 @@ class Loss(NamedTuple):
     dates: list[date]
     held: list[date]
 
-    @property
-    def gone(self) -> list[date]:
-        """The dates that are lost for good."""
-        held = set(self.held)
-        return [day for day in self.dates if day not in held]
-
 
 @dataclass
 class Inventory:

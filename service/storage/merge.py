@@ -102,9 +102,9 @@ def still_held(judgement: Judgement, waiting: QuarantinedFixing | None) -> Judge
 
 
 def _is_published(fixing: Fixing, days: Collection[date], published: Mapping[date, Fixing]) -> bool:
-    """Return whether the store has rates of these currencies for that date: another instance ended the quarantine."""
+    """Return whether the store has these rates for that date: another instance has published them."""
     stored = published.get(fixing.date)
-    return fixing.date in days and (stored is None or fixing.rates.keys() <= stored.rates.keys())
+    return fixing.date in days and (stored is None or fixing.is_part_of(stored))
 
 
 def _is_on_same(decision: QuarantineDecision, other: QuarantineDecision) -> bool:

@@ -75,11 +75,9 @@ class RatesOnDate:
     def last_date(self, ticker: TickerSettings, now: datetime) -> date:
         """Return the last date that may be requested: today, or the date of the latest publication."""
         polled = self.memory.settings.polled
-        latest = (self.memory.series(key).latest for key in ticker.sources)
-        return max(
-            *(today(polled[key], now) for key in ticker.sources),
-            *(fixing.date for fixing in latest if fixing),
-        )
+        latest = [self.memory.series(key).latest for key in ticker.sources]
+        todays = [today(polled[key], now) for key in ticker.sources]
+        return max([*todays, *(fixing.date for fixing in latest if fixing)])
 
     async def span(self, ticker: TickerSettings) -> tuple[date, date] | None:
         """Return the first and the last date with rates of the ticker's sources; None if there are none."""

@@ -5,17 +5,18 @@ Keys, all under the configured prefix::
     fixings:<source>       hash    effective date -> fixing
     quarantine:<source>    hash    effective date -> quarantined fixing
     decisions:<source>     list    decisions that ended a quarantine, newest first
-    backfilled             hash    source -> completed spans of backfills
+    backfilled             hash    source, at a relay with its currencies -> completed spans of backfills
     raw:<source>:<digest>  string  raw response of the bank, compressed; expires
     raws:<source>          zset    digest -> time of storage: index of the raw responses, for `store.raw_bytes`;
                                    expired ones are removed when the next one is stored
-    stamps                 hash    source -> version of all of the above; changes with every write
+    stamps                 hash    source -> version of its fixings, quarantine and decisions; changes with every write
     states                 hash    source -> result of its last polls
     snapshots              hash    ticker -> its last snapshot, for programs that read Redis directly
     aside:<source>         hash    key and field -> invalid record that `check --repair` moved, unchanged
-    aside:<source>:<key>           whole key of a wrong type that `check --repair` moved
+    aside:<source>:<key>           whole key of a wrong type, moved by a sync or by `check --repair`
     schema                 string  version of this layout, see `service.storage.schema`
-    leader, news           see `service.storage.coordination`
+    leader, news, instances
+                           see `service.storage.coordination`
     webhooks:<webhook>, deliveries, reported_tickers, reported_sources
                            see `service.storage.webhook_queue`
 """
@@ -199,6 +200,9 @@ class Store:
         """By source: the decisions that were read last, by their JSON."""
         self._withheld = dict[str, date]()
         """By source: the first stored date that is not possible yet."""
+        self._decoded_states = dict[str, tuple[str, date, SourceState | None]]()
+        """By source: its state that was read last, with its JSON and the last date; None if it is invalid."""
+        self._invalid_schema: str | None = None
         self._is_in_no_cluster = False
 
     async def __aenter__(self) -> Self:
@@ -334,7 +338,9 @@ class Store:
         if stored == str(schema.VERSION):
             return
         if stored is not None and not schema.FORM.fullmatch(stored):
-            report("schema", Place("schema", ""), "it is not a version", stored)
+            if stored != self._invalid_schema:  # it is read at each sync
+                report("schema", Place("schema", ""), "it is not a version", stored)
+            self._invalid_schema = stored
             return
         with self._errors():
             is_new = stored is None and not await self._redis.exists(self._key("stamps"))
@@ -425,7 +431,7 @@ class Store:
         """Return the dates of the fixings that `check --repair` has moved aside."""
         stored = await self._read("aside", self._redis.hkeys(self._key("aside", source)), [])
         matches = (_FIXING_ASIDE.match(field) for field in stored)
-        return [date.fromisoformat(match[1]) for match in matches if match and _field_error(match[1], date.max) is None]
+        return [date.fromisoformat(match[1]) for match in matches if match and _field_error(match[1]) is None]
 
     async def version(self, source: str) -> str | None:
         """Return the version of one source; None if nothing of it is stored."""
@@ -437,7 +443,7 @@ class Store:
         key, latest = f"fixings:{source}", self.last_date(source)
         days, later = list[date](), list[date]()
         for field in await self._read(key, self._redis.hkeys(self._key(key)), []):
-            if problem := _field_error(field, date.max):
+            if problem := _field_error(field):
                 report(FIXING.name, Place(key, field), problem, "")
                 continue
             day = date.fromisoformat(field)
@@ -568,12 +574,17 @@ class Store:
             await self._redis.hset(self._key("states"), source, STATE.adapter.dump_json(state))
 
     async def states(self) -> Mapping[str, SourceState]:
+        """Return the valid states by source. An invalid one is logged once: they are read at each sync."""
         stored = await self._read("states", self._redis.hgetall(self._key("states")), {})
-        return {
-            key: state
-            for key, json in stored.items()
-            for state in readable(STATE, [(key, json)], "states", self.last_date(key))
-        }
+        states = dict[str, tuple[str, date, SourceState | None]]()
+        for key, json in stored.items():
+            last_date, known = self.last_date(key), self._decoded_states.get(key)
+            if known and known[:2] == (json, last_date):
+                states[key] = known
+            else:
+                states[key] = json, last_date, next(readable(STATE, [(key, json)], "states", last_date), None)
+        self._decoded_states = states
+        return {key: state for key, (_, _, state) in states.items() if state}
 
     async def save_snapshot(self, snapshot: Snapshot) -> None:
         with self._errors():
@@ -730,7 +741,7 @@ def _numbered(values: Iterable[Any]) -> Iterator[tuple[str, str]]:
     return ((str(number), value) for number, value in enumerate(values))
 
 
-def _field_error(field: str, latest: date) -> str | None:
+def _field_error(field: str) -> str | None:
     """Return why a field of a hash is not a valid effective date; None if it is."""
     try:
         day = date.fromisoformat(field)
@@ -738,4 +749,4 @@ def _field_error(field: str, latest: date) -> str | None:
         day = None
     if day is None or str(day) != field:
         return "it is not a date"
-    return next(iter(date_errors(day, latest)), None)
+    return next(iter(date_errors(day, date.max)), None)

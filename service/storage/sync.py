@@ -62,7 +62,8 @@ class StoreSync:
     _sizes: dict[str, Sizes] = field(default_factory=dict)
     """By source: the numbers of records at the last sync."""
     _inspected_at: float | None = None
-    _loaded: bool = False
+    _loaded: set[str] = field(default_factory=set)
+    """Sources whose stored fixings were loaded once."""
     _versions: dict[str, str] = field(default_factory=dict)
     """By source: the stored version that was loaded last."""
     _unannounced: bool = False
@@ -72,6 +73,10 @@ class StoreSync:
     _started_from: dict[str, Series] = field(default_factory=dict)
     """By source: the series whose period starts were loaded last."""
     _loading_starts: "asyncio.Task[None] | None" = None
+
+    @property
+    def _is_loaded(self) -> bool:
+        return self._loaded >= self.memory.settings.polled.keys()
 
     async def close(self) -> None:
         """Flush pending writes, for `patience` seconds at most."""
@@ -109,13 +114,13 @@ class StoreSync:
                 await self.server.ensure()
             await self.store.check_schema(prepare=True)
             await self._inspect()
-            if not self._loaded or self.store.wrong_type_seen:
+            if not self._is_loaded or self.store.wrong_type_seen:
                 await self._move_wrong_keys_aside()
             await self._pull()
             await self._flush()
         except StoreError as error:
             self.unusable = error if isinstance(error, UnusableStoreError) else None
-            if self.error is None and (self._loaded or not self.unusable):  # otherwise the start fails with it
+            if self.error is None and (self._is_loaded or not self.unusable):  # otherwise the start fails with it
                 log.warning("store.lost", error=str(error))
             self.error = str(error)
         else:
@@ -212,19 +217,20 @@ class StoreSync:
         versions, sizes = await self.store.versions(), await self.store.sizes(tuple(self.memory.settings.polled))
         for key in self.memory.settings.polled:
             is_changed = versions.get(key) != self._versions.get(key)
-            if not self._loaded or is_changed or _has_shrunk(self._sizes.get(key, Sizes()), sizes[key]):
+            if not self._is_loaded or is_changed or _has_shrunk(self._sizes.get(key, Sizes()), sizes[key]):
                 days = await self.store.dates(key)
                 stored = await self.store.fixings(key, days[-KEEP:])
                 self.memory.stored_from[key] = days[-KEEP] if len(days) > KEEP else date.min
                 await self._pull_quarantine(key, days, stored)
-                if self._loaded:
+                if key in self._loaded:
                     self._merge(key, days[-KEEP:], stored)
                 else:
                     await self._load(key, stored)
+                    self._loaded.add(key)
                 self.memory.drop_rejected(key)
                 await self._take_stock(key, days)
                 self._started_from.pop(key, None)
-        self._versions, self._sizes, self._loaded = versions, sizes, True
+        self._versions, self._sizes = versions, sizes
         states = await self.store.states()
         self.memory.merge_states(states, self.now(), self.outbox.sources_with_state)
 
@@ -266,7 +272,7 @@ class StoreSync:
     async def _load_period_starts(self) -> None:
         for key in self.memory.settings.polled:
             series = self.memory.series(key)
-            if not self._loaded or self.error is not None or self._started_from.get(key) is series:
+            if not self._is_loaded or self.error is not None or self._started_from.get(key) is series:
                 continue
             try:
                 self.memory.period_starts[key] = await self._period_starts(key, series)
@@ -300,7 +306,7 @@ class StoreSync:
             ended=self.outbox.decided_dates(key),
             unwritten=self.outbox.quarantined_dates(key),
         )
-        for decision in lost_decisions:
+        for decision in reversed(lost_decisions):  # oldest first: the latest one on a rate is in force
             self.outbox.enqueue_decision(decision)
         for quarantined in lost:
             self.outbox.enqueue_quarantined(quarantined)

@@ -66,6 +66,8 @@ _DOCUMENT_SAMPLE: Final = 12
 """Rates of a document that decide whether it is reliable."""
 _ACCEPTANCE_VALIDITY: Final = timedelta(days=30)
 """How long an operator's decision has priority over other banks."""
+_ACCEPTANCE_RANGE: Final = 0.15
+"""Maximum difference (as a logarithm) of a rate to an accepted one that still covers it."""
 _SIMILAR_WEIGHTS: Final = 1.5
 """Weights that differ by less than this factor are about the same."""
 _LARGE_DEVIATION: Final = 0.05
@@ -541,8 +543,6 @@ class CrossCheck:
     witnesses: Mapping[str, Witness]
     tolerance: Tolerance = field(default_factory=Tolerance)
     accepted: Mapping[str, Sequence[Fixing]] = field(default_factory=dict)
-    near: float = 0.15
-    """Maximum difference (as a logarithm) of a rate to an accepted one that still covers it."""
     pairings: dict[tuple[str, str], Pairing] = field(default_factory=dict)
     """By the keys of subject and witness. Reused by the next cross-check: most sources have not published since."""
     _observations: dict[int, Observation] = field(default_factory=dict)
@@ -575,7 +575,7 @@ class CrossCheck:
         for accepted in self.accepted.get(source, ()):
             if code in accepted.rates and code in fixing.rates and after < accepted.date <= fixing.date:
                 value, accepted_value = log_value(fixing, code), log_value(accepted, code)
-                is_near = abs(value - accepted_value) <= self.near
+                is_near = abs(value - accepted_value) <= _ACCEPTANCE_RANGE
                 is_later_or_equal = fixing.date > accepted.date or value == accepted_value
                 if is_near and is_later_or_equal and fixing.date - accepted.date <= _ACCEPTANCE_VALIDITY:
                     return True

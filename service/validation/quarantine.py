@@ -17,7 +17,10 @@ KEEP = 400
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedFixing:
-    """The quarantined rates of one date; `reasons` has one per rate. `since` is the time of quarantine (UTC)."""
+    """The quarantined rates of one date. `since` is the time of quarantine (UTC).
+
+    `reasons` has one per rate, in the order of their codes, or those for which the whole document is quarantined.
+    """
 
     fixing: Fixing
     reasons: tuple[str, ...]
@@ -113,6 +116,9 @@ class Quarantine:
             day, reasons = judgement.fixing.date, judgement.reasons
             entry, published = self.waiting.get(day), judgement.publish or judgement.fixing
             held = self.without_rejected(judgement.held) if judgement.held else None
+            if judgement.held and held and len(reasons) == len(judgement.held.rates):
+                by_code = zip(sorted(judgement.held.rates), reasons, strict=True)
+                reasons = tuple(reason for code, reason in by_code if code in held.rates)
             if held is None or not held.rates:
                 if entry:
                     ended.append(self._end(entry, _outcome(entry.fixing, published), now))

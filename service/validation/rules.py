@@ -69,7 +69,8 @@ class Judgement:
     """A document with its verdict.
 
     `publish` is what is to be published for its date: its valid rates, and those of an earlier form that it lacks or
-    whose new form is quarantined. `held` are its suspicious rates; `reasons` has one per rate.
+    whose new form is quarantined. `held` are its suspicious rates; `reasons` has one per rate, in the order of their
+    codes, or those for which the whole document is quarantined.
     """
 
     fixing: Fixing

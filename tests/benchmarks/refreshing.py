@@ -101,7 +101,7 @@ async def _fetch_and_parse(settings: Settings, now: Clock, since: date, keys: Co
 
         async def fetch_all(key: str) -> int:
             session = BankSession(key, settings.polled[key], client, now)
-            return len([item async for item in published(SOURCES[key], session, since, now().date())])
+            return len([item async for item in published(SOURCES[key], session, since, now().date(), [])])
 
         async with measured_cost() as cost:
             counts = await asyncio.gather(*map(fetch_all, keys))

@@ -135,10 +135,17 @@ async def test_backfill_resumes_after_a_failed_request(
     await run_backfill(settings, store, clock)
     expected = await stored_content(store)
     assert len(expected) == len(history())
-    for failing_date in ("10.11.2025", "31.12.2025", "01.01.2026", "17.01.2026", "20.02.2026"):
+    failing = {
+        "10.11.2025": "; run",  # in the first month
+        "31.12.2025": "; complete up to 2025-11-30, run",
+        "01.01.2026": "; complete up to 2025-12-31, run",
+        "17.01.2026": "; complete up to 2025-12-31, run",
+        "20.02.2026": "; complete up to 2026-01-31, run",
+    }
+    for failing_date, complete in failing.items():
         async with Store(valkey, f"{store._prefix}{failing_date}:") as resumed:
             banks.faults[f"fdate={failing_date}"] = 500
-            with pytest.raises(TickerError, match=r"status 500 .*; complete up to .*, run the command again to resume"):
+            with pytest.raises(TickerError, match=rf"status 500 .*{complete} the command again to resume"):
                 await run_backfill(settings, resumed, clock)
             del banks.faults[f"fdate={failing_date}"]
             await run_backfill(settings, resumed, clock)

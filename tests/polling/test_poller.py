@@ -20,7 +20,7 @@ from service.sources.banks import SOURCES
 from service.sources.session import BankSession
 from service.state.memory import KEEP
 from service.storage.repository import Store
-from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
+from service.validation.quarantine import Outcome, Quarantine, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import Judgement, ValidationContext, Verdict, judge_all
 from tests.conftest import Clock
 from tests.support.fixings import APRIL, day, fixing, later
@@ -356,6 +356,20 @@ async def test_error_in_an_adapter_is_contained(poller: Poller, monkeypatch: pyt
     assert "ZeroDivisionError" in str(poller.memory.states["nbk"].error)
 
 
+async def test_error_in_an_adapter_of_a_failing_source_is_logged(
+    poller: Poller, banks: Banks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its traceback, once: until then the bank did not respond."""
+    banks.faults["nbk"] = 404
+    with capture_logs() as logs:
+        await poller.poll("nbk")
+        banks.faults.clear()
+        monkeypatch.setattr(SOURCES["nbk"], "parse", lambda _: 1 / 0)
+        await poller.poll("nbk")
+        await poller.poll("nbk")
+    assert [log["event"] for log in logs] == ["source.failing", "poll.crashed"]
+
+
 async def test_stored_rates_are_shown_after_a_restart(settings: Settings, clock: Clock, banks: Banks) -> None:
     """A new process on the same store has the same snapshot and states without any request."""
     banks.published["nbk"] = dict(APRIL)
@@ -621,6 +635,33 @@ async def test_validation_is_repeated_after_a_concurrent_sync(poller: Poller, mo
     assert {on: list(entry.fixing.rates) for on, entry in quarantined.items()} == {day(1): ["USD"], day(2): ["USD"]}
 
 
+async def test_validation_is_repeated_after_a_concurrent_rejection(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise rates that an operator has just rejected would be published."""
+    await refresh_poller(poller)
+    rejected = QuarantinedFixing(fixing(day(2), EUR="551.06"), ("EUR moved",), poller.now())
+    loop = asyncio.get_running_loop()
+
+    def judge_and_reject(
+        fixings: Sequence[Fixing], series: Series, rules: ValidationContext, keep: int
+    ) -> list[Judgement]:
+        asyncio.run_coroutine_threadsafe(reject(), loop).result(60)
+        return judge_all(fixings, series, rules, keep)
+
+    async def reject() -> None:
+        if not poller.memory.quarantine["nbk"].rejected:
+            decision = QuarantineDecision(rejected, Outcome.REJECTED, poller.now())
+            poller.memory.quarantine["nbk"] = Quarantine.of([], [decision])
+
+    monkeypatch.setattr("service.polling.poller.judge_all", judge_and_reject)
+    await poller.poll("nbk")
+    published = poller.memory.series("nbk").on(day(2))
+    assert published is not None
+    assert "USD" in published.rates
+    assert "EUR" not in published.rates
+
+
 async def test_cancelled_quarantine_check_is_done_by_another_poll(
     poller: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -635,7 +676,7 @@ async def test_cancelled_quarantine_check_is_done_by_another_poll(
         await asyncio.sleep(0)
         return set()
 
-    monkeypatch.setattr(poller, "_validate_quarantine_beside", validate)
+    monkeypatch.setattr(poller, "_validate_other_quarantines", validate)
     await poller._validating_quarantine.acquire()
     polls = [asyncio.create_task(poller._validate_quarantine_again(key)) for key in ("nbk", "cbr", "ecb")]
     await asyncio.sleep(0)
@@ -660,7 +701,7 @@ async def test_quarantine_check_is_repeated_while_it_releases_rates(
         checks.append(changed)
         return next(released)
 
-    monkeypatch.setattr(poller, "_validate_quarantine_beside", validate)
+    monkeypatch.setattr(poller, "_validate_other_quarantines", validate)
     await poller._validate_quarantine_again("nbk")
     assert checks == [{"nbk"}, {"ecb"}, {"cbr"}]
 

@@ -447,7 +447,7 @@ async def test_soap_bank_is_polled_and_parsed(clock: Clock, key: str, name: str)
 
     async with serving(handler, clock) as bank:
         session = session_of(bank.session.source.url, bank.session.client, clock, key)
-        fixings = [item async for _, item in published(SOURCES[key], session, date(2025, 3, 1), day(2))]
+        fixings = [item async for _, item in published(SOURCES[key], session, date(2025, 3, 1), day(2), [])]
     assert [len(fixing.rates) for fixing in fixings] == [len(item.rates) for item in parse(key, document(key, name))]
     assert {fixing.url for fixing in fixings} == {f"{session.url}/{bank.targets[0].removeprefix('/rss/')}"}
 

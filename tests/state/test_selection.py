@@ -273,6 +273,14 @@ def test_history_has_no_rates_that_are_not_in_force() -> None:
     assert dates == [[day(1), day(2)], [day(1), day(2), day(3)]]
 
 
+def test_source_without_rates_in_force_yet_is_named() -> None:
+    """Its only rates are tomorrow's: the next source is used, and the reason accuses no bank."""
+    ticker = KZT.model_copy(update={"effective": "today"})
+    built = snapshot_of(ticker, nbk=series(fixing(day(3), USD="470.00")), cbr=CBR)
+    assert built.quotes[0].source == "cbr"
+    assert built.quotes[0].reason == "nbk's rates are not in force yet"
+
+
 def test_rates_in_force_are_not_late_once_tomorrows_are_known() -> None:
     """In the evening tomorrow's rates are known but not shown yet: nothing is missing."""
     evening = datetime(2026, 4, 2, 15, 0, tzinfo=UTC)

@@ -17,7 +17,7 @@ from service.storage.repository import Durability, Store
 from service.storage.sync import StoreSync
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
 from tests.conftest import Started
-from tests.support.fixings import day, fixing
+from tests.support.fixings import day, fixing, later
 from tests.support.metrics import scraped, value
 from tests.support.servers import valkey as server
 from tests.support.wait import until
@@ -93,6 +93,66 @@ async def test_evicted_operator_records_are_written_again(settings: Settings, st
     await store._redis.delete(store._key(name, "nbk"))
     await instance.sync()
     assert (await store.waiting("nbk"), await store.decisions("nbk")) == before
+
+
+async def test_lost_decisions_are_written_again_in_their_order(settings: Settings, store: Store) -> None:
+    """The latest one on a rate is in force: an acceptance after a rejection."""
+    on = date(2026, 3, 31)
+    both = QuarantinedFixing(fixing(on, USD="1.00", EUR="2.00"), ("USD moved", "EUR moved"), NOW)
+    dollar = QuarantinedFixing(fixing(on, USD="1.00"), ("USD moved",), NOW)
+    await store.record_decision(QuarantineDecision(both, Outcome.REJECTED, NOW))
+    await store.record_decision(QuarantineDecision(dollar, Outcome.ACCEPTED, NOW + timedelta(hours=1)))
+    before = await store.decisions("nbk")
+    instance = instance_of(settings, store)
+    await instance.sync()
+    await flush(store)
+    await instance.sync()
+    assert await store.decisions("nbk") == before
+    restarted = instance_of(settings, store)
+    await restarted.sync()
+    quarantine = restarted.memory.quarantine["nbk"]
+    assert [list(accepted.rates) for accepted in quarantine.accepted] == [["USD"]]
+    assert [list(rejected.rates) for rejected in quarantine.rejected[on]] == [["EUR"]]
+
+
+async def test_evicted_quarantine_of_a_correction_is_written_again(settings: Settings, store: Store) -> None:
+    """Although other rates of its currencies are published for its date."""
+    await store.save(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09"))
+    await store.quarantine(QuarantinedFixing(later(fixing(day(2), USD="4750.90")), ("USD moved",), NOW))
+    instance = instance_of(settings, store)
+    await instance.sync()
+    before = await store.waiting("nbk")
+    assert len(before) == 1
+    await store._redis.delete(store._key("quarantine", "nbk"))
+    await instance.sync()
+    assert list(instance.memory.quarantine["nbk"].waiting.values()) == await store.waiting("nbk") == before
+
+
+async def test_interrupted_first_load_ends_no_quarantine(
+    settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rates that were loaded before it are not taken for polled ones, which would end it."""
+    first = fixing(day(2), USD="475.09", EUR="551.06")
+    await store.save(fixing(day(1), USD="478.77", EUR="548.66"), first)
+    await store.save(later(fixing(day(2), USD="475.09", EUR="551.07"), 20).with_revision_of(first))
+    await store.quarantine(QuarantinedFixing(later(fixing(day(2), USD="4750.90"), 10), ("USD moved",), NOW))
+    before, waiting = await store.waiting("nbk"), store.waiting
+    assert len(before) == 1
+
+    async def fail_for_others(key: str) -> list[QuarantinedFixing]:
+        if key != "nbk":
+            raise StoreError("the connection was lost")
+        return await waiting(key)
+
+    instance = instance_of(settings, store)
+    monkeypatch.setattr(store, "waiting", fail_for_others)
+    await instance.sync()
+    errors = [instance.error]
+    monkeypatch.undo()
+    await instance.sync()
+    errors.append(instance.error)
+    assert [error is None for error in errors] == [False, True]
+    assert list(instance.memory.quarantine["nbk"].waiting.values()) == await store.waiting("nbk") == before
 
 
 async def test_retracted_and_repaired_dates_are_not_lost(settings: Settings, store: Store) -> None:

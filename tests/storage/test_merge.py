@@ -206,13 +206,24 @@ async def test_invalid_utf8_affects_one_record(cluster: Cluster) -> None:
 
 
 async def test_unreadable_state_is_skipped(cluster: Cluster) -> None:
-    """It may be of a source that another version of the service polls."""
+    """It may be of a source that another version of the service polls. It is logged once until it changes."""
     (instance,) = await cluster.instances(1)
-    await cluster.store._redis.hset(cluster.store._key("states"), "other", "{oops")
+    for json in ("{oops", "[]"):
+        await cluster.store._redis.hset(cluster.store._key("states"), "other", json)
+        with capture_logs() as logs:
+            await refresh(instance, cluster.clock)
+            await refresh(instance, cluster.clock)
+        assert instance.error is None
+        assert [(log["event"], log["beginning"]) for log in logs] == [("store.unreadable", json)]
+
+
+async def test_unreadable_schema_is_logged_once(cluster: Cluster) -> None:
+    (instance,) = await cluster.instances(1)
+    await cluster.store._redis.set(cluster.store._key("schema"), "v1")
     with capture_logs() as logs:
         await refresh(instance, cluster.clock)
-    assert instance.error is None
-    assert [log["event"] for log in logs] == ["store.unreadable"]
+        await refresh(instance, cluster.clock)
+    assert [(log["event"], log["key"]) for log in logs] == [("store.unreadable", "schema")]
 
 
 async def test_clients_do_not_wait_for_a_hung_store(cluster: Cluster, tmp_path: Path) -> None:

@@ -51,7 +51,6 @@ _tasks: list[Task] = []
 
 
 def _run(number: int) -> tuple[int, Result]:
-    remember_carry_overs()
     return number, _tasks[number].run()
 
 
@@ -71,7 +70,7 @@ def _plan(options: Namespace) -> Iterator[Task]:
 def _results(jobs: int) -> list[Result]:
     order = sorted(range(len(_tasks)), key=lambda number: _tasks[number].fault is not None)  # long tasks first
     results: dict[int, Result] = {}
-    with get_context("fork").Pool(jobs) as pool:
+    with get_context("fork").Pool(jobs, initializer=remember_carry_overs) as pool:
         for number, result in pool.imap_unordered(_run, order):
             results[number] = result
             print(f"{len(results)} of {len(order)}: {_brief(_tasks[number], result)}", file=sys.stderr, flush=True)

@@ -39,7 +39,6 @@ class Example:
 class Counts:
     """Rate-days of one ticker. `fault`: with a wrong rate; `two`, `five`: shown more than 2 % and 5 % off."""
 
-    shown: int = 0
     fault: int = 0
     two: int = 0
     five: int = 0
@@ -48,7 +47,7 @@ class Counts:
     recovery: list[int] = field(default_factory=list)
 
     def add(self, other: "Counts") -> None:
-        for name in ("shown", "fault", "two", "five", "none", "fallback"):
+        for name in ("fault", "two", "five", "none", "fallback"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.recovery += other.recovery
 
@@ -193,7 +192,6 @@ class _Window:
         counts, known = self.outcome.counts[name], self.scene.history
         for quote in quotes:
             is_quoted = quote.code in known.documents[at]
-            counts.shown += 1
             counts.fault += fault and is_quoted and quote.code in self.plan.affected
             counts.none += is_quoted and quote.rate is None
             counts.fallback += quote.source not in (SUBJECT, None)
@@ -276,7 +274,6 @@ class Whole:
     """Rates in quarantine at the end, of the five and of all."""
     witness_true: int = 0
     witness_kept_out: int = 0
-    shown: int = 0
     two: int = 0
     none: int = 0
     fallback: int = 0
@@ -346,7 +343,6 @@ def _count_day(
 def _count_shown(known: History, replay: Replay, at: int, result: Whole) -> None:
     for quote in replay.quotes()[FIVE]:
         is_quoted = quote.code in known.documents[at]
-        result.shown += is_quoted
         result.none += is_quoted and quote.rate is None
         result.fallback += quote.source not in (SUBJECT, None)
         if (off := deviation(known, replay, quote)) > TWO:

@@ -103,3 +103,13 @@ def test_quarantine_ends_when_a_rejected_rate_is_repeated() -> None:
         [QuarantineDecision(waiting, Outcome.WITHDRAWN, LATER)],
     )
     assert quarantine.waiting == {}
+
+
+def test_rejected_rate_leaves_the_reasons_of_the_others() -> None:
+    rejection = QuarantineDecision(QuarantinedFixing(fixing(day(3), EUR="5.51"), (), NOW), Outcome.REJECTED, NOW)
+    quarantine = Quarantine.of([], [rejection])
+    document = fixing(day(3), USD="4750.9", EUR="5.51", GBP="631.87")
+    held = document.without({"GBP"})
+    judgement = Judgement(document, Verdict.NEW, held=held, reasons=("EUR: an operator has rejected it", "USD moved"))
+    (waiting,), _ = quarantine.receive([judgement], NOW)
+    assert (list(waiting.fixing.rates), waiting.reasons) == (["USD"], ("USD moved",))

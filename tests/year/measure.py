@@ -9,7 +9,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final
@@ -193,8 +193,6 @@ class Statuses:
     """Seconds for which a ticker was late on a day off that no calendar has."""
     examples: list[str] = field(default_factory=list)
     wrong_rates: list[str] = field(default_factory=list)
-    outdated: Counter[str] = field(default_factory=Counter)
-    """Seconds for which a source's publication was available, and not shown."""
     _checked: dict[str, datetime] = field(default_factory=dict)
     _wrong_clock: dict[str, datetime] = field(default_factory=dict)
 
@@ -214,8 +212,9 @@ class Statuses:
                 self._blame(snapshot, instance, now, seconds, problem)
 
     def _blame(self, snapshot: Snapshot, instance: Instance, now: datetime, seconds: float, problem: str) -> None:
-        sources = {quote.source for quote in snapshot.quotes if quote.source}
-        if any(self._is_decreed(source, now) for source in sources):
+        sources = [quote.source for quote in snapshot.quotes]
+        is_only_late = snapshot.status is Status.LATE and all(sources)
+        if is_only_late and any(self._is_decreed(source, now) for source in sources if source):
             self.by_decree[snapshot.id] += int(seconds)
             return
         self.false[snapshot.id, snapshot.status] += int(seconds)
@@ -240,21 +239,19 @@ class Statuses:
                 return f"{quote.code}: {problem}"
         return None
 
-    def _outdated(self, source: str, shown: object, now: datetime) -> str | None:
+    def _outdated(self, source: str, shown: date, now: datetime) -> str | None:
         """Return that a publication is not shown although the bank serves it for longer than the longest interval."""
         bank = self.truth.banks[source]
         longest = bank.source.sweep + timedelta(minutes=30)
         since = now - longest
         latest = bank.published(since)[-1]
-        if str(latest.effective) <= str(shown):
+        if latest.effective <= shown:
             return None
         if any(bank.fault(since + part * (longest / 24)) for part in range(-24, 25)):
             return None
         if latest.versions[-1].at > since or len(latest.versions) > 1:
             return None
-        if str(latest.effective) > str(shown):
-            return f"{source} serves {latest.effective} since {latest.versions[0].at:%F %H:%M}, {shown} is shown"
-        return None
+        return f"{source} serves {latest.effective} since {latest.versions[0].at:%F %H:%M}, {shown} is shown"
 
     def check_rates(self, instance: Instance, now: datetime) -> None:
         """Check that each shown rate is one that its bank has published for its date, and no wrong one."""

@@ -278,9 +278,6 @@ class Calendar:
                 day += DAY
         return calendar
 
-    def at(self, now: datetime) -> list[Incident]:
-        return [incident for incident in self.by_day.get(now.date(), ()) if incident.covers(now)]
-
 
 @dataclass(frozen=True)
 class Chances:

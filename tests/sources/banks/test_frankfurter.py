@@ -108,7 +108,7 @@ async def test_relay_is_requested_as_configured() -> None:
     async with TestServer(app) as server, Client(load(environ={}).client) as client:
         source = SourceSettings.model_validate(RELAY | {"url": str(server.make_url("/v2"))})
         session = BankSession("frankfurter_nbk", source, client, Clock(), ("USD", "EUR"))
-        (fixing,) = [item async for _, item in published(SOURCES[KEY], session, day(1), day(2))]
+        (fixing,) = [item async for _, item in published(SOURCES[KEY], session, day(1), day(2), [])]
     assert (fixing.source, fixing.date, digits(fixing)["EUR"]) == ("frankfurter_nbk", day(2), ("551.06", 1, None))
     expected = {"quotes": "KZT", "providers": "NBK", "from": "2026-04-01", "to": "2026-04-02"}
     assert queries == [{"base": code, **expected} for code in rates]

@@ -101,6 +101,15 @@ async def decimal_json(client: Client, path: str, status: int = 200) -> Any:
     return json.loads(await text_of(client, path, status), parse_float=Decimal, parse_int=Decimal)
 
 
+def test_last_date_of_a_ticker_without_rates_is_today(settings: Settings, clock: Clock) -> None:
+    """Also with one source: the rates that it had were retracted."""
+    memory = MemoryState(settings)
+    rates = RatesOnDate(memory, Store("redis://127.0.0.1:1/0", "t:"))
+    assert [rates.last_date(ticker, clock()) for ticker in settings.tickers] == [day(2), day(2)]
+    memory.add(fixing(day(3), "ecb", "EUR", USD="1.15"))
+    assert [rates.last_date(ticker, clock()) for ticker in settings.tickers] == [day(2), day(3)]
+
+
 async def test_rates_on_random_dates_equal_a_scan(client: Client) -> None:
     """Weekends included, from memory and from the store: value, effective date, source and receipt."""
     weekends = 0

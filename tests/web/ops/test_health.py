@@ -333,6 +333,7 @@ async def test_entry_of_an_instance_that_was_killed_expires(store: Store) -> Non
     killed = Instance(id="killed", version="1", role="leader", started=old, seen=old)
     alive = Instance(id="alive", version="1", role="follower", started=now, seen=now)
     await store._redis.hset(f"{store._prefix}instances", "strange", "{}")
+    await store._redis.hset(f"{store._prefix}instances", "invalid", b'{"id":"\xff"}')
     await store.coordination.announce(killed)
     assert await store.coordination.announce(alive) == (alive,)
     assert await store._redis.hkeys(f"{store._prefix}instances") == ["alive"]
