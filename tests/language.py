@@ -45,7 +45,7 @@ FOLDERS: Final = (
 NOT_OURS: Final = ("service/web/viewer/", "service/web/static/uplot/", "service/web/assets/")
 BANNED: Final = {
     r"(?<!screen )(?<!screen-)\breaders?\b": "client, visitor",
-    r"\bfigures?\b": "rate, value",
+    r"(?<![a-z])figures?(?![a-z])": "rate, value",
     r"\bmend(s|ed|ing)?\b": "fix",
     r"\btell(s|ing)?\b|\btold\b": "report, show, return",
     r"\bask(s|ed|ing)?\b": "request, poll",

@@ -268,7 +268,7 @@ async def _load_fixings(
         new = list[Fixing]()
         for fixing in batch:
             place = f"{source} {fixing.date}"
-            if fixing.date in stored and stored[fixing.date].same_figures(fixing):
+            if fixing.date in stored and stored[fixing.date].has_same_rates(fixing):
                 imported.unchanged += 1
             elif fixing.date in stored_dates:
                 imported.refused.append((place, "a different fixing is stored"))
@@ -294,7 +294,7 @@ async def _load_quarantined(
     for entry in entries:
         day = entry.fixing.date
         published = await store.fixing(source, day)
-        if day in stored and stored[day].fixing.same_figures(entry.fixing):
+        if day in stored and stored[day].fixing.has_same_rates(entry.fixing):
             imported.unchanged += 1
         elif day in stored:
             imported.refused.append((f"{source} {day}", "other rates are quarantined"))
@@ -314,7 +314,7 @@ def _decisions(
     by_date = {fixing.date: fixing for fixing in imported}
     for entry in quarantined:
         if fixing := by_date.get(entry.fixing.date):
-            is_same = fixing.same_figures(entry.fixing)
+            is_same = fixing.has_same_rates(entry.fixing)
             yield QuarantineDecision(entry, Outcome.CONFIRMED if is_same else Outcome.WITHDRAWN, now)
 
 

@@ -48,7 +48,7 @@ class StoreFollower(BackgroundTask):
                 self._recovered()
             except Exception as error:  # keep running: nothing else publishes the rates of other instances
                 if self.error is None:
-                    log.exception("following.crashed")
+                    log.exception("follower.crashed")
                 self.error = f"internal error, see the log: {error!r}"
             await self.sleep(_RETRY)
 
@@ -61,9 +61,9 @@ class StoreFollower(BackgroundTask):
                     await wait_for_notification(self.interval)
                     self._recovered()
         except StoreError as error:
-            log.debug("following.deaf", error=str(error))  # the error itself is reported by the store sync
+            log.debug("follower.not_subscribed", error=str(error))  # the error itself is reported by the store sync
 
     def _recovered(self) -> None:
         if self.error is not None:
-            log.info("following.recovered")
+            log.info("follower.recovered")
         self.error = None

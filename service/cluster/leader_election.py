@@ -34,7 +34,7 @@ _RESIGN: Final = 1.0
 _FAILURES: Final = 2
 """Consecutive failed attempts after which a follower polls for itself."""
 _STEPPED_DOWN: Final = 4
-"""Lives of the lock for which an instance that stepped down does not acquire it, if no other one has."""
+"""Lives of the lock for which an instance that stepped down leaves it to others."""
 _NEVER: Final = float("-inf")
 
 
@@ -111,7 +111,7 @@ class LeaderElection(BackgroundTask):
             await self.coordination.withdraw(self.id)
         except StoreError as error:
             if holds_lock:
-                log.warning("leader.lock_left", error=str(error))
+                log.warning("leader.lock_not_released", error=str(error))
 
     @property
     def role(self) -> Role:

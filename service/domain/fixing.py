@@ -165,7 +165,7 @@ class Fixing(RateTable):
         the one that was fetched later; of one response the one with more rates, since quarantined rates are published
         later.
         """
-        if self.same_figures(stored):
+        if self.has_same_rates(stored):
             return False
         revises, revised = self._revises(stored), stored._revises(self)  # noqa: SLF001 - of the same class
         if revises != revised:
@@ -194,7 +194,7 @@ class Fixing(RateTable):
             return is_same
         return (rate.buying is rate.selling is None) == (other_rate.buying is other_rate.selling is None)
 
-    def same_figures(self, other: "Fixing") -> bool:
+    def has_same_rates(self, other: "Fixing") -> bool:
         """Return whether both quote the same currencies at the same rates, whatever their nominals and digits."""
         return self.rates.keys() == other.rates.keys() and self.repeats(other)
 

@@ -71,7 +71,7 @@ class PollScheduler:
             await cancel_and_wait(*self._running, *following)
 
     async def _follow_clock(self) -> None:
-        """Schedule all polls again when the clock was set: a timer waits as long as was right before.
+        """Schedule all polls again when the clock was set: running timers still have the old delay.
 
         Set back by a day, polls would stop for a day; set forward, they would come too late.
         """

@@ -34,10 +34,10 @@ MOST_LEFT_OUT = 5
 """Problems of unreadable rates that are kept per source."""
 
 _LATE_WRITE: Final = timedelta(hours=1)
-"""Time by which a stored state may be older than the own one and yet be outdated."""
+"""A stored state that is older than ours by less is a late write, and ignored; by more, our clock was ahead."""
 
 _CACHED_UNTRUSTED: Final = 1000
-"""Rates of which it is known which dates may not be shown; each takes less than 1 KB if there are none."""
+"""Maximum number of cached `Untrusted`, of less than 1 KB each."""
 
 CHECKED: Final = 20
 """Latest fixings of a history that are compared with other banks, whatever their changes are."""
@@ -157,7 +157,7 @@ class MemoryState:
         news = list[QuarantinedFixing]()
         for entry in changed:
             previous = previous_entries.get(entry.fixing.date)
-            if previous is None or not previous.fixing.same_figures(entry.fixing):
+            if previous is None or not previous.fixing.has_same_rates(entry.fixing):
                 news.append(entry)
         return Applied(changed, news, ended)
 

@@ -23,7 +23,7 @@ PeriodStarts = Mapping[tuple[str, str, dt.date], RateTable]
 """The publication of a currency in a base that was in force on a date, from the store: those older than memory."""
 NO_STARTS: Final[Mapping[str, PeriodStarts]] = {}
 _COMPARED: Final = 8
-"""Latest publications of a rate that may be shown, so that their periods must be covered."""
+"""Number of latest publications, any of which may be the one shown, whose periods are loaded."""
 
 
 @dataclass(frozen=True, slots=True)

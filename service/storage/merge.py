@@ -110,4 +110,4 @@ def _is_published(fixing: Fixing, days: Collection[date], published: Mapping[dat
 def _is_on_same(decision: QuarantineDecision, other: QuarantineDecision) -> bool:
     """Return whether two decisions are on the same rates of the same date."""
     fixing, other_fixing = decision.waiting.fixing, other.waiting.fixing
-    return fixing.date == other_fixing.date and fixing.same_figures(other_fixing)
+    return fixing.date == other_fixing.date and fixing.has_same_rates(other_fixing)

@@ -125,7 +125,7 @@ class StoreSync:
             self.error = str(error)
         else:
             if self.error is not None:
-                log.info("store.back")
+                log.info("store.recovered")
             self.error = self.unusable = None
 
     def warnings(self) -> Iterator[str]:

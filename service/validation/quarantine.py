@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from service.domain.breaks import Break
 from service.domain.fixing import Fixing, Rate
-from service.validation.rules import Judgement
+from service.validation.rules import Judgement, rejected_codes
 
 KEEP = 400
 """Maximum number of quarantined dates per source; the oldest are withdrawn."""
@@ -96,16 +96,9 @@ class Quarantine:
         return bool(fixing.rates) and not self.without_rejected(fixing).rates
 
     def without_rejected(self, fixing: Fixing) -> Fixing:
-        """Return the fixing without the rates that an operator has rejected or retracted.
-
-        Rates that were rejected together count only together: if the bank corrects one of them, the others are
-        validated again.
-        """
-        rejected_codes = set[str]()
-        for rejected in self.rejected.get(fixing.date, ()):
-            if rejected.is_part_of(fixing):
-                rejected_codes.update(rejected.rates)
-        return fixing.without(rejected_codes) if rejected_codes else fixing
+        """Return the fixing without the rates that an operator has rejected or retracted."""
+        codes = rejected_codes(fixing, self.rejected.get(fixing.date, ()))
+        return fixing.without(codes) if codes else fixing
 
     def receive(
         self, judgements: Sequence[Judgement], now: datetime

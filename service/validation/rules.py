@@ -13,7 +13,7 @@ A rate is judged in this order:
    error.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from enum import StrEnum
@@ -33,7 +33,7 @@ from service.validation.cross_check import Assessment, CrossCheck, describe, log
 from service.validation.swap_detection import swapped_currencies
 
 _MAX_RECENT_AGE: Final = timedelta(days=92)
-"""Maximum age of the rate before for the limit of moves; an older one only shows the order of magnitude."""
+"""Maximum age of the previous rate to which the limit of moves applies; an older one only shows the magnitude."""
 _SILENCE: Final = timedelta(days=14)
 """After so much time without a publication a source's own history is no evidence against another bank."""
 _SCALE_FACTOR: Final = 5
@@ -193,6 +193,15 @@ def suspicious_rates(
     return suspicious
 
 
+def rejected_codes(fixing: Fixing, rejected: Iterable[Fixing]) -> set[str]:
+    """Return the currencies whose rates an operator has rejected or retracted; `rejected` are those of its date.
+
+    Rates that were rejected together count only together: if the bank corrects one of them, the others are validated
+    again.
+    """
+    return {code for part in rejected if part.is_part_of(fixing) for code in part.rates}
+
+
 class _Document:
     """One document with what it is judged by: the moves of its rates, their common move, and other banks.
 
@@ -222,10 +231,7 @@ class _Document:
         self.is_common_move_confirmed = 2 * len(confirmed) > len(compared)
         recent = {code: fixing for code, fixing in self.previous.items() if self._is_recent(code) and self.moves[code]}
         days = min((abs(new.date - fixing.date).days for fixing in recent.values()), default=1)
-        self.rejected = set[str]()
-        for rejected in context.rejected.get(new.date, ()):
-            if rejected.is_part_of(new):
-                self.rejected.update(rejected.rates)
+        self.rejected = rejected_codes(new, context.rejected.get(new.date, ()))
         self.swaps = dict(swapped_currencies(new, {code: fixing.value(code) for code, fixing in recent.items()}, days))
 
     @cached_property

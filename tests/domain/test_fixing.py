@@ -99,7 +99,7 @@ SIDED = with_sides(fixing(day(3), USD="475", JPY=("300", 100)), USD=("474", "476
 def test_change_of_buying_or_selling_alone_is_a_revision(sides: tuple[str, str]) -> None:
     """The rate is the same, but what was published is not."""
     corrected = later(with_sides(SIDED, USD=sides))
-    assert not corrected.same_figures(SIDED)
+    assert not corrected.has_same_rates(SIDED)
     assert not SIDED.is_part_of(corrected)
     assert corrected.moves(SIDED, "USD", "KZT")
     assert not corrected.moves(SIDED, "JPY", "KZT")
@@ -110,13 +110,13 @@ def test_change_of_buying_or_selling_alone_is_a_revision(sides: tuple[str, str])
 
 
 def test_sides_of_another_nominal_are_the_same() -> None:
-    assert SIDED.same_figures(with_sides(fixing(day(3), USD=("47500", 100), JPY="3"), USD=("47400.0", "47600")))
+    assert SIDED.has_same_rates(with_sides(fixing(day(3), USD=("47500", 100), JPY="3"), USD=("47400.0", "47600")))
 
 
 def test_record_without_sides_is_no_other_version() -> None:
     """Records of earlier versions lack them: the bank has corrected nothing."""
     without = later(fixing(day(3), USD="475", JPY=("300", 100)))
-    assert without.same_figures(SIDED)
+    assert without.has_same_rates(SIDED)
     assert not without.supersedes(SIDED)
     assert not SIDED.supersedes(without)
-    assert not SIDED.same_figures(fixing(day(3), USD="476", JPY=("300", 100)))
+    assert not SIDED.has_same_rates(fixing(day(3), USD="476", JPY=("300", 100)))

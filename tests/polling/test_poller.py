@@ -396,7 +396,7 @@ async def test_store_outage_does_not_affect_clients(settings: Settings, clock: C
             poller.store_sync.store = working_store
             await refresh_poller(poller)
         assert poller.store_sync.error is None
-        assert [log["event"] for log in logs] == ["ticker.changed", "store.lost", "store.back"]
+        assert [log["event"] for log in logs] == ["ticker.changed", "store.lost", "store.recovered"]
         assert await working_store.dates("nbk") == [day(1), day(2)]
         assert await working_store.snapshot("kzt") == current_snapshot(poller)
 

@@ -1,9 +1,9 @@
 """Run two instances of the service through simulated time, on a real store and a real local server as all banks.
 
 Real are the parts of an instance from polling to metrics, the adapters, HTTP, and the store. Simulated are the clock
-and every sleep: a queue of events is worked off, one after the other. Of what an instance does every few seconds, it
-renews the lock before a poll and reads the store when it is notified, and every hour; its statuses follow the time
-every quarter of an hour.
+and every sleep: a queue of events is worked off, one after the other. What an instance does every few seconds happens
+only where it matters: it renews the lock before each poll, reads the store after a notification and every hour, and
+updates its statuses every 15 minutes.
 """
 
 import asyncio
@@ -222,7 +222,7 @@ class Instance:
         await self.tick()
 
     def _count_seldom(self) -> None:
-        """Count the records of the store every few real seconds: each sync does, in case that some vanish."""
+        """Count the records of the store every few real seconds: each sync does, in case some vanish."""
         count_records, counted, counted_at = self.store.sizes, dict[str, Sizes](), float("-inf")
 
         async def sizes(sources: Sequence[str]) -> dict[str, Sizes]:

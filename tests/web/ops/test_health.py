@@ -181,8 +181,8 @@ async def test_synchronisation_error_is_reported_and_recovers(
             assert (await get_health(client))[0] == 503
             patch.setattr(StoreSync, "request_sync", request_sync)
             await until(lambda: following_check("pass"))
-    assert [log["event"] for log in logs if log["event"].startswith("following.")] == [
-        "following.crashed", "following.recovered"
+    assert [log["event"] for log in logs if log["event"].startswith("follower.")] == [
+        "follower.crashed", "follower.recovered"
     ]  # fmt: skip
 
 
