@@ -154,7 +154,7 @@ def _date_format(value: str) -> str:
         text = f"{sample:{value}}"
         has_year = text != f"{sample.replace(year=2037):{value}}"  # 2037 has the same weekdays
         is_date = value == UNIX or (has_year and datetime.strptime(text, value).date() == sample.date())  # noqa: DTZ007 - a date has no zone
-    except ValueError:
+    except (ValueError, re.error):  # the latter for a repeated directive
         is_date = False
     if not is_date:
         raise ValueError("must be the format of a whole date, like %d.%m.%Y")

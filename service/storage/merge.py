@@ -3,13 +3,19 @@
 The store may have more records (from other instances), fewer (after data loss), or other versions of the same.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
 from service.domain.fixing import Fixing
 from service.state.memory import KEEP
-from service.validation.quarantine import Quarantine, QuarantineDecision, QuarantinedFixing
+from service.validation.quarantine import (
+    KEPT_DECISIONS,
+    Outcome,
+    Quarantine,
+    QuarantineDecision,
+    QuarantinedFixing,
+)
 from service.validation.rules import Judgement
 
 
@@ -49,12 +55,10 @@ def quarantine(
     the latest of these fixings. `ended` and `unwritten` are dates with a pending write of a decision or a quarantined
     fixing. Returns the merged quarantine, and the quarantined fixings and decisions that the store has lost.
     """
-    lost_decisions = [
-        decision
-        for decision in in_memory.decisions
-        if decision.waiting.fixing.date not in days and not any(_is_on_same(decision, other) for other in decisions)
-    ]
-    merged = Quarantine.of(waiting, [*decisions, *lost_decisions])
+    lost_decisions = [decision for decision in in_memory.decisions if _is_lost(decision, decisions, published)]
+    if lost_decisions:
+        decisions = sorted([*decisions, *lost_decisions], key=lambda decision: decision.at, reverse=True)
+    merged = Quarantine.of(waiting, decisions)
     for day in ended:
         merged.waiting.pop(day, None)
     lost = list[QuarantinedFixing]()
@@ -66,9 +70,6 @@ def quarantine(
         elif day not in merged.waiting and not _is_published(quarantined.fixing, days, published):
             merged.waiting[day] = quarantined
             lost.append(quarantined)
-    # Writing a lost decision removes its date from the stored quarantine: write that entry again after it.
-    rewritten = {decision.waiting.fixing.date for decision in lost_decisions}
-    lost += [entry for day, entry in merged.waiting.items() if day in rewritten and entry not in lost]
     return merged, lost, lost_decisions
 
 
@@ -102,9 +103,29 @@ def still_held(judgement: Judgement, waiting: QuarantinedFixing | None) -> Judge
 
 
 def _is_published(fixing: Fixing, days: Collection[date], published: Mapping[date, Fixing]) -> bool:
-    """Return whether the store has these rates for that date: another instance has published them."""
+    """Return whether the store has these rates for that date, or later ones: another instance ended the quarantine."""
     stored = published.get(fixing.date)
-    return fixing.date in days and (stored is None or fixing.is_part_of(stored))
+    if stored is None:
+        return fixing.date in days
+    is_later = stored.fetched_at >= fixing.fetched_at and fixing.rates.keys() <= stored.rates.keys()
+    return is_later or fixing.is_part_of(stored)
+
+
+def _is_lost(
+    decision: QuarantineDecision, stored: Sequence[QuarantineDecision], published: Mapping[date, Fixing]
+) -> bool:
+    """Return whether the store has lost an operator's decision: it has no other one on the same rates.
+
+    It has dropped it if it has only later ones, as many as it keeps. What was rejected and is published since is not
+    rejected any more.
+    """
+    if any(_is_on_same(decision, other) for other in stored):
+        return False
+    if len(stored) >= KEPT_DECISIONS and decision.at <= min(other.at for other in stored):
+        return False
+    fixing = published.get(decision.waiting.fixing.date)
+    is_published = fixing is not None and decision.waiting.fixing.is_part_of(fixing)
+    return decision.outcome is Outcome.ACCEPTED or not is_published
 
 
 def _is_on_same(decision: QuarantineDecision, other: QuarantineDecision) -> bool:

@@ -1,6 +1,6 @@
 """Pending writes: records that the next sync writes to the store, retried until they are written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum
@@ -30,7 +30,13 @@ class RecordKind(IntEnum):
     SNAPSHOT = 5
 
 
-Record = Fixing | QuarantineDecision | QuarantinedFixing | RawResponse | SourceState | Snapshot
+class LostDecisions(NamedTuple):
+    """Decisions of operators that the store has lost. They end no quarantine: it is newer than they are."""
+
+    decisions: tuple[QuarantineDecision, ...]
+
+
+Record = Fixing | QuarantineDecision | LostDecisions | QuarantinedFixing | RawResponse | SourceState | Snapshot
 Key = tuple[RecordKind, str, str]
 
 
@@ -38,7 +44,7 @@ class PendingWrite(NamedTuple):
     """A record to be written; it replaces a pending one with the same kind, owner and name.
 
     `owner` is the source, or the ticker of a snapshot. `name` is the effective date; for a raw response the digest, for
-    a decision date and time, and empty if an owner has only one record of that kind.
+    a decision date and time, "lost" for the lost ones, and empty if an owner has only one record of that kind.
     """
 
     kind: RecordKind
@@ -88,6 +94,9 @@ class Outbox:
         source, day = decision.waiting.fixing.source, str(decision.waiting.fixing.date)
         self._writes.pop((RecordKind.QUARANTINED, source, day), None)
         self._enqueue(PendingWrite(RecordKind.DECISION, source, f"{day} {decision.at.isoformat()}", decision))
+
+    def enqueue_lost_decisions(self, source: str, decisions: Sequence[QuarantineDecision]) -> None:
+        self._enqueue(PendingWrite(RecordKind.DECISION, source, "lost", LostDecisions(tuple(decisions))))
 
     def enqueue_response(self, response: RawResponse) -> None:
         """Enqueue a raw response; it is dropped if too many are pending."""

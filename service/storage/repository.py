@@ -68,10 +68,8 @@ from service.storage.coordination import LIFE, Coordination
 from service.storage.embedded_valkey import EmbeddedValkey
 from service.storage.redis_connection import CLUSTER, TIMEOUT, RedisConnection, SentinelStatus
 from service.storage.webhook_queue import WebhookQueue
-from service.validation.quarantine import QuarantineDecision, QuarantinedFixing
+from service.validation.quarantine import KEPT_DECISIONS, QuarantineDecision, QuarantinedFixing
 
-_DECISIONS = 1000
-"""Decisions that are kept per source."""
 _BATCH: Final = 250
 _NAMED: Final = 10
 """Impossible dates of a source that are logged individually."""
@@ -283,7 +281,7 @@ class Store:
             pipe.multi()  # type: ignore[no-untyped-call]
             if new:
                 pipe.delete(key)
-                pipe.rpush(key, *(json for _, json in stored[:_DECISIONS]))
+                pipe.rpush(key, *(json for _, json in stored[:KEPT_DECISIONS]))
                 self._change_version(pipe, source)
             return len(new)
 
@@ -312,7 +310,7 @@ class Store:
         key, json = self._key("decisions", fixing.source), DECISION.adapter.dump_json(decision).decode()
         pipe.lrem(key, 0, json)
         pipe.lpush(key, json)
-        pipe.ltrim(key, 0, _DECISIONS - 1)
+        pipe.ltrim(key, 0, KEPT_DECISIONS - 1)
         quarantine, day = self._key("quarantine", fixing.source), str(fixing.date)
         if still_quarantined:
             pipe.hset(quarantine, day, WAITING.adapter.dump_json(still_quarantined).decode())

@@ -26,7 +26,7 @@ from service.storage import merge
 from service.storage.embedded_valkey import EmbeddedValkey
 from service.storage.inventory import Inventory
 from service.storage.older_rates import read_period_starts, read_rates, trimmed
-from service.storage.outbox import Outbox, PendingWrite
+from service.storage.outbox import LostDecisions, Outbox, PendingWrite
 from service.storage.repository import Durability, Sizes, Store, WriteResult
 from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
 from service.validation.rules import Judgement, Verdict, judge_all
@@ -193,6 +193,8 @@ class StoreSync:
                 self.inventory.add(write.owner, fixing.date)
             case QuarantineDecision() as decision:
                 self._wrote(write.owner, await self.store.record_decision(decision))
+            case LostDecisions(decisions):
+                self._unannounced |= bool(await self.store.restore_decisions(write.owner, decisions))
             case QuarantinedFixing() as quarantined:
                 self._wrote(write.owner, await self.store.quarantine(quarantined))
             case RawResponse() as response:
@@ -306,8 +308,8 @@ class StoreSync:
             ended=self.outbox.decided_dates(key),
             unwritten=self.outbox.quarantined_dates(key),
         )
-        for decision in reversed(lost_decisions):  # oldest first: the latest one on a rate is in force
-            self.outbox.enqueue_decision(decision)
+        if lost_decisions:
+            self.outbox.enqueue_lost_decisions(key, lost_decisions)
         for quarantined in lost:
             self.outbox.enqueue_quarantined(quarantined)
 

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
 from hashlib import sha256
+from typing import Final
 
 from service.domain.breaks import Break
 from service.domain.fixing import Fixing, Rate
 from service.validation.rules import Judgement, rejected_codes
 
+KEPT_DECISIONS: Final = 1000
+"""Number of the latest decisions per source that the store keeps."""
 KEEP = 400
 """Maximum number of quarantined dates per source; the oldest are withdrawn."""
 

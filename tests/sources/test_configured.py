@@ -818,6 +818,7 @@ def test_rows_may_be_calculated() -> None:
         ({"secret": "with spaces in it"}, "sources.shop.secret: must have 8 to 200 letters"),
         ({"date_format": "%d.%m"}, "sources.shop.date_format: must be the format of a whole date, like %d.%m.%Y"),
         ({"date_format": "%a, %d.%m"}, "sources.shop.date_format: must be the format of a whole date, like %d.%m.%Y"),
+        ({"date_format": "%d.%m.%Y %Y"}, "sources.shop.date_format: must be the format of a whole date, like %d.%m.%Y"),
         ({"date_format": "%Y-%m"}, "sources.shop.date_format: must be the format of a whole date, like %d.%m.%Y"),
         ({"date_format": "%Q"}, "sources.shop.date_format: must be the format of a whole date, like %d.%m.%Y"),
         ({"nominal": 0}, "sources.shop.nominal: must be a whole number from 1 to 9999999, or a path"),

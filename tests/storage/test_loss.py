@@ -9,13 +9,14 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from service.domain.fixing import Fixing
 from service.errors import NewerSchemaError, StoreError
 from service.settings import Settings
 from service.state.memory import KEEP, MemoryState
 from service.storage import schema
 from service.storage.repository import Durability, Store
 from service.storage.sync import StoreSync
-from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
+from service.validation.quarantine import KEPT_DECISIONS, Outcome, QuarantineDecision, QuarantinedFixing
 from tests.conftest import Started
 from tests.support.fixings import day, fixing, later
 from tests.support.metrics import scraped, value
@@ -126,6 +127,91 @@ async def test_evicted_quarantine_of_a_correction_is_written_again(settings: Set
     await store._redis.delete(store._key("quarantine", "nbk"))
     await instance.sync()
     assert list(instance.memory.quarantine["nbk"].waiting.values()) == await store.waiting("nbk") == before
+
+
+@pytest.mark.parametrize("ending", ["replaced", "in parts", "decision evicted"])
+async def test_quarantine_that_another_instance_ended_stays_ended(
+    settings: Settings, store: Store, ending: str
+) -> None:
+    """Also if no decision on exactly these rates is stored: the bank has corrected them."""
+    wrong = fixing(day(2), USD="4750.90", EUR="900.00")
+    dollar, euro = wrong.without({"EUR"}), wrong.without({"USD"})
+    await store.save(fixing(day(1), USD="478.77", EUR="548.66"))
+    await store.quarantine(QuarantinedFixing(wrong, ("EUR moved", "USD moved"), NOW))
+    instance = instance_of(settings, store)
+    await instance.sync()
+
+    async def end(part: Fixing) -> None:
+        entry = QuarantinedFixing(part, (), NOW)
+        await store.record_decision(QuarantineDecision(entry, Outcome.WITHDRAWN, NOW + timedelta(minutes=10)))
+
+    await store.save(later(fixing(day(2), USD="475.09", EUR="551.06"), 10))
+    if ending == "replaced":
+        await end(later(fixing(day(2), USD="4751.50", EUR="900.00"), 5))
+    elif ending == "in parts":
+        await end(dollar)
+        await end(euro)
+    else:
+        await end(wrong)
+        await store._redis.delete(store._key("decisions", "nbk"))
+    await instance.sync()
+    assert await store.waiting("nbk") == []
+    assert instance.memory.quarantine["nbk"].waiting == {}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REJECTED, Outcome.RETRACTED, Outcome.ACCEPTED])
+async def test_evicted_decision_on_one_rate_of_a_date_is_written_again(
+    settings: Settings, store: Store, outcome: Outcome
+) -> None:
+    """Although other rates of the date are published, or the rate itself where it was accepted."""
+    document = fixing(day(2), USD="475.09", EUR="551.06")
+    published = document if outcome is Outcome.ACCEPTED else document.without({"USD"})
+    await store.save(fixing(day(1), USD="478.77", EUR="548.66"), published)
+    entry = QuarantinedFixing(fixing(day(2), USD="475.09"), ("USD moved",), NOW)
+    await store.record_decision(QuarantineDecision(entry, outcome, NOW))
+    instance = instance_of(settings, store)
+    await instance.sync()
+    await store._redis.delete(store._key("decisions", "nbk"))
+    await instance.sync()
+    assert [decision.outcome for decision in await store.decisions("nbk")] == [outcome]
+
+
+async def test_lost_decision_is_older_than_a_stored_one(settings: Settings, store: Store) -> None:
+    """What an operator has decided since the loss stays in force."""
+    on = date(2026, 3, 31)
+    both = QuarantinedFixing(fixing(on, USD="1.00", EUR="2.00"), ("USD moved", "EUR moved"), NOW)
+    dollar = QuarantinedFixing(fixing(on, USD="1.00"), ("USD moved",), NOW)
+    await store.record_decision(QuarantineDecision(both, Outcome.ACCEPTED, NOW))
+    instance = instance_of(settings, store)
+    await instance.sync()
+    await store._redis.delete(store._key("decisions", "nbk"))
+    await store.record_decision(QuarantineDecision(dollar, Outcome.RETRACTED, NOW + timedelta(hours=1)))
+    await instance.sync()
+    restarted = instance_of(settings, store)
+    await restarted.sync()
+    for each in (instance, restarted):
+        assert [list(rejected.rates) for rejected in each.memory.quarantine["nbk"].rejected[on]] == [["USD"]]
+
+
+async def test_dropped_decision_is_not_lost(settings: Settings, store: Store) -> None:
+    """The store keeps the latest thousand."""
+    entry = QuarantinedFixing(fixing(date(2026, 3, 31), USD="1.00"), ("USD moved",), NOW)
+    await store.record_decision(QuarantineDecision(entry, Outcome.REJECTED, NOW))
+    instance = instance_of(settings, store)
+    await instance.sync()
+    newer = [
+        QuarantineDecision(
+            QuarantinedFixing(fixing(day(2), USD=f"{number}.00"), ("USD moved",), NOW),
+            Outcome.WITHDRAWN,
+            NOW + timedelta(minutes=number),
+        )
+        for number in range(1, KEPT_DECISIONS + 1)
+    ]
+    await store.restore_decisions("nbk", newer)
+    assert len(await store.decisions("nbk")) == KEPT_DECISIONS
+    await instance.sync()
+    assert instance.memory.quarantine["nbk"].decisions == ()
+    assert len(instance.outbox) == 0
 
 
 async def test_interrupted_first_load_ends_no_quarantine(

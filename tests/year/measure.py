@@ -310,6 +310,10 @@ def _bytes_of_objects() -> int:
 _MALLINFO: Final = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
 
 
+IS_MEASURABLE: Final = hasattr(ctypes.CDLL(None), "mallinfo2") and os.environ.get("PYTHONMALLOC") is None
+"""Whether the memory in use can be read."""
+
+
 class _MallInfo(ctypes.Structure):
     """See mallinfo(3)."""
 

@@ -41,7 +41,7 @@ TICKERS: Final = {
     "byn": ("USD EUR RUB PLN CNY", "nbrb cbr nbk"),
 }
 """The first tickers of config/example.toml: currencies, and sources by priority."""
-HISTORY: Final = 130 * DAY
+HISTORY: Final = 145 * DAY
 """What the store has from the start: longer than the `KEEP` dates of each bank that an instance has in memory."""
 _EVALUATED: Final = 7
 """Days between two evaluations of the alert rules, after which memory is measured."""
