@@ -29,7 +29,7 @@ from service.storage.embedded_valkey import embedded
 from service.storage.repository import Store, open_store
 from service.storage.sync import StoreSync
 from service.validation.quarantine import Quarantine
-from service.validation.rules import Judgement, Verdict, judge_all
+from service.validation.rules import Judgement, judge_all
 from service.web import models
 from service.web.api.sources import describe
 from service.web.rendering.formats import View, sayer, ticker_json, to_json
@@ -75,6 +75,7 @@ async def _show(settings: Settings, ticker: str, show: Callable[[Snapshot], None
             if store_sync.error:
                 raise StoreError(store_sync.error)
             problems = await _poll_due(memory, store_sync) if is_alone else []
+            await store_sync.load_period_starts()
             memory.refresh(Clock()())
             snapshot = memory.snapshots.get(ticker)
             if shown is None:
@@ -153,7 +154,7 @@ def poll(settings: Settings, key: str, *, as_json: bool = False) -> None:
         write_json(to_json(polled.document()))
     else:
         polled.print()
-    if not any(judgement.verdict is not Verdict.REFUSED for judgement in polled.judgements):
+    if all(map(_is_refused, polled.judgements)):
         raise TickerError(f"{key}: no publishable rates")
 
 
@@ -169,7 +170,9 @@ class _Polled:
     @property
     def latest(self) -> Fixing | None:
         """The latest fixing that would be published, or is already."""
-        published = [j.publish or j.fixing for j in self.judgements if j.verdict is not Verdict.REFUSED]
+        published = [
+            judgement.publish or judgement.fixing for judgement in self.judgements if not _is_refused(judgement)
+        ]
         return max(published, key=lambda fixing: fixing.date, default=None)
 
     def document(self) -> dict[str, object]:
@@ -223,7 +226,12 @@ def _sides(rate: Rate) -> Mapping[str, Decimal]:
 
 def _verdict(judgement: Judgement) -> str:
     """Return the verdict; `quarantined in part` if a part is published, whatever the verdict on that part is."""
-    return "quarantined in part" if judgement.held and judgement.publish else judgement.verdict
+    return "quarantined in part" if judgement.held and not _is_refused(judgement) else judgement.verdict
+
+
+def _is_refused(judgement: Judgement) -> bool:
+    """Return whether no rate is published: those that are not quarantined are, by this poll or an earlier one."""
+    return judgement.held is not None and judgement.held.rates.keys() == judgement.fixing.rates.keys()
 
 
 def _held(judgement: Judgement) -> Collection[str]:

@@ -66,6 +66,7 @@ class _Commands(TyperGroup):
 cli = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
+    add_completion=program() == SCRIPT,  # a shell completes the name of a command, not `python -m service`
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

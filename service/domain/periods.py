@@ -82,11 +82,11 @@ def _clamped(year: int, month: int, day: int) -> date:
     return date(year, month, min(day, monthrange(year, month)[1]))
 
 
-def in_force(published: Sequence[T], day: date) -> T | None:
-    """Return the last of the publications up to `day`; None if there is none, or it is older than `MAX_AGE`."""
+def in_force(published: Sequence[T], day: date, max_age: timedelta | None = MAX_AGE) -> T | None:
+    """Return the last of the publications up to `day`; None if there is none, or it is older than `max_age`."""
     for table in reversed(published):
         if table.date <= day:
-            return table if day - table.date <= MAX_AGE else None
+            return table if max_age is None or day - table.date <= max_age else None
     return None
 
 

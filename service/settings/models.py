@@ -61,7 +61,9 @@ class _Table(BaseModel):
 
 class HttpSettings(_Table):
     host: str = Field(
-        default="127.0.0.1", description="Address to listen on; `0.0.0.0` exposes `/metrics` to other machines."
+        min_length=1,
+        default="127.0.0.1",
+        description="Address to listen on; `0.0.0.0` exposes `/metrics` to other machines.",
     )
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
     max_age: Duration = Field(

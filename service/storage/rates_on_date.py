@@ -11,7 +11,7 @@ from functools import partial
 from service.domain.breaks import Break, conversion
 from service.domain.change import change, rate, sides
 from service.domain.fixing import RateTable, RateTables
-from service.domain.periods import LONGER, Period, as_period_change, begin, in_force, since
+from service.domain.periods import LONGER, MAX_AGE, Period, as_period_change, begin, in_force, since
 from service.domain.publication_schedule import Freshness, freshness, today
 from service.domain.snapshot import HISTORY, Point, Quote, Snapshot, Status
 from service.runtime.background import run_in_thread
@@ -100,12 +100,12 @@ class RatesOnDate:
             missing = [code for code, found in chosen.items() if found is None]
             if not missing:
                 break
-            tables = RateTables(await self._tables(key, days_before(day), day))
+            source = self.memory.settings.polled[key]
+            tables = RateTables(await self._tables(key, await self._first_date(key, source, day), day))
             untrusted = dict[str, Untrusted]()
             for code in missing:
                 untrusted[code] = self._untrusted(key, code, ticker.base, day)
                 await asyncio.sleep(0)  # some 0.7 ms if it is not cached
-            source = self.memory.settings.polled[key]
             find = partial(_in_force, tables, untrusted, ticker.base, day, key, choice, source)
             for found in await run_in_thread(find):
                 if found.freshness is Freshness.STALE:
@@ -165,6 +165,17 @@ class RatesOnDate:
         refuted = self.memory.refuted(key, fixings[-CHECKED:], code, base)
         return untrusted._replace(hidden=untrusted.hidden | refuted)
 
+    async def _first_date(self, key: str, source: SourceSettings, day: date) -> date:
+        """Return the first date to read for the rates on a date: rates of no set times hold until the next ones."""
+        first = days_before(day)
+        if not source.is_irregular:
+            return first
+        dates = {fixing.date for fixing in self.memory.series(key).fixings}
+        if self.memory.oldest_complete_date(key) > date.min:
+            dates.update(await self.store.dates(key))
+        latest = sorted(known for known in dates if known <= day)[-1 - HISTORY :]
+        return min([first, *latest])
+
     async def _tables(self, key: str, first: date, last: date) -> Sequence[RateTable]:
         """Return the rates of a source from `first` to `last`, oldest first: from memory, older ones from the store."""
         complete_from = self.memory.oldest_complete_date(key)
@@ -189,7 +200,8 @@ def _in_force(
         published = [
             table for table in tables.publications(code, base) if table.date <= day and table.date not in hidden
         ]
-        if table := in_force(published, day):
+        table = in_force(published, day, None if source.is_irregular else MAX_AGE)
+        if table:
             age = freshness(source, table.date, begin_of_day)
             found.append(RateInForce(code, base, key, choice, published[-HISTORY:], age, hidden, without_change))
     return found

@@ -110,7 +110,7 @@ def test_shell_completes_commands_options_and_sources(words: str, found: str) ->
         "COMP_WORDS": line,
         "COMP_CWORD": str(len(line.split()) - 1),
     }
-    start = "from service.cli.main import cli; cli(prog_name='currency-ticker')"
+    start = "import sys; sys.argv[0] = 'currency-ticker'; from service.cli.main import cli; cli()"
     completed = process(variables, "-c", start)
     assert found in completed.stdout.split(), completed.stderr
 
@@ -275,6 +275,19 @@ async def test_poll_judges_by_stored_rates(environ: dict[str, str], store: Store
     assert await store.waiting("nbk") == []
 
 
+async def test_poll_of_published_rates_beside_quarantined_ones_succeeds(
+    environ: dict[str, str], store: Store, banks: Banks
+) -> None:
+    """The service has published the others already."""
+    today = local("Asia/Almaty")
+    banks.published["nbk"] = {today: {**RATES, "USD": "648.00"}}
+    published = on_date(today)
+    await store.save(on_date(today - timedelta(days=1)), published.without({"USD"}))
+    polled = await asyncio.to_thread(command, environ, "poll", "nbk", "--json")
+    assert polled.exit_code == 0, polled.stderr
+    assert [each["verdict"] for each in json.loads(polled.stdout)["fixings"]] == ["quarantined in part"]
+
+
 async def test_poll_of_a_source_that_is_not_polled(environ: dict[str, str], store: Store, banks: Banks) -> None:
     """It is judged by its own stored past."""
     today = local("Asia/Almaty")
@@ -306,6 +319,16 @@ async def test_show_polls_once_without_a_service(environ: dict[str, str], store:
     again = await asyncio.to_thread(command, environ, "show", "--json")
     assert json.loads(again.stdout)["quotes"][0]["percent"] == 1.0
     assert [target for target in banks.targets[requests:] if "/nbk/" in target] == []
+
+
+async def test_show_has_the_changes_since_rates_that_are_not_in_memory(environ: dict[str, str], store: Store) -> None:
+    """Those over a year too, like the API."""
+    today = local("Asia/Almaty")
+    await store.save(*(on_date(today - timedelta(days=number)) for number in range(1, 400)), on_date(today, "404.00"))
+    await lead(store)
+    shown = await asyncio.to_thread(command, environ, "show", "--json")
+    assert shown.exit_code == 0, shown.stderr
+    assert json.loads(shown.stdout)["quotes"][0]["changes"]["year"]["percent"] == 1.0
 
 
 async def test_show_is_kept_fresh(environ: dict[str, str], store: Store) -> None:

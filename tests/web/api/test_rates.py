@@ -101,6 +101,26 @@ async def decimal_json(client: Client, path: str, status: int = 200) -> Any:
     return json.loads(await text_of(client, path, status), parse_float=Decimal, parse_int=Decimal)
 
 
+async def test_entered_rates_hold_until_the_next_ones(store: Store) -> None:
+    """On a date too, and with their change, however old they are; those of a bank end after weeks."""
+    shop = {"adapter": "manual", "base": "KZT", "name": "Shop", "timezone": "Asia/Almaty"}
+    tickers = [{"id": key, "base": "KZT", "currencies": ["USD"], "sources": [key]} for key in ("shop", "nbk")]
+    settings = load(environ={}, overrides={"sources": {"shop": shop}, "tickers": tickers})
+    for key in ("shop", "nbk"):
+        await store.save(fixing(date(2024, 5, 3), key, USD="450"), fixing(date(2025, 5, 3), key, USD="495"))
+    shop_ticker, nbk_ticker = settings.tickers
+    in_store, in_memory = MemoryState(settings), MemoryState(settings)
+    in_store.stored_from.update(dict.fromkeys(("shop", "nbk"), date.max))
+    await StoreSync(in_memory, store).sync()
+    for memory in (in_store, in_memory):
+        reader = RatesOnDate(memory, store)
+        shown = await reader.snapshot(shop_ticker, day(2))
+        assert shown is not None
+        quote = shown.quotes[0]
+        assert (quote.rate, quote.date, quote.percent) == (Decimal(495), date(2025, 5, 3), Decimal("10.00"))
+        assert await reader.snapshot(nbk_ticker, day(2)) is None
+
+
 def test_last_date_of_a_ticker_without_rates_is_today(settings: Settings, clock: Clock) -> None:
     """Also with one source: the rates that it had were retracted."""
     memory = MemoryState(settings)
