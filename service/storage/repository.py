@@ -572,7 +572,7 @@ class Store:
             await self._redis.hset(self._key("states"), source, STATE.adapter.dump_json(state))
 
     async def states(self) -> Mapping[str, SourceState]:
-        """Return the valid states by source. An invalid one is logged once: they are read at each sync."""
+        """Return the valid states by source. They are read at each sync: an invalid one is logged once a day."""
         stored = await self._read("states", self._redis.hgetall(self._key("states")), {})
         states = dict[str, tuple[str, date, SourceState | None]]()
         for key, json in stored.items():
