@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from service.cli.output import add_row, coloured, console, lines, table, write_json
 from service.clock import Clock
@@ -40,6 +40,9 @@ T = TypeVar("T")
 QUIET = LogSettings(level="critical")
 """Log settings of commands: errors are printed once, by `service.cli.main`."""
 
+_PATIENCE: Final = 60.0
+"""Seconds for which `show` waits for the store."""
+
 
 def show(settings: Settings, ticker: str | None, *, as_json: bool, watch: bool = False) -> None:
     """Print a ticker as the service serves it now.
@@ -69,7 +72,7 @@ def show(settings: Settings, ticker: str | None, *, as_json: bool, watch: bool =
 async def _show(settings: Settings, ticker: str, show: Callable[[Snapshot], None], *, watch: bool) -> None:
     async with _opened(settings) as (store, is_alone):
         memory, shown = MemoryState(settings), None
-        store_sync = StoreSync(memory, store)
+        store_sync = StoreSync(memory, store, patience=_PATIENCE)
         while True:
             await store_sync.sync()
             if store_sync.error:
@@ -171,7 +174,9 @@ class _Polled:
     def latest(self) -> Fixing | None:
         """The latest fixing that would be published, or is already."""
         published = [
-            judgement.publish or judgement.fixing for judgement in self.judgements if not _is_refused(judgement)
+            judgement.publish or judgement.fixing.without(_held(judgement))
+            for judgement in self.judgements
+            if not _is_refused(judgement)
         ]
         return max(published, key=lambda fixing: fixing.date, default=None)
 

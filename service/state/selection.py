@@ -50,8 +50,6 @@ class _Candidate:
     old: Fixing | None
     latest: dt.date
     """The date of the latest rate, which may not be in force yet."""
-    next: dt.date | None
-    """The date of the first rate that is known and not in force yet; of no interest where it is shown already."""
     freshness: Freshness
     confidence: Confidence
     diverges: bool
@@ -234,10 +232,9 @@ def _candidate(
         return trusted_rates(code, ticker.base, published, evidence.cross_check, breaks, evidence.jump)
 
     published = series.publications(code, ticker.base)
-    in_force, next_date = (latest := trusted(published)), None
+    in_force = latest = trusted(published)
     if ticker.effective == "today":
         day = today(source, now)
-        next_date = next((fixing.date for fixing in published if fixing.date > day), None)
         published = tuple(fixing for fixing in published if fixing.date <= day)
         in_force = trusted(published)
     if in_force is None or latest is None:
@@ -268,7 +265,6 @@ def _candidate(
         new=new,
         old=old,
         latest=latest.new.date,
-        next=next_date,
         freshness=freshness(source, latest.new.date, now),
         confidence=Confidence.DIVERGING if diverges else in_force.confidence,
         diverges=diverges,
@@ -392,16 +388,9 @@ def _next_update(
     used: list[_Candidate],
     now: dt.datetime,
 ) -> dt.datetime | None:
-    """Return when the sources in use publish next, or rates of theirs that are known take effect.
-
-    If none of them does, when the first source publishes that does.
-    """
+    """Return when the sources in use publish next; if none of them does, when the first source that does."""
     due_times = [next_due(sources[candidate.source], candidate.latest, now) for candidate in used]
     known_times = [due for due in due_times if due]
-    for candidate in used:
-        if candidate.next:
-            midnight = dt.datetime.combine(candidate.next, dt.time(), sources[candidate.source].timezone)
-            known_times.append(midnight.astimezone(dt.UTC))
     if known_times:
         return min(known_times)
     for key in ticker.sources:

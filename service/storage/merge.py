@@ -15,6 +15,7 @@ from service.validation.quarantine import (
     Quarantine,
     QuarantineDecision,
     QuarantinedFixing,
+    with_lost,
 )
 from service.validation.rules import Judgement
 
@@ -46,18 +47,20 @@ def quarantine(
     *,
     days: Collection[date],
     published: Mapping[date, Fixing],
+    known: Mapping[date, Fixing],
     ended: Collection[date],
     unwritten: Collection[date],
 ) -> tuple[Quarantine, list[QuarantinedFixing], list[QuarantineDecision]]:
     """Merge a source's quarantine in memory with the stored one.
 
     `waiting` and `decisions` (newest first) are the stored ones. `days` are all dates with a stored fixing, `published`
-    the latest of these fixings. `ended` and `unwritten` are dates with a pending write of a decision or a quarantined
-    fixing. Returns the merged quarantine, and the quarantined fixings and decisions that the store has lost.
+    the latest of these fixings, and `known` those in memory. `ended` and `unwritten` are dates with a pending write of
+    a decision or a quarantined fixing. Returns the merged quarantine, and the quarantined fixings and decisions that
+    the store has lost.
     """
     lost_decisions = [decision for decision in in_memory.decisions if _is_lost(decision, decisions, published)]
     if lost_decisions:
-        decisions = sorted([*decisions, *lost_decisions], key=lambda decision: decision.at, reverse=True)
+        decisions = with_lost(decisions, lost_decisions)
     merged = Quarantine.of(waiting, decisions)
     for day in ended:
         merged.waiting.pop(day, None)
@@ -67,7 +70,7 @@ def quarantine(
             continue
         if day in unwritten:
             merged.waiting[day] = quarantined
-        elif day not in merged.waiting and not _is_published(quarantined.fixing, days, published):
+        elif day not in merged.waiting and not _is_published(quarantined.fixing, days, published, known):
             merged.waiting[day] = quarantined
             lost.append(quarantined)
     return merged, lost, lost_decisions
@@ -102,13 +105,20 @@ def still_held(judgement: Judgement, waiting: QuarantinedFixing | None) -> Judge
     return replace(judgement, held=replace(held or waiting.fixing, rates=rates), reasons=all_reasons)
 
 
-def _is_published(fixing: Fixing, days: Collection[date], published: Mapping[date, Fixing]) -> bool:
-    """Return whether the store has these rates for that date, or later ones: another instance ended the quarantine."""
-    stored = published.get(fixing.date)
+def _is_published(
+    fixing: Fixing, days: Collection[date], published: Mapping[date, Fixing], known: Mapping[date, Fixing]
+) -> bool:
+    """Return whether another instance ended the quarantine: it has published these rates, or a correction of them.
+
+    `known` are the rates that this instance has published. A correction differs from them, unless the bank returns to
+    them, which a decision records.
+    """
+    stored, own = published.get(fixing.date), known.get(fixing.date)
     if stored is None:
         return fixing.date in days
-    is_later = stored.fetched_at >= fixing.fetched_at and fixing.rates.keys() <= stored.rates.keys()
-    return is_later or fixing.is_part_of(stored)
+    if fixing.is_part_of(stored) or not fixing.rates.keys() <= stored.rates.keys():
+        return fixing.is_part_of(stored)
+    return own is None or any(code not in own.rates or not stored.has_rate_of(own, code) for code in fixing.rates)
 
 
 def _is_lost(
@@ -116,16 +126,17 @@ def _is_lost(
 ) -> bool:
     """Return whether the store has lost an operator's decision: it has no other one on the same rates.
 
-    It has dropped it if it has only later ones, as many as it keeps. What was rejected and is published since is not
-    rejected any more.
+    It has dropped it if it has only later ones, as many as it keeps. What was rejected and fetched and published since
+    is not rejected any more.
     """
     if any(_is_on_same(decision, other) for other in stored):
         return False
     if len(stored) >= KEPT_DECISIONS and decision.at <= min(other.at for other in stored):
         return False
     fixing = published.get(decision.waiting.fixing.date)
-    is_published = fixing is not None and decision.waiting.fixing.is_part_of(fixing)
-    return decision.outcome is Outcome.ACCEPTED or not is_published
+    if decision.outcome is Outcome.ACCEPTED or fixing is None or fixing.fetched_at <= decision.at:
+        return True
+    return not decision.waiting.fixing.is_part_of(fixing)
 
 
 def _is_on_same(decision: QuarantineDecision, other: QuarantineDecision) -> bool:

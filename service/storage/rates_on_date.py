@@ -166,15 +166,17 @@ class RatesOnDate:
         return untrusted._replace(hidden=untrusted.hidden | refuted)
 
     async def _first_date(self, key: str, source: SourceSettings, day: date) -> date:
-        """Return the first date to read for the rates on a date: rates of no set times hold until the next ones."""
-        first = days_before(day)
+        """Return the first date to read for the rates on a date: rates of no set times hold until the next ones.
+
+        All in memory are used, as in a ticker; on earlier dates the last ones in the store.
+        """
+        first, complete_from = days_before(day), self.memory.oldest_complete_date(key)
         if not source.is_irregular:
             return first
-        dates = {fixing.date for fixing in self.memory.series(key).fixings}
-        if self.memory.oldest_complete_date(key) > date.min:
-            dates.update(await self.store.dates(key))
-        latest = sorted(known for known in dates if known <= day)[-1 - HISTORY :]
-        return min([first, *latest])
+        if complete_from <= day:
+            return min(first, complete_from)
+        dates = [stored for stored in await self.store.dates(key) if stored <= day]
+        return min([first, *dates[-1 - HISTORY :]])
 
     async def _tables(self, key: str, first: date, last: date) -> Sequence[RateTable]:
         """Return the rates of a source from `first` to `last`, oldest first: from memory, older ones from the store."""

@@ -261,9 +261,9 @@ class Store:
                 return _written(await pipe.execute())
 
     async def restore_decisions(self, source: str, decisions: Sequence[QuarantineDecision]) -> int:
-        """Add decisions that are not stored, in the order of their times; return how many.
+        """Add decisions that are not stored, by their times among those that are; return how many.
 
-        They end no quarantine: it is newer than they are.
+        They end no quarantine: it is newer than they are. The order of the stored ones stays, and the latest are kept.
         """
         key = self._key("decisions", source)
 
@@ -275,15 +275,18 @@ class Store:
                     known.append(decision)
                     latest = decision.at
                 stored.append((latest, json))  # an unreadable one stays where it is
-            new = [decision for decision in decisions if decision not in known]
-            stored += [(decision.at, DECISION.adapter.dump_json(decision).decode()) for decision in new]
-            stored.sort(key=lambda entry: entry[0], reverse=True)
+            before, new_count = list(stored), 0
+            for decision in sorted(decisions, key=lambda decision: decision.at, reverse=True):
+                index = next((number for number, (at, _) in enumerate(stored) if at < decision.at), len(stored))
+                if decision not in known and index < KEPT_DECISIONS:
+                    stored.insert(index, (decision.at, DECISION.adapter.dump_json(decision).decode()))
+                    new_count += 1
             pipe.multi()  # type: ignore[no-untyped-call]
-            if new:
+            if stored != before:
                 pipe.delete(key)
                 pipe.rpush(key, *(json for _, json in stored[:KEPT_DECISIONS]))
                 self._change_version(pipe, source)
-            return len(new)
+            return new_count
 
         with self._errors():
             return cast("int", await self._redis.transaction(write, key, value_from_callable=True))

@@ -305,6 +305,7 @@ class StoreSync:
             decisions,
             days=days,
             published={fixing.date: fixing for fixing in stored},
+            known={fixing.date: fixing for fixing in self.memory.series(key).fixings},
             ended=self.outbox.decided_dates(key),
             unwritten=self.outbox.quarantined_dates(key),
         )

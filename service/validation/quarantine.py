@@ -145,6 +145,18 @@ class Quarantine:
         return QuarantineDecision(waiting, outcome, now)
 
 
+def with_lost(stored: Iterable[QuarantineDecision], lost: Iterable[QuarantineDecision]) -> list[QuarantineDecision]:
+    """Insert lost decisions by their times; all are newest first.
+
+    The order of the stored ones stays: it is that in which they were made, whatever the clocks of the machines were.
+    """
+    decisions = list(stored)
+    for decision in lost:
+        index = next((number for number, other in enumerate(decisions) if other.at < decision.at), len(decisions))
+        decisions.insert(index, decision)
+    return decisions
+
+
 def _outcome(held: Fixing, published: Fixing) -> Outcome:
     """Return how the quarantine of `held` ended if `published` is the fixing of its date now."""
     return Outcome.CONFIRMED if held.is_part_of(published) else Outcome.WITHDRAWN

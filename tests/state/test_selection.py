@@ -219,19 +219,6 @@ def test_tomorrows_or_todays_rates(effective: str, as_of: object) -> None:
     assert snapshot_of(ticker, nbk=series(*NBK.fixings, tomorrow)).as_of == as_of
 
 
-def test_next_update_is_when_known_rates_take_effect() -> None:
-    """At midnight at the bank, if the ticker shows the rates in force; otherwise they are shown already."""
-    tomorrow = fixing(day(3), USD="470.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12")
-    evening = datetime(2026, 4, 2, 15, 0, tzinfo=UTC)
-    due = {
-        effective: snapshot_of(
-            KZT.model_copy(update={"effective": effective}), evening, nbk=series(*NBK.fixings, tomorrow)
-        ).next_update
-        for effective in ("latest", "today")
-    }
-    assert due == {"latest": datetime(2026, 4, 3, 10, 30, tzinfo=UTC), "today": datetime(2026, 4, 2, 19, 0, tzinfo=UTC)}
-
-
 def every_day(count: int) -> Series:
     """Return the publications of `count` days up to 2 April, the dollar rising by 0.01 each, weekends carried over."""
     days = [day(2) - timedelta(number) for number in reversed(range(count))]
@@ -300,7 +287,7 @@ def test_rates_in_force_are_not_late_once_tomorrows_are_known() -> None:
     tomorrow = fixing(day(3), USD="470.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12")
     built = snapshot_of(KZT.model_copy(update={"effective": "today"}), evening, nbk=series(*NBK.fixings, tomorrow))
     assert (built.as_of, built.status) == (day(2), Status.CURRENT)
-    assert built.next_update == datetime(2026, 4, 2, 19, 0, tzinfo=UTC)  # midnight in Almaty
+    assert built.next_update == datetime(2026, 4, 3, 10, 30, tzinfo=UTC)
 
 
 def evidence(

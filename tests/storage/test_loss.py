@@ -116,9 +116,15 @@ async def test_lost_decisions_are_written_again_in_their_order(settings: Setting
     assert [list(rejected.rates) for rejected in quarantine.rejected[on]] == [["EUR"]]
 
 
-async def test_evicted_quarantine_of_a_correction_is_written_again(settings: Settings, store: Store) -> None:
-    """Although other rates of its currencies are published for its date."""
-    await store.save(fixing(day(1), USD="478.77"), fixing(day(2), USD="475.09"))
+@pytest.mark.parametrize("is_partly_published", [False, True])
+async def test_evicted_quarantine_of_a_correction_is_written_again(
+    settings: Settings, store: Store, *, is_partly_published: bool
+) -> None:
+    """Although other rates of its currencies are published for its date, also if the rest of it was published."""
+    first = fixing(day(2), USD="475.09", EUR="551.06")
+    await store.save(fixing(day(1), USD="478.77", EUR="549.00"), first)
+    if is_partly_published:
+        await store.save(later(fixing(day(2), USD="475.09", EUR="552.00")).with_revision_of(first))
     await store.quarantine(QuarantinedFixing(later(fixing(day(2), USD="4750.90")), ("USD moved",), NOW))
     instance = instance_of(settings, store)
     await instance.sync()
@@ -176,6 +182,46 @@ async def test_evicted_decision_on_one_rate_of_a_date_is_written_again(
     assert [decision.outcome for decision in await store.decisions("nbk")] == [outcome]
 
 
+async def test_retraction_that_was_lost_with_its_removal_is_restored(settings: Settings, store: Store) -> None:
+    """A replica without the transaction was promoted: the rate is back, and was not fetched since."""
+    document = fixing(day(2), USD="4750.90", EUR="551.06")
+    await store.save(fixing(day(1), USD="478.77", EUR="548.66"), document)
+    retracted = QuarantinedFixing(document.without({"EUR"}), ("retracted",), NOW)
+    await store.retract(document, QuarantineDecision(retracted, Outcome.RETRACTED, NOW))
+    instance = instance_of(settings, store)
+    await instance.sync()
+    await store._redis.delete(store._key("decisions", "nbk"))
+    await store.save(document)
+    await instance.sync()
+    assert [decision.outcome for decision in await store.decisions("nbk")] == [Outcome.RETRACTED]
+    shown = instance.memory.series("nbk").on(day(2))
+    assert shown is not None
+    assert list(shown.rates) == ["EUR"]
+
+
+async def test_restored_decisions_leave_the_others_in_their_order(settings: Settings, store: Store) -> None:
+    """They were made on machines with different clocks: the latest one is in force."""
+
+    def decision(on: date, outcome: Outcome, minute: int) -> QuarantineDecision:
+        entry = QuarantinedFixing(fixing(on, USD="1.00"), ("USD moved",), NOW)
+        return QuarantineDecision(entry, outcome, NOW + timedelta(minutes=minute))
+
+    lost = decision(date(2026, 3, 30), Outcome.REJECTED, 2)
+    await store.record_decision(lost)
+    instance = instance_of(settings, store)
+    await instance.sync()
+    await store._redis.delete(store._key("decisions", "nbk"))
+    rejected, accepted = (
+        decision(date(2026, 3, 31), outcome, minute)
+        for outcome, minute in ((Outcome.REJECTED, 3), (Outcome.ACCEPTED, 1))
+    )
+    await store.record_decision(rejected)
+    await store.record_decision(accepted)
+    await instance.sync()
+    assert await store.decisions("nbk") == [lost, accepted, rejected]
+    assert list(instance.memory.quarantine["nbk"].rejected) == [date(2026, 3, 30)]
+
+
 async def test_lost_decision_is_older_than_a_stored_one(settings: Settings, store: Store) -> None:
     """What an operator has decided since the loss stays in force."""
     on = date(2026, 3, 31)
@@ -209,9 +255,12 @@ async def test_dropped_decision_is_not_lost(settings: Settings, store: Store) ->
     ]
     await store.restore_decisions("nbk", newer)
     assert len(await store.decisions("nbk")) == KEPT_DECISIONS
+    await store._redis.lset(store._key("decisions", "nbk"), 7, "unreadable")
+    version = await store.version("nbk")
     await instance.sync()
-    assert instance.memory.quarantine["nbk"].decisions == ()
-    assert len(instance.outbox) == 0
+    await instance.sync()
+    assert await store.version("nbk") == version
+    assert await store._redis.llen(store._key("decisions", "nbk")) == KEPT_DECISIONS
 
 
 async def test_interrupted_first_load_ends_no_quarantine(

@@ -102,7 +102,10 @@ async def decimal_json(client: Client, path: str, status: int = 200) -> Any:
 
 
 async def test_entered_rates_hold_until_the_next_ones(store: Store) -> None:
-    """On a date too, and with their change, however old they are; those of a bank end after weeks."""
+    """On a date too, and with their change, however old they are; those of a bank end after weeks.
+
+    Each currency is entered on its own dates.
+    """
     shop = {"adapter": "manual", "base": "KZT", "name": "Shop", "timezone": "Asia/Almaty"}
     tickers = [{"id": key, "base": "KZT", "currencies": ["USD"], "sources": [key]} for key in ("shop", "nbk")]
     settings = load(environ={}, overrides={"sources": {"shop": shop}, "tickers": tickers})
@@ -119,6 +122,11 @@ async def test_entered_rates_hold_until_the_next_ones(store: Store) -> None:
         quote = shown.quotes[0]
         assert (quote.rate, quote.date, quote.percent) == (Decimal(495), date(2025, 5, 3), Decimal("10.00"))
         assert await reader.snapshot(nbk_ticker, day(2)) is None
+    await store.save(*(fixing(day(2) - timedelta(number), "shop", EUR=f"5{number}.00") for number in range(10, 60)))
+    await StoreSync(in_memory, store).sync()
+    shown = await RatesOnDate(in_memory, store).snapshot(shop_ticker, day(2))
+    assert shown is not None
+    assert shown.quotes[0].rate == Decimal(495)
 
 
 def test_last_date_of_a_ticker_without_rates_is_today(settings: Settings, clock: Clock) -> None:
