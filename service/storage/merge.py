@@ -77,10 +77,12 @@ def quarantine(
 
 
 def _is_decided(quarantined: QuarantinedFixing, decisions: Iterable[QuarantineDecision]) -> bool:
-    return any(
-        decision.waiting.since == quarantined.since and decision.waiting.fixing == quarantined.fixing
-        for decision in decisions
-    )
+    """Return whether decisions ended the quarantine of all these rates, also in parts or after it was replaced."""
+    fixing, decided = quarantined.fixing, set[str]()
+    for decision in decisions:
+        if decision.waiting.fixing.date == fixing.date and decision.waiting.since >= quarantined.since:
+            decided.update(decision.waiting.fixing.rates)
+    return fixing.rates.keys() <= decided
 
 
 def still_held(judgement: Judgement, waiting: QuarantinedFixing | None) -> Judgement:
@@ -126,17 +128,16 @@ def _is_lost(
 ) -> bool:
     """Return whether the store has lost an operator's decision: it has no other one on the same rates.
 
-    It has dropped it if it has only later ones, as many as it keeps. What was rejected and fetched and published since
-    is not rejected any more.
+    It has dropped it if it has only later ones, as many as it keeps. A rejected rate that is published was accepted
+    since; a retracted one may be back because its removal was lost too.
     """
     if any(_is_on_same(decision, other) for other in stored):
         return False
     if len(stored) >= KEPT_DECISIONS and decision.at <= min(other.at for other in stored):
         return False
     fixing = published.get(decision.waiting.fixing.date)
-    if decision.outcome is Outcome.ACCEPTED or fixing is None or fixing.fetched_at <= decision.at:
-        return True
-    return not decision.waiting.fixing.is_part_of(fixing)
+    is_published = fixing is not None and decision.waiting.fixing.is_part_of(fixing)
+    return decision.outcome is not Outcome.REJECTED or not is_published
 
 
 def _is_on_same(decision: QuarantineDecision, other: QuarantineDecision) -> bool:

@@ -168,15 +168,14 @@ class RatesOnDate:
     async def _first_date(self, key: str, source: SourceSettings, day: date) -> date:
         """Return the first date to read for the rates on a date: rates of no set times hold until the next ones.
 
-        All in memory are used, as in a ticker; on earlier dates the last ones in the store.
+        All in memory are used, as in a ticker, and of the older ones in the store the last up to the date.
         """
         first, complete_from = days_before(day), self.memory.oldest_complete_date(key)
         if not source.is_irregular:
             return first
-        if complete_from <= day:
-            return min(first, complete_from)
-        dates = [stored for stored in await self.store.dates(key) if stored <= day]
-        return min([first, *dates[-1 - HISTORY :]])
+        stored = await self.store.dates(key) if complete_from > date.min else []
+        dates = [known for known in stored if known <= day]
+        return min([first, complete_from, *dates[-1 - HISTORY :]])
 
     async def _tables(self, key: str, first: date, last: date) -> Sequence[RateTable]:
         """Return the rates of a source from `first` to `last`, oldest first: from memory, older ones from the store."""

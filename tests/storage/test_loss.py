@@ -135,14 +135,19 @@ async def test_evicted_quarantine_of_a_correction_is_written_again(
     assert list(instance.memory.quarantine["nbk"].waiting.values()) == await store.waiting("nbk") == before
 
 
-@pytest.mark.parametrize("ending", ["replaced", "in parts", "decision evicted"])
+@pytest.mark.parametrize(
+    ("ending", "was_published"),
+    [("replaced", False), ("replaced", True), ("in parts", False), ("in parts", True), ("decision evicted", False)],
+)
 async def test_quarantine_that_another_instance_ended_stays_ended(
-    settings: Settings, store: Store, ending: str
+    settings: Settings, store: Store, ending: str, *, was_published: bool
 ) -> None:
-    """Also if no decision on exactly these rates is stored: the bank has corrected them."""
+    """Also without a decision on exactly these rates: the bank has corrected them, or returned to earlier ones."""
     wrong = fixing(day(2), USD="4750.90", EUR="900.00")
     dollar, euro = wrong.without({"EUR"}), wrong.without({"USD"})
     await store.save(fixing(day(1), USD="478.77", EUR="548.66"))
+    if was_published:
+        await store.save(fixing(day(2), USD="475.09", EUR="551.06"))
     await store.quarantine(QuarantinedFixing(wrong, ("EUR moved", "USD moved"), NOW))
     instance = instance_of(settings, store)
     await instance.sync()
@@ -180,6 +185,24 @@ async def test_evicted_decision_on_one_rate_of_a_date_is_written_again(
     await store._redis.delete(store._key("decisions", "nbk"))
     await instance.sync()
     assert [decision.outcome for decision in await store.decisions("nbk")] == [outcome]
+
+
+async def test_lost_rejection_does_not_remove_what_was_accepted_since(settings: Settings, store: Store) -> None:
+    """The acceptance was lost too, before this instance had read it."""
+    document = fixing(day(2), USD="475.09", EUR="551.06")
+    await store.save(fixing(day(1), USD="478.77", EUR="548.66"), document.without({"USD"}))
+    entry = QuarantinedFixing(document.without({"EUR"}), ("USD moved",), NOW)
+    await store.record_decision(QuarantineDecision(entry, Outcome.REJECTED, NOW))
+    instance = instance_of(settings, store)
+    await instance.sync()
+    await store.save(document, decision=QuarantineDecision(entry, Outcome.ACCEPTED, NOW + timedelta(hours=1)))
+    await store._redis.delete(store._key("decisions", "nbk"))
+    await instance.sync()
+    await instance.sync()
+    assert await store.decisions("nbk") == []
+    shown = instance.memory.series("nbk").on(day(2))
+    assert shown is not None
+    assert list(shown.rates) == ["USD", "EUR"]
 
 
 async def test_retraction_that_was_lost_with_its_removal_is_restored(settings: Settings, store: Store) -> None:

@@ -129,6 +129,24 @@ async def test_entered_rates_hold_until_the_next_ones(store: Store) -> None:
     assert shown.quotes[0].rate == Decimal(495)
 
 
+async def test_entered_rates_hold_at_the_beginning_of_memory(store: Store) -> None:
+    """The store has the entries before it, also of a currency that is entered seldom."""
+    shop = {"adapter": "manual", "base": "KZT", "name": "Shop", "timezone": "Asia/Almaty"}
+    ticker = {"id": "shop", "base": "KZT", "currencies": ["USD", "EUR"], "sources": ["shop"]}
+    settings = load(environ={}, overrides={"sources": {"shop": shop}, "tickers": [ticker]})
+    weeks = [day(2) - timedelta(weeks=number) for number in reversed(range(KEEP + 30))]
+    for number, on in enumerate(weeks):
+        entered = fixing(on, "shop", USD=f"4{number}.00", EUR=f"5{number}.00")
+        await store.save(entered if number % 20 == 0 else entered.without({"EUR"}))
+    memory = MemoryState(settings)
+    await StoreSync(memory, store).sync()
+    assert memory.oldest_complete_date("shop") == weeks[30]
+    for number in (25, 30, 31, 45, 60):
+        shown = await RatesOnDate(memory, store).snapshot(settings.tickers[0], weeks[number])
+        assert shown is not None
+        assert [quote.date for quote in shown.quotes] == [weeks[number], weeks[number - number % 20]]
+
+
 def test_last_date_of_a_ticker_without_rates_is_today(settings: Settings, clock: Clock) -> None:
     """Also with one source: the rates that it had were retracted."""
     memory = MemoryState(settings)
