@@ -48,6 +48,8 @@ def problem(detail: Mapping[str, Any]) -> str:
     kind = str(detail["type"])
     if kind == "value_error":  # of a validator of ours
         return str(detail["msg"]).removeprefix("Value error, ")
+    if kind == "string_too_short" and detail["ctx"]["min_length"] == 1:
+        return "must not be empty"
     words = kind.split("_")
     for length in range(len(words), 0, -1):
         if text := _PROBLEMS.get("_".join(words[:length])):

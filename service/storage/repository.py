@@ -68,7 +68,7 @@ from service.storage.coordination import LIFE, Coordination
 from service.storage.embedded_valkey import EmbeddedValkey
 from service.storage.redis_connection import CLUSTER, TIMEOUT, RedisConnection, SentinelStatus
 from service.storage.webhook_queue import WebhookQueue
-from service.validation.quarantine import KEPT_DECISIONS, QuarantineDecision, QuarantinedFixing
+from service.validation.quarantine import KEPT_DECISIONS, QuarantineDecision, QuarantinedFixing, index_by_time
 
 _BATCH: Final = 250
 _NAMED: Final = 10
@@ -275,14 +275,14 @@ class Store:
                     known.append(decision)
                     latest = decision.at
                 stored.append((latest, json))  # an unreadable one stays where it is
-            before, new_count = list(stored), 0
+            new_count = 0
             for decision in sorted(decisions, key=lambda decision: decision.at, reverse=True):
-                index = next((number for number, (at, _) in enumerate(stored) if at < decision.at), len(stored))
+                index = index_by_time([at for at, _ in stored], decision.at)
                 if decision not in known and index < KEPT_DECISIONS:
                     stored.insert(index, (decision.at, DECISION.adapter.dump_json(decision).decode()))
                     new_count += 1
             pipe.multi()  # type: ignore[no-untyped-call]
-            if stored != before:
+            if new_count:
                 pipe.delete(key)
                 pipe.rpush(key, *(json for _, json in stored[:KEPT_DECISIONS]))
                 self._change_version(pipe, source)

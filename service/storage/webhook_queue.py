@@ -42,6 +42,8 @@ class WebhookQueue:
 
     def __init__(self, connection: RedisConnection, prefix: str) -> None:
         self._redis, self._errors, self._prefix = connection.redis, connection.errors, prefix
+        self._states = dict[str, tuple[str | None, DeliveryState]]()
+        """By webhook: its state that was read last, with its JSON, so that an invalid one is logged once."""
 
     async def reported(self, known: StoredReport | None = None) -> StoredReport:
         """Return what was reported: `known` if it has not changed. Invalid records are logged, and count as missing."""
@@ -98,7 +100,10 @@ class WebhookQueue:
                     pipe.llen(key)
                     pipe.lindex(key, 0)
                     state_text, waiting, text = await pipe.execute()
-            state = next(readable(DELIVERIES, [(webhook, state_text)], "deliveries"), DeliveryState())
+            if webhook not in self._states or self._states[webhook][0] != state_text:
+                state = next(readable(DELIVERIES, [(webhook, state_text)], "deliveries"), DeliveryState())
+                self._states[webhook] = state_text, state
+            state = self._states[webhook][1]
             first = next(readable(QUEUED_EVENT, [("0", text)], name), None)
             if first or text is None:
                 return WebhookStatus(state, int(waiting), WaitingEvent(first, text) if first else None)

@@ -152,9 +152,13 @@ def with_lost(stored: Iterable[QuarantineDecision], lost: Iterable[QuarantineDec
     """
     decisions = list(stored)
     for decision in lost:
-        index = next((number for number, other in enumerate(decisions) if other.at < decision.at), len(decisions))
-        decisions.insert(index, decision)
+        decisions.insert(index_by_time([other.at for other in decisions], decision.at), decision)
     return decisions
+
+
+def index_by_time(times: Sequence[datetime], at: datetime) -> int:
+    """Return the index for a decision among others, newest first, which may not be in the order of their times."""
+    return next((index for index, other in enumerate(times) if other < at), len(times))
 
 
 def _outcome(held: Fixing, published: Fixing) -> Outcome:

@@ -312,7 +312,7 @@ def test_invalid_webhook_is_refused(tmp_path: Path, text: str, problem: str) -> 
     [
         ("[client]\npause = 0", "client.pause: must be greater than 0 s"),
         ("[client]\npause = 1e9", "client.pause: must be at most 3.16224e+07 s"),
-        ("[http]\nhost = ''", "http.host: must have at least 1 characters"),
+        ("[http]\nhost = ''", "http.host: must not be empty"),
         ("[sources.nbk]\nevery = 0.5", "sources.nbk.every: must be at least 1 s"),
     ],
 )

@@ -93,6 +93,16 @@ async def test_unreadable_event_does_not_block_the_others(store: Store) -> None:
     assert (await queue.reported()).reported == FIRST
 
 
+async def test_unreadable_state_is_logged_once(store: Store) -> None:
+    """It is read every few seconds, and replaced after the next delivery only."""
+    await store._redis.hset(store._key("deliveries"), "a", "{oops")
+    with structlog.testing.capture_logs() as logs:
+        assert [(await store.webhooks.status("a")).state for _ in range(3)] == [DeliveryState()] * 3
+        await store.webhooks.save("a", replace(DeliveryState(), dropped=2))
+        assert (await store.webhooks.status("a")).state.dropped == 2
+    assert [log["event"] for log in logs] == ["store.unreadable"]
+
+
 async def test_queue_of_a_wrong_type_loses_no_event(settings: Settings, store: Store) -> None:
     """It is moved aside by the next sync; until then nothing is added, and nothing counts as reported."""
     webhook = WebhookSettings(url=SecretStr("https://a.example/"), name="a", format="varnish")

@@ -64,6 +64,8 @@ def show(year: Year, console: Console) -> int:
     requests = ", ".join(f"{key} {bank.requests:,}" for key, bank in year.truth.banks.items())
     console.print(f"requests: {requests}", soft_wrap=True)
     console.print(_of_memory(year))
+    if year.growth is None:
+        console.print("memory was not compared: that takes twelve weeks")
     console.print(f"peak {year.peak:.1f} MB; store {year.store:.1f} MB")
     for note, count in year.health.most_common(25):
         console.print(f"health at midnight: {count} x {note}", soft_wrap=True, markup=False)
