@@ -86,7 +86,8 @@ def _svg(loaded: LoadedLine, options: Options) -> bytes:
     line = loaded.line
     shown = line.since(range_start(options.range, line.points[-1].day, line.points[0].day))
     width, height, lang = options.width or WIDTH, options.height or HEIGHT, language(options.lang or ENGLISH)
-    text = caption(line, loaded.source.short_name or loaded.part.source.upper(), lang)
+    source = loaded.source.short_name or loaded.part.source.upper()
+    text = caption(line, source, lang, recorded=loaded.source.recorded)
     svg = chart_svg([shown], lang, width=width, height=height, theme=options.theme, scale=options.scale, caption=text)
     return svg.encode()
 

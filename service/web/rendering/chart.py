@@ -21,6 +21,7 @@ from markupsafe import escape
 
 from service.domain.change import DERIVED_DIGITS, Trend, half_up
 from service.domain.periods import MAX_AGE
+from service.domain.snapshot import Status
 from service.web import models
 from service.web.i18n import messages
 from service.web.i18n.locale import Language
@@ -219,11 +220,15 @@ def mark_text(day: dt.date, message: str, language: Language) -> str:
     return f"{language.date(day)}: {language.gettext(message)}"
 
 
-def caption(line: ChartLine, source: str, language: Language) -> str:
-    """Return the line above a picture: currency, latest rate, its date, and the short name of the source."""
+def caption(line: ChartLine, source: str, language: Language, *, recorded: bool = False) -> str:
+    """Return the line above a picture: currency, latest rate, its date, and the short name of the source.
+
+    `recorded` marks sample data.
+    """
     latest = line.points[-1]
     rate = language.number(latest.rate, line.decimals)
-    return _SEPARATOR.join([f"{line.code}/{line.base} {rate}", language.date(latest.day), source])
+    marks = [language.gettext(messages.STATUS[Status.RECORDED])] if recorded else []
+    return _SEPARATOR.join([f"{line.code}/{line.base} {rate}", language.date(latest.day), source, *marks])
 
 
 def chart_document(line: ChartLine, ticker: str, source: str, *, cross: bool, language: Language) -> models.Chart:

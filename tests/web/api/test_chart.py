@@ -104,10 +104,10 @@ def filled(valkey: str) -> str:
 
 
 @asynccontextmanager
-async def serve(valkey: str, prefix: str, clock: Clock) -> AsyncIterator[ChartApp]:
+async def serve(valkey: str, prefix: str, clock: Clock, *, recorded: bool = False) -> AsyncIterator[ChartApp]:
     """Serve charts of a store, with the latest dates in memory."""
     kzt = {"id": "kzt", "base": "KZT", "currencies": ["USD", "BYN", "EUR", "XDR"], "sources": ["nbk"]}
-    source = {"nbk": {"not_compared": ["USD", "BYN", "EUR"]}}
+    source = {"nbk": {"not_compared": ["USD", "BYN", "EUR"], "recorded": recorded}}
     memory = MemoryState(load(environ={}, overrides={"tickers": [kzt], "sources": source}))
     for item in ALL[-KEEP:]:
         memory.add(item)
@@ -182,6 +182,15 @@ async def test_picture_has_the_size_and_the_language(app: ChartApp) -> None:
     assert (picture.get("width"), picture.get("height"), picture.get("viewBox")) == ("480", "200", "0 0 480 200")
     assert picture[0].text is not None
     assert picture[0].text.startswith("АҚШ доллары / KZT")
+
+
+async def test_picture_of_sample_data_says_so(valkey: str, filled: str, clock: Clock) -> None:
+    """In its language, after the name of the source."""
+    for is_recorded, end in ((False, "NBK"), (True, "NBK · Beispieldaten")):
+        async with serve(valkey, filled, clock, recorded=is_recorded) as app:
+            texts = (await app.picture("usd.svg?lang=de")).xpath("//*[local-name()='text']/text()")
+            assert texts[0].startswith("USD/KZT ")
+            assert texts[0].endswith(f" · {end}")
 
 
 async def test_png_is_drawn_from_the_picture(app: ChartApp) -> None:
