@@ -25,7 +25,6 @@ import asyncio
 import re
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple, Self, TypeVar, cast
@@ -68,7 +67,14 @@ from service.storage.coordination import LIFE, Coordination
 from service.storage.embedded_valkey import EmbeddedValkey
 from service.storage.redis_connection import CLUSTER, TIMEOUT, RedisConnection, SentinelStatus
 from service.storage.webhook_queue import WebhookQueue
-from service.validation.quarantine import KEPT_DECISIONS, QuarantineDecision, QuarantinedFixing, index_by_time
+from service.validation.quarantine import (
+    KEPT_DECISIONS,
+    Outcome,
+    Quarantine,
+    QuarantineDecision,
+    QuarantinedFixing,
+    index_by_time,
+)
 
 _BATCH: Final = 250
 _NAMED: Final = 10
@@ -264,47 +270,56 @@ class Store:
         """Add decisions that are not stored, by their times among those that are; return how many.
 
         They end no quarantine: it is newer than they are. The order of the stored ones stays, and the latest are kept.
+        Rates that a restored decision has retracted are removed again.
         """
-        key = self._key("decisions", source)
+        key, fixings = self._key("decisions", source), self._key("fixings", source)
 
         async def write(pipe: Pipeline) -> int:
-            stored = list[tuple[datetime, str]]()
-            known, latest = list[QuarantineDecision](), datetime.max.replace(tzinfo=UTC)
+            stored = list[tuple[datetime, str, QuarantineDecision | None]]()
+            latest = datetime.max.replace(tzinfo=UTC)
             for field, json in _numbered(await pipe.lrange(key, 0, -1)):
-                for decision in readable(DECISION, [(field, json)], f"decisions:{source}"):
-                    known.append(decision)
-                    latest = decision.at
-                stored.append((latest, json))  # an unreadable one stays where it is
-            new_count = 0
+                known = next(readable(DECISION, [(field, json)], f"decisions:{source}"), None)
+                latest = known.at if known else latest  # an unreadable one stays where it is
+                stored.append((latest, json, known))
+            stored_decisions = [known for _, _, known in stored]
+            new = list[QuarantineDecision]()
             for decision in sorted(decisions, key=lambda decision: decision.at, reverse=True):
-                index = index_by_time([at for at, _ in stored], decision.at)
-                if decision not in known and index < KEPT_DECISIONS:
-                    stored.insert(index, (decision.at, DECISION.adapter.dump_json(decision).decode()))
-                    new_count += 1
+                index = index_by_time([at for at, _, _ in stored], decision.at)
+                if decision not in stored_decisions and index < KEPT_DECISIONS:
+                    stored.insert(index, (decision.at, DECISION.adapter.dump_json(decision).decode(), decision))
+                    new.append(decision)
+            quarantine = Quarantine.of((), [known for _, _, known in stored if known])
+            days = sorted({str(each.waiting.fixing.date) for each in new if each.outcome is Outcome.RETRACTED})
+            published = zip(days, await pipe.hmget(fixings, days) if days else (), strict=True)
+            with_retracted = list(readable(FIXING, published, f"fixings:{source}"))
             pipe.multi()  # type: ignore[no-untyped-call]
-            if new_count:
+            if new:
                 pipe.delete(key)
-                pipe.rpush(key, *(json for _, json in stored[:KEPT_DECISIONS]))
+                pipe.rpush(key, *(json for _, json, _ in stored[:KEPT_DECISIONS]))
+                for fixing in with_retracted:
+                    self._replace(pipe, quarantine.without_rejected(fixing))
                 self._change_version(pipe, source)
-            return new_count
+            return len(new)
 
         with self._errors():
-            return cast("int", await self._redis.transaction(write, key, value_from_callable=True))
+            return cast("int", await self._redis.transaction(write, key, fixings, value_from_callable=True))
 
     async def retract(self, published: Fixing, decision: QuarantineDecision) -> WriteResult:
         """Remove the rates of a decision from a published fixing, and save the decision, in one transaction."""
-        source, day, retracted = published.source, str(published.date), decision.waiting.fixing.rates
-        rates = {code: rate for code, rate in published.rates.items() if code not in retracted}
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:
-                if rates:
-                    rest = replace(published, rates=rates)
-                    pipe.hset(self._key("fixings", source), day, FIXING.adapter.dump_json(rest).decode())
-                else:
-                    pipe.hdel(self._key("fixings", source), day)
+                self._replace(pipe, published.without(decision.waiting.fixing.rates))
                 self._decide(pipe, decision)
-                self._change_version(pipe, source)
+                self._change_version(pipe, published.source)
                 return _written(await pipe.execute())
+
+    def _replace(self, pipe: Pipeline, fixing: Fixing) -> None:
+        """Replace the stored fixing of a date, or remove it if no rate is left."""
+        key, day = self._key("fixings", fixing.source), str(fixing.date)
+        if fixing.rates:
+            pipe.hset(key, day, FIXING.adapter.dump_json(fixing).decode())
+        else:
+            pipe.hdel(key, day)
 
     def _decide(
         self, pipe: Pipeline, decision: QuarantineDecision, still_quarantined: QuarantinedFixing | None = None

@@ -206,20 +206,41 @@ async def test_lost_rejection_does_not_remove_what_was_accepted_since(settings: 
 
 
 async def test_retraction_that_was_lost_with_its_removal_is_restored(settings: Settings, store: Store) -> None:
-    """A replica without the transaction was promoted: the rate is back, and was not fetched since."""
-    document = fixing(day(2), USD="4750.90", EUR="551.06")
-    await store.save(fixing(day(1), USD="478.77", EUR="548.66"), document)
-    retracted = QuarantinedFixing(document.without({"EUR"}), ("retracted",), NOW)
-    await store.retract(document, QuarantineDecision(retracted, Outcome.RETRACTED, NOW))
+    """A replica without the transactions was promoted: the rates are back, and were not fetched since."""
+    whole, document = fixing(day(1), USD="4787.70"), fixing(day(2), USD="4750.90", EUR="551.06")
+    await store.save(fixing(day(31, 3), USD="478.77", EUR="548.66"), whole, document)
+    for published, retracted in ((whole, whole), (document, document.without({"EUR"}))):
+        entry = QuarantinedFixing(retracted, ("retracted",), NOW)
+        await store.retract(published, QuarantineDecision(entry, Outcome.RETRACTED, NOW))
     instance = instance_of(settings, store)
     await instance.sync()
     await store._redis.delete(store._key("decisions", "nbk"))
-    await store.save(document)
+    await store.save(whole, document)
     await instance.sync()
-    assert [decision.outcome for decision in await store.decisions("nbk")] == [Outcome.RETRACTED]
-    shown = instance.memory.series("nbk").on(day(2))
-    assert shown is not None
-    assert list(shown.rates) == ["EUR"]
+    assert [decision.outcome for decision in await store.decisions("nbk")] == [Outcome.RETRACTED] * 2
+    for fixings in (instance.memory.series("nbk").fixings, await store.recent("nbk", KEEP)):
+        assert [(each.date, list(each.rates)) for each in fixings] == [(day(31, 3), ["USD", "EUR"]), (day(2), ["EUR"])]
+    version = await store.version("nbk")
+    await instance.sync()
+    assert await store.version("nbk") == version
+
+
+async def test_restored_retraction_leaves_what_was_accepted_since(settings: Settings, store: Store) -> None:
+    """With other rates, so that it is not on the same ones as the retraction."""
+    document = fixing(day(2), USD="475.09", EUR="551.06")
+    dollar = QuarantinedFixing(document.without({"EUR"}), ("retracted",), NOW)
+    await store.save(fixing(day(1), USD="478.77", EUR="548.66"), document)
+    await store.retract(document, QuarantineDecision(dollar, Outcome.RETRACTED, NOW))
+    instance = instance_of(settings, store)
+    await instance.sync()
+    await store._redis.delete(store._key("decisions", "nbk"))
+    both = QuarantineDecision(QuarantinedFixing(document, (), NOW), Outcome.ACCEPTED, NOW + timedelta(hours=1))
+    await store.save(document, decision=both)
+    await instance.sync()
+    assert len(await store.decisions("nbk")) == 2
+    stored = await store.fixing("nbk", day(2))
+    assert stored is not None
+    assert list(stored.rates) == ["USD", "EUR"]
 
 
 async def test_restored_decisions_leave_the_others_in_their_order(settings: Settings, store: Store) -> None:
