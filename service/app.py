@@ -105,8 +105,8 @@ def serve(
         gave_up = True
         signal.raise_signal(signal.SIGTERM)
 
-    def ready() -> None:
-        log.info("service.ready", url=f"http://{http.host}:{http.port}", version=__version__)
+    def ready(url: str) -> None:
+        log.info("service.ready", url=url, version=__version__)
         systemd.notify("READY=1")
 
     def may_restart(read: Callable[[], Settings]) -> bool:

@@ -65,7 +65,9 @@ class HttpSettings(_Table):
         default="127.0.0.1",
         description="Address to listen on; `0.0.0.0` exposes `/metrics` to other machines.",
     )
-    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
+    port: int = Field(
+        default=8080, ge=0, le=65535, description="Port to listen on; 0: an unused one, which the log names."
+    )
     max_age: Duration = Field(
         default=timedelta(minutes=1),
         description="Maximum `max-age` of responses with rates; it never reaches past the next due publication.",

@@ -32,7 +32,7 @@ def main(config: Path, port: int, ahead: float, life: float) -> None:
     settings = load(config, overrides={"http": {"port": port}})
     configure(settings.log)
     clock = WrongClock(ahead)
-    run(create_app(settings, None, clock, machine=clock, lock_life=life), settings.http, lambda: None)
+    run(create_app(settings, None, clock, machine=clock, lock_life=life), settings.http, lambda _: None)
 
 
 if __name__ == "__main__":

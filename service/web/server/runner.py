@@ -41,9 +41,14 @@ class Runner(web.AppRunner):
 
 
 def run(
-    app: web.Application, http: HttpSettings, ready: Callable[[], None], may_restart: Callable[[], bool] | None = None
+    app: web.Application,
+    http: HttpSettings,
+    ready: Callable[[str], None],
+    may_restart: Callable[[], bool] | None = None,
 ) -> bool:
-    """Serve until SIGTERM or SIGINT, then finish requests in progress; call `ready` once connections are accepted.
+    """Serve until SIGTERM or SIGINT, then finish requests in progress.
+
+    Once connections are accepted, `ready` is called with the URL, which has the actual port if `http.port` is 0.
 
     New connections are accepted for `http.drain` longer, or until a second signal, while `DRAINING` is set.
 
@@ -55,7 +60,7 @@ def run(
 
 
 async def _serve(
-    app: web.Application, http: HttpSettings, ready: Callable[[], None], may_restart: Callable[[], bool] | None
+    app: web.Application, http: HttpSettings, ready: Callable[[str], None], may_restart: Callable[[], bool] | None
 ) -> bool:
     runner, stopped, drained, restarts = Runner(app, http), asyncio.Event(), asyncio.Event(), False
     loop = asyncio.get_running_loop()
@@ -80,8 +85,7 @@ async def _serve(
     try:
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
-            starting.result()
-            ready()
+            ready(starting.result())
             if may_restart:
                 loop.add_signal_handler(signal.SIGHUP, hang_up)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANG_UP)
@@ -102,6 +106,9 @@ async def _serve(
     return restarts
 
 
-async def _start(runner: Runner, http: HttpSettings) -> None:
+async def _start(runner: Runner, http: HttpSettings) -> str:
+    """Accept connections; return the URL."""
     await runner.setup()
-    await web.TCPSite(runner, http.host, http.port, backlog=_BACKLOG).start()
+    site = web.TCPSite(runner, http.host, http.port, backlog=_BACKLOG)
+    await site.start()
+    return site.name

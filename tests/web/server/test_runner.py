@@ -6,6 +6,7 @@ import socket
 import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -30,13 +31,13 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_serving(number: signal.Signals) -> None:
-    assert run(web.Application(), HttpSettings(port=unused_port()), lambda: signal.raise_signal(number)) is False
+    assert run(web.Application(), HttpSettings(port=unused_port()), lambda _: signal.raise_signal(number)) is False
 
 
 def test_hang_up_ends_serving_if_it_may_restart() -> None:
     """Sent before the application serves, it is not lost."""
     signal.raise_signal(signal.SIGHUP)
-    assert run(web.Application(), HttpSettings(port=unused_port()), lambda: None, lambda: True) is True
+    assert run(web.Application(), HttpSettings(port=unused_port()), lambda _: None, lambda: True) is True
 
 
 def test_hang_up_changes_nothing_if_it_may_not_restart() -> None:
@@ -51,7 +52,7 @@ def test_hang_up_changes_nothing_if_it_may_not_restart() -> None:
         ended.append("cleaned up")
 
     app.on_cleanup.append(end)
-    assert run(app, HttpSettings(port=port), lambda: signal.raise_signal(signal.SIGHUP), may_restart) is False
+    assert run(app, HttpSettings(port=port), lambda _: signal.raise_signal(signal.SIGHUP), may_restart) is False
     assert ended == ["cleaned up"]
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30)
@@ -66,7 +67,10 @@ def test_termination_wins_over_a_restart() -> None:
 
     assert (
         run(
-            web.Application(), HttpSettings(port=unused_port()), lambda: signal.raise_signal(signal.SIGHUP), may_restart
+            web.Application(),
+            HttpSettings(port=unused_port()),
+            lambda _: signal.raise_signal(signal.SIGHUP),
+            may_restart,
         )
         is False
     )
@@ -77,7 +81,7 @@ def test_drain_ends_by_itself(number: signal.Signals) -> None:
     """After a restart too, which closes the listener as well."""
     app, http = web.Application(), HttpSettings(port=unused_port(), drain=timedelta(milliseconds=1))
     app[DRAINING] = asyncio.Event()
-    assert run(app, http, lambda: signal.raise_signal(number), lambda: True) is (number is signal.SIGHUP)
+    assert run(app, http, lambda _: signal.raise_signal(number), lambda: True) is (number is signal.SIGHUP)
     assert app[DRAINING].is_set()
 
 
@@ -112,12 +116,26 @@ def test_termination_after_a_hang_up_does_not_end_the_drain() -> None:
     app.on_startup.append(begin)
     app.on_cleanup.append(end)
     http = HttpSettings(port=unused_port(), drain=timedelta(hours=1))
-    assert run(app, http, lambda: signal.raise_signal(signal.SIGHUP), lambda: True) is False
+    assert run(app, http, lambda _: signal.raise_signal(signal.SIGHUP), lambda: True) is False
     assert cleaned
     assert [task.exception() for task in tasks] == [None]
     assert len(sent) == 2
 
 
+def test_url_has_the_port_that_was_chosen() -> None:
+    """With port 0 the log names an address to which a client can connect."""
+    urls = list[str]()
+
+    def ready(url: str) -> None:
+        urls.append(url)
+        address = urlsplit(url)
+        socket.create_connection((address.hostname, address.port), 30).close()
+        signal.raise_signal(signal.SIGTERM)
+
+    run(web.Application(), HttpSettings(port=0), ready)
+    assert [url.rpartition(":")[0] for url in urls] == ["http://127.0.0.1"]
+
+
 def test_address_in_use_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(OSError, match="address already in use"):
-        run(web.Application(), HttpSettings(port=server.getsockname()[1]), lambda: None)
+        run(web.Application(), HttpSettings(port=server.getsockname()[1]), lambda _: None)
