@@ -26,6 +26,11 @@ from tests.support.wait import until, until_true
 
 pytestmark = pytest.mark.slow
 
+MAX_GROWTH = 100.0
+"""Limit of the memory that an attack takes, in MB: 15 on an idle machine, 50 on a busy one, where more is in flight.
+
+Unlimited buffers, or none that is freed, take several hundred.
+"""
 SILENCE = 1.0
 """Seconds of silence after which a response counts as complete."""
 
@@ -263,29 +268,34 @@ HELD_OPEN = {
 }
 
 
+async def hold_many_open(service: Service) -> float:
+    """Hold 100 connections of each kind open until they are closed; return the largest resident memory, in MB."""
+    port, memory = service.port or 0, list[float]()
+    held = {
+        kind: [asyncio.create_task(hold_open(port, *arguments)) for _ in range(100)]
+        for kind, arguments in HELD_OPEN.items()
+    }
+
+    async def all_ended() -> bool:
+        memory.append(resident(service))
+        exchange = await send_raw(port, get(b"/v1/ticker", HOST.strip(), b"Connection: close"), 2)
+        assert exchange.statuses == (200,)
+        return all(task.done() for tasks in held.values() for task in tasks)
+
+    await until(all_ended)
+    for kind, tasks in held.items():
+        assert {*await asyncio.gather(*tasks)} <= {"closed", "reset"}, kind
+    return max(memory)
+
+
 async def test_connections_held_open_are_closed(tmp_path: Path) -> None:
-    """All files are closed and memory is bounded, while another client is served."""
+    """All files are closed and memory is bounded, while another client is served; three times in a row."""
     with run_service(tmp_path, idle_timeout=2, send_timeout=1) as service:
-        level, before, port = psutil.Process(service.process.pid).num_fds(), resident(service), service.port or 0
-        held = {
-            kind: [asyncio.create_task(hold_open(port, *arguments)) for _ in range(100)]
-            for kind, arguments in HELD_OPEN.items()
-        }
-
-        growth = [0.0]
-
-        async def all_ended() -> bool:
-            growth.append(resident(service) - before)
-            exchange = await send_raw(port, get(b"/v1/ticker", HOST.strip(), b"Connection: close"), 2)
-            assert exchange.statuses == (200,)
-            return all(task.done() for tasks in held.values() for task in tasks)
-
-        await until(all_ended)
-        assert max(growth) < 60
-        await until_files_closed(service, level)
-        for kind, tasks in held.items():
-            assert {*await asyncio.gather(*tasks)} <= {"closed", "reset"}, kind
-        assert resident(service) - before < 40
+        level, before = psutil.Process(service.process.pid).num_fds(), resident(service)
+        for _ in range(3):
+            assert await hold_many_open(service) - before < MAX_GROWTH
+            await until_files_closed(service, level)
+        assert resident(service) - before < MAX_GROWTH
         service.process.terminate()
         assert "Traceback" not in service.ended()[1]
 
@@ -311,7 +321,7 @@ async def test_large_requests_do_not_grow_memory(tmp_path: Path) -> None:
                 assert {exchange.statuses for exchange in exchanges} <= {(400,), (200,), (200, 400), (404,), (405,)}, (
                     kind
                 )
-            assert resident(service) - before < 50, kind
+            assert resident(service) - before < MAX_GROWTH, kind
 
 
 async def test_connections_beyond_the_limit_are_closed(tmp_path: Path) -> None:
