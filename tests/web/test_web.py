@@ -34,6 +34,21 @@ async def client(start: Started, banks: Banks) -> Client:
     return client
 
 
+async def test_currency_without_a_source_breaks_no_path(start: Started, settings: Settings, banks: Banks) -> None:
+    """The others are served, and what is missing is not found."""
+    banks.published["nbk"] = dict(APRIL)
+    ticker = settings.tickers[0].model_copy(update={"currencies": ("USD", "XAU", "EUR"), "sources": ("nbk",)})
+    client = await start(settings.model_copy(update={"tickers": (ticker,)}))
+    await until_ready(client)
+    forms = [f"/v1/ticker.{suffix}{query}" for suffix in SUFFIXES for query in ("", "?currencies=xau")]
+    others = ["/", "/rates", "/rates/usd", "/status", "/embed", "/embed?layout=list", "/docs", "/v1/sources", "/health"]
+    dated = ["/v1/ticker?on=2026-04-01", "/v1/rates/2026-04-01", "/rates?on=2026-04-01"]
+    missing = ["/rates/xau", "/v1/history/xau", "/v1/chart/xau.svg", "/v1/convert?from=xau&to=usd&amount=1"]
+    for path, status in [*((path, 200) for path in [*forms, *others, *dated]), *((path, 404) for path in missing)]:
+        async with client.get(path, headers={"Accept": "text/html"}) as response:
+            assert (path, response.status) == (path, status)
+
+
 async def test_json_matches_the_contract(client: Client) -> None:
     """Check fields, order, types and digits."""
     async with client.get("/v1/ticker") as response:

@@ -173,6 +173,7 @@ def _values(
         "roles": ROLES,
         "days": DAYS,
         "marks": MARKS,
+        "by_source": _by_source,
         "strip": _strip,
         "recent": _recent,
         "unusual": _UNUSUAL,
@@ -182,6 +183,14 @@ def _values(
         "moment": locale.moment,
         "countdown": partial(_countdown, now=health.time),
     }
+
+
+def _by_source(check: models.Component) -> list[tuple[str | None, models.Choice, list[str]]]:
+    """Return the sources of a ticker's quotes, each with its first choice and its currencies; None: no source."""
+    grouped = dict[str | None, tuple[models.Choice, list[str]]]()
+    for code, choice in (check.choices or {}).items():
+        grouped.setdefault(choice.source, (choice, []))[1].append(code)
+    return [(source, choice, codes) for source, (choice, codes) in grouped.items()]
 
 
 def _strip(document: models.SourceDocument) -> list[tuple[DayState, str]]:

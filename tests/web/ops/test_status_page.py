@@ -12,7 +12,8 @@ from service.settings import Settings
 from service.storage.repository import Store
 from service.web.rendering import templates
 from tests.conftest import Clock, Started
-from tests.support.http import Client, body
+from tests.support.http import Client, body, until_ready
+from tests.support.pages import published
 from tests.support.publications import fill
 from tests.support.standin import Banks
 from tests.support.wait import until
@@ -136,6 +137,16 @@ async def test_page_shows_only_what_health_and_sources_report(client: Client) ->
     assert len(moments) > 10
     assert {moment.replace(second=0, microsecond=0) for moment in moments} <= minutes
     assert {date.fromisoformat(text) for text in shown if "T" not in text} <= known_dates
+
+
+async def test_currencies_are_listed_by_source(start: Started, settings: Settings, banks: Banks) -> None:
+    """Also those that no source quotes, in the order of the ticker."""
+    ticker = settings.tickers[0].model_copy(update={"currencies": ("USD", "XAU", "EUR"), "sources": ("nbk",)})
+    published(banks)
+    client = await start(settings.model_copy(update={"tickers": (ticker,)}))
+    await until_ready(client)
+    text = words(card(await get_page(client), "ticker-kzt"))
+    assert "National Bank of Kazakhstan USD, EUR Not available XAU" in text
 
 
 async def test_page_is_served_while_nothing_works(start: Started, settings: Settings, banks: Banks) -> None:
