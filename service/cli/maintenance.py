@@ -129,7 +129,8 @@ def decide(
         if outcome is Outcome.REJECTED:
             await store.record_decision(decision, rest)
         else:
-            await store.save(_completed(selected.fixing, published), decision=decision, still_quarantined=rest)
+            version = published.updated_with(selected.fixing) if published else selected.fixing
+            await store.save(version, decision=decision, still_quarantined=rest)
             stored = await store.fixing(key, day)
             if stored is None or not selected.fixing.is_part_of(stored):
                 later = listed(stored) if stored else "nothing"
@@ -182,18 +183,6 @@ def retract(settings: Settings, key: str, day: date, codes: Sequence[str], confi
         return f"{summary}: retracted"
 
     console(soft_wrap=True).print(safe(with_store(settings, end)))
-
-
-def _completed(accepted: Fixing, published: Fixing | None) -> Fixing:
-    """Return the published fixing of a date with the accepted rates added."""
-    if published is None:
-        return accepted
-    rates = {**published.rates, **accepted.rates}
-    if any(code in published.rates for code in accepted.rates):
-        return replace(accepted, rates=rates).with_revision_of(published)
-    # No published rate changes: keep the later response's receipt, so that `Fixing.supersedes` holds for the result.
-    latest = max(accepted, published, key=lambda fixing: (fixing.fetched_at, fixing.digest))
-    return replace(latest, rates=rates, revisions=published.revisions)
 
 
 def listed(fixing: Fixing) -> str:

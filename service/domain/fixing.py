@@ -157,6 +157,22 @@ class Fixing(RateTable):
         kept = versions if len(versions) <= REVISIONS else (*versions[: REVISIONS - 1], versions[-1])
         return replace(self, revisions=kept)
 
+    def updated_with(self, document: "Fixing") -> "Fixing":
+        """Return the next version of this published fixing, which supersedes it: with the rates of a document added.
+
+        A document without a rate that differs, e.g. with quarantined rates that are published now, makes no revision:
+        the version has the receipt of the later response. It does if the bank returned to a response that was revised,
+        or if an operator entered it, because each entry has an author.
+        """
+        rates = {**self.rates, **document.rates}
+        changed = any(code in self.rates and not document.has_rate_of(self, code) for code in document.rates)
+        if not changed and not document.entered_by:
+            latest = max(document, self, key=lambda version: (version.fetched_at, version.digest))
+            completed = replace(latest, rates=rates, revisions=self.revisions)
+            if completed.supersedes(self):
+                return completed
+        return replace(document, rates=rates).with_revision_of(self)
+
     def supersedes(self, stored: "Fixing") -> bool:
         """Return whether this is a later version of the stored fixing of its date; never true both ways.
 

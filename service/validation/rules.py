@@ -147,20 +147,14 @@ def _is_repetition(fixing: Fixing, published: Fixing) -> bool:
 def fixing_to_publish(fixing: Fixing, valid_rates: Mapping[str, Rate], published: Fixing | None) -> Fixing | None:
     """Return what is to be published for the date; None if that changes nothing.
 
-    A later form of a document adds and changes rates, and removes none: a bank that corrects a date repeats it. What an
-    operator enters later is always a revision, because each entry has an author.
+    A later form of a document adds and changes rates, and removes none: a bank that corrects a date repeats it.
     """
     if not published:
         return replace(fixing, rates=valid_rates) if valid_rates else None
-    rates = {**published.rates, **valid_rates}
-    completed = replace(fixing, rates=rates)
-    only_added = all(completed.has_rate_of(published, code) for code in published.rates)
-    if only_added and rates.keys() == published.rates.keys():
+    new = replace(fixing, rates=valid_rates)
+    if valid_rates.keys() <= published.rates.keys() and all(new.has_rate_of(published, code) for code in valid_rates):
         return None
-    if only_added and not fixing.entered_by:  # rates that were quarantined
-        latest = max(fixing, published, key=lambda form: form.fetched_at)
-        return replace(latest, rates=rates, revisions=published.revisions)
-    return completed.with_revision_of(published)
+    return published.updated_with(new)
 
 
 def document_errors(fixing: Fixing, context: ValidationContext) -> tuple[str, ...]:

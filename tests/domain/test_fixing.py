@@ -5,6 +5,8 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from service.domain.fixing import REVISIONS, Fixing
 from tests.support.fixings import day, fixing, later, series, with_sides
@@ -84,6 +86,36 @@ def test_exactly_one_of_two_versions_supersedes_the_other(old: Fixing, new: Fixi
     """Instances that fetched different versions converge instead of overwriting each other forever."""
     assert new.supersedes(old)
     assert not old.supersedes(new)
+
+
+RESPONSES = [
+    replace(fixing(day(3), USD=usd, EUR=eur), digest=f"{usd} {eur}") for usd in ("475", "476") for eur in ("551", "552")
+]
+
+
+@example([(RESPONSES[1], ""), (RESPONSES[0], "EUR")])
+@given(st.lists(st.tuples(st.sampled_from(RESPONSES), st.sampled_from(["", "USD", "EUR"])), max_size=REVISIONS + 4))
+def test_next_version_supersedes_the_published_one(steps: list[tuple[Fixing, str]]) -> None:
+    """Whatever the bank returns to, and an operator retracts before; otherwise the store would keep the old one."""
+    published = RESPONSES[0]
+    for number, (response, retracted) in enumerate(steps, 1):
+        published = published.without({retracted})
+        document = later(response, number)
+        new = published.updated_with(replace(document, digest=response.digest))
+        if not document.is_part_of(published):
+            assert new.supersedes(published)
+            assert not published.supersedes(new)
+            assert document.is_part_of(new)
+            published = new
+
+
+def test_quarantined_rates_that_are_published_are_no_revision() -> None:
+    """The receipt is that of the later response."""
+    published, document = fixing(day(3), USD="475"), fixing(day(3), USD="475", EUR="551")
+    for first, second in ((published, later(document)), (later(published), document)):
+        version = first.updated_with(second)
+        assert (version.digest, version.revisions) == (later(document).digest, ())
+        assert version.has_same_rates(document)
 
 
 def test_repeated_fixing_does_not_supersede() -> None:
