@@ -5,12 +5,13 @@ publication day. A carry-over is not a publication: a source that repeats old ra
 that publishes nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
+from service.domain.fixing import Series
 from service.domain.holidays import days_off, worked_weekend_days
 from service.settings import SourceSettings
 from service.settings.types import ALL_DAY
@@ -102,17 +103,37 @@ def effective_date(source: SourceSettings, day: date) -> date:
             return next((working for working in earlier if _has_rates(source, working)), day - _DAY)
 
 
-def market_day(source: SourceSettings, effective_date: date) -> date:
+def worked_days(source: SourceSettings, series: Series) -> frozenset[date]:
+    """Return the dates of a series that its source's calendar has off, although most of its rates changed on them.
+
+    The bank worked then: a holiday was moved by decree, or the calendar is wrong. Rates that a bank sets for a whole
+    month, from its first day, are not most. The days are empty unless the calendar decides about market days.
+    """
+    if source.effective != "next-working-day":
+        return frozenset()
+    days = set[date]()
+    for earlier, fixing in pairwise(series.distinct):
+        if not _may_publish(source, fixing.date):
+            moved = [fixing.has_rate_of(earlier, code) for code in fixing.rates.keys() & earlier.rates.keys()].count(
+                False
+            )
+            if 2 * moved > len(fixing.rates):
+                days.add(fixing.date)
+    return frozenset(days)
+
+
+def market_day(source: SourceSettings, effective_date: date, worked: Collection[date] = ()) -> date:
     """Return the market day whose rates an effective date has: that of the publication; a weekend counts as the Friday.
 
     Before a holiday, rates that are valid on the next working day are days older than their date: compared with other
-    banks' rates of the day before it, they would diverge from them.
+    banks' rates of the day before it, they would diverge from them. `worked` are days on which the source worked
+    although its calendar has them off.
     """
     is_later = source.effective in ("next-day", "next-working-day")
     day = effective_date - _DAY if is_later else effective_date
     if source.effective == "next-working-day":
         days_before = (day - offset * _DAY for offset in range(_LOOKBACK.days))
-        day = next((earlier for earlier in days_before if _may_publish(source, earlier)), day)
+        day = next((earlier for earlier in days_before if earlier in worked or _may_publish(source, earlier)), day)
     return day - timedelta(days=max(0, day.weekday() - 4))
 
 

@@ -466,7 +466,8 @@ class MemoryState:
 
 def witness_of(source: SourceSettings, key: str, series: Series, quarantined: Sequence[Fixing] = ()) -> Witness:
     """Return a source as input for the comparison with others."""
-    publications = Publications(series, partial(publication_schedule.market_day, source))
+    worked = publication_schedule.worked_days(source, series)
+    publications = Publications(series, partial(publication_schedule.market_day, source, worked=worked))
     return Witness(key, publications, quarantined, frozenset(source.not_compared))
 
 

@@ -8,7 +8,7 @@ import pytest
 from service.domain import publication_schedule
 from service.domain.publication_schedule import Freshness
 from service.settings import SourceSettings, load
-from tests.support.fixings import day
+from tests.support.fixings import day, fixing, series
 
 SOURCES = load(environ={}).sources
 NBK, ECB, NBU, CBR, CBU = (SOURCES[key] for key in ("nbk", "ecb", "nbu", "cbr", "cbu"))
@@ -65,6 +65,19 @@ def test_effective_dates() -> None:
 def test_market_day_is_that_of_the_publication(key: str, effective: date, expected: date) -> None:
     """Also across a holiday: rates of the day before it are not those of the holiday."""
     assert publication_schedule.market_day(SOURCES[key], effective) == expected
+
+
+def test_day_on_which_most_rates_change_was_worked() -> None:
+    """The calendar of Uzbekistan has 20 and 23 March 2026 off, and the bank published; a single rate says nothing."""
+    dates = [date(2026, 3, number) for number in (19, 20, 23, 24)]
+    all_moved = [fixing(on, USD=f"{on.day}", EUR=f"{on.day}", RUB=f"{on.day}") for on in dates]
+    one_moved = [fixing(on, USD=f"{on.day}", EUR="2", RUB="3") for on in dates]
+    for documents, worked in ((all_moved, dates[1:3]), (one_moved, [])):
+        days = publication_schedule.worked_days(CBU, series(*documents))
+        assert sorted(days) == worked
+        expected = dates[1:3] if worked else [date(2026, 3, 19)] * 2
+        assert [publication_schedule.market_day(CBU, on, days) for on in dates[2:]] == expected
+    assert publication_schedule.worked_days(NBK, series(*all_moved)) == frozenset()
 
 
 @pytest.mark.parametrize(
