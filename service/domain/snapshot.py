@@ -1,6 +1,7 @@
 """The snapshot of a ticker: its quotes and its status."""
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -21,6 +22,11 @@ class Status(StrEnum):
     LATE = "late"
     STALE = "stale"
     RECORDED = "recorded"
+
+
+def worst(statuses: Iterable[Status]) -> Status:
+    """Return the worst of some statuses, of which there is at least one."""
+    return max(statuses, key=list(Status).index)
 
 
 class Confidence(StrEnum):
@@ -48,7 +54,8 @@ class Quote:
 
     `date` and `previous_date` are the first days of their rates. `choice` is the source's position in the ticker's
     list, from 1; `reason` says why the sources before it were skipped. `cross` marks a rate computed through the
-    source's own rate of the base. `confidence` is the result of the comparison with other banks. `history` has the
+    source's own rate of the base. `status` is that of this rate alone; snapshots that were stored by earlier versions
+    lack it. `confidence` is the result of the comparison with other banks. `history` has the
     source's last publications of the rate, oldest first, including this one: at most `HISTORY`. `changes` are those
     over each period up to `date`. `buying` and `selling` are the source's own, in the units of `rate`; None unless it
     publishes both, and for a cross.
@@ -66,6 +73,7 @@ class Quote:
     choice: int | None = None
     reason: str | None = None
     cross: bool = False
+    status: Status | None = None
     confidence: Confidence | None = None
     history: tuple[Point, ...] = ()
     changes: Changes = field(default_factory=dict)
@@ -101,6 +109,17 @@ class Snapshot:
     updated_at: dt.datetime
     next_update: dt.datetime | None
     quotes: tuple[Quote, ...]
+
+    def select(self, codes: Iterable[str]) -> "Snapshot":
+        """Return the snapshot of some of its currencies, in their order, with the status of these.
+
+        `as_of` stays that of the ticker: a quote that is older shows its own date.
+        """
+        by_code = {quote.code: quote for quote in self.quotes}
+        quotes = tuple(by_code[code] for code in codes)
+        statuses = [quote.status for quote in quotes if quote.status]
+        status = worst(statuses) if statuses else self.status
+        return replace(self, status=status, recorded=status is Status.RECORDED, quotes=quotes)
 
 
 @dataclass(frozen=True, slots=True)

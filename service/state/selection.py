@@ -14,7 +14,7 @@ from service.domain.change import Change, change, rate, sides
 from service.domain.fixing import Fixing, RateTable, Series
 from service.domain.periods import LONGER, Changes, Period, PeriodChange, as_period_change, begin, in_force, since
 from service.domain.publication_schedule import Freshness, freshness, next_due, today
-from service.domain.snapshot import HISTORY, Confidence, Point, PublishedQuotes, Quote, Snapshot, Status
+from service.domain.snapshot import HISTORY, Confidence, Point, PublishedQuotes, Quote, Snapshot, Status, worst
 from service.settings import SourceSettings, TickerSettings
 from service.validation.cross_check import CrossCheck
 from service.validation.rules import TrustedRates, trusted_rates, untrusted_rates
@@ -50,13 +50,21 @@ class _Candidate:
     old: Fixing | None
     latest: dt.date
     """The date of the latest rate, which may not be in force yet."""
+    coming: dt.date | None
+    """The date of the next rate that is known but not in force yet."""
     freshness: Freshness
+    recorded: bool
+    """Whether it is sample data."""
     confidence: Confidence
     diverges: bool
     """Whether other banks refute a later rate of the source, so that this is an earlier one."""
     published: tuple[Point, ...]
     """The last publications of the rate, carry-overs excluded, oldest first, in the unit of `new`."""
     changes: Changes
+
+    @property
+    def status(self) -> Status:
+        return Status.RECORDED if self.recorded else Status[self.freshness.name]
 
 
 def snapshot(
@@ -81,13 +89,12 @@ def snapshot(
         status = Status.RECORDED if before and before.recorded else Status.STALE
         due = _next_update(ticker, sources, [], now)
         return replace(before, status=status, next_update=due, quotes=quotes) if before else None
-    recorded = any(sources[candidate.source].recorded for candidate in used)
-    worst = max(candidate.freshness for candidate in used)
+    status = worst(candidate.status for candidate in used)
     return Snapshot(
         id=ticker.id,
         base=ticker.base,
-        status=Status.RECORDED if recorded else Status[worst.name],
-        recorded=recorded,
+        status=status,
+        recorded=status is Status.RECORDED,
         as_of=max(candidate.new.date for candidate in used),
         updated_at=max(candidate.new.fetched_at for candidate in used),
         next_update=_next_update(ticker, sources, used, now),
@@ -174,7 +181,7 @@ def _choose(
             skipped.append(_reason_without_candidate(code, ticker, key, sources[key], source_series, now, check))
         elif candidate.freshness is Freshness.STALE:
             stale.append(candidate)
-            skipped.append(f"{key} is stale, its latest rates are of {candidate.new.date}")
+            skipped.append(_stale_reason(key, sources[key], source_series, candidate, now))
         elif newer := _newer(stale, candidate, sources[key]):
             is_older_skipped = True
             skipped.append(f"{key} is older than {newer.source}, its latest rates are of {candidate.new.date}")
@@ -195,6 +202,13 @@ def _newer(stale: Sequence[_Candidate], candidate: _Candidate, source: SourceSet
     if source.is_irregular:
         return None
     return next((earlier for earlier in stale if earlier.new.date > candidate.new.date), None)
+
+
+def _stale_reason(key: str, source: SourceSettings, series: Series, candidate: _Candidate, now: dt.datetime) -> str:
+    latest = series.latest_distinct
+    if latest and latest.date > candidate.latest and freshness(source, latest.date, now) is not Freshness.STALE:
+        return f"{key} has not quoted it since {candidate.latest}"
+    return f"{key} is stale, its latest rates are of {candidate.new.date}"
 
 
 def _reason_without_candidate(
@@ -233,8 +247,10 @@ def _candidate(
 
     published = series.publications(code, ticker.base)
     in_force = latest = trusted(published)
+    coming = None
     if ticker.effective == "today":
         day = today(source, now)
+        coming = next((fixing.date for fixing in published if fixing.date > day), None)
         published = tuple(fixing for fixing in published if fixing.date <= day)
         in_force = trusted(published)
     if in_force is None or latest is None:
@@ -265,7 +281,9 @@ def _candidate(
         new=new,
         old=old,
         latest=latest.new.date,
+        coming=coming,
         freshness=freshness(source, latest.new.date, now),
+        recorded=source.recorded,
         confidence=Confidence.DIVERGING if diverges else in_force.confidence,
         diverges=diverges,
         published=tuple(history),
@@ -374,6 +392,7 @@ def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None, reas
         choice=candidate.choice,
         reason=reason,
         cross=candidate.new.base != ticker.base,
+        status=candidate.status,
         confidence=candidate.confidence,
         history=candidate.published,
         changes=candidate.changes,
@@ -388,9 +407,17 @@ def _next_update(
     used: list[_Candidate],
     now: dt.datetime,
 ) -> dt.datetime | None:
-    """Return when the sources in use publish next; if none of them does, when the first source that does."""
-    due_times = [next_due(sources[candidate.source], candidate.latest, now) for candidate in used]
-    known_times = [due for due in due_times if due]
+    """Return when the sources in use publish next, or a known rate takes effect before that.
+
+    If none of them ever publishes, it is when the first source does that will.
+    """
+    known_times = list[dt.datetime]()
+    for candidate in used:
+        source = sources[candidate.source]
+        if due := next_due(source, candidate.latest, now):
+            known_times.append(due)
+        if candidate.coming:
+            known_times.append(dt.datetime.combine(candidate.coming, dt.time(), source.timezone).astimezone(dt.UTC))
     if known_times:
         return min(known_times)
     for key in ticker.sources:

@@ -13,7 +13,7 @@ from service.domain.change import change, rate, sides
 from service.domain.fixing import RateTable, RateTables
 from service.domain.periods import LONGER, MAX_AGE, Period, as_period_change, begin, in_force, since
 from service.domain.publication_schedule import Freshness, freshness, today
-from service.domain.snapshot import HISTORY, Point, Quote, Snapshot, Status
+from service.domain.snapshot import HISTORY, Point, Quote, Snapshot, Status, worst
 from service.runtime.background import run_in_thread
 from service.settings import SourceSettings, TickerSettings
 from service.state.memory import CHECKED, MemoryState
@@ -39,8 +39,17 @@ class RateInForce:
     choice: int
     published: Sequence[RateTable]
     freshness: Freshness = Freshness.CURRENT
+    """At the beginning of the date."""
+    recorded: bool = False
     hidden: Collection[date] = ()
     without_change: Collection[date] = ()
+
+    @property
+    def status(self) -> Status:
+        """Never late: a publication that was out by the date may take effect after it, e.g. after a weekend."""
+        if self.recorded:
+            return Status.RECORDED
+        return Status.STALE if self.freshness is Freshness.STALE else Status.CURRENT
 
     @property
     def table(self) -> RateTable:
@@ -128,14 +137,12 @@ class RatesOnDate:
             _quote(found, starts[found.source], self.memory.breaks(found.source)) if found else Quote(code)
             for code, found in rates.items()
         )
-        polled = self.memory.settings.polled
-        recorded = any(polled[found.source].recorded for found in used)
-        stale = any(found.freshness is Freshness.STALE for found in used)
+        status = worst(found.status for found in used)
         return Snapshot(
             id=ticker.id,
             base=ticker.base,
-            status=Status.RECORDED if recorded else Status.STALE if stale else Status.CURRENT,
-            recorded=recorded,
+            status=status,
+            recorded=status is Status.RECORDED,
             as_of=max(found.table.date for found in used),
             updated_at=await self._fetched_at(used),
             next_update=None,
@@ -204,7 +211,8 @@ def _in_force(
         table = in_force(published, day, None if source.is_irregular else MAX_AGE)
         if table:
             age = freshness(source, table.date, begin_of_day)
-            found.append(RateInForce(code, base, key, choice, published[-HISTORY:], age, hidden, without_change))
+            recent = published[-HISTORY:]
+            found.append(RateInForce(code, base, key, choice, recent, age, source.recorded, hidden, without_change))
     return found
 
 
@@ -232,6 +240,7 @@ def _quote(found: RateInForce, starts: Mapping[tuple[str, str, date], RateTable]
         source=found.source,
         choice=found.choice,
         cross=new.base != base,
+        status=found.status,
         history=tuple(Point(table.date, rate(code, base, table, factor)) for table, factor in factors if factor),
         changes=changes,
         buying=buying,

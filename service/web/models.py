@@ -124,8 +124,9 @@ class Ticker(Struct, frozen=True, kw_only=True):
     """The current state of a ticker.
 
     `as_of` is its latest effective date, `updated_at` when its latest publication was fetched, `next_update` when the
-    next one is due. `recorded` marks sample data. `text` is present if `lang` is given. `on` is present if it was
-    requested: the quotes are those of the rates in force on that date.
+    next one is due, or a known rate takes effect. `status` is the worst of its quotes. `recorded` marks sample data.
+    `text` is present if `lang` is given. `on` is present if it was requested: the quotes are those of the rates in
+    force on that date.
     """
 
     id: str

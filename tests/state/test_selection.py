@@ -85,6 +85,38 @@ def test_failover_affects_only_the_missing_currency() -> None:
     assert {quote.code: quote.source for quote in built.quotes if quote.source != "nbk"} == {"RUB": "cbr"}
 
 
+def test_selection_has_the_status_of_its_own_quotes() -> None:
+    """A currency that the bank has dropped makes the whole ticker stale, and no strip without it."""
+    dropped = fixing(day(20, 3), USD="470.00", EUR="550.06", RUB="5.80")
+    ticker = KZT.model_copy(update={"currencies": ("USD", "RUB", "XAU"), "sources": ("nbk",)})
+    new = [replace(each, rates={"USD": each.rates["USD"]}) for each in NBK.fixings]
+    built = snapshot(ticker, SETTINGS.polled, {"nbk": series(dropped, *new)}, NOW)
+    assert built is not None
+    assert (built.status, built.as_of) == (Status.STALE, day(2))
+    assert built.quotes[1].reason == "nbk has not quoted it since 2026-03-20"
+    expected = {
+        ("USD",): Status.CURRENT,
+        ("RUB",): Status.STALE,
+        ("RUB", "USD"): Status.STALE,
+        ("XAU",): Status.STALE,  # without a quote: as the ticker
+    }
+    for codes, status in expected.items():
+        selected = built.select(codes)
+        assert (selected.status, selected.as_of, selected.recorded) == (status, day(2), False)
+        assert tuple(quote.code for quote in selected.quotes) == codes
+
+
+def test_selection_without_sample_data_is_not_marked() -> None:
+    sample = fixing(day(1), "recorded", USD="478.77", RUB="5.87"), fixing(day(2), "recorded", USD="475.09", RUB="5.90")
+    built = snapshot_of(
+        nbk=series(*(fixing(each.date, USD=str(each.rates["USD"].value)) for each in sample)), recorded=series(*sample)
+    )
+    assert (built.status, built.recorded) == (Status.RECORDED, True)
+    for code, status in (("USD", Status.CURRENT), ("RUB", Status.RECORDED)):
+        selected = built.select([code])
+        assert (selected.status, selected.recorded) == (status, status is Status.RECORDED)
+
+
 def test_fallback_is_never_older_than_what_it_replaces() -> None:
     """A holiday by decree that no calendar has: the first choice stays, as stale, and the date never goes back."""
     without_decree = SETTINGS.polled["nbk"].model_copy(update={"calendar": ""})
@@ -282,12 +314,17 @@ def test_source_without_rates_in_force_yet_is_named() -> None:
 
 
 def test_rates_in_force_are_not_late_once_tomorrows_are_known() -> None:
-    """In the evening tomorrow's rates are known but not shown yet: nothing is missing."""
+    """In the evening tomorrow's rates are known but not shown yet: nothing is missing, and midnight comes next."""
     evening = datetime(2026, 4, 2, 15, 0, tzinfo=UTC)
     tomorrow = fixing(day(3), USD="470.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12")
     built = snapshot_of(KZT.model_copy(update={"effective": "today"}), evening, nbk=series(*NBK.fixings, tomorrow))
     assert (built.as_of, built.status) == (day(2), Status.CURRENT)
-    assert built.next_update == datetime(2026, 4, 3, 10, 30, tzinfo=UTC)
+    assert built.next_update == datetime(2026, 4, 2, 19, 0, tzinfo=UTC)  # in Almaty
+    later = fixing(day(6), USD="471.00", EUR="551.06", RUB="5.87", GBP="631.87", CNY="69.12")
+    built = snapshot_of(
+        KZT.model_copy(update={"effective": "today"}), evening + timedelta(hours=5), nbk=series(tomorrow, later)
+    )
+    assert (built.as_of, built.next_update) == (day(3), datetime(2026, 4, 5, 19, 0, tzinfo=UTC))
 
 
 def evidence(

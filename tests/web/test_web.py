@@ -380,6 +380,24 @@ async def test_stale_ticker_is_served_but_fails_health(
         assert response.status == 200
 
 
+async def test_selection_is_not_outdated_because_of_others(
+    settings: Settings, start: Started, banks: Banks, clock: Clock
+) -> None:
+    """The bank has dropped the rouble: what shows the other currencies alone is up to date."""
+    ticker = settings.tickers[0].model_copy(update={"currencies": ("USD", "RUB"), "sources": ("nbk",)})
+    banks.published["nbk"] = {day(1): {"USD": "470.00", "RUB": "5.80"}}
+    banks.published["nbk"] |= {day(number): {"USD": f"47{number % 10}.50"} for number in range(2, 11)}
+    clock.time = datetime(2026, 4, 10, 4, 0, tzinfo=UTC)
+    client = await start(settings.model_copy(update={"tickers": (ticker,)}))
+    await until_ready(client)
+    for query, status in (("", "stale"), ("?currencies=usd", "current"), ("?currencies=rub", "stale")):
+        async with client.get(f"/v1/ticker{query}") as response:
+            assert json.loads(await body(response))["status"] == status
+        for form in ("/embed", "/v1/ticker.svg", "/v1/ticker.html"):
+            async with client.get(f"{form}{query}") as response:
+                assert ("outdated" in await body(response)) is (status == "stale"), form
+
+
 async def test_service_is_alive_but_not_ready_without_rates(settings: Settings, start: Started, banks: Banks) -> None:
     """503 as a problem with Retry-After wherever rates are needed."""
     ticker = settings.tickers[0].model_copy(update={"sources": ("nbk",)})

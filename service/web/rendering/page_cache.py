@@ -171,8 +171,7 @@ class PageCache:
 
     def _view(self, snapshot: Snapshot, texts: QuoteTexts, options: Options, form: str = "") -> View:
         if options.currencies is not None:
-            quotes = {quote.code: quote for quote in snapshot.quotes}
-            snapshot = replace(snapshot, quotes=tuple(quotes[code] for code in options.currencies))
+            snapshot = snapshot.select(options.currencies)
         publications = self.memory.publications() if form == "atom" else no_publications
         return View(snapshot, self.memory.settings, options, texts, publications)
 
