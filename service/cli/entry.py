@@ -72,7 +72,7 @@ def set_rates(settings: Settings, key: str, entry: EnteredRates, confirm: Confir
     async def enter(store: Store) -> list[str]:
         _check(fixings, store.last_date(key))
         validation = StoredValidation(settings, store, key, clock)
-        judged = await validation.judge(fixings, fixings[0].date, fixings[-1].date)
+        judged = await validation.judge(fixings, fixings[0].date, fixings[-1].date, entered=True)
         held = [judgement for judgement in judged if judgement.held]
         if held and not confirm(_question(held)):
             raise TickerError(f"{key}: not confirmed, nothing was changed; publish these rates with --accept")
@@ -139,6 +139,8 @@ async def _accept(store: Store, judgement: Judgement, now: datetime) -> None:
     publish = fixing_to_publish(fixing, fixing.rates, await store.fixing(fixing.source, fixing.date))
     if publish:
         await store.save(publish, decision=decision)
+    else:
+        await store.record_decision(decision)
 
 
 async def _check_published(store: Store, judged: Sequence[Judgement]) -> None:

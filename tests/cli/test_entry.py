@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +20,7 @@ from service.storage.repository import Store
 from service.validation.quarantine import Outcome
 from tests.conftest import Started
 from tests.support.cli import command
-from tests.support.fixings import day
+from tests.support.fixings import day, fixing
 from tests.support.http import Client, until_ready
 from tests.support.pages import json_of, page_of, select_one, text_of
 from tests.support.standin import Banks
@@ -139,6 +140,26 @@ async def test_suspicious_rates_need_a_confirmation(enter: Enter, store: Store) 
     assert await store.raw("shop", fixing.digest)
     (decision,) = await store.decisions("shop")
     assert (decision.outcome, list(decision.waiting.fixing.rates)) == (Outcome.ACCEPTED, ["USD"])
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+async def test_rates_that_other_banks_refute_are_shown_once_accepted(
+    enter: Enter, store: Store, *, is_stored: bool
+) -> None:
+    """They would be published and not shown, so they need a confirmation; also if they are stored already."""
+    hryvnia = fixing(day(3), "nbu", "UAH", USD="44.00", EUR="50.88", KZT="0.0847")
+    await store.save(hryvnia, replace(hryvnia, date=day(2)))
+    arguments = ("shop", "2026-04-02", "USD=400.00", "EUR=600.50")
+    if is_stored:
+        await store.save(fixing(day(2), "shop", USD="400.00", EUR="600.50"))
+    refused = await enter(*arguments, status=1)
+    assert "shop 2026-04-02: USD 400.00\n  USD: other banks have it elsewhere (nbu +29.87%)" in refused
+    assert "400.00" not in await enter(name="show", status=0 if is_stored else 1)
+    assert "USD 400.00: accepted" in await enter(*arguments, "--accept")
+    (decision,) = await store.decisions("shop")
+    assert (decision.outcome, list(decision.waiting.fixing.rates)) == (Outcome.ACCEPTED, ["USD"])
+    assert re.search(r"USD +400.00 .*2026-04-02 +shop", await enter(name="show"))
+    assert "already published" in await enter(*arguments)
 
 
 async def test_retracted_rates_can_be_entered_again(enter: Enter, store: Store) -> None:
