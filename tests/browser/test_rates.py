@@ -22,6 +22,22 @@ from tests.support.wait import wait_until
 MAX_SIZE: Final = 100_000
 """Bytes of the page of a currency with all its assets, compressed."""
 PHONE: Final = {"width": 375, "height": 812}
+CUT_OFF: Final = """() => {
+  const clips = (node) => getComputedStyle(node).overflowX !== "visible";
+  const cut = [];
+  for (const cell of document.querySelectorAll("tbody :is(td, th)")) {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    const { left, right, width } = range.getBoundingClientRect();
+    let box = cell.closest("table").parentElement;
+    while (box !== document.documentElement && !clips(box)) box = box.parentElement;
+    const { left: start, right: end } = box.getBoundingClientRect();
+    const scrolls = getComputedStyle(box).overflowX === "auto" && box.tabIndex === 0;
+    if (width && (left < start - 1 || right > end + 1)) cut.push([cell.textContent, scrolls]);
+  }
+  return cut;
+}"""
+"""The texts of tables that are not visible as a whole, and whether the box around the table scrolls by the keyboard."""
 PATHS: Final = ("/rates", "/rates/usd", "/rates/usd?range=all&compare=eur", "/rates/xxx", "/fixings/nbk/{date}")
 
 
@@ -69,6 +85,25 @@ def test_page_is_complete_without_javascript(rates_site: Site, open_page: Open, 
     if path.startswith("/rates/usd"):
         expect(page.locator("svg.currency-chart:visible")).to_have_count(1)
         expect(page.locator("table.history tbody tr")).to_have_count(13)
+
+
+@pytest.mark.parametrize("lang", ["en", "ru", "kk", "ar"])
+def test_numbers_of_a_table_are_whole_on_a_phone(rates_site: Site, open_page: Open, lang: str) -> None:
+    """Those of a receipt with its columns as lines; a table with too many columns scrolls."""
+    page = open_page(path_of(rates_site, f"/fixings/nbk/{{date}}?lang={lang}"), viewport=PHONE).page
+    assert page.evaluate(CUT_OFF) == []
+    headings = page.locator("table.published thead").first.locator("th").all_inner_texts()
+    labels = page.locator("table.published tbody tr").first.locator("td")
+    shown = labels.evaluate_all("(cells) => cells.map((cell) => getComputedStyle(cell, '::before').content)")
+    assert [label.split('"')[1] for label in shown] == headings[1:]
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert page.evaluate(CUT_OFF) == []
+    page.set_viewport_size({"width": 320, "height": 812})
+    for path in ("/rates", "/rates/usd", "/rates/usd?compare=eur"):
+        with case(path):
+            page.goto(rates_site.service + path + ("&" if "?" in path else "?") + f"lang={lang}")
+            assert all(scrolls for _, scrolls in page.evaluate(CUT_OFF))
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
 def test_visitor_follows_a_rate_to_its_receipt_without_javascript(rates_site: Site, open_page: Open) -> None:
