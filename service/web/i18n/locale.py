@@ -31,6 +31,8 @@ _UNUSED: Final = (
 )
 """CLDR data that the strip does not use: three quarters of a locale."""
 _DASH: Final = "—"
+_ISOLATE: Final = "\u2068{}\u2069"
+"""First strong isolate: a text in its own direction, whatever is around it."""
 
 
 _SOME_YEAR, _SOME_DAY = 2222, 28
@@ -117,6 +119,13 @@ class Language:
     def year(self, day: dt.date) -> str:
         """`2026`."""
         return self._skeleton("y", day)
+
+    def isolated(self, text: str) -> str:
+        """Return a part of a plain text whose order does not depend on the parts beside it; for right-to-left texts.
+
+        After a Latin name the day of an Arabic date would be on the other side of its month.
+        """
+        return _ISOLATE.format(text) if self.dir == "rtl" else text
 
     def number_format(self) -> "NumberFormat":
         """Return how scripts format numbers as `number` and `percent` do."""

@@ -90,6 +90,7 @@ def shell(options: PageOptions, root: str, current: str, **query: str) -> dict[s
         "current": current,
         "lang": options.lang,
         "dir": options.language.dir,
+        "isolated": options.language.isolated,
         "languages": languages(PAGES),
         "own_query": own,
         "kept": options.kept,

@@ -181,7 +181,8 @@ def title(lines: Sequence[ChartLine], language: Language) -> str:
     names = ", ".join(language.name(line.code) for line in lines)
     first = min(line.points[0].day for line in lines)
     last = max(line.points[-1].day for line in lines)
-    return f"{names} / {lines[0].base}, {language.date(first)} \N{EN DASH} {language.date(last)}"
+    dates = language.isolated(f"{language.date(first)} \N{EN DASH} {language.date(last)}")
+    return f"{names} / {lines[0].base}, {dates}"
 
 
 def summary(line: ChartLine, language: Language) -> str:
@@ -228,7 +229,8 @@ def caption(line: ChartLine, source: str, language: Language, *, recorded: bool 
     latest = line.points[-1]
     rate = language.number(latest.rate, line.decimals)
     marks = [language.gettext(messages.STATUS[Status.RECORDED])] if recorded else []
-    return _SEPARATOR.join([f"{line.code}/{line.base} {rate}", language.date(latest.day), source, *marks])
+    parts = [f"{line.code}/{line.base} {rate}", language.date(latest.day), source, *marks]
+    return _SEPARATOR.join(map(language.isolated, parts))
 
 
 def chart_document(line: ChartLine, ticker: str, source: str, *, cross: bool, language: Language) -> models.Chart:
@@ -460,7 +462,7 @@ class _Chart:
             fine = f'class="soft{" fine" if index % 2 else ""}"'
             paint = self._paint("soft").replace('class="soft"', fine)
             yield f'<text x="{self._x(day)}" y="{self.height - 8}" text-anchor="{anchor}" {paint} aria-hidden="true">'
-            yield f"{escape(label(day))}</text>"
+            yield f"{escape(self.language.isolated(label(day)))}</text>"
 
     def _marks(self) -> Iterator[str]:
         """Mark redenominations by a dashed line, quarantined days by a triangle at the bottom."""

@@ -35,7 +35,8 @@ _SPARK, _SPARK_GAP = 60, 16
 """Width of a sparkline, and the space before it, in pixels."""
 _GAP, _WIDE_GAP = "\u00a0", "\u2003\u00a0"
 _TURN: Final = "\u200f"
-"""Right-to-left mark between the parts of a right-to-left row: without it Latin codes and values run left to right."""
+"""Right-to-left mark between the parts of a right-to-left row: without it Latin codes and values run left to right, and
+so does the day of a date."""
 _NARROW: Final = frozenset(".,:;'|!()il1 \u00a0\u202f")
 LIGHT: Final = {
     "surface": "#fff",
@@ -365,7 +366,8 @@ def _values(quote: Quote, text: QuoteText, options: Options, inks: Mapping[str, 
 
 def _date_line(snapshot: Snapshot, text: TickerText) -> str:
     status = [] if snapshot.status is Status.CURRENT else [text.status]
-    return ", ".join([text.sources, text.date, *status])
+    turn = _TURN if text.dir == "rtl" else ""
+    return f", {turn}".join([text.sources, text.date, *status])
 
 
 def _date_ink(snapshot: Snapshot, inks: Mapping[str, str]) -> str:

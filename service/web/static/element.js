@@ -198,7 +198,7 @@ class CurrencyTicker extends HTMLElement {
       const time = make("time", "", text.date);
       time.dateTime = as_of;
       date.title = text.footer;
-      date.append(make("span", "source", text.sources), ", ", time, ...said(", ", ""));
+      date.append(make("bdi", "source", text.sources), ", ", time, ...said(", ", ""));
     }
     // The first stop of the Tab key, before quotes that move.
     if (layout === "tape") {
