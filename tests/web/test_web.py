@@ -244,6 +244,30 @@ async def test_errors_are_problems_that_list_available_values(client: Client, su
             await check_error(client, path, status, detail, available)
 
 
+@pytest.mark.parametrize("path", ["/embed", "/"])
+async def test_browsers_get_errors_of_pages_as_pages(
+    settings: Settings, start: Started, banks: Banks, path: str
+) -> None:
+    """With the status, and the policy of the page: the sites that may frame the strip may frame its error."""
+    empty = settings.tickers[0].model_copy(update={"id": "empty", "sources": ("ecb",), "currencies": ("USD",)})
+    banks.faults["ecb"] = 404
+    http = settings.http.model_copy(update={"frame_ancestors": ("https://a.example",)})
+    client = await start(settings.model_copy(update={"tickers": (*settings.tickers, empty), "http": http}))
+    ancestors = "'self' https://a.example" if path == "/embed" else "'none'"
+    for ticker, status, retry in (("nope", 404, None), ("empty", 503, "5")):
+        url, browser = f"{path}?ticker={ticker}&lang=de&theme=dark", {"Accept": "text/html,*/*;q=0.8"}
+        async with client.get(url, headers=browser) as response:
+            assert (response.status, response.content_type) == (status, "text/html")
+            assert response.headers["Cache-Control"] == "no-store"
+            assert response.headers.get("Retry-After") == retry
+            assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
+            assert response.headers["Content-Security-Policy"].endswith(f"frame-ancestors {ancestors}")
+            assert '<html lang="de"' in await body(response)
+            assert ('class="ticker strip dark"' in await body(response)) == (path == "/embed")
+        async with client.get(url) as response:
+            assert (response.status, response.content_type) == (status, "application/problem+json")
+
+
 async def test_only_get_head_and_options_are_allowed(client: Client) -> None:
     """Other methods get 405 and `Allow`; a preflight succeeds; unknown paths stay 404."""
     for method in ("POST", "PUT", "DELETE", "PATCH"):

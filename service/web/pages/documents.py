@@ -172,16 +172,22 @@ def handle_page_errors(
             return await guarded(request)
         except Problem as problem:
             options = replace(options_of(request), ticker="")
-            heading, text = _ERRORS.get(problem.status, _ERRORS[404])
-            values = shell(options, root, current) | {"heading": heading, "text": text, "status": problem.status}
-            values["links"] = getattr(problem, "links", {})
-            headers = {**OPEN, **HEADERS, CACHE_CONTROL: "no-store"}
-            if RETRY_AFTER in problem.headers:
-                headers[RETRY_AFTER] = problem.headers[RETRY_AFTER]
-            body = rendered("error.html", **values)
-            return web.Response(status=problem.status, body=body, headers={"Content-Type": HTML, **headers})
+            values = shell(options, root, current) | {"links": getattr(problem, "links", {})}
+            return error_page(problem, "error.html", values, HEADERS)
 
     return handle
+
+
+def error_page(
+    problem: Problem, template: str, values: Mapping[str, Any], headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Return a `Problem` as a page, which is not cached. The template gets `heading`, `text` and `status` too."""
+    heading, text = _ERRORS.get(problem.status, _ERRORS[404])
+    headers = {"Content-Type": HTML, **OPEN, **headers, CACHE_CONTROL: "no-store"}
+    if RETRY_AFTER in problem.headers:
+        headers[RETRY_AFTER] = problem.headers[RETRY_AFTER]
+    body = rendered(template, **values, heading=heading, text=text, status=problem.status)
+    return web.Response(status=problem.status, body=body, headers=headers)
 
 
 class PageNotFound(Problem):
