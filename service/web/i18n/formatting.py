@@ -117,6 +117,7 @@ def ticker_text(snapshot: Snapshot, settings: Settings, language: Language, peri
     used = dict.fromkeys(quote.source for quote in snapshot.quotes if quote.source)
     short_names = dict.fromkeys(settings.sources[key].short_name or key.upper() for key in used)
     names = "; ".join(source_name(settings.sources[key], language) for key in used)
+    compared = _compared(snapshot, language, period)
     return TickerText(
         lang=language.tag,
         dir=language.dir,
@@ -127,7 +128,7 @@ def ticker_text(snapshot: Snapshot, settings: Settings, language: Language, peri
         sources=", ".join(short_names),
         date=_dates(snapshot.as_of, period, language),
         status=language.gettext(messages.STATUS[snapshot.status]),
-        footer=f"{_compared(snapshot, language, period).removesuffix('.')}. {names}",
+        footer=f"{compared.removesuffix('.')}. {names}" if names else compared,
         away=language.gettext(messages.NO_CONNECTION),
         pause=language.gettext(messages.PAUSE),
         close=language.gettext(messages.CLOSE),

@@ -367,7 +367,7 @@ def _values(quote: Quote, text: QuoteText, options: Options, inks: Mapping[str, 
 def _date_line(snapshot: Snapshot, text: TickerText) -> str:
     status = [] if snapshot.status is Status.CURRENT else [text.status]
     turn = _TURN if text.dir == "rtl" else ""
-    return f", {turn}".join([text.sources, text.date, *status])
+    return f", {turn}".join(filter(None, [text.sources, text.date, *status]))
 
 
 def _date_ink(snapshot: Snapshot, inks: Mapping[str, str]) -> str:

@@ -283,6 +283,26 @@ async def test_only_unknown_currencies_show_no_other_ones(client: Client, path: 
 
 
 @shared_loop
+@pytest.mark.parametrize("lang", ["en", "ru", "ar"])
+async def test_only_unknown_currencies_leave_the_date_alone(client: Client, lang: str) -> None:
+    """Without the punctuation that separates it from sources."""
+    words = (await json_of(client, f"/v1/ticker?lang={lang}"))["text"]
+    day = words["date"]
+    query = f"currencies=xyz&lang={lang}"
+    for path in ("/v1/ticker.html", "/embed"):
+        page = await page_of(client, f"{path}?{query}")
+        assert texts(page, ".date") == [day]
+        footer = str(select_one(page, ".date").attrs["title"])
+        assert words["footer"].startswith(footer.removesuffix("."))
+        assert texts(await page_of(client, f"{path}?{query}&layout=list"), ".date") == [footer]
+        assert not footer.endswith((". ", ".."))
+    svg = await picture_of(client, f"/v1/ticker.svg?{query}")
+    assert svg_lines(svg) == [[day]]
+    assert svg.findtext(f"{SVG}desc") == f"{footer.removesuffix('.')}."
+    assert svg_lines(await picture_of(client, f"/v1/ticker.svg?{query}&layout=list")) == [[footer]]
+
+
+@shared_loop
 @pytest.mark.parametrize("path", ["/v1/ticker?lang=en", "/v1/ticker.txt"])
 async def test_unknown_currency_in_the_api_is_an_error(client: Client, path: str) -> None:
     separator = "&" if "?" in path else "?"
