@@ -21,6 +21,7 @@ _MAX_TAG: Final = 35
 """Characters of a language tag that are parsed (RFC 5646, 4.4.1)."""
 _TAG: Final = re.compile(r"[A-Za-z0-9_-]+")
 _WEIGHT: Final = re.compile(r"q=([01](?:\.[0-9]{0,3})?)", re.IGNORECASE)
+_NOT_ZERO: Final = re.compile("[1-9]")
 _MAX_ACCEPTED: Final = 10
 """Languages of an Accept-Language header that are parsed."""
 _MAX_LOADED: Final = 10
@@ -79,17 +80,17 @@ class Language:
         if value is None:
             return _DASH
         # The sign is added here: Babel writes no plus sign, and its minus sign is not the locale's.
-        return self._sign(value) + format_percent(abs(value) / 100, self._percent, self._locale)
+        return self._signed(value, format_percent(abs(value) / 100, self._percent, self._locale))
 
     def number(self, value: Decimal | None, decimals: int, *, signed: bool = False) -> str:
-        """`1 475,09`, with `decimals` digits after the separator; a dash for None."""
+        """`1 475,09`, with `decimals` digits after the separator; a dash for None. A `signed` zero has no sign."""
         from babel.numbers import format_decimal  # noqa: PLC0415
 
         if value is None:
             return _DASH
         pattern = f"{self._number}.{'0' * decimals}" if decimals else self._number
-        sign = self._sign(value) if signed else ""
-        return sign + format_decimal(abs(value), pattern, self._locale)
+        text = format_decimal(abs(value), pattern, self._locale)
+        return self._signed(value, text) if signed else text
 
     def date(self, day: dt.date | None) -> str:
         """`2 Apr 2026`; empty for None."""
@@ -174,8 +175,9 @@ class Language:
             return translated
         return self.gettext(BASE).format(code=code, name=language(self.words_tag).name_of_one(code))
 
-    def _sign(self, value: Decimal) -> str:
-        return self._signs[(value > 0) - (value < 0)]
+    def _signed(self, value: Decimal, text: str) -> str:
+        """Return the text of a value without its sign, with it; unsigned if the value is shown as zero."""
+        return self._signs[(value > 0) - (value < 0) if _NOT_ZERO.search(text) else 0] + text
 
 
 def _in_usual_script(locale: "Locale") -> bool:

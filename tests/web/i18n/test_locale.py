@@ -94,6 +94,11 @@ def test_number_has_the_format_of_the_language(tag: str, small: str, large: str,
     assert locale.number(Decimal("12345.6"), 2) == large
     assert locale.number(Decimal("-3.68"), 2, signed=True) == changed
     assert locale.number(Decimal("0.00"), 2, signed=True) in ("0.00", "0,00")
+    for zero in ("-0.00", "-0.004", "0.004", "-0.0000001"):
+        assert locale.number(Decimal(zero), 2, signed=True) in ("0.00", "0,00")
+        assert locale.percent(Decimal(zero)) == locale.percent(Decimal(0))
+    assert locale.number(Decimal("-0.4"), 0, signed=True) == "0"
+    assert locale.number(Decimal("-0.006"), 2, signed=True) == changed.replace("3", "0").replace("68", "01")
     assert locale.number(None, 2) == "—"
 
 
