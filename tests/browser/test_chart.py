@@ -7,7 +7,7 @@ import urllib.request
 from gzip import compress
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -282,6 +282,46 @@ def test_gap_new_unit_and_two_currencies_are_drawn(site: Site, open_page: Open) 
     expect(watched.page.locator(".chart-readout")).to_contain_text("EUR")
     assert axe_report(watched.page) == ""
     picture_of(watched.page, "two")
+
+
+LABELS: Final = """async (days) => {
+  const outside = [];
+  const { fillText } = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.fillText = function (text, x, y, ...rest) {
+    const { width } = this.measureText(text);
+    const left = x - { left: 0, center: 1 / 2, right: 1 }[this.textAlign] * width;
+    if (left < 0 || left + width > this.canvas.width) outside.push([text, left, left + width, this.canvas.width]);
+    return fillText.call(this, text, x, y, ...rest);
+  };
+  const node = document.querySelector("currency-chart");
+  const data = JSON.parse(node.text);
+  const ranges = data.text.ranges.map((range) => ({ ...range, from: data.first }));
+  const each = (length, value) => Array.from({ length }, (_, index) => value(index));
+  for (const count of days) {
+    const step = Math.ceil(count / 300);
+    const length = Math.floor(count / step) + 1;
+    node.chart.update([{
+      ...data, starts: [], text: { ...data.text, ranges }, days: each(length, (index) => index && step),
+      rates: each(length, (index) => 400 + (index % 7)), percents: each(length, () => 0),
+    }]);
+    await new Promise(requestAnimationFrame); // uPlot draws in a microtask
+  }
+  CanvasRenderingContext2D.prototype.fillText = fillText;
+  return outside;
+}"""
+"""Draw charts of so many days, and return the labels of axes that are not whole within the canvas."""
+
+
+@pytest.mark.parametrize("lang", ["en", "kk", "ar", "zh"])
+def test_labels_of_the_axes_are_whole(site: Site, open_page: Open, lang: str) -> None:
+    """Days, months and years, at the edges too."""
+    page = open_chart(site, open_page, f'lang="{lang}"').page
+    for width in (320, 375, 1280):
+        with case(width):
+            page.set_viewport_size({"width": width, "height": 700})
+            page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            days = [*range(8, 120, 7), *range(150, 800, 50), *range(1000, 6000, 500)]
+            assert page.evaluate(LABELS, days) == []
 
 
 def test_script_is_small() -> None:

@@ -200,13 +200,15 @@ class Chart {
     const font = `12px ${getComputedStyle(this.node).fontFamily}`;
     const { formats, logarithmic } = this;
     const axis = { stroke: ink("soft"), font, grid: { stroke: ink("line"), width: 1 }, ticks: { show: false } };
+    // Half of the widest date: the first and the last one are centred at the edges of the lines.
+    let half = 0;
     this.plot = new uPlot(
       {
         width,
         height: this.height,
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
         legend: { show: false },
-        padding: [12, 28, 0, 0],
+        padding: [12, () => half, 0, 0],
         cursor: {
           y: false,
           drag: { x: false, y: false },
@@ -224,12 +226,16 @@ class Chart {
             size: 28,
             space: 80,
             incrs: [...[1, 2, 3, 7, 15], ...[1, 2, 3, 4, 6].map((months) => months * 30), ...[1, 2, 5, 10, 25].map((years) => years * 365)].map((days) => days * DAY),
-            values: (plot, times, index, space, step) =>
-              times.map((time) => formats.date(time, step >= 365 * DAY ? "year" : step >= 28 * DAY ? "month" : "short")),
+            values: ({ ctx }, times, index, space, step) => {
+              const dates = times.map((time) => formats.date(time, step >= 365 * DAY ? "year" : step >= 28 * DAY ? "month" : "short"));
+              ctx.font = font;
+              half = Math.ceil(Math.max(0, ...dates.map((date) => ctx.measureText(date).width)) / 2) + 4;
+              return dates;
+            },
           },
           {
             ...axis,
-            size: (plot, labels) => Math.ceil(7.5 * Math.max(3, ...(labels ?? []).map((label) => label.length))) + 12,
+            size: (plot, labels) => Math.max(half, Math.ceil(7.5 * Math.max(3, ...(labels ?? []).map((label) => label.length))) + 12),
             ...(logarithmic && { splits: (plot, index, min, max) => powers(min, max), filter: (plot, values) => values }),
             values: (plot, values, index, space, step) =>
               values.map((value) => formats.number(value, decimals(logarithmic ? value : step))),
