@@ -12,7 +12,7 @@ from typing import Final
 
 from service.domain import publication_schedule
 from service.domain.breaks import Break
-from service.domain.fixing import REVISIONS, Fixing, Quotation, RateLike, RateTable
+from service.domain.fixing import MOST_DIGITS, REVISIONS, Fixing, Quotation, RateLike, RateTable
 from service.settings import Settings
 
 EARLIEST: Final = date(1949, 1, 1)
@@ -22,7 +22,6 @@ LATEST: Final = date(2199, 12, 31)
 UNKNOWN_AHEAD: Final = timedelta(days=7)
 """How far ahead of today an unconfigured source may date its rates: farther than any source of the default settings."""
 MOST_CURRENCIES: Final = 200
-MOST_DIGITS: Final = 30
 MOST_UNITS: Final = 9_999_999
 SMALLEST: Final = Decimal("1E-15")
 LIMIT: Final = Decimal("1E+16")
@@ -99,15 +98,19 @@ def break_errors(declared: Break) -> Iterator[str]:
         yield from (f"the factor of the break of {declared.currency[:_LONGEST]} {error}" for error in errors)
 
 
-def number_errors(value: Decimal) -> Iterator[str]:
-    """Yield why a number is unsafe to compute with, worded to follow its name: "has 31 digits, …"."""
+def number_errors(value: Decimal, *, is_difference: bool = False) -> Iterator[str]:
+    """Yield why a number is unsafe to compute with, worded to follow its name: "has 31 digits, …".
+
+    A difference of two valid numbers may be smaller than any of them.
+    """
     _, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):
         yield f"is {_short(value)}, not a finite number"
         return
     if len(digits) > MOST_DIGITS:
         yield f"has {len(digits)} digits, at most {MOST_DIGITS} are allowed"
-    if exponent not in _EXPONENTS or (value and not SMALLEST <= abs(value) < LIMIT):
+    smallest = 0 if is_difference else SMALLEST
+    if exponent not in _EXPONENTS or (value and not smallest <= abs(value) < LIMIT):
         yield f"is {_short(value)}, outside {SMALLEST} to {LIMIT}"
 
 
@@ -211,7 +214,7 @@ def _errors_of_rate(table: RateTable, code: str, rate: RateLike, *, check_values
             yield f"the base {code} is quoted in itself at {_short(value)} for {nominal}"
     change: Decimal | None = getattr(rate, "change", None)
     if change is not None:
-        yield from (f"the change of {code} {error}" for error in number_errors(change))
+        yield from (f"the change of {code} {error}" for error in number_errors(change, is_difference=True))
     yield from _errors_of_sides(table, code, rate, check_values=check_values)
 
 

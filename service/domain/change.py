@@ -10,7 +10,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import NamedTuple
 
-from service.domain.fixing import Quotation, RateTable
+from service.domain.fixing import EXACT, Quotation, RateTable
 
 _ONE = Fraction(1)
 DERIVED_DIGITS = 10
@@ -51,7 +51,7 @@ def change(code: str, base: str, new: RateTable, old: RateTable | None, factor: 
     current, previous = rate(code, base, new), rate(code, base, old, factor)
     percent = half_up(100 * (exact - exact_previous) / exact_previous, 2)
     direction = Trend.UP if percent > 0 else Trend.DOWN if percent < 0 else Trend.FLAT
-    return Change(current, previous, current - previous, percent, direction)
+    return Change(current, previous, EXACT.subtract(current, previous), percent, direction)
 
 
 def rate(code: str, base: str, fixing: RateTable, factor: Fraction = _ONE) -> Decimal:

@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
@@ -15,6 +15,10 @@ from pydantic import Field
 
 REVISIONS = 10
 """Revisions of a fixing that are kept."""
+MOST_DIGITS = 30
+"""Maximum number of digits of a published number."""
+EXACT = Context(prec=MOST_DIGITS)
+"""Arithmetic that keeps all digits of a published number; Python's default context has 28."""
 OptionalNumber = Annotated[Decimal | None, Field(exclude_if=lambda number: number is None)]
 """A number that most records lack: those without it are stored as before there was such a number."""
 
@@ -105,7 +109,7 @@ class RateTable:
         if self.direction is Quotation.INVERSE:
             return None
         places = len(str(nominal)) - 1
-        return value.scaleb(-places) if nominal == 10**places else None
+        return EXACT.scaleb(value, -places) if nominal == 10**places else None
 
     def carries_over(self, other: "RateTable") -> bool:
         """Return whether this only repeats `other` and is not a new publication: a weekend, a holiday, a frozen feed.

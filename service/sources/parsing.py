@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeAlias, TypeGuard
 
 from lxml import etree
 
+from service.domain.fixing import MOST_DIGITS
 from service.sources.adapter import ParsedResponse, RawResponse, is_blank, is_html
 from service.sources.rate_table import RateTableBuilder
 
@@ -29,7 +30,7 @@ C would hold the interpreter lock and block all threads."""
 _QUOTED = 60
 """Characters of a row that an error quotes."""
 _LONGEST_DATE = 40
-_LONGEST_MANTISSA = 30
+_LONGEST_MANTISSA = MOST_DIGITS + len("-.")
 _LARGEST_POWER = 15
 _LONGEST_POWER = 9
 # The encodings that banks use, and that all parsers agree on. Others (UTF-7, EBCDIC) can hide content from a parser.

@@ -9,18 +9,18 @@ from datetime import date
 from decimal import Decimal, localcontext
 from typing import NoReturn
 
-from service.domain.bounds import LATEST
+from service.domain.bounds import LATEST, number_errors
 from service.domain.fixing import Quotation, Rate
 from service.errors import NotUnderstood
 from service.sources.adapter import ParsedResponse, RawResponse
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _NOMINAL = re.compile(r"[1-9][0-9]{0,6}")
-# Plain digits with the bank's own decimal separator, limited in length: an exponent could expand to a gigabyte of
-# zeros, and the other separator may group thousands, so that 1,234 would be read as a little more than one.
-_NUMBER = {mark: re.compile(rf"[+-]?[0-9]{{1,15}}(?:[{mark}][0-9]{{1,15}})?") for mark in ".,"}
-_EXACT = 40
-"""Precision in which the mean of two numbers is exact: both have at most 30 digits."""
+# Plain digits with the bank's own decimal separator: an exponent could expand to a gigabyte of zeros, and the other
+# separator may group thousands, so that 1,234 would be read as a little more than one. `number_errors` limits them.
+_NUMBER = {mark: re.compile(rf"[+-]?[0-9]+(?:[{mark}][0-9]+)?") for mark in ".,"}
+_EXACT = 64
+"""Precision in which the mean of two numbers is exact: both have at most 16 digits before the point and 45 after it."""
 MOST_DAYS = 400
 """Maximum number of dates in a response: no request covers more than a year."""
 MOST_CURRENCIES = 200
@@ -102,7 +102,9 @@ class RateTableBuilder:
         else:
             sides = [self._number(side, name) for side in (buying, selling)]
             rate = Rate(_mean(*sides), int(nominal), None, *sides)
-        self._rates[on][code] = replace(rate, change=self._optional_number(change, f"the change of {name}"))
+        self._rates[on][code] = replace(
+            rate, change=self._optional_number(change, f"the change of {name}", is_difference=True)
+        )
 
     def optional(self, read: Callable[..., str], *arguments: object) -> str:
         """Return a value that a rate can do without, by a function of `parsing`; empty if it cannot be read."""
@@ -122,18 +124,22 @@ class RateTableBuilder:
         fixings = [self._response.fixing(day, self._rates[day], direction) for day in requested_days]
         return ParsedResponse(fixings, self._left_out)
 
-    def _optional_number(self, published: str, name: str) -> Decimal | None:
+    def _optional_number(self, published: str, name: str, *, is_difference: bool = False) -> Decimal | None:
         """Return a number that a rate can do without; None if it is missing, or cannot be read."""
         number = None
         if published:
             with self.entry(is_rate=False):
-                number = self._number(published, name)
+                number = self._number(published, name, is_difference=is_difference)
         return number
 
-    def _number(self, published: str, name: str) -> Decimal:
+    def _number(self, published: str, name: str, *, is_difference: bool = False) -> Decimal:
+        problem = f"has {published[:40]!r} where a number is expected for {name}"
         if not _NUMBER[self._mark].fullmatch(published):
-            self._response.reject(f"has {published[:40]!r} where a number is expected for {name}")
-        return Decimal(published.replace(self._mark, "."))
+            self._response.reject(problem)
+        number = Decimal(published.replace(self._mark, "."))
+        for error in number_errors(number, is_difference=is_difference):
+            self._response.reject(f"{problem}: it {error}")
+        return number
 
     def _too_much(self, problem: str) -> NoReturn:
         raise _TooMuch(self._response.source, self._response.url, f"the response {problem}")

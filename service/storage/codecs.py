@@ -138,7 +138,8 @@ def _snapshot(snapshot: Snapshot, _: Place) -> Iterator[str]:
         for name in ("rate", "previous", "change", "percent", "buying", "selling"):
             number = getattr(quote, name)
             if number is not None:
-                yield from (f"the {name} of {quote.code[:_SHOWN]} {error}" for error in number_errors(number))
+                errors = number_errors(number, is_difference=name == "change")
+                yield from (f"the {name} of {quote.code[:_SHOWN]} {error}" for error in errors)
 
 
 def _spans(spans: Spans, _: Place) -> Iterator[str]:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Final
 
 from service.domain.breaks import Break
-from service.domain.fixing import Fixing, Rate
+from service.domain.fixing import EXACT, Fixing, Rate
 from service.validation.rules import Judgement, rejected_codes
 
 KEPT_DECISIONS: Final = 1000
@@ -168,8 +168,8 @@ def _outcome(held: Fixing, published: Fixing) -> Outcome:
 
 def _normalized(rate: Rate) -> Rate:
     """Return a rate for comparison: normalized digits, without the bank's own change."""
-    buying, selling = (side if side is None else side.normalize() for side in (rate.buying, rate.selling))
-    return Rate(rate.value.normalize(), rate.nominal, None, buying, selling)
+    buying, selling = (side if side is None else side.normalize(EXACT) for side in (rate.buying, rate.selling))
+    return Rate(rate.value.normalize(EXACT), rate.nominal, None, buying, selling)
 
 
 def rates_digest(fixing: Fixing) -> str:

@@ -56,6 +56,43 @@ def test_fixing_accepted_by_a_parser_is_within_bounds() -> None:
     assert MOST_CURRENCIES == bounds.MOST_CURRENCIES
 
 
+@pytest.mark.parametrize(
+    "number",
+    ["0.0025834567890123456", "123456789012345.123456789012345", "0." + "0" * 14 + "1" * 30, "000042.50", "9" * 16],
+)
+def test_number_of_up_to_30_digits_is_read_as_published(number: str) -> None:
+    """Leading zeros are not counted, before and after the point. The numbers can be stored."""
+    table = RateTableBuilder(RawResponse("nbk", "KZT", "http://bank", b"", FETCHED))
+    table.add(day(1), "USD", number, change="-" + number)
+    table.add(day(1), "EUR", "1.5", "1", "0.0000000000000000001", buying=number, selling="1.6")
+    (found,) = parsed = table.fixings()
+    usd, eur = found.rates["USD"], found.rates["EUR"]
+    assert (usd.value, usd.change, eur.buying) == (Decimal(number), Decimal("-" + number), Decimal(number))
+    assert (eur.change, parsed.left_out) == (Decimal("1E-19"), ())
+    assert format_errors(found) == ()
+    assert found.published("USD") == Decimal(number)
+    assert str(found.published("USD")) == str(Decimal(number))
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        ("0." + "1" * 31, "has 31 digits, at most 30 are allowed"),
+        ("1." + "0" * 30, "has 31 digits, at most 30 are allowed"),
+        ("1" * 100_000, "has 100000 digits, at most 30 are allowed"),
+        ("1" + "0" * 16, "is 10000000000000000, outside 1E-15 to 1E+16"),
+        ("0." + "0" * 15 + "9", "is 9E-16, outside 1E-15 to 1E+16"),
+        ("0." + "0" * 100_000, "is 0E-100000, outside 1E-15 to 1E+16"),
+    ],
+)
+def test_error_of_a_number_beyond_the_limits_names_the_limit(number: str, error: str) -> None:
+    table = RateTableBuilder(RawResponse("nbk", "KZT", "http://bank", b"", FETCHED))
+    with pytest.raises(NotUnderstood) as caught:
+        table.add(day(1), "USD", number)
+    expected = f"has {number[:40]!r} where a number is expected for USD on 2026-04-01: it {error}"
+    assert caught.value.problem.endswith(expected)
+
+
 def test_parser_rejects_a_date_beyond_the_last_possible_one() -> None:
     """Such a date could not be read from the store again."""
     table = RateTableBuilder(RawResponse("nbk", "KZT", "http://bank", b"", FETCHED))

@@ -333,6 +333,21 @@ def test_number_in_another_form_is_left_out(marks: dict[str, str], text: str) ->
     assert re.fullmatch(r"has '.*' where a number is expected for USD on 20\d\d-\d\d-\d\d", problem)
 
 
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [
+        ("0.0025834567890123456", "0.0025834567890123456"),
+        ("1.2345678901234567e-5", "0.000012345678901234567"),
+        ("-1.23456789012345678901234567890e-5", "-0.0000123456789012345678901234567890"),
+    ],
+)
+def test_number_with_many_decimals_is_read(number: str, value: str) -> None:
+    """Programs write a double with up to 17 digits, and a small one with an exponent."""
+    body = f'{{"rates":[{{"code":"USD","rate":{number}}},{{"code":"EUR","rate":5.1}}]}}'
+    (found,) = parsed = shop().parse(response(body))
+    assert (f"{found.rates['USD'].value:f}", parsed.left_out) == (value, ())
+
+
 def sides(body: str, **changes: Any) -> tuple[list[str | None], tuple[str, ...]]:
     """Return value, buying and selling rate of the dollar as text, and what was left out."""
     parsed = shop(**changes).parse(response(body))

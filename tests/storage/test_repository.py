@@ -204,6 +204,19 @@ async def test_states_and_snapshots_are_stored(store: Store) -> None:
     assert await store.snapshot("eur") is None
 
 
+async def test_numbers_with_many_decimals_are_stored(store: Store) -> None:
+    """Those of two doubles, and their difference, which is smaller than any rate."""
+    old, new = fixing(day(1), USD="0.0025834567890123455"), fixing(day(2), USD="0.0025834567890123456")
+    await store.save(old, new)
+    assert await store.recent("nbk", 5) == [old, new]
+    settings = load(environ={})
+    built = snapshot(settings.tickers[0], settings.polled, {"nbk": series(old, new)}, NOW)
+    assert built is not None
+    assert built.quotes[0].change == Decimal("1E-19")
+    await store.save_snapshot(built)
+    assert await store.snapshot("kzt") == built
+
+
 async def test_unreachable_store_is_reported() -> None:
     """The error names the URL but not the password."""
     async with Store("redis://user:canary@127.0.0.1:1/0", "t:") as unreachable:

@@ -81,6 +81,31 @@ async def test_json_matches_the_contract(client: Client) -> None:
     assert '"rate":475.09,' in text
 
 
+async def test_rates_keep_all_their_digits(start: Started, banks: Banks) -> None:
+    """An ordinary double of a bank has up to 17 digits, and 30 are allowed."""
+    old, new = "475.123456789012345678901234567", "478.0025834567890123456"
+    banks.published["nbk"] = {
+        day(1): {**APRIL[day(1)], "USD": old},
+        day(2): {**APRIL[day(2)], "USD": new},
+    }
+    for key in ("cbr", "ecb", "nbu", "cbu"):
+        banks.faults[key] = 404
+    client = await start()
+    await until_ready(client)
+    change = "2.879126667776666666698765433"
+    for path, expected in {
+        "/v1/ticker": f'"rate":{new},"previous":{old},"change":{change},"percent":0.61,',
+        "/v1/history/usd?to=2026-04-02": f'"rate":{new},"previous":{old},"change":{change},',
+        "/v1/history/usd.csv?to=2026-04-02": f"USD,KZT,{new},{change},0.61,",
+        "/v1/fixings/nbk/2026-04-02": f'"value":{new}',
+        "/fixings/nbk/2026-04-02?lang=en": new,
+        "/v1/rates/2026-04-01": f'"rate":{old}',
+    }.items():
+        async with client.get(path) as response:
+            assert response.status == 200
+            assert expected in await body(response)
+
+
 @pytest.mark.parametrize("path", ["/v1/ticker.txt", "/v1/ticker/kzt.txt"])
 async def test_text_has_one_line_per_currency(client: Client, path: str) -> None:
     """The rates of 2 April 2026."""

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from service.domain.change import Trend, half_up
+from service.domain.fixing import EXACT
 from service.domain.periods import LONGER, MAX_AGE, begin
 from service.domain.snapshot import Quote, Snapshot
 from service.domain.surrogate_keys import source_key, surrogate_headers, ticker_key
@@ -363,7 +364,11 @@ class _Table:
 
     def _row(self, point: ChartPoint, before: ChartPoint | None) -> TableRow:
         language, history = self.language, self.histories[0]
-        change = None if before is None or point.new_unit or point.percent is None else point.rate - before.rate
+        change = (
+            None
+            if before is None or point.new_unit or point.percent is None
+            else EXACT.subtract(point.rate, before.rate)
+        )
         return TableRow(
             point.day,
             language.date(point.day),

@@ -55,7 +55,7 @@ def test_response_has_one_fixing_per_day() -> None:
         assert metadata(fixing) == ("nbu", "UAH", Quotation.DIRECT, URL, FETCHED, sha256(BODY).hexdigest())
 
 
-@pytest.mark.parametrize("number", ["44.1600", "44.0", "44", "1234567.123456789012345"])
+@pytest.mark.parametrize("number", ["44.1600", "44.0", "44", "1234567.123456789012345", "0.0025834567890123456"])
 def test_json_number_keeps_its_digits(number: str) -> None:
     """Trailing zeros and more digits than a float holds are kept."""
     first, *_ = parse("nbu", BODY.replace(b'"rate":44.1636,', f'"rate":{number},'.encode()))
