@@ -185,7 +185,7 @@ class TestCacheKey:
         assert Counter(stack.requests[1:]) == {"/v1/ticker": 1, "/embed.js": 1}
 
     async def test_edge_forwards_the_parameters_of_each_path(self, stack: Stack) -> None:
-        """Each path receives exactly the parameters that its format reads, with unchanged values."""
+        """Each path receives the parameters that its format reads or names as ignored, unchanged, and no others."""
         every = {name for form in FORMATS.values() for name in form.takes} | {"currencies", "ticker"}
         every |= {name for output in CHARTS.values() for name in output.takes}
         every |= {"from", "to", "on", "amount", "url", "format", "maxwidth", "maxheight", "compare"}
@@ -194,7 +194,7 @@ class TestCacheKey:
             suffixed = [f"/v1/ticker.{form}", f"/v1/ticker/kzt.{form}"]
             paths = named.get(form, [*suffixed, "/v1/ticker", "/v1/ticker/kzt"] if form == "json" else suffixed)
             more = {"ticker", "currencies"} if form in named else {"currencies"}
-            more |= {"on"} if definition.dated else set()
+            more |= definition.names | ({"on"} if definition.dated else set())
             for path in paths:
                 assert await _forwarded_parameters(stack, path, every) == definition.takes - {"origin"} | more, path
         for path, known in {

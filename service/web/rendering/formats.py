@@ -1,7 +1,7 @@
 """Output formats: render a snapshot to bytes. Pure; the caller caches the bytes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import cached_property, lru_cache
 from math import sqrt
@@ -244,6 +244,8 @@ class OutputFormat:
     content_type: str
     takes: frozenset[str]
     """Supported query parameters in addition to `currencies`."""
+    names: frozenset[str] = field(default=frozenset(), kw_only=True)
+    """Query parameters that are not supported, and named as ignored."""
     summary: str = ""
     """What `/v1/ticker.<name>` returns, for OpenAPI; empty for pages with their own paths."""
     lang: str | None = None
@@ -263,6 +265,11 @@ class OutputFormat:
 _STILL = {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"}
 _HTML = "text/html; charset=utf-8"
 _LOOK = frozenset({"lang", "theme", "layout", "show", "spark", "period"})
+_SVG = _LOOK | {"width"} | STYLE.keys() - {"speed"}
+_PNG = _SVG - {"font"} | {"scale"}
+_FRAME = _LOOK | STYLE.keys() | {"live"}
+_ALL = _LOOK | STYLE.keys() | {"width", "scale", "live", "on"}
+"""The options of all formats that other sites embed."""
 
 
 def picture_headers(*sheets: str) -> Mapping[str, str]:
@@ -285,25 +292,36 @@ FORMATS: Final[Mapping[str, OutputFormat]] = {
     "svg": OutputFormat(
         ticker_svg,
         "image/svg+xml",
-        _LOOK | {"width"} | STYLE.keys() - {"speed"},
+        _SVG,
         "as an SVG image",
         ENGLISH,
         "light",
         picture_headers(DARK_STYLE),
+        names=_ALL - _SVG,
         lenient=True,
     ),
     "png": OutputFormat(
         ticker_png,
         "image/png",
-        _LOOK | {"width", "scale"} | STYLE.keys() - {"speed", "font"},
+        _PNG,
         "as a PNG image, for e-mail",
         ENGLISH,
         "light",
+        names=_ALL - _PNG,
         lenient=True,
         in_thread=True,
         drawn=True,
     ),
-    "html": OutputFormat(ticker_html, _HTML, _LOOK, "as an HTML fragment", ENGLISH, headers=_STILL, lenient=True),
+    "html": OutputFormat(
+        ticker_html,
+        _HTML,
+        _LOOK,
+        "as an HTML fragment",
+        ENGLISH,
+        headers=_STILL,
+        names=_ALL - _LOOK,
+        lenient=True,
+    ),
     "atom": OutputFormat(
         ticker_atom,
         "application/atom+xml; charset=utf-8",
@@ -311,9 +329,10 @@ FORMATS: Final[Mapping[str, OutputFormat]] = {
         "as an Atom feed, one entry per publication",
         ENGLISH,
         headers=_STILL,
+        names=_ALL - {"lang"},
         in_thread=True,
     ),
-    "embed": OutputFormat(embed, _HTML, _LOOK | STYLE.keys() | {"live", "origin"}, lang=AUTO, lenient=True),
+    "embed": OutputFormat(embed, _HTML, _FRAME | {"origin"}, lang=AUTO, names=_ALL - _FRAME, lenient=True),
     "index": OutputFormat(
         index,
         _HTML,

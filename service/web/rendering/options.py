@@ -77,6 +77,8 @@ class Options:
     """Public URL of the service, for formats that contain it: `https://ticker.example`."""
     ignored: tuple[str, ...] = ()
     """Names of the parameters with unknown values, which were ignored."""
+    unsupported: tuple[str, ...] = ()
+    """Names of the parameters of other formats, which were ignored."""
 
     def query(self, ticker: str = "") -> str:
         """Return the query string with which `/embed` shows the same; default values are omitted."""
@@ -105,11 +107,12 @@ def parse_options(
     theme: str,
     *,
     lenient: bool = False,
+    names: frozenset[str] = frozenset(),
 ) -> Options:
     """Parse the options that a format `takes`; `lang` and `theme` are its defaults.
 
-    Unsupported and unknown parameters are ignored, and an unknown language is replaced by English. Raises `Problem` for
-    unknown currencies and any other unknown value, unless it is `lenient`.
+    Unsupported and unknown parameters are ignored: those in `names` are named as `unsupported`. An unknown language is
+    replaced by English. Raises `Problem` for unknown currencies and any other unknown value, unless it is `lenient`.
     """
     negotiated, ignored = False, list[str]()
     if "lang" in takes:
@@ -142,7 +145,8 @@ def parse_options(
         name = ignored[0]
         value = ", ".join(_unknown_to_show(query)) if name == "show" else query[name]
         raise Problem(400, f"Unknown {name} {value[:20]!r}.", available=_VALUES.get(name, UNSET))
-    return replace(options, ignored=tuple(ignored))
+    unsupported = tuple(sorted(name for name in names & query.keys() if query[name]))
+    return replace(options, ignored=tuple(ignored), unsupported=unsupported)
 
 
 def parse_currencies(snapshot: Snapshot, currencies: str, ignored: list[str] | None = None) -> tuple[str, ...] | None:

@@ -48,8 +48,9 @@ class _CachedPage:
 
 
 def ignored_headers(options: Options) -> Mapping[str, str]:
-    """Return a header with the names of the parameters with unknown values, and that scripts can read it."""
-    return {_IGNORED: ", ".join(options.ignored), EXPOSE_HEADERS: f"ETag, {_IGNORED}"} if options.ignored else {}
+    """Return a header with the names of the parameters that were ignored, and that scripts can read it."""
+    names = ", ".join((*options.ignored, *options.unsupported))
+    return {_IGNORED: names, EXPOSE_HEADERS: f"ETag, {_IGNORED}"} if names else {}
 
 
 @dataclass
@@ -143,6 +144,7 @@ class PageCache:
             output.lang,
             output.theme,
             lenient=output.lenient,
+            names=output.names,
         )
         return replace(options, origin=self.cacheable_origin(request)) if "origin" in output.takes else options
 

@@ -224,6 +224,42 @@ async def test_unknown_value_is_refused_or_named_in_each_format(client: Client, 
 
 @shared_loop
 @pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/v1/ticker.svg", "live, on, scale, speed"),
+        ("/v1/ticker/kzt.svg", "live, on, scale, speed"),
+        ("/v1/ticker.png", "font, live, on, speed"),
+        ("/v1/ticker.html", "down, font, ink, live, on, radius, scale, size, speed, surface, up, width"),
+        ("/v1/ticker.atom", "layout, live, on, period, scale, show, size, spark, theme, width"),
+        ("/embed", "on, scale, width"),
+        ("/v1/ticker", ""),
+        ("/v1/ticker.txt", ""),
+    ],
+)
+async def test_option_of_another_format_is_named(client: Client, path: str, names: str) -> None:
+    """E.g. `on`: today's rates are shown instead of those of the date. JSON and text take it."""
+    plain = {"Accept-Encoding": "identity"}
+    async with client.get(f"{path}?on=", headers=plain) as response:
+        assert "Ticker-Ignored" not in response.headers
+        default = await response.read()
+    if not names:
+        async with client.get(f"{path}?on=2026-04-02") as response:
+            assert (response.status, "Ticker-Ignored" in response.headers) == (200, False)
+        return
+    values = {"theme": "dark", "layout": "list", "show": "rate", "period": "week", "font": "serif"}
+    query = "&".join(f"{name}={values.get(name, '20')}" for name in [*names.split(", "), "x"])
+    async with client.get(f"{path}?{query}", headers=plain) as response:
+        assert (response.status, response.headers["Ticker-Ignored"]) == (200, names)
+        assert response.headers["Access-Control-Expose-Headers"] == "ETag, Ticker-Ignored"
+        comment = f"<!-- These parameters are not supported here and were ignored: {names} -->\n".encode()
+        has_comment = not path.endswith((".png", ".atom"))
+        assert (await response.read()).replace(comment, b"", has_comment) == default
+    async with client.get(f"{path}?on=2026-04-02&lang=kk&currencies=usd") as response:
+        assert (response.status, response.headers["Ticker-Ignored"]) == (200, "on")
+
+
+@shared_loop
+@pytest.mark.parametrize(
     ("show", "unknown"),
     [
         ("percent,volume", "volume"),
