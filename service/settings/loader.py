@@ -191,7 +191,7 @@ def _override(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
 
 def _problem(detail: Mapping[str, Any], layers: list[Layer]) -> str:
     """Return `origin: setting: problem`, without the value, which may be a secret."""
-    path = tuple(str(part) for part in detail["loc"])
+    path = tuple(str(part) for part in detail["loc"] if part != "[key]")  # the key itself is invalid
     message, table = problem(detail), path
     if not path:
         return message
@@ -212,10 +212,13 @@ def _problem(detail: Mapping[str, Any], layers: list[Layer]) -> str:
 
 
 def _has(tree: object, path: tuple[str, ...]) -> bool:
-    """Return whether a layer sets what is at a path; an item of a list belongs to the layer that has the list."""
+    """Return whether a layer sets what is at a path; an item of a list belongs to the layer that has the list.
+
+    The list may be written as a text: `10.0.0.0/8, 127.0.0.1`.
+    """
     for name in path:
         if not isinstance(tree, dict):
-            return isinstance(tree, list)
+            return isinstance(tree, list | str)
         if name not in tree:
             return False
         tree = tree[name]

@@ -6,7 +6,7 @@ import ssl
 from base64 import b64decode
 from datetime import UTC, date, datetime, time, timedelta
 from importlib.util import find_spec
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, get_args
 from urllib.parse import SplitResult, urlsplit
@@ -260,6 +260,19 @@ def _currency(value: str) -> str:
     return value
 
 
+def _network(value: object) -> object:
+    """Read a network of IP addresses; a single address is a network too."""
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        network = ip_network(value if isinstance(value, str) else "", strict=False)
+    except ValueError:
+        raise ValueError("must be an IP address or network like 10.0.0.0/8") from None
+    if ip_address(str(value).split("/")[0]) != network.network_address:
+        raise ValueError(f"is an address within a network; did you mean {network}?")
+    return network
+
+
 def _code(value: str) -> str:
     return value and _currency(value)
 
@@ -318,6 +331,7 @@ FrameAncestor = Annotated[
 ]
 """One source expression of the Content-Security-Policy directive of that name."""
 FrameAncestors = Annotated[tuple[FrameAncestor, ...], BeforeValidator(_listed), Field(min_length=1)]
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_listed)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(_listed)]
 OptionalWindow = Annotated[Window | None, BeforeValidator(_window)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone), PlainSerializer(str)]

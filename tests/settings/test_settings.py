@@ -83,6 +83,8 @@ def test_lists_in_the_environment_are_json() -> None:
 
 TICKER = '[[tickers]]\nid = "kzt"\nbase = "KZT"\ncurrencies = ["USD"]\nsources = ["nbk"]\n'
 
+NO_NETWORK = "must be an IP address or network like 10.0.0.0/8"
+
 
 @pytest.mark.parametrize(
     ("text", "message"),
@@ -119,6 +121,15 @@ TICKER = '[[tickers]]\nid = "kzt"\nbase = "KZT"\ncurrencies = ["USD"]\nsources =
         (TICKER + TICKER, "tickers: two have the same id"),
         (TICKER.replace('"nbk"', '"nkb"'), "tickers.kzt.sources: unknown or disabled source 'nkb' (enabled: nbk"),
         (TICKER.replace('"kzt"', '"Kzt!"'), "tickers.0.id: "),
+        ('[http]\nproxies = ["10.0.0.0/33"]', f"mine.toml: http.proxies.0: {NO_NETWORK}"),
+        ('[http]\nproxies = ["::1", "10.0.0.0/8,foo"]', f"mine.toml: http.proxies.1: {NO_NETWORK}"),
+        ("[http]\nproxies = [1]", f"mine.toml: http.proxies.0: {NO_NETWORK}"),
+        (
+            '[http]\nproxies = ["10.0.0.1/8"]',
+            "mine.toml: http.proxies.0: is an address within a network; did you mean 10.0.0.0/8?",
+        ),
+        ('[http]\nproxies = ["fd00::1/8"]', "within a network; did you mean fd00::/8?"),
+        ('[sources.BAD]\nname = "X"', "mine.toml: sources.BAD: must match ^[a-z0-9]"),
         ("[http\n", "invalid TOML"),
     ],
 )
@@ -130,6 +141,7 @@ def test_invalid_setting_is_reported_in_one_line(tmp_path: Path, text: str, mess
         load(file, environ={})
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+    assert str(error.value).count(message) == 1
 
 
 @pytest.mark.parametrize(
@@ -148,12 +160,22 @@ def test_invalid_setting_is_reported_in_one_line(tmp_path: Path, text: str, mess
         ("TICKER_TICKERS", "[oops", r"TICKER_TICKERS: invalid JSON"),
         ("TICKER_HTTP", "x", "^TICKER_HTTP: http: "),
         ("TICKER_CONFIG", "/nowhere.toml", "/nowhere.toml: cannot be read: No such file"),
+        ("TICKER_HTTP__PROXIES", "10.0.0.0/8,foo", f"^TICKER_HTTP__PROXIES: http.proxies.1: {NO_NETWORK}$"),
+        ("TICKER_HTTP__PROXIES", '["10.0.0.0/8","x"]', f"^TICKER_HTTP__PROXIES: http.proxies.1: {NO_NETWORK}$"),
+        ("TICKER_HTTP__FRAME_ANCESTORS", "https://a.example ###", "^TICKER_HTTP__FRAME_ANCESTORS: .*_ancestors.1: "),
+        ("TICKER_SOURCES__NBK__DAYS_OFF", "2026-01-01,x", "^TICKER_SOURCES__NBK__DAYS_OFF: sources.nbk.days_off.1: "),
     ],
 )
 def test_invalid_variable_is_an_error(variable: str, value: str, message: str) -> None:
     """The environment is validated as strictly as the file."""
     with pytest.raises(SettingsError, match=message):
         load(environ={variable: value})
+
+
+def test_networks_of_proxies_are_read() -> None:
+    """A single address is a network; a mask may be written out."""
+    proxies = load(environ={"TICKER_HTTP__PROXIES": "::1, 10.0.0.0/255.0.0.0 10.0.0.1/32 192.168.1.1"}).http.proxies
+    assert list(map(str, proxies)) == ["::1/128", "10.0.0.0/8", "10.0.0.1/32", "192.168.1.1/32"]
 
 
 def service_links(service: str, host: str, **ports: int) -> dict[str, str]:
