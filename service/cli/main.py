@@ -53,6 +53,12 @@ class _Commands(TyperGroup):
         try:
             status = run(standalone_mode=False)
         except TyperException as error:
+            from pydantic import ValidationError
+
+            from service.settings.wording import problem
+
+            if isinstance(error.__cause__, ValidationError):
+                error.message = problem(error.__cause__.errors()[0])
             context = getattr(error, "ctx", None)
             command = context.command_path if context else program()
             message = error.format_message().rstrip(".")

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -206,9 +206,34 @@ def _problem(detail: Mapping[str, Any], layers: list[Layer]) -> str:
     layer = next((layer for layer in reversed(layers) if _has(layer.tree, table)), Layer("", {}))
     variable = next((name for name in layer.variables if _overlap(_path(name), path)), None)
     if variable and _path(variable) == path and detail["type"] == "extra_forbidden":
+        if meant := _joined("_".join(path), _merge(layers)["sources"]):
+            message = f"unknown setting; did you mean {PREFIX}{'__'.join(meant).upper()}?"
         return f"{variable}: {message}"
     origin = variable or layer.origin
     return f"{origin}: {'.'.join(path)}: {message}" if origin else f"{'.'.join(path)}: {message}"
+
+
+def _joined(text: str, keys: Iterable[str], model: type[BaseModel] = Settings) -> tuple[str, ...]:
+    """Return the setting whose levels a text joins by `_`, such as `http_port`; empty if there is none.
+
+    `keys` are those of the sources.
+    """
+    for name, field in model.model_fields.items():
+        if text == name:
+            return (name,)
+        rest = text.removeprefix(f"{name}_")
+        if rest == text:
+            continue
+        if name == "sources":
+            below = ((key, *_joined(rest.removeprefix(f"{key}_"), keys, SourceSettings)) for key in keys)
+            found = next((path for path in below if len(path) > 1 and rest.startswith(f"{path[0]}_")), ())
+        else:
+            annotation: Any = field.annotation
+            is_table = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+            found = _joined(rest, keys, annotation) if is_table else ()
+        if found:
+            return (name, *found)
+    return ()
 
 
 def _has(tree: object, path: tuple[str, ...]) -> bool:

@@ -1,7 +1,7 @@
 """The settings: one typed, frozen object. Every setting is described here; `make docs` writes the reference from it."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -159,7 +159,8 @@ class StoreSettings(_Table):
     @field_validator("url")
     @classmethod
     def _of_file(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
-        if (of_file := info.data.get("url_file")) is None:
+        of_file = info.data.get("url_file", url)  # missing if the file cannot be read
+        if of_file is None:
             return url
         if url != cls.model_fields["url"].default:
             raise ValueError("must not be set together with url_file (TICKER_STORE__URL_FILE): remove one of them")
@@ -615,6 +616,11 @@ class SourceSettings(DocumentSettings):
         return frozenset(DAYS.index(day) for day in self.days)
 
 
+def _repeated(values: Sequence[str]) -> str:
+    """Return the first value that is named twice; empty if none is."""
+    return next((value for index, value in enumerate(values) if value in values[:index]), "")
+
+
 class TickerSettings(_Table):
     """A ticker: currencies quoted in one base currency. The first ticker is the default one."""
 
@@ -638,8 +644,8 @@ class TickerSettings(_Table):
     @model_validator(mode="after")
     def _is_sensible(self) -> Self:
         for name, values in (("currencies", self.currencies), ("sources", self.sources)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{name} names something twice")
+            if repeated := _repeated(values):
+                raise ValueError(f"{name} names {repeated} twice")
         if self.base in self.currencies:
             raise ValueError(f"currencies names the base {self.base}")
         return self
@@ -717,12 +723,10 @@ class Settings(_Table):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        ids = [ticker.id for ticker in self.tickers]
-        if len(set(ids)) < len(ids):
-            raise ValueError("tickers: two have the same id")
-        labels = [webhook.label for webhook in self.webhooks]
-        if len(set(labels)) < len(labels):
-            raise ValueError("webhooks: two have the same name or host; set name")
+        if repeated := _repeated([ticker.id for ticker in self.tickers]):
+            raise ValueError(f"tickers: two have the same id {repeated!r}")
+        if repeated := _repeated([webhook.label for webhook in self.webhooks]):
+            raise ValueError(f"webhooks: two have the same name or host {repeated!r}; set name")
         for ticker in self.tickers:
             for key in ticker.sources:
                 if key not in self.polled:

@@ -122,7 +122,9 @@ def test_shell_completes_commands_options_and_sources(words: str, found: str) ->
         (("show", "--jsn"), "no such option: --jsn"),
         (("poll",), "missing argument 'source'; see: python -m service poll --help"),
         (("quarantine", "accept", "nbk", "20x"), "invalid value for 'DATE': must be a date like 2026-04-02; see:"),
-        (("serve", "--port", "x"), "invalid value for '--port': "),
+        (("serve", "--port", "x"), "invalid value for '--port': must be a whole number; see: python -m service serve"),
+        (("backfill", "nbk", "--pause", "x"), "invalid value for '--pause': must be a number; see:"),
+        (("export", "x", "--keep", "1001"), "invalid value for '--keep': must be at most 1000; see:"),
     ],
 )
 def test_wrong_usage_is_one_line(arguments: tuple[str, ...], message: str) -> None:

@@ -117,8 +117,9 @@ NO_NETWORK = "must be an IP address or network like 10.0.0.0/8"
         ('[sources.xyz]\nname = "X"', "mine.toml: sources.xyz.base: is required"),
         (TICKER.replace('"USD"', '"USX"'), "tickers.0.currencies.0: is not a currency code of ISO 4217"),
         (TICKER.replace('"USD"', '"KZT"'), "tickers.0: currencies names the base KZT"),
-        (TICKER.replace('"USD"', '"USD", "usd"'), "tickers.0: currencies names something twice"),
-        (TICKER + TICKER, "tickers: two have the same id"),
+        (TICKER.replace('"USD"', '"USD", "usd"'), "tickers.0: currencies names USD twice"),
+        (TICKER.replace('"nbk"', '"nbk", "cbr", "nbk"'), "tickers.0: sources names nbk twice"),
+        (TICKER + TICKER, "tickers: two have the same id 'kzt'"),
         (TICKER.replace('"nbk"', '"nkb"'), "tickers.kzt.sources: unknown or disabled source 'nkb' (enabled: nbk"),
         (TICKER.replace('"kzt"', '"Kzt!"'), "tickers.0.id: "),
         ('[http]\nproxies = ["10.0.0.0/33"]', f"mine.toml: http.proxies.0: {NO_NETWORK}"),
@@ -156,6 +157,11 @@ def test_invalid_setting_is_reported_in_one_line(tmp_path: Path, text: str, mess
             r"^TICKER_TICKERS: tickers.0.currencies.0: is not a currency code of ISO 4217$",
         ),
         ("TICKER_FOO", "1", "^TICKER_FOO: unknown setting$"),
+        ("TICKER_HTTP_PORT", "1", r"^TICKER_HTTP_PORT: unknown setting; did you mean TICKER_HTTP__PORT\?$"),
+        ("TICKER_STORE_URL_FILE", "1", r"_FILE: unknown setting; did you mean TICKER_STORE__URL_FILE\?$"),
+        ("TICKER_SOURCES_NBK_DAYS_OFF", "1", r"unknown setting; did you mean TICKER_SOURCES__NBK__DAYS_OFF\?$"),
+        ("TICKER_SOURCES_XYZ_URL", "1", r"unknown setting; did you mean sources\?$"),
+        ("TICKER_TICKERS_ID", "1", r"unknown setting; did you mean tickers\?$"),
         ("TICKER_HTTP__PORT", "x", "^TICKER_HTTP__PORT: http.port: "),
         ("TICKER_TICKERS", "[oops", r"TICKER_TICKERS: invalid JSON"),
         ("TICKER_HTTP", "x", "^TICKER_HTTP: http: "),
@@ -265,6 +271,9 @@ def test_url_of_the_store_and_its_file_exclude_each_other(tmp_path: Path) -> Non
             "TICKER_STORE__URL: store.url: must not be set together with url_file (TICKER_STORE__URL_FILE): remove one"
             " of them"
         )
+    file.unlink()
+    with pytest.raises(SettingsError, match=r"^TICKER_STORE__URL_FILE: .* a text file; TICKER_STORE__URL: .* together"):
+        load(environ=url | {"TICKER_STORE__URL_FILE": str(file)})
     no_file = load(config, environ=url | {"TICKER_STORE__URL_FILE": ""})
     assert no_file.store.url.get_secret_value() == url["TICKER_STORE__URL"]
 
@@ -315,7 +324,7 @@ WEBHOOK = (
         (WEBHOOK.replace("IGVz", "").replace("MzIgYnl0ZXMgbG9uZyE=", ""), "webhooks.0.secret.0: must be whsec_"),
         (WEBHOOK.replace("r.example", "user:p@r.example"), "webhooks.0.url: must not contain a login or a fragment"),
         (WEBHOOK.replace("https://r.example/events", "r.example"), "webhooks.0.url: must be a URL like https://"),
-        (WEBHOOK + WEBHOOK, "webhooks: two have the same name or host; set name"),
+        (WEBHOOK + WEBHOOK, "webhooks: two have the same name or host 'r.example'; set name"),
         (WEBHOOK + 'events = ["ticker.moved"]', "webhooks.0.events.0: must be one of 'ticker.changed', "),
         (WEBHOOK + "threshold = -1", "webhooks.0.threshold: must be"),
         (WEBHOOK + "tresh = 1", "webhooks.0.tresh: unknown setting; did you mean"),
