@@ -1,6 +1,6 @@
 """Enter rates by hand (`python -m service set-rate`): validated as those of a bank, and accepted by the operator."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -67,7 +67,12 @@ def set_rates(settings: Settings, key: str, entry: EnteredRates, confirm: Confir
     clock = Clock()
     now = clock().replace(microsecond=0)
     response = RawResponse(key, source.base, source.url, entry.text(settings.client.max_bytes), now)
-    fixings = manual.parse(response, entry.author)
+    try:
+        fixings = manual.parse(response, entry.author)
+    except TickerError as error:
+        if entry.file is None:  # the arguments are wrong
+            raise SettingsError(str(error)) from None
+        raise
 
     async def enter(store: Store) -> list[str]:
         _check(fixings, store.last_date(key))
@@ -90,10 +95,18 @@ def _check(fixings: Sequence[Fixing], last: date) -> None:
     errors = [
         f"{fixing.date}: {error}"
         for fixing in fixings
-        for error in (*date_errors(fixing.date, last), *rate_errors(fixing).values())
+        for error in (*date_errors(fixing.date, last), *_rate_errors(fixing))
     ]
     if errors:
         raise TickerError(f"{fixings[0].source} {summary(errors)}; nothing was changed")
+
+
+def _rate_errors(fixing: Fixing) -> Iterator[str]:
+    """Yield the errors of entered rates. A bank may quote its base at 1, but nobody enters it on purpose."""
+    errors = rate_errors(fixing)
+    yield from errors.values()
+    if fixing.base in fixing.rates and fixing.base not in errors:
+        yield f"the base {fixing.base} is quoted in itself; the rates of other currencies are entered"
 
 
 def _question(held: Sequence[Judgement]) -> str:

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from service.domain.fixing import Fixing
-from service.errors import NotUnderstood, TickerError
+from service.errors import NotUnderstood, SettingsError, TickerError
 from service.settings.currencies import CODES
 from service.sources import parsing
 from service.sources.adapter import RawResponse
@@ -27,12 +27,13 @@ _RATE: Final = re.compile(
     rf"(?P<code>[^=,]+)=(?:(?P<value>{_NUMBER}):)?(?P<buying>{_NUMBER})/(?P<selling>{_NUMBER})"
     rf"|(?P<only_code>[^=,]+)=(?P<only_value>{_NUMBER})"
 )
+_DECIMAL_COMMA: Final = re.compile(r"[0-9],[0-9]")
 _LONGEST_SPAN: Final = timedelta(days=400)
 """Maximum time between two dates of an entry: the rates of all sources for it are loaded for its validation."""
 
 
 def document(day: date, rates: Sequence[str]) -> bytes:
-    """Return the text of rates for a date, such as `USD=475.09`; raise `TickerError` for another form.
+    """Return the text of rates for a date, such as `USD=475.09`; raise `SettingsError` for another form.
 
     With buying and selling rates: `USD=470/480`, whose mean is the rate, or `USD=475.09:470/480`.
     """
@@ -41,7 +42,8 @@ def document(day: date, rates: Sequence[str]) -> bytes:
         found = _RATE.fullmatch(each) if each.isprintable() else None
         if not found:
             examples = "USD=475.09, USD=470/480 (buying/selling) or USD=475.09:470/480"
-            raise TickerError(f"{each[:40]!r} is not a rate like {examples}")
+            comma = "; decimals follow a point, not a comma" if _DECIMAL_COMMA.search(each) else ""
+            raise SettingsError(f"{each[:40]!r} is not a rate like {examples}{comma}")
         code, value = found["code"] or found["only_code"], found["value"] or found["only_value"] or ""
         parts.append((str(day), code.upper(), value, found["buying"] or "", found["selling"] or ""))
     columns = (*_COLUMNS, *_SIDES) if any(part[3] for part in parts) else _COLUMNS

@@ -258,7 +258,8 @@ def csv_lines(
         header = rows.fieldnames or ()
         missing = set(columns) - set(header)
         if missing:
-            response.reject(f"lacks the columns {', '.join(sorted(missing))}")
+            found = ", ".join(map(repr, header))
+            response.reject(f"lacks the columns {', '.join(sorted(missing))}; it has {found[:_QUOTED]}")
         if len(set(header)) < len(header):
             response.reject("has a duplicate column")
         for row in rows:

@@ -251,21 +251,11 @@ async def test_running_service_shows_buying_and_selling_rates(enter: Enter, star
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("2026-04-02", "USD"), "'USD' is not a rate like USD=475.09"),
-        (("2026-04-02", "USD=475,09"), "'USD=475,09' is not a rate like USD=475.09"),
-        *(
-            (("2026-04-02", wrong), f"{wrong!r} is not a rate like USD=475.09, USD=470/480 (buying/selling) or USD=")
-            for wrong in ("USD=470/", "USD=/480", "USD=475:", "USD=475:470", "USD=475:470/", "USD=470/475/480")
-        ),
-        (("2026-04-02", "USD=n/a"), "has 'n' where a number is expected for USD on 2026-04-02"),
-        (("2026-04-02", "USD=475:n/a"), "has 'n' where a number is expected for the buying rate of USD on 2026-04-02"),
         (("2026-04-02", "USD=480/470"), "the buying and the selling rate of USD are in the wrong order"),
         (("2026-04-02", "USD=475.09:0/480"), "the buying rate of USD is 0, beyond half or double its rate of 475.09"),
         (("2026-04-02", "USD=475.09:470/4800"), "the selling rate of USD is 4800, beyond half or double its rate of"),
-        (("2026-04-02", "USD=1e3"), "the entered text has '1e3' where a number is expected for USD on 2026-04-02"),
-        (("2026-04-02", "USD=1", "USD=2"), "the entered text quotes USD twice for 2026-04-02"),
-        (("2026-04-02", "USB=475.09"), "the entered text has 'USB', which is not a currency code of ISO 4217"),
         (("2026-04-02", "USD=0"), "shop 2026-04-02: USD is 0 for 1, not a positive finite rate; nothing was changed"),
+        (("2026-04-02", "KZT=1"), "2026-04-02: the base KZT is quoted in itself; the rates of other currencies are"),
         (("2026-04-02", "KZT=2"), "2026-04-02: the base KZT is quoted in itself at 2 for 1; nothing was changed"),
         (("2199-04-02", "USD=475.09"), "shop 2199-04-02: it is dated 2199-04-02, after 20"),
         (("1948-04-02", "USD=475.09"), "it is dated 1948-04-02, before 1949-01-01, the first possible date"),
@@ -276,6 +266,35 @@ async def test_invalid_entry_changes_nothing(
 ) -> None:
     """Not even `--accept` publishes it, nor the valid rates beside it."""
     printed = await enter("shop", *arguments, "EUR=551.06", "--accept", status=1)
+    assert printed.startswith("error: ")
+    assert problem in printed
+    assert await store.count("shop") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("USD",), "'USD' is not a rate like USD=475.09"),
+        (
+            ("USD=475,09",),
+            "or USD=475.09:470/480; decimals follow a point, not a comma",
+        ),
+        *(
+            ((wrong,), f"{wrong!r} is not a rate like USD=475.09, USD=470/480 (buying/selling) or USD=475.09:470/480\n")
+            for wrong in ("USD=470/", "USD=/480", "USD=475:", "USD=475:470", "USD=475:470/", "USD=470/475/480")
+        ),
+        (("USD=n/a",), "has 'n' where a number is expected for USD on 2026-04-02"),
+        (("USD=475:n/a",), "has 'n' where a number is expected for the buying rate of USD on 2026-04-02"),
+        (("USD=1e3",), "the entered text has '1e3' where a number is expected for USD on 2026-04-02"),
+        (("USD=1", "USD=2"), "the entered text quotes USD twice for 2026-04-02"),
+        (("UDS=475.09",), "the entered text has 'UDS', which is not a currency code of ISO 4217; nothing was changed"),
+    ],
+)
+async def test_wrong_argument_is_a_wrong_usage(
+    enter: Enter, store: Store, arguments: tuple[str, ...], problem: str
+) -> None:
+    """The status is 2; nothing is stored, nor the valid rates beside it."""
+    printed = await enter("shop", "2026-04-02", *arguments, "EUR=551.06", "--accept", status=2)
     assert printed.startswith("error: ")
     assert problem in printed
     assert await store.count("shop") == 0
@@ -299,7 +318,10 @@ async def test_wrong_usage(enter: Enter, arguments: tuple[str, ...], problem: st
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("date,code\n", "the entered text lacks the columns value"),
+        ("date,code\n", "the entered text lacks the columns value; it has 'date', 'code'; nothing was changed"),
+        ("date;code;value\n", "lacks the columns code, date, value; it has 'date;code;value'; nothing was changed"),
+        ("Date,Code,Value\n", "lacks the columns code, date, value; it has 'Date', 'Code', 'Value'; nothing"),
+        ("date,code,value\n2026-04-02,KZT,1\n2026-04-02,USD,475.09\n", "the base KZT is quoted in itself; the rates"),
         ("date,code,value\n2026-04-02,USD,475.09", "the entered text is truncated: the last line has no line break"),
         ("date,code,value\n", "the entered text has no rates"),
         ("date,code,buying\n", "the entered text lacks the columns value"),
