@@ -18,7 +18,7 @@ from service.errors import SettingsError, StoreError, TickerError
 from service.observability.logging import configure
 from service.polling.poller import LOOKBACK, Poller, published
 from service.runtime.background import run_in_thread, run_interruptibly
-from service.runtime.program import program
+from service.runtime.program import set_rate_command
 from service.settings import LogSettings, Settings, SourceSettings
 from service.sources.http_client import Client
 from service.sources.registry import adapter_of, check_secret, validate
@@ -84,7 +84,9 @@ async def _show(settings: Settings, ticker: str, show: Callable[[Snapshot], None
             if shown is None:
                 lines(console(stderr=True), problems)
             if snapshot is None and not watch:
-                advice = "no bank has responded" if is_alone else f"start the service: {program()} serve"
+                advice = "no bank has responded" if is_alone else "no bank has responded to the running service yet"
+                if source := settings.entered_source(ticker):
+                    advice = f"enter them with: {set_rate_command(source)}"
                 raise TickerError(f"ticker {ticker!r} has no rates yet; {advice}")
             if snapshot and snapshot != shown:
                 show(snapshot)
@@ -254,7 +256,7 @@ def polled_source(settings: Settings, key: str) -> SourceSettings:
     """Return the settings of a source that can be polled; raise `SettingsError` for others."""
     source = source_of(settings, key)
     if source.is_manual:
-        advice = f"enter them with: {program()} set-rate {key} DATE CODE=VALUE"
+        advice = f"enter them with: {set_rate_command(key)}"
         raise SettingsError(f"{key} is not polled, its rates are entered by hand; {advice}")
     check_secret(settings, key)
     return source

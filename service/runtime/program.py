@@ -11,3 +11,8 @@ SCRIPT: Final = "currency-ticker"
 def program() -> str:
     """Return the console script if it was started, otherwise `python -m service`."""
     return SCRIPT if Path(sys.argv[0]).stem == SCRIPT else "python -m service"
+
+
+def set_rate_command(source: str) -> str:
+    """Return the command that enters rates of a source."""
+    return f"{program()} set-rate {source} DATE CODE=VALUE"

@@ -738,6 +738,11 @@ class Settings(_Table):
     def adapter(self, key: str) -> str:
         return self.sources[key].adapter or key
 
+    def entered_source(self, ticker_id: str) -> str | None:
+        """Return the first source of a ticker if the rates of all its sources are entered by hand; else None."""
+        keys = next(ticker.sources for ticker in self.tickers if ticker.id == ticker_id)
+        return keys[0] if all(self.sources[key].is_manual for key in keys) else None
+
     def wanted(self, key: str) -> tuple[str, ...]:
         """Return the currencies that tickers want of a source, their bases too where it quotes in another one."""
         codes = list[str]()

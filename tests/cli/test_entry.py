@@ -1,6 +1,7 @@
 """`set-rate`: rates entered by hand, as the operator, a running service, receipts and health see them."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -430,6 +431,23 @@ async def test_running_service_shows_entered_rates(enter: Enter, start: Started,
     status = await page_of(client, "/status")
     assert "Next poll" not in status.to_text()
     assert not banks.requests
+
+
+async def test_rates_that_were_not_entered_yet_are_named_as_such(enter: Enter, start: Started) -> None:
+    """With the command that enters them: no source is asked for them."""
+    client = await start()
+    entry = "enter them with: python -m service set-rate shop DATE CODE=VALUE"
+    problem = json.loads(await text_of(client, "/v1/ticker/shop", 503))
+    assert problem["detail"] == f"No rates have been entered yet; {entry}"
+    check = json.loads(await text_of(client, "/health", 503))
+    assert check["checks"]["ticker:shop"][0]["output"] == f"ticker shop: no rates have been entered yet; {entry}"
+    (source,) = check["checks"]["source:shop"]
+    assert (source["status"], source["observedValue"]) == ("pass", "empty")
+    assert f"ticker 'shop' has no rates yet; {entry}" in await enter("shop", name="show", status=1)
+    page = await page_of(client, "/status?lang=en")
+    badge = select_one(page, ".source .badge")
+    assert " ".join(badge.to_text().split()) == "\N{EN DASH} no rates yet"
+    assert entry in page.to_text()
 
 
 async def test_commands_show_entered_rates_without_a_service(enter: Enter, banks: Banks) -> None:

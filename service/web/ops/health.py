@@ -22,6 +22,7 @@ from service.domain import holidays
 from service.domain.fixing import Fixing
 from service.domain.publication_schedule import freshness, today, worsened
 from service.domain.snapshot import Quote, Snapshot, Status
+from service.runtime.program import set_rate_command
 from service.settings import SourceSettings, TickerSettings
 from service.state.deliveries import GIVE_UP, WebhookStatus
 from service.state.memory import MemoryState
@@ -206,9 +207,10 @@ def _tenths(value: SupportsFloat) -> Decimal:
 def _ticker(ticker: TickerSettings, memory: MemoryState, now: datetime) -> Component:
     snapshot = memory.snapshots.get(ticker.id)
     if snapshot is None:
-        return Component(
-            component_id=ticker.id, status="fail", output=f"ticker {ticker.id}: no source has responded yet"
-        )
+        source = memory.settings.entered_source(ticker.id)
+        entry = f"no rates have been entered yet; enter them with: {set_rate_command(source)}" if source else ""
+        output = f"ticker {ticker.id}: {entry or 'no source has responded yet'}"
+        return Component(component_id=ticker.id, status="fail", output=output)
     status: models.Verdict = "pass"
     if snapshot.status is not Status.CURRENT:
         status = "fail" if snapshot.status is Status.STALE else "warn"

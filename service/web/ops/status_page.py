@@ -79,7 +79,8 @@ ROLES: Final[Mapping[str, str]] = {
     "follower": N_("follower"),
     "alone": N_("without the store, polls the banks itself"),
 }
-MARKS: Final[Mapping[str, str]] = {"pass": "✓", "warn": "!", "fail": "✕"}
+MARKS: Final[Mapping[str, str]] = {"pass": "✓", "warn": "!", "fail": "✕", "empty": "\N{EN DASH}"}
+"""The sign of each status of `/health`; `empty`: nothing is wrong with a source, but it has no rates yet."""
 
 
 @dataclass

@@ -18,6 +18,7 @@ from service.domain.surrogate_keys import surrogate_headers, ticker_key
 from service.observability.counters import Counters
 from service.observability.tracing import span
 from service.runtime.background import run_in_thread
+from service.runtime.program import set_rate_command
 from service.state.memory import MemoryState
 from service.web.http.problems import EXPOSE_HEADERS, Problem
 from service.web.http.responses import Representation, cache_for
@@ -211,6 +212,9 @@ class PageCache:
         if snapshot is None:
             ids = [configured.id for configured in self.memory.settings.tickers]
             if ticker in ids:
-                raise Problem(503, f"No source of the ticker {ticker} has responded yet.", {"Retry-After": "5"})
+                problem = f"No source of the ticker {ticker} has responded yet."
+                if source := self.memory.settings.entered_source(ticker):
+                    problem = f"No rates have been entered yet; enter them with: {set_rate_command(source)}"
+                raise Problem(503, problem, {"Retry-After": "5"})
             raise Problem(404, f"Unknown ticker {ticker[:40]!r}.", available=ids)
         return snapshot
