@@ -19,6 +19,8 @@ _NOMINAL = re.compile(r"[1-9][0-9]{0,6}")
 # Plain digits with the bank's own decimal separator: an exponent could expand to a gigabyte of zeros, and the other
 # separator may group thousands, so that 1,234 would be read as a little more than one. `number_errors` limits them.
 _NUMBER = {mark: re.compile(rf"[+-]?[0-9]+(?:[{mark}][0-9]+)?") for mark in ".,"}
+_LONGEST_NUMBER = 64
+"""Characters of a published number: with leading zeros, more than 30 digits."""
 _EXACT = 64
 """Precision in which the mean of two numbers is exact: both have at most 16 digits before the point and 45 after it."""
 MOST_DAYS = 400
@@ -134,7 +136,7 @@ class RateTableBuilder:
 
     def _number(self, published: str, name: str, *, is_difference: bool = False) -> Decimal:
         problem = f"has {published[:40]!r} where a number is expected for {name}"
-        if not _NUMBER[self._mark].fullmatch(published):
+        if len(published) > _LONGEST_NUMBER or not _NUMBER[self._mark].fullmatch(published):
             self._response.reject(problem)
         number = Decimal(published.replace(self._mark, "."))
         for error in number_errors(number, is_difference=is_difference):

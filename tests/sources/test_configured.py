@@ -322,7 +322,10 @@ def test_marks_of_numbers(marks: dict[str, str], text: str, value: str) -> None:
         ({"thousands_mark": " "}, "1 23 456"),
         ({}, "475.09 KZT"),
         ({}, "4.7509e2"),
+        ({}, "9" * 65),
+        ({}, "9" * 1_100_000),
     ],
+    ids=lambda value: value[:10] if isinstance(value, str) else "",
 )
 def test_number_in_another_form_is_left_out(marks: dict[str, str], text: str) -> None:
     """It is named, and the other rate is used."""
