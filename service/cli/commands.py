@@ -146,7 +146,8 @@ def sources(settings: Settings, *, as_json: bool = False) -> None:
     columns = ("name", "base", "state", "last_fixing", "last_success", "error")
     rows = table("source", *(column.replace("_", " ") for column in columns))
     for source in described:
-        add_row(rows, (source.key, *(getattr(source, column) for column in columns)))
+        problem = source.error or "; ".join(source.left_out) or None
+        add_row(rows, (source.key, *(getattr(source, column) for column in columns[:-1]), problem))
     console().print(rows)
 
 

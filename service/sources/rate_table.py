@@ -120,8 +120,11 @@ class RateTableBuilder:
 
         If more entries are left out than read, it is not the expected document: raises `NotUnderstood`.
         """
-        if self._unreadable > sum(map(len, self._rates.values())):
-            self._response.reject(self._left_out[0])
+        read = sum(map(len, self._rates.values()))
+        if self._unreadable > read:
+            total = self._unreadable + read
+            count = f"; {self._unreadable} of {total} rates could not be read" if total > 1 else ""
+            self._response.reject(f"{self._left_out[0]}{count}")
         requested_days = sorted(day for day, rates in self._rates.items() if rates and day >= self._response.since)
         fixings = [self._response.fixing(day, self._rates[day], direction) for day in requested_days]
         return ParsedResponse(fixings, self._left_out)

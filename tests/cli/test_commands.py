@@ -301,6 +301,17 @@ async def test_poll_of_a_source_that_is_not_polled(environ: dict[str, str], stor
     assert "USD moved by +62.00%" in polled.stdout, polled.stderr
 
 
+async def test_sources_list_why_a_response_was_read_in_part(environ: dict[str, str], store: Store) -> None:
+    """In the column of errors, as in JSON."""
+    today = local("Asia/Almaty")
+    await store.save(on_date(today - timedelta(days=1)), on_date(today, "401.00"))
+    problem = "has 'n/a' where a number is expected for EUR on 2026-04-02"
+    await store.save_state("nbk", SourceState(FETCHED, FETCHED, left_out=(problem, "lacks <title>")))
+    printed = await asyncio.to_thread(command, environ, "sources")
+    (line,) = [line for line in printed.stdout.splitlines() if line.startswith("nbk")]
+    assert re.search(r" partial .*UTC +(.*)$", line.rstrip())[1] == f"{problem}; lacks <title>"  # type: ignore[index]
+
+
 async def test_show_polls_once_without_a_service(environ: dict[str, str], store: Store, banks: Banks) -> None:
     """What it fetches is stored, so the next call makes no request; it is left to a running service."""
     today = local("Asia/Almaty")

@@ -111,6 +111,11 @@ async def test_what_is_left_out_is_named(tmp_path: Path) -> None:
     ("body", "status", "problem"),
     [
         (b"date,code,rate\n2026-04-02,USD,n/a\n", 200, "has 'n/a' where a number is expected for USD on 2026-04-02"),
+        (
+            b"date,code,rate\n2026-04-02,USD,n/a\n2026-04-02,EUR,551.06\n2026-04-02,GBP,-\n",
+            200,
+            "has 'n/a' where a number is expected for USD on 2026-04-02; 2 of 3 rates could not be read",
+        ),
         (b"<html>", 200, "the response is an HTML page"),
         (b"", 404, "nothing is published for 2026-04-02 (status 404); choose another date by --date"),
         (b"", 500, "responded with status 500"),

@@ -549,7 +549,7 @@ def test_path_from_the_root_is_evaluated_once(monkeypatch: pytest.MonkeyPatch, f
 
     monkeypatch.setitem(compiled, "date", counted)
     if on == "null":
-        with pytest.raises(NotUnderstood, match=r"the response lacks date \("):
+        with pytest.raises(NotUnderstood, match=r"the response lacks date; 4 of 4 rates could not be read \("):
             adapter.parse(response(body))
     else:
         (fixing,) = adapter.parse(response(body))
