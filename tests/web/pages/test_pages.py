@@ -449,7 +449,7 @@ async def test_receipt_shows_quarantine_and_decisions(
     """Also of a date of which nothing is published."""
     held = QuarantinedFixing(fixing(day(30, 3), USD="900"), ("USD moved by 90 %",), datetime(2026, 3, 30, tzinfo=UTC))
     rejected = QuarantinedFixing(
-        fixing(day(31, 3), USD="901"), ("USD moved by 90 %",), datetime(2026, 3, 31, tzinfo=UTC)
+        fixing(day(31, 3), USD="901.00", AMD=("1.10", 100)), ("USD moved by 90 %",), datetime(2026, 3, 31, tzinfo=UTC)
     )
     async with stored(settings, clock) as store:
         await store.save(fixing(day(27, 3), USD="474", EUR="540"), fixing(day(31, 3), EUR="541"))
@@ -463,7 +463,8 @@ async def test_receipt_shows_quarantine_and_decisions(
     assert "USD moved by +89.87%" in only_held
     assert "Published rates" not in only_held
     decided = " ".join((await page_of(client, "/fixings/nbk/2026-03-31?lang=en")).to_text().split())
-    assert "USD : rejected by the operator 2026-03-31 09:00:00 UTC" in decided.replace("USD:", "USD :")
+    decision = "100 AMD 1.10, USD 901.00: rejected by the operator 2026-03-31 09:00:00 UTC"
+    assert decision in decided.replace(" :", ":").replace(" ,", ",")
 
 
 @pytest.mark.parametrize("path", PATHS)
