@@ -336,6 +336,8 @@ class MemoryState:
     def missing(self, source: str) -> tuple[str, ...]:
         """Return the needed currencies that the latest publication lacks and one of the `MISSED` before it has.
 
+        Those that are quarantined, or that an operator has rejected or retracted, are not missing.
+
         Rates that are entered at no set times need not be complete.
         """
         if self.settings.sources[source].is_irregular:
@@ -344,9 +346,7 @@ class MemoryState:
         if not published:
             return ()
         *earlier, latest = published
-        current_codes, entry = set(latest.rates), self.quarantine[source].waiting.get(latest.date)
-        if entry:
-            current_codes.update(entry.fixing.rates)
+        current_codes = {*latest.rates, *self.quarantine[source].unpublished(latest.date)}
         earlier_codes = set[str]().union(*(fixing.rates for fixing in earlier))
         return tuple(sorted((self.needed(source) & earlier_codes) - current_codes))
 

@@ -103,6 +103,12 @@ class Quarantine:
         codes = rejected_codes(fixing, self.rejected.get(fixing.date, ()))
         return fixing.without(codes) if codes else fixing
 
+    def unpublished(self, day: date) -> set[str]:
+        """Return the currencies of a date that are quarantined, or that an operator has rejected or retracted."""
+        entry = self.waiting.get(day)
+        fixings = [*([entry.fixing] if entry else []), *self.rejected.get(day, ())]
+        return {code for fixing in fixings for code in fixing.rates}
+
     def receive(
         self, judgements: Sequence[Judgement], now: datetime
     ) -> tuple[list[QuarantinedFixing], list[QuarantineDecision]]:

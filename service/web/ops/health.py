@@ -257,13 +257,18 @@ def _since(snapshot: Snapshot, memory: MemoryState, now: datetime) -> datetime |
 
 
 def _is_missing(quote: Quote, memory: MemoryState) -> bool:
-    """Return whether the source of a quote has a later publication without a valid rate of its currency."""
+    """Return whether the source of a quote has a later publication without a rate of its currency.
+
+    A rate that is quarantined is reported as such, one that an operator has rejected or retracted no longer.
+    """
     if quote.source not in memory.settings.polled or quote.date is None:
         return False
     if memory.settings.polled[quote.source].is_irregular:
         return False
     latest = memory.series(quote.source).latest
-    return latest is not None and quote.date < latest.date and quote.code not in {*latest.rates, latest.base}
+    if latest is None or quote.date >= latest.date:
+        return False
+    return quote.code not in {*latest.rates, latest.base, *memory.quarantine[quote.source].unpublished(latest.date)}
 
 
 def _source(

@@ -19,6 +19,7 @@ from service.state.memory import SourceState
 from service.storage.coordination import LIFE, Coordination, Instance, PingResult
 from service.storage.repository import Store
 from service.storage.sync import StoreSync
+from service.validation.quarantine import Outcome, QuarantineDecision, QuarantinedFixing
 from service.web.ops.health import _calendar_note
 from tests.conftest import Clock, Started
 from tests.support.fixings import APRIL, day
@@ -104,6 +105,37 @@ async def test_currency_that_a_bank_has_stopped_quoting_is_a_warning(start: Star
     for path in ("/embed?lang=en", "/v1/ticker.svg", "/v1/ticker.html"):
         async with client.get(path) as response:
             assert "1 Apr 2026" in await body(response)
+
+
+async def test_rate_that_is_not_published_is_not_missing(start: Started, settings: Settings, banks: Banks) -> None:
+    """One that is quarantined is reported once; one that an operator has rejected or retracted no longer."""
+    banks.published["nbk"][day(2)] = {**APRIL[day(2)], "USD": "748.77"}
+    client = await start()
+    check = await check_that(client, "source:nbk", lambda check: check["status"] == "warn")
+    assert "2026-04-02 is quarantined: USD moved" in check["output"]
+    assert "missing" not in check["output"]
+    ticker = await check_that(client, "ticker:kzt", lambda check: "asOf" in check)
+    assert ticker["output"] == "ticker kzt: late, as of 2026-04-02"
+
+    async with Store(settings.store.url.get_secret_value(), settings.store.prefix) as store:
+        (entry,) = await until(lambda: store.waiting("nbk"))
+        now = datetime(2026, 4, 2, 4, tzinfo=UTC)
+        await store.record_decision(QuarantineDecision(entry, Outcome.REJECTED, now))
+        await check_that(client, "source:nbk", lambda check: check["status"] == "pass")
+        published = await store.fixing("nbk", day(2))
+        assert published is not None
+        rate = replace(published, rates={"EUR": published.rates["EUR"]}, revisions=())
+        retracted = QuarantineDecision(
+            QuarantinedFixing(rate, ("retracted by an operator",), now), Outcome.RETRACTED, now
+        )
+        await store.retract(published, retracted)
+
+    async def is_retracted() -> bool:
+        async with client.get("/v1/ticker") as response:
+            return bool(json.loads(await body(response))["quotes"][1]["date"] == "2026-04-01")
+
+    await until(is_retracted)
+    assert (await get_health(client))[1]["notes"] == ["ticker kzt: late, as of 2026-04-02"]
 
 
 async def test_failing_bank_is_a_warning(client: Client, start: Started, banks: Banks) -> None:
