@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from math import ceil, log2
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import WITHOUT_POLLS, Open, axe_report, case, publish, ticker_json
@@ -354,8 +355,9 @@ def test_tape_can_be_paused_and_respects_reduced_motion(site: Site, open_page: O
     assert element.locator("ul").first.evaluate("node => getComputedStyle(node).animationName") == "none"
 
 
-def test_element_causes_no_layout_shift(site: Site, open_page: Open) -> None:
-    """With the builder's snippet the layout shift of the page is 0."""
+@pytest.mark.parametrize("width", [1280, 430, 375])
+def test_element_causes_no_layout_shift(site: Site, open_page: Open, width: int) -> None:
+    """With the builder's snippet the layout shift of the page is 0, on a phone too."""
     builder = open_page(f"{site.service}/?lang=en").page
     snippets: dict[str, str] = {}
     for name in ("strip", "list", "tape", "list with sparklines"):
@@ -367,7 +369,8 @@ def test_element_causes_no_layout_shift(site: Site, open_page: Open) -> None:
 
         def reserved(preview: Locator = preview) -> bool:
             height = ceil(preview.evaluate("node => node.getBoundingClientRect().height"))
-            return f"min-height:{height}px" in builder.locator("#code code").inner_text()
+            code = builder.locator("#code code").inner_text()
+            return f"min-height:{height}px" in code or f"min-height:clamp({height}px," in code
 
         wait_until(reserved, "the height of the preview is in the embed code")
         snippets[name] = builder.locator("#code code").inner_text()
@@ -378,7 +381,7 @@ def test_element_causes_no_layout_shift(site: Site, open_page: Open) -> None:
         "new PerformanceObserver((list) => list.getEntries().forEach((entry) => shifts.push(entry.startTime)))"
         ".observe({ type: 'layout-shift', buffered: true });"
     )
-    watched = open_page("about:blank", observe)
+    watched = open_page("about:blank", observe, viewport={"width": width, "height": 720})
     for name, snippet in snippets.items():
         with case(name):
             watched.page.goto(site.page(f"<p>Above</p>{snippet}<p>Below</p><p>And more</p>", policy=""))

@@ -140,6 +140,13 @@ function height(page) {
   return Math.ceil(high);
 }
 
+// The height to reserve for the element: what it needs on the chosen page, and on a phone, where it wraps. The style of
+// a tag has no media queries: the middle value is below the first one on a window of 480 px or more, else above the last.
+function reserved() {
+  const [high, phone] = [height(pages[inputs.width.value]), height(pages.phone)];
+  return phone > high ? `clamp(${high}px,480000px - 100000vw,${phone}px)` : `${high}px`;
+}
+
 // A frame of one row scrolls sideways where it is narrow. Others have the height that they need on the narrowest page.
 function frameHeight() {
   if (inputs.layout.value !== "strip") return Math.max(height(NARROW), height(pages[inputs.width.value])) + 2;
@@ -162,14 +169,13 @@ function snippet(kind, options) {
   const embed = here + "embed" + picks("ticker", ...look, "live", ...style, "speed");
   const own = Object.entries(options).filter(([name]) => preview.constructor.observedAttributes.includes(name));
   const label = preview.shadowRoot.querySelector("ul")?.ariaLabel ?? document.title;
-  const high = height(pages[inputs.width.value]);
   const link = tag("a", [["href", embed]], escaped(label));
   // A browser runs a pinned script only until an upgrade of the service changes it.
   const pinned = [["src", here + panel.dataset.script], ["integrity", panel.dataset.integrity], ["crossorigin", "anonymous"]];
   const loaded = [["type", "module"], ...(inputs.pin.checked ? pinned : [["src", `${here}embed.js`]])];
   switch (kind) {
     case "element": {
-      const css = [["display", "block"], ["min-height", `${high}px`], ...properties(options)].map((pair) => pair.join(":")).join(";");
+      const css = [["display", "block"], ["min-height", reserved()], ...properties(options)].map((pair) => pair.join(":")).join(";");
       return tag("script", loaded) + tag("currency-ticker", [...own, ["style", css]], link);
     }
     case "iframe":
@@ -177,7 +183,7 @@ function snippet(kind, options) {
     case "wordpress":
       return `[currency_ticker${Object.entries(options).map(([name, value]) => ` ${name}="${value || "1"}"`).join("")}]`;
     case "react": {
-      const css = [["display", '"block"'], ["minHeight", high], ...properties(options).map(([name, value]) => [`"${name}"`, `"${value}"`])];
+      const css = [["display", '"block"'], ["minHeight", /^\d+/.exec(reserved()) ?? `"${reserved()}"`], ...properties(options).map(([name, value]) => [`"${name}"`, `"${value}"`])];
       const body = `    ${open("currency-ticker", own).slice(0, -1)} style={{ ${css.map((pair) => pair.join(": ")).join(", ")} }}>\n      ${link}\n    </currency-ticker>`;
       return `// index.html: ${tag("script", loaded)}\nexport function Rates() {\n  return (\n${body}\n  );\n}`;
     }
@@ -247,7 +253,7 @@ function give(kind, text) {
 }
 
 // Parts of embed code: tags, query parameters, properties, attributes.
-const PARTS = /<\/?[a-z][\w-]*|\/?>|[?&](?:amp;)?[a-z]+=[^&"\s]*|(?<=[";]|[{,] )(?:"--|[a-z-])[\w-]*"?:(?!\/\/) ?(?:"[^"]*"|[^;"},]+)|\b(?:style|src|href|virtual)=|\b[a-z]+="[^"]*"|\s(?:live|spark)(?=[\s>])/g;
+const PARTS = /<\/?[a-z][\w-]*|\/?>|[?&](?:amp;)?[a-z]+=[^&"\s]*|(?<=[";]|[{,] )(?:"--|[a-z-])[\w-]*"?:(?!\/\/) ?(?:"[^"]*"|clamp\([^)]*\)|[^;"},]+)|\b(?:style|src|href|virtual)=|\b[a-z]+="[^"]*"|\s(?:live|spark)(?=[\s>])/g;
 const normal = (part) => part.replace(/^[?&](amp;)?/, "&");
 const pieces = (text) => new Set((text.match(PARTS) ?? []).map(normal));
 // The height follows the other options.
