@@ -79,10 +79,10 @@ def test_number_of_up_to_30_digits_is_read_as_published(number: str) -> None:
     [
         ("0." + "1" * 31, "has 31 digits, at most 30 are allowed"),
         ("1." + "0" * 30, "has 31 digits, at most 30 are allowed"),
-        ("1" * 100_000, "has 100000 digits, at most 30 are allowed"),
+        ("1" * 64, "has 64 digits, at most 30 are allowed"),
         ("1" + "0" * 16, "is 10000000000000000, outside 1E-15 to 1E+16"),
         ("0." + "0" * 15 + "9", "is 9E-16, outside 1E-15 to 1E+16"),
-        ("0." + "0" * 100_000, "is 0E-100000, outside 1E-15 to 1E+16"),
+        ("0." + "0" * 62, "is 0E-62, outside 1E-15 to 1E+16"),
     ],
 )
 def test_error_of_a_number_beyond_the_limits_names_the_limit(number: str, error: str) -> None:
