@@ -1,6 +1,7 @@
 """Quarantine: suspicious rates that are kept but not published, and the decisions on them. Pure."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -9,7 +10,7 @@ from hashlib import sha256
 from typing import Final
 
 from service.domain.breaks import Break
-from service.domain.fixing import EXACT, Fixing, Rate
+from service.domain.fixing import Fixing, Rate, same_rate
 from service.validation.rules import Judgement, rejected_codes
 
 KEPT_DECISIONS: Final = 1000
@@ -70,15 +71,18 @@ class Quarantine:
 
     @classmethod
     def of(cls, waiting: Iterable[QuarantinedFixing], decisions: Iterable[QuarantineDecision]) -> "Quarantine":
-        """Build a quarantine from stored records; `decisions` newest first. The newest decision on a rate applies."""
+        """Build a quarantine from stored records; `decisions` newest first. The newest decision on a rate applies.
+
+        Rates are the same whatever their nominals, digits and buying and selling rates, as where they are rejected.
+        """
         quarantine = cls()
-        decided_rates = set[tuple[date, str, Rate]]()
+        decided_rates = defaultdict[tuple[date, str], list[Rate]](list)
         for decision in decisions:
             fixing, undecided_rates = decision.waiting.fixing, dict[str, Rate]()
             for code, rate in fixing.rates.items():
-                decided_rate = (fixing.date, code, _normalized(rate))
-                if decided_rate not in decided_rates:
-                    decided_rates.add(decided_rate)
+                decided = decided_rates[fixing.date, code]
+                if not any(same_rate(rate, other) for other in decided):
+                    decided.append(rate)
                     undecided_rates[code] = rate
             if not undecided_rates:
                 continue
@@ -151,6 +155,16 @@ class Quarantine:
         return QuarantineDecision(waiting, outcome, now)
 
 
+def is_entered_again(decision: QuarantineDecision, stored: Fixing | None) -> bool:
+    """Return whether an operator has entered rates again since they were retracted; `stored` is that of their date.
+
+    A decision that is restored after a loss must not undo that.
+    """
+    if stored is None or decision.outcome is not Outcome.RETRACTED or not stored.entered_by:
+        return False
+    return stored.fetched_at > decision.at and decision.waiting.fixing.is_part_of(stored)
+
+
 def with_lost(stored: Iterable[QuarantineDecision], lost: Iterable[QuarantineDecision]) -> list[QuarantineDecision]:
     """Insert lost decisions by their times; all are newest first.
 
@@ -170,12 +184,6 @@ def index_by_time(times: Sequence[datetime], at: datetime) -> int:
 def _outcome(held: Fixing, published: Fixing) -> Outcome:
     """Return how the quarantine of `held` ended if `published` is the fixing of its date now."""
     return Outcome.CONFIRMED if held.is_part_of(published) else Outcome.WITHDRAWN
-
-
-def _normalized(rate: Rate) -> Rate:
-    """Return a rate for comparison: normalized digits, without the bank's own change."""
-    buying, selling = (side if side is None else side.normalize(EXACT) for side in (rate.buying, rate.selling))
-    return Rate(rate.value.normalize(EXACT), rate.nominal, None, buying, selling)
 
 
 def rates_digest(fixing: Fixing) -> str:

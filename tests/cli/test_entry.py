@@ -172,6 +172,17 @@ async def test_retracted_rates_can_be_entered_again(enter: Enter, store: Store) 
     assert await store.fixing("shop", day(2)) is not None
 
 
+@pytest.mark.parametrize(("retracted", "entered"), [("470/480", "475"), ("475", "470/480"), ("475.0", "475.00")])
+async def test_accepted_rate_replaces_its_retraction(enter: Enter, retracted: str, entered: str) -> None:
+    """Also without the buying and selling rates that were retracted with it, or with new ones."""
+    await enter("shop", "2026-04-01", "USD=474.00")
+    await enter("shop", "2026-04-02", f"USD={retracted}")
+    await enter("shop", "2026-04-02", "--yes", name="retract")
+    assert not re.search(r"2026-04-02 +shop", await enter(name="show"))
+    await enter("shop", "2026-04-02", f"USD={entered}", "--accept")
+    assert re.search(r"USD +475\.?0* .*2026-04-02 +shop", await enter(name="show"))
+
+
 async def test_file_has_dates_and_nominals(enter: Enter, store: Store, tmp_path: Path) -> None:
     file = tmp_path / "rates.csv"
     file.write_text("date,code,value,nominal\n2026-04-02,USD,475.09,1\n2026-04-01,USD,478.77,\n2026-04-02,JPY,3.1,10\n")
