@@ -166,7 +166,8 @@ class Fixing(RateTable):
 
         A document without a rate that differs, e.g. with quarantined rates that are published now, makes no revision:
         the version has the receipt of the later response. It does if the bank returned to a response that was revised,
-        or if an operator entered it, because each entry has an author.
+        or if an operator entered it, because each entry has an author. Once `REVISIONS` are kept, the new version
+        supersedes this one only if it was fetched later.
         """
         rates = {**self.rates, **document.rates}
         changed = any(code in self.rates and not document.has_rate_of(self, code) for code in document.rates)

@@ -15,6 +15,7 @@ from service.validation.quarantine import (
     Quarantine,
     QuarantineDecision,
     QuarantinedFixing,
+    is_entered_again,
     with_lost,
 )
 from service.validation.rules import Judgement
@@ -129,13 +130,15 @@ def _is_lost(
     """Return whether the store has lost an operator's decision: it has no other one on the same rates.
 
     It has dropped it if it has only later ones, as many as it keeps. A rejected rate that is published was accepted
-    since; a retracted one may be back because its removal was lost too.
+    since; a retracted one may be back because its removal was lost too, unless it was entered again.
     """
     if any(_is_on_same(decision, other) for other in stored):
         return False
     if len(stored) >= KEPT_DECISIONS and decision.at <= min(other.at for other in stored):
         return False
     fixing = published.get(decision.waiting.fixing.date)
+    if is_entered_again(decision, fixing):
+        return False
     is_published = fixing is not None and decision.waiting.fixing.is_part_of(fixing)
     return decision.outcome is not Outcome.REJECTED or not is_published
 

@@ -74,6 +74,7 @@ from service.validation.quarantine import (
     QuarantineDecision,
     QuarantinedFixing,
     index_by_time,
+    is_entered_again,
 )
 
 _BATCH: Final = 250
@@ -224,7 +225,7 @@ class Store:
         """Save fixings of one source, each unless a later version of it is stored.
 
         If given, the decision that ends a quarantine and the rates of its date that stay quarantined are saved in the
-        same transaction.
+        same transaction, unless later versions keep the fixings from being stored.
         """
         source, days = fixings[0].source, [str(fixing.date) for fixing in fixings]
         key, whole = self._key("fixings", source), True
@@ -240,7 +241,7 @@ class Store:
                 pipe.hset(key, str(fixing.date), FIXING.adapter.dump_json(fixing).decode())
             nonlocal whole
             whole = len(new) == len(fixings)
-            if decision:
+            if decision and all(each in new or each.is_part_of(by_date[each.date]) for each in fixings):
                 self._decide(pipe, decision, still_quarantined)
             self._change_version(pipe, source)
 
@@ -270,7 +271,7 @@ class Store:
         """Add decisions that are not stored, by their times among those that are; return how many.
 
         They end no quarantine: it is newer than they are. The order of the stored ones stays, and the latest are kept.
-        Rates that a restored decision has retracted are removed again.
+        Rates that a restored decision has retracted are removed again, unless an operator has entered them since.
         """
         key, fixings = self._key("decisions", source), self._key("fixings", source)
 
@@ -281,23 +282,26 @@ class Store:
                 known = next(readable(DECISION, [(field, json)], f"decisions:{source}"), None)
                 latest = known.at if known else latest  # an unreadable one stays where it is
                 stored.append((latest, json, known))
+            days = sorted({each.waiting.fixing.date for each in decisions if each.outcome is Outcome.RETRACTED})
+            json_of_days = await pipe.hmget(fixings, [str(day) for day in days]) if days else []
+            fields = zip(map(str, days), json_of_days, strict=True)
+            published = {fixing.date: fixing for fixing in readable(FIXING, fields, f"fixings:{source}")}
             stored_decisions = [known for _, _, known in stored]
             new = list[QuarantineDecision]()
             for decision in sorted(decisions, key=lambda decision: decision.at, reverse=True):
                 index = index_by_time([at for at, _, _ in stored], decision.at)
-                if decision not in stored_decisions and index < KEPT_DECISIONS:
+                is_void = is_entered_again(decision, published.get(decision.waiting.fixing.date))
+                if decision not in stored_decisions and index < KEPT_DECISIONS and not is_void:
                     stored.insert(index, (decision.at, DECISION.adapter.dump_json(decision).decode(), decision))
                     new.append(decision)
             quarantine = Quarantine.of((), [known for _, _, known in stored if known])
-            days = sorted({str(each.waiting.fixing.date) for each in new if each.outcome is Outcome.RETRACTED})
-            published = zip(days, await pipe.hmget(fixings, days) if days else (), strict=True)
-            with_retracted = list(readable(FIXING, published, f"fixings:{source}"))
+            retracted_days = {each.waiting.fixing.date for each in new if each.outcome is Outcome.RETRACTED}
             pipe.multi()  # type: ignore[no-untyped-call]
             if new:
                 pipe.delete(key)
                 pipe.rpush(key, *(json for _, json, _ in stored[:KEPT_DECISIONS]))
-                for fixing in with_retracted:
-                    self._replace(pipe, quarantine.without_rejected(fixing))
+                for day in retracted_days & published.keys():
+                    self._replace(pipe, quarantine.without_rejected(published[day]))
                 self._change_version(pipe, source)
             return len(new)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -241,6 +242,28 @@ async def test_restored_retraction_leaves_what_was_accepted_since(settings: Sett
     stored = await store.fixing("nbk", day(2))
     assert stored is not None
     assert list(stored.rates) == ["USD", "EUR"]
+
+
+async def test_lost_retraction_does_not_remove_what_was_entered_since(settings: Settings, store: Store) -> None:
+    """By hand, after the loss: neither an instance that knows the retraction removes it, nor an import."""
+    entered = replace(fixing(day(2), USD="475.09"), entered_by="Aigul")
+    await store.save(fixing(day(1), USD="478.77"), entered)
+    retraction = QuarantineDecision(QuarantinedFixing(entered, ("retracted",), NOW), Outcome.RETRACTED, NOW)
+    await store.retract(entered, retraction)
+    instance = instance_of(settings, store)
+    await instance.sync()
+    await store._redis.delete(store._key("decisions", "nbk"))
+    again = replace(entered, fetched_at=NOW + timedelta(minutes=1), digest="entered again", entered_by="Boris")
+    await store.save(again)
+    await instance.sync()
+    assert await store.restore_decisions("nbk", [retraction]) == 0
+    assert await store.fixing("nbk", day(2)) == instance.memory.series("nbk").on(day(2)) == again
+    assert await store.decisions("nbk") == []
+    earlier = replace(again, fetched_at=NOW - timedelta(minutes=1))
+    await store._redis.delete(store._key("fixings", "nbk"))
+    await store.save(earlier)
+    assert await store.restore_decisions("nbk", [retraction]) == 1
+    assert await store.fixing("nbk", day(2)) is None
 
 
 async def test_restored_decisions_leave_the_others_in_their_order(settings: Settings, store: Store) -> None:

@@ -98,6 +98,20 @@ async def test_quarantine_is_kept_until_decided(store: Store) -> None:
     assert await store.decisions("nbk") == [confirmed, accepted, rejected]
 
 
+async def test_decision_is_saved_only_with_its_rates(store: Store) -> None:
+    """A later version that lacks them keeps both from being stored, so that the rates stay quarantined."""
+    entry = QuarantinedFixing(fixing(day(3), USD="475.09"), ("USD moved",), NOW)
+    accepted = QuarantineDecision(entry, Outcome.ACCEPTED, NOW)
+    await store.quarantine(entry)
+    newer = later(fixing(day(3), EUR="551.06"))
+    await store.save(newer)
+    written = await store.save(entry.fixing, decision=accepted)
+    assert (written.whole, await store.decisions("nbk"), await store.waiting("nbk")) == (False, [], [entry])
+    await store.save(later(fixing(day(3), EUR="551.06", USD="475.09"), 2))
+    written = await store.save(entry.fixing, decision=accepted)  # confirmed meanwhile
+    assert (written.whole, await store.decisions("nbk"), await store.waiting("nbk")) == (False, [accepted], [])
+
+
 @pytest.mark.parametrize("codes", [{"USD"}, {"USD", "EUR"}])
 async def test_retracted_rates_are_removed_with_their_decision(store: Store, codes: set[str]) -> None:
     """Other rates of the date are kept; a date without rates is removed. The version of the source changes."""
