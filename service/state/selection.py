@@ -50,8 +50,6 @@ class _Candidate:
     old: Fixing | None
     latest: dt.date
     """The date of the latest rate, which may not be in force yet."""
-    coming: dt.date | None
-    """The date of the next rate that is known but not in force yet."""
     freshness: Freshness
     recorded: bool
     """Whether it is sample data."""
@@ -87,7 +85,7 @@ def snapshot(
     quotes = tuple(_quote(code, ticker, candidate, reason) for code, (candidate, reason) in chosen.items())
     if not used:
         status = Status.RECORDED if before and before.recorded else Status.STALE
-        due = _next_update(ticker, sources, [], now)
+        due = _next_update(ticker, sources, series, [], now)
         return replace(before, status=status, next_update=due, quotes=quotes) if before else None
     status = worst(candidate.status for candidate in used)
     return Snapshot(
@@ -97,7 +95,7 @@ def snapshot(
         recorded=status is Status.RECORDED,
         as_of=max(candidate.new.date for candidate in used),
         updated_at=max(candidate.new.fetched_at for candidate in used),
-        next_update=_next_update(ticker, sources, used, now),
+        next_update=_next_update(ticker, sources, series, used, now),
         quotes=quotes,
     )
 
@@ -247,10 +245,8 @@ def _candidate(
 
     published = series.publications(code, ticker.base)
     in_force = latest = trusted(published)
-    coming = None
     if ticker.effective == "today":
         day = today(source, now)
-        coming = next((fixing.date for fixing in published if fixing.date > day), None)
         published = tuple(fixing for fixing in published if fixing.date <= day)
         in_force = trusted(published)
     if in_force is None or latest is None:
@@ -281,7 +277,6 @@ def _candidate(
         new=new,
         old=old,
         latest=latest.new.date,
-        coming=coming,
         freshness=freshness(source, latest.new.date, now),
         recorded=source.recorded,
         confidence=Confidence.DIVERGING if diverges else in_force.confidence,
@@ -404,20 +399,24 @@ def _quote(code: str, ticker: TickerSettings, candidate: _Candidate | None, reas
 def _next_update(
     ticker: TickerSettings,
     sources: Mapping[str, SourceSettings],
+    series: Mapping[str, Series],
     used: list[_Candidate],
     now: dt.datetime,
 ) -> dt.datetime | None:
-    """Return when the sources in use publish next, or a known rate takes effect before that.
+    """Return when the sources in use publish next; if none of them ever does, when the first source that does.
 
-    If none of them ever publishes, it is when the first source does that will.
+    In a ticker of the rates in force it is when a known publication takes effect, if that is before: of a source in
+    use, or of one that has a higher priority.
     """
-    known_times = list[dt.datetime]()
-    for candidate in used:
-        source = sources[candidate.source]
-        if due := next_due(source, candidate.latest, now):
-            known_times.append(due)
-        if candidate.coming:
-            known_times.append(dt.datetime.combine(candidate.coming, dt.time(), source.timezone).astimezone(dt.UTC))
+    due_times = [next_due(sources[candidate.source], candidate.latest, now) for candidate in used]
+    if ticker.effective == "today":
+        last_choice = max((candidate.choice for candidate in used), default=0)
+        for key in ticker.sources[:last_choice]:
+            day, known = today(sources[key], now), series.get(key, Series()).distinct
+            coming = next((fixing.date for fixing in known if fixing.date > day), None)
+            if coming:
+                due_times.append(dt.datetime.combine(coming, dt.time(), sources[key].timezone).astimezone(dt.UTC))
+    known_times = [due for due in due_times if due]
     if known_times:
         return min(known_times)
     for key in ticker.sources:

@@ -325,6 +325,9 @@ def test_rates_in_force_are_not_late_once_tomorrows_are_known() -> None:
         KZT.model_copy(update={"effective": "today"}), evening + timedelta(hours=5), nbk=series(tomorrow, later)
     )
     assert (built.as_of, built.next_update) == (day(3), datetime(2026, 4, 5, 19, 0, tzinfo=UTC))
+    # A source of higher priority, whose first rates are tomorrow's, replaces the one in use then.
+    built = snapshot_of(KZT.model_copy(update={"effective": "today"}), evening, nbk=series(tomorrow), cbr=CBR)
+    assert (built.quotes[0].source, built.next_update) == ("cbr", datetime(2026, 4, 2, 19, 0, tzinfo=UTC))
 
 
 def evidence(
