@@ -164,7 +164,8 @@ def _source(
     fixings = memory.series(key).fixings
     revised = {_revision(fixing): fixing for fixing in fixings if fixing.revisions}
     if before is not None:
-        events += [_revised(fixing, now) for name, fixing in revised.items() if name not in before.revised]
+        new = [fixing for name, fixing in revised.items() if name not in before.revised]
+        events += [_revised(fixing, changed, now) for fixing in new if (changed := _changed(fixing))]
     # Those of dates that memory lacks, e.g. because the store was lost, stay reported for as long as it keeps a date.
     oldest = str(fixings[0].date) if fixings else ""
     revisions = sorted({*revised, *(name for name in known.revised if name >= oldest)})
@@ -204,13 +205,17 @@ def _quarantined(key: str, entry: QuarantinedFixing, rates: Sequence[str], now: 
     return _event("fixing.quarantined", f"{key}/{fixing.date}", now, data, rates)
 
 
-def _revised(fixing: Fixing, now: datetime) -> Event:
+def _changed(fixing: Fixing) -> dict[str, Any]:
+    """Return the rates that a revision has changed; none if it only adds some."""
     earlier = fixing.revisions[0]
-    changed = {
+    return {
         code: _values(rate) | {"before": earlier.rates[code].value}
         for code, rate in sorted(fixing.rates.items())
         if code in earlier.rates and not same_rate(rate, earlier.rates[code])
     }
+
+
+def _revised(fixing: Fixing, changed: Mapping[str, Any], now: datetime) -> Event:
     data = {
         "source": fixing.source,
         "date": fixing.date,

@@ -153,6 +153,14 @@ def test_revision_is_an_event_with_both_values() -> None:
     assert detect(memory_of(OLD, revised), Reported(), NOW).events == []
 
 
+def test_revision_without_a_changed_rate_is_no_event() -> None:
+    """A currency was added to what an operator had entered before."""
+    added = later(replace(NEW, entered_by="Aigul")).with_revision_of(NEW.without({"EUR"}))
+    found, after = detect(memory_of(OLD, added), reported(OLD, NEW.without({"EUR"})), NOW)
+    assert "fixing.revised" not in [event.type for event in found]
+    assert detect(memory_of(OLD, added), after, NOW).events == []
+
+
 def test_currency_that_is_added_to_the_ticker_is_no_event() -> None:
     before = reported(OLD, NEW)
     known = {code: quote for code, quote in before.tickers["kzt"].quotes.items() if code != "EUR"}
