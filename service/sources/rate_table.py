@@ -103,7 +103,10 @@ class RateTableBuilder:
             )
         else:
             sides = [self._number(side, name) for side in (buying, selling)]
-            rate = Rate(_mean(*sides), int(nominal), None, *sides)
+            mean = _mean(*sides)
+            for error in number_errors(mean):
+                self._response.reject(f"has {name} at {sides[0]} and {sides[1]}, whose mean {error}")
+            rate = Rate(mean, int(nominal), None, *sides)
         self._rates[on][code] = replace(
             rate, change=self._optional_number(change, f"the change of {name}", is_difference=True)
         )

@@ -384,6 +384,10 @@ def test_unreadable_side_is_left_out() -> None:
         parsed = shop(**BOTH | changes).parse(response(f'{{"rates":[{row},{odd}]}}'))
         assert list(parsed[0].rates) == ["EUR"]
         assert "where a number is expected for USD on" in parsed.left_out[0]
+    digits_of_mean = f'{{"code":"USD","buy":"5,1{"0" * 27}1","sell":"6,2{"0" * 27}2"}}'
+    parsed = shop(**BOTH | {"value": ""}).parse(response(f'{{"rates":[{row},{digits_of_mean}]}}'))
+    assert list(parsed[0].rates) == ["EUR"]
+    assert parsed.left_out[0].endswith("whose mean has 31 digits, at most 30 are allowed")
 
 
 def test_names_of_currencies_are_mapped_to_codes() -> None:
