@@ -187,7 +187,7 @@ def _values(
 
 
 def _by_source(check: models.Component) -> list[tuple[str | None, models.Choice, list[str]]]:
-    """Return the sources of a ticker's quotes, each with its first choice and its currencies; None: no source."""
+    """Return the sources of a ticker's quotes, each with its first `Choice` and its currencies; None: no source."""
     grouped = dict[str | None, tuple[models.Choice, list[str]]]()
     for code, choice in (check.choices or {}).items():
         grouped.setdefault(choice.source, (choice, []))[1].append(code)
