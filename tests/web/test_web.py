@@ -289,6 +289,8 @@ async def test_browsers_get_errors_of_pages_as_pages(
             assert response.headers["Content-Security-Policy"].endswith(f"frame-ancestors {ancestors}")
             assert '<html lang="de"' in await body(response)
             assert ('class="ticker strip dark"' in await body(response)) == (path == "/embed")
+            # A frame reloads itself: nobody else does.
+            assert ('http-equiv="refresh"' in await body(response)) == (path == "/embed" and status == 503)
         async with client.get(url) as response:
             assert (response.status, response.content_type) == (status, "application/problem+json")
 
