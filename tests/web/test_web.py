@@ -106,6 +106,29 @@ async def test_rates_keep_all_their_digits(start: Started, banks: Banks) -> None
             assert expected in await body(response)
 
 
+@pytest.mark.parametrize("digits", ["475.12345678901234567", "475.123456789012345678901234567", "0.000000000000001"])
+@pytest.mark.parametrize("is_latest", [True, False])
+async def test_long_rate_is_shown_in_every_form(start: Started, banks: Banks, digits: str, *, is_latest: bool) -> None:
+    """With six digits for people, beside a short one; a receipt has all."""
+    published = {day(1): digits, day(2): "478.00" if digits[0] == "4" else "0.000000000000002"}
+    if is_latest:
+        published = {day(1): published[day(2)], day(2): digits}
+    banks.published["nbk"] = {on: {"USD": rate, "EUR": "551.06"} for on, rate in published.items()}
+    for key in ("cbr", "ecb", "nbu", "cbu"):
+        banks.faults[key] = 404
+    client = await start()
+    await until_ready(client)
+    forms = [f"/v1/ticker.{suffix}?lang=en&show=rate,change,percent&spark=1" for suffix in SUFFIXES]
+    for path in [*forms, "/embed?show=rate,change", "/rates", "/rates/usd", "/v1/chart/usd.svg", "/v1/chart/usd"]:
+        async with client.get(path) as response:
+            assert (path, response.status) == (path, 200)
+            if "embed" in path and digits[0] == "4":
+                assert "475.123" in await body(response) or not is_latest
+                assert digits[:9] not in await body(response)
+    async with client.get(f"/fixings/nbk/2026-04-0{2 if is_latest else 1}") as response:
+        assert digits in await body(response)
+
+
 @pytest.mark.parametrize("path", ["/v1/ticker.txt", "/v1/ticker/kzt.txt"])
 async def test_text_has_one_line_per_currency(client: Client, path: str) -> None:
     """The rates of 2 April 2026."""

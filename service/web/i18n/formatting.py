@@ -142,12 +142,16 @@ def _dates(day: date, period: Period, language: Language) -> str:
 
 
 def shown_decimals(quote: Quote, *others: Decimal) -> int:
-    """Return the number of decimals to show: the most that a published rate of the quote, or of `others`, has."""
+    """Return the number of decimals to show: the most that a published rate of the quote, or of `others`, has.
+
+    Rates with many digits are derived, or computed by the source: six digits of the quote's rate are shown.
+    """
     if quote.rate is None:
         return 0
-    if quote.cross or len(quote.rate.as_tuple().digits) >= DERIVED_DIGITS:  # derived, not published
+    values = [value for value in (quote.rate, quote.previous, *others) if value is not None]
+    if quote.cross or any(len(value.as_tuple().digits) >= DERIVED_DIGITS for value in values):
         return max(2, _SHOWN_DIGITS - quote.rate.adjusted() - 1)
-    return _decimals(*(value for value in (quote.rate, quote.previous, *others) if value is not None))
+    return _decimals(*values)
 
 
 def _decimals(*values: Decimal) -> int:

@@ -7,7 +7,7 @@ import datetime as dt
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +32,8 @@ _UNUSED: Final = (
 )
 """CLDR data that the strip does not use: three quarters of a locale."""
 _DASH: Final = "—"
+_MOST_DIGITS: Final = 64
+"""Precision in which numbers are formatted: 16 digits before the separator, and 45 after it."""
 _ISOLATE: Final = "\u2068{}\u2069"
 """First strong isolate: a text in its own direction, whatever is around it."""
 
@@ -89,7 +91,8 @@ class Language:
         if value is None:
             return _DASH
         pattern = f"{self._number}.{'0' * decimals}" if decimals else self._number
-        text = format_decimal(abs(value), pattern, self._locale)
+        with localcontext(prec=_MOST_DIGITS):
+            text = format_decimal(abs(value), pattern, self._locale)
         return self._signed(value, text) if signed else text
 
     def date(self, day: dt.date | None) -> str:
