@@ -466,6 +466,21 @@ class TestUntrustedRequests:
         assert stack.headers[-1]["Last-Event-ID"] == "abc"
         assert re.fullmatch("[0-9a-f]{32}", stack.headers[-1]["X-Request-ID"])
 
+    @pytest.mark.parametrize(
+        ("path", "accept", "forwarded"),
+        [
+            ("/", "text/html", "text/html"),
+            ("/embed?lang=kk", "application/xhtml+xml,text/html,*/*;q=0.8", "text/html"),
+            ("/embed", "*/*", None),
+            ("/v1/ticker", "text/html", None),
+        ],
+    )
+    async def test_instance_knows_browsers_where_errors_are_pages(
+        self, stack: Stack, path: str, accept: str, forwarded: str | None
+    ) -> None:
+        await stack.get(path, Accept=accept)
+        assert stack.headers[-1].get("Accept") == forwarded
+
     async def test_x_forwarded_for_of_a_trusted_proxy_is_used(self, stack: Stack) -> None:
         """From a trusted address the last entry of X-Forwarded-For is the client, from another it is not."""
         async with open_client("127.0.1.1") as client:
