@@ -252,8 +252,8 @@ def test_out_of_bounds_side_is_reported(number: str, problem: str) -> None:
 
 
 def test_mean_of_two_rates_is_exact() -> None:
-    """The rate of a bank that publishes only buying and selling rates, with the longest numbers."""
-    low, high = "9" * 15 + "." + "9" * 14 + "8", "9" * 15 + "." + "9" * 15
+    """The rate of a bank that publishes only buying and selling rates, also with as many digits as are allowed."""
+    low, high = "9" * 15 + "." + "9" * 13 + "8", "9" * 15 + "." + "9" * 14
     table = RateTableBuilder(RawResponse("nbk", "KZT", "http://bank", b"", FETCHED))
     table.add(day(1), "USD", buying="470.10", selling="470.15")
     table.add(day(1), "EUR", buying=low, selling=high)
@@ -261,6 +261,7 @@ def test_mean_of_two_rates_is_exact() -> None:
     (found,) = parsed = table.fixings()
     assert found.rates["USD"] == Rate(Decimal("470.125"), 1, None, Decimal("470.10"), Decimal("470.15"))
     assert Fraction(found.rates["EUR"].value) == (Fraction(low) + Fraction(high)) / 2
+    assert format_errors(found) == ()
     assert found.rates["RUB"] == Rate(Decimal("5.87"), 10, Decimal("0.01"), Decimal("5.80"))
     assert parsed.left_out == ("has '5.9x' where a number is expected for the selling rate of RUB on 2026-04-01",)
 
