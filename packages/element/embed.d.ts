@@ -99,6 +99,8 @@ export interface CurrencyTickerQuote {
   reason: string | null;
   /** True for a rate that is converted with the source's own rate of the base currency. */
   cross: boolean;
+  /** The status of this rate alone. */
+  status: "current" | "late" | "stale" | "recorded" | null;
   confidence: "confirmed" | "unconfirmed" | "diverging" | null;
   /** Paths of the receipts of both publications. */
   receipts: string[];

@@ -91,12 +91,12 @@ class QuoteDocument(Struct, frozen=True, kw_only=True):
     `rate`, `previous` and `change` are in units of the base for 1 unit of the currency; `percent` is the change in
     percent, rounded to two decimals. `date` and `previous_date` are the first days of their rates. `choice` is the
     priority of the source in the ticker, from 1; `reason` says why sources with a higher priority were not used.
-    `cross` marks a cross rate, computed with the source's own rate of the base. `confidence` is `confirmed` if another
-    bank's rate agrees, `unconfirmed` if no other bank quotes the currency or has published yet, and `diverging` if
-    other banks contradict a newer rate of the source, so that this is the one before it. `receipts` are the paths of
-    the receipts of both publications. `text` is present if `lang` is given; its change is that of `period`. `buying`
-    and `selling` are the rates at which the source buys and sells the currency, in the units of `rate`; present if it
-    publishes both, and never for a cross rate.
+    `cross` marks a cross rate, computed with the source's own rate of the base. `status` is that of this rate alone.
+    `confidence` is `confirmed` if another bank's rate agrees, `unconfirmed` if no other bank quotes the currency or has
+    published yet, and `diverging` if other banks contradict a newer rate of the source, so that this is the one before
+    it. `receipts` are the paths of the receipts of both publications. `text` is present if `lang` is given; its change
+    is that of `period`. `buying` and `selling` are the rates at which the source buys and sells the currency, in the
+    units of `rate`; present if it publishes both, and never for a cross rate.
     """
 
     code: str
@@ -112,6 +112,7 @@ class QuoteDocument(Struct, frozen=True, kw_only=True):
     choice: int | None
     reason: str | None
     cross: bool
+    status: Status | None
     confidence: Confidence | None
     receipts: list[str]
     changes: Changes

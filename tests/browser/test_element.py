@@ -245,6 +245,24 @@ def test_fallback_content_is_shown_without_the_service(make_site: Callable[..., 
     expect(watched.page.get_by_text("Rates")).to_be_visible()
 
 
+def test_status_is_that_of_the_quotes_that_are_shown(site: Site, open_page: Open) -> None:
+    """A bank has dropped the rouble: a strip without it is not outdated."""
+    document = ticker_json(site, "?lang=en")
+    document["status"], document["text"]["status"] = "stale", "outdated"
+    for quote in document["quotes"]:
+        quote["status"] = "stale" if quote["code"] == "RUB" else "current"
+    markup = "".join(
+        f"<currency-ticker lang=en currencies='{codes}'></currency-ticker>" for codes in ("usd,eur", "rub,usd")
+    )
+    watched = open_page("about:blank", new=True)
+    watched.page.route("**/v1/ticker*", lambda route: route.fulfill(json=document))
+    watched.page.goto(site.page(with_script(site, markup)))
+    current, stale = wait_for_elements(watched.page, 2).all()
+    for element, status in ((current, "current"), (stale, "stale")):
+        assert has_class(element.locator(".ticker"), status)
+        assert ("outdated" in element.locator(".date").inner_text()) is (status == "stale")
+
+
 def test_hidden_page_sends_no_requests(site: Site, open_page: Open) -> None:
     """While the page is hidden no request is sent, even if one is due; when it is visible again, exactly one."""
     watched = open_page(site.page(with_script(site, "<currency-ticker></currency-ticker>")), clock=True)

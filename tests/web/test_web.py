@@ -67,6 +67,7 @@ async def test_json_matches_the_contract(client: Client) -> None:
         "code": "USD", "name": "US Dollar", "rate": Decimal("475.09"), "previous": Decimal("478.77"),
         "change": Decimal("-3.68"), "percent": Decimal("-0.77"), "direction": "down", "date": "2026-04-02",
         "previous_date": "2026-04-01", "source": "nbk", "choice": 1, "reason": None, "cross": False,
+        "status": "current",
         "confidence": "unconfirmed",
         "receipts": ["/v1/fixings/nbk/2026-04-02", "/v1/fixings/nbk/2026-04-01"],
         "changes": {

@@ -154,7 +154,6 @@ def _words(view: View) -> Mapping[str, models.QuoteWords]:
 def _own_fields(quote: Quote) -> dict[str, Any]:
     """Return the fields of a quote without its history, which would make the response several times as long."""
     fields = asdict(replace(quote, history=(), changes={}))
-    del fields["status"]  # that of the ticker, or of what is selected, is enough
     del fields["history"], fields["changes"]
     return fields | {name: UNSET for name in ("buying", "selling") if fields[name] is None}
 

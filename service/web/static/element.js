@@ -44,7 +44,7 @@ class Feed {
   take(text) {
     const data = JSON.parse(text);
     if (!data.quotes?.length || !data.text) throw Error();
-    const shown = JSON.stringify([data.quotes, data.text, data.status]);
+    const shown = JSON.stringify([data.quotes, data.text]);
     const before = this.shown;
     const changed = shown !== before || this.away;
     Object.assign(this, { data, shown, away: false });
@@ -154,11 +154,11 @@ class CurrencyTicker extends HTMLElement {
     const codes = data?.quotes.map(({ code }) => code.toLowerCase()) ?? [];
     const named = data && this.get("currencies") ? this.some("currencies", codes) : codes;
     const picked = named.map((code) => data.quotes[codes.indexOf(code)]);
-    const state = picked[0] ? `${data.status} ${this.feed?.away ? "away" : ""}` : "";
-    const box = make("div", `ticker ${layout} ${state}`);
-    box.classList.add(this.one("theme", THEMES));
+    // That of the ticker, unless the quotes that are shown are current.
+    const status = picked.some(({ status }) => status && status !== "current") ? data.status : "current";
+    const box = make("div", `ticker ${layout} ${status} ${this.one("theme", THEMES)} ${this.feed?.away ? "away" : ""}`);
     // Without any known currency the content of the tag stays, instead of others.
-    if (picked[0]) this.fill(box, layout, data, picked);
+    if (picked[0]) this.fill(box, layout, data, picked, status);
     else {
       box.append(make("slot"));
       // Reserve the minimum height of the rows and the footer of a list, to avoid a layout shift.
@@ -175,7 +175,7 @@ class CurrencyTicker extends HTMLElement {
     this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
   }
 
-  fill(box, layout, { base, text, status, as_of }, picked) {
+  fill(box, layout, { base, text, as_of }, picked, status) {
     const named = this.some("show", VALUES);
     const wanted = named.length ? named : [layout !== "strip" && "rate", "percent"];
     const show = VALUES.filter((value) => wanted.includes(value));
