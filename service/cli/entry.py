@@ -117,7 +117,7 @@ def _question(held: Sequence[Judgement]) -> str:
         for judgement in held
         if judgement.held
     ]
-    return "\n".join(["These rates would be quarantined:", *parts, "Publish all entered rates?"])
+    return "\n".join(["These rates would be quarantined, or not shown:", *parts, "Publish all entered rates?"])
 
 
 async def _publish(

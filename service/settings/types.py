@@ -269,7 +269,8 @@ def _network(value: object) -> object:
     except ValueError:
         raise ValueError("must be an IP address or network like 10.0.0.0/8") from None
     if ip_address(str(value).split("/")[0]) != network.network_address:
-        raise ValueError(f"is an address within a network; did you mean {network}?")
+        hint = f"; did you mean {network}?" if network.prefixlen else ""  # not the network of all addresses
+        raise ValueError(f"is an address within a network{hint}")
     return network
 
 

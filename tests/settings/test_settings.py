@@ -130,6 +130,7 @@ NO_NETWORK = "must be an IP address or network like 10.0.0.0/8"
             "mine.toml: http.proxies.0: is an address within a network; did you mean 10.0.0.0/8?",
         ),
         ('[http]\nproxies = ["fd00::1/8"]', "within a network; did you mean fd00::/8?"),
+        ('[http]\nproxies = ["10.0.0.1/0"]', "mine.toml: http.proxies.0: is an address within a network"),
         ('[sources.BAD]\nname = "X"', "mine.toml: sources.BAD: must match ^[a-z0-9]"),
         ("[http\n", "invalid TOML"),
     ],
