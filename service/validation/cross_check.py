@@ -581,6 +581,17 @@ class CrossCheck:
                     return True
         return False
 
+    def _is_cross_accepted(self, source: str, fixing: Fixing, code: str, base: str) -> bool:
+        """Return whether an operator has accepted a published rate that a cross is computed with.
+
+        If it is computed with another one, other banks must not refute that.
+        """
+        published = {code, base} - {fixing.base}
+        accepted = {each for each in published if self.is_accepted(source, fixing, each)}
+        return bool(accepted) and not any(
+            self._compare_with_all(source, fixing, each).refuted for each in published - accepted
+        )
+
     @cached_property
     def _bases(self) -> frozenset[str]:
         """The base currencies of the sources that have rates."""
@@ -598,7 +609,8 @@ class CrossCheck:
         if self._bases <= {fixing.base}:  # a backfill, or the first start: nothing to compare with
             return Assessment()
         assessment = self._compare_with_all(source, fixing, code, base)
-        is_decided = assessment.absolute or assessment.disagreeing or self.is_accepted(source, fixing, code)
+        is_accepted = self._is_cross_accepted(source, fixing, code, base or fixing.base)
+        is_decided = assessment.absolute or assessment.disagreeing or is_accepted
         if not is_decided and fixing.quotes(code, base or fixing.base):
             is_refuted = not assessment.agreeing and (
                 self._is_far_first_rate(source, fixing, code, base, assessment)
@@ -715,7 +727,7 @@ class CrossCheck:
         differing = _without_single_movers([comparison for comparison in comparisons if not comparison.agrees])
         if agreeing:
             differing = [comparison for comparison in differing if not self._is_repetition(rate, comparison)]
-        if not differing or self.is_accepted(rate.subject.key, fixing, rate.code):
+        if not differing or self._is_cross_accepted(rate.subject.key, fixing, rate.code, rate.base):
             return Assessment(agreeing)
         published = [comparison for comparison in differing if not comparison.awaited]
         return Assessment(

@@ -64,6 +64,23 @@ def banks(last: str = "1.02") -> dict[str, Witness]:
     return found
 
 
+def test_cross_with_an_accepted_rate_is_not_refuted() -> None:
+    """An operator has accepted the tenge of a bank of another country: its dollar in tenge follows."""
+    dollars = [480 + number for number in range(12)]
+    tenge = [*(f"{41 / dollar:.6f}" for dollar in dollars[:-1]), f"{1.2 * 41 / dollars[-1]:.6f}"]
+    days = [FIRST + timedelta(days=number) for number in range(12)]
+    nbk = [fixing(on, "nbk", USD=f"{dollar}.00") for on, dollar in zip(days, dollars, strict=True)]
+    nbu = [fixing(on, "nbu", "UAH", USD="41.00", KZT=rate) for on, rate in zip(days, tenge, strict=True)]
+    witnesses = {
+        key: Witness(key, Publications(series(*known), same_day)) for key, known in (("nbk", nbk), ("nbu", nbu))
+    }
+    latest = nbu[-1]
+    for accepted, is_refuted in (((), True), ((latest.without({"KZT"}),), False), ((latest.without({"USD"}),), False)):
+        check = CrossCheck(witnesses, accepted={"nbu": accepted})
+        assert check.assess("nbu", latest, "USD", "KZT").refuted is is_refuted
+        assert not check.assess("nbu", latest, "KZT").refuted
+
+
 def test_only_what_is_compared_with_a_new_publication_is_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The assessments are those of a comparison without anything known before."""
     compared = list[tuple[str, str]]()
