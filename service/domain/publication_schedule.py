@@ -114,10 +114,9 @@ def worked_days(source: SourceSettings, series: Series) -> frozenset[date]:
     days = set[date]()
     for earlier, fixing in pairwise(series.distinct):
         if not _may_publish(source, fixing.date):
-            moved = [fixing.has_rate_of(earlier, code) for code in fixing.rates.keys() & earlier.rates.keys()].count(
-                False
-            )
-            if 2 * moved > len(fixing.rates):
+            shared = fixing.rates.keys() & earlier.rates.keys()
+            moved_count = sum(not fixing.has_rate_of(earlier, code) for code in shared)
+            if 2 * moved_count > len(fixing.rates):
                 days.add(fixing.date)
     return frozenset(days)
 
