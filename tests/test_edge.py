@@ -194,7 +194,7 @@ class TestCacheKey:
             suffixed = [f"/v1/ticker.{form}", f"/v1/ticker/kzt.{form}"]
             paths = named.get(form, [*suffixed, "/v1/ticker", "/v1/ticker/kzt"] if form == "json" else suffixed)
             more = {"ticker", "currencies"} if form in named else {"currencies"}
-            more |= definition.names | ({"on"} if definition.dated else set())
+            more |= definition.ignores | ({"on"} if definition.dated else set())
             for path in paths:
                 assert await _forwarded_parameters(stack, path, every) == definition.takes - {"origin"} | more, path
         for path, known in {

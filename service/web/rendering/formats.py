@@ -1,7 +1,7 @@
 """Output formats: render a snapshot to bytes. Pure; the caller caches the bytes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import cached_property, lru_cache
 from math import sqrt
@@ -243,8 +243,6 @@ class OutputFormat:
     content_type: str
     takes: frozenset[str]
     """Supported query parameters in addition to `currencies`."""
-    names: frozenset[str] = field(default=frozenset(), kw_only=True)
-    """Query parameters that are not supported, and named as ignored."""
     summary: str = ""
     """What `/v1/ticker.<name>` returns, for OpenAPI; empty for pages with their own paths."""
     lang: str | None = None
@@ -259,15 +257,19 @@ class OutputFormat:
     """Whether `render` returns an SVG that is still to be drawn as PNG."""
     dated: bool = False
     """Whether it is also rendered for the rates in force on a date (`on`)."""
+    names_ignored: bool = False
+    """Whether its responses name the options of other formats, which it ignores."""
+
+    @property
+    def ignores(self) -> frozenset[str]:
+        """The options of other formats that its responses name as ignored."""
+        return _EMBEDDED - self.takes if self.names_ignored else frozenset()
 
 
 _STILL = {**SECURE, "Content-Security-Policy": f"{_LOCKED}frame-ancestors 'none'"}
 _HTML = "text/html; charset=utf-8"
 _LOOK = frozenset({"lang", "theme", "layout", "show", "spark", "period"})
-_SVG = _LOOK | {"width"} | STYLE.keys() - {"speed"}
-_PNG = _SVG - {"font"} | {"scale"}
-_FRAME = _LOOK | STYLE.keys() | {"live"}
-_ALL = _LOOK | STYLE.keys() | {"width", "scale", "live", "on"}
+_EMBEDDED = _LOOK | STYLE.keys() | {"width", "scale", "live", "on"}
 """The options of all formats that other sites embed."""
 
 
@@ -291,22 +293,22 @@ FORMATS: Final[Mapping[str, OutputFormat]] = {
     "svg": OutputFormat(
         ticker_svg,
         "image/svg+xml",
-        _SVG,
+        _LOOK | {"width"} | STYLE.keys() - {"speed"},
         "as an SVG image",
         ENGLISH,
         "light",
         picture_headers(DARK_STYLE),
-        names=_ALL - _SVG,
+        names_ignored=True,
         lenient=True,
     ),
     "png": OutputFormat(
         ticker_png,
         "image/png",
-        _PNG,
+        _LOOK | {"width", "scale"} | STYLE.keys() - {"speed", "font"},
         "as a PNG image, for e-mail",
         ENGLISH,
         "light",
-        names=_ALL - _PNG,
+        names_ignored=True,
         lenient=True,
         in_thread=True,
         drawn=True,
@@ -318,7 +320,7 @@ FORMATS: Final[Mapping[str, OutputFormat]] = {
         "as an HTML fragment",
         ENGLISH,
         headers=_STILL,
-        names=_ALL - _LOOK,
+        names_ignored=True,
         lenient=True,
     ),
     "atom": OutputFormat(
@@ -328,10 +330,12 @@ FORMATS: Final[Mapping[str, OutputFormat]] = {
         "as an Atom feed, one entry per publication",
         ENGLISH,
         headers=_STILL,
-        names=_ALL - {"lang"},
+        names_ignored=True,
         in_thread=True,
     ),
-    "embed": OutputFormat(embed, _HTML, _FRAME | {"origin"}, lang=AUTO, names=_ALL - _FRAME, lenient=True),
+    "embed": OutputFormat(
+        embed, _HTML, _LOOK | STYLE.keys() | {"live", "origin"}, lang=AUTO, lenient=True, names_ignored=True
+    ),
     "index": OutputFormat(
         index,
         _HTML,

@@ -107,12 +107,12 @@ def parse_options(
     theme: str,
     *,
     lenient: bool = False,
-    names: frozenset[str] = frozenset(),
+    ignores: frozenset[str] = frozenset(),
 ) -> Options:
     """Parse the options that a format `takes`; `lang` and `theme` are its defaults.
 
-    Unsupported and unknown parameters are ignored: those in `names` are named as `unsupported`. An unknown language is
-    replaced by English. Raises `Problem` for unknown currencies and any other unknown value, unless it is `lenient`.
+    Unsupported and unknown parameters are ignored: those in `ignores` are named as `unsupported`. An unknown language
+    is replaced by English. Raises `Problem` for unknown currencies and any other unknown value, unless it is `lenient`.
     """
     negotiated, ignored = False, list[str]()
     if "lang" in takes:
@@ -145,7 +145,7 @@ def parse_options(
         name = ignored[0]
         value = ", ".join(_unknown_to_show(query)) if name == "show" else query[name]
         raise Problem(400, f"Unknown {name} {value[:20]!r}.", available=_VALUES.get(name, UNSET))
-    unsupported = tuple(sorted(name for name in names & query.keys() if query[name]))
+    unsupported = tuple(sorted(name for name in ignores & query.keys() if query[name]))
     return replace(options, ignored=tuple(ignored), unsupported=unsupported)
 
 

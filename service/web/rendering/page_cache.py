@@ -145,7 +145,7 @@ class PageCache:
             output.lang,
             output.theme,
             lenient=output.lenient,
-            names=output.names,
+            ignores=output.ignores,
         )
         return replace(options, origin=self.cacheable_origin(request)) if "origin" in output.takes else options
 
