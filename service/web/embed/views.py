@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.hdrs import ACCEPT
 
 from service.web.http.assets import ASSETS
-from service.web.http.problems import Handler, Problem, handle_errors
+from service.web.http.problems import Problem, handle_errors
 from service.web.http.responses import IMMUTABLE, Representation, cache_for
 from service.web.pages.documents import error_page, handle_page_errors, page_options
 from service.web.rendering.formats import embed_headers
@@ -73,37 +73,35 @@ def routes(pages: PageCache) -> list[web.RouteDef]:
     def unpinned(name: str) -> web.RouteDef:
         return web.get(f"/{name}", handle_errors(lambda request: _unpinned(name).reply(request, pages.now.seconds())))
 
-    index = handle_errors(lambda request: named("index", request))
-    embed = handle_errors(lambda request: named("embed", request))
     settings = pages.memory.settings
+    index = handle_errors(lambda request: named("index", request))
+    index_for_browsers = handle_page_errors(index, lambda request: page_options(request, settings, ""), "./", "")
+    embed = handle_errors(lambda request: named("embed", request))
 
-    async def index_of_browsers(request: web.Request) -> web.StreamResponse:
-        """Respond to a client that accepts HTML with an error as a page."""
-        return await (index_with_pages if _accepts_html(request) else index)(request)
+    async def index_page(request: web.Request) -> web.StreamResponse:
+        """Respond with the builder; to a browser with an error as a page."""
+        return await (index_for_browsers if _accepts_html(request) else index)(request)
 
-    async def embed_of_browsers(request: web.Request) -> web.StreamResponse:
-        """Respond to a client that accepts HTML with an error in the look of the strip."""
+    async def embed_page(request: web.Request) -> web.StreamResponse:
+        """Respond with the strip as a page; to a browser with an error that looks like it."""
         try:
             return await embed(request)
         except Problem as problem:
             if not _accepts_html(request):
                 raise
-            options = page_options(request, settings, "")
-            theme = request.query.get("theme")
+            options, theme = page_options(request, settings, ""), request.query.get("theme")
             values = {
                 "lang": options.lang,
                 "dir": options.language.dir,
                 "_": options.gettext,
                 "theme": theme if theme in THEMES else AUTO,
             }
-            return error_page(
-                problem, "embed_error.html", values, embed_headers(settings.http.frame_ancestors, Options())
-            )
+            headers = embed_headers(settings.http.frame_ancestors, Options())
+            return error_page(problem, "embed_error.html", values, headers)
 
-    index_with_pages: Handler = handle_page_errors(index, lambda request: page_options(request, settings, ""), "./", "")
     return [
-        web.get("/", index_of_browsers),
-        web.get("/embed", embed_of_browsers),
+        web.get("/", index_page),
+        web.get("/embed", embed_page),
         *map(unpinned, _UNPINNED),
         # Next to /embed.js instead of in /static: they all resolve the URLs of the service relative to their own.
         web.get(r"/{name:(?:embed|chart)\.[0-9a-f]{12}\.js}", handle_errors(file)),
