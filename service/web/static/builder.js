@@ -183,7 +183,8 @@ function snippet(kind, options) {
     case "wordpress":
       return `[currency_ticker${Object.entries(options).map(([name, value]) => ` ${name}="${value || "1"}"`).join("")}]`;
     case "react": {
-      const css = [["display", '"block"'], ["minHeight", /^\d+/.exec(reserved()) ?? `"${reserved()}"`], ...properties(options).map(([name, value]) => [`"${name}"`, `"${value}"`])];
+      const high = reserved();
+      const css = [["display", '"block"'], ["minHeight", high.startsWith("clamp") ? `"${high}"` : parseInt(high)], ...properties(options).map(([name, value]) => [`"${name}"`, `"${value}"`])];
       const body = `    ${open("currency-ticker", own).slice(0, -1)} style={{ ${css.map((pair) => pair.join(": ")).join(", ")} }}>\n      ${link}\n    </currency-ticker>`;
       return `// index.html: ${tag("script", loaded)}\nexport function Rates() {\n  return (\n${body}\n  );\n}`;
     }
