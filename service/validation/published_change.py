@@ -7,12 +7,16 @@ changes are all zero on Sundays and Mondays: a document with only zeros is not c
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from enum import StrEnum
+from typing import Final
 
 from service.domain import publication_schedule
 from service.domain.fixing import Fixing
 from service.settings import SourceSettings
+
+_EXACT: Final = 64
+"""Precision in which a rate of 30 digits for another nominal is exact."""
 
 
 class Result(StrEnum):
@@ -67,6 +71,7 @@ def check(new: Fixing, before: Fixing | None, source: SourceSettings) -> Check:
 def _differences(own: dict[str, Decimal], new: Fixing, before: Fixing) -> Iterator[Difference]:
     for code in sorted(own.keys() & before.rates.keys()):
         rate, previous = new.rates[code], before.rates[code]
-        computed = rate.value - previous.value * rate.nominal / previous.nominal
+        with localcontext(prec=_EXACT):
+            computed = rate.value - previous.value * rate.nominal / previous.nominal
         if computed != own[code]:
             yield Difference(code, own[code], computed)

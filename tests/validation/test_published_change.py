@@ -29,6 +29,14 @@ def test_equal_changes_are_reported_with_the_compared_dates() -> None:
     assert check(new, WEDNESDAY, NBK) == Check(Result.EQUAL, day(1), 2)
 
 
+def test_changes_of_the_longest_numbers_are_compared_exactly() -> None:
+    """With 30 digits each; only the last one differs."""
+    old = fixing(day(1), USD="475.123456789012345678901234567")
+    for change, result in (("0.100000000000000000000000001", Result.EQUAL), ("0.1", Result.DIFFERENT)):
+        new = with_changes(day(2), USD=("475.223456789012345678901234568", 1, change))
+        assert check(new, old, NBK).result is result
+
+
 def test_changed_nominal_is_taken_into_account() -> None:
     """Ten yen yesterday, a hundred today."""
     new = with_changes(day(2), USD=("475.09", 1, "-3.68"), JPY=("316", 100, "1"))
