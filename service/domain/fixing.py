@@ -239,7 +239,7 @@ def same_rate(rate: RateLike, other: RateLike) -> bool:
     if rate.nominal == other.nominal:
         is_same = rate.value == other.value
     else:
-        is_same = rate.value * other.nominal == other.value * rate.nominal
+        is_same = Fraction(rate.value) * other.nominal == Fraction(other.value) * rate.nominal
     if not is_same or rate.buying is rate.selling is None or other.buying is other.selling is None:
         return is_same
     sides = ((rate.buying, other.buying), (rate.selling, other.selling))

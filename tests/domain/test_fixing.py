@@ -145,6 +145,14 @@ def test_sides_of_another_nominal_are_the_same() -> None:
     assert SIDED.has_same_rates(with_sides(fixing(day(3), USD=("47500", 100), JPY="3"), USD=("47400.0", "47600")))
 
 
+def test_rates_of_other_nominals_are_compared_in_all_digits() -> None:
+    """A number has 30 digits; Python's default precision is 28."""
+    digits = "475.123456789012345678901234567"
+    of_hundred = fixing(day(3), USD=(digits.replace("475.12", "47512."), 100))
+    assert fixing(day(3), USD=digits).has_same_rates(of_hundred)
+    assert not fixing(day(3), USD=digits[:-1] + "8").has_same_rates(of_hundred)
+
+
 def test_record_without_sides_is_no_other_version() -> None:
     """Records of earlier versions lack them: the bank has corrected nothing."""
     without = later(fixing(day(3), USD="475", JPY=("300", 100)))
